@@ -1,0 +1,27 @@
+"""kigraph.kernels: what one tensor operation computes, and on what hardware.
+
+Nothing in this package knows of graphs: arrays in, a frozen parameter record, output arrays given by the caller.
+
+Map of the folder (arrows of import point down only)::
+
+    backends.py      the one table of backends: name, device, how to probe, what to install
+    registry.py      which kernels are legal for a query, and which of them is preferred
+    types.py         TensorType, Query, Kernel, Prepared: the words that everything speaks
+    devices.py       where arrays live: host memory, and the protocol for an accelerator's
+    settings.py      every environment variable, declared once
+    errors.py        the exceptions
+    contracts/       one contract per op: formula, parameters, shape rule, FLOPs, tolerance
+    host/            the shared CPU family: layout, casts, strings, image decoding
+    numpy/           the reference backend: plain, slow, and the truth
+    cython/          C SIMD kernels behind Cython, chosen by cpuid at run time
+    numba/           JIT loops
+    cupy/            CUDA kernels
+"""
+
+if __name__ != "kigraph.kernels":
+    raise ImportError(
+        f"this folder is the package 'kigraph.kernels', but it was imported as {__name__!r}; "
+        "a second copy would have a second registry. Use 'import kigraph.kernels' (or 'import kigraph as ki')."
+    )
+
+__all__: list[str] = []

@@ -1,0 +1,201 @@
+"""The one table of backends, and which of them a caller has chosen.
+
+Precedence: argument > ``with using_backend(...)`` > ``set_backend()`` > KIGRAPH_BACKEND > auto.
+One name is strict. A comma-separated list is an order of preference. There is never a silent fallback.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from importlib import metadata
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from . import settings
+from .devices import Device
+from .errors import BackendError
+
+if TYPE_CHECKING:
+    from .types import Kernel
+
+__all__ = [
+    "BACKENDS", "HOST_FAMILY", "Backend", "Choice", "Status", "available_backends", "backend_names", "get_backend",
+    "resolve_choice", "set_backend", "using_backend",
+]
+
+#: Name under which the shared CPU family appears in explain(); it cannot be chosen as a backend.
+HOST_FAMILY = "host"
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Whether a backend can be used here; if not, why, and what to do about it."""
+
+    available: bool
+    detail: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One line of the table. ``module`` has KERNELS, DEVICE and probe() and is imported when first needed."""
+
+    name: str
+    module: str
+    summary: str
+    #: What to run when the import of ``module`` fails.
+    remedy: str
+
+    def load(self) -> ModuleType:
+        return importlib.import_module(self.module)
+
+    def status(self) -> Status:
+        """Asks the backend's own probe(); an import error is a reason, too."""
+        with _STATUS_LOCK:
+            if self.name not in _STATUS:
+                _STATUS[self.name] = self._probe()
+            return _STATUS[self.name]
+
+    def _probe(self) -> Status:
+        try:
+            status = self.load().probe()
+        except ImportError as error:
+            return Status(False, f"import failed: {error}", self.remedy)
+        return status if isinstance(status, Status) else Status(False, f"probe() returned {status!r}", self.remedy)
+
+    def kernels(self) -> Sequence[Kernel]:
+        return tuple(self.load().KERNELS)
+
+    def device(self) -> Device:
+        device: Device = self.load().DEVICE
+        return device
+
+
+_STATUS: dict[str, Status] = {}
+_STATUS_LOCK = threading.RLock()
+
+#: Built-in backends, fastest first: this is the order of ``auto``.
+BACKENDS: tuple[Backend, ...] = (
+    Backend("cupy", "kigraph.kernels.cupy", "CUDA kernels through CuPy", "pip install 'kigraph[cupy]'"),
+    Backend("cython", "kigraph.kernels.cython", "C SIMD kernels behind Cython", "reinstall kigraph with a C compiler (gcc)"),
+    Backend("numba", "kigraph.kernels.numba", "loops compiled by Numba", "pip install 'kigraph[numba]'"),
+    Backend("numpy", "kigraph.kernels.numpy", "the reference: plain NumPy, slow", "pip install numpy"),
+)
+
+_HOST = Backend(HOST_FAMILY, "kigraph.kernels.host", "the shared CPU family: layout, casts, strings, images", "pip install kigraph")
+_PLUGINS: list[Backend] | None = None
+_DEFAULT: str | None = None
+_CONTEXT: ContextVar[str | None] = ContextVar("kigraph_backend", default=None)
+
+
+def _plugins() -> list[Backend]:
+    """Backends of other packages: entry points of the group 'kigraph.backends', name = module."""
+    global _PLUGINS
+    if _PLUGINS is None:
+        _PLUGINS = [
+            Backend(e.name, e.value, f"plug-in of {e.dist.name if e.dist else 'an unknown package'}", f"check the package of {e.value}")
+            for e in metadata.entry_points(group="kigraph.backends")
+        ]
+    return _PLUGINS
+
+
+def backend_names() -> tuple[str, ...]:
+    return tuple(b.name for b in (*BACKENDS, *_plugins()))
+
+
+def get_backend(name: str) -> Backend:
+    """The backend (or the host family) of that name."""
+    for backend in (*BACKENDS, _HOST, *_plugins()):
+        if backend.name == name:
+            return backend
+    raise BackendError(f"unknown backend {name!r}; known: auto, {', '.join(backend_names())}")
+
+
+def available_backends() -> tuple[str, ...]:
+    """Names of the backends that can be used on this machine, fastest first."""
+    return tuple(name for name in backend_names() if get_backend(name).status().available)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A resolved choice: usable backends in order, what was skipped and why, and who said it."""
+
+    order: tuple[str, ...]
+    source: str
+    strict: bool
+    skipped: tuple[tuple[str, Status], ...] = ()
+
+    def __str__(self) -> str:
+        return f"{','.join(self.order)} ({'strict, ' if self.strict else ''}from {self.source})"
+
+
+def set_backend(backend: str | None) -> None:
+    """Sets the process-wide default choice; None returns to KIGRAPH_BACKEND."""
+    global _DEFAULT
+    if backend is not None:
+        _parse(backend, "set_backend()")
+    _DEFAULT = backend
+
+
+@contextmanager
+def using_backend(backend: str) -> Iterator[None]:
+    """``with using_backend("numba"):`` sessions made inside use this choice (per thread and per async task)."""
+    _parse(backend, "using_backend()")
+    token = _CONTEXT.set(backend)
+    try:
+        yield
+    finally:
+        _CONTEXT.reset(token)
+
+
+def _parse(text: str, source: str) -> list[str]:
+    if not isinstance(text, str):
+        raise BackendError(f"backend from {source} must be a string such as 'cython' or 'cupy,cython', got {text!r}")
+    names = [part.strip() for part in text.split(",") if part.strip()]
+    known = ("auto", *backend_names())
+    for name in names:
+        if name not in known:
+            raise BackendError(f"unknown backend {name!r} (from {source}); known: {', '.join(known)}")
+    if not names:
+        raise BackendError(f"no backend named (from {source}); known: {', '.join(known)}")
+    if len(set(names)) != len(names) or ("auto" in names and len(names) > 1):
+        raise BackendError(f"backend choice {text!r} (from {source}) names one twice, or mixes auto with others")
+    return names
+
+
+def resolve_choice(argument: str | None = None) -> Choice:
+    """Applies the precedence and probes the chosen backends.
+
+    Raises BackendError, with reason and remedy, if a strictly chosen backend cannot be used, or none of a list.
+    """
+    text, source = settings.BACKEND.get(), settings.BACKEND.name
+    if argument is not None:
+        text, source = argument, "the argument"
+    elif (context := _CONTEXT.get()) is not None:
+        text, source = context, "using_backend()"
+    elif _DEFAULT is not None:
+        text, source = _DEFAULT, "set_backend()"
+    elif text == "auto":
+        source = "the default"
+    names = _parse(text, source)
+    auto = names == ["auto"]
+    usable: list[str] = []
+    skipped: list[tuple[str, Status]] = []
+    for name in backend_names() if auto else names:
+        status = get_backend(name).status()
+        if status.available:
+            usable.append(name)
+        else:
+            skipped.append((name, status))
+    if not usable:
+        reasons = "; ".join(f"{name}: {s.detail}. Remedy: {s.remedy}" for name, s in skipped)
+        raise BackendError(
+            f"backend {text!r} (from {source}) cannot be used on this machine. {reasons}. "
+            f"Usable here: {', '.join(available_backends())}"
+        )
+    return Choice(tuple(usable), source, strict=not auto and len(names) == 1, skipped=tuple(skipped))

@@ -1,0 +1,162 @@
+"""What a contract is, and the shape rules that several contracts share.
+
+All rules work on partly known shapes: None stands for an unknown size or an unknown rank, and a rule
+gives the most that can be known. They raise ShapeError or DTypeError for what can never fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from ..errors import DTypeError, ShapeError
+from ..types import STRING, DType, Dim, Params, Shape, TensorType, dtype_name
+
+__all__ = [
+    "FLOATS", "INTEGERS", "NUMBERS", "Contract", "Tolerance", "broadcast_dim", "broadcast_shapes", "merge_shapes",
+    "normalize_axis", "require_dtype", "require_rank", "require_same_dtype", "shape_text",
+]
+
+P = TypeVar("P", bound=Params)
+
+FLOATS = frozenset(map(np.dtype, ("float16", "float32", "float64")))
+INTEGERS = frozenset(map(np.dtype, ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")))
+NUMBERS = FLOATS | INTEGERS | frozenset(map(np.dtype, ("complex64", "complex128")))
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """How far a float32 kernel may be from the float64 truth: |got - want| <= atol + rtol * |want|.
+
+    ``scale_by_reduction``: atol grows with the square root of the number of summed terms.
+    """
+
+    rtol: float = 1e-6
+    atol: float = 1e-6
+    scale_by_reduction: bool = False
+
+
+def _no_flops(inputs: Sequence[TensorType], outputs: Sequence[TensorType], params: Any) -> int:
+    return 0
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Contract(Generic[P]):
+    """What one op computes, independent of who computes it. Kernels are registered against this object.
+
+    ``doc`` has the formula, the layouts and the edge cases. ``infer(inputs, params)`` is the shape and dtype rule.
+    ``arity``: least and most number of inputs (None: no limit).
+    ``hot``: every backend brings its own kernels and strict backend choice applies; other contracts are served by the
+    shared CPU family (kernels/host) when the chosen backend has no kernel for them.
+    ``dynamic``: output shapes depend on values. ``inplace``: the output may overwrite an input of the same type.
+    ``view``: the output is the input's memory under another shape; no kernel runs.
+    """
+
+    name: str
+    doc: str
+    infer: Callable[[Sequence[TensorType], P], tuple[TensorType, ...]]
+    params: type[P] = Params  # type: ignore[assignment]
+    arity: tuple[int, int | None] = (1, 1)
+    flops: Callable[[Sequence[TensorType], Sequence[TensorType], P], int] = _no_flops
+    tolerance: Tolerance = Tolerance()
+    hot: bool = True
+    dynamic: bool = False
+    inplace: bool = False
+    view: bool = False
+
+    def check(self, inputs: Sequence[TensorType], params: Any) -> tuple[TensorType, ...]:
+        """Checks arity and parameter class, then applies the shape and dtype rule."""
+        low, high = self.arity
+        if len(inputs) < low or (high is not None and len(inputs) > high):
+            wanted = f"{low}" if low == high else f"{low} or more" if high is None else f"{low} to {high}"
+            raise ShapeError(f"{self.name} takes {wanted} inputs, got {len(inputs)}")
+        if type(params) is not self.params:
+            raise TypeError(f"{self.name} takes parameters of class {self.params.__name__}, got {type(params).__name__}")
+        return self.infer(inputs, params)
+
+    def bytes_moved(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
+        """Least memory traffic: each input read once, each output written once."""
+        return sum(t.nbytes for t in (*inputs, *outputs) if t.dtype != STRING)
+
+    def __repr__(self) -> str:
+        return f"Contract({self.name})"
+
+
+def shape_text(shape: Shape) -> str:
+    """A shape as the user reads it: (1, ?, 3)."""
+    if shape is None:
+        return "(unknown rank)"
+    return "(" + ", ".join("?" if d is None else str(d) for d in shape) + ("," if len(shape) == 1 else "") + ")"
+
+
+def require_dtype(op: str, what: str, dtype: DType, allowed: frozenset[DType]) -> None:
+    if dtype not in allowed:
+        names = ", ".join(sorted(dtype_name(d) for d in allowed))
+        raise DTypeError(f"{op}: {what} has dtype {dtype_name(dtype)}; it takes {names}")
+
+
+def require_same_dtype(op: str, inputs: Sequence[TensorType]) -> DType:
+    first = inputs[0].dtype
+    for i, t in enumerate(inputs):
+        if t.dtype != first:
+            raise DTypeError(
+                f"{op}: input 0 is {dtype_name(first)} but input {i} is {dtype_name(t.dtype)}; "
+                "all must have one dtype (use cast)"
+            )
+    return first
+
+
+def require_rank(op: str, what: str, shape: Shape, rank: int) -> tuple[Dim, ...]:
+    """The shape with exactly ``rank`` axes; an unknown rank becomes unknown sizes."""
+    if shape is None:
+        return (None,) * rank
+    if len(shape) != rank:
+        raise ShapeError(f"{op}: {what} must have {rank} axes, got shape {shape_text(shape)}")
+    return shape
+
+
+def normalize_axis(op: str, axis: int, rank: int) -> int:
+    if not -rank <= axis < rank:
+        raise ShapeError(f"{op}: axis {axis} is out of range for {rank} axes; expected {-rank} to {rank - 1}")
+    return axis + rank if axis < 0 else axis
+
+
+def broadcast_dim(op: str, a: Dim, b: Dim, text: str) -> Dim:
+    if a == b:
+        return a
+    if a == 1:
+        return b
+    if b == 1:
+        return a
+    if a is None:
+        return b
+    if b is None:
+        return a
+    raise ShapeError(f"{op}: shapes {text} do not broadcast: {a} against {b}")
+
+
+def broadcast_shapes(op: str, shapes: Sequence[Shape]) -> Shape:
+    """NumPy's broadcasting rule on partly known shapes."""
+    result: Shape = ()
+    text = " and ".join(map(shape_text, shapes))
+    for shape in shapes:
+        if shape is None or result is None:
+            result = None
+            continue
+        rank = max(len(shape), len(result))
+        a = (1,) * (rank - len(result)) + result
+        b = (1,) * (rank - len(shape)) + shape
+        result = tuple(broadcast_dim(op, x, y, text) for x, y in zip(a, b, strict=True))
+    return result
+
+
+def merge_shapes(op: str, a: Shape, b: Shape) -> Shape:
+    """What is known of a tensor for which both ``a`` and ``b`` hold."""
+    if a is None or b is None:
+        return b if a is None else a
+    if len(a) != len(b) or any(x is not None and y is not None and x != y for x, y in zip(a, b, strict=False)):
+        raise ShapeError(f"{op}: shapes {shape_text(a)} and {shape_text(b)} contradict each other")
+    return tuple(y if x is None else x for x, y in zip(a, b, strict=True))

@@ -1,0 +1,134 @@
+"""2-D convolution and depthwise convolution on NHWC, with optional bias and activation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ..errors import ShapeError
+from ..types import Dim, Params, TensorType
+from .base import FLOATS, Contract, Tolerance, merge_shapes, require_dtype, require_rank, require_same_dtype, shape_text
+from .matmul import Activation
+
+__all__ = ["CONV2D", "DEPTHWISE_CONV2D", "Conv2DParams", "Padding", "explicit_padding", "window_output"]
+
+#: 'SAME', 'VALID' or explicit (top, bottom, left, right).
+Padding = Literal["SAME", "VALID"] | tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Conv2DParams(Params):
+    """Strides and dilations are (height, width)."""
+
+    strides: tuple[int, int] = (1, 1)
+    padding: Padding = "VALID"
+    dilations: tuple[int, int] = (1, 1)
+    activation: Activation = "none"
+
+    def __post_init__(self) -> None:
+        if min(self.strides) < 1 or min(self.dilations) < 1:
+            raise ShapeError(f"conv2d: strides {self.strides} and dilations {self.dilations} must be at least 1")
+        if not isinstance(self.padding, str) and min(self.padding) < 0:
+            raise ShapeError(f"conv2d: padding {self.padding} must not be negative")
+
+
+def explicit_padding(
+    padding: Padding, size: tuple[int, int], window: tuple[int, int], strides: tuple[int, int], dilations: tuple[int, int] = (1, 1)
+) -> tuple[int, int, int, int]:
+    """(top, bottom, left, right) for a spatial input ``size``; SAME puts the odd pixel at the bottom and right."""
+    if padding == "VALID":
+        return (0, 0, 0, 0)
+    if padding != "SAME":
+        return padding  # type: ignore[return-value]
+    pads: list[int] = []
+    for n, k, s, d in zip(size, window, strides, dilations, strict=True):
+        total = max((-(-n // s) - 1) * s + (k - 1) * d + 1 - n, 0)
+        pads += [total // 2, total - total // 2]
+    return pads[0], pads[1], pads[2], pads[3]
+
+
+def window_output(
+    op: str, size: tuple[Dim, Dim], window: tuple[Dim, Dim], strides: tuple[int, int], padding: Padding,
+    dilations: tuple[int, int] = (1, 1),
+) -> tuple[Dim, Dim]:
+    """Spatial output size of a sliding window."""
+    result: list[Dim] = []
+    for axis, (n, k, s, d) in enumerate(zip(size, window, strides, dilations, strict=True)):
+        if n is None or (k is None and padding != "SAME"):
+            result.append(None)
+        elif padding == "SAME":
+            result.append(-(-n // s))
+        else:
+            before, after = (0, 0) if padding == "VALID" else padding[2 * axis : 2 * axis + 2]
+            extent = ((k or 0) - 1) * d + 1
+            padded = n + int(before) + int(after)
+            if padded < extent:
+                raise ShapeError(
+                    f"{op}: a window of {extent} does not fit into {'height' if axis == 0 else 'width'} {n} "
+                    f"(with padding {padded})"
+                )
+            result.append((padded - extent) // s + 1)
+    return result[0], result[1]
+
+
+def _infer_bias(op: str, inputs: Sequence[TensorType], channels: Dim) -> Dim:
+    if len(inputs) < 3:
+        return channels
+    merged = merge_shapes(f"{op} bias", inputs[2].shape, (channels,))
+    return merged[0] if merged else channels
+
+
+def _infer_conv(inputs: Sequence[TensorType], params: Conv2DParams) -> tuple[TensorType, ...]:
+    dtype = require_same_dtype("conv2d", inputs)
+    require_dtype("conv2d", "the input", dtype, FLOATS)
+    n, h, w, cin = require_rank("conv2d", "the input (NHWC)", inputs[0].shape, 4)
+    kh, kw, kin, cout = require_rank("conv2d", "the filter (height, width, in, out)", inputs[1].shape, 4)
+    if cin is not None and kin is not None and cin != kin:
+        raise ShapeError(
+            f"conv2d: the input has {cin} channels {shape_text(inputs[0].shape)} but the filter takes {kin} "
+            f"{shape_text(inputs[1].shape)}"
+        )
+    oh, ow = window_output("conv2d", (h, w), (kh, kw), params.strides, params.padding, params.dilations)
+    return (TensorType(dtype, (n, oh, ow, _infer_bias("conv2d", inputs, cout))),)
+
+
+def _infer_depthwise(inputs: Sequence[TensorType], params: Conv2DParams) -> tuple[TensorType, ...]:
+    op = "depthwise_conv2d"
+    dtype = require_same_dtype(op, inputs)
+    require_dtype(op, "the input", dtype, FLOATS)
+    n, h, w, cin = require_rank(op, "the input (NHWC)", inputs[0].shape, 4)
+    kh, kw, kin, multiplier = require_rank(op, "the filter (height, width, in, multiplier)", inputs[1].shape, 4)
+    (channels,) = merge_shapes(f"{op} channels", (cin,), (kin,)) or (None,)
+    cout = None if channels is None or multiplier is None else channels * multiplier
+    oh, ow = window_output(op, (h, w), (kh, kw), params.strides, params.padding, params.dilations)
+    return (TensorType(dtype, (n, oh, ow, _infer_bias(op, inputs, cout))),)
+
+
+def _flops_conv(inputs: Sequence[TensorType], outputs: Sequence[TensorType], params: Conv2DParams) -> int:
+    kh, kw, cin, _ = inputs[1].dims
+    return 2 * outputs[0].size * kh * kw * cin
+
+
+def _flops_depthwise(inputs: Sequence[TensorType], outputs: Sequence[TensorType], params: Conv2DParams) -> int:
+    kh, kw, _, _ = inputs[1].dims
+    return 2 * outputs[0].size * kh * kw
+
+
+CONV2D: Contract[Conv2DParams] = Contract(
+    "conv2d",
+    """y[n, i, j, o] = activation(bias[o] + sum over u, v, c of x[n, i*sh + u*dh - top, j*sw + v*dw - left, c] * w[u, v, c, o]).
+
+    x NHWC, w (height, width, in, out), optional bias (out,), y NHWC. What lies outside x counts as zero. It is
+    cross-correlation: the filter is not flipped. SAME: output size ceil(size / stride), the odd pixel of padding at the
+    bottom and right. Cin = 0 gives activation(bias). FLOPs count padding taps as if they were computed.""",
+    _infer_conv, Conv2DParams, arity=(2, 3), flops=_flops_conv, tolerance=Tolerance(1e-6, 2e-6, scale_by_reduction=True),
+)
+
+DEPTHWISE_CONV2D: Contract[Conv2DParams] = Contract(
+    "depthwise_conv2d",
+    """y[n, i, j, c*m + q] = activation(bias[c*m + q] + sum over u, v of x[n, i*sh + u*dh - top, j*sw + v*dw - left, c] * w[u, v, c, q]).
+
+    x NHWC, w (height, width, in, multiplier m), optional bias (in*m,), y NHWC. Padding as in conv2d.""",
+    _infer_depthwise, Conv2DParams, arity=(2, 3), flops=_flops_depthwise, tolerance=Tolerance(1e-6, 2e-6, scale_by_reduction=True),
+)

@@ -1,0 +1,126 @@
+"""Elementwise ops: one input (activations, roots, logs), two inputs with broadcasting, comparisons, select.
+
+All of them take any shape, empty ones too. NaN in gives NaN out, also through relu, relu6, maximum and minimum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..errors import DTypeError
+from ..types import DType, Params, TensorType
+from .base import FLOATS, INTEGERS, NUMBERS, Contract, Tolerance, broadcast_shapes, require_dtype, require_same_dtype
+
+__all__ = [
+    "ABS", "ADD", "BINARY", "CEIL", "COMPARISONS", "COS", "DIV", "EQUAL", "ERF", "EXP", "FLOOR", "FLOORDIV", "FLOORMOD", "GREATER",
+    "GREATER_EQUAL", "LESS", "LESS_EQUAL", "LOG", "LOG1P", "LOGICAL_AND", "LOGICAL_NOT", "LOGICAL_OR", "MAXIMUM",
+    "MINIMUM", "MUL", "NEG", "NOT_EQUAL", "POW", "RECIPROCAL", "RELU", "RELU6", "ROUND", "RSQRT", "SELECT", "SIGMOID", "SIGN",
+    "SIN", "SOFTPLUS", "SQRT", "SQUARE", "SQUARED_DIFFERENCE", "SUB", "TANH", "UNARY",
+]
+
+BOOL: DType = np.dtype(bool)
+REALS = FLOATS | INTEGERS
+INEXACT = FLOATS | frozenset(map(np.dtype, ("complex64", "complex128")))
+
+
+def _unary(
+    name: str, formula: str, dtypes: frozenset[DType], tolerance: Tolerance | None = None, *, hot: bool = True
+) -> Contract[Params]:
+    def infer(inputs: Sequence[TensorType], params: Params) -> tuple[TensorType, ...]:
+        require_dtype(name, "the input", inputs[0].dtype, dtypes)
+        if name == "abs" and inputs[0].dtype.kind == "c":
+            return (TensorType(np.dtype(f"float{inputs[0].dtype.itemsize * 4}"), inputs[0].shape),)
+        return (inputs[0],)
+
+    return Contract(
+        name, f"y = {formula}, elementwise; y has the shape and dtype of x.", infer, inplace=True, hot=hot,
+        flops=lambda inputs, outputs, params: outputs[0].size, tolerance=tolerance or Tolerance(0, 0),
+    )
+
+
+def _binary(
+    name: str, formula: str, dtypes: frozenset[DType], *, result: DType | None = None, hot: bool = True,
+    tolerance: Tolerance | None = None,
+) -> Contract[Params]:
+    def infer(inputs: Sequence[TensorType], params: Params) -> tuple[TensorType, ...]:
+        dtype = require_same_dtype(name, inputs)
+        require_dtype(name, "the inputs", dtype, dtypes)
+        return (TensorType(result or dtype, broadcast_shapes(name, [t.shape for t in inputs])),)
+
+    return Contract(
+        name, f"y = {formula}, elementwise with NumPy's broadcasting; x0 and x1 have one dtype.", infer, arity=(2, 2),
+        inplace=result is None, hot=hot, flops=lambda inputs, outputs, params: outputs[0].size,
+        tolerance=tolerance or Tolerance(0, 0),
+    )
+
+
+_CLOSE = Tolerance(rtol=2e-6, atol=1e-7)
+
+NEG = _unary("neg", "-x", NUMBERS)
+ABS = _unary("abs", "|x|", NUMBERS)
+SIGN = _unary("sign", "-1, 0 or 1", REALS, hot=False)
+SQUARE = _unary("square", "x * x", NUMBERS)
+SQRT = _unary("sqrt", "sqrt(x); NaN below 0", INEXACT, _CLOSE)
+RSQRT = _unary("rsqrt", "1 / sqrt(x)", INEXACT, _CLOSE)
+RECIPROCAL = _unary("reciprocal", "1 / x", INEXACT, _CLOSE)
+EXP = _unary("exp", "e ** x", INEXACT, _CLOSE)
+LOG = _unary("log", "natural logarithm of x; -inf at 0, NaN below", INEXACT, _CLOSE)
+LOG1P = _unary("log1p", "log(1 + x)", INEXACT, _CLOSE, hot=False)
+ERF = _unary("erf", "the error function", FLOATS, _CLOSE, hot=False)
+SIN = _unary("sin", "sin(x)", INEXACT, _CLOSE, hot=False)
+COS = _unary("cos", "cos(x)", INEXACT, _CLOSE, hot=False)
+FLOOR = _unary("floor", "largest integer <= x", FLOATS, hot=False)
+CEIL = _unary("ceil", "smallest integer >= x", FLOATS, hot=False)
+ROUND = _unary("round", "nearest integer, ties to even", REALS, hot=False)
+RELU = _unary("relu", "max(x, 0)", REALS)
+RELU6 = _unary("relu6", "min(max(x, 0), 6)", REALS)
+SIGMOID = _unary("sigmoid", "1 / (1 + e ** -x), without overflow", FLOATS, _CLOSE)
+TANH = _unary("tanh", "tanh(x)", FLOATS, _CLOSE)
+SOFTPLUS = _unary("softplus", "log(1 + e ** x), without overflow", FLOATS, _CLOSE, hot=False)
+LOGICAL_NOT = _unary("logical_not", "not x", frozenset([BOOL]), hot=False)
+
+ADD = _binary("add", "x0 + x1", NUMBERS)
+SUB = _binary("sub", "x0 - x1", NUMBERS)
+MUL = _binary("mul", "x0 * x1", NUMBERS)
+DIV = _binary("div", "x0 / x1 (floats; division by 0 gives inf or NaN)", INEXACT)
+FLOORDIV = _binary("floordiv", "floor(x0 / x1); integer division by 0 is an error", REALS, hot=False)
+FLOORMOD = _binary("floormod", "x0 - floor(x0 / x1) * x1; integer division by 0 is an error", REALS, hot=False)
+POW = _binary("pow", "x0 ** x1", NUMBERS, tolerance=_CLOSE, hot=False)
+MAXIMUM = _binary("maximum", "max(x0, x1)", REALS)
+MINIMUM = _binary("minimum", "min(x0, x1)", REALS)
+SQUARED_DIFFERENCE = _binary("squared_difference", "(x0 - x1) ** 2", NUMBERS)
+_COMPARABLE = NUMBERS | frozenset([BOOL, np.dtype(object)])
+EQUAL = _binary("equal", "x0 == x1 (bool)", _COMPARABLE, result=BOOL, hot=False)
+NOT_EQUAL = _binary("not_equal", "x0 != x1 (bool)", _COMPARABLE, result=BOOL, hot=False)
+LESS = _binary("less", "x0 < x1 (bool)", REALS, result=BOOL, hot=False)
+LESS_EQUAL = _binary("less_equal", "x0 <= x1 (bool)", REALS, result=BOOL, hot=False)
+GREATER = _binary("greater", "x0 > x1 (bool)", REALS, result=BOOL, hot=False)
+GREATER_EQUAL = _binary("greater_equal", "x0 >= x1 (bool)", REALS, result=BOOL, hot=False)
+LOGICAL_AND = _binary("logical_and", "x0 and x1", frozenset([BOOL]), hot=False)
+LOGICAL_OR = _binary("logical_or", "x0 or x1", frozenset([BOOL]), hot=False)
+
+
+def _infer_select(inputs: Sequence[TensorType], params: Params) -> tuple[TensorType, ...]:
+    condition, x, y = inputs
+    if condition.dtype != BOOL:
+        raise DTypeError(f"select: the condition must be bool, got {condition}")
+    require_same_dtype("select", [x, y])
+    return (TensorType(x.dtype, broadcast_shapes("select", [condition.shape, x.shape, y.shape])),)
+
+
+SELECT: Contract[Params] = Contract(
+    "select", "y = x1 where x0 (bool) else x2, with NumPy's broadcasting.", _infer_select, arity=(3, 3), hot=False
+)
+
+#: Elementwise contracts of one input.
+UNARY: tuple[Contract[Params], ...] = (
+    NEG, ABS, SIGN, SQUARE, SQRT, RSQRT, RECIPROCAL, EXP, LOG, LOG1P, ERF, SIN, COS, FLOOR, CEIL, ROUND, RELU, RELU6, SIGMOID, TANH,
+    SOFTPLUS, LOGICAL_NOT,
+)  # fmt: skip
+COMPARISONS: tuple[Contract[Params], ...] = (EQUAL, NOT_EQUAL, LESS, LESS_EQUAL, GREATER, GREATER_EQUAL)
+#: Elementwise contracts of two inputs.
+BINARY: tuple[Contract[Params], ...] = (
+    ADD, SUB, MUL, DIV, FLOORDIV, FLOORMOD, POW, MAXIMUM, MINIMUM, SQUARED_DIFFERENCE, *COMPARISONS, LOGICAL_AND, LOGICAL_OR,
+)  # fmt: skip

@@ -1,0 +1,71 @@
+"""Matrix product, 2-D and batched, with optional bias and activation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ..errors import ShapeError
+from ..types import Params, TensorType
+from .base import (
+    NUMBERS,
+    Contract,
+    Tolerance,
+    broadcast_shapes,
+    merge_shapes,
+    require_dtype,
+    require_same_dtype,
+    shape_text,
+)
+
+__all__ = ["MATMUL", "Activation", "MatMulParams"]
+
+#: What a fused epilogue applies after the bias.
+Activation = Literal["none", "relu", "relu6"]
+
+
+@dataclass(frozen=True, slots=True)
+class MatMulParams(Params):
+    transpose_a: bool = False
+    transpose_b: bool = False
+    activation: Activation = "none"
+
+
+def _infer(inputs: Sequence[TensorType], params: MatMulParams) -> tuple[TensorType, ...]:
+    a, b = inputs[:2]
+    dtype = require_same_dtype("matmul", inputs)
+    require_dtype("matmul", "the inputs", dtype, NUMBERS)
+    if a.shape is None or b.shape is None:
+        return (TensorType(dtype),)
+    if len(a.shape) < 2 or len(b.shape) < 2:
+        raise ShapeError(
+            f"matmul: both inputs need 2 axes or more, got {shape_text(a.shape)} and {shape_text(b.shape)}; "
+            "use expand_dims for vectors"
+        )
+    m, k = a.shape[-2:][::-1] if params.transpose_a else a.shape[-2:]
+    k2, n = b.shape[-2:][::-1] if params.transpose_b else b.shape[-2:]
+    if k is not None and k2 is not None and k != k2:
+        raise ShapeError(
+            f"matmul: inner sizes differ: {shape_text(a.shape)}{' transposed' if params.transpose_a else ''} has {k}, "
+            f"{shape_text(b.shape)}{' transposed' if params.transpose_b else ''} has {k2}"
+        )
+    if len(inputs) == 3:
+        (n,) = merge_shapes("matmul bias", inputs[2].shape, (n,)) or (n,)
+    batch = broadcast_shapes("matmul", [a.shape[:-2], b.shape[:-2]]) or ()
+    return (TensorType(dtype, (*batch, m, n)),)
+
+
+def _flops(inputs: Sequence[TensorType], outputs: Sequence[TensorType], params: MatMulParams) -> int:
+    return 2 * outputs[0].size * inputs[0].dims[-2 if params.transpose_a else -1]
+
+
+MATMUL: Contract[MatMulParams] = Contract(
+    "matmul",
+    """y[..., i, j] = activation(sum over k of a[..., i, k] * b[..., k, j] + bias[j]).
+
+    a (..., M, K), b (..., K, N), or with their last two axes swapped if transpose_a / transpose_b; leading axes broadcast.
+    bias (N,) is an optional third input. Row-major, dense. K = 0 gives activation(bias). Floats accumulate in the
+    element type or wider; integers wrap.""",
+    _infer, MatMulParams, arity=(2, 3), flops=_flops, tolerance=Tolerance(1e-6, 2e-6, scale_by_reduction=True),
+)

@@ -1,0 +1,61 @@
+"""Max and average pooling on NHWC."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from ..errors import ShapeError
+from ..types import Params, TensorType
+from .base import FLOATS, INTEGERS, Contract, Tolerance, require_dtype, require_rank
+from .conv2d import Padding, window_output
+
+__all__ = ["AVG_POOL2D", "MAX_POOL2D", "Pool2DParams"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pool2DParams(Params):
+    """Window and strides are (height, width). ``count_include_pad`` matters to the average only."""
+
+    window: tuple[int, int]
+    strides: tuple[int, int] = (1, 1)
+    padding: Padding = "VALID"
+    count_include_pad: bool = False
+
+    def __post_init__(self) -> None:
+        if min(self.window) < 1 or min(self.strides) < 1:
+            raise ShapeError(f"pool2d: window {self.window} and strides {self.strides} must be at least 1")
+        if not isinstance(self.padding, str) and any(
+            p < 0 or p >= self.window[i // 2] for i, p in enumerate(self.padding)
+        ):
+            raise ShapeError(f"pool2d: padding {self.padding} must be at least 0 and less than the window {self.window}")
+
+
+def _infer(op: str, inputs: Sequence[TensorType], params: Pool2DParams) -> tuple[TensorType, ...]:
+    require_dtype(op, "the input", inputs[0].dtype, FLOATS | INTEGERS if op == "max_pool2d" else FLOATS)
+    n, h, w, c = require_rank(op, "the input (NHWC)", inputs[0].shape, 4)
+    oh, ow = window_output(op, (h, w), params.window, params.strides, params.padding)
+    return (TensorType(inputs[0].dtype, (n, oh, ow, c)),)
+
+
+def _flops(inputs: Sequence[TensorType], outputs: Sequence[TensorType], params: Pool2DParams) -> int:
+    return outputs[0].size * params.window[0] * params.window[1]
+
+
+MAX_POOL2D: Contract[Pool2DParams] = Contract(
+    "max_pool2d",
+    """y[n, i, j, c] = max of x[n, i*sh - top + u, j*sw - left + v, c] over the window's cells inside x.
+
+    NHWC. Padding never wins. A NaN in the window gives NaN.""",
+    partial(_infer, "max_pool2d"), Pool2DParams, flops=_flops, tolerance=Tolerance(0, 0),
+)
+
+AVG_POOL2D: Contract[Pool2DParams] = Contract(
+    "avg_pool2d",
+    """y[n, i, j, c] = mean of x[n, i*sh - top + u, j*sw - left + v, c] over the window.
+
+    NHWC. Cells outside x count as zero; they count in the divisor only with count_include_pad (then the divisor is
+    the window's area, clipped to the padded extent).""",
+    partial(_infer, "avg_pool2d"), Pool2DParams, flops=_flops,
+)

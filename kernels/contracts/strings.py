@@ -1,0 +1,102 @@
+"""Strings (object arrays of bytes) and encoded images. All of them run in the shared CPU family."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ..errors import DTypeError, ShapeError
+from ..types import STRING, Params, TensorType, dtype_name
+from .base import Contract, Tolerance, broadcast_shapes, require_rank
+
+__all__ = [
+    "AS_STRING", "DECODE_IMAGE", "ENCODE_JPEG", "ENCODE_PNG", "STRING_JOIN", "AsStringParams", "DecodeImageParams", "EncodeJpegParams",
+    "StringJoinParams",
+]
+
+UINT8 = np.dtype(np.uint8)
+
+
+def _require_string(op: str, t: TensorType) -> None:
+    if t.dtype != STRING:
+        raise DTypeError(f"{op}: takes strings (bytes), got {dtype_name(t.dtype)}")
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeImageParams(Params):
+    """``format`` '' accepts any of the supported formats. ``channels`` 0 keeps the file's own number (1, 3 or 4).
+
+    ``ratio`` (1, 2, 4, 8), ``fancy_upscaling`` and ``dct_method`` ('', INTEGER_FAST or INTEGER_ACCURATE; '' is
+    INTEGER_FAST as in TensorFlow) apply to JPEG.
+    """
+
+    format: Literal["", "jpeg", "png", "gif", "bmp"] = ""
+    channels: int = 0
+    ratio: int = 1
+    fancy_upscaling: bool = True
+    dct_method: Literal["", "INTEGER_FAST", "INTEGER_ACCURATE"] = ""
+
+    def __post_init__(self) -> None:
+        if self.channels not in (0, 1, 3, 4):
+            raise ShapeError(f"decode_image: channels must be 0, 1, 3 or 4, got {self.channels}")
+        if self.ratio not in (1, 2, 4, 8):
+            raise ShapeError(f"decode_image: ratio must be 1, 2, 4 or 8, got {self.ratio}")
+
+
+def _infer_decode(inputs: Sequence[TensorType], params: DecodeImageParams) -> tuple[TensorType, ...]:
+    _require_string("decode_image", inputs[0])
+    require_rank("decode_image", "the encoded image", inputs[0].shape, 0)
+    return (TensorType(UINT8, (None, None, params.channels or None)),)
+
+
+DECODE_IMAGE: Contract[DecodeImageParams] = Contract(
+    "decode_image", "Pixels (height, width, channels) uint8 of an encoded image: a scalar string.",
+    _infer_decode, DecodeImageParams, hot=False, dynamic=True, tolerance=Tolerance(0, 0),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeJpegParams(Params):
+    quality: int = 95
+
+
+def _infer_encode(inputs: Sequence[TensorType], params: Params) -> tuple[TensorType, ...]:
+    shape = require_rank("encode_image", "the image (height, width, channels)", inputs[0].shape, 3)
+    if inputs[0].dtype != UINT8 or shape[2] not in (None, 1, 3, 4):
+        raise DTypeError(f"encode_image: takes uint8 pixels with 1, 3 or 4 channels, got {inputs[0]}")
+    return (TensorType(STRING, ()),)
+
+
+ENCODE_JPEG: Contract[EncodeJpegParams] = Contract("encode_jpeg", "JPEG file of an image.", _infer_encode, EncodeJpegParams, hot=False)
+ENCODE_PNG: Contract[Params] = Contract("encode_png", "PNG file of an image.", _infer_encode, hot=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AsStringParams(Params):
+    """``precision`` digits after the point for floats, -1: the shortest text that reads back the same."""
+
+    precision: int = -1
+
+
+AS_STRING: Contract[AsStringParams] = Contract(
+    "as_string", "Numbers as text, elementwise.", lambda inputs, params: (TensorType(STRING, inputs[0].shape),), AsStringParams, hot=False
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StringJoinParams(Params):
+    separator: bytes = b""
+
+
+def _infer_join(inputs: Sequence[TensorType], params: StringJoinParams) -> tuple[TensorType, ...]:
+    for t in inputs:
+        _require_string("string_join", t)
+    return (TensorType(STRING, broadcast_shapes("string_join", [t.shape for t in inputs])),)
+
+
+STRING_JOIN: Contract[StringJoinParams] = Contract(
+    "string_join", "The inputs' strings joined elementwise, with broadcasting.", _infer_join, StringJoinParams, arity=(1, None), hot=False
+)

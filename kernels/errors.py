@@ -1,0 +1,29 @@
+"""Exceptions of the kernel layer. Every message says what, where, found, expected, remedy."""
+
+from __future__ import annotations
+
+__all__ = ["BackendError", "DTypeError", "KernelError", "KigraphError", "SettingsError", "ShapeError"]
+
+
+class KigraphError(Exception):
+    """Base class of every exception that kigraph raises on purpose."""
+
+
+class KernelError(KigraphError):
+    """A kernel was called with arrays that it does not accept, or no kernel exists for a query."""
+
+
+class ShapeError(KernelError, ValueError):
+    """Shapes do not fit an op's contract."""
+
+
+class DTypeError(KernelError, TypeError):
+    """Element types do not fit an op's contract."""
+
+
+class BackendError(KigraphError, RuntimeError):
+    """A backend is unknown or cannot be used here; the message has the reason and the remedy."""
+
+
+class SettingsError(KigraphError, ValueError):
+    """An environment variable or an argument that stands for one has an invalid value."""

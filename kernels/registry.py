@@ -1,0 +1,78 @@
+"""Which kernels are legal for a query, and which of them is preferred.
+
+Legal and preferred are separate questions: every kernel says for itself whether it supports a query; the order of
+backends comes from the caller's choice, the order inside one backend from the kernels' ranks.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .backends import HOST_FAMILY, get_backend
+from .contracts.base import Contract
+from .errors import KernelError
+from .types import Kernel, Query
+
+__all__ = ["Rejection", "Selection", "kernels_of", "select"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A kernel (or a whole backend) that was passed over, and why."""
+
+    kernel: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.kernel}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The preferred legal kernel; what was asked before it and said no."""
+
+    kernel: Kernel
+    rejected: tuple[Rejection, ...] = ()
+
+
+@functools.cache
+def _table(backend: str) -> dict[Contract[Any], tuple[Kernel, ...]]:
+    table: dict[Contract[Any], list[Kernel]] = {}
+    names: set[str] = set()
+    for kernel in get_backend(backend).kernels():
+        if kernel.name in names:
+            raise KernelError(f"backend {backend} registers two kernels called {kernel.name}")
+        names.add(kernel.name)
+        table.setdefault(kernel.contract, []).append(kernel)
+    return {c: tuple(sorted(ks, key=lambda k: -k.rank)) for c, ks in table.items()}
+
+
+def kernels_of(backend: str, contract: Contract[Any]) -> tuple[Kernel, ...]:
+    """All kernels of a backend (or of the host family) for a contract, preferred first."""
+    return _table(backend).get(contract, ())
+
+
+def select(query: Query, order: Sequence[str]) -> Selection:
+    """The first legal kernel in the order of backends, then, for contracts outside the hot set, of the host family.
+
+    Raises KernelError that lists every reason if there is none.
+    """
+    rejected: list[Rejection] = []
+    families = (*order, HOST_FAMILY) if not query.contract.hot else tuple(order)
+    for family in families:
+        kernels = kernels_of(family, query.contract)
+        if not kernels:
+            rejected.append(Rejection(family, f"has no kernel for {query.contract.name}"))
+        for kernel in kernels:
+            reason = kernel.supports(query)
+            if reason is None:
+                return Selection(kernel, tuple(rejected))
+            rejected.append(Rejection(str(kernel), reason))
+    reasons = "; ".join(map(str, rejected))
+    raise KernelError(
+        f"no kernel for {query} in backend {','.join(order)}: {reasons}. "
+        "Remedy: give a list such as KIGRAPH_BACKEND='" + ",".join(dict.fromkeys((*order, "numpy"))) + "' to allow others"
+    )

@@ -1,0 +1,103 @@
+"""Every environment variable of kigraph, declared once: name, type, default, help, allowed values.
+
+A setting is read when a session is made. Precedence: argument > ``with`` > environment > default.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from .errors import SettingsError
+
+__all__ = ["BACKEND", "CACHE_DIR", "ISA", "NUM_THREADS", "PLAN_CACHE", "SETTINGS", "WEIGHTS", "Setting", "available_cpus", "resolve_threads"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting(Generic[T]):
+    """One environment variable. ``parse`` raises ValueError with what was expected."""
+
+    name: str
+    default: T
+    parse: Callable[[str], T]
+    help: str
+    allowed: Sequence[str] = ()
+
+    def get(self) -> T:
+        """The value from the environment, else the default; SettingsError if it is invalid."""
+        text = os.environ.get(self.name, "").strip()
+        if not text:
+            return self.default
+        try:
+            return self.parse(text)
+        except ValueError as error:
+            valid = f" Valid: {', '.join(self.allowed)}." if self.allowed else ""
+            raise SettingsError(f"{self.name}={text!r} is not valid: {error}.{valid} ({self.help})") from None
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1024:
+        raise ValueError("expected a whole number from 1 to 1024")
+    return int(text)
+
+
+def _one_of(*values: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in values:
+            raise ValueError(f"expected one of {', '.join(values)}")
+        return text
+
+    return parse
+
+
+_ISAS = ("auto", "portable", "avx2", "avx512")
+
+BACKEND = Setting(
+    "KIGRAPH_BACKEND", "auto", str,
+    "which kernels run: one name is strict, a comma-separated list is an order of preference, auto takes the fastest available",
+)
+NUM_THREADS: Setting[int | None] = Setting(
+    "KIGRAPH_NUM_THREADS", None, _positive, "threads of one run; default: the CPUs that this process may use"
+)
+ISA = Setting("KIGRAPH_ISA", "auto", _one_of(*_ISAS), "instruction set of the cython backend's kernels, for tests", _ISAS)
+WEIGHTS: Setting[str | None] = Setting("KIGRAPH_WEIGHTS", None, str, "path of the weight file that the command line and the demo use")
+CACHE_DIR: Setting[str | None] = Setting(
+    "KIGRAPH_CACHE_DIR", None, str, "folder for downloaded weights and compiled kernels; default: ~/.cache/kigraph (XDG_CACHE_HOME is honoured)"
+)
+PLAN_CACHE = Setting("KIGRAPH_PLAN_CACHE", 16, _positive, "how many compiled plans a session keeps; the least recently used goes first")
+
+SETTINGS: tuple[Setting[object], ...] = (BACKEND, NUM_THREADS, ISA, WEIGHTS, CACHE_DIR, PLAN_CACHE)  # type: ignore[assignment]
+
+
+def available_cpus() -> int:
+    """CPUs that this process may use: affinity mask, bounded by the cgroup's quota (v2 and v1)."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for quota_file, period_file in (
+        ("/sys/fs/cgroup/cpu.max", None),
+        ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
+    ):
+        try:
+            with open(quota_file) as file:
+                fields = file.read().split()
+            if period_file is not None:
+                with open(period_file) as file:
+                    fields += file.read().split()
+            quota, period = int(fields[0]), int(fields[1])
+        except (OSError, ValueError, IndexError):
+            continue
+        if quota > 0 and period > 0:
+            count = min(count, max(1, round(quota / period)))
+    return max(count, 1)
+
+
+def resolve_threads(threads: int | None = None) -> int:
+    """The number of threads: argument > KIGRAPH_NUM_THREADS > available_cpus()."""
+    if threads is not None:
+        if not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= 1024:
+            raise SettingsError(f"threads must be a whole number from 1 to 1024, got {threads!r}")
+        return threads
+    return NUM_THREADS.get() or available_cpus()

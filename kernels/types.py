@@ -1,0 +1,220 @@
+"""The words of the kernel layer: TensorType, Query, Kernel, Prepared.
+
+A kernel is used in four steps, and memory is allocated only by the caller::
+
+    prepared = kernel.prepare(query, constants)      # check, pack constant weights
+    workspace = empty(prepared.workspace_bytes)      # the caller owns it
+    run = prepared.bind(inputs, outputs, workspace)  # addresses are fixed
+    run()                                            # as often as wanted; nothing is allocated
+
+A contract whose output shapes depend on values (``contract.dynamic``: decoding an image, say) has
+kernels with ``evaluate`` in place of ``prepare``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from .contracts.base import Contract
+
+__all__ = [
+    "Array", "Constants", "DType", "Dim", "Kernel", "NoConstants", "Params", "Prepared", "Query", "Run", "Shape",
+    "STRING", "TensorType", "dtype_name", "simple_kernel",
+]
+
+T = TypeVar("T")
+
+#: A size along one axis; None = unknown until run time.
+Dim = int | None
+#: The sizes of all axes; None = even the number of axes is unknown.
+Shape = tuple[Dim, ...] | None
+DType = np.dtype[Any]
+#: An array of the device that the kernel runs on (numpy.ndarray or cupy.ndarray).
+Array = Any
+Run = Callable[[], None]
+
+#: The element type of strings and bytes: NumPy object arrays that hold ``bytes``.
+STRING: DType = np.dtype(object)
+
+
+def dtype_name(dtype: DType) -> str:
+    """The user's word for an element type: 'float32', 'string', ..."""
+    return "string" if dtype == STRING else dtype.name
+
+
+@dataclass(frozen=True, slots=True)
+class TensorType:
+    """Element type and (partly known) shape of a tensor."""
+
+    dtype: DType
+    shape: Shape = None
+
+    @property
+    def known(self) -> bool:
+        """True if every size is known."""
+        return self.shape is not None and None not in self.shape
+
+    @property
+    def rank(self) -> int | None:
+        return None if self.shape is None else len(self.shape)
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """The shape, for code that needs it fully known."""
+        if self.shape is None or None in self.shape:
+            raise ValueError(f"shape of {self} is not fully known")
+        return self.shape  # type: ignore[return-value]
+
+    @property
+    def size(self) -> int:
+        """Number of elements (shape fully known)."""
+        return prod(self.dims)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the dense array (shape fully known)."""
+        return self.size * self.dtype.itemsize
+
+    def __str__(self) -> str:
+        if self.shape is None:
+            return f"{dtype_name(self.dtype)}[...]"
+        return f"{dtype_name(self.dtype)}[{', '.join('?' if d is None else str(d) for d in self.shape)}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """Base of the frozen parameter records. A contract without parameters uses it as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is wanted of a kernel: a contract at given types, all shapes known."""
+
+    contract: Contract[Any]
+    inputs: tuple[TensorType, ...]
+    outputs: tuple[TensorType, ...]
+    params: Params = Params()
+    #: Inputs whose value is known when the kernel is prepared (weights).
+    constants: frozenset[int] = frozenset()
+    #: How many threads a run may use.
+    threads: int = 1
+
+    def __str__(self) -> str:
+        ins = ", ".join(map(str, self.inputs))
+        return f"{self.contract.name}({ins}) -> {', '.join(map(str, self.outputs))}"
+
+
+class Constants(Protocol):
+    """Access to the values of a query's constant inputs, with a cache for what is packed from them."""
+
+    def value(self, index: int) -> np.ndarray[Any, Any]:
+        """The dense C-contiguous value of constant input ``index``."""
+        ...
+
+    def packed(self, index: int, layout: str, pack: Callable[[np.ndarray[Any, Any]], T]) -> T:
+        """``pack(value(index))``, made once per constant and ``layout`` and shared between plans.
+
+        ``layout`` names everything that the packed form depends on besides the value.
+        """
+        ...
+
+
+class NoConstants:
+    """Constants for a query that has none."""
+
+    def value(self, index: int) -> np.ndarray[Any, Any]:
+        raise KeyError(index)
+
+    def packed(self, index: int, layout: str, pack: Callable[[np.ndarray[Any, Any]], T]) -> T:
+        raise KeyError(index)
+
+
+class Prepared(Protocol):
+    """A kernel made ready for one query. Safe to bind several times; bound runs may run at the same time."""
+
+    @property
+    def workspace_bytes(self) -> int:
+        """Scratch memory that a run needs; given to ``bind`` as a 64-byte aligned uint8 array."""
+        ...
+
+    @property
+    def absorbed(self) -> frozenset[int]:
+        """Constant inputs that were packed: ``bind`` gets None in their places, their raw value may be dropped."""
+        ...
+
+    def bind(self, inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> Run:
+        """Fixes the addresses and checks them; returns what runs the kernel."""
+        ...
+
+
+def _supports_all(query: Query) -> str | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """One implementation of one contract, as a record that can say no, with the reason."""
+
+    contract: Contract[Any]
+    backend: str
+    #: Spells identity, e.g. 'f32_conv2d_igemm'; unique inside the backend.
+    name: str
+    prepare: Callable[[Query, Constants], Prepared] | None = None
+    #: For dynamic contracts: (inputs, params) -> output arrays.
+    evaluate: Callable[[Sequence[Array], Any], tuple[Array, ...]] | None = None
+    #: None if the kernel can serve the query, else why not.
+    supports: Callable[[Query], str | None] = _supports_all
+    #: Inside one backend the legal kernel with the highest rank is taken.
+    rank: int = 0
+    #: Outputs may be views whose last axis is dense and whose other axes have one common pitch (a concat slice).
+    strided_outputs: bool = False
+    #: The same for inputs.
+    strided_inputs: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.prepare is None) == (self.evaluate is None):
+            raise TypeError(f"kernel {self}: give exactly one of prepare and evaluate")
+        if (self.evaluate is not None) != self.contract.dynamic:
+            raise TypeError(f"kernel {self}: a dynamic contract needs evaluate, any other prepare")
+
+    def __str__(self) -> str:
+        return f"{self.backend}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class _SimplePrepared:
+    function: Callable[[Sequence[Array], Sequence[Array], Any], None]
+    params: Params
+    workspace_bytes: int = 0
+    absorbed: frozenset[int] = field(default_factory=frozenset)
+
+    def bind(self, inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> Run:
+        function, params, ins, outs = self.function, self.params, tuple(inputs), tuple(outputs)
+        return lambda: function(ins, outs, params)
+
+
+def simple_kernel(
+    contract: Contract[Any],
+    backend: str,
+    function: Callable[[Sequence[Array], Sequence[Array], Any], None],
+    *,
+    name: str | None = None,
+    supports: Callable[[Query], str | None] = _supports_all,
+    rank: int = 0,
+    strided: bool = False,
+) -> Kernel:
+    """A kernel without packing or workspace: ``function(inputs, outputs, params)`` writes into the outputs.
+
+    ``strided``: the function copes with inputs and outputs of any strides.
+    """
+    return Kernel(
+        contract, backend, name or contract.name, supports=supports, rank=rank,
+        prepare=lambda query, constants: _SimplePrepared(function, query.params),
+        strided_outputs=strided, strided_inputs=strided,
+    )

@@ -1,0 +1,1 @@
+"""kigraph: a tensor kernel library with a graph executor."""
