@@ -24,8 +24,17 @@ if TYPE_CHECKING:
     from .types import Kernel
 
 __all__ = [
-    "BACKENDS", "HOST_FAMILY", "Backend", "Choice", "Status", "available_backends", "backend_names", "get_backend",
-    "resolve_choice", "set_backend", "using_backend",
+    "BACKENDS",
+    "HOST_FAMILY",
+    "Backend",
+    "Choice",
+    "Status",
+    "available_backends",
+    "backend_names",
+    "get_backend",
+    "resolve_choice",
+    "set_backend",
+    "using_backend",
 ]
 
 #: Name under which the shared CPU family appears in explain(); it cannot be chosen as a backend.
@@ -82,12 +91,16 @@ _STATUS_LOCK = threading.RLock()
 #: Built-in backends, fastest first: this is the order of ``auto``.
 BACKENDS: tuple[Backend, ...] = (
     Backend("cupy", "kigraph.kernels.cupy", "CUDA kernels through CuPy", "pip install 'kigraph[cupy]'"),
-    Backend("cython", "kigraph.kernels.cython", "C SIMD kernels behind Cython", "reinstall kigraph with a C compiler (gcc)"),
+    Backend(
+        "cython", "kigraph.kernels.cython", "C SIMD kernels behind Cython", "reinstall kigraph with a C compiler (gcc)"
+    ),
     Backend("numba", "kigraph.kernels.numba", "loops compiled by Numba", "pip install 'kigraph[numba]'"),
     Backend("numpy", "kigraph.kernels.numpy", "the reference: plain NumPy, slow", "pip install numpy"),
 )
 
-_HOST = Backend(HOST_FAMILY, "kigraph.kernels.host", "the shared CPU family: layout, casts, strings, images", "pip install kigraph")
+_HOST = Backend(
+    HOST_FAMILY, "kigraph.kernels.host", "the shared CPU family: layout, casts, strings, images", "pip install kigraph"
+)
 _PLUGINS: list[Backend] | None = None
 _DEFAULT: str | None = None
 _CONTEXT: ContextVar[str | None] = ContextVar("kigraph_backend", default=None)
@@ -98,7 +111,12 @@ def _plugins() -> list[Backend]:
     global _PLUGINS
     if _PLUGINS is None:
         _PLUGINS = [
-            Backend(e.name, e.value, f"plug-in of {e.dist.name if e.dist else 'an unknown package'}", f"check the package of {e.value}")
+            Backend(
+                e.name,
+                e.value,
+                f"plug-in of {e.dist.name if e.dist else 'an unknown package'}",
+                f"check the package of {e.value}",
+            )
             for e in metadata.entry_points(group="kigraph.backends")
         ]
     return _PLUGINS

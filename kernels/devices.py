@@ -24,7 +24,9 @@ class Device(Protocol):
         """A new buffer; its content is undefined."""
         ...
 
-    def view(self, buffer: Array, offset: int, dtype: DType, shape: tuple[int, ...], strides: tuple[int, ...] | None = None) -> Array:
+    def view(
+        self, buffer: Array, offset: int, dtype: DType, shape: tuple[int, ...], strides: tuple[int, ...] | None = None
+    ) -> Array:
         """An array over a part of a buffer; ``strides`` in bytes, None = dense row-major."""
         ...
 
@@ -52,7 +54,12 @@ class HostDevice:
         return raw[start : start + nbytes]
 
     def view(
-        self, buffer: np.ndarray[Any, Any], offset: int, dtype: DType, shape: tuple[int, ...], strides: tuple[int, ...] | None = None
+        self,
+        buffer: np.ndarray[Any, Any],
+        offset: int,
+        dtype: DType,
+        shape: tuple[int, ...],
+        strides: tuple[int, ...] | None = None,
     ) -> np.ndarray[Any, Any]:
         return np.ndarray(shape, dtype, buffer=buffer, offset=offset, strides=strides)
 

@@ -74,5 +74,7 @@ def select(query: Query, order: Sequence[str]) -> Selection:
     reasons = "; ".join(map(str, rejected))
     raise KernelError(
         f"no kernel for {query} in backend {','.join(order)}: {reasons}. "
-        "Remedy: give a list such as KIGRAPH_BACKEND='" + ",".join(dict.fromkeys((*order, "numpy"))) + "' to allow others"
+        "Remedy: give a list such as KIGRAPH_BACKEND='"
+        + ",".join(dict.fromkeys((*order, "numpy")))
+        + "' to allow others"
     )

@@ -12,7 +12,18 @@ from typing import Generic, TypeVar
 
 from .errors import SettingsError
 
-__all__ = ["BACKEND", "CACHE_DIR", "ISA", "NUM_THREADS", "PLAN_CACHE", "SETTINGS", "WEIGHTS", "Setting", "available_cpus", "resolve_threads"]
+__all__ = [
+    "BACKEND",
+    "CACHE_DIR",
+    "ISA",
+    "NUM_THREADS",
+    "PLAN_CACHE",
+    "SETTINGS",
+    "WEIGHTS",
+    "Setting",
+    "available_cpus",
+    "resolve_threads",
+]
 
 T = TypeVar("T")
 
@@ -57,18 +68,29 @@ def _one_of(*values: str) -> Callable[[str], str]:
 _ISAS = ("auto", "portable", "avx2", "avx512")
 
 BACKEND = Setting(
-    "KIGRAPH_BACKEND", "auto", str,
+    "KIGRAPH_BACKEND",
+    "auto",
+    str,
     "which kernels run: one name is strict, a comma-separated list is an order of preference, auto takes the fastest available",
 )
 NUM_THREADS: Setting[int | None] = Setting(
     "KIGRAPH_NUM_THREADS", None, _positive, "threads of one run; default: the CPUs that this process may use"
 )
-ISA = Setting("KIGRAPH_ISA", "auto", _one_of(*_ISAS), "instruction set of the cython backend's kernels, for tests", _ISAS)
-WEIGHTS: Setting[str | None] = Setting("KIGRAPH_WEIGHTS", None, str, "path of the weight file that the command line and the demo use")
-CACHE_DIR: Setting[str | None] = Setting(
-    "KIGRAPH_CACHE_DIR", None, str, "folder for downloaded weights and compiled kernels; default: ~/.cache/kigraph (XDG_CACHE_HOME is honoured)"
+ISA = Setting(
+    "KIGRAPH_ISA", "auto", _one_of(*_ISAS), "instruction set of the cython backend's kernels, for tests", _ISAS
 )
-PLAN_CACHE = Setting("KIGRAPH_PLAN_CACHE", 16, _positive, "how many compiled plans a session keeps; the least recently used goes first")
+WEIGHTS: Setting[str | None] = Setting(
+    "KIGRAPH_WEIGHTS", None, str, "path of the weight file that the command line and the demo use"
+)
+CACHE_DIR: Setting[str | None] = Setting(
+    "KIGRAPH_CACHE_DIR",
+    None,
+    str,
+    "folder for downloaded weights and compiled kernels; default: ~/.cache/kigraph (XDG_CACHE_HOME is honoured)",
+)
+PLAN_CACHE = Setting(
+    "KIGRAPH_PLAN_CACHE", 16, _positive, "how many compiled plans a session keeps; the least recently used goes first"
+)
 
 SETTINGS: tuple[Setting[object], ...] = (BACKEND, NUM_THREADS, ISA, WEIGHTS, CACHE_DIR, PLAN_CACHE)  # type: ignore[assignment]
 

@@ -24,8 +24,21 @@ if TYPE_CHECKING:
     from .contracts.base import Contract
 
 __all__ = [
-    "Array", "Constants", "DType", "Dim", "Kernel", "NoConstants", "Params", "Prepared", "Query", "Run", "Shape",
-    "STRING", "TensorType", "dtype_name", "simple_kernel",
+    "Array",
+    "Constants",
+    "DType",
+    "Dim",
+    "Kernel",
+    "NoConstants",
+    "Params",
+    "Prepared",
+    "Query",
+    "Run",
+    "Shape",
+    "STRING",
+    "TensorType",
+    "dtype_name",
+    "simple_kernel",
 ]
 
 T = TypeVar("T")
@@ -214,7 +227,12 @@ def simple_kernel(
     ``strided``: the function copes with inputs and outputs of any strides.
     """
     return Kernel(
-        contract, backend, name or contract.name, supports=supports, rank=rank,
+        contract,
+        backend,
+        name or contract.name,
+        supports=supports,
+        rank=rank,
         prepare=lambda query, constants: _SimplePrepared(function, query.params),
-        strided_outputs=strided, strided_inputs=strided,
+        strided_outputs=strided,
+        strided_inputs=strided,
     )

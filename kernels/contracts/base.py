@@ -16,8 +16,19 @@ from ..errors import DTypeError, ShapeError
 from ..types import STRING, DType, Dim, Params, Shape, TensorType, dtype_name
 
 __all__ = [
-    "FLOATS", "INTEGERS", "NUMBERS", "Contract", "Tolerance", "broadcast_dim", "broadcast_shapes", "merge_shapes",
-    "normalize_axis", "require_dtype", "require_rank", "require_same_dtype", "shape_text",
+    "FLOATS",
+    "INTEGERS",
+    "NUMBERS",
+    "Contract",
+    "Tolerance",
+    "broadcast_dim",
+    "broadcast_shapes",
+    "merge_shapes",
+    "normalize_axis",
+    "require_dtype",
+    "require_rank",
+    "require_same_dtype",
+    "shape_text",
 ]
 
 P = TypeVar("P", bound=Params)
@@ -74,7 +85,9 @@ class Contract(Generic[P]):
             wanted = f"{low}" if low == high else f"{low} or more" if high is None else f"{low} to {high}"
             raise ShapeError(f"{self.name} takes {wanted} inputs, got {len(inputs)}")
         if type(params) is not self.params:
-            raise TypeError(f"{self.name} takes parameters of class {self.params.__name__}, got {type(params).__name__}")
+            raise TypeError(
+                f"{self.name} takes parameters of class {self.params.__name__}, got {type(params).__name__}"
+            )
         return self.infer(inputs, params)
 
     def bytes_moved(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:

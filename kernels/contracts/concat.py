@@ -30,7 +30,9 @@ def _infer(inputs: Sequence[TensorType], params: ConcatParams) -> tuple[TensorTy
             raise ShapeError(f"concat: ranks differ: {shape_text(known[0])} and {shape_text(shape)}")
         total = None if total is None or shape[axis] is None else total + (shape[axis] or 0)
         hidden = (*shape[:axis], None, *shape[axis + 1 :])
-        merged = merge_shapes(f"concat along axis {axis}", (*merged[:axis], None, *merged[axis + 1 :]), hidden) or merged
+        merged = (
+            merge_shapes(f"concat along axis {axis}", (*merged[:axis], None, *merged[axis + 1 :]), hidden) or merged
+        )
     return (TensorType(dtype, (*merged[:axis], total, *merged[axis + 1 :])),)
 
 
@@ -38,5 +40,8 @@ CONCAT: Contract[ConcatParams] = Contract(
     "concat",
     "The inputs one after the other along the axis; all other sizes and the dtype are equal. In a plan most concats cost nothing: "
     "their inputs are written straight into slices of the output.",
-    _infer, ConcatParams, arity=(1, None), tolerance=Tolerance(0, 0),
+    _infer,
+    ConcatParams,
+    arity=(1, None),
+    tolerance=Tolerance(0, 0),
 )

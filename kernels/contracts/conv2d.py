@@ -34,7 +34,11 @@ class Conv2DParams(Params):
 
 
 def explicit_padding(
-    padding: Padding, size: tuple[int, int], window: tuple[int, int], strides: tuple[int, int], dilations: tuple[int, int] = (1, 1)
+    padding: Padding,
+    size: tuple[int, int],
+    window: tuple[int, int],
+    strides: tuple[int, int],
+    dilations: tuple[int, int] = (1, 1),
 ) -> tuple[int, int, int, int]:
     """(top, bottom, left, right) for a spatial input ``size``; SAME puts the odd pixel at the bottom and right."""
     if padding == "VALID":
@@ -49,7 +53,11 @@ def explicit_padding(
 
 
 def window_output(
-    op: str, size: tuple[Dim, Dim], window: tuple[Dim, Dim], strides: tuple[int, int], padding: Padding,
+    op: str,
+    size: tuple[Dim, Dim],
+    window: tuple[Dim, Dim],
+    strides: tuple[int, int],
+    padding: Padding,
     dilations: tuple[int, int] = (1, 1),
 ) -> tuple[Dim, Dim]:
     """Spatial output size of a sliding window."""
@@ -122,7 +130,11 @@ CONV2D: Contract[Conv2DParams] = Contract(
     x NHWC, w (height, width, in, out), optional bias (out,), y NHWC. What lies outside x counts as zero. It is
     cross-correlation: the filter is not flipped. SAME: output size ceil(size / stride), the odd pixel of padding at the
     bottom and right. Cin = 0 gives activation(bias). FLOPs count padding taps as if they were computed.""",
-    _infer_conv, Conv2DParams, arity=(2, 3), flops=_flops_conv, tolerance=Tolerance(1e-6, 2e-6, scale_by_reduction=True),
+    _infer_conv,
+    Conv2DParams,
+    arity=(2, 3),
+    flops=_flops_conv,
+    tolerance=Tolerance(1e-6, 2e-6, scale_by_reduction=True),
 )
 
 DEPTHWISE_CONV2D: Contract[Conv2DParams] = Contract(
@@ -130,5 +142,9 @@ DEPTHWISE_CONV2D: Contract[Conv2DParams] = Contract(
     """y[n, i, j, c*m + q] = activation(bias[c*m + q] + sum over u, v of x[n, i*sh + u*dh - top, j*sw + v*dw - left, c] * w[u, v, c, q]).
 
     x NHWC, w (height, width, in, multiplier m), optional bias (in*m,), y NHWC. Padding as in conv2d.""",
-    _infer_depthwise, Conv2DParams, arity=(2, 3), flops=_flops_depthwise, tolerance=Tolerance(1e-6, 2e-6, scale_by_reduction=True),
+    _infer_depthwise,
+    Conv2DParams,
+    arity=(2, 3),
+    flops=_flops_depthwise,
+    tolerance=Tolerance(1e-6, 2e-6, scale_by_reduction=True),
 )

@@ -14,10 +14,50 @@ from ..types import DType, Params, TensorType
 from .base import FLOATS, INTEGERS, NUMBERS, Contract, Tolerance, broadcast_shapes, require_dtype, require_same_dtype
 
 __all__ = [
-    "ABS", "ADD", "BINARY", "CEIL", "COMPARISONS", "COS", "DIV", "EQUAL", "ERF", "EXP", "FLOOR", "FLOORDIV", "FLOORMOD", "GREATER",
-    "GREATER_EQUAL", "LESS", "LESS_EQUAL", "LOG", "LOG1P", "LOGICAL_AND", "LOGICAL_NOT", "LOGICAL_OR", "MAXIMUM",
-    "MINIMUM", "MUL", "NEG", "NOT_EQUAL", "POW", "RECIPROCAL", "RELU", "RELU6", "ROUND", "RSQRT", "SELECT", "SIGMOID", "SIGN",
-    "SIN", "SOFTPLUS", "SQRT", "SQUARE", "SQUARED_DIFFERENCE", "SUB", "TANH", "UNARY",
+    "ABS",
+    "ADD",
+    "BINARY",
+    "CEIL",
+    "COMPARISONS",
+    "COS",
+    "DIV",
+    "EQUAL",
+    "ERF",
+    "EXP",
+    "FLOOR",
+    "FLOORDIV",
+    "FLOORMOD",
+    "GREATER",
+    "GREATER_EQUAL",
+    "LESS",
+    "LESS_EQUAL",
+    "LOG",
+    "LOG1P",
+    "LOGICAL_AND",
+    "LOGICAL_NOT",
+    "LOGICAL_OR",
+    "MAXIMUM",
+    "MINIMUM",
+    "MUL",
+    "NEG",
+    "NOT_EQUAL",
+    "POW",
+    "RECIPROCAL",
+    "RELU",
+    "RELU6",
+    "ROUND",
+    "RSQRT",
+    "SELECT",
+    "SIGMOID",
+    "SIGN",
+    "SIN",
+    "SOFTPLUS",
+    "SQRT",
+    "SQUARE",
+    "SQUARED_DIFFERENCE",
+    "SUB",
+    "TANH",
+    "UNARY",
 ]
 
 BOOL: DType = np.dtype(bool)
@@ -35,13 +75,23 @@ def _unary(
         return (inputs[0],)
 
     return Contract(
-        name, f"y = {formula}, elementwise; y has the shape and dtype of x.", infer, inplace=True, hot=hot,
-        flops=lambda inputs, outputs, params: outputs[0].size, tolerance=tolerance or Tolerance(0, 0),
+        name,
+        f"y = {formula}, elementwise; y has the shape and dtype of x.",
+        infer,
+        inplace=True,
+        hot=hot,
+        flops=lambda inputs, outputs, params: outputs[0].size,
+        tolerance=tolerance or Tolerance(0, 0),
     )
 
 
 def _binary(
-    name: str, formula: str, dtypes: frozenset[DType], *, result: DType | None = None, hot: bool = True,
+    name: str,
+    formula: str,
+    dtypes: frozenset[DType],
+    *,
+    result: DType | None = None,
+    hot: bool = True,
     tolerance: Tolerance | None = None,
 ) -> Contract[Params]:
     def infer(inputs: Sequence[TensorType], params: Params) -> tuple[TensorType, ...]:
@@ -50,8 +100,13 @@ def _binary(
         return (TensorType(result or dtype, broadcast_shapes(name, [t.shape for t in inputs])),)
 
     return Contract(
-        name, f"y = {formula}, elementwise with NumPy's broadcasting; x0 and x1 have one dtype.", infer, arity=(2, 2),
-        inplace=result is None, hot=hot, flops=lambda inputs, outputs, params: outputs[0].size,
+        name,
+        f"y = {formula}, elementwise with NumPy's broadcasting; x0 and x1 have one dtype.",
+        infer,
+        arity=(2, 2),
+        inplace=result is None,
+        hot=hot,
+        flops=lambda inputs, outputs, params: outputs[0].size,
         tolerance=tolerance or Tolerance(0, 0),
     )
 

@@ -25,9 +25,29 @@ from .base import (
 )
 
 __all__ = [
-    "CAST", "FILL", "GATHER", "IDENTITY", "PACK", "PAD", "RANGE", "RESHAPE", "SLICE", "SPLIT", "TILE", "TRANSPOSE",
-    "CastParams", "FillParams", "GatherParams", "PackParams", "PadParams", "RangeParams", "ReshapeParams", "SliceParams", "SplitParams",
-    "TileParams", "TransposeParams",
+    "CAST",
+    "FILL",
+    "GATHER",
+    "IDENTITY",
+    "PACK",
+    "PAD",
+    "RANGE",
+    "RESHAPE",
+    "SLICE",
+    "SPLIT",
+    "TILE",
+    "TRANSPOSE",
+    "CastParams",
+    "FillParams",
+    "GatherParams",
+    "PackParams",
+    "PadParams",
+    "RangeParams",
+    "ReshapeParams",
+    "SliceParams",
+    "SplitParams",
+    "TileParams",
+    "TransposeParams",
 ]
 
 EXACT = Tolerance(0, 0)
@@ -58,11 +78,18 @@ def _infer_reshape(inputs: Sequence[TensorType], params: ReshapeParams) -> tuple
 
 
 RESHAPE: Contract[ReshapeParams] = Contract(
-    "reshape", "The same elements in row-major order under another shape.", _infer_reshape, ReshapeParams, view=True,
-    tolerance=EXACT, hot=False,
+    "reshape",
+    "The same elements in row-major order under another shape.",
+    _infer_reshape,
+    ReshapeParams,
+    view=True,
+    tolerance=EXACT,
+    hot=False,
 )
 
-IDENTITY: Contract[Params] = Contract("identity", "y = x.", lambda inputs, params: (inputs[0],), view=True, tolerance=EXACT, hot=False)
+IDENTITY: Contract[Params] = Contract(
+    "identity", "y = x.", lambda inputs, params: (inputs[0],), view=True, tolerance=EXACT, hot=False
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +113,12 @@ def _infer_transpose(inputs: Sequence[TensorType], params: TransposeParams) -> t
 
 
 TRANSPOSE: Contract[TransposeParams] = Contract(
-    "transpose", "y[i0, i1, ...] = x with its axes permuted.", _infer_transpose, TransposeParams, tolerance=EXACT, hot=False
+    "transpose",
+    "y[i0, i1, ...] = x with its axes permuted.",
+    _infer_transpose,
+    TransposeParams,
+    tolerance=EXACT,
+    hot=False,
 )
 
 
@@ -115,7 +147,11 @@ def _infer_pad(inputs: Sequence[TensorType], params: PadParams) -> tuple[TensorT
         limit = None if d is None or params.mode == "constant" else d - (params.mode == "reflect")
         if limit is not None and max(pair) > limit:
             raise ShapeError(f"pad: mode {params.mode} can add at most {limit} cells to an axis of {d}, got {pair}")
-    return (TensorType(x.dtype, tuple(None if d is None else d + a + b for d, (a, b) in zip(x.shape, params.paddings, strict=True))),)
+    return (
+        TensorType(
+            x.dtype, tuple(None if d is None else d + a + b for d, (a, b) in zip(x.shape, params.paddings, strict=True))
+        ),
+    )
 
 
 PAD: Contract[PadParams] = Contract("pad", "x with a border.", _infer_pad, PadParams, tolerance=EXACT, hot=False)
@@ -149,14 +185,30 @@ def _infer_slice(inputs: Sequence[TensorType], params: SliceParams) -> tuple[Ten
         else:
             shape.append(n)
         last = shape[-1]
-        if step == 0 or begin < 0 or n < -1 or (d is not None and last is not None and (
-            begin > d or (last > 0 and not 0 <= begin + (last - 1) * step < d)
-        )):
-            raise ShapeError(f"slice: begin {begin}, size {n}, step {step} is outside axis {axis} of {shape_text(x.shape)}")
+        if (
+            step == 0
+            or begin < 0
+            or n < -1
+            or (
+                d is not None
+                and last is not None
+                and (begin > d or (last > 0 and not 0 <= begin + (last - 1) * step < d))
+            )
+        ):
+            raise ShapeError(
+                f"slice: begin {begin}, size {n}, step {step} is outside axis {axis} of {shape_text(x.shape)}"
+            )
     return (TensorType(x.dtype, tuple(shape)),)
 
 
-SLICE: Contract[SliceParams] = Contract("slice", "A box of x: y[i] = x[begin + i * step] on every axis.", _infer_slice, SliceParams, tolerance=EXACT, hot=False)
+SLICE: Contract[SliceParams] = Contract(
+    "slice",
+    "A box of x: y[i] = x[begin + i * step] on every axis.",
+    _infer_slice,
+    SliceParams,
+    tolerance=EXACT,
+    hot=False,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +229,9 @@ def _infer_split(inputs: Sequence[TensorType], params: SplitParams) -> tuple[Ten
     return tuple(TensorType(x.dtype, (*x.shape[:axis], n, *x.shape[axis + 1 :])) for n in params.sizes)
 
 
-SPLIT: Contract[SplitParams] = Contract("split", "Parts of x along one axis.", _infer_split, SplitParams, tolerance=EXACT, hot=False)
+SPLIT: Contract[SplitParams] = Contract(
+    "split", "Parts of x along one axis.", _infer_split, SplitParams, tolerance=EXACT, hot=False
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +249,13 @@ def _infer_gather(inputs: Sequence[TensorType], params: GatherParams) -> tuple[T
 
 
 GATHER: Contract[GatherParams] = Contract(
-    "gather", "Slices of x along an axis, picked by an array of indices; an index out of range is an error.",
-    _infer_gather, GatherParams, arity=(2, 2), tolerance=EXACT, hot=False,
+    "gather",
+    "Slices of x along an axis, picked by an array of indices; an index out of range is an error.",
+    _infer_gather,
+    GatherParams,
+    arity=(2, 2),
+    tolerance=EXACT,
+    hot=False,
 )
 
 
@@ -212,10 +271,14 @@ def _infer_tile(inputs: Sequence[TensorType], params: TileParams) -> tuple[Tenso
     shape = x.shape if x.shape is not None else (None,) * len(params.multiples)
     if len(shape) != len(params.multiples):
         raise ShapeError(f"tile: {len(params.multiples)} multiples for an input of shape {shape_text(shape)}")
-    return (TensorType(x.dtype, tuple(None if d is None else d * m for d, m in zip(shape, params.multiples, strict=True))),)
+    return (
+        TensorType(x.dtype, tuple(None if d is None else d * m for d, m in zip(shape, params.multiples, strict=True))),
+    )
 
 
-TILE: Contract[TileParams] = Contract("tile", "x repeated along every axis.", _infer_tile, TileParams, tolerance=EXACT, hot=False)
+TILE: Contract[TileParams] = Contract(
+    "tile", "x repeated along every axis.", _infer_tile, TileParams, tolerance=EXACT, hot=False
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +297,15 @@ def _infer_pack(inputs: Sequence[TensorType], params: PackParams) -> tuple[Tenso
     return (TensorType(dtype, (*shape[:axis], len(inputs), *shape[axis:])),)
 
 
-PACK: Contract[PackParams] = Contract("pack", "The inputs, all of one shape, stacked along a new axis.", _infer_pack, PackParams, arity=(1, None), tolerance=EXACT, hot=False)
+PACK: Contract[PackParams] = Contract(
+    "pack",
+    "The inputs, all of one shape, stacked along a new axis.",
+    _infer_pack,
+    PackParams,
+    arity=(1, None),
+    tolerance=EXACT,
+    hot=False,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +321,9 @@ def _infer_fill(inputs: Sequence[TensorType], params: FillParams) -> tuple[Tenso
     return (TensorType(inputs[0].dtype, params.shape),)
 
 
-FILL: Contract[FillParams] = Contract("fill", "An array filled with one value.", _infer_fill, FillParams, tolerance=EXACT, hot=False)
+FILL: Contract[FillParams] = Contract(
+    "fill", "An array filled with one value.", _infer_fill, FillParams, tolerance=EXACT, hot=False
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +345,9 @@ def _infer_range(inputs: Sequence[TensorType], params: RangeParams) -> tuple[Ten
     return (TensorType(params.dtype, (params.count(),)),)
 
 
-RANGE: Contract[RangeParams] = Contract("range", "Evenly spaced numbers.", _infer_range, RangeParams, arity=(0, 0), tolerance=EXACT, hot=False)
+RANGE: Contract[RangeParams] = Contract(
+    "range", "Evenly spaced numbers.", _infer_range, RangeParams, arity=(0, 0), tolerance=EXACT, hot=False
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +364,10 @@ def _infer_cast(inputs: Sequence[TensorType], params: CastParams) -> tuple[Tenso
 
 
 CAST: Contract[CastParams] = Contract(
-    "cast", "Conversion of the element type, as C does it: floats to integers truncate, integers wrap, complex to real drops the imaginary part.",
-    _infer_cast, CastParams, tolerance=EXACT, hot=False,
+    "cast",
+    "Conversion of the element type, as C does it: floats to integers truncate, integers wrap, complex to real drops the imaginary part.",
+    _infer_cast,
+    CastParams,
+    tolerance=EXACT,
+    hot=False,
 )

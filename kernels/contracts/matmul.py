@@ -67,5 +67,9 @@ MATMUL: Contract[MatMulParams] = Contract(
     a (..., M, K), b (..., K, N), or with their last two axes swapped if transpose_a / transpose_b; leading axes broadcast.
     bias (N,) is an optional third input. Row-major, dense. K = 0 gives activation(bias). Floats accumulate in the
     element type or wider; integers wrap.""",
-    _infer, MatMulParams, arity=(2, 3), flops=_flops, tolerance=Tolerance(1e-6, 2e-6, scale_by_reduction=True),
+    _infer,
+    MatMulParams,
+    arity=(2, 3),
+    flops=_flops,
+    tolerance=Tolerance(1e-6, 2e-6, scale_by_reduction=True),
 )

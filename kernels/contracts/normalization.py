@@ -46,8 +46,13 @@ def _infer_norm(inputs: Sequence[TensorType], params: BatchNormParams) -> tuple[
 
 
 BIAS_ADD: Contract[Params] = Contract(
-    "bias_add", "y[..., c] = x[..., c] + b[c]; x of any rank >= 1, b (C,).", _infer_bias, arity=(2, 2), inplace=True,
-    flops=lambda inputs, outputs, params: outputs[0].size, tolerance=Tolerance(0, 0),
+    "bias_add",
+    "y[..., c] = x[..., c] + b[c]; x of any rank >= 1, b (C,).",
+    _infer_bias,
+    arity=(2, 2),
+    inplace=True,
+    flops=lambda inputs, outputs, params: outputs[0].size,
+    tolerance=Tolerance(0, 0),
 )
 
 BATCH_NORM: Contract[BatchNormParams] = Contract(
@@ -56,6 +61,10 @@ BATCH_NORM: Contract[BatchNormParams] = Contract(
 
     Inputs x, mean, variance, offset and optionally scale (1 if absent); x of any rank >= 1 with channels last, the
     others (C,).""",
-    _infer_norm, BatchNormParams, arity=(4, 5), inplace=True,
-    flops=lambda inputs, outputs, params: 2 * outputs[0].size, tolerance=Tolerance(4e-6, 4e-6),
+    _infer_norm,
+    BatchNormParams,
+    arity=(4, 5),
+    inplace=True,
+    flops=lambda inputs, outputs, params: 2 * outputs[0].size,
+    tolerance=Tolerance(4e-6, 4e-6),
 )

@@ -29,7 +29,9 @@ class Pool2DParams(Params):
         if not isinstance(self.padding, str) and any(
             p < 0 or p >= self.window[i // 2] for i, p in enumerate(self.padding)
         ):
-            raise ShapeError(f"pool2d: padding {self.padding} must be at least 0 and less than the window {self.window}")
+            raise ShapeError(
+                f"pool2d: padding {self.padding} must be at least 0 and less than the window {self.window}"
+            )
 
 
 def _infer(op: str, inputs: Sequence[TensorType], params: Pool2DParams) -> tuple[TensorType, ...]:
@@ -48,7 +50,10 @@ MAX_POOL2D: Contract[Pool2DParams] = Contract(
     """y[n, i, j, c] = max of x[n, i*sh - top + u, j*sw - left + v, c] over the window's cells inside x.
 
     NHWC. Padding never wins. A NaN in the window gives NaN.""",
-    partial(_infer, "max_pool2d"), Pool2DParams, flops=_flops, tolerance=Tolerance(0, 0),
+    partial(_infer, "max_pool2d"),
+    Pool2DParams,
+    flops=_flops,
+    tolerance=Tolerance(0, 0),
 )
 
 AVG_POOL2D: Contract[Pool2DParams] = Contract(
@@ -57,5 +62,7 @@ AVG_POOL2D: Contract[Pool2DParams] = Contract(
 
     NHWC. Cells outside x count as zero; they count in the divisor only with count_include_pad (then the divisor is
     the window's area, clipped to the padded extent).""",
-    partial(_infer, "avg_pool2d"), Pool2DParams, flops=_flops,
+    partial(_infer, "avg_pool2d"),
+    Pool2DParams,
+    flops=_flops,
 )

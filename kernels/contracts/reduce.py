@@ -13,8 +13,20 @@ from ..types import DType, Params, TensorType
 from .base import FLOATS, INTEGERS, NUMBERS, Contract, Tolerance, normalize_axis, require_dtype, shape_text
 
 __all__ = [
-    "ARGMAX", "ARGMIN", "REDUCE_ALL", "REDUCE_ANY", "REDUCE_MAX", "REDUCE_MEAN", "REDUCE_MIN", "REDUCE_PROD", "REDUCE_SUM",
-    "REDUCTIONS", "TOP_K", "ArgParams", "ReduceParams", "TopKParams",
+    "ARGMAX",
+    "ARGMIN",
+    "REDUCE_ALL",
+    "REDUCE_ANY",
+    "REDUCE_MAX",
+    "REDUCE_MEAN",
+    "REDUCE_MIN",
+    "REDUCE_PROD",
+    "REDUCE_SUM",
+    "REDUCTIONS",
+    "TOP_K",
+    "ArgParams",
+    "ReduceParams",
+    "TopKParams",
 ]
 
 
@@ -35,7 +47,9 @@ class ReduceParams(Params):
         return tuple(axes)
 
 
-def _reduction(name: str, formula: str, dtypes: frozenset[DType], tolerance: Tolerance, *, hot: bool = True) -> Contract[ReduceParams]:
+def _reduction(
+    name: str, formula: str, dtypes: frozenset[DType], tolerance: Tolerance, *, hot: bool = True
+) -> Contract[ReduceParams]:
     def infer(inputs: Sequence[TensorType], params: ReduceParams) -> tuple[TensorType, ...]:
         (x,) = inputs
         require_dtype(name, "the input", x.dtype, dtypes)
@@ -46,8 +60,13 @@ def _reduction(name: str, formula: str, dtypes: frozenset[DType], tolerance: Tol
         return (TensorType(x.dtype, shape),)
 
     return Contract(
-        name, f"y = {formula} over the given axes; an empty list of axes copies. NaN in gives NaN out.", infer, ReduceParams,
-        flops=lambda inputs, outputs, params: inputs[0].size, tolerance=tolerance, hot=hot,
+        name,
+        f"y = {formula} over the given axes; an empty list of axes copies. NaN in gives NaN out.",
+        infer,
+        ReduceParams,
+        flops=lambda inputs, outputs, params: inputs[0].size,
+        tolerance=tolerance,
+        hot=hot,
     )
 
 
@@ -82,7 +101,9 @@ def _argument(name: str, what: str) -> Contract[ArgParams]:
             raise ShapeError(f"{name}: axis {axis} of {shape_text(x.shape)} is empty")
         return (TensorType(dtype, x.shape[:axis] + x.shape[axis + 1 :]),)
 
-    return Contract(name, f"Index of the {what} value along one axis; the first of equals; a NaN wins.", infer, ArgParams, hot=False)
+    return Contract(
+        name, f"Index of the {what} value along one axis; the first of equals; a NaN wins.", infer, ArgParams, hot=False
+    )
 
 
 ARGMAX = _argument("argmax", "largest")
@@ -108,6 +129,9 @@ def _infer_top_k(inputs: Sequence[TensorType], params: TopKParams) -> tuple[Tens
 
 
 TOP_K: Contract[TopKParams] = Contract(
-    "top_k", "The k largest values along the last axis in descending order, and their int32 indices; of equals the lower index first.",
-    _infer_top_k, TopKParams, hot=False,
+    "top_k",
+    "The k largest values along the last axis in descending order, and their int32 indices; of equals the lower index first.",
+    _infer_top_k,
+    TopKParams,
+    hot=False,
 )

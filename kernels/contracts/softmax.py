@@ -24,8 +24,12 @@ def _contract(name: str, formula: str) -> Contract[SoftmaxParams]:
         return (inputs[0],)
 
     return Contract(
-        name, f"y = {formula} along the axis, computed after subtracting the largest value. A NaN makes its whole line NaN.",
-        infer, SoftmaxParams, inplace=True, flops=lambda inputs, outputs, params: 4 * outputs[0].size,
+        name,
+        f"y = {formula} along the axis, computed after subtracting the largest value. A NaN makes its whole line NaN.",
+        infer,
+        SoftmaxParams,
+        inplace=True,
+        flops=lambda inputs, outputs, params: 4 * outputs[0].size,
         tolerance=Tolerance(4e-6, 1e-6),
     )
 

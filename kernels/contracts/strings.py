@@ -13,7 +13,14 @@ from ..types import STRING, Params, TensorType, dtype_name
 from .base import Contract, Tolerance, broadcast_shapes, require_rank
 
 __all__ = [
-    "AS_STRING", "DECODE_IMAGE", "ENCODE_JPEG", "ENCODE_PNG", "STRING_JOIN", "AsStringParams", "DecodeImageParams", "EncodeJpegParams",
+    "AS_STRING",
+    "DECODE_IMAGE",
+    "ENCODE_JPEG",
+    "ENCODE_PNG",
+    "STRING_JOIN",
+    "AsStringParams",
+    "DecodeImageParams",
+    "EncodeJpegParams",
     "StringJoinParams",
 ]
 
@@ -53,8 +60,13 @@ def _infer_decode(inputs: Sequence[TensorType], params: DecodeImageParams) -> tu
 
 
 DECODE_IMAGE: Contract[DecodeImageParams] = Contract(
-    "decode_image", "Pixels (height, width, channels) uint8 of an encoded image: a scalar string.",
-    _infer_decode, DecodeImageParams, hot=False, dynamic=True, tolerance=Tolerance(0, 0),
+    "decode_image",
+    "Pixels (height, width, channels) uint8 of an encoded image: a scalar string.",
+    _infer_decode,
+    DecodeImageParams,
+    hot=False,
+    dynamic=True,
+    tolerance=Tolerance(0, 0),
 )
 
 
@@ -70,7 +82,9 @@ def _infer_encode(inputs: Sequence[TensorType], params: Params) -> tuple[TensorT
     return (TensorType(STRING, ()),)
 
 
-ENCODE_JPEG: Contract[EncodeJpegParams] = Contract("encode_jpeg", "JPEG file of an image.", _infer_encode, EncodeJpegParams, hot=False)
+ENCODE_JPEG: Contract[EncodeJpegParams] = Contract(
+    "encode_jpeg", "JPEG file of an image.", _infer_encode, EncodeJpegParams, hot=False
+)
 ENCODE_PNG: Contract[Params] = Contract("encode_png", "PNG file of an image.", _infer_encode, hot=False)
 
 
@@ -82,7 +96,11 @@ class AsStringParams(Params):
 
 
 AS_STRING: Contract[AsStringParams] = Contract(
-    "as_string", "Numbers as text, elementwise.", lambda inputs, params: (TensorType(STRING, inputs[0].shape),), AsStringParams, hot=False
+    "as_string",
+    "Numbers as text, elementwise.",
+    lambda inputs, params: (TensorType(STRING, inputs[0].shape),),
+    AsStringParams,
+    hot=False,
 )
 
 
@@ -98,5 +116,10 @@ def _infer_join(inputs: Sequence[TensorType], params: StringJoinParams) -> tuple
 
 
 STRING_JOIN: Contract[StringJoinParams] = Contract(
-    "string_join", "The inputs' strings joined elementwise, with broadcasting.", _infer_join, StringJoinParams, arity=(1, None), hot=False
+    "string_join",
+    "The inputs' strings joined elementwise, with broadcasting.",
+    _infer_join,
+    StringJoinParams,
+    arity=(1, None),
+    hot=False,
 )
