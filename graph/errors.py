@@ -1,0 +1,31 @@
+"""Exceptions of the graph layer. Every message says what, where, found, expected, remedy."""
+
+from __future__ import annotations
+
+from ..kernels.errors import KigraphError
+
+__all__ = ["FeedError", "FetchError", "GraphError", "LoadError", "RunError", "UnsupportedOpError"]
+
+
+class GraphError(KigraphError):
+    """A graph is built or edited in a way that can never work."""
+
+
+class FeedError(KigraphError, ValueError):
+    """A feed_dict names an unknown tensor, or a value does not fit its tensor."""
+
+
+class FetchError(KigraphError, ValueError):
+    """A fetch names an unknown tensor or operation, or needs a placeholder that was not fed."""
+
+
+class UnsupportedOpError(KigraphError, NotImplementedError):
+    """A graph needs an op that kigraph does not run; the message names op, node and alternatives."""
+
+
+class RunError(KigraphError, RuntimeError):
+    """A kernel failed while a plan ran; the message names the node."""
+
+
+class LoadError(KigraphError, ValueError):
+    """A file is damaged, hostile, or not of a supported family; the message has file, place, found, expected."""
