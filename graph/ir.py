@@ -1,0 +1,179 @@
+"""The immutable graph: Port, Literal, Node, Graph.
+
+A Graph is data: nodes in topological order, and the ports and nodes that are wanted of it. The builder makes graphs,
+passes map graphs to graphs, the plan compiles them. Op types and attribute names are TensorFlow's.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from ..kernels.types import STRING, DType, TensorType, dtype_name
+from .errors import GraphError
+
+__all__ = ["UNKNOWN", "Graph", "Literal", "Node", "Port", "topological_order"]
+
+#: Element type of the outputs of ops that kigraph does not know.
+UNKNOWN: DType = np.dtype("V")
+
+_KEYS = itertools.count()
+
+
+class Literal:
+    """A constant array that need not be resident.
+
+    ``key`` tells equal literals from others without reading them: what is packed or derived from a literal is cached
+    under its key. ``array()`` reads a lazy literal anew each time, so nothing is kept that nobody holds.
+    """
+
+    __slots__ = ("_load", "dtype", "key", "shape")
+
+    def __init__(self, dtype: DType, shape: tuple[int, ...], load: Callable[[], np.ndarray[Any, Any]], key: Hashable):
+        self.dtype, self.shape, self.key, self._load = dtype, shape, key, load
+
+    @classmethod
+    def of(cls, array: np.ndarray[Any, Any]) -> Literal:
+        """Wraps an array, which must not be changed afterwards."""
+        array = np.asarray(array, order="C")
+        array.flags.writeable = False
+        return cls(array.dtype, array.shape, lambda: array, ("array", next(_KEYS)))
+
+    @classmethod
+    def lazy(
+        cls,
+        dtype: DType,
+        shape: tuple[int, ...],
+        load: Callable[[], np.ndarray[Any, Any]],
+        key: Hashable | None = None,
+    ) -> Literal:
+        """A literal that is read when needed; without ``key`` it equals no other."""
+        return cls(np.dtype(dtype), tuple(shape), load, ("lazy", next(_KEYS)) if key is None else key)
+
+    @property
+    def type(self) -> TensorType:
+        return TensorType(self.dtype, self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.type.nbytes
+
+    def array(self) -> np.ndarray[Any, Any]:
+        """The dense, read-only value."""
+        value = np.asarray(self._load(), order="C")
+        if value.dtype != self.dtype or value.shape != self.shape:
+            raise GraphError(f"a constant promised as {self.type} was read as {TensorType(value.dtype, value.shape)}")
+        return value
+
+    def __repr__(self) -> str:
+        if self.dtype != STRING and self.type.size <= 8:
+            return f"Literal({dtype_name(self.dtype)}, {self.array().tolist()})"
+        return f"Literal({self.type})"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Port:
+    """One output of one node: what TensorFlow calls 'name:index'."""
+
+    node: str
+    index: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.node}:{self.index}"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operation. ``control``: names of nodes that must run before it."""
+
+    name: str
+    op: str
+    inputs: tuple[Port, ...] = ()
+    attrs: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    outputs: tuple[TensorType, ...] = ()
+    control: tuple[str, ...] = ()
+
+    @property
+    def ports(self) -> tuple[Port, ...]:
+        return tuple(Port(self.name, i) for i in range(len(self.outputs)))
+
+    def __str__(self) -> str:
+        return f"{self.op} '{self.name}'"
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """Nodes by name in topological order; ``outputs`` and ``targets`` are what is wanted of the graph."""
+
+    nodes: Mapping[str, Node]
+    outputs: tuple[Port, ...] = ()
+    targets: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self.nodes.values())
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def type_of(self, port: Port) -> TensorType:
+        return self.nodes[port.node].outputs[port.index]
+
+    def literal(self, port: Port) -> Literal | None:
+        """The constant behind a port, if it is the output of a Const node."""
+        node = self.nodes[port.node]
+        value = node.attrs.get("value")
+        return value if node.op == "Const" and isinstance(value, Literal) else None
+
+    def consumers(self) -> dict[Port, list[Node]]:
+        """For every port the nodes that read it, once per use."""
+        result: dict[Port, list[Node]] = {}
+        for node in self:
+            for port in node.inputs:
+                result.setdefault(port, []).append(node)
+        return result
+
+    def __str__(self) -> str:
+        lines = [
+            f"{node.name} = {node.op}({', '.join([*map(str, node.inputs), *('^' + c for c in node.control)])})"
+            f" -> {', '.join(map(str, node.outputs))}"
+            for node in self
+        ]
+        return "\n".join([*lines, f"wanted: {', '.join([*map(str, self.outputs), *self.targets])}"])
+
+
+def topological_order(nodes: Mapping[str, Node]) -> dict[str, Node]:
+    """The nodes sorted so that producers come first, otherwise in the given order. Raises GraphError on a cycle."""
+    state: dict[str, int] = {}
+    result: dict[str, Node] = {}
+
+    def needs(node: Node) -> Iterable[str]:
+        return itertools.chain((p.node for p in node.inputs), node.control)
+
+    for root in nodes:
+        if root in state:
+            continue
+        stack: list[tuple[str, Iterator[str]]] = [(root, iter(needs(nodes[root])))]
+        state[root] = 1
+        while stack:
+            name, pending = stack[-1]
+            for need in pending:
+                if need not in nodes:
+                    raise GraphError(f"node '{name}' needs '{need}', which the graph does not have")
+                if state.get(need) == 1:
+                    path = [n for n, _ in stack]
+                    cycle = [*path[path.index(need) :], need]
+                    raise GraphError(f"the graph has a cycle: {' <- '.join(cycle[:12])}")
+                if need not in state:
+                    state[need] = 1
+                    stack.append((need, iter(needs(nodes[need]))))
+                    break
+            else:
+                stack.pop()
+                state[name] = 2
+                result[name] = nodes[name]
+    return result

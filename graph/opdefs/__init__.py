@@ -1,0 +1,32 @@
+"""Op types of the graph: how each becomes a contract with parameters, and the types of its outputs.
+
+base.py: Site, Lowered, OpDef. math.py, nn.py, array.py, strings.py: the definitions, listed in OPDEFS.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+
+from ...kernels.types import TensorType
+from ..errors import UnsupportedOpError
+from . import array, math, nn, strings
+from .array import STRUCTURAL
+from .base import Lowered, NeedsValue, OpDef, Site
+
+__all__ = ["OPDEFS", "STRUCTURAL", "Lowered", "NeedsValue", "OpDef", "Site", "TensorType", "opdef"]
+
+OPDEFS: Mapping[str, OpDef] = {d.name: d for module in (array, math, nn, strings) for d in module.DEFS}
+
+
+def opdef(op: str, node: str) -> OpDef:
+    """The definition of an op type; UnsupportedOpError names the node and similar ops that are known."""
+    found = OPDEFS.get(op)
+    if found is None:
+        similar = difflib.get_close_matches(op, OPDEFS, n=5, cutoff=0.4)
+        hint = f"similar ops that kigraph runs: {', '.join(similar)}" if similar else "kigraph has nothing similar"
+        raise UnsupportedOpError(
+            f"op {op!r} (node '{node}') is not supported; {hint}. All of them: `kigraph info --ops`. "
+            f"A tensor behind the node can be fed in its place"
+        )
+    return found

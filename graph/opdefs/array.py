@@ -1,0 +1,354 @@
+"""Ops that move, pick or describe elements, and the structural ops (constants, placeholders, variables)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...kernels.contracts.base import merge_shapes, normalize_axis
+from ...kernels.contracts.concat import CONCAT, ConcatParams
+from ...kernels.contracts.elementwise import ADD, SUB
+from ...kernels.contracts.layout import (
+    FILL,
+    GATHER,
+    IDENTITY,
+    PACK,
+    PAD,
+    RANGE,
+    RESHAPE,
+    SLICE,
+    SPLIT,
+    TILE,
+    TRANSPOSE,
+    FillParams,
+    GatherParams,
+    PackParams,
+    PadParams,
+    RangeParams,
+    ReshapeParams,
+    SliceParams,
+    SplitParams,
+    TileParams,
+    TransposeParams,
+)
+from ...kernels.types import TensorType
+from ..errors import GraphError
+from ..ir import Literal
+from .base import Lowered, NeedsValue, OpDef, Site, attr_dtype, attr_ints, ints
+
+__all__ = ["DEFS", "STRUCTURAL"]
+
+INT32 = np.dtype(np.int32)
+
+
+# --- structural: the plan handles these itself, no kernel runs -------------------------------------------------------
+
+
+def _structural(site: Site) -> Lowered:
+    raise GraphError(f"{site.op} '{site.name}' has no kernel: the plan handles it")
+
+
+def _infer_const(site: Site) -> tuple[TensorType, ...]:
+    value = site.attr("value")
+    if not isinstance(value, Literal):
+        raise GraphError(f"Const '{site.name}' has no value")
+    return (value.type,)
+
+
+def _infer_placeholder(site: Site) -> tuple[TensorType, ...]:
+    return (TensorType(attr_dtype(site, "dtype"), site.attr("shape")),)
+
+
+def _infer_default(site: Site) -> tuple[TensorType, ...]:
+    shape = site.attr("shape")
+    merge_shapes(f"PlaceholderWithDefault '{site.name}'", shape, site.inputs[0].shape)
+    return (TensorType(site.inputs[0].dtype, shape),)
+
+
+def _assign(site: Site) -> Lowered:
+    merge_shapes(f"{site.op} '{site.name}'", site.inputs[0].shape, site.inputs[1].shape)
+    if site.inputs[0].dtype != site.inputs[1].dtype:
+        raise GraphError(f"{site.op} '{site.name}': the variable is {site.inputs[0]}, the value {site.inputs[1]}")
+    return Lowered(IDENTITY, inputs=(1,))
+
+
+#: Op types that have no kernel.
+STRUCTURAL = frozenset(["Const", "Placeholder", "VariableV2", "NoOp"])
+
+
+# --- shapes as values --------------------------------------------------------------------------------------------------
+
+
+def _infer_shape_vector(site: Site) -> tuple[TensorType, ...]:
+    return (TensorType(attr_dtype(site, "out_type", INT32), (site.inputs[0].rank,)),)
+
+
+def _infer_shape_scalar(site: Site) -> tuple[TensorType, ...]:
+    return (TensorType(attr_dtype(site, "out_type", INT32), ()),)
+
+
+def _shape_value(site: Site) -> Lowered:
+    """Shape, Size and Rank are constants once the input's type is known; the plan folds them."""
+    raise NeedsValue(0)
+
+
+# --- reshaping -----------------------------------------------------------------------------------------------------------
+
+
+def _reshape(site: Site) -> Lowered:
+    return Lowered(RESHAPE, ReshapeParams(ints(site, 1, "the new shape")), (0,))
+
+
+def _unknown_reshape(site: Site) -> tuple[TensorType, ...]:
+    rank = site.inputs[1].shape
+    return (TensorType(site.inputs[0].dtype, (None,) * rank[0] if rank and rank[0] is not None else None),)
+
+
+def _view(site: Site, shape: Sequence[int | None] | None) -> Lowered:
+    """A reshape to a shape that follows from the input's; one size may be unknown."""
+    if shape is None or sum(d is None for d in shape) > 1:
+        raise NeedsValue(0)
+    if 0 in shape and None in shape:
+        raise NeedsValue(0)
+    return Lowered(RESHAPE, ReshapeParams(tuple(-1 if d is None else d for d in shape)), (0,))
+
+
+def _expanded(site: Site) -> list[int | None] | None:
+    (axis,) = ints(site, 1, "the axis") or (None,)
+    if axis is None:
+        raise GraphError(f"ExpandDims '{site.name}': the axis is empty")
+    shape = site.inputs[0].shape
+    if shape is None:
+        return None
+    axis = normalize_axis(f"ExpandDims '{site.name}'", axis, len(shape) + 1)
+    return [*shape[:axis], 1, *shape[axis:]]
+
+
+def _squeezed(site: Site) -> list[int | None] | None:
+    shape = site.inputs[0].shape
+    if shape is None:
+        return None
+    axes = attr_ints(site, "squeeze_dims", default=site.attr("axis", ()))
+    if not axes:
+        return None if None in shape else [d for d in shape if d != 1]
+    picked = {normalize_axis(f"Squeeze '{site.name}'", a, len(shape)) for a in axes}
+    for a in picked:
+        if shape[a] not in (1, None):
+            raise GraphError(f"Squeeze '{site.name}': axis {a} of {site.inputs[0]} has size {shape[a]}, expected 1")
+    return [d for i, d in enumerate(shape) if i not in picked]
+
+
+def _infer_expand(site: Site) -> tuple[TensorType, ...]:
+    try:
+        shape = _expanded(site)
+    except NeedsValue:
+        rank = site.inputs[0].rank
+        return (TensorType(site.inputs[0].dtype, None if rank is None else (None,) * (rank + 1)),)
+    return (TensorType(site.inputs[0].dtype, None if shape is None else tuple(shape)),)
+
+
+def _infer_squeeze(site: Site) -> tuple[TensorType, ...]:
+    shape = _squeezed(site)
+    return (TensorType(site.inputs[0].dtype, None if shape is None else tuple(shape)),)
+
+
+# --- moving --------------------------------------------------------------------------------------------------------------
+
+
+def _transpose(site: Site) -> Lowered:
+    return Lowered(TRANSPOSE, TransposeParams(ints(site, 1, "perm")), (0,))
+
+
+def _unknown_same_rank(site: Site) -> tuple[TensorType, ...]:
+    rank = site.inputs[0].rank
+    return (TensorType(site.inputs[0].dtype, None if rank is None else (None,) * rank),)
+
+
+def _concat(axis_input: int) -> OpDef:
+    def lower(site: Site) -> Lowered:
+        where = axis_input % len(site.inputs)
+        (axis,) = ints(site, where, "the axis") or (0,)
+        return Lowered(CONCAT, ConcatParams(axis), tuple(i for i in range(len(site.inputs)) if i != where))
+
+    def unknown(site: Site) -> tuple[TensorType, ...]:
+        t = site.inputs[0 if axis_input else 1]
+        return (TensorType(t.dtype, None if t.rank is None else (None,) * t.rank),)
+
+    return OpDef(
+        "Concat" if axis_input == 0 else "ConcatV2", lower, arity=(2, None), values=(axis_input,), unknown=unknown
+    )
+
+
+def _pad(site: Site) -> Lowered:
+    pairs = site.value(1)
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu":
+        raise GraphError(f"{site.op} '{site.name}': paddings must be integers of shape (rank, 2), got {pairs.shape}")
+    paddings = tuple((int(a), int(b)) for a, b in pairs)
+    if site.op == "MirrorPad":
+        return Lowered(PAD, PadParams(paddings, str(site.attr("mode", "REFLECT")).lower()), (0,))
+    value = complex(site.value(2)) if site.op == "PadV2" else 0
+    return Lowered(PAD, PadParams(paddings, "constant", value), (0,))
+
+
+def _slice(site: Site) -> Lowered:
+    return Lowered(SLICE, SliceParams(ints(site, 1, "begin"), ints(site, 2, "size")), (0,))
+
+
+def _strided(site: Site) -> tuple[Lowered, tuple[int, ...]]:
+    """The box that a StridedSlice takes, and the shape that its masks leave of it."""
+    shape = site.inputs[0].shape
+    if shape is None:
+        raise NeedsValue(0)
+    begin, end, steps = ints(site, 1, "begin"), ints(site, 2, "end"), ints(site, 3, "strides")
+    masks = {k: int(site.attr(f"{k}_mask", 0)) for k in ("begin", "end", "ellipsis", "new_axis", "shrink_axis")}
+    if not len(begin) == len(end) == len(steps):
+        raise GraphError(f"StridedSlice '{site.name}': begin {begin}, end {end}, strides {steps} differ in length")
+    index: list[tuple[str, int]] = []
+    for i in range(len(begin)):
+        kind = next((k for k in ("ellipsis", "new_axis", "shrink_axis") if masks[k] >> i & 1), "range")
+        index.append((kind, i))
+    taken = sum(kind in ("range", "shrink_axis") for kind, _ in index)
+    if taken > len(shape) or sum(kind == "ellipsis" for kind, _ in index) > 1:
+        raise GraphError(f"StridedSlice '{site.name}': {taken} indices for {site.inputs[0]}, or two ellipses")
+    if not any(kind == "ellipsis" for kind, _ in index):
+        index.append(("ellipsis", -1))
+    box: list[tuple[int, int, int]] = []
+    result: list[int] = []
+    axis = 0
+    for kind, i in index:
+        if kind == "new_axis":
+            result.append(1)
+            continue
+        if kind == "ellipsis":
+            for d in shape[axis : axis + len(shape) - taken]:
+                if d is None:
+                    raise NeedsValue(0)
+                box.append((0, d, 1))
+                result.append(d)
+            axis += len(shape) - taken
+            continue
+        d = shape[axis]
+        if d is None:
+            raise NeedsValue(0)
+        if kind == "shrink_axis":
+            at = normalize_axis(f"StridedSlice '{site.name}'", begin[i], d)
+            box.append((at, 1, 1))
+        else:
+            first = None if masks["begin"] >> i & 1 else begin[i]
+            last = None if masks["end"] >> i & 1 else end[i]
+            if steps[i] == 0:
+                raise GraphError(f"StridedSlice '{site.name}': stride 0 on axis {axis}")
+            picked = range(*slice(first, last, steps[i]).indices(d))
+            box.append((picked.start if picked else 0, len(picked), steps[i]))
+            result.append(len(picked))
+        axis += 1
+    starts, counts, strides = (tuple(column) for column in zip(*box, strict=True)) if box else ((), (), ())
+    return Lowered(SLICE, SliceParams(starts, counts, strides), (0,)), tuple(result)
+
+
+def _strided_slice(site: Site) -> Lowered:
+    """The box alone; where masks drop or add axes of size 1 the plan reshapes (same elements, see _infer_strided)."""
+    return _strided(site)[0]
+
+
+def _infer_strided(site: Site) -> tuple[TensorType, ...]:
+    try:
+        return (TensorType(site.inputs[0].dtype, _strided(site)[1]),)
+    except NeedsValue:
+        return (TensorType(site.inputs[0].dtype),)
+
+
+def _split(site: Site) -> Lowered:
+    count = int(site.attr("num_split", 0))
+    (axis,) = ints(site, 0, "the axis")
+    shape = site.inputs[1].shape
+    size = None if shape is None else shape[normalize_axis(f"Split '{site.name}'", axis, len(shape))]
+    if size is None:
+        raise NeedsValue(1)
+    if count < 1 or size % count:
+        raise GraphError(
+            f"Split '{site.name}': axis {axis} of {site.inputs[1]} does not split into {count} equal parts"
+        )
+    return Lowered(SPLIT, SplitParams(axis, (size // count,) * count), (1,))
+
+
+def _split_v(site: Site) -> Lowered:
+    sizes, (axis,) = ints(site, 1, "the sizes"), ints(site, 2, "the axis")
+    if sizes.count(-1) == 1:
+        shape = site.inputs[0].shape
+        total = None if shape is None else shape[normalize_axis(f"SplitV '{site.name}'", axis, len(shape))]
+        if total is None:
+            raise NeedsValue(0)
+        sizes = tuple(total - sum(s for s in sizes if s != -1) if s == -1 else s for s in sizes)
+    return Lowered(SPLIT, SplitParams(axis, sizes), (0,))
+
+
+def _unknown_split(site: Site) -> tuple[TensorType, ...]:
+    dtype = site.inputs[1 if site.op == "Split" else 0].dtype
+    return (TensorType(dtype),) * int(site.attr("num_split", 1))
+
+
+def _gather(site: Site) -> Lowered:
+    axis = ints(site, 2, "the axis")[0] if site.op == "GatherV2" else 0
+    return Lowered(GATHER, GatherParams(axis), (0, 1))
+
+
+def _tile(site: Site) -> Lowered:
+    return Lowered(TILE, TileParams(ints(site, 1, "multiples")), (0,))
+
+
+def _pack(site: Site) -> Lowered:
+    return Lowered(PACK, PackParams(int(site.attr("axis", 0))))
+
+
+def _fill(site: Site) -> Lowered:
+    return Lowered(FILL, FillParams(ints(site, 0, "the shape")), (1,))
+
+
+def _range(site: Site) -> Lowered:
+    start, limit, step = (site.value(i).item() for i in range(3))
+    return Lowered(RANGE, RangeParams(start, limit, step, site.inputs[0].dtype), ())
+
+
+def _unknown_fill(site: Site) -> tuple[TensorType, ...]:
+    rank = site.inputs[0].shape
+    return (TensorType(site.inputs[1].dtype, (None,) * rank[0] if rank and rank[0] is not None else None),)
+
+
+DEFS: tuple[OpDef, ...] = (
+    OpDef("Const", _structural, arity=(0, 0), infer=_infer_const),
+    OpDef("Placeholder", _structural, arity=(0, 0), infer=_infer_placeholder),
+    OpDef("VariableV2", _structural, arity=(0, 0), infer=_infer_placeholder),
+    OpDef("NoOp", _structural, arity=(0, 0), infer=lambda site: ()),
+    OpDef("PlaceholderWithDefault", lambda site: Lowered(IDENTITY), infer=_infer_default),
+    *(
+        OpDef(name, lambda site: Lowered(IDENTITY))
+        for name in ("Identity", "StopGradient", "PreventGradient", "Snapshot", "CheckNumerics")
+    ),
+    OpDef("Assign", _assign, arity=(2, 2)),
+    OpDef("AssignAdd", lambda site: Lowered(ADD), arity=(2, 2)),
+    OpDef("AssignSub", lambda site: Lowered(SUB), arity=(2, 2)),
+    OpDef("Shape", _shape_value, infer=_infer_shape_vector),
+    OpDef("Size", _shape_value, infer=_infer_shape_scalar),
+    OpDef("Rank", _shape_value, infer=_infer_shape_scalar),
+    OpDef("Reshape", _reshape, arity=(2, 2), values=(1,), unknown=_unknown_reshape),
+    OpDef("ExpandDims", lambda s: _view(s, _expanded(s)), arity=(2, 2), values=(1,), infer=_infer_expand),
+    OpDef("Squeeze", lambda s: _view(s, _squeezed(s)), infer=_infer_squeeze),
+    OpDef("Transpose", _transpose, arity=(2, 2), values=(1,), unknown=_unknown_same_rank),
+    _concat(0),
+    _concat(-1),
+    OpDef("Pad", _pad, arity=(2, 2), values=(1,), unknown=_unknown_same_rank),
+    OpDef("PadV2", _pad, arity=(3, 3), values=(1, 2), unknown=_unknown_same_rank),
+    OpDef("MirrorPad", _pad, arity=(2, 2), values=(1,), unknown=_unknown_same_rank),
+    OpDef("Slice", _slice, arity=(3, 3), values=(1, 2), unknown=_unknown_same_rank),
+    OpDef("StridedSlice", _strided_slice, arity=(4, 4), values=(1, 2, 3), infer=_infer_strided),
+    OpDef("Split", _split, arity=(2, 2), values=(0,), unknown=_unknown_split),
+    OpDef("SplitV", _split_v, arity=(3, 3), values=(1, 2), unknown=_unknown_split),
+    OpDef("Gather", _gather, arity=(2, 2)),
+    OpDef("GatherV2", _gather, arity=(3, 3), values=(2,)),
+    OpDef("Tile", _tile, arity=(2, 2), values=(1,), unknown=_unknown_same_rank),
+    OpDef("Pack", _pack, arity=(1, None)),
+    OpDef("Fill", _fill, arity=(2, 2), values=(0,), unknown=_unknown_fill),
+    OpDef("Range", _range, arity=(3, 3), values=(0, 1, 2)),
+)

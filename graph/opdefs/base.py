@@ -1,0 +1,145 @@
+"""How an op of the graph becomes a contract with parameters.
+
+An OpDef is looked up by the node's op type. ``lower`` maps one use of the op (a Site: attributes, input types, values
+of constant inputs) to a contract, its parameters and the inputs that the kernel gets. Shape inference follows from the
+contract's own rule, so there is one rule per op.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ...kernels.contracts.base import Contract
+from ...kernels.types import DType, Params, TensorType, dtype_name
+from ..errors import GraphError, UnsupportedOpError
+
+__all__ = ["Lowered", "NeedsValue", "OpDef", "Site", "attr_dtype", "attr_ints", "ints", "simple"]
+
+
+class NeedsValue(Exception):
+    """Lowering needs the value of an input that is not known yet (a shape that is computed or fed, say)."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(index)
+        self.index = index
+
+
+def _no_value(index: int) -> np.ndarray[Any, Any] | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One use of an op."""
+
+    name: str
+    op: str
+    attrs: Mapping[str, Any]
+    inputs: tuple[TensorType, ...]
+    #: Value of an input, or None if it is not known.
+    value_of: Callable[[int], np.ndarray[Any, Any] | None] = _no_value
+
+    def attr(self, name: str, default: Any = None) -> Any:
+        return self.attrs.get(name, default)
+
+    def value(self, index: int) -> np.ndarray[Any, Any]:
+        """The value of an input that lowering depends on; raises NeedsValue if it is not known."""
+        if index >= len(self.inputs):
+            raise GraphError(f"{self.op} '{self.name}' has {len(self.inputs)} inputs; input {index} is missing")
+        value = self.value_of(index)
+        if value is None:
+            raise NeedsValue(index)
+        return value
+
+    def unsupported(self, what: str, remedy: str) -> UnsupportedOpError:
+        return UnsupportedOpError(f"{self.op} '{self.name}': {what} is not supported; {remedy}")
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """What a kernel is asked for: the contract, its parameters, and which of the node's inputs it gets."""
+
+    contract: Contract[Any]
+    params: Params = Params()
+    inputs: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpDef:
+    """One op type. ``arity``: least and most number of inputs.
+
+    ``values``: inputs whose value, not only their type, lowering needs. ``passes``: outputs that are just one of the
+    inputs (output -> input). ``infer``: types of the outputs where the contract's rule does not say all of it.
+    ``unknown``: types of the outputs while a needed value is unknown (default: one output, the first input's dtype).
+    """
+
+    name: str
+    lower: Callable[[Site], Lowered]
+    arity: tuple[int, int | None] = (1, 1)
+    values: tuple[int, ...] = ()
+    infer: Callable[[Site], tuple[TensorType, ...]] | None = None
+    unknown: Callable[[Site], tuple[TensorType, ...]] | None = None
+    passes: Mapping[int, int] = field(default_factory=dict)
+
+    def lowered(self, site: Site) -> Lowered:
+        self.check_arity(site)
+        return self.lower(site)
+
+    def check_arity(self, site: Site) -> None:
+        low, high = self.arity
+        count = len(site.inputs)
+        if count < low or (high is not None and count > high):
+            wanted = str(low) if low == high else f"{low} or more" if high is None else f"{low} to {high}"
+            raise GraphError(f"{self.name} '{site.name}' takes {wanted} inputs, got {count}")
+
+    def types(self, site: Site) -> tuple[TensorType, ...]:
+        """Types of the outputs, as far as they can be known."""
+        self.check_arity(site)
+        try:
+            if self.infer is not None:
+                return self.infer(site)
+            lowered = self.lower(site)
+        except NeedsValue:
+            if self.unknown is not None:
+                return self.unknown(site)
+            return (TensorType(site.inputs[0].dtype),)
+        picked = range(len(site.inputs)) if lowered.inputs is None else lowered.inputs
+        return lowered.contract.check([site.inputs[i] for i in picked], lowered.params)
+
+
+def simple(name: str, contract: Contract[Any]) -> OpDef:
+    """An op that is its contract, without parameters."""
+    lowered = Lowered(contract)
+    return OpDef(name, lambda site: lowered, arity=contract.arity)
+
+
+def ints(site: Site, index: int, what: str) -> tuple[int, ...]:
+    """The value of an input that must be a scalar or a vector of integers."""
+    value = site.value(index)
+    if value.dtype.kind not in "iu" or value.ndim > 1:
+        raise GraphError(
+            f"{site.op} '{site.name}': {what} must be a vector of integers, got {dtype_name(value.dtype)} of shape {value.shape}"
+        )
+    return tuple(int(v) for v in value.ravel())
+
+
+def attr_ints(site: Site, name: str, count: int | None = None, default: Sequence[int] | None = None) -> tuple[int, ...]:
+    """An attribute that must be a list of integers."""
+    value = site.attrs.get(name, default)
+    if value is None or isinstance(value, (str, bytes)) or not all(isinstance(v, (int, np.integer)) for v in value):
+        raise GraphError(f"{site.op} '{site.name}': attribute {name} must be a list of integers, got {value!r}")
+    if count is not None and len(value) != count:
+        raise GraphError(f"{site.op} '{site.name}': attribute {name} must have {count} entries, got {value!r}")
+    return tuple(int(v) for v in value)
+
+
+def attr_dtype(site: Site, name: str, default: DType | None = None) -> DType:
+    """An attribute that must be an element type."""
+    value = site.attrs.get(name, default)
+    if not isinstance(value, np.dtype):
+        raise GraphError(f"{site.op} '{site.name}': attribute {name} must be an element type, got {value!r}")
+    return value

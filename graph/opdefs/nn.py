@@ -1,0 +1,150 @@
+"""Convolutions, pooling, normalisation, activations, image resizing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ...kernels.contracts import elementwise as e
+from ...kernels.contracts.base import Contract
+from ...kernels.contracts.conv2d import CONV2D, DEPTHWISE_CONV2D, Conv2DParams, Padding
+from ...kernels.contracts.normalization import BATCH_NORM, BIAS_ADD, BatchNormParams
+from ...kernels.contracts.pool2d import AVG_POOL2D, MAX_POOL2D, Pool2DParams
+from ...kernels.contracts.resize import RESIZE_BILINEAR, ResizeParams
+from ...kernels.contracts.softmax import LOG_SOFTMAX, SOFTMAX, SoftmaxParams
+from ...kernels.types import TensorType
+from ..errors import GraphError
+from .base import Lowered, OpDef, Site, attr_ints, ints, simple
+
+__all__ = ["DEFS"]
+
+
+def _require_nhwc(site: Site) -> None:
+    if site.attr("data_format", "NHWC") not in ("NHWC", "N...C"):
+        raise site.unsupported(f"data_format {site.attr('data_format')}", "transpose to NHWC")
+
+
+def _spatial(site: Site, name: str, default: tuple[int, ...] | None = None) -> tuple[int, int]:
+    """Height and width of a 4-entry NHWC attribute; batch and channels must be 1."""
+    n, h, w, c = attr_ints(site, name, 4, default)
+    if n != 1 or c != 1:
+        raise site.unsupported(f"{name} {(n, h, w, c)} over batch or channels", "they must be 1 there")
+    return h, w
+
+
+def _padding(site: Site) -> Padding:
+    padding = site.attr("padding")
+    if padding == "SAME" or padding == "VALID":
+        return padding  # type: ignore[no-any-return]
+    if padding == "EXPLICIT":
+        pads = attr_ints(site, "explicit_paddings", 8)
+        if pads[:2] != (0, 0) or pads[6:] != (0, 0):
+            raise site.unsupported(f"padding {pads} of batch or channels", "pad height and width only")
+        return pads[2], pads[3], pads[4], pads[5]
+    raise GraphError(f"{site.op} '{site.name}': padding must be SAME, VALID or EXPLICIT, got {padding!r}")
+
+
+def _conv(contract: Contract[Conv2DParams]) -> Callable[[Site], Lowered]:
+    def lower(site: Site) -> Lowered:
+        _require_nhwc(site)
+        params = Conv2DParams(
+            _spatial(site, "strides"),
+            _padding(site),
+            _spatial(site, "dilations", (1, 1, 1, 1)),
+            site.attr("activation", "none"),
+        )
+        return Lowered(contract, params)
+
+    return lower
+
+
+def _pool(contract: Contract[Pool2DParams]) -> Callable[[Site], Lowered]:
+    def lower(site: Site) -> Lowered:
+        _require_nhwc(site)
+        params = Pool2DParams(
+            _spatial(site, "ksize"),
+            _spatial(site, "strides"),
+            _padding(site),
+            bool(site.attr("count_include_pad", False)),
+        )
+        return Lowered(contract, params)
+
+    return lower
+
+
+def _bias_add(site: Site) -> Lowered:
+    _require_nhwc(site)
+    return Lowered(BIAS_ADD)
+
+
+def _old_batch_norm(site: Site) -> Lowered:
+    """x, mean, variance, beta, gamma; gamma is ignored unless scale_after_normalization."""
+    scaled = bool(site.attr("scale_after_normalization", True))
+    epsilon = float(site.attr("variance_epsilon", 1e-3))
+    return Lowered(BATCH_NORM, BatchNormParams(epsilon), (0, 1, 2, 3, 4) if scaled else (0, 1, 2, 3))
+
+
+def _fused_batch_norm(site: Site) -> Lowered:
+    """x, scale, offset, mean, variance."""
+    _require_nhwc(site)
+    if site.attr("is_training", True):
+        raise site.unsupported("training mode", "freeze the graph with is_training=False")
+    return Lowered(BATCH_NORM, BatchNormParams(float(site.attr("epsilon", 1e-4))), (0, 3, 4, 2, 1))
+
+
+def _infer_fused_batch_norm(site: Site) -> tuple[TensorType, ...]:
+    x, scale = site.inputs[:2]
+    if not site.attr("is_training", True):
+        lowered = _fused_batch_norm(site)
+        (x,) = BATCH_NORM.check([site.inputs[i] for i in lowered.inputs or ()], lowered.params)
+    statistics = TensorType(scale.dtype, scale.shape)
+    extra = (TensorType(np.dtype(np.float32)),) if site.op == "FusedBatchNormV3" else ()
+    return (x, statistics, statistics, statistics, statistics, *extra)
+
+
+def _resize_bilinear(site: Site) -> Lowered:
+    size = ints(site, 1, "the size (height, width)")
+    if len(size) != 2:
+        raise GraphError(f"{site.op} '{site.name}': size must be (height, width), got {size}")
+    params = ResizeParams(
+        (size[0], size[1]), bool(site.attr("align_corners", False)), bool(site.attr("half_pixel_centers", False))
+    )
+    return Lowered(RESIZE_BILINEAR, params, (0,))
+
+
+def _unknown_resize(site: Site) -> tuple[TensorType, ...]:
+    shape = site.inputs[0].shape
+    ends = (None, None) if shape is None or len(shape) != 4 else (shape[0], shape[3])
+    return (TensorType(np.dtype(np.float32), (ends[0], None, None, ends[1])),)
+
+
+def _softmax(contract: Contract[SoftmaxParams]) -> Callable[[Site], Lowered]:
+    return lambda site: Lowered(contract, SoftmaxParams(int(site.attr("axis", -1))))
+
+
+_ACTIVATIONS: tuple[tuple[str, Contract[Any]], ...] = (
+    ("Relu", e.RELU), ("Relu6", e.RELU6), ("Sigmoid", e.SIGMOID), ("Tanh", e.TANH), ("Softplus", e.SOFTPLUS),
+)  # fmt: skip
+_NORM_OUTPUTS = {1: 3, 2: 4, 3: 3, 4: 4}
+
+DEFS: tuple[OpDef, ...] = (
+    *(simple(name, contract) for name, contract in _ACTIVATIONS),
+    OpDef("Conv2D", _conv(CONV2D), arity=(2, 2)),
+    OpDef("KiFusedConv2D", _conv(CONV2D), arity=(2, 3)),
+    OpDef("DepthwiseConv2dNative", _conv(DEPTHWISE_CONV2D), arity=(2, 2)),
+    OpDef("KiFusedDepthwiseConv2D", _conv(DEPTHWISE_CONV2D), arity=(2, 3)),
+    OpDef("MaxPool", _pool(MAX_POOL2D)),
+    OpDef("AvgPool", _pool(AVG_POOL2D)),
+    OpDef("BiasAdd", _bias_add, arity=(2, 2)),
+    OpDef("BiasAddV1", _bias_add, arity=(2, 2)),
+    OpDef("BatchNormWithGlobalNormalization", _old_batch_norm, arity=(5, 5)),
+    *(
+        OpDef(name, _fused_batch_norm, arity=(5, 5), infer=_infer_fused_batch_norm, passes=_NORM_OUTPUTS)
+        for name in ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
+    ),
+    OpDef("ResizeBilinear", _resize_bilinear, arity=(2, 2), values=(1,), unknown=_unknown_resize),
+    OpDef("Softmax", _softmax(SOFTMAX)),
+    OpDef("LogSoftmax", _softmax(LOG_SOFTMAX)),
+)
