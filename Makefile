@@ -1,0 +1,127 @@
+# Everything a contributor types. Needs Python >= 3.11 (with venv and headers), gcc and a package index; no more.
+#   make PYTHON=/path/to/python3.12 ...   another interpreter        make VENV=dir ...   another environment
+#   make test PYTEST_ARGS="-k conv2d"     arguments for pytest
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+VENV ?= .venv
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+OUT ?= out
+
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/.stamps
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+
+METADATA := pyproject.toml setup.py
+C_SOURCES := $(shell find kernels/cython -name '*.pyx' -o -name '*.pxd' -o -name '*.h' -o -path '*/c/*' -name '*.c')
+FORMATTED_C := $(shell git ls-files 'kernels/*.c' 'kernels/*.h' 'kernels/*.cu' 'kernels/*.cuh' 2>/dev/null)
+
+# cupy can only run where an NVIDIA driver is, so the demo does not fetch it elsewhere.
+comma := ,
+DEMO_EXTRAS := demo$(if $(wildcard /dev/nvidiactl),$(comma)cupy)
+# An environment that has the dev extra has everything that the demo needs.
+DEMO_ENV := $(if $(wildcard $(STAMPS)/dev),$(STAMPS)/dev,$(STAMPS)/demo)
+
+# An environment made here is made anew after its interpreter went away, or after the checkout was moved or copied:
+# it must not run the code of the place it came from.
+ifneq ($(wildcard $(STAMPS)/place),)
+ifneq ($(shell $(BIN)/python -c '' && cat $(STAMPS)/place),$(abspath $(VENV)))
+$(shell rm -rf $(VENV))
+endif
+endif
+
+.PHONY: help
+help: ## this text
+	@echo "make targets:"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name text; do \
+		printf '  %-14s%s\n' "$$name" "$$text"; done
+
+.PHONY: demo
+demo: $(DEMO_ENV) $(STAMPS)/built ## classify a photograph on every backend; writes a picture and results into out/
+	$(BIN)/python -m kigraph.demo --out $(OUT)
+
+.PHONY: test
+test: $(STAMPS)/dev $(STAMPS)/built ## the whole test suite, from nothing
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+.PHONY: bench
+bench: $(STAMPS)/dev $(STAMPS)/built ## the benchmarks: prints the table, writes the plot into out/
+	@mkdir -p $(OUT)
+	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-json=$(OUT)/bench.json $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks.plot $(OUT)/bench.json $(OUT)/bench.png
+
+.PHONY: lint
+lint: $(STAMPS)/dev ## ruff, cython-lint, clang-format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/cython-lint kernels/cython
+	$(if $(FORMATTED_C),$(BIN)/clang-format --dry-run -Werror $(FORMATTED_C))
+
+.PHONY: format
+format: $(STAMPS)/dev ## put Python, C and CUDA sources into the one format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(if $(FORMATTED_C),$(BIN)/clang-format -i $(FORMATTED_C))
+
+.PHONY: types
+types: $(STAMPS)/dev ## mypy --strict
+	$(BIN)/mypy
+
+.PHONY: layers
+layers: $(STAMPS)/dev ## import-linter: arrows point down only
+	$(BIN)/lint-imports
+
+.PHONY: docs-table
+docs-table: $(STAMPS)/dev $(STAMPS)/built ## write docs/support-table.md, the op x backend table
+	$(BIN)/python docs/support_table.py
+
+.PHONY: package
+package: $(STAMPS)/dev ## sdist, and the wheel that is built from it, into dist/
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+
+.PHONY: clean
+clean: ## remove everything that was built, but for the environment
+	rm -rf build dist $(OUT) *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .benchmarks .hypothesis
+	find kernels -name '*.so' -delete
+	find kernels/cython -maxdepth 1 -name '*.c' -delete
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
+	rm -f $(STAMPS)/built
+
+.PHONY: distclean
+distclean: clean ## clean, and remove the environment
+	rm -rf $(VENV)
+
+# -- the environment ------------------------------------------------------------------------------------------------
+
+$(VENV)/pyvenv.cfg:
+	@test -n "$(PYTHON)" || { echo "kigraph needs Python 3.11 or newer; found: $$(python3 --version 2>&1)." \
+		"Install one, or say where it is: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@command -v $${CC:-gcc} >/dev/null || { echo "kigraph needs a C compiler to build its kernels, and found no" \
+		"'$${CC:-gcc}'. Install gcc (Debian, Ubuntu: apt install gcc)." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "This Python has no venv module." \
+		"Install it (Debian, Ubuntu: apt install python3-venv)." >&2; exit 1; }
+	@$(PYTHON) -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' \
+		|| { echo "This Python has no C headers (Python.h)." \
+		"Install them (Debian, Ubuntu: apt install python3-dev)." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMPS)/dev: $(METADATA) | $(VENV)/pyvenv.cfg
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@mkdir -p $(STAMPS) && echo $(abspath $(VENV)) >$(STAMPS)/place && touch $(STAMPS)/built $@
+
+$(STAMPS)/demo: $(METADATA) | $(VENV)/pyvenv.cfg
+	$(BIN)/python -m pip install --quiet --editable '.[$(DEMO_EXTRAS)]'
+	@mkdir -p $(STAMPS) && echo $(abspath $(VENV)) >$(STAMPS)/place && touch $(STAMPS)/built $@
+
+# After a change of a C or Cython source. With the dev extra only what changed is compiled.
+$(STAMPS)/built: $(C_SOURCES) | $(VENV)/pyvenv.cfg
+	@mkdir -p $(STAMPS)
+	@if $(BIN)/python -c 'import Cython, setuptools' 2>/dev/null; then \
+		echo "building the C kernels"; $(BIN)/python setup.py --quiet build_ext --inplace; \
+	else $(BIN)/python -m pip install --quiet --no-deps --editable .; fi
+	@touch $@
