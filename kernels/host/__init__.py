@@ -1,0 +1,24 @@
+"""The shared CPU family: every contract outside the hot set, in NumPy, Pillow and simplejpeg.
+
+It cannot be chosen as a backend: it serves whatever backend was chosen. elementwise.py, reduce.py, layout.py and
+strings.py mirror the contract files; image.py has the encoded images; support.py is shared with the numpy backend.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..backends import Status
+from ..devices import HOST, Device
+from ..types import Kernel
+
+__all__ = ["DEVICE", "KERNELS", "probe"]
+
+KERNELS: tuple[Kernel, ...] = ()
+
+DEVICE: Device = HOST
+
+
+def probe() -> Status:
+    """Always available; what needs Pillow or simplejpeg says so when it runs."""
+    return Status(True, f"NumPy {np.__version__}")

@@ -1,0 +1,49 @@
+"""What the kernels written in plain NumPy share: quiet arithmetic, the accumulation type, activations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..contracts.base import Contract
+from ..types import Array, DType, Kernel, Query, simple_kernel
+
+__all__ = ["Function", "activate", "numpy_kernel", "wider"]
+
+#: (inputs, outputs, params) -> None; writes into the outputs.
+Function = Callable[[Sequence[Array], Sequence[Array], Any], None]
+
+_WIDER = {np.dtype(np.float16): np.dtype(np.float32)}
+
+
+def wider(dtype: DType) -> DType:
+    """The type to compute in: float32 for float16, every other type as it is."""
+    return _WIDER.get(dtype, dtype)
+
+
+def activate(y: Array, activation: str) -> None:
+    """Applies a fused epilogue's activation in place. NaN stays NaN: np.maximum and np.minimum pass it on."""
+    if activation != "none":
+        np.maximum(y, 0, out=y)
+    if activation == "relu6":
+        np.minimum(y, 6, out=y)
+
+
+def numpy_kernel(
+    contract: Contract[Any],
+    backend: str,
+    function: Function,
+    *,
+    supports: Callable[[Query], str | None] | None = None,
+) -> Kernel:
+    """A kernel of plain NumPy calls: any strides, and IEEE results (inf, NaN, wrap-around) without warnings."""
+
+    def quiet(inputs: Sequence[Array], outputs: Sequence[Array], params: Any) -> None:
+        with np.errstate(all="ignore"):
+            function(inputs, outputs, params)
+
+    if supports is None:
+        return simple_kernel(contract, backend, quiet, strided=True)
+    return simple_kernel(contract, backend, quiet, supports=supports, strided=True)

@@ -1,0 +1,71 @@
+"""Elementwise ops as NumPy ufuncs, which cope with strides and with an output that is one of the inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..contracts import elementwise as ops
+from ..contracts.base import Contract
+from ..host.support import numpy_kernel, wider
+from ..types import Array, Kernel, Params
+
+__all__ = ["KERNELS"]
+
+
+def _ufunc(contract: Contract[Params], ufunc: Callable[..., Any]) -> Kernel:
+    """Kernel of one ufunc. NumPy itself computes float16 functions in float32."""
+
+    def run(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
+        ufunc(*inputs, out=outputs[0])
+
+    return numpy_kernel(contract, "numpy", run)
+
+
+def _rsqrt(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
+    outputs[0][...] = 1 / np.sqrt(inputs[0].astype(wider(inputs[0].dtype), copy=False))
+
+
+def _relu(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
+    np.maximum(inputs[0], 0, out=outputs[0])
+
+
+def _relu6(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
+    np.maximum(inputs[0], 0, out=outputs[0])
+    np.minimum(outputs[0], 6, out=outputs[0])
+
+
+def _sigmoid(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
+    x = inputs[0].astype(wider(inputs[0].dtype), copy=False)
+    small = np.exp(-np.abs(x))  # at most 1: nothing overflows, and small results keep their digits
+    outputs[0][...] = np.where(x >= 0, 1, small) / (1 + small)
+
+
+def _squared_difference(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
+    np.subtract(inputs[0], inputs[1], out=outputs[0])
+    np.square(outputs[0], out=outputs[0])
+
+
+KERNELS = (
+    _ufunc(ops.NEG, np.negative),
+    _ufunc(ops.ABS, np.absolute),
+    _ufunc(ops.SQUARE, np.square),
+    _ufunc(ops.SQRT, np.sqrt),
+    numpy_kernel(ops.RSQRT, "numpy", _rsqrt),
+    _ufunc(ops.RECIPROCAL, np.reciprocal),
+    _ufunc(ops.EXP, np.exp),
+    _ufunc(ops.LOG, np.log),
+    numpy_kernel(ops.RELU, "numpy", _relu),
+    numpy_kernel(ops.RELU6, "numpy", _relu6),
+    numpy_kernel(ops.SIGMOID, "numpy", _sigmoid),
+    _ufunc(ops.TANH, np.tanh),
+    _ufunc(ops.ADD, np.add),
+    _ufunc(ops.SUB, np.subtract),
+    _ufunc(ops.MUL, np.multiply),
+    _ufunc(ops.DIV, np.divide),
+    _ufunc(ops.MAXIMUM, np.maximum),
+    _ufunc(ops.MINIMUM, np.minimum),
+    numpy_kernel(ops.SQUARED_DIFFERENCE, "numpy", _squared_difference),
+)

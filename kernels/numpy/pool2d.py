@@ -1,0 +1,48 @@
+"""Pooling tap by tap: each cell of the window is a shifted view of x."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import prod
+
+import numpy as np
+
+from ..contracts.conv2d import explicit_padding
+from ..contracts.pool2d import AVG_POOL2D, MAX_POOL2D, Pool2DParams
+from ..host.support import numpy_kernel, wider
+from ..types import Array
+from ._windows import Tap, taps
+from .reduce import lowest
+
+__all__ = ["KERNELS"]
+
+
+def _taps(x: Array, y: Array, params: Pool2DParams) -> Iterator[Tap]:
+    size = x.shape[1:3]
+    top, _, left, _ = explicit_padding(params.padding, size, params.window, params.strides)
+    return taps(size, y.shape[1:3], params.window, params.strides, (top, left))
+
+
+def _max_pool2d(inputs: Sequence[Array], outputs: Sequence[Array], params: Pool2DParams) -> None:
+    (x,), (y,) = inputs, outputs
+    y[...] = lowest(x.dtype)
+    for tap in _taps(x, y, params):
+        window = y[:, tap.out_rows, tap.out_columns]
+        np.maximum(window, x[:, tap.rows, tap.columns], out=window)
+
+
+def _avg_pool2d(inputs: Sequence[Array], outputs: Sequence[Array], params: Pool2DParams) -> None:
+    (x,), (y,) = inputs, outputs
+    total = np.zeros(y.shape, wider(x.dtype))
+    cells = np.zeros((*y.shape[1:3], 1), total.dtype)
+    for tap in _taps(x, y, params):
+        total[:, tap.out_rows, tap.out_columns] += x[:, tap.rows, tap.columns]
+        cells[tap.out_rows, tap.out_columns] += 1
+    # Output sizes are rounded down, so a window never leaves the padded extent: its area needs no clipping.
+    y[...] = total / (prod(params.window) if params.count_include_pad else cells)
+
+
+KERNELS = (
+    numpy_kernel(MAX_POOL2D, "numpy", _max_pool2d),
+    numpy_kernel(AVG_POOL2D, "numpy", _avg_pool2d),
+)
