@@ -1,0 +1,44 @@
+"""Every exception that kigraph raises on purpose, from all layers, in one place.
+
+``except ki.KigraphError`` catches them all. The layers below define their own; the edge adds four.
+"""
+
+from __future__ import annotations
+
+from .graph.errors import FeedError, FetchError, GraphError, LoadError, RunError, UnsupportedOpError
+from .kernels.errors import BackendError, DTypeError, KernelError, KigraphError, SettingsError, ShapeError
+
+__all__ = [
+    "BackendError",
+    "CardError",
+    "DTypeError",
+    "FeedError",
+    "FetchError",
+    "GraphError",
+    "ImageError",
+    "KernelError",
+    "KigraphError",
+    "LabelError",
+    "LoadError",
+    "RunError",
+    "SettingsError",
+    "ShapeError",
+    "UnsupportedOpError",
+    "WeightsError",
+]
+
+
+class ImageError(KigraphError, ValueError):
+    """An image is damaged, too large, of a format that is not accepted, or an array of the wrong kind."""
+
+
+class LabelError(KigraphError, ValueError):
+    """A label set is unknown, a label file is damaged, or the number of labels does not fit the model."""
+
+
+class CardError(KigraphError, ValueError):
+    """No weights card fits a model, or a card names tensors that the model does not have."""
+
+
+class WeightsError(KigraphError, RuntimeError):
+    """A weight file cannot be found, downloaded, verified or unpacked; the message has the remedy."""

@@ -1,0 +1,216 @@
+"""Image files to pixels, with every guard against damaged and hostile files.
+
+The header is judged before a single pixel is decoded: format, size in pixels, size of the EXIF block.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from ..errors import ImageError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PillowImage
+
+__all__ = [
+    "FORMATS",
+    "MAX_EXIF_BYTES",
+    "MAX_FILE_BYTES",
+    "MAX_PIXELS",
+    "ImageHeader",
+    "ImageLike",
+    "Pixels",
+    "apply_orientation",
+    "decode_image",
+    "image_header",
+    "read_image",
+    "to_pixels",
+]
+
+Pixels: TypeAlias = "np.ndarray[Any, np.dtype[np.uint8]]"
+
+#: What may be given as an image: a path, the bytes of an image file, a Pillow image, uint8 pixels (height, width, 3).
+ImageLike: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | Pixels | PillowImage"
+
+#: The only formats whose decoders are ever called.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+MAX_PIXELS = 50_000_000
+MAX_FILE_BYTES = 128 * 2**20
+MAX_EXIF_BYTES = 2**20
+
+_EXIF_ORIENTATION = 0x0112
+#: Bytes of a file that the parsers of image headers see before a format is known.
+_EMPTY_OR_SHORT = 8
+#: ``warnings.catch_warnings`` changes process-wide state; only one thread at a time may be inside.
+_HEADER_LOCK = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class ImageHeader:
+    """What the first bytes of an image file say. ``orientation`` is EXIF's number, 1 to 8; 1 is upright."""
+
+    format: str
+    width: int
+    height: int
+    mode: str
+    orientation: int
+
+
+def read_image(path: str | os.PathLike[str], *, max_bytes: int = MAX_FILE_BYTES) -> bytes:
+    """The bytes of an image file; ImageError if it is missing, not a regular file, empty or larger than ``max_bytes``."""
+    name = os.fspath(path)
+    try:
+        with open(name, "rb") as file:
+            if not os.path.isfile(name):
+                raise ImageError(f"{name}: not a regular file")
+            data = file.read(max_bytes + 1)
+    except OSError as error:
+        raise ImageError(f"{name}: cannot be read: {error.strerror or error}") from None
+    if len(data) > max_bytes:
+        raise ImageError(f"{name}: larger than {max_bytes:,} bytes, the limit for one image file")
+    if not data:
+        raise ImageError(f"{name}: the file is empty")
+    return data
+
+
+def image_header(data: bytes, *, name: str = "the image", max_pixels: int = MAX_PIXELS) -> ImageHeader:
+    """Judges an encoded image by its header; nothing is decoded. ImageError says what is wrong."""
+    with _open(data, name, max_pixels) as image:
+        return _header(image, name)
+
+
+def decode_image(data: bytes, *, name: str = "the image", max_pixels: int = MAX_PIXELS) -> Pixels:
+    """Pixels (height, width, 3) uint8 of an encoded image, upright by its EXIF orientation.
+
+    Grey becomes three equal channels, transparency is dropped as TensorFlow and Keras do, 16-bit samples keep their
+    high byte, the first frame of an animation is taken. JPEG is decoded with the accurate DCT (Pillow's).
+    Raises ImageError for a format outside FORMATS, more than ``max_pixels`` pixels, damage or truncation.
+    """
+    with _open(data, name, max_pixels) as image:
+        header = _header(image, name)
+        try:
+            image.load()
+            pixels = _rgb(image)
+        except (
+            Exception
+        ) as error:  # Pillow's decoders raise whatever they meet: OSError, SyntaxError, struct.error, ...
+            raise ImageError(f"{name}: the {header.format} image is damaged or truncated: {_reason(error)}") from None
+    return apply_orientation(pixels, header.orientation)
+
+
+def to_pixels(image: ImageLike, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """Pixels (height, width, 3) uint8 of anything that is an image: see ImageLike."""
+    if isinstance(image, np.ndarray):
+        return _check_array(image, name or "the array", max_pixels)
+    if isinstance(image, bytes | bytearray | memoryview):
+        return decode_image(bytes(image), name=name or "the image", max_pixels=max_pixels)
+    if isinstance(image, str | os.PathLike):
+        return decode_image(read_image(image), name=name or os.fspath(image), max_pixels=max_pixels)
+    if type(image).__module__.startswith("PIL."):
+        return _from_pillow(image, name or "the Pillow image", max_pixels)
+    raise ImageError(
+        f"an image must be a path, bytes, a Pillow image or uint8 pixels (height, width, 3), got {type(image).__name__}"
+    )
+
+
+def apply_orientation(pixels: Pixels, orientation: int) -> Pixels:
+    """Turns and mirrors pixels as EXIF's orientation number (1 to 8) asks; the result is dense.
+
+    Numbers 5 to 8 exchange height and width. Source: EXIF 2.32, tag 274.
+    """
+    turned = pixels
+    if orientation in (5, 6, 7, 8):
+        turned = turned.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        turned = turned[::-1]
+    if orientation in (2, 3, 6, 7):
+        turned = turned[:, ::-1]
+    return np.ascontiguousarray(turned)
+
+
+def _open(data: bytes, name: str, max_pixels: int) -> PillowImage:
+    from PIL import Image, UnidentifiedImageError
+
+    if len(data) < _EMPTY_OR_SHORT:
+        raise ImageError(f"{name}: {len(data)} bytes are too few for an image")
+    with _HEADER_LOCK, warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+            raise ImageError(f"{name}: more than {max_pixels:,} pixels, the limit") from None
+        except UnidentifiedImageError:
+            raise ImageError(
+                f"{name}: not an image that is accepted; known formats: {', '.join(FORMATS)}; "
+                f"the file starts with {data[:8]!r}"
+            ) from None
+        except Exception as error:  # header parsers, too, raise whatever they meet
+            raise ImageError(f"{name}: the image header is damaged: {_reason(error)}") from None
+    _check_size(image.width, image.height, name, max_pixels)
+    return image
+
+
+def _header(image: PillowImage, name: str) -> ImageHeader:
+    # Pillow calls JPEGs with embedded previews MPO; only the main image counts.
+    format_ = "JPEG" if image.format == "MPO" else image.format or "?"
+    return ImageHeader(format_, image.width, image.height, image.mode, _orientation(image, name))
+
+
+def _orientation(image: PillowImage, name: str) -> int:
+    block = image.info.get("exif")
+    if isinstance(block, bytes) and len(block) > MAX_EXIF_BYTES:
+        raise ImageError(f"{name}: the EXIF block has {len(block):,} bytes, the limit is {MAX_EXIF_BYTES:,}")
+    try:
+        value = image.getexif().get(_EXIF_ORIENTATION, 1)
+    except Exception:  # an unreadable EXIF block says nothing about the picture
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _rgb(image: PillowImage) -> Pixels:
+    if image.mode.startswith("I;16") or image.mode == "I":  # Pillow would saturate these instead of scaling
+        grey = (np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return np.array(image.convert("RGB"), dtype=np.uint8)
+
+
+def _from_pillow(image: PillowImage, name: str, max_pixels: int) -> Pixels:
+    _check_size(image.width, image.height, name, max_pixels)
+    try:
+        image.load()
+        pixels = _rgb(image)
+    except Exception as error:
+        raise ImageError(f"{name}: Pillow cannot decode it: {_reason(error)}") from None
+    return apply_orientation(pixels, _orientation(image, name))
+
+
+def _check_array(array: np.ndarray[Any, Any], name: str, max_pixels: int) -> Pixels:
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+        raise ImageError(
+            f"{name}: expected uint8 pixels of shape (height, width, 3), got {array.dtype} {array.shape}; "
+            "float input goes to Model.predict"
+        )
+    _check_size(array.shape[1], array.shape[0], name, max_pixels)
+    return np.ascontiguousarray(array)
+
+
+def _check_size(width: int, height: int, name: str, max_pixels: int) -> None:
+    if width < 1 or height < 1:
+        raise ImageError(f"{name}: the image has no pixels ({width} x {height})")
+    if width * height > max_pixels:
+        raise ImageError(f"{name}: {width:,} x {height:,} pixels are more than {max_pixels:,}, the limit")
+
+
+def _reason(error: BaseException) -> str:
+    """One short printable line; decoders put raw bytes of the file into their messages."""
+    text = " ".join(str(error).split())
+    return "".join(c if c.isprintable() else "?" for c in text)[:160] or type(error).__name__

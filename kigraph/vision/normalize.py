@@ -1,0 +1,61 @@
+"""Pixels to the range of numbers that weights were trained with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .decode import Pixels
+from .resize import central_crop, resize
+
+__all__ = ["IMAGENET", "INCEPTION", "INCEPTION_2015", "Normalization", "Preprocessing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Normalization:
+    """(pixel - mean) / std per channel, pixels 0 to 255, in float32."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __call__(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """(..., 3) of any real dtype -> float32 of the same shape."""
+        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
+        result: np.ndarray[Any, np.dtype[np.float32]] = (pixels.astype(np.float32) - mean) / std
+        return result
+
+    def __str__(self) -> str:
+        if len(set(self.mean)) == 1 and len(set(self.std)) == 1:
+            return f"(pixel - {self.mean[0]:g}) / {self.std[0]:g}"
+        return f"(pixel - {self.mean}) / {self.std}"
+
+
+#: To [-1, 1]; slim, Keras, and torchvision's Inception v3 after its ``transform_input``.
+INCEPTION = Normalization((127.5,) * 3, (127.5,) * 3)
+#: What the graph of 2015 does itself, in its nodes Sub and Mul.
+INCEPTION_2015 = Normalization((128.0,) * 3, (128.0,) * 3)
+#: torchvision's usual statistics, for networks without ``transform_input``.
+IMAGENET = Normalization((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """Pixels of any size -> one float32 image (height, width, 3) as the weights expect it.
+
+    ``crop`` is the central fraction that is kept before resizing (slim evaluates with 0.875), ``rule`` one of
+    vision.RESIZE_RULES.
+    """
+
+    size: tuple[int, int]
+    rule: str
+    normalization: Normalization = INCEPTION
+    crop: float = 1.0
+
+    def __call__(self, pixels: Pixels) -> np.ndarray[Any, np.dtype[np.float32]]:
+        return self.normalization(resize(central_crop(pixels, self.crop), self.size, self.rule))
+
+    def __str__(self) -> str:
+        crop = f"central {self.crop:.1%} -> " if self.crop < 1 else ""
+        return f"{crop}{self.size[0]}x{self.size[1]} by {self.rule} -> {self.normalization}"

@@ -1,0 +1,57 @@
+"""Takes one named file out of a .tar.gz, and nothing else: no other member is written, linked or even named."""
+
+from __future__ import annotations
+
+import tarfile
+import zlib
+from pathlib import Path
+
+from ..errors import WeightsError
+
+__all__ = ["MAX_MEMBERS", "MAX_UNPACKED", "extract_member"]
+
+MAX_MEMBERS = 256
+#: Bytes that may be unpacked on the way to the member, and the largest member.
+MAX_UNPACKED = 2**30
+_CHUNK = 2**20
+
+
+def extract_member(archive: Path, member: str, target: Path, *, size: int | None = None) -> int:
+    """Writes the regular file ``member`` of ``archive`` to ``target``; returns its size in bytes.
+
+    A leading "./" in the archive is ignored. Raises WeightsError if the archive is damaged, has no such regular file, or
+    would unpack more than MAX_UNPACKED bytes; ``target`` may then be incomplete.
+    """
+    seen = unpacked = 0
+    try:
+        with tarfile.open(archive, "r|gz") as tar:
+            for info in tar:
+                seen += 1
+                unpacked += max(info.size, 0)
+                if seen > MAX_MEMBERS or unpacked > MAX_UNPACKED:
+                    raise WeightsError(
+                        f"{archive.name}: more than {MAX_MEMBERS} members or {MAX_UNPACKED:,} bytes before {member!r}"
+                    )
+                if info.name.removeprefix("./") == member:
+                    return _write(tar, info, archive.name, target, size)
+    except (tarfile.TarError, EOFError, zlib.error, ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise WeightsError(f"{target}: cannot be written: {error.strerror}") from None
+        raise WeightsError(f"{archive.name}: not a readable .tar.gz: {error or type(error).__name__}") from None
+    raise WeightsError(f"{archive.name}: has no member {member!r}")
+
+
+def _write(tar: tarfile.TarFile, info: tarfile.TarInfo, archive: str, target: Path, size: int | None) -> int:
+    if not info.isreg():
+        raise WeightsError(f"{archive}: the member {info.name!r} is not a regular file")
+    if size is not None and info.size != size:
+        raise WeightsError(f"{archive}: the member {info.name!r} has {info.size:,} bytes, expected {size:,}")
+    source = tar.extractfile(info)
+    assert source is not None  # true for every regular file
+    written = 0
+    with source, open(target, "wb") as file:
+        while chunk := source.read(_CHUNK):
+            written += file.write(chunk)
+    if written != info.size:
+        raise WeightsError(f"{archive}: the member {info.name!r} ends after {written:,} of {info.size:,} bytes")
+    return written

@@ -1,0 +1,267 @@
+"""Weights cards: what belongs to a set of weights besides the numbers.
+
+Which tensor takes the image, how the image is resized and scaled, which tensor has the scores and what each of them means
+differ from file to file, and a wrong choice gives plausible wrong labels instead of an error. So they are bound to the
+weights: the card is chosen by the file's SHA-256 if it is a known one, else by the family of a weights-only file, else by
+the graph's own nodes. It is shown by ``kigraph inspect`` and ``classify``, and can be overridden everywhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
+
+from ..errors import CardError
+from ..vision.normalize import INCEPTION, INCEPTION_2015, Normalization, Preprocessing
+from .catalogue import CATALOGUE
+
+__all__ = ["CARDS", "LABELS_BESIDE", "Card", "GraphView", "card_by_name", "find_card"]
+
+#: Value of Card.labels: the names are in a file beside the weights, or given by the caller.
+LABELS_BESIDE = "file"
+
+
+class GraphView(Protocol):
+    """What a card needs to know of a graph: op types and static output shapes (None = unknown) by node name."""
+
+    def op_types(self) -> Mapping[str, str]: ...
+
+    def shape(self, tensor: str) -> tuple[int | None, ...] | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """How to use one set of weights for classification.
+
+    ``input`` takes preprocessed images (batch, height, width, 3) float32. A graph that decodes JPEG itself has
+    ``encoded`` (a string scalar: the file) and ``pixels`` (uint8, any size); what it does after that is described, not
+    done, by ``preprocessing``. ``output`` has one row of ``scores`` per image.
+    """
+
+    name: str
+    title: str
+    input: str
+    output: str
+    preprocessing: Preprocessing
+    labels: str
+    scores: Literal["probabilities", "logits"] = "probabilities"
+    encoded: str | None = None
+    pixels: str | None = None
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """Every tensor of the graph that the card names."""
+        return tuple(t for t in (self.encoded, self.pixels, self.input, self.output) if t is not None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for ``json.dumps``."""
+        p = self.preprocessing
+        return {
+            "name": self.name,
+            "title": self.title,
+            "input": self.input,
+            "output": self.output,
+            "encoded": self.encoded,
+            "pixels": self.pixels,
+            "scores": self.scores,
+            "labels": self.labels,
+            "preprocessing": {
+                "size": list(p.size),
+                "rule": p.rule,
+                "crop": p.crop,
+                "mean": list(p.normalization.mean),
+                "std": list(p.normalization.std),
+                "where": "in the graph" if self.encoded else "before the graph",
+            },
+        }
+
+    def __str__(self) -> str:
+        entrance = f"{self.encoded} (JPEG file), {self.pixels} (pixels)" if self.encoded else self.input
+        where = "in the graph" if self.encoded else "before the graph"
+        return (
+            f"{self.name}: {self.title}\n"
+            f"  input          {entrance}\n"
+            f"  preprocessing  {self.preprocessing}, {where}\n"
+            f"  output         {self.output} ({self.scores})\n"
+            f"  labels         {self.labels}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CardRule:
+    """A card and how to recognise its graphs: ``build`` returns the card fitted to a graph, or None."""
+
+    name: str
+    recognises: str
+    build: Callable[[GraphView], Card | None]
+
+
+def _square(view: GraphView, tensor: str, default: int) -> tuple[int, int]:
+    """Height and width of an image tensor where the graph states them, else ``default``."""
+    shape = view.shape(tensor)
+    if shape is not None and len(shape) == 4 and shape[1] and shape[2]:
+        return (shape[1], shape[2])
+    return (default, default)
+
+
+def _classes(view: GraphView, tensor: str) -> int | None:
+    shape = view.shape(tensor)
+    return shape[-1] if shape else None
+
+
+_JPEG_2015 = Card(
+    name="inception-v3-2015",
+    title="Inception v3 of 2015, the graph decodes JPEG",
+    encoded="DecodeJpeg/contents:0",
+    pixels="DecodeJpeg:0",
+    input="Mul:0",
+    output="softmax:0",
+    preprocessing=Preprocessing((299, 299), "legacy", INCEPTION_2015),
+    labels="imagenet-2015",
+)
+
+
+def _inception_2015(view: GraphView) -> Card | None:
+    ops = view.op_types()
+    if ops.get("DecodeJpeg") != "DecodeJpeg" or not {"DecodeJpeg/contents", "Mul", "softmax", "pool_3"} <= ops.keys():
+        return None
+    return _JPEG_2015
+
+
+def _retrained_2015(view: GraphView) -> Card | None:
+    ops = view.op_types()
+    if ops.get("DecodeJpeg") != "DecodeJpeg" or not {"DecodeJpeg/contents", "Mul", "final_result"} <= ops.keys():
+        return None
+    return replace(
+        _JPEG_2015,
+        name="inception-v3-2015-retrained",
+        title="Inception v3 of 2015 with a retrained last layer",
+        output="final_result:0",
+        labels=LABELS_BESIDE,
+    )
+
+
+def _retrained(view: GraphView) -> Card | None:
+    """Later retraining scripts: a module's placeholder and ``final_result``, no JPEG decoding in the graph."""
+    ops = view.op_types()
+    for node, normalization in (
+        ("Mul", INCEPTION_2015),
+        ("input", INCEPTION),
+        ("Placeholder", Normalization((0.0,) * 3, (255.0,) * 3)),
+    ):
+        if "final_result" in ops and ops.get(node) == "Placeholder":
+            size = _square(view, f"{node}:0", 299)
+            return Card(
+                name="retrained",
+                title="a retrained image classifier",
+                input=f"{node}:0",
+                output="final_result:0",
+                preprocessing=Preprocessing(size, "legacy", normalization),
+                labels=LABELS_BESIDE,
+            )
+    return None
+
+
+_SLIM_OUTPUT = re.compile(r"(?:InceptionV\d|MobilenetV\d)/(?:Logits/)?Predictions/Reshape_1")
+
+
+def _slim(view: GraphView, family: str, card: str, title: str) -> Card | None:
+    ops = view.op_types()
+    output = next((n for n in ops if n.startswith(family) and _SLIM_OUTPUT.fullmatch(n)), None)
+    if output is None or ops.get("input") != "Placeholder":
+        return None
+    size = _square(view, "input:0", 224 if family == "Mobilenet" else 299)
+    known = _classes(view, f"{output}:0") in (None, 1001)
+    return Card(
+        name=card,
+        title=title,
+        input="input:0",
+        output=f"{output}:0",
+        # slim's preprocess_for_eval: central 87.5 %, legacy bilinear, to [-1, 1].
+        preprocessing=Preprocessing(size, "legacy", INCEPTION, crop=0.875),
+        labels="imagenet-1001" if known else LABELS_BESIDE,
+    )
+
+
+def _built_in(name: str, title: str, rule: str, labels: str = "imagenet-1000") -> Callable[[GraphView], Card | None]:
+    """Weights-only files run in the built-in Inception v3, which takes [-1, 1] and gives probabilities."""
+
+    def build(view: GraphView) -> Card | None:
+        ops = view.op_types()
+        if not {"input", "predictions"} <= ops.keys():
+            return None
+        return Card(
+            name=name,
+            title=title,
+            input="input:0",
+            output="predictions:0",
+            preprocessing=Preprocessing(_square(view, "input:0", 299), rule, INCEPTION),
+            labels=labels if _classes(view, "predictions:0") in (None, 1000) else LABELS_BESIDE,
+        )
+
+    return build
+
+
+CARDS: tuple[CardRule, ...] = (
+    CardRule("inception-v3-2015", "nodes DecodeJpeg, Mul, pool_3, softmax", _inception_2015),
+    CardRule("inception-v3-2015-retrained", "nodes DecodeJpeg, Mul, final_result", _retrained_2015),
+    CardRule(
+        "inception-v3-slim",
+        "nodes input, InceptionV3/Predictions/Reshape_1",
+        lambda view: _slim(view, "Inception", "inception-v3-slim", "Inception of TensorFlow slim"),
+    ),
+    CardRule(
+        "mobilenet-v1",
+        "nodes input, MobilenetV1/Predictions/Reshape_1",
+        lambda view: _slim(view, "Mobilenet", "mobilenet-v1", "MobileNet of TensorFlow slim"),
+    ),
+    CardRule("retrained", "a placeholder Mul, input or Placeholder, and final_result", _retrained),
+    CardRule(
+        "inception-v3-torchvision",
+        "weights with torchvision's names",
+        _built_in("inception-v3-torchvision", "Inception v3, weights of torchvision", "torchvision"),
+    ),
+    CardRule(
+        "inception-v3-keras",
+        "weights with Keras' layers",
+        _built_in("inception-v3-keras", "Inception v3, weights of Keras applications", "keras_nearest"),
+    ),
+)
+
+#: Cards that no graph shows by itself: the family of the weights decides.
+_BY_FAMILY = {
+    "torchvision": "inception-v3-torchvision",
+    "timm": "inception-v3-torchvision",
+    "keras": "inception-v3-keras",
+}
+
+
+def find_card(view: GraphView, *, family: str | None = None, sha256: str | None = None) -> Card | None:
+    """The card of a graph, or None if it is not known: by checksum, then by family, then by nodes."""
+    by_hash = next((e.card for e in CATALOGUE if sha256 is not None and e.member is None and e.sha256 == sha256), None)
+    name = by_hash or _BY_FAMILY.get(family or "")
+    if name is not None:
+        card = _rule(name).build(view)
+        if card is not None:
+            return card
+    for rule in CARDS:
+        if rule.name not in _BY_FAMILY.values() and (card := rule.build(view)) is not None:
+            return card
+    return None
+
+
+def card_by_name(name: str, view: GraphView) -> Card:
+    """The card of that name fitted to a graph. CardError if it is unknown or its tensors are not there."""
+    card = _rule(name).build(view)
+    if card is None:
+        raise CardError(f"card {name!r} does not fit this graph: it is for {_rule(name).recognises}")
+    return card
+
+
+def _rule(name: str) -> CardRule:
+    for rule in CARDS:
+        if rule.name == name:
+            return rule
+    raise CardError(f"unknown card {name!r}; known: {', '.join(rule.name for rule in CARDS)}")

@@ -1,0 +1,230 @@
+"""The cache of weight files, and the one rule by which a command finds its weights.
+
+The order: argument, then KIGRAPH_WEIGHTS, then the cache, then a download, then (the demo only) a generated untrained file.
+
+Layout: ``CACHE/weights/<entry>/<file>`` with a ``record.json`` beside it. A file appears under its name only when it is
+complete and verified (written beside it, then renamed), so a killed download leaves nothing that could be loaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import WeightsError
+from ..kernels import settings
+from .archive import extract_member
+from .catalogue import CATALOGUE, DEFAULT, Entry, catalogue_entry
+from .transfer import Progress, download, sha256_of
+
+__all__ = ["Resolved", "cache_folder", "cached_path", "fetch", "generated_path", "resolve_weights", "verify"]
+
+Origin = Literal["argument", "KIGRAPH_WEIGHTS", "cache", "download", "generated"]
+
+_RECORD = "record.json"
+_LOCK_SECONDS = 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A weight file on this machine, where it came from, and whether it was ever trained."""
+
+    path: Path
+    origin: Origin
+    entry: Entry | None = None
+    trained: bool = True
+
+    def __str__(self) -> str:
+        note = "" if self.trained else ", untrained weights: the speed is real, the labels mean nothing"
+        return f"{self.path} (from {self.origin}{note})"
+
+
+def cache_folder() -> Path:
+    """KIGRAPH_CACHE_DIR, else XDG_CACHE_HOME/kigraph, else ~/.cache/kigraph; not created here."""
+    chosen = settings.CACHE_DIR.get()
+    if chosen:
+        return Path(chosen).expanduser()
+    xdg = os.environ.get("XDG_CACHE_HOME", "")
+    # The XDG specification: a relative path is to be ignored.
+    return (Path(xdg) if xdg.startswith("/") else Path.home() / ".cache") / "kigraph"
+
+
+def cached_path(entry: Entry) -> Path | None:
+    """The file of a catalogue entry if it is in the cache and has the recorded size, else None."""
+    path = _folder(entry) / entry.filename
+    record = _read_record(entry)
+    try:
+        return path if record and path.stat().st_size == record.get("size") else None
+    except OSError:
+        return None
+
+
+def fetch(entry: Entry, *, progress: Progress | None = None, force: bool = False) -> Path:
+    """The file of a catalogue entry, downloaded and verified if it is not in the cache.
+
+    Several processes may ask at once: one downloads, the others wait for it. Raises WeightsError.
+    """
+    folder = _folder(entry)
+    with contextlib.ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(_lock(folder / ".lock"))
+        except OSError as error:
+            raise WeightsError(
+                f"the cache {folder} cannot be used: {error.strerror}; set {settings.CACHE_DIR.name} to another folder"
+            ) from None
+        if not force and (path := cached_path(entry)) is not None:
+            return path
+        return _fetch_locked(entry, folder, progress)
+
+
+def verify(entry: Entry) -> bool:
+    """Whether the cached file still has the SHA-256 that was recorded; False if there is none."""
+    path, record = cached_path(entry), _read_record(entry)
+    return path is not None and sha256_of(path) == record.get("sha256")
+
+
+def generated_path() -> Path:
+    """Where the demo's untrained file lies."""
+    return cache_folder() / "weights" / "generated" / "inception_v3_2015_untrained.pb"
+
+
+def resolve_weights(
+    argument: str | os.PathLike[str] | None = None,
+    *,
+    allow_download: bool = True,
+    allow_generated: bool = False,
+    progress: Progress | None = None,
+) -> Resolved:
+    """Finds the weights by the rule at the top of this module.
+
+    ``argument`` and KIGRAPH_WEIGHTS are a path or a name of the catalogue. Raises WeightsError with what was tried.
+    """
+    for text, origin in ((argument, "argument"), (settings.WEIGHTS.get(), "KIGRAPH_WEIGHTS")):
+        if text is not None:
+            return _named(
+                os.fspath(text), "argument" if origin == "argument" else "KIGRAPH_WEIGHTS", allow_download, progress
+            )
+    entry = catalogue_entry(DEFAULT)
+    if (path := cached_path(entry)) is not None:
+        return Resolved(path, "cache", entry)
+    failure = "downloads are switched off"
+    if allow_download:
+        try:
+            return Resolved(fetch(entry, progress=progress), "download", entry)
+        except WeightsError as error:
+            if not allow_generated:
+                raise
+            failure = str(error)
+    if not allow_generated:
+        raise WeightsError(f"no weights: {failure}, and {entry.name!r} is not in the cache {cache_folder()}")
+    return Resolved(_generate(), "generated", None, trained=False)
+
+
+def _named(text: str, origin: Origin, allow_download: bool, progress: Progress | None) -> Resolved:
+    path = Path(text).expanduser()
+    if path.exists():
+        return Resolved(path, origin, None, trained=path != generated_path())
+    if text in (e.name for e in CATALOGUE):
+        entry = catalogue_entry(text)
+        if not allow_download and cached_path(entry) is None:
+            raise WeightsError(f"{text!r} (from {origin}) is not in the cache and downloads are switched off")
+        return Resolved(fetch(entry, progress=progress), origin, entry)
+    raise WeightsError(
+        f"no such file: {text} (from {origin}), and no catalogue entry of that name; "
+        f"known: {', '.join(e.name for e in CATALOGUE)}"
+    )
+
+
+def _folder(entry: Entry) -> Path:
+    return cache_folder() / "weights" / entry.name
+
+
+def _fetch_locked(entry: Entry, folder: Path, progress: Progress | None) -> Path:
+    part, unpacked, target = folder / "download.part", folder / "member.part", folder / entry.filename
+    old = _read_record(entry)
+    # Trust on first use: a file without a published checksum may not change unnoticed.
+    expected = entry.sha256 or (old.get("download_sha256") if old.get("url") == entry.url else None)
+    try:
+        digest = download(entry.url, part, size=entry.size, sha256=expected, progress=progress)
+        ready = part
+        if entry.member is not None:
+            extract_member(part, entry.member, unpacked, size=entry.member_size)
+            ready = unpacked
+        record = {
+            "url": entry.url,
+            "download_sha256": digest,
+            "sha256": digest if ready is part else sha256_of(ready),
+            "size": ready.stat().st_size,
+            "fetched": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+        with open(ready, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(ready, target)
+        _write_record(folder, record)
+    except OSError as error:
+        raise WeightsError(f"{error.filename or folder}: cannot be written: {error.strerror}") from None
+    finally:
+        for leftover in (part, unpacked):
+            with contextlib.suppress(OSError):
+                leftover.unlink()
+    return target
+
+
+def _read_record(entry: Entry) -> dict[str, Any]:
+    try:
+        with open(_folder(entry) / _RECORD, encoding="utf-8") as file:
+            value = json.load(file)
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _write_record(folder: Path, record: dict[str, Any]) -> None:
+    part = folder / f"{_RECORD}.part"
+    part.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    os.replace(part, folder / _RECORD)
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """An exclusive lock between processes, freed by the system when its holder dies."""
+    import fcntl
+
+    with open(path, "a+b") as file:
+        deadline = time.monotonic() + _LOCK_SECONDS
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise WeightsError(
+                        f"another process has held {path} for {_LOCK_SECONDS / 60:.0f} minutes"
+                    ) from None
+                time.sleep(0.1)
+        yield
+
+
+def _generate() -> Path:
+    from ..graph.models import inception_v3
+
+    path = generated_path()
+    if path.exists():
+        return path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _lock(path.parent / ".lock"):
+            if not path.exists():
+                part = path.with_suffix(".part")
+                inception_v3.write_untrained_2015(part, seed=0)
+                os.replace(part, path)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be written: {error.strerror}") from None
+    return path
