@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["BackendError", "DTypeError", "KernelError", "KigraphError", "SettingsError", "ShapeError"]
+__all__ = ["BackendError", "DTypeError", "ImageError", "KernelError", "KigraphError", "SettingsError", "ShapeError"]
 
 
 class KigraphError(Exception):
@@ -19,6 +19,10 @@ class ShapeError(KernelError, ValueError):
 
 class DTypeError(KernelError, TypeError):
     """Element types do not fit an op's contract."""
+
+
+class ImageError(KernelError, ValueError):
+    """An encoded image is damaged, truncated, too large or of a kind that is not read."""
 
 
 class BackendError(KigraphError, RuntimeError):

@@ -11,10 +11,17 @@ import numpy as np
 from ..backends import Status
 from ..devices import HOST, Device
 from ..types import Kernel
+from . import elementwise, image, layout, reduce, strings
 
 __all__ = ["DEVICE", "KERNELS", "probe"]
 
-KERNELS: tuple[Kernel, ...] = ()
+KERNELS: tuple[Kernel, ...] = (
+    *elementwise.KERNELS,
+    *reduce.KERNELS,
+    *layout.KERNELS,
+    *strings.KERNELS,
+    *image.KERNELS,
+)
 
 DEVICE: Device = HOST
 

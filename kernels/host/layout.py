@@ -1,0 +1,113 @@
+"""Ops that move or reinterpret elements. Any dtype, strings too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..contracts import layout as ops
+from ..errors import KernelError
+from ..types import STRING, Array, DType, Params
+from .support import numpy_kernel
+
+__all__ = ["KERNELS"]
+
+
+def _identity(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
+    outputs[0][...] = inputs[0]
+
+
+def _reshape(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.ReshapeParams) -> None:
+    outputs[0][...] = inputs[0].reshape(outputs[0].shape)
+
+
+def _transpose(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.TransposeParams) -> None:
+    outputs[0][...] = inputs[0].transpose(params.axes(inputs[0].ndim))
+
+
+def _scalar(value: complex, dtype: DType) -> Any:
+    """The parameter ``value`` as an element of ``dtype``; the empty string for strings."""
+    if dtype == STRING:
+        return b""
+    return np.asarray(value if dtype.kind == "c" else value.real).astype(dtype)
+
+
+def _pad(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.PadParams) -> None:
+    (x,), (y,) = inputs, outputs
+    if params.mode != "constant":
+        y[...] = np.pad(x, params.paddings, mode=params.mode)  # type: ignore[call-overload]
+        return
+    y[...] = _scalar(params.value, y.dtype)
+    y[tuple(slice(before, before + n) for n, (before, _) in zip(x.shape, params.paddings, strict=True))] = x
+
+
+def _slice(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.SliceParams) -> None:
+    (x,), (y,) = inputs, outputs
+    box = []
+    for begin, n, step in zip(params.begin, y.shape, params.steps or (1,) * y.ndim, strict=True):
+        stop = begin + n * step
+        # Counting down to the first element ends at index -1, which Python spells None.
+        box.append(slice(begin, None if stop < 0 else stop, step) if n else slice(0))
+    y[...] = x[tuple(box)]
+
+
+def _split(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.SplitParams) -> None:
+    (x,) = inputs
+    first = 0
+    for y, n in zip(outputs, params.sizes, strict=True):
+        np.moveaxis(y, params.axis, 0)[...] = np.moveaxis(x, params.axis, 0)[first : first + n]
+        first += n
+
+
+def _gather(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.GatherParams) -> None:
+    x, indices = inputs
+    size = x.shape[params.axis]
+    wrong = indices[(indices < 0) | (indices >= size)]
+    if wrong.size:
+        raise KernelError(
+            f"gather: index {wrong.flat[0]} is out of range for axis {params.axis} of shape {x.shape}; "
+            f"expected 0 to {size - 1}"
+        )
+    outputs[0][...] = np.take(x, indices.astype(np.intp), axis=params.axis)
+
+
+def _tile(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.TileParams) -> None:
+    outputs[0][...] = np.tile(inputs[0], params.multiples)
+
+
+def _pack(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.PackParams) -> None:
+    np.stack(inputs, axis=params.axis, out=outputs[0])
+
+
+def _fill(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.FillParams) -> None:
+    outputs[0][...] = inputs[0]
+
+
+def _range(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.RangeParams) -> None:
+    (y,) = outputs
+    y[...] = (params.start + params.step * np.arange(y.size)).astype(y.dtype)
+
+
+def _cast(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.CastParams) -> None:
+    (x,), (y,) = inputs, outputs
+    if x.dtype.kind == "c" and y.dtype.kind not in "cb":
+        x = x.real
+    np.copyto(y, x, casting="unsafe")
+
+
+KERNELS = (
+    numpy_kernel(ops.RESHAPE, "host", _reshape),
+    numpy_kernel(ops.IDENTITY, "host", _identity),
+    numpy_kernel(ops.TRANSPOSE, "host", _transpose),
+    numpy_kernel(ops.PAD, "host", _pad),
+    numpy_kernel(ops.SLICE, "host", _slice),
+    numpy_kernel(ops.SPLIT, "host", _split),
+    numpy_kernel(ops.GATHER, "host", _gather),
+    numpy_kernel(ops.TILE, "host", _tile),
+    numpy_kernel(ops.PACK, "host", _pack),
+    numpy_kernel(ops.FILL, "host", _fill),
+    numpy_kernel(ops.RANGE, "host", _range),
+    numpy_kernel(ops.CAST, "host", _cast),
+)
