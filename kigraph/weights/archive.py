@@ -7,6 +7,7 @@ import zlib
 from pathlib import Path
 
 from ..errors import WeightsError
+from .transfer import store
 
 __all__ = ["MAX_MEMBERS", "MAX_UNPACKED", "extract_member"]
 
@@ -51,7 +52,8 @@ def _write(tar: tarfile.TarFile, info: tarfile.TarInfo, archive: str, target: Pa
     written = 0
     with source, open(target, "wb") as file:
         while chunk := source.read(_CHUNK):
-            written += file.write(chunk)
+            store(file, chunk)
+            written += len(chunk)
     if written != info.size:
         raise WeightsError(f"{archive}: the member {info.name!r} ends after {written:,} of {info.size:,} bytes")
     return written

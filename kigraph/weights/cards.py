@@ -9,26 +9,21 @@ the graph's own nodes. It is shown by ``kigraph inspect`` and ``classify``, and 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import CardError
 from ..vision.normalize import INCEPTION, INCEPTION_2015, Normalization, Preprocessing
 from .catalogue import CATALOGUE
 
-__all__ = ["CARDS", "LABELS_BESIDE", "Card", "GraphView", "card_by_name", "find_card"]
+if TYPE_CHECKING:
+    from ..graph.builder import Graph
+
+__all__ = ["CARDS", "LABELS_BESIDE", "Card", "card_by_name", "find_card"]
 
 #: Value of Card.labels: the names are in a file beside the weights, or given by the caller.
 LABELS_BESIDE = "file"
-
-
-class GraphView(Protocol):
-    """What a card needs to know of a graph: op types and static output shapes (None = unknown) by node name."""
-
-    def op_types(self) -> Mapping[str, str]: ...
-
-    def shape(self, tensor: str) -> tuple[int | None, ...] | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +90,27 @@ class CardRule:
 
     name: str
     recognises: str
-    build: Callable[[GraphView], Card | None]
+    build: Callable[[Graph], Card | None]
 
 
-def _square(view: GraphView, tensor: str, default: int) -> tuple[int, int]:
+def _op_types(graph: Graph) -> dict[str, str]:
+    return {op.name: op.type for op in graph.operations}
+
+
+def _shape(graph: Graph, tensor: str) -> tuple[int | None, ...] | None:
+    return graph.tensor(tensor).shape
+
+
+def _square(graph: Graph, tensor: str, default: int) -> tuple[int, int]:
     """Height and width of an image tensor where the graph states them, else ``default``."""
-    shape = view.shape(tensor)
+    shape = _shape(graph, tensor)
     if shape is not None and len(shape) == 4 and shape[1] and shape[2]:
         return (shape[1], shape[2])
     return (default, default)
 
 
-def _classes(view: GraphView, tensor: str) -> int | None:
-    shape = view.shape(tensor)
+def _classes(graph: Graph, tensor: str) -> int | None:
+    shape = _shape(graph, tensor)
     return shape[-1] if shape else None
 
 
@@ -123,15 +126,15 @@ _JPEG_2015 = Card(
 )
 
 
-def _inception_2015(view: GraphView) -> Card | None:
-    ops = view.op_types()
+def _inception_2015(graph: Graph) -> Card | None:
+    ops = _op_types(graph)
     if ops.get("DecodeJpeg") != "DecodeJpeg" or not {"DecodeJpeg/contents", "Mul", "softmax", "pool_3"} <= ops.keys():
         return None
     return _JPEG_2015
 
 
-def _retrained_2015(view: GraphView) -> Card | None:
-    ops = view.op_types()
+def _retrained_2015(graph: Graph) -> Card | None:
+    ops = _op_types(graph)
     if ops.get("DecodeJpeg") != "DecodeJpeg" or not {"DecodeJpeg/contents", "Mul", "final_result"} <= ops.keys():
         return None
     return replace(
@@ -143,16 +146,16 @@ def _retrained_2015(view: GraphView) -> Card | None:
     )
 
 
-def _retrained(view: GraphView) -> Card | None:
+def _retrained(graph: Graph) -> Card | None:
     """Later retraining scripts: a module's placeholder and ``final_result``, no JPEG decoding in the graph."""
-    ops = view.op_types()
+    ops = _op_types(graph)
     for node, normalization in (
         ("Mul", INCEPTION_2015),
         ("input", INCEPTION),
         ("Placeholder", Normalization((0.0,) * 3, (255.0,) * 3)),
     ):
         if "final_result" in ops and ops.get(node) == "Placeholder":
-            size = _square(view, f"{node}:0", 299)
+            size = _square(graph, f"{node}:0", 299)
             return Card(
                 name="retrained",
                 title="a retrained image classifier",
@@ -167,13 +170,13 @@ def _retrained(view: GraphView) -> Card | None:
 _SLIM_OUTPUT = re.compile(r"(?:InceptionV\d|MobilenetV\d)/(?:Logits/)?Predictions/Reshape_1")
 
 
-def _slim(view: GraphView, family: str, card: str, title: str) -> Card | None:
-    ops = view.op_types()
+def _slim(graph: Graph, family: str, card: str, title: str) -> Card | None:
+    ops = _op_types(graph)
     output = next((n for n in ops if n.startswith(family) and _SLIM_OUTPUT.fullmatch(n)), None)
     if output is None or ops.get("input") != "Placeholder":
         return None
-    size = _square(view, "input:0", 224 if family == "Mobilenet" else 299)
-    known = _classes(view, f"{output}:0") in (None, 1001)
+    size = _square(graph, "input:0", 224 if family == "Mobilenet" else 299)
+    known = _classes(graph, f"{output}:0") in (None, 1001)
     return Card(
         name=card,
         title=title,
@@ -185,11 +188,11 @@ def _slim(view: GraphView, family: str, card: str, title: str) -> Card | None:
     )
 
 
-def _built_in(name: str, title: str, rule: str, labels: str = "imagenet-1000") -> Callable[[GraphView], Card | None]:
+def _built_in(name: str, title: str, rule: str, labels: str = "imagenet-1000") -> Callable[[Graph], Card | None]:
     """Weights-only files run in the built-in Inception v3, which takes [-1, 1] and gives probabilities."""
 
-    def build(view: GraphView) -> Card | None:
-        ops = view.op_types()
+    def build(graph: Graph) -> Card | None:
+        ops = _op_types(graph)
         if not {"input", "predictions"} <= ops.keys():
             return None
         return Card(
@@ -197,8 +200,8 @@ def _built_in(name: str, title: str, rule: str, labels: str = "imagenet-1000") -
             title=title,
             input="input:0",
             output="predictions:0",
-            preprocessing=Preprocessing(_square(view, "input:0", 299), rule, INCEPTION),
-            labels=labels if _classes(view, "predictions:0") in (None, 1000) else LABELS_BESIDE,
+            preprocessing=Preprocessing(_square(graph, "input:0", 299), rule, INCEPTION),
+            labels=labels if _classes(graph, "predictions:0") in (None, 1000) else LABELS_BESIDE,
         )
 
     return build
@@ -210,12 +213,12 @@ CARDS: tuple[CardRule, ...] = (
     CardRule(
         "inception-v3-slim",
         "nodes input, InceptionV3/Predictions/Reshape_1",
-        lambda view: _slim(view, "Inception", "inception-v3-slim", "Inception of TensorFlow slim"),
+        lambda graph: _slim(graph, "Inception", "inception-v3-slim", "Inception of TensorFlow slim"),
     ),
     CardRule(
         "mobilenet-v1",
         "nodes input, MobilenetV1/Predictions/Reshape_1",
-        lambda view: _slim(view, "Mobilenet", "mobilenet-v1", "MobileNet of TensorFlow slim"),
+        lambda graph: _slim(graph, "Mobilenet", "mobilenet-v1", "MobileNet of TensorFlow slim"),
     ),
     CardRule("retrained", "a placeholder Mul, input or Placeholder, and final_result", _retrained),
     CardRule(
@@ -238,23 +241,23 @@ _BY_FAMILY = {
 }
 
 
-def find_card(view: GraphView, *, family: str | None = None, sha256: str | None = None) -> Card | None:
+def find_card(graph: Graph, *, family: str | None = None, sha256: str | None = None) -> Card | None:
     """The card of a graph, or None if it is not known: by checksum, then by family, then by nodes."""
     by_hash = next((e.card for e in CATALOGUE if sha256 is not None and e.member is None and e.sha256 == sha256), None)
     name = by_hash or _BY_FAMILY.get(family or "")
     if name is not None:
-        card = _rule(name).build(view)
+        card = _rule(name).build(graph)
         if card is not None:
             return card
     for rule in CARDS:
-        if rule.name not in _BY_FAMILY.values() and (card := rule.build(view)) is not None:
+        if rule.name not in _BY_FAMILY.values() and (card := rule.build(graph)) is not None:
             return card
     return None
 
 
-def card_by_name(name: str, view: GraphView) -> Card:
+def card_by_name(name: str, graph: Graph) -> Card:
     """The card of that name fitted to a graph. CardError if it is unknown or its tensors are not there."""
-    card = _rule(name).build(view)
+    card = _rule(name).build(graph)
     if card is None:
         raise CardError(f"card {name!r} does not fit this graph: it is for {_rule(name).recognises}")
     return card

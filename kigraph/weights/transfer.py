@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import socket
 import time
 import urllib.error
 import urllib.request
@@ -20,7 +19,7 @@ from urllib.parse import urlsplit
 
 from ..errors import WeightsError
 
-__all__ = ["MAX_BYTES", "Progress", "download", "sha256_of"]
+__all__ = ["MAX_BYTES", "Progress", "download", "sha256_of", "store"]
 
 #: Called with (bytes so far, bytes in total or None).
 Progress: TypeAlias = "Callable[[int, int | None], None]"
@@ -89,7 +88,7 @@ def download(url: str, target: Path, *, size: int | None, sha256: str | None, pr
                         if received > limit:
                             raise WeightsError(f"{url}: sends more than the expected {limit:,} bytes")
                         digest.update(chunk)
-                        file.write(chunk)
+                        store(file, chunk)
                         if progress is not None:
                             progress(received, announced or size)
                 expected = size or announced
@@ -98,15 +97,21 @@ def download(url: str, target: Path, *, size: int | None, sha256: str | None, pr
                 failure = f"the connection ended after {received:,} of {expected:,} bytes"
             except urllib.error.HTTPError as error:
                 raise WeightsError(f"{url}: the server answers {error.code} {error.reason}") from None
-            except (urllib.error.URLError, http.client.HTTPException, socket.timeout, OSError) as error:
-                if isinstance(error, OSError) and error.filename is not None:
-                    raise WeightsError(f"{target}: cannot be written: {error.strerror}") from None
+            except (http.client.HTTPException, OSError) as error:  # URLError and TimeoutError are OSErrors
                 failure = _network_reason(error)
                 if not received and isinstance(error, urllib.error.URLError):
                     raise WeightsError(_unreachable(url, failure)) from None
         else:
             raise WeightsError(f"{url}: download failed {_ATTEMPTS} times: {failure}")
     return _verified(url, received, digest.hexdigest(), size, sha256)
+
+
+def store(file: IO[bytes], chunk: bytes) -> None:
+    """Writes; a full disk is an error of its own, not one of the source that is being read."""
+    try:
+        file.write(chunk)
+    except OSError as error:
+        raise WeightsError(f"{file.name}: cannot be written: {error.strerror}") from None
 
 
 def sha256_of(path: Path) -> str:
