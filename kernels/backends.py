@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BACKENDS",
     "HOST_FAMILY",
+    "REFERENCE",
     "Backend",
     "Choice",
     "Status",
@@ -39,6 +40,8 @@ __all__ = [
 
 #: Name under which the shared CPU family appears in explain(); it cannot be chosen as a backend.
 HOST_FAMILY = "host"
+#: The backend that defines the truth; constants are folded with it.
+REFERENCE = "numpy"
 
 
 @dataclass(frozen=True, slots=True)

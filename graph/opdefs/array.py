@@ -289,6 +289,24 @@ def _unknown_split(site: Site) -> tuple[TensorType, ...]:
     return (TensorType(dtype),) * int(site.attr("num_split", 1))
 
 
+def _unpack(site: Site) -> Lowered:
+    """Parts of size 1; the plan drops the axis (same elements, see _infer_unpack)."""
+    shape = site.inputs[0].shape
+    if shape is None:
+        raise NeedsValue(0)
+    axis = normalize_axis(f"Unpack '{site.name}'", int(site.attr("axis", 0)), len(shape))
+    return Lowered(SPLIT, SplitParams(axis, (1,) * int(site.attr("num", 1))))
+
+
+def _infer_unpack(site: Site) -> tuple[TensorType, ...]:
+    x, count = site.inputs[0], int(site.attr("num", 1))
+    if x.shape is None:
+        return (TensorType(x.dtype),) * count
+    parts = SPLIT.check([x], _unpack(site).params)
+    axis = normalize_axis("Unpack", int(site.attr("axis", 0)), len(x.shape))
+    return tuple(TensorType(t.dtype, (t.shape or ())[:axis] + (t.shape or ())[axis + 1 :]) for t in parts)
+
+
 def _gather(site: Site) -> Lowered:
     axis = ints(site, 2, "the axis")[0] if site.op == "GatherV2" else 0
     return Lowered(GATHER, GatherParams(axis), (0, 1))
@@ -345,6 +363,7 @@ DEFS: tuple[OpDef, ...] = (
     OpDef("StridedSlice", _strided_slice, arity=(4, 4), values=(1, 2, 3), infer=_infer_strided),
     OpDef("Split", _split, arity=(2, 2), values=(0,), unknown=_unknown_split),
     OpDef("SplitV", _split_v, arity=(3, 3), values=(1, 2), unknown=_unknown_split),
+    OpDef("Unpack", _unpack, infer=_infer_unpack),
     OpDef("Gather", _gather, arity=(2, 2)),
     OpDef("GatherV2", _gather, arity=(3, 3), values=(2,)),
     OpDef("Tile", _tile, arity=(2, 2), values=(1,), unknown=_unknown_same_rank),

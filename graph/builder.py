@@ -1,0 +1,282 @@
+"""The TensorFlow-1-like graph under construction: Graph, Operation, Tensor, default-graph stack, name scopes.
+
+This is the only mutable part of the graph layer. ``Graph.freeze`` gives the immutable ``ir.Graph``.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import Any
+
+from ..kernels.types import Shape, TensorType
+from . import ir
+from .errors import GraphError
+from .handles import Operation, Tensor
+from .opdefs import OPDEFS, Site
+from .values import constant_value
+
+__all__ = [
+    "Graph",
+    "Operation",
+    "Tensor",
+    "control_dependencies",
+    "get_default_graph",
+    "name_scope",
+    "reset_default_graph",
+]
+
+_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
+_SCOPE = re.compile(r"[A-Za-z0-9_.\\/>-]*")
+
+
+class Graph:
+    """A graph that operations are added to. Thread-safe; operations are never changed or removed."""
+
+    def __init__(self) -> None:
+        self._operations: dict[str, Operation] = {}
+        self._taken: dict[str, int] = {}
+        self._lock = threading.RLock()
+        self._local = threading.local()
+        self._frozen: ir.Graph | None = None
+        #: Packed weights and the like, shared by all sessions of this graph; see session.py.
+        self.stores: dict[str, Any] = {}
+        #: What a loader knows about the file: producer version, family.
+        self.metadata: dict[str, Any] = {}
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """All operations, producers before consumers."""
+        with self._lock:
+            return tuple(self._operations.values())
+
+    def __len__(self) -> int:
+        return len(self._operations)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._operations
+
+    def operation(self, name: str) -> Operation:
+        """The operation of that name; GraphError with similar names if there is none."""
+        found = self._operations.get(name)
+        if found is None:
+            raise GraphError(f"the graph has no operation '{name}'{self._similar(name)}")
+        return found
+
+    def tensor(self, name: str) -> Tensor:
+        """The tensor 'op:index'; 'op' alone means 'op:0'."""
+        op_name, _, index = name.partition(":")
+        if index and not index.isdecimal():
+            raise GraphError(f"'{name}' is not a tensor's name; expected 'operation:index', such as 'softmax:0'")
+        operation = self.operation(op_name)
+        at = int(index or 0)
+        if at >= len(operation.outputs):
+            raise GraphError(f"{operation.type} '{op_name}' has {len(operation.outputs)} outputs; there is no '{name}'")
+        return operation.outputs[at]
+
+    def _similar(self, name: str) -> str:
+        import difflib
+
+        near = difflib.get_close_matches(name, self._operations, n=4, cutoff=0.5)
+        return f"; similar: {', '.join(near)}" if near else f"; it has {len(self)} operations (see `kigraph inspect`)"
+
+    # TensorFlow 1 spellings.
+    get_operations = property(lambda self: lambda: list(self.operations))
+    get_operation_by_name = operation
+    get_tensor_by_name = tensor
+
+    def freeze(self) -> ir.Graph:
+        """The immutable graph as it is now (made once per state)."""
+        with self._lock:
+            if self._frozen is None:
+                nodes = {
+                    op.name: ir.Node(
+                        op.name,
+                        op.type,
+                        tuple(t.port for t in op.inputs),
+                        op.attrs,
+                        tuple(TensorType(t.dtype, t.shape) for t in op.outputs),
+                        tuple(c.name for c in op.control_inputs),
+                    )
+                    for op in self._operations.values()
+                }
+                self._frozen = ir.Graph(MappingProxyType(nodes))
+            return self._frozen
+
+    # --- building -----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def as_default(self) -> Iterator[Graph]:
+        """``with graph.as_default():`` op functions inside add to this graph."""
+        token = _DEFAULTS.set((*_DEFAULTS.get(), self))
+        try:
+            yield self
+        finally:
+            _DEFAULTS.reset(token)
+
+    @contextmanager
+    def name_scope(self, name: str | None) -> Iterator[str]:
+        """Prefixes the names of operations made inside; a second scope of the same name becomes name_1."""
+        outer = self._scope
+        if not name:
+            self._local.scope = ""
+        else:
+            if not _SCOPE.fullmatch(name) or (not outer and not _NAME.fullmatch(name)):
+                raise GraphError(f"'{name}' is not a valid scope name; use letters, digits and . _ \\ - / >")
+            self._local.scope = name[:-1] if name.endswith("/") else self.unique_name(name)
+        try:
+            yield self._local.scope + "/" if self._local.scope else ""
+        finally:
+            self._local.scope = outer
+
+    @contextmanager
+    def control_dependencies(self, control_inputs: Sequence[Operation | Tensor] | None) -> Iterator[None]:
+        """Operations made inside run after ``control_inputs``; None clears the ones from outside."""
+        outer: tuple[Operation, ...] = getattr(self._local, "control", ())
+        added = tuple(self._owned(c) for c in control_inputs or ())
+        self._local.control = () if control_inputs is None else (*outer, *added)
+        try:
+            yield
+        finally:
+            self._local.control = outer
+
+    @property
+    def _scope(self) -> str:
+        scope: str = getattr(self._local, "scope", "")
+        return scope
+
+    def unique_name(self, name: str) -> str:
+        """``name`` in the current scope, with _1, _2, ... appended if it is taken; the result is then taken."""
+        full = f"{self._scope}/{name}" if self._scope else name
+        with self._lock:
+            key = full.lower()
+            if key not in self._taken:
+                self._taken[key] = 1
+                return full
+            while True:
+                candidate = f"{full}_{self._taken[key]}"
+                self._taken[key] += 1
+                if candidate.lower() not in self._taken:
+                    self._taken[candidate.lower()] = 1
+                    return candidate
+
+    def _owned(self, item: Operation | Tensor) -> Operation:
+        operation = item.op if isinstance(item, Tensor) else item
+        if not isinstance(operation, Operation) or operation.graph is not self:
+            raise GraphError(f"{item!r} is not part of this graph")
+        return operation
+
+    def create_op(
+        self,
+        type: str,
+        inputs: Sequence[Tensor] = (),
+        attrs: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        control_inputs: Sequence[Operation | Tensor] | None = None,
+        num_outputs: int | None = None,
+        exact_name: bool = False,
+    ) -> Operation:
+        """Adds an operation.
+
+        type: TensorFlow's name of the op. Unknown types are kept: they can be inspected, fed over and saved, not run.
+        attrs: Python values (np.dtype for types, tuples for shapes and lists, ir.Literal for a constant's value).
+        name: defaults to the type; made unique in the current scope. ``exact_name``: taken as it is (loaders).
+        num_outputs: needed for unknown types only.
+        Raises GraphError, ShapeError or DTypeError if the inputs can never fit the op.
+        """
+        for t in inputs:
+            if not isinstance(t, Tensor) or t.op.graph is not self:
+                raise GraphError(f"input {t!r} of a new {type} is not a tensor of this graph")
+        control = list(getattr(self._local, "control", ()))
+        control += [self._owned(c) for c in control_inputs or ()]
+        with self._lock:
+            if exact_name:
+                if not name or name in self._operations:
+                    raise GraphError(f"the graph already has an operation '{name}'")
+                self._taken[name.lower()] = self._taken.get(name.lower(), 1)
+                full = name
+            else:
+                base = name or type
+                if not (_NAME if not self._scope else _SCOPE).fullmatch(base):
+                    raise GraphError(f"'{base}' is not a valid name; use letters, digits and . _ \\ - / >")
+                full = self.unique_name(base)
+            frozen_attrs = MappingProxyType(dict(attrs or {}))
+            types = self._output_types(full, type, inputs, frozen_attrs, num_outputs)
+            operation = Operation(self, full, type, tuple(inputs), frozen_attrs, tuple(dict.fromkeys(control)), types)
+            self._operations[full] = operation
+            self._frozen = None
+            return operation
+
+    def _output_types(
+        self, name: str, type: str, inputs: Sequence[Tensor], attrs: Mapping[str, Any], count: int | None
+    ) -> tuple[TensorType, ...]:
+        definition = OPDEFS.get(type)
+        if definition is None:
+            return (TensorType(ir.UNKNOWN),) * (1 if count is None else count)
+        if any(t.dtype == ir.UNKNOWN for t in inputs):
+            return (TensorType(ir.UNKNOWN),) * (count or 1)
+        site = Site(name, type, attrs, tuple(t.type for t in inputs), lambda i: constant_value(inputs[i]))
+        try:
+            return definition.types(site)
+        except Exception as error:
+            if hasattr(error, "add_note"):
+                error.add_note(
+                    f"while adding {type} '{name}' with inputs {', '.join(f'{t.name} {t.type}' for t in inputs)}"
+                )
+            raise
+
+    def placeholder_shape(self, shape: Any) -> Shape:
+        """A shape given by the user: None, or sizes of which some are None (or -1)."""
+        return as_shape(shape)
+
+
+def as_shape(shape: Any) -> Shape:
+    """None stays unknown; an int means one axis; None or -1 inside mean unknown sizes."""
+    if shape is None:
+        return None
+    try:
+        sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+        result = tuple(None if d is None or int(d) == -1 else int(d) for d in sizes)
+    except (TypeError, ValueError):
+        raise GraphError(f"{shape!r} is not a shape; expected None or a list such as [None, 299, 299, 3]") from None
+    if any(d is not None and d < 0 for d in result):
+        raise GraphError(f"shape {shape!r} has a negative size; use None for an unknown one")
+    return result
+
+
+_ROOT = Graph()
+_DEFAULTS: ContextVar[tuple[Graph, ...]] = ContextVar("kigraph_default_graphs", default=())
+
+
+def get_default_graph() -> Graph:
+    """The innermost ``with graph.as_default()``, else the process-wide graph."""
+    stack = _DEFAULTS.get()
+    return stack[-1] if stack else _ROOT
+
+
+def reset_default_graph() -> None:
+    """Replaces the process-wide graph by an empty one; an error inside ``with graph.as_default()``."""
+    global _ROOT
+    if _DEFAULTS.get():
+        raise GraphError("reset_default_graph() inside 'with graph.as_default()': leave the block first")
+    _ROOT = Graph()
+
+
+@contextmanager
+def name_scope(name: str | None) -> Iterator[str]:
+    """``with ki.name_scope("layer1"):`` on the default graph."""
+    with get_default_graph().name_scope(name) as scope:
+        yield scope
+
+
+@contextmanager
+def control_dependencies(control_inputs: Sequence[Operation | Tensor] | None) -> Iterator[None]:
+    """``with ki.control_dependencies([op]):`` on the default graph."""
+    with get_default_graph().control_dependencies(control_inputs):
+        yield

@@ -1,0 +1,171 @@
+"""What a picture shows: boxes and links, made from a graph.
+
+``Album.of(graph)`` decides which constants are written inside their readers and builds the tree of scopes;
+``Album.scene(scope)`` is one picture: the graph, or the inside of one scope with its surroundings in outline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .. import builder, ir
+from ..errors import GraphError
+from .scopes import Scope, build_scopes, open_scopes
+from .style import CONSTANT_OPS
+from .text import elide, label_of_type, literal_text, value_text
+
+__all__ = ["MAX_NODES", "Album", "AnyGraph", "Box", "Link", "Scene"]
+
+AnyGraph = builder.Graph | ir.Graph
+
+#: Larger graphs are refused: no picture of them would be looked at.
+MAX_NODES = 100_000
+#: Up to so many nodes a constant is a box of its own; in larger pictures it is a line in the boxes that read it.
+_SMALL = 40
+_LINES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A node, a collapsed scope, or a thing outside of the picture's scope."""
+
+    key: str
+    title: str
+    op: str
+    lines: tuple[str, ...] = ()
+    #: Nodes behind the box; 1 for a node.
+    count: int = 1
+
+    @property
+    def is_scope(self) -> bool:
+        return self.op == "scope"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Data (or, with ``control``, order only) that goes from one box to another; indices into Scene.boxes."""
+
+    source: int
+    target: int
+    label: str = ""
+    port: str = ""
+    control: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One picture. ``home`` maps every node of the graph that it stands for to the index of its box."""
+
+    path: str
+    boxes: tuple[Box, ...]
+    links: tuple[Link, ...]
+    home: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Album:
+    """A graph made ready to be drawn."""
+
+    graph: ir.Graph
+    root: Scope
+    budget: int
+    #: Constants that are lines in their readers' boxes, with the text of the line.
+    inline: Mapping[str, str]
+    values: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, graph: AnyGraph, values: Mapping[str, Any] | None = None, budget: int = 90) -> Album:
+        """``values``: tensor or operation name -> array or text, shown in the box of its node."""
+        frozen = graph.freeze() if isinstance(graph, builder.Graph) else graph
+        if len(frozen) > MAX_NODES:
+            raise GraphError(
+                f"a graph of {len(frozen):,} nodes is too large to draw; the limit is {MAX_NODES:,}. "
+                "Draw a part of it: extract the nodes between two tensors first"
+            )
+        if budget < 8:
+            raise GraphError(f"max_boxes={budget} is too small for a picture; expected 8 or more")
+        inline = _constants(frozen) if len(frozen) > _SMALL else {}
+        root = build_scopes((node.name for node in frozen if node.name not in inline), budget)
+        return cls(frozen, root, budget, inline, values or {})
+
+    def scene(self, scope: Scope | None = None) -> Scene:
+        """The picture of a scope's inside; by default of the whole graph."""
+        scope = scope or self.root
+        boxes: list[Box] = []
+        home: dict[str, int] = {}
+        for item in open_scopes(scope, self.budget):
+            if isinstance(item, str):
+                home[item] = len(boxes)
+                boxes.append(self._node_box(self.graph.nodes[item], scope.path))
+            else:
+                home.update(dict.fromkeys(item.nodes(), len(boxes)))
+                title = _relative(item.path, scope.path)
+                boxes.append(Box(item.path + "/", title, "scope", (f"{item.count} operations",), item.count))
+        inside = len(boxes)
+        links = self._links(boxes, home)
+        return Scene(scope.path, tuple(boxes), links, {n: i for n, i in home.items() if i < inside})
+
+    def _node_box(self, node: ir.Node, scope: str) -> Box:
+        lines: list[str] = []
+        for port in node.inputs:
+            if port.node in self.inline:
+                lines.append(f"{port.node.rpartition('/')[2]}  {self.inline[port.node]}")
+        if len(lines) > _LINES:
+            lines[_LINES - 1 :] = [f"and {len(lines) - _LINES + 1} constants more"]
+        literal = node.attrs.get("value")
+        if isinstance(literal, ir.Literal) and node.name not in self.values:
+            lines.append(literal_text(literal))
+        for name in (node.name, *map(str, node.ports[:_LINES])):
+            if name in self.values:
+                lines.append("= " + value_text(self.values[name]))
+        return Box(node.name, _relative(node.name, scope), node.op, tuple(elide(line, 48) for line in lines))
+
+    def _links(self, boxes: list[Box], home: dict[str, int]) -> tuple[Link, ...]:
+        links: dict[tuple[int, int, str], Link] = {}
+        outside: dict[tuple[str, bool], int] = {}
+
+        def find(name: str, feeds: bool) -> int:
+            """The box of a node; a node outside of the scope gets one as a source or as a target."""
+            if name in home:
+                return home[name]
+            if (name, feeds) not in outside:
+                outside[name, feeds] = len(boxes)
+                boxes.append(Box(name, ("from " if feeds else "to ") + name, "outside"))
+            return outside[name, feeds]
+
+        for node in self.graph:
+            if node.name in self.inline:
+                continue
+            needs = [(port.node, str(port), self._label(port)) for port in node.inputs]
+            needs += [(name, "", "") for name in node.control]
+            for name, port, label in needs:
+                if name in self.inline or (name not in home and node.name not in home):
+                    continue
+                source, target = find(name, True), find(node.name, False)
+                if source != target:
+                    links.setdefault((source, target, port), Link(source, target, label, port, control=not port))
+        return tuple(links.values())
+
+    def _label(self, port: ir.Port) -> str:
+        outputs = self.graph.nodes[port.node].outputs
+        return label_of_type(outputs[port.index]) if port.index < len(outputs) else "?"
+
+
+def _constants(graph: ir.Graph) -> dict[str, str]:
+    """Constants and variables (behind Identity nodes too) that something reads, with their text."""
+    texts: dict[str, str] = {}
+    for node in graph:
+        if node.op in CONSTANT_OPS and not node.inputs and node.outputs:
+            literal = node.attrs.get("value")
+            small = isinstance(literal, ir.Literal) and literal.type.size <= 4
+            texts[node.name] = literal_text(literal, 24) if small else label_of_type(node.outputs[0])
+        elif node.op in ("Identity", "ReadVariableOp") and len(node.inputs) == 1 and node.inputs[0].node in texts:
+            texts[node.name] = texts[node.inputs[0].node]
+    read = {port.node for node in graph for port in node.inputs}
+    return {name: text for name, text in texts.items() if name in read}
+
+
+def _relative(name: str, scope: str) -> str:
+    return name[len(scope) + 1 :] if scope and name.startswith(scope + "/") else name

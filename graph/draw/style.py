@@ -1,0 +1,67 @@
+"""Colours: one per family of ops, so that a convolution is found at a glance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["CONSTANT_OPS", "FAMILIES", "Family", "family_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Name in the legend, fill and stroke."""
+
+    name: str
+    fill: str
+    stroke: str
+
+
+CONSTANT_OPS = frozenset({"Const", "Variable", "VariableV2", "VarHandleOp"})
+
+_OTHER = Family("other", "#f2f2f2", "#8a8a8a")
+_GROUP = Family("scope", "#ffffff", "#5b6472")
+_OUTSIDE = Family("outside", "#ffffff", "#a9b1bd")
+_LAYOUT = Family("layout", "#eceff4", "#7b8794")
+_REDUCE = Family("reduction", "#f9e0ea", "#b8507e")
+
+#: The legend's families in its order, with the ops that belong to each.
+_OPS: tuple[tuple[Family, str], ...] = (
+    (Family("input", "#d7e8fb", "#2f6fb5"), "Placeholder PlaceholderWithDefault"),
+    (Family("constant", "#f6f1dc", "#a08f3c"), "Const Variable VariableV2 VarHandleOp ReadVariableOp Assign"),
+    (Family("convolution", "#fcdcc2", "#c4661b"), "Conv2D DepthwiseConv2dNative Conv2DBackpropInput"),
+    (Family("matrix product", "#fbe6b8", "#b97d10"), "MatMul BatchMatMul BatchMatMulV2"),
+    (Family("pooling", "#d9f0d3", "#3f8f3a"), "MaxPool AvgPool MaxPoolV2"),
+    (
+        Family("normalization", "#e7def7", "#7653b5"),
+        "FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 BatchNormWithGlobalNormalization BiasAdd LRN",
+    ),
+    (
+        Family("activation", "#d3f1ef", "#1f8a83"),
+        "Relu Relu6 Elu Selu LeakyRelu Sigmoid Tanh Softplus Softsign Softmax LogSoftmax",
+    ),
+    (
+        Family("arithmetic", "#dfe6fb", "#4a63b8"),
+        "Add AddV2 AddN Sub Mul Div RealDiv FloorDiv Mod FloorMod Pow Neg Abs Exp Log Sqrt Rsqrt Square Reciprocal "
+        "Maximum Minimum SquaredDifference Equal NotEqual Less LessEqual Greater GreaterEqual LogicalAnd LogicalOr "
+        "LogicalNot Select SelectV2 Floor Ceil Round Sign",
+    ),
+    (_REDUCE, "Sum Mean Max Min Prod All Any ArgMax ArgMin TopK TopKV2"),
+    (
+        Family("image", "#fbd9d7", "#b8423b"),
+        "DecodeJpeg DecodePng DecodeImage DecodeGif EncodeJpeg EncodePng ResizeBilinear ResizeNearestNeighbor",
+    ),
+    (
+        _LAYOUT,
+        "Identity Reshape Squeeze ExpandDims Transpose Concat ConcatV2 Split SplitV Slice StridedSlice Pad PadV2 Pack "
+        "Unpack Cast Shape Tile GatherV2 Gather Fill Range CheckNumerics NoOp StopGradient Rank Size",
+    ),
+)
+_BY_OP = {op: family for family, ops in _OPS for op in ops.split()}
+
+FAMILIES: tuple[Family, ...] = (*(family for family, _ in _OPS), _OTHER, _GROUP, _OUTSIDE)
+_BY_NAME = {family.name: family for family in FAMILIES}
+
+
+def family_of(op: str) -> Family:
+    """The family of an op type; of 'scope' and 'outside' too."""
+    return _BY_OP.get(op) or _BY_NAME.get(op, _OTHER)

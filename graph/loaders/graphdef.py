@@ -1,0 +1,278 @@
+"""TensorFlow's frozen GraphDef (.pb) to a Graph.
+
+Ops that kigraph does not run are kept: such a graph loads and can be inspected, fed over and saved. Functions of the
+graph's library are not read. What a file can do wrong (unknown inputs, duplicates, cycles, shapes that never fit) is a
+LoadError that names the node.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...kernels.errors import KigraphError
+from ...kernels.types import DType
+from ..builder import Graph
+from ..errors import GraphError, LoadError
+from ..ir import UNKNOWN, Node, Port, topological_order
+from ..opdefs import OPDEFS
+from .limits import Budget
+from .source import Source
+from .tensorproto import literal, shape_dims
+from .tfproto import DTYPE_NAMES, DTYPES, AttrValue, GraphDef, NodeDef
+from .wire import Reader, Span
+
+__all__ = ["Function", "guess_inputs", "guess_outputs", "looks_like_graphdef", "read_graphdef"]
+
+_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
+_OP = re.compile(r"[A-Za-z_][A-Za-z0-9_.>]*")
+_INPUT = re.compile(r"(?P<control>\^)?(?P<node>[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*)(:(?P<index>[0-9]{1,5}))?")
+#: Until then a Placeholder of shape () meant "shape not known" (array_ops.cc, graph_def_version() <= 21).
+_LAST_PRODUCER_WITH_SCALAR_AS_UNKNOWN = 21
+_LOOPS = frozenset(["NextIteration", "RefNextIteration"])
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """An attribute that names a function of the graph's library."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Edges:
+    inputs: tuple[Port, ...]
+    control: tuple[str, ...]
+
+
+def looks_like_graphdef(view: memoryview) -> bool:
+    """True if the first field is a node with a name and an op, or a version; protobuf files have no magic number."""
+    if len(view) < 2 or view[0] not in (0x0A, 0x22):
+        return False
+    at = 1
+    size = shift = 0
+    while at < min(len(view), 11):
+        size |= (view[at] & 0x7F) << shift
+        shift += 7
+        at += 1
+        if view[at - 1] < 0x80:
+            break
+    if at + size > len(view) or view[0] == 0x22:  # versions first: unusual, but some writers sort fields
+        return view[0] == 0x22 and size < 64
+    fields: dict[int, bytes] = {}
+    stop = at + size
+    while at + 2 <= stop and len(fields) < 2 and view[at] & 7 == 2:
+        length = view[at + 1]
+        if length > 0x7F or at + 2 + length > stop:
+            break
+        fields.setdefault(view[at] >> 3, bytes(view[at + 2 : at + 2 + length]))
+        at += 2 + length
+    name, op = (fields.get(i, b"").decode("latin-1") for i in (1, 2))
+    # A name longer than 127 bytes is left to the parser.
+    return bool(_OP.fullmatch(op) and _NAME.fullmatch(name)) or not fields
+
+
+def read_graphdef(source: Source, budget: Budget) -> Graph:
+    """Parses the file and builds the graph. Weights above 4 KiB are read from the file when they are used."""
+    with source.view() as view:
+        reader = Reader(view, budget, "GraphDef")
+        proto = reader.read(GraphDef)
+        if not proto.node:
+            raise budget.error("GraphDef", "no nodes", "a graph", "Is this a frozen GraphDef?")
+        budget.nodes("GraphDef", len(proto.node))
+        return _build(proto, reader, source, budget)
+
+
+def _build(proto: GraphDef, reader: Reader, source: Source, budget: Budget) -> Graph:
+    producer = proto.versions.producer if proto.versions else proto.version
+    definitions = _definitions(proto.node, budget)
+    edges = _edges(definitions, budget)
+    order = _order(definitions, edges, budget)
+    outputs = _output_counts(edges, budget)
+    graph = Graph()
+    graph.metadata.update(family="graphdef", producer=producer)
+    for name in order:
+        definition = definitions[name]
+        place = f"node '{name}' ({definition.op})"
+        attrs = _attributes(definition, producer, reader, source, budget, place)
+        tensors = []
+        for port in edges[name].inputs:
+            available = graph.operation(port.node).outputs
+            if port.index >= len(available):
+                raise budget.error(place, f"input '{port}'", f"an output of '{port.node}', which has {len(available)}")
+            tensors.append(available[port.index])
+        try:
+            graph.create_op(
+                definition.op,
+                tensors,
+                attrs,
+                name,
+                [graph.operation(c) for c in edges[name].control],
+                outputs.get(name, 1),
+                exact_name=True,
+            )
+        except LoadError:
+            raise
+        except (KigraphError, ArithmeticError, LookupError, TypeError, ValueError) as e:
+            raise LoadError(f"{budget.file}: {place}: {e}") from e
+    return graph
+
+
+def _definitions(nodes: Sequence[NodeDef], budget: Budget) -> dict[str, NodeDef]:
+    definitions: dict[str, NodeDef] = {}
+    for i, node in enumerate(nodes):
+        if not _NAME.fullmatch(node.name):
+            raise budget.error(
+                f"node {i}", f"the name {node.name[:80]!r}", "letters, digits and _ . \\ - / >, a letter or digit first"
+            )
+        if not _OP.fullmatch(node.op):
+            raise budget.error(f"node '{node.name}'", f"the op {node.op[:80]!r}", "the name of an op")
+        if node.name in definitions:
+            raise budget.error(f"node '{node.name}'", "a second node of that name", "unique names")
+        definitions[node.name] = node
+    return definitions
+
+
+def _edges(definitions: Mapping[str, NodeDef], budget: Budget) -> dict[str, _Edges]:
+    edges: dict[str, _Edges] = {}
+    for node in definitions.values():
+        place = f"node '{node.name}' ({node.op})"
+        inputs: list[Port] = []
+        control: list[str] = []
+        for text in node.input:
+            match = _INPUT.fullmatch(text)
+            if match is None or (match["control"] and match["index"]):
+                raise budget.error(place, f"input {text[:80]!r}", "'node', 'node:index' or '^node'")
+            name = match["node"]
+            if name not in definitions:
+                near = difflib.get_close_matches(name, definitions, n=3) if len(definitions) < 5000 else []
+                hint = f" (similar: {', '.join(near)})" if near else ""
+                raise budget.error(place, f"input {text!r}", f"a node of the graph{hint}")
+            if match["control"]:
+                control.append(name)
+            elif control:
+                raise budget.error(place, f"input {text!r} after '^{control[-1]}'", "control inputs last")
+            else:
+                inputs.append(Port(name, int(match["index"] or 0)))
+        edges[node.name] = _Edges(tuple(inputs), tuple(dict.fromkeys(control)))
+    return edges
+
+
+def _order(definitions: Mapping[str, NodeDef], edges: Mapping[str, _Edges], budget: Budget) -> list[str]:
+    nodes = {name: Node(name, definitions[name].op, e.inputs, control=e.control) for name, e in edges.items()}
+    try:
+        return list(topological_order(nodes))
+    except GraphError as e:
+        loops = any(d.op in _LOOPS for d in definitions.values())
+        remedy = "While loops are not supported." if loops else "The file is damaged."
+        raise budget.error("the graph", str(e), "a graph without cycles", remedy) from None
+
+
+def _output_counts(edges: Mapping[str, _Edges], budget: Budget) -> dict[str, int]:
+    """How many outputs of each node are used: all that can be known of an op that kigraph does not know."""
+    counts: dict[str, int] = {}
+    for e in edges.values():
+        for port in e.inputs:
+            counts[port.node] = max(counts.get(port.node, 1), port.index + 1)
+    budget.item("outputs of the nodes", 0, sum(counts.values()))
+    return counts
+
+
+def _attributes(
+    node: NodeDef, producer: int, reader: Reader, source: Source, budget: Budget, place: str
+) -> dict[str, Any]:
+    known = node.op in OPDEFS
+    attrs = {
+        name: _attribute(value, known, reader, source, budget, f"{place}, attribute '{name}'")
+        for name, value in node.attr.items()
+    }
+    if node.op in ("Placeholder", "PlaceholderV2") and producer <= _LAST_PRODUCER_WITH_SCALAR_AS_UNKNOWN:
+        attrs["shape"] = attrs.get("shape") or None
+    return attrs
+
+
+def _attribute(value: AttrValue, known: bool, reader: Reader, source: Source, budget: Budget, place: str) -> Any:
+    """The Python value of an attribute: see builder.Graph.create_op for the conventions."""
+    if value.s is not None:
+        return _text(reader.content(value.s))
+    if value.type is not None:
+        return _dtype(value.type, known)
+    if value.shape is not None:
+        return _shape(value.shape, budget, place)
+    if value.tensor is not None:
+        return literal(value.tensor, reader, source, budget, place)
+    if value.func is not None:
+        return Function(value.func.name)
+    if value.placeholder is not None:
+        raise budget.error(place, "a placeholder of a function's body", "a value")
+    if value.list is not None:
+        return _list(value.list, known, reader, source, budget, place)
+    for scalar in (value.i, value.f, value.b):
+        if scalar is not None:
+            return scalar
+    raise budget.error(place, "no value", "a value")
+
+
+def _list(value: Any, known: bool, reader: Reader, source: Source, budget: Budget, place: str) -> tuple[Any, ...]:
+    for field, kind in (("i", "int64"), ("f", "float"), ("b", "bool"), ("type", "enum")):
+        spans: list[Span] = getattr(value, field)
+        if spans:
+            budget.item(place, spans[0].start, sum(span.size for span in spans))
+            numbers = reader.numbers(spans, kind).tolist()
+            return tuple(_dtype(n, known) for n in numbers) if field == "type" else tuple(numbers)
+    if value.s:
+        return tuple(_text(reader.content(span)) for span in value.s)
+    if value.shape:
+        return tuple(_shape(shape, budget, place) for shape in value.shape)
+    if value.tensor:
+        return tuple(literal(t, reader, source, budget, f"{place}[{i}]") for i, t in enumerate(value.tensor))
+    return tuple(Function(f.name) for f in value.func)
+
+
+def _text(data: bytes) -> str | bytes:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
+
+
+def _dtype(number: int, known: bool) -> DType | str:
+    """A NumPy type; for types that NumPy lacks (resource, bfloat16) their name, or UNKNOWN where a type must be."""
+    number = number - 100 if number > 100 else number  # reference types of variables
+    found = DTYPES.get(number)
+    if found is None:
+        return UNKNOWN if known else DTYPE_NAMES.get(number, f"type {number}")
+    return found
+
+
+def _shape(shape: Any, budget: Budget, place: str) -> tuple[int | None, ...] | None:
+    dims = shape_dims(shape)
+    if dims is not None and any(d is not None and not 0 <= d < 1 << 62 for d in dims):
+        raise budget.error(place, f"shape {dims}", "sizes from 0, or -1 for unknown")
+    return dims
+
+
+def guess_inputs(graph: Graph) -> tuple[str, ...]:
+    """What a user would feed: the placeholders, else the encoded image that a decoder reads from a Const."""
+    named = tuple(f"{op.name}:0" for op in graph.operations if op.type in ("Placeholder", "PlaceholderV2"))
+    encoded = tuple(
+        op.inputs[0].name
+        for op in graph.operations
+        if op.type.startswith("Decode") and op.inputs and op.inputs[0].op.type in ("Const", "PlaceholderWithDefault")
+    )
+    return named or encoded
+
+
+def guess_outputs(graph: Graph) -> tuple[str, ...]:
+    """Results that nothing in the graph reads, in graph order; only Softmax nodes if there are any among them."""
+    used: set[str] = set()
+    for op in graph.operations:
+        used.update(t.op.name for t in op.inputs)
+        used.update(c.name for c in op.control_inputs)
+    ignored = ("Const", "Placeholder", "NoOp", "Assert", "CheckNumerics", "Assign", "SaveV2", "RestoreV2")
+    free = [op for op in graph.operations if op.name not in used and op.type not in ignored and op.outputs]
+    softmax = [op for op in free if op.type == "Softmax"]
+    return tuple(op.outputs[0].name for op in softmax or free)

@@ -1,0 +1,140 @@
+"""LoadLimits, what a file may ask for, and Budget, the running account that all loaders share.
+
+Nothing is allocated for a declared size before the budget agreed. The declared sizes of all tensors of a file
+are added up, so that many middling tensors cannot do what one huge one may not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from ..errors import LoadError
+
+__all__ = ["Budget", "LoadLimits", "load_error", "size_text"]
+
+#: Sizes of axes beyond this cannot be addressed by any kernel.
+_MAX_ELEMENTS = 1 << 62
+#: A small file may expand to this much whatever its ratio is (a network's worth of zeros takes a few bytes).
+_FREE_EXPANSION = 64 << 20
+#: NumPy stops at 64 axes; nothing real comes near 32.
+_MAX_RANK = 32
+#: Repeated elements (attributes, inputs, dims) per allowed node; real graphs have about ten per node.
+_ITEMS_PER_NODE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class LoadLimits:
+    """The most that a file may ask for. Give a larger one to ``load`` for a trusted file that needs it."""
+
+    #: Size of the file, and bytes of all its tensors together once decoded.
+    max_bytes: int = 4 << 30
+    max_tensors: int = 100_000
+    max_nodes: int = 200_000
+    #: Nesting of messages, groups and containers.
+    max_depth: int = 64
+    #: Decoded bytes per stored byte (beyond the first 64 MiB).
+    max_expansion: int = 100
+
+
+def size_text(n: int) -> str:
+    """1536 -> '1.5 KiB'; stays readable for absurd sizes."""
+    if n < 1024:
+        return f"{n} bytes"
+    value, unit = float(min(n, 1 << 1000)), "bytes"
+    for unit in ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB"):
+        value /= 1024
+        if value < 1024:
+            break
+    return f"{value:.1f} {unit}" if value < 1e6 else f"{value:.1e} {unit}"
+
+
+def load_error(file: str, place: str, found: str, expected: str, remedy: str = "") -> LoadError:
+    """The one form of a LoadError: file, place, what was found, what was expected, what to do."""
+    text = f"{file}: {place}: found {found}; expected {expected}"
+    return LoadError(f"{text}. {remedy}" if remedy else text)
+
+
+class Budget:
+    """The account of one file: counts what it asks for and refuses what is over the limits.
+
+    ``file`` is the name used in messages, ``size`` the bytes of the file.
+    """
+
+    __slots__ = ("_bytes", "_items", "_nodes", "_tensors", "file", "limits", "size")
+
+    def __init__(self, file: str, size: int, limits: LoadLimits | None = None) -> None:
+        self.file = file
+        self.size = size
+        self.limits = limits or LoadLimits()
+        self._bytes = self._items = self._nodes = self._tensors = 0
+        if size > self.limits.max_bytes:
+            raise self.error(
+                "the whole file",
+                size_text(size),
+                f"at most {size_text(self.limits.max_bytes)} (LoadLimits.max_bytes)",
+                "Give a larger LoadLimits if you trust the file.",
+            )
+
+    def error(self, place: str, found: str, expected: str, remedy: str = "") -> LoadError:
+        return load_error(self.file, place, found, expected, remedy)
+
+    def _over(self, what: str, place: str, name: str, limit: int) -> LoadError:
+        return self.error(
+            place,
+            f"more than {limit:,} {what}",
+            f"at most {limit:,} (LoadLimits.{name})",
+            "Give a larger LoadLimits if you trust the file.",
+        )
+
+    def nodes(self, place: str, count: int = 1) -> None:
+        self._nodes += count
+        if self._nodes > self.limits.max_nodes:
+            raise self._over("nodes", place, "max_nodes", self.limits.max_nodes)
+
+    def item(self, what: str, at: int, count: int = 1) -> None:
+        """Counts elements of lists and maps, so that two bytes each cannot become hundreds in memory."""
+        self._items += count
+        if self._items > self.limits.max_nodes * _ITEMS_PER_NODE:
+            limit = self.limits.max_nodes * _ITEMS_PER_NODE
+            raise self._over("list elements", f"{what}, byte {at}", "max_nodes x 10", limit)
+
+    def depth(self, depth: int, what: str, at: int) -> None:
+        if depth > self.limits.max_depth:
+            raise self._over("levels of nesting", f"{what}, byte {at}", "max_depth", self.limits.max_depth)
+
+    def tensor(self, shape: Sequence[int], itemsize: int, place: str) -> int:
+        """Counts a declared tensor and returns its number of elements. Python's integers cannot overflow here."""
+        self._tensors += 1
+        if self._tensors > self.limits.max_tensors:
+            raise self._over("tensors", place, "max_tensors", self.limits.max_tensors)
+        if len(shape) > _MAX_RANK:
+            raise self.error(place, f"a tensor of {len(shape)} axes", f"at most {_MAX_RANK} axes")
+        if any(d < 0 for d in shape):
+            raise self.error(place, f"shape {tuple(shape)}", "sizes of at least 0")
+        # An empty tensor of absurd other sizes would still overflow strides.
+        if prod(d for d in shape if d) > _MAX_ELEMENTS:
+            raise self.error(place, f"shape {tuple(shape)}", f"at most {_MAX_ELEMENTS:,} elements")
+        count = prod(shape)
+        self.bytes(count * itemsize, f"{place} (declared shape {tuple(shape)})")
+        return count
+
+    def bytes(self, count: int, place: str) -> None:
+        """Counts decoded bytes, against the absolute limit and against the size of the file."""
+        self._bytes += count
+        limits = self.limits
+        if self._bytes > limits.max_bytes:
+            raise self.error(
+                place,
+                f"{size_text(self._bytes)} declared so far",
+                f"at most {size_text(limits.max_bytes)} (LoadLimits.max_bytes)",
+                "The file is damaged or hostile, or needs a larger LoadLimits.",
+            )
+        if self._bytes > _FREE_EXPANSION + limits.max_expansion * self.size:
+            raise self.error(
+                place,
+                f"{size_text(self._bytes)} declared by a file of {size_text(self.size)}",
+                f"at most {limits.max_expansion} times the file's size (LoadLimits.max_expansion)",
+                "The file is damaged or hostile, or needs a larger LoadLimits.",
+            )

@@ -1,0 +1,154 @@
+"""TensorFlow's messages, as far as they are read: GraphDef, NodeDef, AttrValue, TensorProto and their parts.
+
+Field numbers are those of tensorflow/core/framework/{graph,node_def,attr_value,tensor,tensor_shape,types,versions,
+function}.proto. Also the mapping between DataType numbers and NumPy's element types.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...kernels.types import STRING, DType
+from .wire import (
+    Span,
+    boolean,
+    bytes_,
+    bytes_list,
+    enum,
+    enums,
+    int32,
+    int64,
+    map_of,
+    message,
+    messages,
+    numbers,
+    oneof,
+    string,
+    strings,
+)
+
+__all__ = [
+    "DTYPES",
+    "DTYPE_NAMES",
+    "DTYPE_NUMBERS",
+    "AttrList",
+    "AttrValue",
+    "Dim",
+    "FunctionRef",
+    "GraphDef",
+    "NodeDef",
+    "TensorProto",
+    "TensorShape",
+    "VersionDef",
+]
+
+#: DataType number -> element type. Quantised types are stored as the plain integers that they are made of.
+DTYPES: dict[int, DType] = {
+    number: np.dtype(name)
+    for number, name in (
+        (1, "float32"), (2, "float64"), (3, "int32"), (4, "uint8"), (5, "int16"), (6, "int8"), (8, "complex64"),
+        (9, "int64"), (10, "bool"), (11, "int8"), (12, "uint8"), (13, "int32"), (15, "int16"), (16, "uint16"),
+        (17, "uint16"), (18, "complex128"), (19, "float16"), (22, "uint32"), (23, "uint64"),
+    )
+} | {7: STRING}  # fmt: skip
+_QUANTISED = (11, 12, 13, 15, 16)
+#: Element type -> DataType number, for writing.
+DTYPE_NUMBERS: dict[DType, int] = {dtype: n for n, dtype in DTYPES.items() if n not in _QUANTISED}
+#: Names of the numbers that have no NumPy type.
+DTYPE_NAMES: dict[int, str] = {
+    0: "invalid", 14: "bfloat16", 20: "resource", 21: "variant", 24: "float8_e5m2", 25: "float8_e4m3fn",
+    29: "int4", 30: "uint4",
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class Dim:
+    size: int = int64(1)
+
+
+@dataclass(slots=True)
+class TensorShape:
+    dim: list[Dim] = messages(2, lambda: Dim)
+    unknown_rank: bool = boolean(3)
+
+
+@dataclass(slots=True)
+class TensorProto:
+    """A constant. Either ``tensor_content`` has all elements, or the field of the element type has some of them."""
+
+    dtype: int = enum(1)
+    tensor_shape: TensorShape | None = message(2, lambda: TensorShape)
+    version_number: int = int32(3)
+    tensor_content: Span | None = bytes_(4)
+    half_val: list[Span] = numbers(13, "int32")
+    float_val: list[Span] = numbers(5, "float")
+    double_val: list[Span] = numbers(6, "double")
+    int_val: list[Span] = numbers(7, "int32")
+    string_val: list[Span] = bytes_list(8)
+    scomplex_val: list[Span] = numbers(9, "float")
+    int64_val: list[Span] = numbers(10, "int64")
+    bool_val: list[Span] = numbers(11, "bool")
+    dcomplex_val: list[Span] = numbers(12, "double")
+    uint32_val: list[Span] = numbers(16, "uint32")
+    uint64_val: list[Span] = numbers(17, "uint64")
+
+
+@dataclass(slots=True)
+class FunctionRef:
+    name: str = string(1)
+    attr: dict[str, AttrValue] = map_of(2, lambda: AttrValue)
+
+
+@dataclass(slots=True)
+class AttrList:
+    s: list[Span] = bytes_list(2)
+    i: list[Span] = numbers(3, "int64")
+    f: list[Span] = numbers(4, "float")
+    b: list[Span] = numbers(5, "bool")
+    type: list[Span] = enums(6)
+    shape: list[TensorShape] = messages(7, lambda: TensorShape)
+    tensor: list[TensorProto] = messages(8, lambda: TensorProto)
+    func: list[FunctionRef] = messages(9, lambda: FunctionRef)
+
+
+@dataclass(slots=True)
+class AttrValue:
+    """An attribute: exactly one member is set."""
+
+    list: AttrList | None = oneof(1, "message", lambda: AttrList)
+    s: Any = oneof(2, "bytes")
+    i: int | None = oneof(3, "int64")
+    f: float | None = oneof(4, "float")
+    b: bool | None = oneof(5, "bool")
+    type: int | None = oneof(6, "enum")
+    shape: TensorShape | None = oneof(7, "message", lambda: TensorShape)
+    tensor: TensorProto | None = oneof(8, "message", lambda: TensorProto)
+    placeholder: str | None = oneof(9, "string")
+    func: FunctionRef | None = oneof(10, "message", lambda: FunctionRef)
+
+
+@dataclass(slots=True)
+class NodeDef:
+    name: str = string(1)
+    op: str = string(2)
+    input: list[str] = strings(3)
+    device: str = string(4)
+    attr: dict[str, AttrValue] = map_of(5, lambda: AttrValue)
+
+
+@dataclass(slots=True)
+class VersionDef:
+    producer: int = int32(1)
+    min_consumer: int = int32(2)
+
+
+@dataclass(slots=True)
+class GraphDef:
+    """``library`` (functions) is not decoded: a node that calls a function is an op that kigraph does not know."""
+
+    node: list[NodeDef] = messages(1, lambda: NodeDef)
+    version: int = int32(3)
+    versions: VersionDef | None = message(4, lambda: VersionDef)

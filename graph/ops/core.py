@@ -1,0 +1,175 @@
+"""What all op functions share, and the structural ops: constants, placeholders, variables, identity, grouping."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ...kernels.contracts.base import merge_shapes, shape_text
+from ...kernels.types import dtype_name
+from ..builder import Graph, as_shape, get_default_graph
+from ..errors import GraphError
+from ..handles import Operation, Tensor
+from ..ir import Literal
+from ..values import as_array, as_dtype
+
+__all__ = [
+    "TensorLike",
+    "add_op",
+    "assign",
+    "assign_add",
+    "assign_sub",
+    "constant",
+    "convert",
+    "convert_all",
+    "group",
+    "identity",
+    "no_op",
+    "ones",
+    "placeholder",
+    "placeholder_with_default",
+    "stop_gradient",
+    "variable",
+    "zeros",
+]
+
+#: A tensor, or a Python or NumPy value that becomes a constant.
+TensorLike: TypeAlias = Any
+
+
+def convert(value: TensorLike, dtype: Any = None, name: str | None = None) -> Tensor:
+    """The tensor itself, or a new constant; a tensor of another dtype is an error (casts are never silent)."""
+    if isinstance(value, Tensor):
+        if dtype is not None and value.dtype != dtype:
+            raise GraphError(f"{value!r} must be {dtype_name(dtype)}; use ki.cast")
+        return value
+    return constant(value, dtype, name=name)
+
+
+def convert_all(values: Sequence[TensorLike], dtype: Any = None) -> list[Tensor]:
+    """Converts several values to one dtype: that of the first tensor among them."""
+    tensors = [v for v in values if isinstance(v, Tensor)]
+    common = dtype if dtype is not None else tensors[0].dtype if tensors else None
+    return [v if isinstance(v, Tensor) else convert(v, common) for v in values]
+
+
+def _graph_of(inputs: Sequence[Tensor]) -> Graph:
+    return inputs[0].graph if inputs else get_default_graph()
+
+
+def add_op(type: str, inputs: Sequence[Tensor], name: str | None, **attrs: Any) -> Tensor:
+    """Adds an op to the graph of its inputs (the default graph if it has none); its first output."""
+    operation = _graph_of(inputs).create_op(type, inputs, attrs, name)
+    return operation.outputs[0]
+
+
+def constant(value: Any, dtype: Any = None, shape: Any = None, name: str | None = None) -> Tensor:
+    """A tensor with a fixed value.
+
+    value: number, str, bytes, (nested) list, or NumPy array. Python ints become int32, floats float32, bools bool,
+    complex complex64, str and bytes string; NumPy arrays keep their dtype; ``dtype`` overrides.
+    shape: the value is reshaped to it; a single element is repeated.
+    Raises GraphError if the value does not fit.
+    """
+    array = as_array(value, None if dtype is None else as_dtype(dtype), "the constant")
+    if shape is not None:
+        sizes = as_shape(shape)
+        if sizes is None or None in sizes:
+            raise GraphError(f"the shape of a constant must be fully known, got {shape!r}")
+        dims = tuple(int(d) for d in sizes if d is not None)
+        if array.size == 1:
+            array = np.full(dims, array.reshape(()), array.dtype)
+        elif array.size != int(np.prod(dims)):
+            raise GraphError(f"a constant of {array.size} elements does not fit into shape {shape_text(dims)}")
+        array = array.reshape(dims)
+    if isinstance(value, np.ndarray) and np.shares_memory(array, value):
+        array = array.copy()
+    literal = Literal.of(array)
+    return add_op("Const", (), name, value=literal, dtype=literal.dtype)
+
+
+def zeros(shape: Any, dtype: Any = "float32", name: str | None = None) -> Tensor:
+    """A constant of zeros."""
+    return constant(np.zeros(_dims(shape), as_dtype(dtype)), name=name or "zeros")
+
+
+def ones(shape: Any, dtype: Any = "float32", name: str | None = None) -> Tensor:
+    """A constant of ones."""
+    return constant(np.ones(_dims(shape), as_dtype(dtype)), name=name or "ones")
+
+
+def _dims(shape: Any) -> tuple[int, ...]:
+    sizes = as_shape(shape)
+    if sizes is None or None in sizes:
+        raise GraphError(f"this shape must be fully known, got {shape!r}")
+    return tuple(d for d in sizes if d is not None)
+
+
+def placeholder(dtype: Any, shape: Any = None, name: str | None = None) -> Tensor:
+    """A tensor whose value must be fed. shape: None (anything), or a list in which None marks unknown sizes."""
+    return add_op("Placeholder", (), name, dtype=as_dtype(dtype), shape=as_shape(shape))
+
+
+def placeholder_with_default(input: TensorLike, shape: Any, name: str | None = None) -> Tensor:
+    """A tensor that has the value of ``input`` unless it is fed. shape: as in placeholder; ``input`` must fit it."""
+    return add_op("PlaceholderWithDefault", [convert(input)], name, shape=as_shape(shape))
+
+
+def variable(initial_value: Any, dtype: Any = None, name: str | None = None) -> Tensor:
+    """A tensor whose value a session keeps between runs; a new session starts with ``initial_value``, nothing to run.
+
+    All reads of one run see the value from the run's start; what assign ops of the run computed is stored when the
+    run has succeeded.
+    """
+    literal = Literal.of(
+        np.array(as_array(initial_value, None if dtype is None else as_dtype(dtype), "the initial value"))
+    )
+    return add_op("VariableV2", (), name or "Variable", dtype=literal.dtype, shape=literal.shape, initial_value=literal)
+
+
+def _assign(type: str, variable: Tensor, value: TensorLike, name: str | None) -> Tensor:
+    if not isinstance(variable, Tensor) or variable.op.type != "VariableV2":
+        raise GraphError(f"{type}: the target must be a variable, got {variable!r}")
+    new = convert(value, variable.dtype)
+    merge_shapes(f"{type} to {variable.name}", variable.shape, new.shape)
+    return add_op(type, [variable, new], name)
+
+
+def assign(ref: Tensor, value: TensorLike, name: str | None = None) -> Tensor:
+    """Stores ``value`` (same dtype and shape) in a variable when the run has succeeded; the result is the new value."""
+    return _assign("Assign", ref, value, name)
+
+
+def assign_add(ref: Tensor, value: TensorLike, name: str | None = None) -> Tensor:
+    """Adds to a variable: stores its value at the run's start plus ``value``."""
+    return _assign("AssignAdd", ref, value, name)
+
+
+def assign_sub(ref: Tensor, value: TensorLike, name: str | None = None) -> Tensor:
+    """Subtracts from a variable."""
+    return _assign("AssignSub", ref, value, name)
+
+
+def identity(input: TensorLike, name: str | None = None) -> Tensor:
+    """The same value under another name; no kernel runs."""
+    return add_op("Identity", [convert(input)], name)
+
+
+def stop_gradient(input: TensorLike, name: str | None = None) -> Tensor:
+    """Identity through which no gradient flows."""
+    return add_op("StopGradient", [convert(input)], name)
+
+
+def no_op(name: str | None = None) -> Operation:
+    """An operation that does nothing (useful with control dependencies)."""
+    return get_default_graph().create_op("NoOp", (), None, name)
+
+
+def group(*inputs: Operation | Tensor, name: str | None = None) -> Operation:
+    """One operation that runs all the others."""
+    if not inputs:
+        return no_op(name)
+    graph = inputs[0].graph
+    return graph.create_op("NoOp", (), None, name or "group_deps", control_inputs=inputs)

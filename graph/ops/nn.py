@@ -1,0 +1,221 @@
+"""Convolutions, pooling, normalisation, activations and image ops. Layout: NHWC, filters (height, width, in, out)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import GraphError
+from ..handles import Tensor
+from .core import TensorLike, add_op, constant, convert, convert_all
+from .math import add, multiply, rsqrt, subtract
+
+__all__ = [
+    "as_string", "avg_pool", "batch_normalization", "bias_add", "conv2d", "decode_image", "decode_jpeg", "decode_png", "depthwise_conv2d",
+    "encode_jpeg", "encode_png", "fused_batch_norm", "log_softmax", "max_pool", "relu", "relu6", "resize_bilinear", "sigmoid",
+    "softmax", "softplus", "string_join", "tanh",
+]  # fmt: skip
+
+Sizes = int | Sequence[int]
+
+
+def _nhwc(what: str, value: Sizes) -> tuple[int, int, int, int]:
+    """[1, h, w, 1] from n, [h, w] or [1, h, w, 1]."""
+    sizes = (value,) if isinstance(value, int) else tuple(int(v) for v in value)
+    if len(sizes) == 1:
+        sizes *= 2
+    if len(sizes) == 2:
+        sizes = (1, *sizes, 1)
+    if len(sizes) != 4:
+        raise GraphError(f"{what} must be n, [height, width] or [1, height, width, 1], got {value!r}")
+    return sizes  # type: ignore[return-value]
+
+
+def _padding(padding: str | Sequence[Any]) -> dict[str, Any]:
+    if isinstance(padding, str):
+        if padding.upper() not in ("SAME", "VALID"):
+            raise GraphError(f"padding must be 'SAME', 'VALID' or explicit pairs, got {padding!r}")
+        return {"padding": padding.upper()}
+    pairs = [tuple(p) for p in padding]
+    if len(pairs) == 2:
+        pairs = [(0, 0), *pairs, (0, 0)]
+    if len(pairs) != 4 or any(len(p) != 2 for p in pairs):
+        raise GraphError(f"explicit padding must be [[top, bottom], [left, right]] or 4 such pairs, got {padding!r}")
+    return {"padding": "EXPLICIT", "explicit_paddings": tuple(int(v) for pair in pairs for v in pair)}
+
+
+def conv2d(
+    input: TensorLike,
+    filter: TensorLike,
+    strides: Sizes = 1,
+    padding: str | Sequence[Any] = "VALID",
+    data_format: str = "NHWC",
+    dilations: Sizes = 1,
+    name: str | None = None,
+) -> Tensor:
+    """2-D convolution. input (N, H, W, Cin), filter (KH, KW, Cin, Cout); result (N, OH, OW, Cout).
+
+    strides, dilations: n, [h, w] or [1, h, w, 1]. padding: 'SAME', 'VALID' or [[top, bottom], [left, right]].
+    """
+    x, w = convert_all([input, filter])
+    return add_op(
+        "Conv2D", [x, w], name, strides=_nhwc("strides", strides), dilations=_nhwc("dilations", dilations),
+        data_format=data_format, **_padding(padding),
+    )  # fmt: skip
+
+
+def depthwise_conv2d(
+    input: TensorLike,
+    filter: TensorLike,
+    strides: Sizes = 1,
+    padding: str | Sequence[Any] = "VALID",
+    data_format: str = "NHWC",
+    dilations: Sizes = 1,
+    name: str | None = None,
+) -> Tensor:
+    """Convolves every channel by itself. filter (KH, KW, C, multiplier); result (N, OH, OW, C * multiplier)."""
+    x, w = convert_all([input, filter])
+    return add_op(
+        "DepthwiseConv2dNative", [x, w], name or "depthwise", strides=_nhwc("strides", strides),
+        dilations=_nhwc("dilations", dilations), data_format=data_format, **_padding(padding),
+    )  # fmt: skip
+
+
+def max_pool(
+    value: TensorLike, ksize: Sizes, strides: Sizes, padding: str | Sequence[Any] = "VALID", data_format: str = "NHWC",
+    name: str | None = None,
+) -> Tensor:  # fmt: skip
+    """Largest value of every window; padding never wins."""
+    return add_op(
+        "MaxPool", [convert(value)], name, ksize=_nhwc("ksize", ksize), strides=_nhwc("strides", strides),
+        data_format=data_format, **_padding(padding),
+    )  # fmt: skip
+
+
+def avg_pool(
+    value: TensorLike, ksize: Sizes, strides: Sizes, padding: str | Sequence[Any] = "VALID", data_format: str = "NHWC",
+    count_include_pad: bool = False, name: str | None = None,
+) -> Tensor:  # fmt: skip
+    """Mean of every window. ``count_include_pad``: cells of the padding count in the divisor (PyTorch's default)."""
+    extra = {"count_include_pad": True} if count_include_pad else {}
+    return add_op(
+        "AvgPool", [convert(value)], name, ksize=_nhwc("ksize", ksize), strides=_nhwc("strides", strides),
+        data_format=data_format, **extra, **_padding(padding),
+    )  # fmt: skip
+
+
+def bias_add(value: TensorLike, bias: TensorLike, data_format: str = "NHWC", name: str | None = None) -> Tensor:
+    """value (..., C) + bias (C,)."""
+    x, b = convert_all([value, bias])
+    return add_op("BiasAdd", [x, b], name, data_format=data_format)
+
+
+def batch_normalization(
+    x: TensorLike, mean: TensorLike, variance: TensorLike, offset: TensorLike | None, scale: TensorLike | None,
+    variance_epsilon: float, name: str | None = None,
+) -> Tensor:  # fmt: skip
+    """(x - mean) / sqrt(variance + epsilon) * scale + offset, composed of elementary ops as in TensorFlow."""
+    t = convert(x)
+    with t.graph.as_default(), t.graph.name_scope(name or "batchnorm"):
+        factor = rsqrt(add(convert(variance, t.dtype), variance_epsilon))
+        if scale is not None:
+            factor = multiply(factor, scale)
+        shift = multiply(convert(mean, t.dtype), factor)
+        shift = subtract(0.0 if offset is None else offset, shift)
+        return add(multiply(t, factor), shift, name="add_1")
+
+
+def fused_batch_norm(
+    x: TensorLike, scale: TensorLike, offset: TensorLike, mean: TensorLike, variance: TensorLike, epsilon: float = 1e-3,
+    name: str | None = None,
+) -> Tensor:  # fmt: skip
+    """Batch normalisation with given statistics as one op. x (..., C), the others (C,)."""
+    t, s, o, m, v = convert_all([x, scale, offset, mean, variance])
+    return add_op("FusedBatchNormV3", [t, s, o, m, v], name, epsilon=epsilon, is_training=False, data_format="NHWC")
+
+
+def relu(features: TensorLike, name: str | None = None) -> Tensor:
+    """max(x, 0)"""
+    return add_op("Relu", [convert(features)], name)
+
+
+def relu6(features: TensorLike, name: str | None = None) -> Tensor:
+    """min(max(x, 0), 6)"""
+    return add_op("Relu6", [convert(features)], name)
+
+
+def sigmoid(x: TensorLike, name: str | None = None) -> Tensor:
+    """1 / (1 + e ** -x)"""
+    return add_op("Sigmoid", [convert(x)], name)
+
+
+def tanh(x: TensorLike, name: str | None = None) -> Tensor:
+    """Hyperbolic tangent."""
+    return add_op("Tanh", [convert(x)], name)
+
+
+def softplus(features: TensorLike, name: str | None = None) -> Tensor:
+    """log(1 + e ** x)"""
+    return add_op("Softplus", [convert(features)], name)
+
+
+def softmax(logits: TensorLike, axis: int = -1, name: str | None = None) -> Tensor:
+    """e ** x / sum(e ** x) along an axis."""
+    return add_op("Softmax", [convert(logits)], name, axis=axis)
+
+
+def log_softmax(logits: TensorLike, axis: int = -1, name: str | None = None) -> Tensor:
+    """x - log(sum(e ** x)) along an axis."""
+    return add_op("LogSoftmax", [convert(logits)], name, axis=axis)
+
+
+def resize_bilinear(
+    images: TensorLike, size: TensorLike, align_corners: bool = False, half_pixel_centers: bool = False,
+    name: str | None = None,
+) -> Tensor:  # fmt: skip
+    """Bilinear resize of (N, H, W, C) to (N, *size, C), float32, in TensorFlow's three conventions."""
+    return add_op(
+        "ResizeBilinear", [convert(images), convert(size, name="size")], name, align_corners=align_corners,
+        half_pixel_centers=half_pixel_centers,
+    )  # fmt: skip
+
+
+def decode_jpeg(
+    contents: TensorLike, channels: int = 0, ratio: int = 1, fancy_upscaling: bool = True, dct_method: str = "",
+    name: str | None = None,
+) -> Tensor:  # fmt: skip
+    """Pixels (height, width, channels) uint8 of a JPEG file (a scalar string), bit for bit as TensorFlow decodes it."""
+    return add_op(
+        "DecodeJpeg", [convert(contents)], name, channels=channels, ratio=ratio, fancy_upscaling=fancy_upscaling,
+        dct_method=dct_method,
+    )  # fmt: skip
+
+
+def decode_png(contents: TensorLike, channels: int = 0, name: str | None = None) -> Tensor:
+    """Pixels (height, width, channels) uint8 of a PNG file (a scalar string)."""
+    return add_op("DecodePng", [convert(contents)], name, channels=channels)
+
+
+def decode_image(contents: TensorLike, channels: int = 0, name: str | None = None) -> Tensor:
+    """Pixels (height, width, channels) uint8 of an image file of any supported format (a scalar string)."""
+    return add_op("DecodeImage", [convert(contents)], name, channels=channels)
+
+
+def encode_jpeg(image: TensorLike, quality: int = 95, name: str | None = None) -> Tensor:
+    """A JPEG file (scalar string) of uint8 pixels (height, width, channels)."""
+    return add_op("EncodeJpeg", [convert(image)], name, quality=quality)
+
+
+def encode_png(image: TensorLike, name: str | None = None) -> Tensor:
+    """A PNG file (scalar string) of uint8 pixels (height, width, channels)."""
+    return add_op("EncodePng", [convert(image)], name)
+
+
+def as_string(input: TensorLike, precision: int = -1, name: str | None = None) -> Tensor:
+    """Numbers as text."""
+    return add_op("AsString", [convert(input)], name, precision=precision)
+
+
+def string_join(inputs: Sequence[TensorLike], separator: str = "", name: str | None = None) -> Tensor:
+    """The strings joined elementwise, with broadcasting."""
+    return add_op("StringJoin", [convert(t) for t in inputs] or [constant("")], name, separator=separator.encode())
