@@ -10,7 +10,7 @@ import os
 import threading
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -45,7 +45,7 @@ MAX_PIXELS = 50_000_000
 MAX_FILE_BYTES = 128 * 2**20
 MAX_EXIF_BYTES = 2**20
 
-_EXIF_ORIENTATION = 0x0112
+_EXIF_ORIENTATION, _EXIF_SHORT = 0x0112, 3
 #: Bytes of a file that the parsers of image headers see before a format is known.
 _EMPTY_OR_SHORT = 8
 #: ``warnings.catch_warnings`` changes process-wide state; only one thread at a time may be inside.
@@ -141,6 +141,7 @@ def _open(data: bytes, name: str, max_pixels: int) -> PillowImage:
     if len(data) < _EMPTY_OR_SHORT:
         raise ImageError(f"{name}: {len(data)} bytes are too few for an image")
     with _HEADER_LOCK, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # damaged EXIF blocks; nothing for the caller's standard error
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             image = Image.open(io.BytesIO(data), formats=FORMATS)
@@ -165,13 +166,33 @@ def _header(image: PillowImage, name: str) -> ImageHeader:
 
 def _orientation(image: PillowImage, name: str) -> int:
     block = image.info.get("exif")
-    if isinstance(block, bytes) and len(block) > MAX_EXIF_BYTES:
-        raise ImageError(f"{name}: the EXIF block has {len(block):,} bytes, the limit is {MAX_EXIF_BYTES:,}")
-    try:
-        value = image.getexif().get(_EXIF_ORIENTATION, 1)
-    except Exception:  # an unreadable EXIF block says nothing about the picture
+    if not isinstance(block, bytes):
         return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+    if len(block) > MAX_EXIF_BYTES:
+        raise ImageError(f"{name}: the EXIF block has {len(block):,} bytes, the limit is {MAX_EXIF_BYTES:,}")
+    return _exif_orientation(block.removeprefix(b"Exif\0\0"))
+
+
+def _exif_orientation(tiff: bytes) -> int:
+    """Tag 274 of the first directory; 1 if there is none or the block is damaged.
+
+    Read here because Pillow's reader interprets every tag and prints a warning for each damaged one.
+    """
+    order: Literal["little", "big"] = "little" if tiff[:2] == b"II" else "big"
+
+    def number(at: int, size: int) -> int:
+        return int.from_bytes(tiff[at : at + size], order)
+
+    if tiff[:2] not in (b"II", b"MM") or number(2, 2) != 42:
+        return 1
+    directory = number(4, 4)
+    for entry in range(directory + 2, directory + 2 + 12 * number(directory, 2), 12):
+        if entry + 12 > len(tiff):
+            break
+        if (number(entry, 2), number(entry + 2, 2), number(entry + 4, 4)) == (_EXIF_ORIENTATION, _EXIF_SHORT, 1):
+            value = number(entry + 8, 2)
+            return value if 1 <= value <= 8 else 1
+    return 1
 
 
 def _rgb(image: PillowImage) -> Pixels:
