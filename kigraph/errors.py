@@ -1,12 +1,12 @@
 """Every exception that kigraph raises on purpose, from all layers, in one place.
 
-``except ki.KigraphError`` catches them all. The layers below define their own; the edge adds four.
+``except ki.KigraphError`` catches them all. The layers below define their own; the edge adds three.
 """
 
 from __future__ import annotations
 
 from .graph.errors import FeedError, FetchError, GraphError, LoadError, RunError, UnsupportedOpError
-from .kernels.errors import BackendError, DTypeError, KernelError, KigraphError, SettingsError, ShapeError
+from .kernels.errors import BackendError, DTypeError, ImageError, KernelError, KigraphError, SettingsError, ShapeError
 
 __all__ = [
     "BackendError",
@@ -26,10 +26,6 @@ __all__ = [
     "UnsupportedOpError",
     "WeightsError",
 ]
-
-
-class ImageError(KigraphError, ValueError):
-    """An image is damaged, too large, of a format that is not accepted, or an array of the wrong kind."""
 
 
 class LabelError(KigraphError, ValueError):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from ..errors import ImageError
+from ..kernels.host.image import MAX_PIXELS, MAX_SCANS
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
@@ -41,7 +42,6 @@ ImageLike: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview 
 
 #: The only formats whose decoders are ever called.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
-MAX_PIXELS = 50_000_000
 MAX_FILE_BYTES = 128 * 2**20
 MAX_EXIF_BYTES = 2**20
 
@@ -155,6 +155,8 @@ def _open(data: bytes, name: str, max_pixels: int) -> PillowImage:
         except Exception as error:  # header parsers, too, raise whatever they meet
             raise ImageError(f"{name}: the image header is damaged: {_reason(error)}") from None
     _check_size(image.width, image.height, name, max_pixels)
+    if image.format in ("JPEG", "MPO") and (scans := data.count(b"\xff\xda")) > MAX_SCANS:
+        raise ImageError(f"{name}: the JPEG has {scans} scans over all its pixels, the limit is {MAX_SCANS}")
     return image
 
 

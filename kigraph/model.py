@@ -1,0 +1,276 @@
+"""A trained model, ready to answer: ``load`` finds the format, the card and the labels; ``Model.classify`` does the rest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+
+from .errors import CardError, FeedError, ImageError, LabelError
+from .graph.builder import Graph
+from .graph.session import Session
+from .vision.decode import ImageLike, apply_orientation, decode_image, image_header, read_image, to_pixels
+from .vision.labels import LABEL_SETS, Label, LabelSet, label_set, numbered, read_label_file
+from .weights.cards import LABELS_BESIDE, Card, card_by_name, find_card
+
+if TYPE_CHECKING:
+    from .graph.loaders import LoadLimits
+
+__all__ = ["Model", "Prediction", "load"]
+
+#: Images that go through the network together; more would only cost memory.
+_BATCH = 8
+_LABEL_FILES = ("labels.txt", "output_labels.txt", "retrained_labels.txt", "labels.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The answer for one image: labels with probabilities, best first. ``source`` is the image's name."""
+
+    source: str
+    labels: tuple[Label, ...]
+
+    def __str__(self) -> str:
+        return "\n".join([f"{self.source}:", *(f"  {label}" for label in self.labels)])
+
+    def __iter__(self) -> Any:
+        return iter(self.labels)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> Label:
+        return self.labels[index]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for ``json.dumps``; {"filename", "labels": [{"label", "probability", ...}]}."""
+        return {"filename": self.source, "labels": [label.to_json() for label in self.labels]}
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    backend: str | None = None,
+    threads: int | None = None,
+    labels: str | os.PathLike[str] | LabelSet | Sequence[str] | None = None,
+    card: Card | str | None = None,
+    limits: LoadLimits | None = None,
+) -> Model:
+    """Loads a trained model of any supported format; the format is told by the file's content.
+
+    backend, threads: as for Session.
+    labels: a label file, the name of a label set, or the names themselves; default: what the card says.
+    card: a Card or the name of one; default: chosen by the file's checksum, family or nodes.
+    limits: what the file may ask for.
+    Raises LoadError for a damaged or unknown file, CardError, LabelError, BackendError. A model without a known card loads,
+    and only ``classify`` raises.
+    """
+    from .graph.loaders import load_graph
+
+    path = Path(path)
+    graph = load_graph(path, limits=limits)
+    if isinstance(card, str):
+        card = card_by_name(card, graph)
+    elif card is None:
+        card = find_card(graph, family=graph.metadata.get("family"), sha256=_known_checksum(path))
+    session = Session(graph, backend=backend, threads=threads)
+    return Model(graph, session, card, _labels(graph, card, labels, path), path)
+
+
+class Model:
+    """A graph with its session, weights card and labels. Safe to use from several threads at once."""
+
+    def __init__(
+        self, graph: Graph, session: Session, card: Card | None, labels: LabelSet | None, path: Path | None = None
+    ) -> None:
+        self.graph, self.session, self.card, self.labels, self.path = graph, session, card, labels, path
+        if card is not None:
+            for tensor in card.tensors:
+                graph.tensor(tensor)  # GraphError now rather than at the first image
+            if labels is not None:
+                _check_count(graph, card, labels)
+
+    @overload
+    def classify(self, images: ImageLike, top: int = 5) -> Prediction: ...
+    @overload
+    def classify(self, images: list[Any] | tuple[Any, ...], top: int = 5) -> list[Prediction]: ...
+
+    def classify(self, images: ImageLike | list[Any] | tuple[Any, ...], top: int = 5) -> Prediction | list[Prediction]:
+        """The ``top`` most probable labels of an image, or a list of answers for a list of images.
+
+        An image is a path, the bytes of an image file, a Pillow image, or uint8 pixels (height, width, 3). The answer for an
+        image does not depend on the others of a list. Raises ImageError for an image that cannot be read.
+        """
+        if not isinstance(top, int) or top < 1:
+            raise FeedError(f"top must be a whole number of at least 1, got {top!r}")
+        if not isinstance(images, list | tuple):
+            return self._classify([images], top)[0]
+        return self._classify(images, top)
+
+    def probabilities(self, images: Sequence[ImageLike]) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """All scores of a list of images as probabilities, float32 (images, classes)."""
+        card = self._card()
+        if card.encoded is not None:
+            rows = [self._run_encoded(card, image) for image in images]
+        else:
+            rows = []
+            for start in range(0, len(images), _BATCH):
+                batch = np.stack([card.preprocessing(to_pixels(i)) for i in images[start : start + _BATCH]])
+                rows.append(self.predict(batch))
+        if not rows:
+            return np.zeros((0, len(self.labels) if self.labels else 0), np.float32)
+        return _probabilities(np.concatenate(rows), card)
+
+    def predict(self, batch: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """The model's raw output for preprocessed images: float32 (n, height, width, 3) -> (n, classes).
+
+        Feeds the card's input and fetches its output, split into parts where the graph states a fixed batch.
+        """
+        card = self._card()
+        batch = np.asarray(batch)
+        if batch.ndim != 4:
+            raise FeedError(f"predict takes a batch (images, height, width, channels), got shape {batch.shape}")
+        fixed = self._fixed_batch(card)
+        if fixed is None or fixed == len(batch):
+            return np.asarray(self.session.run(card.output, {card.input: batch}))
+        if len(batch) % fixed:
+            raise FeedError(f"the graph takes {fixed} images at once, got {len(batch)}, which is no multiple")
+        parts = [self.session.run(card.output, {card.input: batch[i : i + fixed]}) for i in range(0, len(batch), fixed)]
+        return np.concatenate(parts)
+
+    def explain(self) -> str:
+        """The plan for one image: which kernel runs each node, and why not another."""
+        card = self._card()
+        if card.encoded is not None:
+            plan = self.session.plan(card.output, {card.encoded: _tiny_jpeg()})
+        else:
+            shape = (self._fixed_batch(card) or 1, *card.preprocessing.size, 3)
+            plan = self.session.plan(card.output, {card.input: np.zeros(shape, np.float32)})
+        return str(plan.explain())
+
+    def __repr__(self) -> str:
+        card = self.card.name if self.card else "no card"
+        labels = f"{len(self.labels)} labels" if self.labels else "no labels"
+        name = self.path.name if self.path else "a graph"
+        return f"<Model {name}: {card}, {len(self.graph)} operations, {labels}>"
+
+    def _card(self) -> Card:
+        if self.card is None:
+            raise CardError(
+                f"{self!r}: no weights card is known for this graph, so its input and output are not known either. "
+                "Pass card= (see ki.Card), or use session.run with the names that `kigraph inspect` shows"
+            )
+        return self.card
+
+    def _fixed_batch(self, card: Card) -> int | None:
+        # A graph that decodes JPEG takes one image: its classifier reshapes to [1, 2048].
+        if card.encoded is not None:
+            return 1
+        shape = self.graph.tensor(card.input).shape
+        return shape[0] if shape else None
+
+    def _classify(self, images: Sequence[ImageLike], top: int) -> list[Prediction]:
+        scores = self.probabilities(images)
+        labels = self.labels or numbered(scores.shape[1])
+        return [Prediction(_source(i), labels.top(row, top)) for i, row in zip(images, scores, strict=True)]
+
+    def _run_encoded(self, card: Card, image: ImageLike) -> np.ndarray[Any, Any]:
+        """One image through a graph that decodes JPEG itself.
+
+        An upright JPEG goes in as it is, so the result is what TensorFlow gives. A turned one is decoded by the graph,
+        turned, and fed behind the decoder; anything else is decoded here.
+        """
+        assert card.encoded is not None
+        assert card.pixels is not None
+        if not isinstance(image, str | os.PathLike | bytes | bytearray | memoryview):
+            return np.asarray(self.session.run(card.output, {card.pixels: to_pixels(image)}))
+        name = _source(image)
+        data = read_image(image) if isinstance(image, str | os.PathLike) else bytes(image)
+        header = image_header(data, name=name)
+        try:
+            if header.format != "JPEG":
+                return np.asarray(self.session.run(card.output, {card.pixels: decode_image(data, name=name)}))
+            if header.orientation == 1:
+                return np.asarray(self.session.run(card.output, {card.encoded: data}))
+            stored = np.asarray(self.session.run(card.pixels, {card.encoded: data}))
+        except ImageError as error:
+            raise error if name in str(error) else ImageError(f"{name}: {error}") from None
+        return np.asarray(self.session.run(card.output, {card.pixels: apply_orientation(stored, header.orientation)}))
+
+
+def _source(image: ImageLike) -> str:
+    if isinstance(image, str | os.PathLike):
+        return os.fspath(image)
+    return getattr(image, "filename", "") or f"<{type(image).__name__}>"
+
+
+def _probabilities(scores: np.ndarray[Any, Any], card: Card) -> np.ndarray[Any, np.dtype[np.float32]]:
+    scores = scores.reshape(len(scores), -1).astype(np.float32, copy=False)
+    if card.scores == "logits":
+        exponents = np.exp(scores - scores.max(axis=1, keepdims=True))
+        scores = exponents / exponents.sum(axis=1, keepdims=True)
+    return scores
+
+
+def _known_checksum(path: Path) -> str | None:
+    """The file's SHA-256, but only if its size is that of a known file: hashing 100 MB takes a tenth of a second."""
+    from .weights.catalogue import CATALOGUE
+    from .weights.transfer import sha256_of
+
+    try:
+        size = path.stat().st_size
+        if any(e.member is None and e.sha256 and e.size in (None, size) for e in CATALOGUE if e.filename == path.name):
+            return sha256_of(path)
+        return sha256_of(path) if any(e.member is None and e.sha256 and e.size == size for e in CATALOGUE) else None
+    except OSError:
+        return None
+
+
+def _labels(
+    graph: Graph, card: Card | None, labels: str | os.PathLike[str] | LabelSet | Sequence[str] | None, path: Path
+) -> LabelSet | None:
+    if isinstance(labels, LabelSet):
+        return labels
+    if labels is not None:
+        if isinstance(labels, str | os.PathLike):
+            return label_set(str(labels)) if labels in LABEL_SETS else read_label_file(labels)
+        return LabelSet("given", tuple(labels))
+    if card is None:
+        return None
+    if card.labels != LABELS_BESIDE:
+        return label_set(card.labels) if card.labels in LABEL_SETS else read_label_file(card.labels)
+    for name in (f"{path.stem}_labels.txt", f"{path.stem}.labels.txt", *_LABEL_FILES):
+        if (path.parent / name).is_file():
+            found = read_label_file(path.parent / name)
+            # A file that happens to lie there and does not fit belongs to another model.
+            if _classes(graph, card) in (None, len(found)):
+                return found
+    return None
+
+
+def _classes(graph: Graph, card: Card) -> int | None:
+    shape = graph.tensor(card.output).shape
+    return shape[-1] if shape else None
+
+
+def _check_count(graph: Graph, card: Card, labels: LabelSet) -> None:
+    classes = _classes(graph, card)
+    if classes is not None and classes != len(labels):
+        raise LabelError(
+            f"label set {labels.name!r} has {len(labels)} names, but {card.output} has {classes} outputs; "
+            "pass the labels of this model (labels=, or --labels)"
+        )
+
+
+def _tiny_jpeg() -> bytes:
+    import io
+
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(buffer, "JPEG")
+    return buffer.getvalue()
