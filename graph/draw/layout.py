@@ -9,6 +9,7 @@ Nothing here is random: equal graphs get equal pictures.
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ def layered_layout(
     rows = _rows(layer, widths)
     links: list[list[tuple[int, int]]] = [[] for _ in range(max(layer))]
     for chain in chains:
-        for a, b in zip(chain, chain[1:], strict=False):
+        for a, b in itertools.pairwise(chain):
             if layer[b] == layer[a] + 1:
                 links[layer[a]].append((a, b))
     _order(rows, links, len(widths))
@@ -134,12 +135,12 @@ def _layers(count: int, edges: Sequence[tuple[int, int]], sinking: frozenset[int
 def _chains(layer: list[int], edges: Sequence[tuple[int, int]], widths: list[float]) -> list[list[int]]:
     """Per edge its nodes from top to bottom. Appends the dummy nodes to ``layer`` and ``widths``."""
     spans = sorted(layer[t] - layer[s] - 1 for s, t in edges)
-    longest, total = 0, 0
+    longest, total = spans[-1] if spans else 0, 0
     for span in spans:
         total += span
         if total > _MAX_DUMMIES:
+            longest = span - 1
             break
-        longest = span
     chains = []
     for source, target in edges:
         chain = [source]

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from .. import builder, ir
 from ..errors import GraphError
 from .scopes import Scope, build_scopes, open_scopes
-from .style import CONSTANT_OPS
+from .style import CONSTANT_OPS, family_of
 from .text import elide, label_of_type, literal_text, value_text
 
 __all__ = ["MAX_NODES", "Album", "AnyGraph", "Box", "Link", "Scene"]
@@ -25,6 +26,8 @@ MAX_NODES = 100_000
 #: Up to so many nodes a constant is a box of its own; in larger pictures it is a line in the boxes that read it.
 _SMALL = 40
 _LINES = 4
+#: Families that a collapsed scope counts: where the time goes.
+_HEAVY = ("convolution", "matrix product", "pooling")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ class Album:
     values: Mapping[str, Any]
 
     @classmethod
-    def of(cls, graph: AnyGraph, values: Mapping[str, Any] | None = None, budget: int = 90) -> Album:
+    def of(cls, graph: AnyGraph, values: Mapping[str, Any] | None = None, budget: int = 60) -> Album:
         """``values``: tensor or operation name -> array or text, shown in the box of its node."""
         frozen = graph.freeze() if isinstance(graph, builder.Graph) else graph
         if len(frozen) > MAX_NODES:
@@ -102,16 +105,25 @@ class Album:
             else:
                 home.update(dict.fromkeys(item.nodes(), len(boxes)))
                 title = _relative(item.path, scope.path)
-                boxes.append(Box(item.path + "/", title, "scope", (f"{item.count} operations",), item.count))
+                boxes.append(Box(item.path + "/", title, "scope", self._contents(item), item.count))
         inside = len(boxes)
         links = self._links(boxes, home)
         return Scene(scope.path, tuple(boxes), links, {n: i for n, i in home.items() if i < inside})
+
+    def collapsed(self, scope: Scope) -> list[Scope]:
+        """The scopes that the picture of ``scope`` shows as one box each."""
+        return [item for item in open_scopes(scope, self.budget) if isinstance(item, Scope)]
+
+    def _contents(self, scope: Scope) -> tuple[str, ...]:
+        families = Counter(family_of(self.graph.nodes[name].op).name for name in scope.nodes())
+        heavy = [f"{families[name]} {name}" for name in _HEAVY if families[name]]
+        return (f"{scope.count} operations", *heavy)
 
     def _node_box(self, node: ir.Node, scope: str) -> Box:
         lines: list[str] = []
         for port in node.inputs:
             if port.node in self.inline:
-                lines.append(f"{port.node.rpartition('/')[2]}  {self.inline[port.node]}")
+                lines.append(self.inline[port.node])
         if len(lines) > _LINES:
             lines[_LINES - 1 :] = [f"and {len(lines) - _LINES + 1} constants more"]
         literal = node.attrs.get("value")
@@ -154,13 +166,15 @@ class Album:
 
 
 def _constants(graph: ir.Graph) -> dict[str, str]:
-    """Constants and variables (behind Identity nodes too) that something reads, with their text."""
+    """Constants and variables (behind Identity nodes too) that something reads, with the line that shows them."""
     texts: dict[str, str] = {}
     for node in graph:
         if node.op in CONSTANT_OPS and not node.inputs and node.outputs:
             literal = node.attrs.get("value")
-            small = isinstance(literal, ir.Literal) and literal.type.size <= 4
-            texts[node.name] = literal_text(literal, 24) if small else label_of_type(node.outputs[0])
+            text = label_of_type(node.outputs[0])
+            if isinstance(literal, ir.Literal) and literal.type.size <= 4:
+                text = literal_text(literal, 24)
+            texts[node.name] = f"{node.name.rpartition('/')[2]} {text}"
         elif node.op in ("Identity", "ReadVariableOp") and len(node.inputs) == 1 and node.inputs[0].node in texts:
             texts[node.name] = texts[node.inputs[0].node]
     read = {port.node for node in graph for port in node.inputs}

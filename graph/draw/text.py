@@ -55,12 +55,20 @@ def quote_dot(*lines: str) -> str:
 
 
 def elide(text: str, limit: int) -> str:
-    """At most ``limit`` characters; the end of a name says more than its beginning, so more of the end is kept."""
+    """At most ``limit`` characters: the beginning and the end."""
     text = clean(text)
     if len(text) <= limit:
         return text
     head = (limit - 1) // 3
     return text[:head] + "…" + text[len(text) - (limit - 1 - head) :]
+
+
+def short_name(name: str, limit: int) -> str:
+    """A name that fits: outer scopes are left out first, for the end of a name says most."""
+    name = clean(name)
+    while len(name) > limit and "/" in name.removeprefix("…/"):
+        name = "…/" + name.removeprefix("…/").partition("/")[2]
+    return elide(name, limit)
 
 
 def text_width(text: str, size: float, mono: bool = False) -> float:
@@ -101,8 +109,12 @@ def value_text(value: Any, limit: int = 40) -> str:
 
 
 def _string(item: Any) -> str:
-    text = bytes(item[:80]).decode("utf-8", "backslashreplace") if isinstance(item, bytes) else str(item)[:80]
-    return f'"{text}"'
+    if not isinstance(item, bytes):
+        return f'"{str(item)[:80]}"'
+    try:
+        return f'"{item.decode()[:80]}"'
+    except UnicodeDecodeError:
+        return f"{len(item):,} bytes"
 
 
 def literal_text(literal: Literal, limit: int = 40) -> str:
@@ -124,7 +136,7 @@ def attribute_text(attrs: Mapping[str, Any], limit: int = 200, most: int = 40) -
         elif isinstance(value, np.dtype):
             text = dtype_name(value) if value != UNKNOWN else "?"
         elif isinstance(value, bytes | str):
-            text = value_text(np.asarray(value, object), limit)[1:-1]
+            text = _string(value)
         else:
             text = repr(value)
         result[elide(name, 80)] = elide(text, limit)

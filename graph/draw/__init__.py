@@ -1,0 +1,19 @@
+"""Drawing graphs: DOT for Graphviz, self-contained SVG, and a self-contained HTML page to look around in.
+
+Map of the folder (arrows of import point down only)::
+
+    dot.py html.py svg.py    the three forms; page.css and page.js are the page's style and behaviour
+    layout.py                layered layout of boxes and links (numbers only, knows nothing of graphs)
+    scene.py                 what one picture shows: boxes and links
+    scopes.py                name scopes as a tree, and which of them stay collapsed
+    style.py                 op families and their colours
+    text.py                  escaping, shortening, widths
+"""
+
+from __future__ import annotations
+
+from .dot import to_dot
+from .html import to_html
+from .svg import to_svg
+
+__all__ = ["to_dot", "to_html", "to_svg"]
