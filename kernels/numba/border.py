@@ -1,0 +1,92 @@
+"""What a kernel asks of the arrays that it is bound to; the only checks between Python and raw addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..contracts.base import shape_text
+from ..errors import KernelError
+from ..types import Array, DType, Query, TensorType, dtype_name
+
+__all__ = ["FLOATS", "NUMBERS", "check", "check_dense", "pitch", "refuse_dtype", "scratch"]
+
+FLOATS: tuple[DType, ...] = tuple(map(np.dtype, ("float32", "float64")))
+INTEGERS: tuple[DType, ...] = tuple(
+    map(np.dtype, ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"))
+)
+NUMBERS = FLOATS + INTEGERS
+
+
+def refuse_dtype(query: Query, allowed: Sequence[DType], index: int = 0) -> str | None:
+    """The reason for ``Kernel.supports`` if an input has another element type."""
+    dtype = query.inputs[index].dtype
+    if dtype in allowed:
+        return None
+    return f"takes {', '.join(map(dtype_name, allowed))}, not {dtype_name(dtype)}"
+
+
+def check(what: str, array: Any, wanted: TensorType) -> np.ndarray[Any, Any]:
+    """A NumPy array of exactly this type and shape whose elements lie at multiples of their size."""
+    if not isinstance(array, np.ndarray):
+        raise KernelError(f"numba: {what} must be a numpy.ndarray, got {type(array).__name__}")
+    if array.dtype != wanted.dtype or array.shape != wanted.dims:
+        raise KernelError(
+            f"numba: {what} is {dtype_name(array.dtype)}{shape_text(array.shape)}, the kernel was prepared for {wanted}"
+        )
+    if not array.flags.aligned:
+        raise KernelError(f"numba: {what} is not aligned to its element size; copy it first (numpy.array(x))")
+    return array
+
+
+def check_dense(what: str, array: Any, wanted: TensorType) -> int:
+    """Address of a dense row-major array."""
+    checked = check(what, array, wanted)
+    if not checked.flags.c_contiguous:
+        raise KernelError(
+            f"numba: {what} must be dense and row-major, got strides {checked.strides} for shape "
+            f"{shape_text(checked.shape)}; use numpy.ascontiguousarray"
+        )
+    return checked.ctypes.data
+
+
+def pitch(what: str, array: Any, wanted: TensorType) -> tuple[int, int]:
+    """Address, and elements between neighbours of the last but one axis, of a dense array or a slice of channels.
+
+    The last axis must be dense and all others must have one common step, or KernelError.
+    """
+    x = check(what, array, wanted)
+    size = x.itemsize
+    if x.ndim == 0 or x.size == 0:
+        return x.ctypes.data, x.shape[-1] if x.ndim else 1
+    step: int | None = None
+    rows = 1
+    ok = x.shape[-1] == 1 or x.strides[-1] == size
+    for n, stride in zip(x.shape[-2::-1], x.strides[-2::-1], strict=True):
+        if n > 1:
+            if step is None:
+                step, remainder = divmod(stride, rows)
+                ok = ok and remainder == 0
+            ok = ok and stride == step * rows
+        rows *= n
+    if step is None:
+        step = x.shape[-1] * size
+    if not ok or step % size or step < x.shape[-1] * size:
+        raise KernelError(
+            f"numba: {what} must be dense or a slice of the last axis of a dense array, got strides {x.strides} "
+            f"for shape {shape_text(x.shape)}"
+        )
+    return x.ctypes.data, step // size
+
+
+def scratch(workspace: Array | None, nbytes: int) -> np.ndarray[Any, Any]:
+    """The workspace, at least ``nbytes`` bytes long."""
+    if nbytes == 0 and workspace is None:
+        return np.empty(0, np.uint8)
+    if workspace is None or workspace.nbytes < nbytes:
+        found = "none" if workspace is None else f"{workspace.nbytes} bytes"
+        raise KernelError(f"numba: the kernel needs a workspace of {nbytes} bytes, got {found}")
+    result: np.ndarray[Any, Any] = workspace
+    return result

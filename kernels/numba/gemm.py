@@ -1,0 +1,353 @@
+"""Blocked matrix product c = clamp(a * b + bias) on packed weights: the engine of conv2d and matmul.
+
+Rows of ``a`` are either rows in memory with one common step (a matrix, a 1x1 convolution), or gathered block by block
+into the workspace (im2col of a block of output pixels, never of the whole image). Loops, from the outside: block of
+rows, block of k, panel of columns, register tile. A block of ``a`` stays in the L2 cache while all panels pass over it.
+
+Packed weights: panels of ``panel * lanes`` columns, each k-major, the last one zero-padded and, if narrower, with fewer
+vectors. Every address and size of a task is one record of type JOB, so there is one compiled kernel per element type.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..devices import ALIGNMENT, HOST
+from ..types import DType, Run
+from .jit import array_type, carray, compiled, copy_bytes, inner, int64, pointer, void, zero_bytes
+from .targets import Target, current
+from .tile import tile_intrinsic
+
+__all__ = ["CLAMPS", "JOB", "Gemm", "align"]
+
+#: Activation -> (low, high); infinities change nothing.
+CLAMPS = {"none": (-math.inf, math.inf), "relu": (0.0, math.inf), "relu6": (0.0, 6.0)}
+
+#: One task. Addresses in bytes, steps (lda, ldc, pitch, ...) and sizes in elements.
+JOB = np.dtype(
+    [(name, np.int64) for name in (
+        "a", "lda", "b", "c", "ldc", "bias",             # lda is not used when rows are gathered
+        "row0", "row1", "column0", "column1", "columns",  # this task's part of c; columns of all of c
+        "k", "k_block", "row_block", "panel",             # panel: vectors of a full panel
+        "buffer", "buffer_step", "edge",                  # gathered rows (0: none); tile at a ragged right edge
+        "height", "width", "channels", "pitch",           # the rest: geometry of a convolution
+        "out_height", "out_width", "window_height", "window_width",
+        "stride_y", "stride_x", "dilation_y", "dilation_x", "top", "left",
+    )]
+    + [("low", np.float64), ("high", np.float64)]
+)  # fmt: skip
+_JOBS = array_type(JOB)
+
+#: Best of 192, 256, 384, 512 and 768 over the layers of Inception v3.
+_K_BLOCK = 384
+_ROW_BLOCK_BYTES = 256 * 1024
+
+
+@inner
+def _put(target: int, k0: int, k1: int, first: int, end: int, source: int, size: int) -> None:
+    """Elements [first, end) of a row of k, clipped to [k0, k1): copied from ``source`` (of ``first``), or zero if 0."""
+    low, high = max(first, k0), min(end, k1)
+    if low >= high:
+        return
+    at, count = target + (low - k0) * size, (high - low) * size
+    if source == 0:
+        zero_bytes(at, count)
+    else:
+        copy_bytes(at, source + (low - first) * size, count)
+
+
+@inner
+def _gather(job: Any, row: int, rows: int, k0: int, k1: int, size: int) -> None:
+    """Writes what ``rows`` output pixels from ``row`` on see of x, elements [k0, k1) of (window y, window x, channel)."""
+    channels, pitch, width = job.channels, job.pitch, job.width
+    plane = job.out_height * job.out_width
+    image, rest = row // plane, row % plane
+    i, j = rest // job.out_width, rest % job.out_width
+    span = job.window_width * channels
+    whole = job.dilation_x == 1 and pitch == channels  # taps side by side: one copy per window row
+    for r in range(rows):
+        target = job.buffer + r * job.buffer_step * size
+        x0 = j * job.stride_x - job.left
+        for u in range(k0 // span, job.window_height):
+            first = u * span
+            if first >= k1:
+                break
+            y = i * job.stride_y - job.top + u * job.dilation_y
+            if y < 0 or y >= job.height:
+                _put(target, k0, k1, first, first + span, 0, size)
+                continue
+            line = job.a + (image * job.height + y) * width * pitch * size
+            if whole:
+                v0 = min(max(0, -x0), job.window_width)
+                v1 = max(min(job.window_width, width - x0), v0)
+                a, b = first + v0 * channels, first + v1 * channels
+                _put(target, k0, k1, first, a, 0, size)
+                _put(target, k0, k1, a, b, line + (x0 + v0) * pitch * size, size)
+                _put(target, k0, k1, b, first + span, 0, size)
+            else:
+                for v in range(job.window_width):
+                    x = x0 + v * job.dilation_x
+                    a = first + v * channels
+                    inside = 0 <= x < width
+                    _put(target, k0, k1, a, a + channels, line + x * pitch * size if inside else 0, size)
+        j += 1
+        if j == job.out_width:
+            j = 0
+            i += 1
+            if i == job.out_height:
+                i = 0
+                image += 1
+
+
+@functools.cache
+def gemm_kernel(dtype: DType, target: Target) -> Any:
+    """``gemm(jobs, first, end, zeros)``: runs tasks [first, end). ``zeros``: address of a panel of zeros, the bias of
+    all blocks of k but the last."""
+    tile = tile_intrinsic(dtype, target)
+    size, lanes = dtype.itemsize, target.lanes(dtype.itemsize)
+    scalar = dtype.type
+    most = (0, *target.rows)
+    infinity = dtype.type(np.inf)
+
+    @inner
+    def run(job: Any, zeros: int) -> None:
+        row = job.row0
+        while row < job.row1:
+            rows = min(job.row_block, job.row1 - row)
+            k0 = 0
+            while True:
+                k = min(job.k_block, job.k - k0)
+                last = k0 + k >= job.k
+                if job.buffer != 0:
+                    _gather(job, row, rows, k0, k0 + k, size)
+                    a, lda = job.buffer, job.buffer_step * size
+                else:
+                    a, lda = job.a + (row * job.lda + k0) * size, job.lda * size
+                low = scalar(job.low) if last else -infinity
+                high = scalar(job.high) if last else infinity
+                accumulate = int(k0 > 0)
+                column = job.column0
+                while column < job.column1:
+                    left = job.columns - column
+                    vectors = min(job.panel, (left + lanes - 1) // lanes)
+                    b = job.b + (column * job.k + k0 * vectors * lanes) * size
+                    bias = job.bias + column * size if last else zeros
+                    tiles = (rows + most[vectors] - 1) // most[vectors]
+                    done = 0
+                    for t in range(tiles):  # heights differ by one at most
+                        count = (rows - done) // (tiles - t)
+                        at = a + done * lda
+                        c = job.c + ((row + done) * job.ldc + column) * size
+                        done += count
+                        whole = left >= vectors * lanes
+                        to, ldc = (c, job.ldc * size) if whole else (job.edge, vectors * lanes * size)
+                        if not whole and k0 > 0:
+                            for r in range(count):
+                                copy_bytes(to + r * ldc, c + r * job.ldc * size, left * size)
+                        tile(count, vectors, at, lda, b, to, ldc, k, bias, low, high, accumulate)
+                        if not whole:
+                            for r in range(count):
+                                copy_bytes(c + r * job.ldc * size, to + r * ldc, left * size)
+                    column += job.panel * lanes
+                k0 += k
+                if last:
+                    break
+            row += rows
+
+    @compiled(f"gemm-{dtype}-{target.name}", void(_JOBS, int64, int64, int64))
+    def gemm(jobs: Any, first: int, end: int, zeros: int) -> None:
+        for index in range(first, end):
+            run(jobs[index], zeros)
+
+    return gemm
+
+
+@functools.cache
+def pack_kernel(dtype: DType, target: Target) -> Any:
+    """``pack(source, k_step, column_step, k, columns, target, first, end)``: packs panels [first, end)."""
+    lanes, panel = target.lanes(dtype.itemsize), target.panel
+    size = dtype.itemsize
+
+    @compiled(f"pack-{dtype}-{target.name}", void(*[int64] * 8))
+    def pack(
+        source: int, k_step: int, column_step: int, k: int, columns: int, packed: int, first: int, end: int
+    ) -> None:
+        for p in range(first, end):
+            column = p * panel * lanes
+            left = columns - column
+            width = min(panel, (left + lanes - 1) // lanes) * lanes
+            filled = min(left, width)
+            for i in range(k):
+                row = carray(pointer(packed + (column * k + i * width) * size), width, dtype)
+                at = source + (i * k_step + column * column_step) * size
+                if column_step == 1:
+                    values = carray(pointer(at), filled, dtype)
+                    for j in range(filled):
+                        row[j] = values[j]
+                else:
+                    for j in range(filled):
+                        row[j] = carray(pointer(at + j * column_step * size), 1, dtype)[0]
+                for j in range(filled, width):
+                    row[j] = 0
+
+    return pack
+
+
+@dataclass(frozen=True, slots=True)
+class Gemm:
+    """The plan of one product: block sizes, share of each thread, workspace. Compiles the kernels when made by ``plan``.
+
+    ``gathered``: rows of a are gathered into the workspace. ``parts``: (parts of the rows, parts of the panels).
+    """
+
+    dtype: DType
+    target: Target
+    rows: int
+    k: int
+    columns: int
+    gathered: bool
+    parts: tuple[int, int]
+    k_block: int
+    row_block: int
+
+    @classmethod
+    def plan(cls, dtype: DType, rows: int, k: int, columns: int, threads: int, gathered: bool) -> Gemm:
+        """Chooses blocks and shares, and compiles the kernel for this dtype and the current instruction set."""
+        target = current()
+        gemm_kernel(dtype, target)
+        most = target.rows[-1]
+        k_block = max(16, _ceil(_ceil(k, max(1, _ceil(k, _K_BLOCK))), 16) * 16)
+        parts = _split(rows, k, columns, threads, most, target.panel * target.lanes(dtype.itemsize), gathered)
+        share = _ceil(max(rows, 1), parts[0])
+        fitting = max(most, _ROW_BLOCK_BYTES // (k_block * dtype.itemsize))
+        row_block = min(_ceil(_ceil(share, _ceil(share, fitting)), most) * most, share)
+        return cls(dtype, target, rows, k, columns, gathered, parts, k_block, row_block)
+
+    @property
+    def layout(self) -> str:
+        """Names the packed form, apart from the shape of the matrix."""
+        return f"{self.target.name}-{self.dtype}-{self.panel_columns}"
+
+    @property
+    def panel_columns(self) -> int:
+        """Columns of a full panel."""
+        return self.target.panel * self.target.lanes(self.dtype.itemsize)
+
+    @property
+    def buffer_step(self) -> int:
+        """Elements between gathered rows. Steps of 1 KB and its multiples would share few sets of the L1 cache."""
+        return self.k_block + (16 if self.k_block * self.dtype.itemsize % 1024 == 0 else 0)
+
+    @property
+    def packed_bytes(self) -> int:
+        """Size of the packed weights."""
+        return self.k * self.bias_bytes
+
+    @property
+    def bias_bytes(self) -> int:
+        """Size of the bias, padded to whole vectors, as the tiles read it."""
+        lanes = self.target.lanes(self.dtype.itemsize)
+        return _ceil(self.columns, lanes) * lanes * self.dtype.itemsize
+
+    @property
+    def _edge_bytes(self) -> int:
+        return align(max(rows * v for v, rows in enumerate(self.target.rows, 1)) * self.target.vector_bytes)
+
+    @property
+    def _task_bytes(self) -> int:
+        gathered = align(self.row_block * self.buffer_step * self.dtype.itemsize) if self.gathered else 0
+        return self._edge_bytes + gathered
+
+    @property
+    def workspace_bytes(self) -> int:
+        """Scratch memory of one product: a part per task, and a panel of zeros."""
+        return self.parts[0] * self.parts[1] * self._task_bytes + self.panel_columns * self.dtype.itemsize
+
+    def pack(self, b: np.ndarray[Any, Any], transposed: bool = False) -> np.ndarray[Any, Any]:
+        """The packed form of a dense (k, columns) matrix, or of a (columns, k) one."""
+        packed = HOST.allocate(self.packed_bytes)
+        for run in self.pack_tasks(b.ctypes.data, packed.ctypes.data, transposed, 1):
+            run()
+        return packed
+
+    def pack_tasks(self, source: int, packed: int, transposed: bool, threads: int) -> list[Run]:
+        """Packs from one address to another."""
+        kernel = pack_kernel(self.dtype, self.target)
+        steps = (1, self.k) if transposed else (self.columns, 1)
+        panels = _ceil(self.columns, self.panel_columns)
+        shares = min(threads, panels)
+        return [
+            functools.partial(
+                kernel, source, *steps, self.k, self.columns, packed, panels * i // shares, panels * (i + 1) // shares
+            )
+            for i in range(shares)
+        ]
+
+    def pack_bias(self, bias: np.ndarray[Any, Any] | None) -> np.ndarray[Any, Any]:
+        """Bias with zeros up to whole vectors; only zeros if there is none."""
+        result = HOST.allocate(self.bias_bytes)
+        result[...] = 0
+        if bias is not None:
+            result[: bias.nbytes] = bias.view(np.uint8)
+        return result
+
+    def jobs(self, workspace: np.ndarray[Any, Any], **fields: float) -> np.ndarray[Any, Any]:
+        """The tasks of one product; ``fields``: those of JOB that the caller knows."""
+        row_parts, panel_parts = self.parts
+        jobs = np.zeros(row_parts * panel_parts, JOB)
+        for name, value in fields.items():
+            jobs[name] = value
+        panels = _ceil(self.columns, self.panel_columns)
+        start = workspace.ctypes.data
+        for index, job in enumerate(jobs):
+            i, j = divmod(index, panel_parts)
+            job["row0"], job["row1"] = self.rows * i // row_parts, self.rows * (i + 1) // row_parts
+            job["column0"] = panels * j // panel_parts * self.panel_columns
+            job["column1"] = min(panels * (j + 1) // panel_parts * self.panel_columns, self.columns)
+            job["edge"] = start + index * self._task_bytes
+            job["buffer"] = job["edge"] + self._edge_bytes if self.gathered else 0
+        jobs["buffer_step"], jobs["k_block"], jobs["row_block"] = self.buffer_step, self.k_block, self.row_block
+        jobs["k"], jobs["columns"], jobs["panel"] = self.k, self.columns, self.target.panel
+        return jobs
+
+    def tasks(self, jobs: np.ndarray[Any, Any], workspace: np.ndarray[Any, Any], threads: int) -> list[Run]:
+        """Callables that run all the jobs, in at most as many shares as there are threads."""
+        if self.rows == 0 or self.columns == 0 or len(jobs) == 0:
+            return []
+        kernel = gemm_kernel(self.dtype, self.target)
+        zeros = workspace[self.workspace_bytes - self.panel_columns * self.dtype.itemsize : self.workspace_bytes]
+        zeros[...] = 0
+        address, shares = zeros.ctypes.data, min(threads, len(jobs))
+        bounds = [len(jobs) * i // shares for i in range(shares + 1)]
+        return [functools.partial(kernel, jobs, a, b, address) for a, b in itertools.pairwise(bounds)]
+
+
+def _split(rows: int, k: int, columns: int, threads: int, most: int, panel: int, gathered: bool) -> tuple[int, int]:
+    """Parts of the rows and of the panels with the least time of the slowest thread.
+
+    In units of one multiply-add per element of k: a gathered element costs about 4, a weight from the L3 cache about 13.
+    """
+    tiles, panels = max(1, _ceil(rows, most)), max(1, _ceil(columns, panel))
+    best, parts = math.inf, (1, 1)
+    for row_parts in range(1, min(threads, tiles) + 1):
+        panel_parts = min(threads // row_parts, panels)
+        height, width = _ceil(tiles, row_parts) * most, _ceil(panels, panel_parts) * panel
+        cost = height * width + (4 * height if gathered else 0) + 13 * width
+        if cost < best:
+            best, parts = cost, (row_parts, panel_parts)
+    return parts
+
+
+def _ceil(a: int, b: int) -> int:
+    return -(-a // b)
+
+
+def align(nbytes: int) -> int:
+    """Rounded up to whole cache lines."""
+    return _ceil(nbytes, ALIGNMENT) * ALIGNMENT
