@@ -1,0 +1,36 @@
+/* The implicit GEMM for float and double on one instruction set: 90 tiles on AVX-512, 44 elsewhere. */
+#include "igemm.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "simd/simd.h"
+#include "table.h"
+#include "threads.h"
+
+#if defined(KI_ISA_AVX512)
+enum { KI_TILE_ACCUMULATORS = 27 };
+#else
+enum { KI_TILE_ACCUMULATORS = 12 };
+#endif
+
+#define TILE(name) KI_CAT(f32_, name)
+#define T float
+#define V vf32
+#define VOP(name) KI_CAT(vf32_, name)
+#define LANES VF32_LANES
+#include "igemm_tile.h"
+#include "igemm_driver.h"
+#undef TILE
+#undef T
+#undef V
+#undef VOP
+#undef LANES
+
+#define TILE(name) KI_CAT(f64_, name)
+#define T double
+#define V vf64
+#define VOP(name) KI_CAT(vf64_, name)
+#define LANES VF64_LANES
+#include "igemm_tile.h"
+#include "igemm_driver.h"

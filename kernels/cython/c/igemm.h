@@ -1,0 +1,84 @@
+/* Matrix product and convolution as one thing: an implicit GEMM over packed weights.
+ *
+ *     y[pixel, o] = clamp(bias[o] + sum over taps t and i < k of x[pixel, t][i] * w[t][i][o], lo, hi)
+ *
+ * A convolution has a grid of output pixels (batch x axis 0 x axis 1) and a grid of taps. A matrix product is the case of
+ * one tap, where axis 1 runs over the rows. Tiles of up to ``mr`` pixels lie along axis 1, so a caller may swap the two
+ * axes to have the tiles run down the image.
+ *
+ * Packed weights: panels of nv vectors of output channels (the last one as wide as needed), each [tap][k][lanes * nv],
+ * zero-filled; after them ``k`` zeros, which stand for pixels outside the image.
+ */
+#ifndef KI_IGEMM_H
+#define KI_IGEMM_H
+
+#include <stddef.h>
+
+enum { KI_MAX_NV = 5, KI_MAX_MR = 13 };
+
+/* One spatial axis; sizes in pixels and taps, steps in elements. */
+typedef struct {
+    ptrdiff_t in, out, taps;
+    ptrdiff_t stride, dilation, before; /* before: padding at the low end */
+    ptrdiff_t in_step, out_step;        /* between neighbours in x and in y */
+    ptrdiff_t tap_step;                 /* between neighbouring taps in the order of the packed weights */
+} ki_axis;
+
+typedef struct {
+    ki_axis axis[2];
+    ptrdiff_t batch, in_batch, out_batch;
+    ptrdiff_t k;    /* inputs per tap, contiguous in x */
+    ptrdiff_t kc;   /* inputs per pass over the output (one tap only); k: a single pass */
+    ptrdiff_t cout;
+    int nv, mr;     /* vectors of a panel, most pixels of a tile */
+    int threads;
+    double lo, hi;  /* the activation as limits; -inf and inf for none */
+    const void *x, *w, *bias; /* bias may be NULL */
+    void *y, *tables;         /* threads x ki_igemm_slot_bytes(), 64-byte aligned */
+} ki_igemm_args;
+
+/* Packs w[i * row_step + o * col_step] for i < rows = taps * k and o < cout, then k zeros. */
+typedef struct {
+    const void *w;
+    void *packed; /* ki_packed_size() elements */
+    ptrdiff_t rows, cout, row_step, col_step, k;
+    int nv, threads;
+} ki_pack_args;
+
+typedef void ki_pack(const ki_pack_args *args);
+
+/* A convolution, or one or more matrix products, with whatever must be made ready in each run.
+ *
+ * Item i works on x + offsets[3 i], w + offsets[3 i + 1], y + offsets[3 i + 2] (elements). One item uses all threads;
+ * several items are shared out, one thread each. A thread's part of the workspace holds the tables of pointers, the
+ * packed weights and the transposed x, in this order. */
+typedef struct {
+    ki_igemm_args gemm; /* w: the packed weights, unless ``packs`` */
+    ki_pack_args pack;  /* w: the raw weights */
+    int packs, transposes;
+    ptrdiff_t rows, x_step; /* transposes: x is stored [k][rows] with x_step elements between its rows */
+    ptrdiff_t items;
+    const ptrdiff_t *offsets;
+    ptrdiff_t table_bytes, packed_bytes, transposed_bytes; /* multiples of 64; the first for one slot */
+    void *workspace; /* ki_product_workspace() bytes */
+} ki_product_args;
+
+typedef void ki_product(const ki_product_args *args);
+
+static inline ptrdiff_t ki_product_workspace(const ki_product_args *p) {
+    ptrdiff_t tables = p->table_bytes * p->gemm.threads, rest = p->packed_bytes + p->transposed_bytes;
+    return tables + rest * (p->items > 1 ? p->gemm.threads : 1);
+}
+
+/* Elements of the packed weights. */
+static inline ptrdiff_t ki_packed_size(ptrdiff_t rows, ptrdiff_t cout, ptrdiff_t k, int lanes) {
+    return rows * ((cout + lanes - 1) / lanes) * lanes + k;
+}
+
+/* Bytes of one thread's table of pointers. */
+static inline ptrdiff_t ki_igemm_slot_bytes(ptrdiff_t taps, int mr) {
+    ptrdiff_t bytes = taps * (mr + 1) * (ptrdiff_t)sizeof(void *);
+    return (bytes + 63) / 64 * 64;
+}
+
+#endif

@@ -1,0 +1,170 @@
+"""conv2d kernels: an implicit GEMM on NHWC with packed weights; the C side is c/igemm.h."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from math import inf
+
+import numpy as np
+
+from ..contracts.conv2d import CONV2D, Conv2DParams, explicit_padding
+from ..types import Array, Constants, Kernel, Query, Run, dtype_name
+from . import core
+from .igemm import Igemm
+from .tiles import Tile, choose_tile
+
+__all__ = ["ACTIVATION_LIMITS", "KERNELS", "PreparedProduct"]
+
+#: The activations as limits of a clamp.
+ACTIVATION_LIMITS = {"none": (-inf, inf), "relu": (0.0, inf), "relu6": (0.0, 6.0)}
+#: With fewer input channels than this a tap is too short a run of products.
+_FEW_CHANNELS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedProduct:
+    """An Igemm with its packed weights, or without if they are packed in every run."""
+
+    igemm: Igemm
+    packed: np.ndarray | None  # type: ignore[type-arg]
+
+    @property
+    def workspace_bytes(self) -> int:
+        return self.igemm.workspace_bytes
+
+    @property
+    def absorbed(self) -> frozenset[int]:
+        return frozenset() if self.packed is None else frozenset([1])
+
+    def bind(self, inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> Run:
+        weights = inputs[1] if self.packed is None else self.packed
+        return self.igemm.bind(inputs[0], weights, inputs[2] if len(inputs) > 2 else None, outputs[0], workspace)
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """One spatial axis of a convolution. ``pixels``: between neighbours along it, in x and in y."""
+
+    size: int
+    out: int
+    taps: int
+    stride: int
+    dilation: int
+    before: int
+    tap_step: int
+    pixels_in: int
+    pixels_out: int
+
+    def live(self) -> float:
+        """Taps that lie inside the image, averaged over the outputs."""
+        starts = np.arange(self.out)[:, None] * self.stride - self.before
+        at = starts + np.arange(self.taps) * self.dilation
+        return float(np.mean((at >= 0) & (at < self.size)) * self.taps) if self.out else float(self.taps)
+
+    def record(self) -> tuple[int, int, int, int, int, int, int, int, int]:
+        return (
+            self.size, self.out, self.taps, self.stride, self.dilation, self.before, self.tap_step, self.pixels_in,
+            self.pixels_out,
+        )  # fmt: skip
+
+
+def _refusal(dtypes: tuple[str, ...], query: Query) -> str | None:
+    name = dtype_name(query.inputs[0].dtype)
+    return None if name in dtypes else f"the C kernel computes in {' and '.join(dtypes)}, not in {name}"
+
+
+def _axes(query: Query, params: Conv2DParams) -> tuple[_Axis, _Axis]:
+    _, h, w, _ = query.inputs[0].dims
+    kh, kw, _, _ = query.inputs[1].dims
+    _, oh, ow, _ = query.outputs[0].dims
+    top, _, left, _ = explicit_padding(params.padding, (h, w), (kh, kw), params.strides, params.dilations)
+    return (
+        _Axis(h, oh, kh, params.strides[0], params.dilations[0], top, kw, w, ow),
+        _Axis(w, ow, kw, params.strides[1], params.dilations[1], left, 1, 1, 1),
+    )
+
+
+def _prepare(query: Query, constants: Constants, *, rows: bool) -> PreparedProduct:
+    params = query.params
+    assert isinstance(params, Conv2DParams)
+    x, w, y = query.inputs[0], query.inputs[1], query.outputs[0]
+    n, h, width, k = x.dims
+    _, oh, ow, cout = y.dims
+    down, across = _axes(query, params)
+    batch = (n, h * width, oh * ow)
+    if rows:
+        # The taps of a row lie side by side: one tap of kw * cin inputs.
+        k *= across.taps
+        across = replace(across, size=(ow - 1) * across.stride + 1, taps=1)
+        down = replace(down, tap_step=1)
+    if all(a.taps == 1 and a.stride == 1 and a.before == 0 and a.size == a.out for a in (down, across)):
+        # 1x1: a plain matrix product over all pixels of the batch.
+        total = n * oh * ow
+        down = replace(down, size=1, out=1)
+        across = replace(across, size=total, out=total)
+        batch = (1, 0, 0)
+    # Tiles run along the second axis. A tile that lies wholly in the padding of a tap skips it.
+    candidates: list[tuple[float, Tile, tuple[_Axis, _Axis]]] = []
+    for outer, inner in ((down, across), (across, down)):
+        work = outer.live() * inner.taps * k
+        estimate, tile = choose_tile(x.dtype.itemsize, batch[0] * outer.out, inner.out, work, cout)
+        candidates.append((estimate, tile, (outer, inner)))
+    _, tile, axes = min(candidates, key=lambda c: c[0])
+    constant = 1 in query.constants
+    igemm = Igemm(
+        query.inputs,
+        y,
+        axes=[a.record() for a in axes],
+        batch=batch,
+        k=k,
+        tile=(tile.pixels, tile.vectors),
+        limits=ACTIVATION_LIMITS[params.activation],
+        steps=(cout, 1),
+        packs=not constant,
+        threads=query.threads,
+    )
+    if not constant:
+        return PreparedProduct(igemm, None)
+    lanes = core.F32_LANES if x.dtype.itemsize == 4 else core.F64_LANES
+    layout = f"igemm:{w.dtype.name}:{tile.vectors}x{lanes}:k{k}"
+    return PreparedProduct(igemm, constants.packed(1, layout, igemm.pack))
+
+
+def _supports_rows(query: Query) -> str | None:
+    params = query.params
+    assert isinstance(params, Conv2DParams)
+    _, _, _, cin = query.inputs[0].dims
+    _, kw, _, _ = query.inputs[1].dims
+    if cin >= _FEW_CHANNELS or kw == 1:
+        return f"is for filters wider than 1 on fewer than {_FEW_CHANNELS} channels"
+    if params.dilations[1] != 1:
+        return "needs the taps of a row side by side (no horizontal dilation)"
+    _, across = _axes(query, params)
+    if across.before or (across.out - 1) * across.stride + across.taps > across.size:
+        return "needs all taps of a row inside the image (no horizontal padding)"
+    return _refusal(("float32",), query)
+
+
+KERNELS: tuple[Kernel, ...] = (
+    Kernel(
+        CONV2D,
+        "cython",
+        "f32_conv2d_rows",
+        prepare=partial(_prepare, rows=True),
+        supports=_supports_rows,
+        rank=20,
+        strided_outputs=True,
+    ),
+    Kernel(
+        CONV2D,
+        "cython",
+        "conv2d_igemm",
+        prepare=partial(_prepare, rows=False),
+        supports=partial(_refusal, ("float32", "float64")),
+        rank=10,
+        strided_outputs=True,
+        strided_inputs=True,
+    ),
+)

@@ -1,0 +1,8 @@
+TABLE: object
+ISA_IN_USE: str
+ISAS: tuple[str, ...]
+F32_LANES: int
+F64_LANES: int
+TILE_MR: tuple[int, ...]
+
+def helpers() -> int: ...

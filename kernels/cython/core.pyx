@@ -1,0 +1,74 @@
+"""The C core as one module: it owns the thread pool and the table of kernels of the instruction set in use.
+
+All C objects are linked here, so there is one pool per process; the other extension modules get the table's address
+from ``TABLE``.
+"""
+
+from cpython.pycapsule cimport PyCapsule_New
+
+from ..errors import SettingsError
+from ..settings import ISA
+
+__all__ = ["F32_LANES", "F64_LANES", "ISA_IN_USE", "ISAS", "TABLE", "TILE_MR", "helpers"]
+
+
+cdef extern from "cpu.h" nogil:
+    enum:
+        KI_MAX_NV
+    ctypedef struct ki_table:
+        const char *isa
+        int f32_lanes
+        int f64_lanes
+        int tile_mr[5]
+    const ki_table *const *ki_usable_tables()
+
+
+cdef extern from "threads.h" nogil:
+    int ki_helpers()
+
+
+cdef const ki_table *_choose() except NULL:
+    """The best table, or the one that KIGRAPH_ISA forces."""
+    cdef const ki_table *const *tables = ki_usable_tables()
+    wanted = ISA.get()
+    names = []
+    while tables[0] != NULL:
+        name = tables[0].isa.decode()
+        if wanted in ("auto", name):
+            return tables[0]
+        names.append(name)
+        tables += 1
+    raise SettingsError(
+        f"{ISA.name}={wanted!r}: this processor (or operating system) cannot run it. It can run: {', '.join(names)}, auto"
+    )
+
+
+cdef const ki_table *_table = _choose()
+
+#: Address of the ki_table in use, for the other extension modules of this folder.
+TABLE = PyCapsule_New(<void *> _table, "kigraph.kernels.cython.core.TABLE", NULL)
+#: The instruction set in use.
+ISA_IN_USE = _table.isa.decode()
+#: Elements of one vector.
+F32_LANES = _table.f32_lanes
+F64_LANES = _table.f64_lanes
+#: Most pixels of an implicit-GEMM tile that is 1, 2, ... vectors of channels wide.
+TILE_MR = tuple(_table.tile_mr[i] for i in range(KI_MAX_NV) if _table.tile_mr[i])
+
+
+def _usable():
+    cdef const ki_table *const *tables = ki_usable_tables()
+    names = []
+    while tables[0] != NULL:
+        names.append(tables[0].isa.decode())
+        tables += 1
+    return tuple(names)
+
+
+#: Instruction sets that this processor can run, best first.
+ISAS = _usable()
+
+
+def helpers():
+    """Helper threads that the pool has started in this process."""
+    return ki_helpers()

@@ -1,0 +1,208 @@
+"""The implicit GEMM of c/igemm.h: convolutions and matrix products over packed weights, float32 and float64."""
+
+import numpy as np
+
+from libc.stddef cimport ptrdiff_t
+from libc.stdlib cimport calloc, free
+
+from ..devices import HOST
+
+__all__ = ["Igemm", "Run"]
+
+include "_border.pxi"
+
+
+cdef extern from "igemm.h" nogil:
+    ctypedef struct ki_axis:
+        # "in" is a keyword here
+        ptrdiff_t size "in"
+        ptrdiff_t out, taps, stride, dilation, before, in_step, out_step, tap_step
+    ctypedef struct ki_igemm_args:
+        ki_axis axis[2]
+        ptrdiff_t batch, in_batch, out_batch, k, kc, cout
+        int nv, mr, threads
+        double lo, hi
+        const void *x
+        const void *w
+        const void *bias
+        void *y
+    ctypedef struct ki_pack_args:
+        const void *w
+        void *packed
+        ptrdiff_t rows, cout, row_step, col_step, k
+        int nv, threads
+    ctypedef struct ki_product_args:
+        ki_igemm_args gemm
+        ki_pack_args pack
+        int packs, transposes
+        ptrdiff_t rows, x_step, items
+        const ptrdiff_t *offsets
+        ptrdiff_t table_bytes, packed_bytes, transposed_bytes
+        void *workspace
+    ctypedef void (*ki_product "ki_product *")(const ki_product_args *)
+    ctypedef void (*ki_pack "ki_pack *")(const ki_pack_args *)
+    ptrdiff_t ki_packed_size(ptrdiff_t, ptrdiff_t, ptrdiff_t, int)
+    ptrdiff_t ki_igemm_slot_bytes(ptrdiff_t, int)
+    ptrdiff_t ki_product_workspace(const ki_product_args *)
+
+cdef extern from "table.h" nogil:
+    ctypedef struct ki_product_table "ki_table":
+        ki_product f32_product, f64_product
+        ki_pack f32_pack, f64_pack
+        int f32_lanes, f64_lanes
+
+
+cdef const ki_product_table *KERNELS = <const ki_product_table *> TABLE
+
+
+cdef Py_ssize_t _whole_lines(Py_ssize_t nbytes) noexcept:
+    return (nbytes + 63) // 64 * 64
+
+
+cdef class Igemm:
+    """A product whose geometry is fixed; ``bind`` gives it addresses.
+
+    ``inputs``, ``output``: the TensorTypes of x, w, bias (2 or 3) and y. ``axes``: for each of the two axes the sizes
+    (in, out, taps, stride, dilation, padding before, tap step, pixels between neighbours in x, in y). ``batch``: (count,
+    pixels between neighbours in x, in y). ``k``: inputs per tap. ``tile``: (pixels, vectors). ``limits``: of the
+    activation. ``steps``: elements between the rows and between the columns of raw weights. ``packs``: the weights are no
+    constant and get packed in every run. ``transposed_rows``: if not 0, x is stored [k][that many rows]. ``offsets``: for
+    each item of a batched product the elements to add to x, w and y.
+    """
+
+    cdef ki_product_args args
+    cdef ki_product function
+    cdef ki_pack pack_function
+    cdef ptrdiff_t *offsets
+    cdef ptrdiff_t in_pixels[3]
+    cdef ptrdiff_t out_pixels[3]
+    cdef tuple types
+    cdef Py_ssize_t itemsize
+    cdef readonly Py_ssize_t workspace_bytes
+
+    def __cinit__(self):
+        self.offsets = NULL
+
+    def __init__(
+        self, inputs, output, *, axes, batch, k, tile, limits=(float("-inf"), float("inf")), steps, packs=False, kc=None,
+        transposed_rows=0, offsets=((0, 0, 0),), threads=1,
+    ):
+        cdef ki_igemm_args *gemm = &self.args.gemm
+        cdef ki_pack_args *pack = &self.args.pack
+        cdef bint double = output.dtype == np.float64
+        cdef int lanes = KERNELS.f64_lanes if double else KERNELS.f32_lanes
+        cdef ptrdiff_t taps, i
+        self.types = (*inputs, output)
+        self.itemsize = 8 if double else 4
+        self.function = KERNELS.f64_product if double else KERNELS.f32_product
+        self.pack_function = KERNELS.f64_pack if double else KERNELS.f32_pack
+        for i in range(2):
+            (
+                gemm.axis[i].size, gemm.axis[i].out, gemm.axis[i].taps, gemm.axis[i].stride, gemm.axis[i].dilation,
+                gemm.axis[i].before, gemm.axis[i].tap_step, self.in_pixels[i], self.out_pixels[i],
+            ) = axes[i]
+        gemm.batch, self.in_pixels[2], self.out_pixels[2] = batch
+        gemm.k = k
+        gemm.kc = kc or max(k, 1)
+        gemm.cout = output.shape[-1]
+        gemm.mr, gemm.nv = tile
+        if not (1 <= gemm.nv <= len(core.TILE_MR) and 1 <= gemm.mr <= core.TILE_MR[gemm.nv - 1]):
+            raise ValueError(f"no tile of {gemm.mr} pixels x {gemm.nv} vectors; most pixels: {core.TILE_MR}")
+        gemm.lo, gemm.hi = limits
+        gemm.threads = threads
+        taps = gemm.axis[0].taps * gemm.axis[1].taps
+        if gemm.kc < k and taps != 1:
+            raise ValueError("several passes over the output need a single tap")
+        pack.rows, pack.cout, pack.k, pack.nv, pack.threads = taps * k, gemm.cout, k, gemm.nv, threads
+        pack.row_step, pack.col_step = steps
+        self.args.packs, self.args.transposes = packs, transposed_rows > 0
+        self.args.rows = self.args.x_step = transposed_rows
+        self.args.items = len(offsets)
+        free(self.offsets)
+        self.offsets = <ptrdiff_t *> calloc(3 * max(len(offsets), 1), sizeof(ptrdiff_t))
+        if self.offsets == NULL:
+            raise MemoryError
+        for i, triple in enumerate(offsets):
+            self.offsets[3 * i], self.offsets[3 * i + 1], self.offsets[3 * i + 2] = triple
+        self.args.offsets = self.offsets
+        self.args.table_bytes = ki_igemm_slot_bytes(taps, gemm.mr)
+        self.args.packed_bytes = _whole_lines(
+            ki_packed_size(pack.rows, pack.cout, pack.k, lanes) * self.itemsize
+        )
+        self.args.transposed_bytes = _whole_lines(transposed_rows * k * self.itemsize)
+        if not packs:
+            pack.packed = NULL
+        self.workspace_bytes = ki_product_workspace(&self.args) - (0 if packs else self._packed_slots())
+
+    cdef Py_ssize_t _packed_slots(self):
+        return self.args.packed_bytes * (self.args.gemm.threads if self.args.items > 1 else 1)
+
+    def __dealloc__(self):
+        free(self.offsets)
+
+    def pack(self, w):
+        """The packed form of raw weights: a 64-byte aligned uint8 array."""
+        cdef View raw = view(w, self.types[1], "the weights", False, False)
+        packed = HOST.allocate(self.args.packed_bytes)
+        cdef Py_buffer buffer
+        cdef ki_pack_args pack = self.args.pack
+        PyObject_GetBuffer(packed, &buffer, PyBUF_STRIDES | PyBUF_WRITABLE)
+        pack.w, pack.packed = raw.data, buffer.buf
+        with nogil:
+            self.pack_function(&pack)
+        PyBuffer_Release(&buffer)
+        return packed
+
+    def bind(self, x, w, bias, y, workspace):
+        """What runs the product. ``w``: what ``pack`` gave, or the raw weights if they are packed in every run."""
+        cdef Run run = Run.__new__(Run)
+        cdef ki_igemm_args *gemm = &run.args.gemm
+        cdef bint pitched = self.args.items == 1  # the offsets of items are for dense arrays
+        cdef View vx = view(x, self.types[0], "input 0", False, pitched), vw
+        cdef View vy = view(y, self.types[len(self.types) - 1], "the output", True, pitched)
+        cdef Py_buffer buffer
+        cdef int i
+        run.args = self.args
+        run.function = self.function
+        gemm.x, gemm.y = vx.data, vy.data
+        if self.args.packs:
+            vw = view(w, self.types[1], "input 1", False, False)
+            run.args.pack.w = vw.data
+        else:
+            if w.dtype != np.uint8 or w.nbytes != self.args.packed_bytes:
+                raise KernelError(
+                    f"packed weights: expected {self.args.packed_bytes} bytes (uint8), got {w.nbytes} of {w.dtype}"
+                )
+            PyObject_GetBuffer(w, &buffer, PyBUF_STRIDES)
+            gemm.w = buffer.buf
+            PyBuffer_Release(&buffer)
+            run.args.packed_bytes = 0
+        if bias is not None:
+            gemm.bias = view(bias, self.types[2], "input 2", False, False).data
+        for i in range(2):
+            gemm.axis[i].in_step = self.in_pixels[i] * vx.pitch
+            gemm.axis[i].out_step = self.out_pixels[i] * vy.pitch
+        gemm.in_batch, gemm.out_batch = self.in_pixels[2] * vx.pitch, self.out_pixels[2] * vy.pitch
+        if self.args.transposes:
+            run.args.x_step = vx.pitch
+            gemm.axis[1].in_step = gemm.k
+        if self.workspace_bytes:
+            if workspace is None or workspace.nbytes < self.workspace_bytes:
+                raise KernelError(f"the workspace must have {self.workspace_bytes} bytes, got {workspace!r:.80}")
+            PyObject_GetBuffer(workspace, &buffer, PyBUF_STRIDES | PyBUF_WRITABLE)
+            run.args.workspace = buffer.buf
+            PyBuffer_Release(&buffer)
+        run.keep = (self, x, w, bias, y, workspace)
+        return run
+
+
+cdef class Run:
+    """A bound product: calling it computes y once, without the GIL."""
+
+    cdef ki_product_args args
+    cdef ki_product function
+    cdef tuple keep
+
+    def __call__(self):
+        with nogil:
+            self.function(&self.args)

@@ -1,0 +1,59 @@
+"""Which register tile an implicit GEMM should use: a model of cycles, no measurement.
+
+A tile of MR pixels x NV vectors spends per input channel the most of: its FMAs (two per clock), its loads (two per clock),
+the latency of a chain of FMAs (4 clocks), and its weights' way from the L2 cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from . import core
+
+__all__ = ["Tile", "choose_tile", "cycles"]
+
+#: Bytes per clock that the L2 cache delivers to a stream of weights.
+_L2_BYTES = 32
+#: Clocks to begin and end a tile, besides one per accumulator.
+_TILE_OVERHEAD = 40
+_FMA_LATENCY = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """Most pixels, and vectors of output channels."""
+
+    pixels: int
+    vectors: int
+
+
+def cycles(tile: Tile, lanes_bytes: int, lines: int, length: int, k: float, vectors: int) -> float:
+    """Estimated clocks of ``lines`` lines of ``length`` pixels with ``k`` inputs per pixel and ``vectors`` of channels."""
+    chunks = -(-length // tile.pixels)
+    total = 0.0
+    full, rest = divmod(vectors, tile.vectors)
+    for count, nv in ((full, tile.vectors), (1, rest)):
+        if not nv or not count:
+            continue
+        for chunk in range(chunks):
+            mr = length * (chunk + 1) // chunks - length * chunk // chunks
+            step = max(mr * nv / 2, (mr + nv) / 2, _FMA_LATENCY, nv * lanes_bytes / _L2_BYTES)
+            total += count * (step * k + mr * nv + _TILE_OVERHEAD)
+    return total * lines
+
+
+def choose_tile(
+    itemsize: int, lines: int, length: int, k: float, cout: int, limits: Sequence[int] = ()
+) -> tuple[float, Tile]:
+    """The tile with the fewest estimated clocks, and their number. ``limits``: most pixels per number of vectors."""
+    lanes = core.F32_LANES if itemsize == 4 else core.F64_LANES
+    vectors = -(-cout // lanes)
+    best: tuple[float, Tile] | None = None
+    for nv, most in enumerate(limits or core.TILE_MR, 1):
+        tile = Tile(most, nv)
+        estimate = cycles(tile, lanes * itemsize, lines, length, k, vectors)
+        if best is None or estimate < best[0]:
+            best = (estimate, tile)
+    assert best is not None
+    return best

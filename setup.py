@@ -1,0 +1,138 @@
+"""Build of the packages and of the C kernels; the metadata is in pyproject.toml.
+
+The folders kernels/ and graph/ become kigraph.kernels and kigraph.graph by ``package_dir``; the links kigraph/kernels and
+kigraph/graph serve only work inside the checkout. Every C kernel source is compiled once per instruction set, with that
+set's flags on these objects only, and linked into the one extension ``core``; the right table is chosen at run time.
+
+    python setup.py build_ext --inplace        incremental: only what changed is compiled
+    KIGRAPH_SANITIZE=1 python setup.py ...     with AddressSanitizer and UndefinedBehaviorSanitizer
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+PACKAGES = {
+    "kigraph": "kigraph",
+    "kigraph.cli": "kigraph/cli",
+    "kigraph.data": "kigraph/data",
+    "kigraph.vision": "kigraph/vision",
+    "kigraph.weights": "kigraph/weights",
+    "kigraph.graph": "graph",
+    "kigraph.graph.draw": "graph/draw",
+    "kigraph.graph.loaders": "graph/loaders",
+    "kigraph.graph.models": "graph/models",
+    "kigraph.graph.opdefs": "graph/opdefs",
+    "kigraph.graph.ops": "graph/ops",
+    "kigraph.graph.passes": "graph/passes",
+    "kigraph.graph.plan": "graph/plan",
+    "kigraph.kernels": "kernels",
+    "kigraph.kernels.contracts": "kernels/contracts",
+    "kigraph.kernels.cupy": "kernels/cupy",
+    "kigraph.kernels.cython": "kernels/cython",
+    "kigraph.kernels.host": "kernels/host",
+    "kigraph.kernels.numba": "kernels/numba",
+    "kigraph.kernels.numpy": "kernels/numpy",
+}
+
+PACKAGE_DATA = {
+    "kigraph": ["py.typed"],
+    "kigraph.data": ["*.json", "*.txt", "*.html"],
+    "kigraph.graph.draw": ["*.css", "*.js"],
+    "kigraph.kernels.cupy": ["cuda/*.cu", "cuda/*.cuh", "cuda/*.h"],
+    "kigraph.kernels.cython": ["*.pyi"],
+}
+
+#: Extension modules, kernels/cython/<name>.pyx. The C code is linked into ``core`` alone; the others get its table.
+MODULES = ("core", "igemm")
+
+C_DIR = "kernels/cython/c"
+#: Compiled once, and once per instruction set.
+COMMON_SOURCES = ("threads", "cpu")
+KERNEL_SOURCES = ("igemm", "table")
+
+X86 = platform.machine().lower() in ("x86_64", "amd64")
+ISA_FLAGS = {"portable": []}
+if X86:
+    ISA_FLAGS["avx2"] = ["-mavx2", "-mfma"]
+    ISA_FLAGS["avx512"] = [
+        "-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma", "-mprefer-vector-width=512",
+    ]  # fmt: skip
+
+SANITIZE = os.environ.get("KIGRAPH_SANITIZE", "0") not in ("", "0")
+SANITIZE_FLAGS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g"]
+# -ffp-contract=off: a * b + c is rounded twice unless the source says fma, so the contracts' formulas hold exactly.
+C_FLAGS = ["-std=gnu11", "-O3", "-Wall", "-Wextra", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
+if SANITIZE:
+    C_FLAGS += SANITIZE_FLAGS
+MACROS = [("KI_X86", "1")] if X86 else []
+
+
+class BuildKernels(build_ext):
+    """Compiles the C kernels per instruction set, then the extensions as usual."""
+
+    def build_extensions(self) -> None:
+        objects = self.compile_kernels()
+        for extension in self.extensions:
+            if extension.name.endswith(".core"):
+                extension.extra_objects = objects
+        super().build_extensions()
+
+    def compile_kernels(self) -> list[str]:
+        """Compiles what is older than its source or than any header; returns all object files."""
+        headers = [*Path(C_DIR).glob("*.h"), *Path(C_DIR, "simd").glob("*.h"), Path(__file__)]
+        newest = max(h.stat().st_mtime for h in headers)
+        folder = Path(self.build_temp, "sanitized" if SANITIZE else "kernels")
+        jobs: list[tuple[str, Path, list[Any], list[str]]] = []
+        for name in COMMON_SOURCES:
+            jobs.append((f"{C_DIR}/{name}.c", folder / "common", MACROS, []))
+        for isa, flags in ISA_FLAGS.items():
+            for name in KERNEL_SOURCES:
+                jobs.append((f"{C_DIR}/{name}.c", folder / isa, [(f"KI_ISA_{isa.upper()}", "1")], flags))
+
+        def build(job: tuple[str, Path, list[Any], list[str]]) -> str:
+            source, out, macros, flags = job
+            target = out / Path(source).with_suffix(".o")
+            if self.force or not target.exists() or target.stat().st_mtime < max(newest, Path(source).stat().st_mtime):
+                self.compiler.compile([source], str(out), macros, [C_DIR], extra_postargs=[*C_FLAGS, *flags])
+            return str(target)
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return list(pool.map(build, jobs))
+
+
+def extensions() -> list[Extension]:
+    headers = [str(p) for p in (*Path(C_DIR).glob("*.h"), *Path("kernels/cython").glob("*.pxi"))]
+    return [
+        Extension(
+            f"kigraph.kernels.cython.{name}",
+            [f"kernels/cython/{name}.pyx"],
+            include_dirs=[C_DIR],
+            depends=headers,
+            extra_compile_args=[*C_FLAGS, "-O2"],
+            extra_link_args=["-pthread", *(SANITIZE_FLAGS if SANITIZE else [])],
+        )
+        for name in MODULES
+    ]
+
+
+setup(
+    packages=list(PACKAGES),
+    package_dir=PACKAGES,
+    package_data=PACKAGE_DATA,
+    include_package_data=False,
+    ext_modules=cythonize(
+        extensions(),
+        build_dir="build/cython",
+        compiler_directives={"language_level": "3"},
+    ),
+    cmdclass={"build_ext": BuildKernels},
+)
