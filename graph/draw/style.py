@@ -27,13 +27,19 @@ _REDUCE = Family("reduction", "#f9e0ea", "#b8507e")
 #: The legend's families in its order, with the ops that belong to each.
 _OPS: tuple[tuple[Family, str], ...] = (
     (Family("input", "#d7e8fb", "#2f6fb5"), "Placeholder PlaceholderWithDefault"),
-    (Family("constant", "#f6f1dc", "#a08f3c"), "Const Variable VariableV2 VarHandleOp ReadVariableOp Assign"),
-    (Family("convolution", "#fcdcc2", "#c4661b"), "Conv2D DepthwiseConv2dNative Conv2DBackpropInput"),
-    (Family("matrix product", "#fbe6b8", "#b97d10"), "MatMul BatchMatMul BatchMatMulV2"),
+    (
+        Family("constant", "#f6f1dc", "#a08f3c"),
+        "Const Variable VariableV2 VarHandleOp ReadVariableOp Assign AssignAdd AssignSub",
+    ),
+    (
+        Family("convolution", "#fcdcc2", "#c4661b"),
+        "Conv2D DepthwiseConv2dNative Conv2DBackpropInput KiFusedConv2D KiFusedDepthwiseConv2D",
+    ),
+    (Family("matrix product", "#fbe6b8", "#b97d10"), "MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3 KiFusedMatMul"),
     (Family("pooling", "#d9f0d3", "#3f8f3a"), "MaxPool AvgPool MaxPoolV2"),
     (
         Family("normalization", "#e7def7", "#7653b5"),
-        "FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 BatchNormWithGlobalNormalization BiasAdd LRN",
+        "FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 BatchNormWithGlobalNormalization BiasAdd BiasAddV1 LRN",
     ),
     (
         Family("activation", "#d3f1ef", "#1f8a83"),
@@ -43,17 +49,18 @@ _OPS: tuple[tuple[Family, str], ...] = (
         Family("arithmetic", "#dfe6fb", "#4a63b8"),
         "Add AddV2 AddN Sub Mul Div RealDiv FloorDiv Mod FloorMod Pow Neg Abs Exp Log Sqrt Rsqrt Square Reciprocal "
         "Maximum Minimum SquaredDifference Equal NotEqual Less LessEqual Greater GreaterEqual LogicalAnd LogicalOr "
-        "LogicalNot Select SelectV2 Floor Ceil Round Sign",
+        "LogicalNot Select SelectV2 Floor Ceil Round Rint Sign ComplexAbs Inv Log1p Erf Sin Cos",
     ),
     (_REDUCE, "Sum Mean Max Min Prod All Any ArgMax ArgMin TopK TopKV2"),
     (
         Family("image", "#fbd9d7", "#b8423b"),
-        "DecodeJpeg DecodePng DecodeImage DecodeGif EncodeJpeg EncodePng ResizeBilinear ResizeNearestNeighbor",
+        "DecodeJpeg DecodePng DecodeImage DecodeBmp DecodeGif EncodeJpeg EncodePng ResizeBilinear ResizeNearestNeighbor",
     ),
     (
         _LAYOUT,
         "Identity Reshape Squeeze ExpandDims Transpose Concat ConcatV2 Split SplitV Slice StridedSlice Pad PadV2 Pack "
-        "Unpack Cast Shape Tile GatherV2 Gather Fill Range CheckNumerics NoOp StopGradient Rank Size",
+        "Unpack Cast Shape Tile GatherV2 Gather Fill Range MirrorPad "
+        "CheckNumerics NoOp StopGradient PreventGradient Snapshot Rank Size AsString StringJoin",
     ),
 )
 _BY_OP = {op: family for family, ops in _OPS for op in ops.split()}
