@@ -10,6 +10,7 @@ class Run:
 
 class Igemm:
     workspace_bytes: int
+    tile: tuple[int, int]
     def __init__(
         self,
         inputs: Sequence[TensorType],

@@ -79,6 +79,8 @@ cdef class Igemm:
     cdef tuple types
     cdef Py_ssize_t itemsize
     cdef readonly Py_ssize_t workspace_bytes
+    #: (pixels, vectors)
+    cdef readonly tuple tile
 
     def __cinit__(self):
         self.offsets = NULL
@@ -105,6 +107,7 @@ cdef class Igemm:
         gemm.k = k
         gemm.kc = kc or max(k, 1)
         gemm.cout = output.shape[-1]
+        self.tile = tuple(tile)
         gemm.mr, gemm.nv = tile
         if not (1 <= gemm.nv <= len(core.TILE_MR) and 1 <= gemm.mr <= core.TILE_MR[gemm.nv - 1]):
             raise ValueError(f"no tile of {gemm.mr} pixels x {gemm.nv} vectors; most pixels: {core.TILE_MR}")
