@@ -92,14 +92,14 @@ class Tensor:
         raise TypeError(f"{self!r} has no truth value: its value exists only while a session runs")
 
     def _binary(self, function: str, other: Any, reverse: bool = False) -> Tensor:
-        from . import ops  # ops builds on this module
+        import kigraph.graph.ops as ops  # builds on this module, so it is imported late
 
         with self.graph.as_default():
             result: Tensor = getattr(ops, function)(other, self) if reverse else getattr(ops, function)(self, other)
             return result
 
     def _unary(self, function: str) -> Tensor:
-        from . import ops
+        import kigraph.graph.ops as ops
 
         with self.graph.as_default():
             result: Tensor = getattr(ops, function)(self)

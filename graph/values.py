@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,7 +29,7 @@ def as_dtype(dtype: Any) -> DType:
     if dtype in ("string", str, bytes):
         return STRING
     try:
-        found = np.dtype(dtype).newbyteorder("=")
+        found: DType = np.dtype(dtype).newbyteorder("=")
     except TypeError:
         found = UNKNOWN
     if found not in _ALLOWED:
@@ -131,9 +130,9 @@ def constant_value(tensor: Tensor, depth: int = _DEPTH) -> Value | None:
         return literal.array() if literal.type.size <= _SMALL else None
     if depth == 0 or (not op.inputs and op.type != "Range") or any(t.dtype == UNKNOWN for t in op.inputs):
         return None
-    if not tensor.type.known or tensor.type.size > _SMALL:
-        if op.type not in ("Shape", "Size", "Rank", "StridedSlice", "Pack"):
-            return None
+    small = tensor.type.known and tensor.type.size <= _SMALL
+    if not small and op.type not in ("Shape", "Size", "Rank", "StridedSlice", "Pack"):
+        return None
     memo: dict[int, Value | None] = {}
 
     def value_of(index: int) -> Value | None:
@@ -151,8 +150,3 @@ def constant_value(tensor: Tensor, depth: int = _DEPTH) -> Value | None:
     except UnsupportedOpError:
         return None
     return None if outputs is None else outputs[tensor.index]
-
-
-def shape_values(items: Sequence[Any]) -> tuple[int, ...] | None:
-    """A shape of plain integers, or None if one of them is not."""
-    return tuple(int(i) for i in items) if all(isinstance(i, (int, np.integer)) for i in items) else None

@@ -6,13 +6,14 @@ are added up, so that many middling tensors cannot do what one huge one may not.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
 from ..errors import LoadError
 
-__all__ = ["Budget", "LoadLimits", "load_error", "size_text"]
+__all__ = ["Budget", "LoadLimits", "brief", "load_error", "size_text"]
 
 #: Sizes of axes beyond this cannot be addressed by any kernel.
 _MAX_ELEMENTS = 1 << 62
@@ -38,16 +39,25 @@ class LoadLimits:
     max_expansion: int = 100
 
 
+_BRIEF = reprlib.Repr()
+_BRIEF.maxlevel = 2
+
+
+def brief(value: object) -> str:
+    """repr for messages, bounded: a plain repr of nested shared containers takes exponential time."""
+    return _BRIEF.repr(value)
+
+
 def size_text(n: int) -> str:
     """1536 -> '1.5 KiB'; stays readable for absurd sizes."""
     if n < 1024:
         return f"{n} bytes"
-    value, unit = float(min(n, 1 << 1000)), "bytes"
-    for unit in ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB"):
+    value = float(min(n, 1 << 1000))
+    for unit in ("KiB", "MiB", "GiB", "TiB", "PiB"):
         value /= 1024
         if value < 1024:
-            break
-    return f"{value:.1f} {unit}" if value < 1e6 else f"{value:.1e} {unit}"
+            return f"{value:.1f} {unit}"
+    return f"{value / 1024:.6g} EiB"
 
 
 def load_error(file: str, place: str, found: str, expected: str, remedy: str = "") -> LoadError:

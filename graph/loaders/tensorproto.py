@@ -83,7 +83,7 @@ def _resident(load: Callable[[], np.ndarray[Any, Any]]) -> Literal:
 def _content_loader(
     source: Source, content: Span, dtype: DType, shape: tuple[int, ...]
 ) -> Callable[[], np.ndarray[Any, Any]]:
-    if dtype == bool:  # bytes other than 0 and 1 are not valid elements for NumPy
+    if dtype.kind == "b":  # bytes other than 0 and 1 are not valid elements for NumPy
         return lambda: source.array(content.start, np.dtype(np.uint8), shape) != 0
     return lambda: source.array(content.start, dtype, shape)
 
@@ -170,5 +170,5 @@ def tensor_proto(value: Literal) -> TensorProto:
         setattr(proto, field, pack_numbers([array.item()], kind))
     else:
         content = np.ascontiguousarray(array).astype(value.dtype.newbyteorder("<"), copy=False)
-        proto.tensor_content = memoryview(content.reshape(-1).view(np.uint8))  # type: ignore[assignment]
+        proto.tensor_content = content.reshape(-1).view(np.uint8).data  # type: ignore[assignment]
     return proto

@@ -20,7 +20,7 @@ from ..errors import GraphError, UnsupportedOpError
 __all__ = ["Lowered", "NeedsValue", "OpDef", "Site", "attr_dtype", "attr_ints", "ints", "simple"]
 
 
-class NeedsValue(Exception):
+class NeedsValue(Exception):  # noqa: N818 - a signal, not an error
     """Lowering needs the value of an input that is not known yet (a shape that is computed or fed, say)."""
 
     def __init__(self, index: int) -> None:
@@ -64,7 +64,7 @@ class Lowered:
     """What a kernel is asked for: the contract, its parameters, and which of the node's inputs it gets."""
 
     contract: Contract[Any]
-    params: Params = Params()
+    params: Params = Params()  # noqa: RUF009 - frozen
     inputs: tuple[int, ...] | None = None
 
 

@@ -155,7 +155,7 @@ def getitem(tensor: Tensor, key: Any) -> Tensor:
         begin.append(first)
         end.append(last)
         steps.append(step)
-    return strided_slice(tensor, begin, end, steps, **masks)
+    return strided_slice(tensor, begin, end, steps, None, **masks)
 
 
 def gather(params: TensorLike, indices: TensorLike, axis: int = 0, name: str | None = None) -> Tensor:

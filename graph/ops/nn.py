@@ -28,7 +28,7 @@ def _nhwc(what: str, value: Sizes) -> tuple[int, int, int, int]:
         sizes = (1, *sizes, 1)
     if len(sizes) != 4:
         raise GraphError(f"{what} must be n, [height, width] or [1, height, width, 1], got {value!r}")
-    return sizes  # type: ignore[return-value]
+    return sizes
 
 
 def _padding(padding: str | Sequence[Any]) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def explicit_padding(
     if padding == "VALID":
         return (0, 0, 0, 0)
     if padding != "SAME":
-        return padding  # type: ignore[return-value]
+        return padding
     pads: list[int] = []
     for n, k, s, d in zip(size, window, strides, dilations, strict=True):
         total = max((-(-n // s) - 1) * s + (k - 1) * d + 1 - n, 0)

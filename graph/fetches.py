@@ -1,0 +1,76 @@
+"""What a caller wants of a graph, in any nesting, and the results in the same nesting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .builder import Graph
+from .errors import FetchError, GraphError
+from .handles import Operation, Tensor
+from .ir import Port
+
+__all__ = ["Fetches"]
+
+
+class Fetches:
+    """Flattens fetches to ports and operations; ``rebuild`` puts values into their places.
+
+    A leaf is a Tensor, an Operation or a name; lists, tuples (named ones too) and dicts nest.
+    """
+
+    def __init__(self, graph: Graph, fetches: Any) -> None:
+        self._graph = graph
+        self._ports: dict[Port, int] = {}
+        self._targets: dict[str, None] = {}
+        self._tree = self._flatten(fetches)
+
+    @property
+    def ports(self) -> tuple[Port, ...]:
+        return tuple(self._ports)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Operations that are run for their effect."""
+        return tuple(self._targets)
+
+    def _flatten(self, item: Any) -> Any:
+        if isinstance(item, Mapping):
+            return {k: self._flatten(v) for k, v in item.items()}
+        if isinstance(item, tuple) and hasattr(item, "_fields"):
+            return type(item)(*map(self._flatten, item))
+        if isinstance(item, (list, tuple)):
+            return type(item)(map(self._flatten, item))
+        return self._leaf(item)
+
+    def _leaf(self, item: Any) -> int | None:
+        if isinstance(item, str):
+            try:
+                found: Any = self._graph.operation(item) if ":" not in item else self._graph.tensor(item)
+            except GraphError as error:
+                raise FetchError(f"fetch: {error}") from None
+            item = found.outputs[0] if isinstance(found, Operation) and found.outputs else found
+        if not isinstance(item, (Tensor, Operation)) or item.graph is not self._graph:
+            raise FetchError(f"fetch: {item!r} is not a tensor or operation of this session's graph, nor a name of one")
+        if isinstance(item, Operation):
+            self._targets[item.name] = None
+            return None
+        return self._ports.setdefault(item.port, len(self._ports))
+
+    def rebuild(self, values: Sequence[np.ndarray[Any, Any]]) -> Any:
+        """The tree of fetches with values in the leaves; scalars as NumPy scalars or bytes."""
+        return self._fill(self._tree, values)
+
+    def _fill(self, item: Any, values: Sequence[np.ndarray[Any, Any]]) -> Any:
+        if isinstance(item, Mapping):
+            return {k: self._fill(v, values) for k, v in item.items()}
+        if isinstance(item, tuple) and hasattr(item, "_fields"):
+            return type(item)(*(self._fill(v, values) for v in item))
+        if isinstance(item, (list, tuple)):
+            return type(item)(self._fill(v, values) for v in item)
+        if item is None:
+            return None
+        value = values[item]
+        return value[()] if value.ndim == 0 else value

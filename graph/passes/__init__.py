@@ -1,0 +1,43 @@
+"""Rewrites of a graph before it is compiled: one file per pass, each one pure function Graph -> Graph.
+
+PASSES is the order. ``optimize`` applies it; a pass can be skipped by name, and ``trace`` sees the graph after each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from ..errors import GraphError
+from ..ir import Graph
+from .fold_affine import fold_affine
+from .fold_constants import fold_constants
+from .fold_pads import fold_pads
+from .fuse_activations import fuse_activations
+from .resolve_identities import resolve_identities
+
+__all__ = ["PASSES", "Pass", "optimize"]
+
+Pass = Callable[[Graph], Graph]
+
+#: Every pass in the order of application.
+PASSES: tuple[tuple[str, Pass], ...] = (
+    ("resolve_identities", resolve_identities),
+    ("fold_constants", fold_constants),
+    ("fold_pads", fold_pads),
+    ("fold_affine", fold_affine),
+    ("fuse_activations", fuse_activations),
+)
+
+
+def optimize(graph: Graph, skip: Collection[str] = (), trace: Callable[[str, Graph], None] | None = None) -> Graph:
+    """Applies all passes but those named in ``skip``; ``trace(name, graph)`` is called after each."""
+    known = [name for name, _ in PASSES]
+    unknown = [name for name in skip if name not in known]
+    if unknown:
+        raise GraphError(f"no pass is called {', '.join(unknown)}; passes: {', '.join(known)}")
+    for name, function in PASSES:
+        if name not in skip:
+            graph = function(graph)
+            if trace is not None:
+                trace(name, graph)
+    return graph

@@ -1,0 +1,28 @@
+"""Removes ops that only hand a value on: Identity and its kin, and outputs of ops that are just one of their inputs.
+
+CheckNumerics is one of them: kigraph does not look for NaN and Inf on the way (they reach the result).
+"""
+
+from __future__ import annotations
+
+from ..ir import Graph, Port
+from ..opdefs import OPDEFS
+from ..rewrite import Rewriter
+
+__all__ = ["resolve_identities"]
+
+_HANDS_ON = frozenset(
+    ["Identity", "StopGradient", "PreventGradient", "Snapshot", "CheckNumerics", "PlaceholderWithDefault"]
+)
+
+
+def resolve_identities(graph: Graph) -> Graph:
+    """``x -> Identity -> y`` becomes ``x -> y``."""
+    edit = Rewriter(graph)
+    for node in graph:
+        if node.op in _HANDS_ON:
+            edit.redirect(Port(node.name), node.inputs[0])
+        elif node.op in OPDEFS:
+            for output, source in OPDEFS[node.op].passes.items():
+                edit.redirect(Port(node.name, output), node.inputs[source])
+    return edit.finish()

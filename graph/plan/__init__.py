@@ -1,0 +1,17 @@
+"""From a graph to something that runs: cut, partition, lower, choose kernels, lay out memory, bind, run.
+
+cut.py        what a set of fetches and feeds needs of a graph
+partition.py  stages: parts whose shapes are known together
+lowering.py   nodes to steps: contract, parameters, chosen kernel, device, copies between devices
+memory.py     concat by slices, lifetimes, one arena per device
+stage.py      a compiled stage and its run contexts
+program.py    the stages one after the other; explain()
+explain.py    the texts
+stores.py     packed weights, device constants, compiled stages
+"""
+
+from __future__ import annotations
+
+from .program import Program
+
+__all__ = ["Program"]

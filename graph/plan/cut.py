@@ -1,0 +1,100 @@
+"""What a set of fetches and feeds needs of a graph: the part in between, with feeds as placeholders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ...kernels.types import TensorType
+from ..errors import FetchError
+from ..ir import UNKNOWN, Graph, Node, Port, topological_order
+from ..opdefs import opdef
+from ..rewrite import Rewriter, infer_node, reachable
+
+__all__ = ["Cut", "cut"]
+
+_ASSIGN = frozenset(["Assign", "AssignAdd", "AssignSub"])
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """``graph``: no feeds inside, no control edges; its outputs are the fetches and then the assigned values.
+
+    ``feeds``: fed port -> the placeholder that stands for it. ``variables``: name -> the port that reads it.
+    ``assigned``: names of the variables whose new values are the outputs after the fetches.
+    """
+
+    graph: Graph
+    feeds: Mapping[Port, Port]
+    variables: Mapping[str, Port]
+    assigned: tuple[str, ...]
+
+
+def cut(graph: Graph, fetches: Sequence[Port], targets: Sequence[str], feeds: Mapping[Port, TensorType]) -> Cut:
+    """Raises FetchError if something needs a placeholder that is not fed, UnsupportedOpError for unknown ops."""
+    needed = _needed(graph, fetches, targets, feeds)
+    nodes: dict[str, Node] = {}
+    stand_ins: dict[Port, Port] = {}
+    for port, given in feeds.items():
+        known = graph.type_of(port)
+        fed = known if known.dtype != UNKNOWN else given
+        name = f"{port}" if graph.nodes[port.node].op != "Placeholder" else port.node
+        nodes[name] = Node(name, "Placeholder", (), {"dtype": fed.dtype, "shape": fed.shape}, (fed,))
+        stand_ins[port] = Port(name)
+    natural = all(graph.nodes[p.node].op in ("Placeholder", "PlaceholderWithDefault") for p in feeds)
+    variables: dict[str, Port] = {}
+    assigned: dict[str, Port] = {}
+    for name in graph.nodes:  # the builder's order is topological
+        if name not in needed or name in nodes:
+            continue
+        node = graph.nodes[name]
+        if node.op == "Placeholder":
+            raise FetchError(
+                f"placeholder '{name}' ({node.outputs[0]}) must be fed: what is fetched depends on it. "
+                f"Give feed_dict={{'{name}:0': value}}"
+            )
+        if node.op == "VariableV2":
+            variables[name] = Port(name)
+        else:
+            opdef(node.op, name)  # unknown ops are refused here, before anything runs
+        if node.op in _ASSIGN:
+            assigned[node.inputs[0].node] = Port(name)
+        inputs = tuple(stand_ins.get(p, p) for p in node.inputs)
+        nodes[name] = replace(node, inputs=inputs, control=())
+    outputs = (*(stand_ins.get(p, p) for p in fetches), *assigned.values())
+    whole = Graph(topological_order(nodes), tuple(outputs))
+    kept = reachable(whole)
+    whole = Graph({n: node for n, node in whole.nodes.items() if n in kept}, whole.outputs)
+    if not natural:
+        whole = _retyped(whole)
+    return Cut(whole, stand_ins, {n: p for n, p in variables.items() if n in kept}, tuple(assigned))
+
+
+def _needed(
+    graph: Graph, fetches: Sequence[Port], targets: Sequence[str], feeds: Mapping[Port, TensorType]
+) -> set[str]:
+    """Nodes that fetches and targets need through data and control edges, not looking behind feeds."""
+    seen: set[str] = set()
+    stack = [p.node for p in fetches if p not in feeds] + list(targets)
+    while stack:
+        name = stack.pop()
+        if name not in seen:
+            seen.add(name)
+            node = graph.nodes[name]
+            stack.extend(p.node for p in node.inputs if p not in feeds)
+            stack.extend(node.control)
+    return seen
+
+
+def _retyped(graph: Graph) -> Graph:
+    """Types inferred anew: a fed tensor may have replaced a constant that decided a shape."""
+    edit = Rewriter(graph)
+    types: dict[Port, TensorType] = {}
+    nodes: dict[str, Node] = {}
+    for node in graph:
+        outputs = node.outputs
+        if node.op not in ("Const", "Placeholder", "VariableV2"):
+            outputs = infer_node(node, types.__getitem__, edit.value)
+        nodes[node.name] = replace(node, outputs=outputs)
+        types.update(zip(nodes[node.name].ports, outputs, strict=True))
+    return Graph(nodes, graph.outputs, graph.targets)

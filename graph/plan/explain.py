@@ -1,0 +1,90 @@
+"""The text of ``program.explain()``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...kernels.types import STRING
+from .lowering import Step
+from .stage import DynamicStage, Stage
+
+if TYPE_CHECKING:
+    from .program import Program
+
+__all__ = ["explain_program"]
+
+
+def _amount(value: float, units: tuple[str, ...] = ("", "k", "M", "G", "T"), base: float = 1000.0) -> str:
+    for unit in units:
+        if abs(value) < base or unit == units[-1]:
+            return f"{value:.3g}{unit}" if value < 1000 else f"{value:.0f}{unit}"
+        value /= base
+    raise AssertionError
+
+
+def _bytes(value: float) -> str:
+    return _amount(value, ("B", "KiB", "MiB", "GiB"), 1024.0)
+
+
+def _step_line(number: int, step: Step, seconds: float | None) -> str:
+    outputs = ", ".join(str(t) for _, t in step.outputs)
+    if step.query is None:
+        what = "copy" if step.inputs else "-"
+        return f"  {number:4d}  {step.node:<44.44} {step.op:<14.14} {what:<34.34} {outputs:<28.28} {step.note}"
+    countable = all(t.dtype != STRING and t.known for t in (*step.query.inputs, *step.query.outputs))
+    flops, moved = (step.flops, step.bytes_moved) if countable else (0, 0)
+    text = (
+        f"  {number:4d}  {step.node:<44.44} {step.op:<14.14} {step.kernel!s:<34.34} {outputs:<28.28} "
+        f"{_amount(flops):>6}FLOP {_bytes(moved):>8}"
+    )
+    if seconds is not None:
+        rate = f" {flops / seconds / 1e9:7.1f} GFLOP/s" if flops > 1e6 else ""
+        text += f" {seconds * 1e3:9.3f} ms{rate}"
+    return f"{text}  {step.note}".rstrip()
+
+
+def explain_program(program: Program, *, rejected: bool) -> str:
+    """One block per stage: its kernels in order of execution, then its memory."""
+    choice = program.choice
+    lines = [f"backends {choice}, {program.threads} thread{'s' if program.threads != 1 else ''}"]
+    lines += [f"  not usable: {name}: {status.detail} (remedy: {status.remedy})" for name, status in choice.skipped]
+    times = {id(step): seconds for step, seconds in program.profile}
+    compiled: dict[int, list[Stage | DynamicStage]] = {}
+    for index, stage in program.compiled():
+        compiled.setdefault(index, []).append(stage)
+    for index, part in enumerate(program.parts):
+        kind = (
+            "shapes known after running" if part.dynamic else "static shapes" if part.static else "shapes from values"
+        )
+        lines.append(f"stage {index + 1} of {len(program.parts)} ({kind}; {len(part.nodes)} nodes)")
+        if index not in compiled:
+            names = ", ".join(f"{n.op} '{n.name}'" for n in part.nodes[:8])
+            lines.append(f"  compiled when its shapes are seen: {names}{', ...' if len(part.nodes) > 8 else ''}")
+            continue
+        stage = compiled[index][-1]
+        if len(compiled[index]) > 1:
+            lines.append(f"  ({len(compiled[index])} sizes compiled; the last one:)")
+        lines += _stage_lines(stage, times, rejected)
+    total = sum(times.values())
+    if times:
+        lines.append(f"last profiled run: {total * 1e3:.3f} ms in {len(times)} steps")
+    return "\n".join(lines)
+
+
+def _stage_lines(stage: Stage | DynamicStage, times: dict[int, float], rejected: bool) -> list[str]:
+    steps = [stage.step] if isinstance(stage, DynamicStage) else stage.lowering.steps
+    lines: list[str] = []
+    for number, step in enumerate(steps, 1):
+        lines.append(_step_line(number, step, times.get(id(step))))
+        if rejected:
+            lines += [f"          not {r}" for r in step.rejected]
+    if isinstance(stage, Stage):
+        views = len(stage.lowering.view_nodes)
+        for name, size in stage.layout.arenas.items():
+            lines.append(
+                f"  memory on {name}: arena {_bytes(size)} ({_bytes(stage.layout.unshared)} without sharing); "
+                f"{views} views cost nothing"
+            )
+        flops = sum(s.flops for s in steps if s.query is not None and all(t.dtype != STRING for t in s.query.inputs))
+        lines.append(f"  work: {_amount(flops)}FLOP in {sum(s.kernel is not None for s in steps)} kernels")
+    return lines

@@ -1,0 +1,181 @@
+"""Nodes to steps: contract, parameters, chosen kernel, device; views; copies between devices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ...kernels.backends import HOST_FAMILY, get_backend
+from ...kernels.devices import HOST, Device
+from ...kernels.errors import KernelError
+from ...kernels.registry import Rejection, select
+from ...kernels.types import Kernel, Prepared, Query, TensorType
+from ..errors import GraphError
+from ..evaluate import shape_of
+from ..ir import Graph, Literal, Node, Port
+from ..opdefs import Lowered, opdef
+from .partition import Part, site_of
+from .stores import ConstantStore, KernelConstants
+
+__all__ = ["Lowering", "Step", "device_of", "lower_part"]
+
+
+def device_of(backend: str) -> Device:
+    """Where the kernels of a backend (or the host family) work."""
+    return HOST if backend == HOST_FAMILY else get_backend(backend).device()
+
+
+@dataclass(slots=True)
+class Step:
+    """One kernel to run, or (``kernel`` None) a copy between devices.
+
+    ``inputs``: roots, that is ports that own memory, with the type under which the kernel sees them.
+    """
+
+    node: str
+    op: str
+    inputs: list[tuple[Port, TensorType]]
+    outputs: list[tuple[Port, TensorType]]
+    device: Device
+    query: Query | None = None
+    kernel: Kernel | None = None
+    prepared: Prepared | None = None
+    rejected: tuple[Rejection, ...] = ()
+    #: Filled by memory.py: what happened to this step when concat inputs were written in place.
+    note: str = ""
+
+    @property
+    def flops(self) -> int:
+        q = self.query
+        return 0 if q is None else q.contract.flops(q.inputs, q.outputs, q.params)
+
+    @property
+    def bytes_moved(self) -> int:
+        q = self.query
+        return 2 * self.inputs[0][1].nbytes if q is None else q.contract.bytes_moved(q.inputs, q.outputs)
+
+
+@dataclass(slots=True)
+class Lowering:
+    """All steps of a stage and what they work on."""
+
+    steps: list[Step] = field(default_factory=list)
+    types: dict[Port, TensorType] = field(default_factory=dict)
+    #: A port without memory of its own -> the port whose memory it is.
+    views: dict[Port, Port] = field(default_factory=dict)
+    view_nodes: list[Node] = field(default_factory=list)
+    literals: dict[Port, Literal] = field(default_factory=dict)
+    #: Where a root lives.
+    home: dict[Port, Device] = field(default_factory=dict)
+
+    def root(self, port: Port) -> Port:
+        while port in self.views:
+            port = self.views[port]
+        return port
+
+
+def lower_part(
+    graph: Graph,
+    part: Part,
+    types: Mapping[Port, TensorType],
+    values: Mapping[Port, np.ndarray[Any, Any]],
+    order: Sequence[str],
+    threads: int,
+    store: ConstantStore,
+) -> Lowering:
+    """``types`` of all inputs of the part (known shapes); ``values`` of those that decide shapes."""
+    result = Lowering(types=dict(types))
+    known = dict(values)
+    for node in part.nodes:
+        for port in node.inputs:
+            literal = graph.literal(port)
+            if literal is not None and port not in result.literals:
+                result.literals[port] = literal
+                result.types[port] = literal.type
+                if literal.type.size * literal.dtype.itemsize <= 1 << 16:
+                    known[port] = literal.array()
+        _lower_node(result, node, known, order, threads, store)
+    return result
+
+
+def _lower_node(
+    result: Lowering, node: Node, known: Mapping[Port, Any], order: Sequence[str], threads: int, store: ConstantStore
+) -> None:
+    definition = opdef(node.op, node.name)
+    site = site_of(node, result.types, known)
+    if node.op in ("Shape", "Size", "Rank"):  # constants, now that the input's type is known
+        value = shape_of(node.op, site)
+        assert value is not None
+        literal = Literal.of(value)
+        result.literals[Port(node.name)], result.types[Port(node.name)] = literal, literal.type
+        return
+    lowered = definition.lowered(site)
+    outputs = definition.types(site)
+    result.types.update(zip(node.ports, outputs, strict=False))
+    picked = range(len(node.inputs)) if lowered.inputs is None else lowered.inputs
+    ports = [node.inputs[i] for i in picked]
+    if lowered.contract.view:
+        lowered.contract.check([result.types[p] for p in ports], lowered.params)
+        result.views[Port(node.name)] = ports[0]
+        result.view_nodes.append(node)
+        return
+    step = _choose(result, node, ports, lowered, order, threads, store)
+    result.steps.append(step)
+    for (port, kernel_type), node_type in zip(step.outputs, outputs, strict=False):
+        if kernel_type.size != node_type.size:
+            raise GraphError(f"{node}: the kernel gives {kernel_type}, the op {node_type}")
+        result.home[port] = step.device
+
+
+def _choose(
+    result: Lowering,
+    node: Node,
+    ports: Sequence[Port],
+    lowered: Lowered,
+    order: Sequence[str],
+    threads: int,
+    store: ConstantStore,
+) -> Step:
+    contract, params = lowered.contract, lowered.params
+    inputs = tuple(result.types[p] for p in ports)
+    outputs = contract.check(inputs, params)
+    roots = [result.root(p) for p in ports]
+    constant = {i: result.literals[r] for i, r in enumerate(roots) if r in result.literals and r == ports[i]}
+    query = Query(contract, inputs, outputs, params, frozenset(constant), threads)
+    try:
+        selection = select(query, order)
+    except KernelError as error:
+        raise KernelError(f"{node}: {error}") from None
+    kernel = selection.kernel
+    device = device_of(kernel.backend)
+    assert kernel.prepare is not None
+    prepared = kernel.prepare(query, KernelConstants(str(kernel), constant, store))
+    used = [
+        (Port("", 0) if i in prepared.absorbed else _on(result, root, device, node), t)
+        for i, (root, t) in enumerate(zip(roots, inputs, strict=True))
+    ]
+    return Step(
+        node.name, node.op, used, list(zip(node.ports, outputs, strict=False)), device, query, kernel, prepared,
+        selection.rejected,
+    )  # fmt: skip
+
+
+def _on(result: Lowering, root: Port, device: Device, node: Node) -> Port:
+    """The root itself if it lives on the device, else a copy of it there, made by a step that explain() shows."""
+    if root in result.literals:
+        return root
+    home = result.home.setdefault(root, device)  # an input of the stage lives where it is used first
+    if home.name == device.name:
+        return root
+    copy = Port(f"{root}@{device.name}")
+    if copy not in result.home:
+        t = result.types[root]
+        result.types[copy] = t
+        result.home[copy] = device
+        result.steps.append(
+            Step(f"{root}", "Copy", [(root, t)], [(copy, t)], device, note=f"{home.name} -> {device.name}")
+        )
+    return copy

@@ -1,0 +1,110 @@
+"""Stages: parts of a graph whose shapes are known together.
+
+An op whose output shape depends on values (decoding an image) ends a stage, and so does an op that needs the value of
+a computed tensor (a shape). What is fully known from the feeds' types alone is kept apart from what is not, so that
+the big static part of a network is compiled once, whatever sizes the decoded images have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...kernels.types import TensorType
+from ..ir import Graph, Node, Port
+from ..opdefs import NeedsValue, Site, opdef
+from ..rewrite import infer_node
+
+__all__ = ["Part", "partition", "site_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Nodes of one stage in order. ``dynamic``: one op whose output shapes are known only after it ran.
+
+    ``values``: inputs whose values decide shapes or parameters; they belong to the key of a compiled stage.
+    """
+
+    nodes: tuple[Node, ...]
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    values: tuple[Port, ...]
+    dynamic: bool
+    static: bool
+
+
+def site_of(node: Node, types: Mapping[Port, TensorType], values: Mapping[Port, np.ndarray]) -> Site:
+    return Site(
+        node.name, node.op, node.attrs, tuple(types[p] for p in node.inputs), lambda i: values.get(node.inputs[i])
+    )
+
+
+def partition(graph: Graph, feed_types: Mapping[Port, TensorType]) -> tuple[Part, ...]:
+    """Splits a cut and optimised graph into stages, in the order in which they run."""
+    types: dict[Port, TensorType] = {}
+    values: dict[Port, np.ndarray] = {}
+    depth: dict[str, tuple[int, str]] = {}
+    needs: dict[str, tuple[Port, ...]] = {}
+    for node in graph:
+        if node.op == "Const":
+            literal = node.attrs["value"]
+            types[Port(node.name)] = literal.type
+            if literal.dtype.itemsize * literal.type.size <= 1 << 16:
+                values[Port(node.name)] = literal.array()
+            continue
+        if node.op in ("Placeholder", "VariableV2"):
+            types[Port(node.name)] = feed_types.get(Port(node.name), node.outputs[0])
+            continue
+        outputs = infer_node(node, types.__getitem__, values.get)
+        types.update(zip(node.ports, outputs, strict=False))
+        kind, wanted = _kind(node, types, values)
+        needs[node.name] = wanted
+        level = 0
+        for port in node.inputs:
+            if port.node in depth:
+                before, other = depth[port.node]
+                level = max(level, before + (other != kind or other == "dynamic" or port in wanted))
+        depth[node.name] = (level, kind)
+    groups: dict[tuple[int, str, str], list[Node]] = {}
+    for node in graph:
+        if node.name in depth:
+            level, kind = depth[node.name]
+            groups.setdefault((level, kind, node.name if kind == "dynamic" else ""), []).append(node)
+    return tuple(
+        _part(graph, key[1], nodes, needs) for key, nodes in sorted(groups.items(), key=lambda item: item[0][0])
+    )
+
+
+def _kind(
+    node: Node,
+    types: Mapping[Port, TensorType],
+    values: Mapping[Port, np.ndarray],
+) -> tuple[str, tuple[Port, ...]]:
+    """'static', 'shaped' (shapes known only at run time) or 'dynamic', and the inputs whose values are needed."""
+    definition = opdef(node.op, node.name)
+    wanted = tuple(
+        node.inputs[i]
+        for i in (j % max(len(node.inputs), 1) for j in definition.values)
+        if node.inputs[i] not in values
+    )
+    known = all(types[p].known for p in (*node.inputs, *node.ports) if p in types)
+    try:
+        lowered = definition.lowered(site_of(node, types, values))
+    except NeedsValue:
+        return "shaped", wanted
+    if lowered.contract.dynamic:
+        return "dynamic", wanted
+    return ("static" if known and not wanted else "shaped"), wanted
+
+
+def _part(graph: Graph, kind: str, nodes: list[Node], needs: Mapping[str, tuple[Port, ...]]) -> Part:
+    inside = {n.name for n in nodes}
+    inputs = dict.fromkeys(
+        p for n in nodes for p in n.inputs if p.node not in inside and graph.nodes[p.node].op != "Const"
+    )
+    outside = {p for n in graph if n.name not in inside for p in n.inputs} | set(graph.outputs)
+    outputs = tuple(p for n in nodes for p in n.ports if p in outside)
+    values = tuple(dict.fromkeys(p for n in nodes for p in needs[n.name] if p.node not in inside))
+    return Part(tuple(nodes), tuple(inputs), outputs, values, kind == "dynamic", kind == "static")

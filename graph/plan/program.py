@@ -1,0 +1,103 @@
+"""A program: the stages of one set of fetches and feeds, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ...kernels.backends import Choice
+from ...kernels.types import STRING, TensorType
+from ..ir import Graph, Port
+from .cut import Cut
+from .explain import explain_program
+from .lowering import Step
+from .partition import Part
+from .stage import DynamicStage, Stage, compile_stage
+from .stores import LRU, ConstantStore
+
+__all__ = ["Program"]
+
+Value = np.ndarray[Any, Any]
+
+
+@dataclass(slots=True, eq=False)
+class Program:
+    """Compiled for one set of fetches, feeds (with their types), backends and threads; kept by a session.
+
+    Stages with known shapes are compiled when the program is made, the others when their shapes are first seen.
+    """
+
+    cut: Cut
+    graph: Graph
+    parts: tuple[Part, ...]
+    feed_types: Mapping[Port, TensorType]
+    choice: Choice
+    threads: int
+    store: ConstantStore
+    stages: LRU
+    #: Time per step of the last profiled run.
+    profile: list[tuple[Step, float]] = field(default_factory=list)
+
+    def compile_known(self) -> None:
+        """Compiles every stage whose input types are known from the feeds alone."""
+        types: dict[Port, TensorType] = dict(self.feed_types)
+        for index, part in enumerate(self.parts):
+            if part.dynamic or not part.static:
+                continue
+            known = {p: types.get(p, self.graph.type_of(p)) for p in part.inputs}
+            if all(t.known for t in known.values()) and not part.values:
+                self.stage(index, known, {})
+
+    def stage(self, index: int, types: Mapping[Port, TensorType], values: Mapping[Port, Value]) -> Stage | DynamicStage:
+        """The compiled stage for given input types, from the cache or made now."""
+        part = self.parts[index]
+        key = (
+            id(self), index, tuple((t.dtype, t.shape) for t in types.values()),
+            tuple((v.dtype.str, v.shape, v.tobytes()) for v in values.values()),
+        )  # fmt: skip
+        return self.stages.get(
+            key, lambda: compile_stage(self.graph, part, types, values, self.choice.order, self.threads, self.store)
+        )
+
+    def run(self, feeds: Mapping[Port, Value], profile: bool = False) -> list[Value]:
+        """The values of the cut graph's outputs. ``feeds``: for every placeholder and variable port an array."""
+        env: dict[Port, Value] = dict(feeds)
+        record: list[tuple[Step, float]] | None = [] if profile else None
+        for index, part in enumerate(self.parts):
+            inputs = {p: env[p] for p in part.inputs}
+            types = {p: TensorType(STRING if a.dtype == object else a.dtype, a.shape) for p, a in inputs.items()}
+            values = {p: env[p] for p in part.values}
+            env.update(self.stage(index, types, values).run(inputs, record))
+        if record is not None:
+            self.profile = record
+        return [self._output(p, env, feeds) for p in self.graph.outputs]
+
+    def _output(self, port: Port, env: Mapping[Port, Value], feeds: Mapping[Port, Value]) -> Value:
+        literal = self.graph.literal(port)
+        if literal is not None:
+            return np.array(literal.array())
+        return np.array(env[port]) if port in feeds else env[port]
+
+    def compiled(self) -> list[tuple[int, Stage | DynamicStage]]:
+        """The compiled stages that are in the cache, in order."""
+        found = []
+        for entry in self.stages.items():
+            (owner, index, *_), stage = entry
+            if owner == id(self):
+                found.append((index, stage))
+        return sorted(found, key=lambda pair: pair[0])
+
+    @property
+    def arena_bytes(self) -> int:
+        """Memory for activations of one run, over all compiled stages and devices."""
+        return sum(sum(s.layout.arenas.values()) for _, s in self.compiled() if isinstance(s, Stage))
+
+    def explain(self, *, rejected: bool = False) -> str:
+        """Which kernel every node got, with types, FLOPs, bytes and, after a profiled run, times.
+
+        rejected: also says why the kernels that would have been preferred were not taken.
+        """
+        return explain_program(self, rejected=rejected)

@@ -1,0 +1,213 @@
+"""A compiled stage: its steps, and contexts in which they are bound to memory and run."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ...kernels.devices import HOST, Device
+from ...kernels.errors import KigraphError
+from ...kernels.registry import select
+from ...kernels.types import STRING, Array, Query, Run, TensorType
+from ..errors import RunError
+from ..ir import Graph, Port
+from ..opdefs import opdef
+from .lowering import Lowering, Step, lower_part
+from .memory import Layout, Place, lay_out
+from .partition import Part, site_of
+from .stores import ConstantStore
+
+__all__ = ["DynamicStage", "Stage", "compile_stage"]
+
+Value = np.ndarray[Any, Any]
+
+#: Contexts that a stage keeps for later runs; more exist only while more threads run at once.
+_KEEP = 4
+
+
+class _Context:
+    """Memory for one run at a time, and the steps bound to it."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        lowering, layout = stage.lowering, stage.layout
+        devices = {step.device.name: step.device for step in lowering.steps}
+        devices.update({d.name: d for d in lowering.home.values()})
+        self.buffers = {name: devices[name].allocate(max(size, 64)) for name, size in layout.arenas.items()}
+        self.arrays: dict[Port, Array] = {}
+        for port, device in lowering.home.items():
+            t = lowering.types[port]
+            if t.dtype == STRING:
+                self.arrays[port] = np.full(t.dims, b"", object)
+            elif port in layout.places:
+                self.arrays[port] = self.view(device, layout.places[port], t)
+        self.runs: list[Run] = []
+        self.steps: list[Step] = []
+        for i, step in enumerate(lowering.steps):
+            run = self._bind(i, step)
+            if run is not None:
+                self.runs.append(run)
+                self.steps.append(step)
+        self.devices = [d for d in devices.values() if d.name != HOST.name]
+
+    def view(self, device: Device, place: Place, t: TensorType) -> Array:
+        return device.view(
+            self.buffers[place.storage.device], place.storage.offset + place.offset, t.dtype, t.dims, place.strides
+        )
+
+    def array(self, port: Port, t: TensorType, device: Device) -> Array:
+        """A root as an array of the given type (the same elements, another shape for views)."""
+        literal = self.stage.lowering.literals.get(port)
+        array = self.stage.store.on_device(literal, device) if literal is not None else self.arrays[port]
+        return array if array.shape == t.dims else array.reshape(t.dims)
+
+    def _bind(self, index: int, step: Step) -> Run | None:
+        if step.query is None:
+            if not step.inputs:
+                return None  # a concat that became free
+            (source, t), (target, _) = step.inputs[0], step.outputs[0]
+            home, device = self.stage.lowering.home[source], step.device
+            a, b = self.array(source, t, home), self.array(target, t, device)
+            if home.name == HOST.name:
+                return lambda: device.upload(a, b)
+            return lambda: HOST.upload(home.download(a), b)
+        assert step.prepared is not None
+        inputs = [None if p.node == "" else self.array(p, t, step.device) for p, t in step.inputs]
+        outputs = [self.array(p, t, step.device) for p, t in step.outputs]
+        workspace = None
+        if index in self.stage.layout.workspaces:
+            storage = self.stage.layout.workspaces[index]
+            workspace = step.device.view(
+                self.buffers[step.device.name], storage.offset, np.dtype(np.uint8), (storage.nbytes,)
+            )
+        return step.prepared.bind(inputs, outputs, workspace)
+
+    def run(self, inputs: Mapping[Port, Value], profile: list[tuple[Step, float]] | None) -> dict[Port, Value]:
+        lowering = self.stage.lowering
+        for port, device in self.stage.fed:
+            device.upload(inputs[port], self.arrays[port])
+        at = 0
+        try:
+            if profile is None:
+                for at, run in enumerate(self.runs):  # noqa: B007 - the index tells which step failed
+                    run()
+            else:
+                self._profiled(profile)
+        except KigraphError as error:
+            error.add_note(f"while running {self.steps[at].op} '{self.steps[at].node}'")
+            raise
+        except Exception as error:
+            step = self.steps[at]
+            raise RunError(f"{step.op} '{step.node}' failed in kernel {step.kernel}: {error}") from error
+        results: dict[Port, Value] = {}
+        for port in self.stage.part.outputs:
+            root, t = lowering.root(port), lowering.types[port]
+            if root in lowering.literals:
+                results[port] = lowering.literals[root].array().reshape(t.dims)
+            elif root in inputs and root not in lowering.home:
+                results[port] = inputs[root].reshape(t.dims)
+            else:
+                results[port] = lowering.home[root].download(self.arrays[root]).reshape(t.dims)
+        return results
+
+    def _profiled(self, profile: list[tuple[Step, float]]) -> None:
+        for step, run in zip(self.steps, self.runs, strict=True):
+            start = time.perf_counter()
+            run()
+            for device in self.devices:
+                device.synchronize()
+            profile.append((step, time.perf_counter() - start))
+
+
+@dataclass(slots=True)
+class Stage:
+    """One part of a program for given input types: chosen kernels and a memory layout. Runs from several threads."""
+
+    part: Part
+    lowering: Lowering
+    layout: Layout
+    store: ConstantStore
+    fed: tuple[tuple[Port, Device], ...]
+    _idle: list[_Context] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def run(self, inputs: Mapping[Port, Value], profile: list[tuple[Step, float]] | None = None) -> dict[Port, Value]:
+        """The part's outputs as fresh host arrays."""
+        with self._lock:
+            context = self._idle.pop() if self._idle else None
+        context = context or _Context(self)
+        result = context.run(inputs, profile)
+        with self._lock:
+            if len(self._idle) < _KEEP:
+                self._idle.append(context)
+        return result
+
+
+@dataclass(slots=True)
+class DynamicStage:
+    """One op whose output shapes are known only after it ran; it allocates its own outputs."""
+
+    part: Part
+    evaluate: Callable[[Sequence[Value]], tuple[Value, ...]]
+    step: Step
+    picked: tuple[int, ...]
+    literals: Mapping[Port, Value]
+
+    def run(self, inputs: Mapping[Port, Value], profile: list[tuple[Step, float]] | None = None) -> dict[Port, Value]:
+        (node,) = self.part.nodes
+        start = time.perf_counter()
+        arrays = [self.literals[p] if p in self.literals else inputs[p] for p in (node.inputs[i] for i in self.picked)]
+        try:
+            outputs = self.evaluate(arrays)
+        except KigraphError as error:
+            error.add_note(f"while running {node}")
+            raise
+        except Exception as error:
+            raise RunError(f"{node} failed in kernel {self.step.kernel}: {error}") from error
+        if profile is not None:
+            profile.append((self.step, time.perf_counter() - start))
+        return dict(zip(node.ports, outputs, strict=False))
+
+
+def compile_stage(
+    graph: Graph,
+    part: Part,
+    types: Mapping[Port, TensorType],
+    values: Mapping[Port, Value],
+    order: Sequence[str],
+    threads: int,
+    store: ConstantStore,
+) -> Stage | DynamicStage:
+    """Chooses kernels and lays out memory for given input types (all shapes known)."""
+    if part.dynamic:
+        return _compile_dynamic(graph, part, types, order, threads)
+    lowering = lower_part(graph, part, types, values, order, threads, store)
+    layout = lay_out(lowering, part.inputs, part.outputs)
+    fed = tuple((p, lowering.home[p]) for p in part.inputs if p in lowering.home)
+    return Stage(part, lowering, layout, store, fed)
+
+
+def _compile_dynamic(
+    graph: Graph, part: Part, types: Mapping[Port, TensorType], order: Sequence[str], threads: int
+) -> DynamicStage:
+    (node,) = part.nodes
+    literals = {p: x.array() for p in node.inputs if (x := graph.literal(p)) is not None}
+    known = {**types, **{p: TensorType(a.dtype, a.shape) for p, a in literals.items()}}
+    lowered = opdef(node.op, node.name).lowered(site_of(node, known, literals))
+    picked = tuple(range(len(node.inputs))) if lowered.inputs is None else lowered.inputs
+    ins = tuple(known[node.inputs[i]] for i in picked)
+    query = Query(lowered.contract, ins, lowered.contract.check(ins, lowered.params), lowered.params, threads=threads)
+    selection = select(query, order)
+    kernel, params = selection.kernel, lowered.params
+    evaluate = kernel.evaluate
+    assert evaluate is not None
+    step = Step(
+        node.name, node.op, [(node.inputs[i], known[node.inputs[i]]) for i in picked],
+        list(zip(node.ports, query.outputs, strict=False)), HOST, query, kernel, None, selection.rejected,
+    )  # fmt: skip
+    return DynamicStage(part, lambda arrays: evaluate(arrays, params), step, picked, literals)

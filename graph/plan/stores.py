@@ -1,0 +1,102 @@
+"""What outlives a plan: packed weights and device constants per graph, compiled stages per session."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ...kernels.devices import Device
+from ...kernels.types import Array
+from ..ir import Literal
+
+__all__ = ["LRU", "ConstantStore", "KernelConstants"]
+
+T = TypeVar("T")
+
+
+class ConstantStore:
+    """Arrays made from literals, each made once: packed by kernels, or placed on a device. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._made: dict[Hashable, Any] = {}
+        self._locks: dict[Hashable, threading.Lock] = {}
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        with self._lock:
+            if key in self._made:
+                found: T = self._made[key]
+                return found
+            lock = self._locks.setdefault(key, threading.Lock())
+        with lock:
+            if key not in self._made:
+                self._made[key] = make()
+                with self._lock:
+                    self._locks.pop(key, None)
+            result: T = self._made[key]
+            return result
+
+    def on_device(self, literal: Literal, device: Device) -> Array:
+        """The literal as a dense, aligned array of a device."""
+
+        def make() -> Array:
+            array = literal.array()
+            if array.dtype == object:
+                return array
+            target = device.view(device.allocate(max(array.nbytes, 1)), 0, array.dtype, array.shape)
+            device.upload(array, target)
+            return target
+
+        return self.get(("device", device.name, literal.key), make)
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+
+class KernelConstants:
+    """The constants of one kernel's query, with packing through the store (kernels.types.Constants)."""
+
+    def __init__(self, kernel: str, literals: dict[int, Literal], store: ConstantStore) -> None:
+        self._kernel, self._literals, self._store = kernel, literals, store
+
+    def value(self, index: int) -> np.ndarray[Any, Any]:
+        return self._literals[index].array()
+
+    def packed(self, index: int, layout: str, pack: Callable[[np.ndarray[Any, Any]], T]) -> T:
+        literal = self._literals[index]
+        return self._store.get(("packed", self._kernel, layout, literal.key), lambda: pack(literal.array()))
+
+
+class LRU:
+    """A bounded map; the least recently used entry goes first. Thread-safe; two threads may make one entry twice."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._entries: OrderedDict[Hashable, Any] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        with self._lock:
+            if key in self._entries:
+                self._entries.move_to_end(key)
+                found: T = self._entries[key]
+                return found
+        made = make()
+        with self._lock:
+            result: T = self._entries.setdefault(key, made)
+            self._entries.move_to_end(key)
+            while len(self._entries) > self._size:
+                self._entries.popitem(last=False)
+        return result
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def items(self) -> list[tuple[Any, Any]]:
+        """A snapshot of keys and entries, least recently used first."""
+        with self._lock:
+            return list(self._entries.items())

@@ -1,0 +1,207 @@
+"""Session: runs parts of a graph. Feeds and fetches of any tensor, variables, several threads at once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..kernels import settings
+from ..kernels.backends import Choice, resolve_choice
+from ..kernels.contracts.base import merge_shapes, shape_text
+from ..kernels.errors import ShapeError
+from ..kernels.types import STRING, TensorType
+from . import ir
+from .builder import Graph, get_default_graph
+from .errors import FeedError, FetchError, GraphError
+from .fetches import Fetches
+from .handles import Operation, Tensor
+from .ir import UNKNOWN, Port
+from .passes import optimize
+from .plan.cut import Cut, cut
+from .plan.partition import Part, partition
+from .plan.program import Program
+from .plan.stores import LRU, ConstantStore
+from .values import as_array
+
+__all__ = ["Session"]
+
+Value = np.ndarray[Any, Any]
+
+
+class Session:
+    """Runs a graph on the chosen backend.
+
+    graph: default: the default graph. backend: a name (strict), a comma-separated list (order of preference) or
+    'auto'; default: using_backend(), set_backend(), KIGRAPH_BACKEND, auto. threads: of one run; default:
+    KIGRAPH_NUM_THREADS, else the CPUs this process may use. skip_passes: names of graph passes to leave out.
+
+    ``run`` may be called from several threads at once. Variables belong to the session and start with their initial
+    values. Raises BackendError if the backend cannot be used.
+    """
+
+    def __init__(
+        self,
+        graph: Graph | None = None,
+        backend: str | None = None,
+        threads: int | None = None,
+        *,
+        skip_passes: Collection[str] = (),
+    ) -> None:
+        self.graph = get_default_graph() if graph is None else graph
+        if not isinstance(self.graph, Graph):
+            raise GraphError(f"Session needs a Graph, got {type(graph).__name__}; a loaded model has it as .graph")
+        self.choice: Choice = resolve_choice(backend)
+        self.threads = settings.resolve_threads(threads)
+        self._skip = tuple(skip_passes)
+        self._store: ConstantStore = self.graph.stores.setdefault("constants", ConstantStore())
+        size = settings.PLAN_CACHE.get()
+        self._cuts = LRU(size)
+        self._programs = LRU(size)
+        self._stages = LRU(4 * size)
+        self._variables: dict[str, Value] = {}
+        self._state = threading.Lock()
+        self._compiling = threading.Lock()
+        self._closed = False
+
+    def __enter__(self) -> Session:
+        self._scope = self.graph.as_default()
+        self._scope.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._scope.__exit__(None, None, None)
+        self.close()
+
+    def close(self) -> None:
+        """Drops compiled plans and variables; a closed session refuses to run."""
+        self._closed = True
+        self._cuts, self._programs, self._stages = LRU(1), LRU(1), LRU(1)
+        self._variables.clear()
+
+    def __repr__(self) -> str:
+        return f"<Session of {len(self.graph)} operations on {self.choice}, {self.threads} threads>"
+
+    # --- running ------------------------------------------------------------------------------------------------------
+
+    def run(self, fetches: Any, feed_dict: Mapping[Any, Any] | None = None, *, profile: bool = False) -> Any:
+        """The values of ``fetches`` in the same nesting.
+
+        fetches: a tensor, an operation, a name ('op:0'; 'op' means its first output), or any nesting of lists, tuples
+        and dicts of these. Operations give None. feed_dict: tensor or name -> value; any tensor can be fed, and what
+        lies behind it is then not computed. profile: records the time of every step for ``plan().explain()``.
+
+        Results are fresh NumPy arrays (scalars for rank 0: NumPy scalars, or bytes).
+        Raises FetchError, FeedError, UnsupportedOpError, KernelError, RunError or ImageError.
+        """
+        wanted = Fetches(self.graph, fetches)
+        feeds = self._feeds(feed_dict or {})
+        program = self._program(wanted, {p: self._type(a) for p, a in feeds.items()})
+        arrays = {program.cut.feeds[p]: a for p, a in feeds.items()}
+        with self._state:
+            for name, port in program.cut.variables.items():
+                arrays[port] = self._read(name)
+        results = program.run(arrays, profile)
+        count = len(wanted.ports)
+        if program.cut.assigned:
+            with self._state:
+                self._variables.update(zip(program.cut.assigned, map(np.array, results[count:]), strict=True))
+        return wanted.rebuild(results[:count])
+
+    def plan(self, fetches: Any, feed_dict: Mapping[Any, Any] | None = None) -> Program:
+        """The compiled program for such a run, without running it; see ``Program.explain``."""
+        feeds = self._feeds(feed_dict or {})
+        return self._program(Fetches(self.graph, fetches), {p: self._type(a) for p, a in feeds.items()})
+
+    def optimized(self, fetches: Any, feeds: Sequence[Any] = (), trace: Any = None) -> ir.Graph:
+        """The graph after the passes for these fetches and fed tensors; ``trace(name, graph)`` sees it after each."""
+        wanted = Fetches(self.graph, fetches)
+        frozen = self.graph.freeze()
+        ports = [self._port(f) for f in feeds]
+        whole = cut(frozen, wanted.ports, wanted.targets, {p: frozen.type_of(p) for p in ports})
+        return optimize(whole.graph, self._skip, trace)
+
+    def variable_value(self, variable: Tensor | str) -> Value:
+        """The session's present value of a variable (a copy)."""
+        port = self._port(variable)
+        if self.graph.operation(port.node).type != "VariableV2":
+            raise FetchError(f"'{port.node}' is not a variable")
+        with self._state:
+            return np.array(self._read(port.node))
+
+    def _read(self, name: str) -> Value:
+        if name not in self._variables:
+            initial = self.graph.operation(name).attrs.get("initial_value")
+            if not isinstance(initial, ir.Literal):
+                raise FetchError(f"variable '{name}' has no initial value; freeze the graph, or feed '{name}:0'")
+            self._variables[name] = np.array(initial.array())
+        return self._variables[name]
+
+    # --- feeds --------------------------------------------------------------------------------------------------------
+
+    def _port(self, key: Any) -> Port:
+        try:
+            if isinstance(key, str):
+                return self.graph.tensor(key).port
+            if isinstance(key, Operation):
+                key = key.outputs[0] if key.outputs else key
+            if isinstance(key, Tensor) and key.graph is self.graph:
+                return key.port
+        except GraphError as error:
+            raise FeedError(f"feed_dict: {error}") from None
+        raise FeedError(f"feed_dict: {key!r} is not a tensor of this session's graph, nor a name of one")
+
+    def _feeds(self, feed_dict: Mapping[Any, Any]) -> dict[Port, Value]:
+        feeds: dict[Port, Value] = {}
+        for key, value in feed_dict.items():
+            port = self._port(key)
+            if port in feeds:
+                raise FeedError(f"feed_dict feeds '{port}' twice")
+            feeds[port] = self._feed(port, value)
+        return feeds
+
+    def _feed(self, port: Port, value: Any) -> Value:
+        tensor = self.graph.tensor(str(port))
+        what = f"the value fed to '{port}'"
+        try:
+            array = as_array(value, None if tensor.dtype == UNKNOWN else tensor.dtype, what)
+            merge_shapes(what, tensor.shape, array.shape)
+        except ShapeError:
+            raise FeedError(
+                f"{what} has shape {shape_text(array.shape)}, expected {shape_text(tensor.shape)} ({tensor.op.type})"
+            ) from None
+        except GraphError as error:
+            raise FeedError(str(error)) from None
+        return array
+
+    @staticmethod
+    def _type(array: Value) -> TensorType:
+        return TensorType(STRING if array.dtype == object else array.dtype, array.shape)
+
+    # --- compiling ----------------------------------------------------------------------------------------------------
+
+    def _program(self, wanted: Fetches, feeds: Mapping[Port, TensorType]) -> Program:
+        if self._closed:
+            raise FetchError("this session is closed; make a new one")
+        frozen = self.graph.freeze()
+        # The graph only grows, so its length tells its version; dtypes matter where a fed op is unknown.
+        base: Hashable = (len(frozen), wanted.ports, wanted.targets, tuple((p, t.dtype) for p, t in feeds.items()))
+        key = (base, tuple(t.shape for t in feeds.values()))
+
+        def make() -> Program:
+            with self._compiling:
+                prepared: tuple[Cut, ir.Graph] = self._cuts.get(base, lambda: self._prepare(frozen, wanted, feeds))
+                whole, graph = prepared
+                given = {whole.feeds[p]: t for p, t in feeds.items()}
+                parts: tuple[Part, ...] = partition(graph, given)
+                program = Program(whole, graph, parts, given, self.choice, self.threads, self._store, self._stages)
+                program.compile_known()
+                return program
+
+        return self._programs.get(key, make)
+
+    def _prepare(self, frozen: ir.Graph, wanted: Fetches, feeds: Mapping[Port, TensorType]) -> tuple[Cut, ir.Graph]:
+        whole = cut(frozen, wanted.ports, wanted.targets, feeds)
+        return whole, optimize(whole.graph, self._skip)
