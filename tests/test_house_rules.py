@@ -1,0 +1,151 @@
+"""The house rules of CONTRIBUTING.md that a machine can check."""
+
+from __future__ import annotations
+
+import ast
+import fnmatch
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kigraph.kernels.settings import SETTINGS
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = ("kigraph", "kernels", "graph")
+SOURCES = (".py", ".pyi", ".pyx", ".pxd", ".pxi", ".c", ".h", ".hpp", ".cpp", ".cu", ".cuh", ".js", ".css")
+MOST_LINES = 400
+
+pytestmark = pytest.mark.skipif(not (ROOT / "kernels").is_dir(), reason="needs the sources, not an installed copy")
+
+
+def files(*folders: str) -> Iterator[Path]:
+    """Files of these folders; links, caches and what is built are left out."""
+    for folder in folders:
+        for path, names, entries in os.walk(ROOT / folder):
+            names[:] = [
+                n for n in names if n != "__pycache__" and not n.startswith(".") and not Path(path, n).is_symlink()
+            ]
+            yield from (Path(path, entry) for entry in sorted(entries))
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+MODULES = {name_of(path): ast.parse(path.read_text()) for path in files(*FOLDERS) if path.suffix == ".py"}
+
+
+def test_no_file_is_longer_than_400_lines() -> None:
+    everywhere = files(*FOLDERS, "tests", "benchmarks", "examples", "docs", ".ci")
+    lines = {name_of(p): p.read_text().count("\n") for p in everywhere if p.suffix in SOURCES}
+    assert len(lines) > 100
+    assert {name: count for name, count in lines.items() if count > MOST_LINES} == {}
+
+
+def test_modules_say_what_they_are() -> None:
+    assert [name for name, tree in MODULES.items() if not ast.get_docstring(tree)] == []
+
+
+def public_names(tree: ast.Module) -> list[str] | None:
+    """The names in __all__, None if there is none or it is made at run time."""
+    for node in tree.body:
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
+        if any(isinstance(t, ast.Name) and t.id == "__all__" for t in targets):
+            value = node.value  # type: ignore[attr-defined]
+            return [c.value for c in ast.walk(value) if isinstance(c, ast.Constant)]
+    return None
+
+
+def test_every_module_has_all() -> None:
+    missing = [n for n, tree in MODULES.items() if public_names(tree) is None and not n.endswith("__main__.py")]
+    assert missing == []
+
+
+def test_no_import_star() -> None:
+    found = [
+        f"{name}:{node.lineno}"
+        for name, tree in MODULES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names)
+    ]
+    assert not found, "\n".join(found)
+
+
+def test_public_functions_and_classes_have_docstrings() -> None:
+    found = [
+        f"{name}:{node.lineno} {node.name}"
+        for name, tree in MODULES.items()
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        and node.name in (public_names(tree) or ())
+        and not ast.get_docstring(node)
+    ]
+    assert not found, "\n".join(found)
+
+
+def test_every_environment_variable_is_declared_once() -> None:
+    declared = [setting.name for setting in SETTINGS]
+    assert len(set(declared)) == len(declared)
+    used: dict[str, str] = {}
+    for path in files(*FOLDERS):
+        if path.suffix in SOURCES:
+            used.update(dict.fromkeys(re.findall(r"\bKIGRAPH_[A-Z0-9_]+\b", path.read_text()), name_of(path)))
+    assert {name: where for name, where in used.items() if name not in declared} == {}
+    assert set(declared) <= set(used)
+
+
+def test_native_code_reads_no_environment() -> None:
+    native = [p for p in files(*FOLDERS) if p.suffix in (".c", ".h", ".pyx", ".pxi", ".cu", ".cuh")]
+    assert [name_of(p) for p in native if re.search(r"\bgetenv\b|\benviron\b", p.read_text())] == []
+
+
+def test_settings_are_documented() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert [setting.name for setting in SETTINGS if f"`{setting.name}`" not in readme] == []
+    assert all(setting.help for setting in SETTINGS)
+
+
+@pytest.mark.parametrize("name", ["kernels", "graph"])
+def test_the_links_are_relative(name: str) -> None:
+    link = ROOT / "kigraph" / name
+    if not link.is_symlink():
+        pytest.skip("an sdist has no links; setup.py maps the packages")
+    assert os.readlink(link) == f"../{name}"
+
+
+def setup_value(name: str) -> dict[str, object]:
+    for node in ast.parse((ROOT / "setup.py").read_text()).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == name:
+            value: dict[str, object] = ast.literal_eval(node.value)
+            return value
+    raise AssertionError(f"setup.py has no {name}")
+
+
+def test_setup_lists_every_package() -> None:
+    there = {name_of(p.parent) for p in files(*FOLDERS) if p.name == "__init__.py"}
+    listed = setup_value("PACKAGES")
+    assert there <= set(listed.values())
+    assert [folder for folder in listed.values() if not (ROOT / str(folder)).is_dir()] == []
+    for package, folder in listed.items():
+        assert package.removeprefix("kigraph.").replace(".", "/") == str(folder).removeprefix("kigraph/")
+
+
+def test_setup_lists_every_data_file() -> None:
+    """Whatever is no source of an extension module is needed at run time, so the wheel must have it."""
+    folders = {str(folder): package for package, folder in setup_value("PACKAGES").items()}
+    data = setup_value("PACKAGE_DATA")
+    missing = []
+    for path in files(*FOLDERS):
+        if path.suffix in (".py", ".pyx", ".pxd", ".pxi", ".so", ".o") or name_of(path).startswith("kernels/cython/c/"):
+            continue
+        owner = next(parent for parent in path.parents if name_of(parent) in folders)
+        patterns = data.get(folders[name_of(owner)], [])
+        inside = path.relative_to(owner).as_posix()
+        if not any(fnmatch.fnmatch(inside, pattern) for pattern in patterns):  # type: ignore[attr-defined]
+            missing.append(name_of(path))
+    assert missing == []
