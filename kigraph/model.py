@@ -13,9 +13,11 @@ import numpy as np
 from .errors import CardError, FeedError, ImageError, LabelError
 from .graph.builder import Graph
 from .graph.session import Session
+from .loading import open_file
 from .vision.decode import ImageLike, apply_orientation, decode_image, image_header, read_image, to_pixels
 from .vision.labels import LABEL_SETS, Label, LabelSet, label_set, numbered, read_label_file
 from .weights.cards import LABELS_BESIDE, Card, card_by_name, find_card
+from .weights.catalogue import is_known_size
 
 if TYPE_CHECKING:
     from .graph.loaders import LoadLimits
@@ -69,14 +71,14 @@ def load(
     Raises LoadError for a damaged or unknown file, CardError, LabelError, BackendError. A model without a known card loads,
     and only ``classify`` raises.
     """
-    from .graph.loaders import load_graph
-
     path = Path(path)
-    graph = load_graph(path, limits=limits)
+    opened = open_file(path, limits, strict=True)
+    graph = opened.graph
+    assert graph is not None
     if isinstance(card, str):
         card = card_by_name(card, graph)
     elif card is None:
-        card = find_card(graph, family=graph.metadata.get("family"), sha256=_known_checksum(path))
+        card = find_card(graph, family=opened.family, sha256=opened.sha256 if is_known_size(opened.size) else None)
     session = Session(graph, backend=backend, threads=threads)
     return Model(graph, session, card, _labels(graph, card, labels, path), path)
 
@@ -113,7 +115,7 @@ class Model:
 
     def probabilities(self, images: Sequence[ImageLike]) -> np.ndarray[Any, np.dtype[np.float32]]:
         """All scores of a list of images as probabilities, float32 (images, classes)."""
-        card = self._card()
+        card = self.require_card()
         if card.encoded is not None:
             rows = [self._run_encoded(card, image) for image in images]
         else:
@@ -130,11 +132,11 @@ class Model:
 
         Feeds the card's input and fetches its output, split into parts where the graph states a fixed batch.
         """
-        card = self._card()
+        card = self.require_card()
         batch = np.asarray(batch)
         if batch.ndim != 4:
             raise FeedError(f"predict takes a batch (images, height, width, channels), got shape {batch.shape}")
-        fixed = self._fixed_batch(card)
+        fixed = self.fixed_batch
         if fixed is None or fixed == len(batch):
             return np.asarray(self.session.run(card.output, {card.input: batch}))
         if len(batch) % fixed:
@@ -144,11 +146,11 @@ class Model:
 
     def explain(self) -> str:
         """The plan for one image: which kernel runs each node, and why not another."""
-        card = self._card()
+        card = self.require_card()
         if card.encoded is not None:
             plan = self.session.plan(card.output, {card.encoded: _tiny_jpeg()})
         else:
-            shape = (self._fixed_batch(card) or 1, *card.preprocessing.size, 3)
+            shape = (self.fixed_batch or 1, *card.preprocessing.size, 3)
             plan = self.session.plan(card.output, {card.input: np.zeros(shape, np.float32)})
         return str(plan.explain())
 
@@ -158,7 +160,8 @@ class Model:
         name = self.path.name if self.path else "a graph"
         return f"<Model {name}: {card}, {len(self.graph)} operations, {labels}>"
 
-    def _card(self) -> Card:
+    def require_card(self) -> Card:
+        """The weights card; CardError if none is known."""
         if self.card is None:
             raise CardError(
                 f"{self!r}: no weights card is known for this graph, so its input and output are not known either. "
@@ -166,7 +169,10 @@ class Model:
             )
         return self.card
 
-    def _fixed_batch(self, card: Card) -> int | None:
+    @property
+    def fixed_batch(self) -> int | None:
+        """How many images the graph takes at once if it states that, else None."""
+        card = self.require_card()
         # A graph that decodes JPEG takes one image: its classifier reshapes to [1, 2048].
         if card.encoded is not None:
             return 1
@@ -214,20 +220,6 @@ def _probabilities(scores: np.ndarray[Any, Any], card: Card) -> np.ndarray[Any, 
         exponents = np.exp(scores - scores.max(axis=1, keepdims=True))
         scores = exponents / exponents.sum(axis=1, keepdims=True)
     return scores
-
-
-def _known_checksum(path: Path) -> str | None:
-    """The file's SHA-256, but only if its size is that of a known file: hashing 100 MB takes a tenth of a second."""
-    from .weights.catalogue import CATALOGUE
-    from .weights.transfer import sha256_of
-
-    try:
-        size = path.stat().st_size
-        if any(e.member is None and e.sha256 and e.size in (None, size) for e in CATALOGUE if e.filename == path.name):
-            return sha256_of(path)
-        return sha256_of(path) if any(e.member is None and e.sha256 and e.size == size for e in CATALOGUE) else None
-    except OSError:
-        return None
 
 
 def _labels(

@@ -1,0 +1,90 @@
+"""kigraph.cli: the command ``kigraph``.
+
+Map of the folder: one module per command (classify, bench, info, inspect_file, draw, weights), each with
+``register(commands)`` and ``run(args)``; output.py prints tables, JSON and progress; options.py has what commands share.
+
+Exit codes: 0 done; 1 some of the inputs failed; 2 wrong usage or an error that concerns everything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from . import bench, classify, draw, info, inspect_file, weights
+
+__all__ = ["build_parser", "main"]
+
+_EPILOG = """\
+examples:
+  kigraph classify dog.jpg                          the five most probable labels
+  kigraph classify photos/ --top 1 --json           a folder, for a program to read
+  kigraph classify cat.png --weights my_graph.pb --labels labels.txt
+  kigraph inspect my_graph.pb                       format, ops, inputs, outputs, card
+  kigraph bench --backend cython,numba              how fast is this machine?
+  kigraph info                                      backends: which are usable, and why not the others
+
+KIGRAPH_BACKEND chooses the backend, KIGRAPH_WEIGHTS the weight file; `kigraph info` lists all settings.
+exit codes: 0 done, 1 some inputs failed, 2 wrong usage or an error that concerns everything
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    from .. import __version__
+    from ..demo import register as register_demo
+
+    parser = argparse.ArgumentParser(
+        prog="kigraph",
+        description="Runs trained image classifiers, such as Inception v3, on the fastest kernels of this machine.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"kigraph {__version__}")
+    parser.add_argument("--traceback", action="store_true", help="show where an error arose, for a bug report")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for register in (
+        classify.register,
+        bench.register,
+        info.register,
+        inspect_file.register,
+        draw.register,
+        weights.register,
+        register_demo,
+    ):
+        register(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code. Errors of kigraph become one line on standard error."""
+    from ..errors import KigraphError
+
+    try:
+        args = build_parser().parse_args(argv)
+    except SystemExit as stop:  # argparse has printed help or what is wrong
+        return stop.code if isinstance(stop.code, int) else 2
+    try:
+        code = int(args.run(args))
+        sys.stdout.flush()
+        return code
+    except KigraphError as error:
+        if args.traceback:
+            raise
+        print(f"kigraph: {type(error).__name__}: {_one_line(error)}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        # The reader (head, less) has gone: nothing to say, and Python must not try to flush again at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("\nkigraph: interrupted", file=sys.stderr)
+        return 130
+
+
+def _one_line(error: BaseException) -> str:
+    notes = "; ".join(getattr(error, "__notes__", ()))
+    text = " ".join(f"{error}; {notes}".split()) if notes else " ".join(str(error).split())
+    return "".join(c if c.isprintable() else "?" for c in text)

@@ -1,0 +1,52 @@
+"""``kigraph draw``: a graph as a picture."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..errors import KigraphError
+from .options import Commands, add_command, positive
+from .output import note
+
+__all__ = ["register", "run"]
+
+_EXAMPLES = """
+kigraph draw classify_image_graph_def.pb                 writes classify_image_graph_def.html, to look around in
+kigraph draw model.pb -o model.svg --boxes 120
+kigraph draw model.pb -o model.dot && dot -Tpdf -O model.dot
+"""
+_FORMATS = (".html", ".svg", ".dot")
+
+
+def register(commands: Commands) -> None:
+    parser = add_command(commands, "draw", "draw a model's graph as HTML, SVG or DOT", _EXAMPLES)
+    parser.add_argument("file", metavar="FILE", help="a model")
+    parser.add_argument(
+        "-o", "--output", metavar="PICTURE", help="*.html, *.svg or *.dot (default: FILE's name with .html)"
+    )
+    parser.add_argument(
+        "--boxes", type=positive, default=None, metavar="N", help="collapse name scopes above so many boxes"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from ..graph import draw
+    from ..loading import open_file
+
+    output = Path(args.output) if args.output else Path(Path(args.file).name).with_suffix(".html")
+    writers = {".html": draw.to_html, ".svg": draw.to_svg, ".dot": draw.to_dot}
+    if output.suffix.lower() not in writers:
+        raise KigraphError(f"{output}: the name must end in one of {', '.join(_FORMATS)}")
+    graph = open_file(args.file, strict=True).graph
+    assert graph is not None  # strict
+    options = {} if args.boxes is None else {"max_boxes": args.boxes}
+    text = writers[output.suffix.lower()](graph, title=Path(args.file).name, **options)
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise KigraphError(f"{output}: cannot be written: {error.strerror}") from None
+    print(output)
+    note(f"{len(graph)} operations, {len(text.encode()):,} bytes")
+    return 0

@@ -1,0 +1,111 @@
+"""Tables, JSON and progress bars. Results go to standard output, everything about them to standard error.
+
+Whatever comes from a file (labels, node names, error texts) is stripped of control characters before it reaches a terminal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from ..weights.transfer import Progress
+
+__all__ = ["clean", "download_progress", "note", "print_json", "print_table", "size_text", "track"]
+
+T = TypeVar("T")
+
+
+def clean(text: object) -> str:
+    """Text for a terminal: everything unprintable becomes '?'."""
+    return "".join(c if c.isprintable() else "?" for c in str(text))
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output; numbers that JSON lacks (NaN) become null."""
+    print(json.dumps(_finite(value), indent=2, ensure_ascii=False))
+
+
+def note(text: str) -> None:
+    """A remark on standard error."""
+    print(clean(text), file=sys.stderr)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[int] = ()) -> None:
+    """An aligned table. On a terminal it is drawn by rich; in a pipe it is plain text with nothing cut off.
+
+    ``right``: columns that are aligned to the right.
+    """
+    cells = [[clean(cell) for cell in row] for row in rows]
+    if not sys.stdout.isatty():
+        _print_plain([list(columns), *cells], right)
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for i, name in enumerate(columns):
+        table.add_column(name, justify="right" if i in right else "left", overflow="fold")
+    for row in cells:
+        table.add_row(*(Text(cell) for cell in row))
+    Console(highlight=False).print(table)
+
+
+def track(items: Sequence[T], what: str, quiet: bool) -> Iterator[T]:
+    """The items, with a progress bar on standard error if that is a terminal and there are several."""
+    if quiet or len(items) < 2 or not sys.stderr.isatty():
+        yield from items
+        return
+    from rich.console import Console
+    from rich.progress import track as rich_track
+
+    yield from rich_track(items, description=what, console=Console(stderr=True), transient=True)
+
+
+@contextlib.contextmanager
+def download_progress(quiet: bool) -> Iterator[Progress | None]:
+    """A callback that shows a download's progress on standard error; None if nobody would see it."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("downloading"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("downloading", total=None, visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+
+
+def size_text(count: int | None) -> str:
+    """A number of bytes for people: 88.9 MB."""
+    if count is None:
+        return "?"
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000 or unit == "GB":
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    raise AssertionError
+
+
+def _print_plain(rows: Sequence[Sequence[str]], right: Sequence[int]) -> None:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        cells = [
+            cell.rjust(w) if i in right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ]
+        print("  ".join(cells).rstrip())
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else None
+    if isinstance(value, dict):
+        return {str(k): _finite(v) for k, v in value.items()}
+    return [_finite(v) for v in value] if isinstance(value, list | tuple) else value

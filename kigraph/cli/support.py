@@ -1,0 +1,80 @@
+"""Which backends can run what: asked of the registry, for tables."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ..errors import KigraphError
+from ..graph.builder import Graph, Operation
+from ..graph.opdefs import OPDEFS, STRUCTURAL, NeedsValue, Site
+from ..graph.values import constant_value
+from ..kernels.backends import HOST_FAMILY, available_backends
+from ..kernels.contracts.base import Contract
+from ..kernels.registry import kernels_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["OpUse", "backends_here", "op_uses", "support_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class OpUse:
+    """How often a graph uses an op type, and where its kernels are: backend -> own, shared, plan, run time or none."""
+
+    op: str
+    count: int
+    support: Mapping[str, str]
+
+
+def backends_here() -> tuple[str, ...]:
+    """Backends that can be used on this machine."""
+    return available_backends()
+
+
+def support_of(contract: Contract[Any], backend: str) -> str:
+    """'own', 'shared' (the shared CPU family serves it) or '-'."""
+    if kernels_of(backend, contract):
+        return "own"
+    return "shared" if not contract.hot and kernels_of(HOST_FAMILY, contract) else "-"
+
+
+def op_uses(graph: Graph) -> list[OpUse]:
+    """One entry per op type of the graph, most used first.
+
+    "plan": nothing to compute (constants, placeholders); "run time": depends on a value that is not known before.
+    """
+    counts = Counter(op.type for op in graph.operations)
+    seen: dict[str, set[Contract[Any] | str]] = {}
+    for op in graph.operations:
+        found = seen.setdefault(op.type, set())
+        if op.type in STRUCTURAL:
+            found.add("plan")
+            continue
+        definition = OPDEFS.get(op.type)
+        if definition is None:
+            found.add("-")
+            continue
+        site = Site(op.name, op.type, op.attrs, tuple(t.type for t in op.inputs), partial(_value, op))
+        try:
+            found.add(definition.lowered(site).contract)
+        except NeedsValue:
+            found.add("run time")
+        except KigraphError:
+            found.add("-")
+    names = backends_here()
+    return [OpUse(op, n, {b: _worst(seen[op], b) for b in names}) for op, n in counts.most_common()]
+
+
+def _value(op: Operation, index: int) -> np.ndarray[Any, Any] | None:
+    return constant_value(op.inputs[index])
+
+
+def _worst(uses: set[Contract[Any] | str], backend: str) -> str:
+    order = ("-", "run time", "shared", "own", "plan")
+    found = {use if isinstance(use, str) else support_of(use, backend) for use in uses}
+    return min(found, key=order.index)

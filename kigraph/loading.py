@@ -1,0 +1,94 @@
+"""A file on disk to a graph: graph files as they are, weights-only files through the built-in network that they belong to."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .errors import LoadError
+
+if TYPE_CHECKING:
+    from .graph.builder import Graph
+    from .graph.loaders import Loaded, LoadLimits
+    from .graph.loaders.weights import WeightsFile
+
+__all__ = ["Opened", "open_file"]
+
+_FORMATS = {
+    "graphdef": "TensorFlow frozen GraphDef",
+    "safetensors": "safetensors weights",
+    "torch": "PyTorch state dict",
+    "torch-legacy": "PyTorch state dict (before 1.6)",
+    "keras-h5": "Keras HDF5 weights",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A file that was read. ``graph`` is None only where ``problem`` says why the weights fit no built-in network."""
+
+    loaded: Loaded
+    graph: Graph | None
+    family: str
+    problem: str = ""
+
+    @property
+    def path(self) -> str:
+        return self.loaded.path
+
+    @property
+    def size(self) -> int:
+        return self.loaded.size
+
+    @property
+    def sha256(self) -> str:
+        return self.loaded.sha256
+
+    @property
+    def format(self) -> str:
+        return _FORMATS.get(self.loaded.family.value, self.loaded.family.value)
+
+    @property
+    def weights(self) -> WeightsFile | None:
+        return self.loaded.weights
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return self.loaded.inputs
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return self.loaded.outputs
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights: elements of all arrays, or of all constants of more than 16 elements and their biases."""
+        if self.weights is not None:
+            return self.weights.parameters
+        if self.graph is None:
+            return 0
+        constants = (op.attrs.get("value") for op in self.graph.operations if op.type == "Const")
+        return sum(c.type.size for c in constants if c is not None and c.dtype.kind == "f" and c.shape)
+
+
+def open_file(path: str | os.PathLike[str], limits: LoadLimits | None = None, *, strict: bool = False) -> Opened:
+    """Reads a file of any supported format.
+
+    ``strict``: weights that fit no built-in network raise LoadError; otherwise ``problem`` says so.
+    """
+    from .graph.loaders import load
+
+    loaded = load(path, limits)
+    if loaded.graph is not None:
+        return Opened(loaded, loaded.graph, str(loaded.graph.metadata.get("family", loaded.family.value)))
+    assert loaded.weights is not None
+    from .graph.models import graph_of_weights
+
+    try:
+        graph = graph_of_weights(loaded.weights)
+    except LoadError as error:
+        if strict:
+            raise
+        return Opened(loaded, None, loaded.weights.family, str(error))
+    return Opened(loaded, graph, loaded.weights.family)
