@@ -19,6 +19,7 @@ __all__ = [
     "NUM_THREADS",
     "PLAN_CACHE",
     "SETTINGS",
+    "TEST_SEED",
     "WEIGHTS",
     "Setting",
     "available_cpus",
@@ -53,6 +54,12 @@ class Setting(Generic[T]):
 def _positive(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1024:
         raise ValueError("expected a whole number from 1 to 1024")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise ValueError("expected a whole number from 0 to 4294967295")
     return int(text)
 
 
@@ -91,8 +98,11 @@ CACHE_DIR: Setting[str | None] = Setting(
 PLAN_CACHE = Setting(
     "KIGRAPH_PLAN_CACHE", 16, _positive, "how many compiled plans a session keeps; the least recently used goes first"
 )
+TEST_SEED: Setting[int | None] = Setting(
+    "KIGRAPH_TEST_SEED", None, _seed, "seed of the random inputs of kernel tests; default: a fresh one in every process"
+)
 
-SETTINGS: tuple[Setting[object], ...] = (BACKEND, NUM_THREADS, ISA, WEIGHTS, CACHE_DIR, PLAN_CACHE)  # type: ignore[assignment]
+SETTINGS: tuple[Setting[object], ...] = (BACKEND, NUM_THREADS, ISA, WEIGHTS, CACHE_DIR, PLAN_CACHE, TEST_SEED)  # type: ignore[assignment]
 
 
 def available_cpus() -> int:

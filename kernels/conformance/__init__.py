@@ -1,0 +1,41 @@
+"""Proof that a kernel keeps its contract: cases, the truth and the judge. Shipped, so that plug-ins can use it, too.
+
+    from kigraph.kernels.conformance import check_kernel, supported_cases
+
+    @pytest.mark.parametrize("case", supported_cases(MY_KERNEL), ids=str)
+    def test_my_kernel(case):
+        check_kernel(MY_KERNEL, case)
+
+Map of the folder::
+
+    case.py      Case: a contract at given parameters, shapes, dtypes, values and kinds of memory
+    values.py    random inputs: normal, NaN and infinities, the extremes, whole integer ranges, ...
+    cases/       the cases, one file per contract file; inception.py has the real network's layers
+    truth.py     the reference in a wider type, and the tolerance
+    memory.py    arrays between guard bytes
+    check.py     check_kernel: judges one kernel on one case
+    table.py     the table of ops, backends and element types
+"""
+
+from __future__ import annotations
+
+from .case import Case, Input, tensor
+from .cases import CASES, cases_of
+from .check import ConformanceError, Outcome, check_kernel, process_seed, unsupported
+from .table import gaps, support_table, supported_cases
+
+__all__ = [
+    "CASES",
+    "Case",
+    "ConformanceError",
+    "Input",
+    "Outcome",
+    "cases_of",
+    "check_kernel",
+    "gaps",
+    "process_seed",
+    "support_table",
+    "supported_cases",
+    "tensor",
+    "unsupported",
+]

@@ -1,0 +1,94 @@
+"""Cases of bias_add and batch normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ...contracts.base import NUMBERS
+from ...contracts.normalization import BATCH_NORM, BIAS_ADD, BatchNormParams
+from ...types import DType
+from ..case import F16, F32, F64, PLACEMENTS, Case, Memory, tensor
+from ..values import any_bits, normal, positive, sparse_nan
+
+__all__ = ["CASES"]
+
+
+def _bias(
+    name: str,
+    shape: tuple[int, ...],
+    *,
+    dtype: DType = F32,
+    constant: bool = True,
+    values: Any = normal,
+    x_memory: Memory = "dense",
+    memory: Memory = "dense",
+    threads: int = 1,
+    inplace: int | None = None,
+    tags: tuple[str, ...] = (),
+) -> Case:
+    inputs = (tensor(shape, values, dtype, memory=x_memory), tensor(shape[-1:], normal, dtype, constant=constant))
+    return Case(BIAS_ADD, name, inputs, tags=frozenset(tags), memory=memory, threads=threads, inplace=inplace)
+
+
+def _norm(
+    name: str,
+    shape: tuple[int, ...],
+    *,
+    dtype: DType = F32,
+    constant: bool = True,
+    scale: bool = True,
+    epsilon: float = 1e-3,
+    values: Any = normal,
+    x_memory: Memory = "dense",
+    memory: Memory = "dense",
+    threads: int = 1,
+    inplace: int | None = None,
+    tags: tuple[str, ...] = (),
+) -> Case:
+    channels = shape[-1:]
+    inputs = [tensor(shape, values, dtype, memory=x_memory)]
+    for make in (normal, positive, normal, *((normal,) if scale else ())):
+        inputs.append(tensor(channels, make, dtype, constant=constant))
+    return Case(
+        BATCH_NORM,
+        name,
+        tuple(inputs),
+        BatchNormParams(epsilon),
+        frozenset(tags),
+        memory,
+        threads,
+        inplace,
+    )
+
+
+def _cases() -> Iterator[Case]:
+    for make in (_bias, _norm):
+        for channels in (1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65, 130):
+            yield make(f"c{channels}", (2, 3, 3, channels), tags=("tail",))
+        yield make("rank1", (19,))
+        yield make("rank2", (7, 33))
+        yield make("rank5", (2, 1, 3, 2, 9))
+        yield make("fed", (2, 5, 4, 18), constant=False, tags=("fed",))
+        yield make("empty", (0, 5, 4, 18), tags=("empty",))
+        yield make("channels0", (2, 5, 4, 0), tags=("empty",))
+        yield make("nan", (2, 5, 4, 18), values=sparse_nan, tags=("nan",))
+        yield make("inplace", (2, 5, 4, 18), inplace=0, tags=("inplace",))
+        yield make("threads2", (3, 17, 17, 70), threads=2, tags=("threads",))
+        for x_memory, memory in PLACEMENTS:
+            yield make(f"{x_memory}-to-{memory}", (2, 5, 4, 18), x_memory=x_memory, memory=memory, tags=("strided",))
+        for dtype in (F16, F64):
+            yield make(f"{dtype}", (2, 5, 4, 18), dtype=dtype)
+        yield make("inception-stem1", (1, 149, 149, 32), tags=("inception",))
+        yield make("inception-C0.b1x1", (1, 17, 17, 192), tags=("inception",))
+    yield _norm("no-scale", (2, 5, 4, 18), scale=False)
+    yield _norm("no-scale-fed", (2, 5, 4, 18), scale=False, constant=False, tags=("fed",))
+    yield _norm("epsilon", (2, 5, 4, 18), epsilon=0.5)
+    for dtype in sorted(NUMBERS - {F16, F32, F64}, key=str):
+        values = any_bits if dtype.kind in "iu" else normal
+        yield _bias(f"{np.dtype(dtype)}", (2, 5, 18), dtype=dtype, values=values)
+
+
+CASES: tuple[Case, ...] = tuple(_cases())

@@ -1,0 +1,124 @@
+"""The truth: the reference computed in a wider type; and how far from it a kernel may be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import sqrt
+from typing import Any
+
+import numpy as np
+
+from ..contracts import conv2d, matmul
+from ..contracts.base import Tolerance
+from ..errors import KernelError
+from ..registry import kernels_of
+from ..types import STRING, DType, NoConstants, Query, TensorType
+from .case import Case
+
+__all__ = ["MismatchError", "compare", "tolerance", "truth"]
+
+NDArray = np.ndarray[Any, Any]
+
+_WIDE = {
+    np.dtype(narrow): np.dtype(wide)
+    for narrow, wide in (
+        ("float16", "float64"),
+        ("float32", "float64"),
+        ("float64", "longdouble"),
+        ("complex64", "complex128"),
+        ("complex128", "clongdouble"),
+    )
+}
+_EXACT = Tolerance(0, 0)
+_PRODUCTS = (matmul.MATMUL, conv2d.CONV2D, conv2d.DEPTHWISE_CONV2D)
+
+
+def _widen(dtype: DType) -> DType:
+    return _WIDE.get(dtype, dtype)
+
+
+def truth(case: Case, values: list[NDArray]) -> list[NDArray]:
+    """What the outputs should be: by the case's own oracle, else by the reference.
+
+    A contract with a tolerance is computed in a wider type (float64 for float32); an exact one in its own type, where
+    the reference rounds as IEEE says.
+    """
+    if case.oracle is not None:
+        return list(case.oracle(values, case.params))
+    query = case.query()
+    reference = next((k for family in ("numpy", "host") for k in kernels_of(family, case.contract)), None)
+    if reference is None:
+        raise KernelError(f"the reference has no kernel for {case.contract.name}")
+    if reference.evaluate is not None:
+        return list(reference.evaluate(values, case.params))
+    rounds = all(t.dtype.kind in "fc" for t in query.outputs)
+    if rounds and (case.tolerance or case.contract.tolerance) != _EXACT:
+        values = [v.astype(_widen(v.dtype)) for v in values]
+        query = replace(query, outputs=tuple(TensorType(_widen(t.dtype), t.shape) for t in query.outputs))
+    query = replace(query, inputs=tuple(TensorType(v.dtype, v.shape) for v in values), constants=frozenset(), threads=1)
+    outputs = [np.zeros(t.dims, t.dtype) for t in query.outputs]
+    assert reference.prepare is not None
+    reference.prepare(query, NoConstants()).bind(values, outputs, None)()
+    return outputs
+
+
+def _summed_terms(query: Query) -> int:
+    """How many terms one output element is the sum of."""
+    outputs = max(sum(t.size for t in query.outputs), 1)
+    flops = query.contract.flops(query.inputs, query.outputs, query.params)
+    return max(flops // (2 * outputs if query.contract in _PRODUCTS else outputs), 1)
+
+
+def tolerance(case: Case, dtype: DType) -> Tolerance:
+    """The contract's tolerance, which speaks of float32, for an output of ``dtype``; integers and text are exact.
+
+    float64: smaller in proportion to the rounding unit (with a reserve of 4, for the truth has few bits more).
+    float16: computed in float32 and rounded once. Complex products have no one order of rounding: a few units.
+    """
+    base = case.tolerance or case.contract.tolerance
+    if dtype == STRING or dtype.kind in "biu":
+        return _EXACT
+    unit = float(np.finfo(dtype).eps)
+    if base == _EXACT:
+        return Tolerance(4 * unit, 0) if dtype.kind == "c" else _EXACT
+    rtol, atol = base.rtol, base.atol
+    if base.scale_by_reduction:
+        atol *= sqrt(_summed_terms(case.query()))
+    if unit < 1e-10:
+        factor = 4 * unit / float(np.finfo(np.float32).eps)
+        return Tolerance(rtol * factor, atol * factor)
+    if unit > 1e-4:
+        return Tolerance(rtol + unit, atol + float(np.finfo(dtype).smallest_subnormal))
+    return Tolerance(rtol, atol)
+
+
+class MismatchError(Exception):
+    """An output differs from the truth."""
+
+
+def compare(got: NDArray, want: NDArray, allowed: Tolerance) -> float:
+    """Worst error as a share of what is allowed (0 where exact); raises MismatchError with the first wrong element."""
+    if got.shape != want.shape:
+        raise MismatchError(f"shape {got.shape}, expected {want.shape}")
+    if got.dtype == STRING or got.dtype.kind in "biu":
+        wrong = np.asarray(got != want, bool)
+        worst = 0.0
+    else:
+        with np.errstate(all="ignore"):
+            rounded = want.astype(got.dtype)
+            same = (got == rounded) | (np.isnan(got) & np.isnan(rounded))
+            error = np.abs(got.astype(want.dtype) - want)
+            bound = allowed.atol + allowed.rtol * np.abs(want)
+            finite = np.isfinite(rounded) & np.isfinite(got)
+            wrong = ~(same | (finite & (error <= bound)))
+            share = np.where(same | ~finite, 0, error / np.where(bound > 0, bound, 1))
+        worst = float(share.max()) if share.size else 0.0
+    if wrong.any():
+        count = int(np.count_nonzero(wrong))
+        index = tuple(int(i) for i in np.argwhere(wrong)[0])
+        raise MismatchError(
+            f"{count} of {wrong.size} elements are wrong, the first at {index}: got {got[index]!r}, "
+            f"expected {want[index]!r} within {allowed.atol:.3g} + {allowed.rtol:.3g} * |expected|; "
+            f"worst error / allowed = {worst:.3g}"
+        )
+    return worst
