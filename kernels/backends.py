@@ -78,6 +78,8 @@ class Backend:
             status = self.load().probe()
         except ImportError as error:
             return Status(False, f"import failed: {error}", self.remedy)
+        except Exception as error:  # a broken plug-in is a backend that cannot be used, not an error of everything
+            return Status(False, f"its probe failed: {type(error).__name__}: {error}", self.remedy)
         return status if isinstance(status, Status) else Status(False, f"probe() returned {status!r}", self.remedy)
 
     def kernels(self) -> Sequence[Kernel]:
