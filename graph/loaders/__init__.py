@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .source import Source
     from .weights import WeightsFile
 
-__all__ = ["Family", "LoadLimits", "Loaded", "load", "sniff"]
+__all__ = ["Family", "LoadLimits", "Loaded", "load", "load_graph", "sniff"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,20 @@ def load(path: str | os.PathLike[str], limits: LoadLimits | None = None) -> Load
             _source=source,
         )
     return Loaded(source.name, family, source.size, weights=_weights(family, source, budget), _source=source)
+
+
+def load_graph(path: str | os.PathLike[str], limits: LoadLimits | None = None) -> Graph:
+    """A graph that runs: the file's own, or the built-in Inception v3 with the file's weights.
+
+    ``graph.metadata['family']`` is 'graphdef', or whose names the weights have: 'torchvision', 'keras', 'kigraph'.
+    """
+    loaded = load(path, limits)
+    if loaded.graph is not None:
+        return loaded.graph
+    from ..models import graph_of_weights
+
+    assert loaded.weights is not None
+    return graph_of_weights(loaded.weights)
 
 
 def _weights(family: Family, source: Source, budget: Budget) -> WeightsFile:

@@ -139,7 +139,7 @@ class Archive:
         head = self._source.read(local, 30)
         flags, method = struct.unpack("<HH", head[6:10])
         names, extras = struct.unpack("<HH", head[26:30])
-        start = local + 30 + names + extras
+        start: int = local + 30 + names + extras
         if head[:4] != _LOCAL or method != 0 or flags & 0x2041 or names != len(raw_name) or start + size > directory:
             raise self._budget.error(f"member {name!r}", "a header that contradicts the directory", "equal headers")
         if self._source.read(local + 30, names) != raw_name:

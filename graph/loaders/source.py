@@ -105,7 +105,7 @@ class Source:
             self.read_into(self.size, memoryview(b"?"))
         result = np.empty(tuple(shape), stored)
         if result.size:
-            self.read_into(offset, memoryview(result.reshape(-1).view(np.uint8)))
+            self.read_into(offset, result.reshape(-1).view(np.uint8).data)
         return result.astype(dtype, copy=False)
 
     @contextmanager

@@ -19,7 +19,6 @@ import dataclasses
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -167,15 +166,18 @@ def oneof(number: int, kind: str, record: Callable[[], type[Any]] | None = None)
     return _field(Spec(number, kind, record=record, oneof=True))
 
 
-@cache
-def _layout(record: type[Any]) -> tuple[dict[int, tuple[str, Spec]], tuple[str, ...]]:
-    """Field number -> (name, spec), and the names of the oneof's members."""
-    table = {
-        f.metadata["wire"].number: (f.name, f.metadata["wire"])
-        for f in dataclasses.fields(record)
-        if "wire" in f.metadata
-    }
-    return table, tuple(name for name, spec in table.values() if spec.oneof)
+_Layout = tuple[dict[int, tuple[str, Spec]], tuple[str, ...]]
+_LAYOUTS: dict[type[Any], _Layout] = {}
+
+
+def _layout(record: type[Any]) -> _Layout:
+    """Field number -> (name, spec), and the names of the oneof's members; made once per record."""
+    layout = _LAYOUTS.get(record)
+    if layout is None:
+        fields = [(f.name, f.metadata["wire"]) for f in dataclasses.fields(record) if "wire" in f.metadata]
+        members = tuple(name for name, spec in fields if spec.oneof)
+        layout = _LAYOUTS[record] = ({spec.number: (name, spec) for name, spec in fields}, members)
+    return layout
 
 
 class Reader:
@@ -362,9 +364,9 @@ def unpack_numbers(data: bytes, kind: str) -> np.ndarray[Any, Any]:
         digits = (raw[starts[has] + i] & 0x7F).astype(np.uint64)
         values[has] |= digits << np.uint64(7 * i)
     if kind in ("uint32", "uint64"):
-        return values & np.uint64(0xFFFFFFFF) if kind == "uint32" else values
+        return np.asarray(values & np.uint64(0xFFFFFFFF)) if kind == "uint32" else values
     if kind == "bool":
-        return values != 0
+        return np.asarray(values != 0)
     signed = values.view(np.int64)
     return signed if kind == "int64" else signed.astype(np.int32).astype(np.int64)
 

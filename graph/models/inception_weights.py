@@ -1,0 +1,228 @@
+"""Weights for the built-in Inception v3: from files with torchvision's, Keras' or kigraph's names, or from a seed.
+
+Everything stays a lazy Literal: a kernel is read, transposed and turned into float32 when a plan packs it.
+timm's Inception v3 has torchvision's names. Names of the auxiliary classifier are ignored.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import LoadError
+from ..ir import Literal
+from ..loaders.weights import TensorInfo, WeightsFile
+from .inception_layers import CONVS, FEATURES, Sized
+
+__all__ = ["ConvWeights", "InceptionWeights", "canonical_arrays", "find_naming", "seeded_weights", "weights_of"]
+
+FLOAT32 = np.dtype(np.float32)
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ConvWeights:
+    """kernel: height x width x inputs x filters; the others: one number per filter. ``gamma`` None means ones."""
+
+    kernel: Literal
+    beta: Literal
+    mean: Literal
+    variance: Literal
+    gamma: Literal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InceptionWeights:
+    """``convs`` by path; the classifier's ``kernel`` (2048 x classes) and ``bias``."""
+
+    convs: Mapping[str, ConvWeights]
+    kernel: Literal
+    bias: Literal
+
+    @property
+    def classes(self) -> int:
+        return self.kernel.shape[1]
+
+
+def find_naming(file: WeightsFile) -> str:
+    """Whose names the file has: 'torchvision', 'keras' or 'kigraph'. LoadError if none of them."""
+    if "Conv2d_1a_3x3.conv.weight" in file.tensors:
+        return "torchvision"
+    if "conv/kernel" in file.tensors:
+        return "kigraph"
+    if any(_KERAS.fullmatch(name) for name in file.tensors):
+        return "keras"
+    raise LoadError(
+        f"{file.file}: the arrays {', '.join(list(file.tensors)[:4])}, ... are not those of a known Inception v3; expected the names of "
+        "torchvision or timm (Conv2d_1a_3x3.conv.weight), Keras (conv2d_1/kernel:0) or kigraph (conv/kernel)"
+    )
+
+
+def weights_of(file: WeightsFile) -> InceptionWeights:
+    """The weights in a file, whatever its names. Raises LoadError for missing arrays and wrong shapes."""
+    return {"torchvision": _torchvision, "keras": _keras, "kigraph": _canonical}[find_naming(file)](file)
+
+
+def _literal(
+    file: WeightsFile,
+    name: str,
+    shape: tuple[int | None, ...],
+    turned: tuple[int, ...] = (),
+) -> Literal:
+    """The array ``name`` of the given shape (None: any size), as float32, with its axes put in the order ``turned``."""
+    info: TensorInfo = file[name]
+    if len(info.shape) != len(shape) or any(w is not None and w != d for d, w in zip(info.shape, shape, strict=True)):
+        wanted = ", ".join("any" if d is None else str(d) for d in shape)
+        raise LoadError(f"{file.file}: array '{name}' has shape {info.shape}; Inception v3 has ({wanted}) there")
+    if info.dtype.kind != "f":
+        raise LoadError(f"{file.file}: array '{name}' has element type {info.stored}; expected floating point")
+    axes = turned or tuple(range(len(shape)))
+
+    def load() -> Array:
+        return np.ascontiguousarray(info.load().transpose(axes), FLOAT32)
+
+    return Literal.lazy(FLOAT32, tuple(info.shape[a] for a in axes), load, (info.key, axes, "float32"))
+
+
+def _torchvision(file: WeightsFile) -> InceptionWeights:
+    convs: dict[str, ConvWeights] = {}
+    for sized in CONVS:
+        name = sized.conv.torchvision
+        height, width, inputs, filters = sized.shape
+        bn = (filters,)
+        convs[sized.conv.path] = ConvWeights(
+            _literal(file, f"{name}.conv.weight", (filters, inputs, height, width), turned=(2, 3, 1, 0)),
+            _literal(file, f"{name}.bn.bias", bn),
+            _literal(file, f"{name}.bn.running_mean", bn),
+            _literal(file, f"{name}.bn.running_var", bn),
+            _literal(file, f"{name}.bn.weight", bn),
+        )
+    kernel = _literal(file, "fc.weight", (None, FEATURES), turned=(1, 0))
+    return InceptionWeights(convs, kernel, _literal(file, "fc.bias", (kernel.shape[1],)))
+
+
+def _canonical(file: WeightsFile) -> InceptionWeights:
+    convs: dict[str, ConvWeights] = {}
+    for sized in CONVS:
+        path, bn = sized.conv.path, (sized.shape[3],)
+        gamma = f"{path}/gamma"
+        convs[path] = ConvWeights(
+            _literal(file, f"{path}/kernel", sized.shape),
+            _literal(file, f"{path}/beta", bn),
+            _literal(file, f"{path}/mean", bn),
+            _literal(file, f"{path}/variance", bn),
+            _literal(file, gamma, bn) if gamma in file.tensors else None,
+        )
+    kernel = _literal(file, "logits/kernel", (FEATURES, None))
+    return InceptionWeights(convs, kernel, _literal(file, "logits/bias", (kernel.shape[1],)))
+
+
+# --- Keras: layers have automatic names; the number tells the order of creation, which is the table's order ------------
+
+_KERAS = re.compile(r"(?:.*/)?(conv2d|batch_normalization)(?:_(\d+))?/(\w+?)(?::0)?")
+
+
+def _keras(file: WeightsFile) -> InceptionWeights:
+    """The numbers need not begin at 1: a program that made other layers before has 'conv2d_95' first."""
+    layers: dict[str, dict[int, dict[str, str]]] = {"conv2d": {}, "batch_normalization": {}}
+    for name in file.tensors:
+        match = _KERAS.fullmatch(name)
+        if match is not None:
+            layers[match[1]].setdefault(int(match[2] or 0), {})[match[3]] = name
+    convs_found = [layers["conv2d"][n] for n in sorted(layers["conv2d"])]
+    norms_found = [layers["batch_normalization"][n] for n in sorted(layers["batch_normalization"])]
+    if len(convs_found) != len(CONVS) or len(norms_found) != len(CONVS):
+        raise LoadError(
+            f"{file.file}: {len(convs_found)} convolutions and {len(norms_found)} batch normalisations; Keras' Inception v3 "
+            f"has {len(CONVS)} of each"
+        )
+    convs = {
+        sized.conv.path: _keras_conv(file, sized, conv, norm)
+        for sized, conv, norm in zip(CONVS, convs_found, norms_found, strict=True)
+    }
+    top = next((n for n, t in file.tensors.items() if _is_classifier(n, t)), None)
+    if top is None:
+        raise LoadError(
+            f"{file.file}: no classifier (predictions/kernel); these are weights without top, which give features, not labels"
+        )
+    kernel = _literal(file, top, (FEATURES, None))
+    return InceptionWeights(convs, kernel, _literal(file, top.replace("kernel", "bias"), (kernel.shape[1],)))
+
+
+def _is_classifier(name: str, info: TensorInfo) -> bool:
+    return _KERAS.fullmatch(name) is None and "kernel" in name and len(info.shape) == 2 and info.shape[0] == FEATURES
+
+
+def _keras_conv(file: WeightsFile, sized: Sized, conv: dict[str, str], norm: dict[str, str]) -> ConvWeights:
+    bn = (sized.shape[3],)
+    missing = {"kernel"} - conv.keys() or {"beta", "moving_mean", "moving_variance"} - norm.keys()
+    if missing:
+        near = next(iter([*conv.values(), *norm.values()]))
+        raise LoadError(f"{file.file}: the layer of '{near}' has no {', '.join(sorted(missing))}")
+    if "bias" in conv:
+        raise LoadError(f"{file.file}: '{conv['bias']}' exists; the convolutions of Inception v3 have no bias")
+    return ConvWeights(
+        _literal(file, conv["kernel"], sized.shape),
+        _literal(file, norm["beta"], bn),
+        _literal(file, norm["moving_mean"], bn),
+        _literal(file, norm["moving_variance"], bn),
+        _literal(file, norm["gamma"], bn) if "gamma" in norm else None,
+    )
+
+
+# --- from a seed ------------------------------------------------------------------------------------------------------------
+
+
+def _seeded(key: tuple[int, ...], shape: tuple[int, ...], make: Callable[[np.random.Generator], Array]) -> Literal:
+    """Each array has its own random stream, so that it can be made alone and again."""
+
+    def load() -> Array:
+        return np.asarray(make(np.random.Generator(np.random.PCG64(key))), FLOAT32)
+
+    return Literal.lazy(FLOAT32, shape, load, ("seeded", *key, shape))
+
+
+def seeded_weights(seed: int = 0, classes: int = 1000) -> InceptionWeights:
+    """Untrained weights: kernels scaled after He (arXiv 1502.01852), so that activations keep their size through all layers."""
+    convs: dict[str, ConvWeights] = {}
+    for i, sized in enumerate(CONVS):
+        height, width, inputs, filters = sized.shape
+        scale = np.float32((2.0 / (height * width * inputs)) ** 0.5)
+        shape, bn = sized.shape, (filters,)
+
+        def kernel(g: np.random.Generator, shape: Any = shape, scale: Any = scale) -> Array:
+            return np.asarray(g.standard_normal(shape, FLOAT32) * scale)
+
+        def small(g: np.random.Generator, bn: Any = bn) -> Array:
+            return np.asarray(g.uniform(-0.1, 0.1, bn))
+
+        def near_one(g: np.random.Generator, bn: Any = bn) -> Array:
+            return np.asarray(g.uniform(0.9, 1.1, bn))
+
+        convs[sized.conv.path] = ConvWeights(
+            _seeded((seed, i, 0), shape, kernel),
+            _seeded((seed, i, 1), bn, small),
+            _seeded((seed, i, 2), bn, small),
+            _seeded((seed, i, 3), bn, near_one),
+            _seeded((seed, i, 4), bn, near_one),
+        )
+    top = (FEATURES, classes)
+    return InceptionWeights(
+        convs,
+        _seeded((seed, 94, 0), top, lambda g: g.standard_normal(top, FLOAT32) * np.float32(FEATURES**-0.5)),
+        _seeded((seed, 94, 1), (classes,), lambda g: g.uniform(-0.1, 0.1, classes)),
+    )
+
+
+def canonical_arrays(weights: InceptionWeights) -> dict[str, Literal]:
+    """The weights under kigraph's own names: '<path>/kernel', '/beta', '/mean', '/variance', '/gamma', 'logits/kernel', 'logits/bias'."""
+    result: dict[str, Literal] = {}
+    for path, conv in weights.convs.items():
+        result |= {f"{path}/{k}": getattr(conv, k) for k in ("kernel", "beta", "mean", "variance")}
+        if conv.gamma is not None:
+            result[f"{path}/gamma"] = conv.gamma
+    return result | {"logits/kernel": weights.kernel, "logits/bias": weights.bias}
