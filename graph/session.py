@@ -20,7 +20,7 @@ from .fetches import Fetches
 from .handles import Operation, Tensor
 from .ir import UNKNOWN, Port
 from .passes import optimize
-from .plan.cut import Cut, cut
+from .plan.cut import Cut, cut, specialize
 from .plan.partition import Part, partition
 from .plan.program import Program
 from .plan.stores import LRU, ConstantStore
@@ -195,6 +195,7 @@ class Session:
                 prepared: tuple[Cut, ir.Graph] = self._cuts.get(base, lambda: self._prepare(frozen, wanted, feeds))
                 whole, graph = prepared
                 given = {whole.feeds[p]: t for p, t in feeds.items()}
+                graph = specialize(graph, given)
                 parts: tuple[Part, ...] = partition(graph, given)
                 program = Program(whole, graph, parts, given, self.choice, self.threads, self._store, self._stages)
                 program.compile_known()

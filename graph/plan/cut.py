@@ -9,9 +9,10 @@ from ...kernels.types import TensorType
 from ..errors import FetchError
 from ..ir import UNKNOWN, Graph, Node, Port, topological_order
 from ..opdefs import opdef
+from ..passes.fold_constants import fold_constants
 from ..rewrite import Rewriter, infer_node, reachable
 
-__all__ = ["Cut", "cut"]
+__all__ = ["Cut", "cut", "specialize"]
 
 _ASSIGN = frozenset(["Assign", "AssignAdd", "AssignSub"])
 
@@ -86,13 +87,22 @@ def _needed(
     return seen
 
 
-def _retyped(graph: Graph) -> Graph:
+def specialize(graph: Graph, feed_types: Mapping[Port, TensorType]) -> Graph:
+    """The graph for given feed types: shapes that were taken as values (Shape, Size, Rank) become constants."""
+    if not any(node.op in ("Shape", "Size", "Rank") for node in graph):
+        return graph
+    return fold_constants(_retyped(graph, feed_types))
+
+
+def _retyped(graph: Graph, feed_types: Mapping[Port, TensorType] | None = None) -> Graph:
     """Types inferred anew: a fed tensor may have replaced a constant that decided a shape."""
     edit = Rewriter(graph)
     types: dict[Port, TensorType] = {}
     nodes: dict[str, Node] = {}
     for node in graph:
         outputs = node.outputs
+        if feed_types and Port(node.name) in feed_types:
+            outputs = (feed_types[Port(node.name)],)
         if node.op not in ("Const", "Placeholder", "VariableV2"):
             outputs = infer_node(node, types.__getitem__, edit.value)
         nodes[node.name] = replace(node, outputs=outputs)
