@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import KigraphError, WeightsError
+from .errors import KigraphError
 from .timing import Timing, measure
+from .weights.store import UNTRAINED
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +30,6 @@ kigraph demo
 kigraph demo --image dog.jpg --backend cython,numba
 KIGRAPH_WEIGHTS=classify_image_graph_def.pb kigraph demo --out results
 """
-_UNTRAINED = "untrained weights: the speed is real, the labels mean nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +70,13 @@ def run(args: argparse.Namespace) -> int:
 
     image = Path(args.image) if args.image else sample_photograph()
     with download_progress(args.json) as progress:
-        try:
-            resolved = resolve_weights(
-                args.weights, allow_download=not args.no_download, allow_generated=False, progress=progress
-            )
-        except WeightsError as error:
-            if args.weights is not None or "KIGRAPH_WEIGHTS" in str(error):
-                raise
-            note(f"{error}\n\nNo trained weights, so the demo generates a file of the same network: {_UNTRAINED}.\n")
-            resolved = resolve_weights(allow_download=False, allow_generated=True)
+        resolved = resolve_weights(
+            args.weights, allow_download=not args.no_download, allow_generated=True, progress=progress
+        )
+    if not resolved.trained and not args.json:
+        note(
+            f"{resolved.reason or 'no trained weights'}\nThe demo uses a generated file of the same network instead: {UNTRAINED}.\n"
+        )
     names = [n.strip() for n in args.backend.split(",")] if args.backend else list(available_backends())
     results, problems = _measure_all(names, resolved, image, args)
     machine, threads = describe(), resolve_threads(args.threads)
@@ -182,7 +180,7 @@ def _report(
             "path": str(resolved.path),
             "origin": resolved.origin,
             "trained": resolved.trained,
-            "note": "" if resolved.trained else _UNTRAINED,
+            "note": "" if resolved.trained else UNTRAINED,
         },
         "measured": "JPEG bytes to probabilities, one image at a time",
         "results": rows,
@@ -224,7 +222,7 @@ def _print(
     for backend in report["not_available"]:
         print(f"\nnot here: {backend['name']}: {clean(backend['detail'])}. {clean(backend['remedy'])}")
     if not resolved.trained:
-        print(f"\nNOTE: {_UNTRAINED}.")
+        print(f"\nNOTE: {UNTRAINED}.")
 
 
 def _write(
@@ -247,7 +245,7 @@ def _write(
     if results:
         from .demo_picture import draw_picture
 
-        note = "" if resolved.trained else _UNTRAINED
+        note = "" if resolved.trained else UNTRAINED
         if draw_picture(folder / "demo.png", results, image, machine, note):
             written.append("demo.png")
         elif not quiet:

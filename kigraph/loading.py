@@ -83,12 +83,12 @@ def open_file(path: str | os.PathLike[str], limits: LoadLimits | None = None, *,
     if loaded.graph is not None:
         return Opened(loaded, loaded.graph, str(loaded.graph.metadata.get("family", loaded.family.value)))
     assert loaded.weights is not None
-    from .graph.models import graph_of_weights
+    from .graph.models.inception_v3 import build_from_file
 
     try:
-        graph = graph_of_weights(loaded.weights)
+        graph = build_from_file(loaded.weights)
     except LoadError as error:
         if strict:
             raise
         return Opened(loaded, None, loaded.weights.family, str(error))
-    return Opened(loaded, graph, loaded.weights.family)
+    return Opened(loaded, graph, str(graph.metadata.get("family", loaded.weights.family)))

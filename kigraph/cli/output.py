@@ -30,8 +30,8 @@ def print_json(value: Any) -> None:
 
 
 def note(text: str) -> None:
-    """A remark on standard error."""
-    print(clean(text), file=sys.stderr)
+    """A remark on standard error; it may have several lines."""
+    print("\n".join(clean(line) for line in text.split("\n")), file=sys.stderr)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[int] = ()) -> None:

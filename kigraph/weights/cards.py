@@ -231,6 +231,11 @@ CARDS: tuple[CardRule, ...] = (
         "weights with Keras' layers",
         _built_in("inception-v3-keras", "Inception v3, weights of Keras applications", "keras_nearest"),
     ),
+    CardRule(
+        "inception-v3-kigraph",
+        "weights with kigraph's names",
+        _built_in("inception-v3-kigraph", "Inception v3, weights saved by kigraph", "half_pixel"),
+    ),
 )
 
 #: Cards that no graph shows by itself: the family of the weights decides.

@@ -23,9 +23,21 @@ from .archive import extract_member
 from .catalogue import CATALOGUE, DEFAULT, Entry, catalogue_entry
 from .transfer import Progress, download, sha256_of
 
-__all__ = ["Resolved", "cache_folder", "cached_path", "fetch", "generated_path", "resolve_weights", "verify"]
+__all__ = [
+    "UNTRAINED",
+    "Resolved",
+    "cache_folder",
+    "cached_path",
+    "fetch",
+    "generated_path",
+    "resolve_weights",
+    "verify",
+]
 
 Origin = Literal["argument", "KIGRAPH_WEIGHTS", "cache", "download", "generated"]
+
+#: How results of a generated file are labelled everywhere.
+UNTRAINED = "untrained weights: the speed is real, the labels mean nothing"
 
 _RECORD = "record.json"
 _LOCK_SECONDS = 1800.0
@@ -33,16 +45,20 @@ _LOCK_SECONDS = 1800.0
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """A weight file on this machine, where it came from, and whether it was ever trained."""
+    """A weight file on this machine, where it came from, and whether it was ever trained.
+
+    ``reason``: of a generated file, why there is no trained one.
+    """
 
     path: Path
     origin: Origin
     entry: Entry | None = None
     trained: bool = True
+    reason: str = ""
 
     def __str__(self) -> str:
-        note = "" if self.trained else ", untrained weights: the speed is real, the labels mean nothing"
-        return f"{self.path} (from {self.origin}{note})"
+        origin = self.origin if self.origin in ("argument", "KIGRAPH_WEIGHTS") else f"the {self.origin}"
+        return f"{self.path} ({origin if self.trained else UNTRAINED})"
 
 
 def cache_folder() -> Path:
@@ -124,7 +140,7 @@ def resolve_weights(
             failure = str(error)
     if not allow_generated:
         raise WeightsError(f"no weights: {failure}, and {entry.name!r} is not in the cache {cache_folder()}")
-    return Resolved(_generate(), "generated", None, trained=False)
+    return Resolved(_generate(), "generated", None, trained=False, reason=failure)
 
 
 def _named(text: str, origin: Origin, allow_download: bool, progress: Progress | None) -> Resolved:
