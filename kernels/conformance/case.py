@@ -71,7 +71,7 @@ class Case:
     """One check of one contract. ``id`` is unique inside the contract and stable: tests and benchmarks print it.
 
     ``memory`` is that of every output. ``inplace``: the number of the input whose memory the output takes over.
-    ``tags`` group cases: 'empty', 'nan', 'tail', 'strided', 'threads', 'inception', ...
+    ``typed_by``: the input whose dtype the case stands for. ``tags`` group cases: 'empty', 'nan', 'tail', 'strided', 'threads', 'inception', ...
     """
 
     contract: Contract[Any]
@@ -84,11 +84,12 @@ class Case:
     inplace: int | None = None
     tolerance: Tolerance | None = None
     oracle: Oracle | None = None
+    typed_by: int = 0
 
     @property
     def dtype(self) -> DType:
         """The element type under which the case counts in the support table."""
-        return self.inputs[0].type.dtype if self.inputs else self.query().outputs[0].dtype
+        return self.inputs[self.typed_by].type.dtype if self.inputs else self.query().outputs[0].dtype
 
     def query(self) -> Query:
         """The query that a plan would put to the registry."""

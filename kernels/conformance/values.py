@@ -17,6 +17,7 @@ __all__ = [
     "large",
     "nonzero",
     "normal",
+    "only_nan",
     "positive",
     "scaled",
     "sparse_nan",
@@ -75,6 +76,13 @@ def sparse_nan(rng: Rng, shape: Shape, dtype: DType) -> NDArray:
         flat[rng.integers(0, values.size, count)] = np.inf
         flat[rng.integers(0, values.size, count)] = -np.inf
         flat[rng.integers(0, values.size, count)] = np.nan
+    return values
+
+
+def only_nan(rng: Rng, shape: Shape, dtype: DType) -> NDArray:
+    """Normal numbers, about one in 9 a NaN."""
+    values = normal(rng, shape, dtype)
+    values[rng.random(shape) < 1 / 9] = np.nan
     return values
 
 

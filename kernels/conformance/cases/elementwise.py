@@ -150,7 +150,7 @@ def _select() -> Iterator[Case]:
         condition, x, y = shapes
         values = normal if dtype.kind not in "f" else sparse_nan
         inputs = (tensor(condition, normal, _BOOL), tensor(x, values, dtype), tensor(y, values, dtype))
-        return Case(ops.SELECT, name, inputs, tags=frozenset(tags))
+        return Case(ops.SELECT, name, inputs, tags=frozenset(tags), typed_by=1)
 
     yield case("same", (4, 9), (4, 9), (4, 9))
     yield case("scalars", (4, 9), (), ())

@@ -10,7 +10,7 @@ import numpy as np
 from ...contracts.resize import RESIZE_BILINEAR, ResizeParams
 from ...types import DType
 from ..case import F16, F32, F64, MEMORIES, Case, Memory, tensor
-from ..values import any_bits, normal
+from ..values import any_bits, normal, only_nan
 
 __all__ = ["CASES", "resize_case"]
 
@@ -69,6 +69,8 @@ def _cases() -> Iterator[Case]:
             values = any_bits if dtype.kind in "iu" and dtype.itemsize == 1 else normal
             yield resize_case(f"{rule}-{dtype}", (2, 5, 6, 3), (8, 4), dtype=dtype, values=values, **flags)
         yield resize_case(f"{rule}-photo", (1, 61, 52, 3), (30, 30), dtype=np.dtype(np.uint8), values=any_bits, **flags)
+        for h, w, oh, ow in ((5, 6, 10, 12), (9, 7, 5, 4)):
+            yield resize_case(f"{rule}-nan-{oh}x{ow}", (2, h, w, 3), (oh, ow), values=only_nan, tags=("nan",), **flags)
         yield resize_case(f"{rule}-batch0", (0, 5, 6, 3), (8, 4), tags=("empty",), **flags)
         yield resize_case(f"{rule}-channels0", (1, 5, 6, 0), (8, 4), tags=("empty",), **flags)
         yield resize_case(f"{rule}-threads2", (3, 40, 41, 5), (33, 29), threads=2, tags=("threads",), **flags)
