@@ -10,6 +10,7 @@ from ...kernels.contracts.base import merge_shapes, normalize_axis
 from ...kernels.contracts.concat import CONCAT, ConcatParams
 from ...kernels.contracts.elementwise import ADD, SUB
 from ...kernels.contracts.layout import (
+    BROADCAST_TO,
     FILL,
     GATHER,
     IDENTITY,
@@ -21,6 +22,7 @@ from ...kernels.contracts.layout import (
     SPLIT,
     TILE,
     TRANSPOSE,
+    BroadcastParams,
     FillParams,
     GatherParams,
     PackParams,
@@ -316,6 +318,10 @@ def _tile(site: Site) -> Lowered:
     return Lowered(TILE, TileParams(ints(site, 1, "multiples")), (0,))
 
 
+def _broadcast_to(site: Site) -> Lowered:
+    return Lowered(BROADCAST_TO, BroadcastParams(ints(site, 1, "the shape")), (0,))
+
+
 def _pack(site: Site) -> Lowered:
     return Lowered(PACK, PackParams(int(site.attr("axis", 0))))
 
@@ -367,6 +373,7 @@ DEFS: tuple[OpDef, ...] = (
     OpDef("Gather", _gather, arity=(2, 2)),
     OpDef("GatherV2", _gather, arity=(3, 3), values=(2,)),
     OpDef("Tile", _tile, arity=(2, 2), values=(1,), unknown=_unknown_same_rank),
+    OpDef("BroadcastTo", _broadcast_to, arity=(2, 2), values=(1,), unknown=_unknown_reshape),
     OpDef("Pack", _pack, arity=(1, None)),
     OpDef("Fill", _fill, arity=(2, 2), values=(0,), unknown=_unknown_fill),
     OpDef("Range", _range, arity=(3, 3), values=(0, 1, 2)),

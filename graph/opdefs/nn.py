@@ -18,7 +18,7 @@ from ...kernels.types import TensorType
 from ..errors import GraphError
 from .base import Lowered, OpDef, Site, attr_ints, ints, simple
 
-__all__ = ["DEFS"]
+__all__ = ["DEFS", "conv2d_params", "pool2d_params"]
 
 
 def _require_nhwc(site: Site) -> None:
@@ -46,32 +46,31 @@ def _padding(site: Site) -> Padding:
     raise GraphError(f"{site.op} '{site.name}': padding must be SAME, VALID or EXPLICIT, got {padding!r}")
 
 
-def _conv(contract: Contract[Conv2DParams]) -> Callable[[Site], Lowered]:
-    def lower(site: Site) -> Lowered:
-        _require_nhwc(site)
-        params = Conv2DParams(
-            _spatial(site, "strides"),
-            _padding(site),
-            _spatial(site, "dilations", (1, 1, 1, 1)),
-            site.attr("activation", "none"),
-        )
-        return Lowered(contract, params)
+def conv2d_params(site: Site) -> Conv2DParams:
+    """Strides, padding, dilations and activation of a convolution (forward and backward ops)."""
+    _require_nhwc(site)
+    return Conv2DParams(
+        _spatial(site, "strides"),
+        _padding(site),
+        _spatial(site, "dilations", (1, 1, 1, 1)),
+        site.attr("activation", "none"),
+    )
 
-    return lower
+
+def pool2d_params(site: Site) -> Pool2DParams:
+    """Window, strides and padding of a pooling op (forward and backward)."""
+    _require_nhwc(site)
+    return Pool2DParams(
+        _spatial(site, "ksize"), _spatial(site, "strides"), _padding(site), bool(site.attr("count_include_pad", False))
+    )
+
+
+def _conv(contract: Contract[Conv2DParams]) -> Callable[[Site], Lowered]:
+    return lambda site: Lowered(contract, conv2d_params(site))
 
 
 def _pool(contract: Contract[Pool2DParams]) -> Callable[[Site], Lowered]:
-    def lower(site: Site) -> Lowered:
-        _require_nhwc(site)
-        params = Pool2DParams(
-            _spatial(site, "ksize"),
-            _spatial(site, "strides"),
-            _padding(site),
-            bool(site.attr("count_include_pad", False)),
-        )
-        return Lowered(contract, params)
-
-    return lower
+    return lambda site: Lowered(contract, pool2d_params(site))
 
 
 def _bias_add(site: Site) -> Lowered:

@@ -7,7 +7,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import concat, conv2d, elementwise, layout, matmul, normalization, pool2d, reduce, resize, softmax, strings
+from . import (
+    concat,
+    conv2d,
+    elementwise,
+    gradients,
+    layout,
+    matmul,
+    normalization,
+    pool2d,
+    reduce,
+    resize,
+    softmax,
+    strings,
+)
 from .base import Contract
 
 __all__ = ["CONTRACTS", "Contract"]
@@ -23,6 +36,10 @@ CONTRACTS: tuple[Contract[Any], ...] = (
     concat.CONCAT,
     resize.RESIZE_BILINEAR,
     layout.RESHAPE, layout.IDENTITY, layout.TRANSPOSE, layout.PAD, layout.SLICE, layout.SPLIT, layout.GATHER, layout.TILE,
-    layout.PACK, layout.FILL, layout.RANGE, layout.CAST,
+    layout.PACK, layout.BROADCAST_TO, layout.FILL, layout.RANGE, layout.CAST,
+    gradients.CONV2D_INPUT_GRAD, gradients.CONV2D_FILTER_GRAD,
+    gradients.DEPTHWISE_CONV2D_INPUT_GRAD, gradients.DEPTHWISE_CONV2D_FILTER_GRAD,
+    gradients.MAX_POOL2D_GRAD, gradients.AVG_POOL2D_GRAD, gradients.RELU_GRAD, gradients.RELU6_GRAD,
+    gradients.SOFTMAX_CROSS_ENTROPY, gradients.SPARSE_SOFTMAX_CROSS_ENTROPY,
     strings.DECODE_IMAGE, strings.ENCODE_JPEG, strings.ENCODE_PNG, strings.AS_STRING, strings.STRING_JOIN,
 )  # fmt: skip

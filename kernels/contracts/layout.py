@@ -12,11 +12,12 @@ from math import prod
 import numpy as np
 
 from ..errors import DTypeError, ShapeError
-from ..types import STRING, DType, Dim, Params, TensorType, dtype_name
+from ..types import STRING, Dim, DType, Params, TensorType, dtype_name
 from .base import (
     INTEGERS,
     Contract,
     Tolerance,
+    broadcast_shapes,
     merge_shapes,
     normalize_axis,
     require_dtype,
@@ -25,6 +26,7 @@ from .base import (
 )
 
 __all__ = [
+    "BROADCAST_TO",
     "CAST",
     "FILL",
     "GATHER",
@@ -37,6 +39,7 @@ __all__ = [
     "SPLIT",
     "TILE",
     "TRANSPOSE",
+    "BroadcastParams",
     "CastParams",
     "FillParams",
     "GatherParams",
@@ -278,6 +281,29 @@ def _infer_tile(inputs: Sequence[TensorType], params: TileParams) -> tuple[Tenso
 
 TILE: Contract[TileParams] = Contract(
     "tile", "x repeated along every axis.", _infer_tile, TileParams, tolerance=EXACT, hot=False
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BroadcastParams(Params):
+    shape: tuple[int, ...]
+
+
+def _infer_broadcast(inputs: Sequence[TensorType], params: BroadcastParams) -> tuple[TensorType, ...]:
+    if broadcast_shapes("broadcast_to", [inputs[0].shape, params.shape]) not in (None, params.shape):
+        raise ShapeError(
+            f"broadcast_to: {shape_text(inputs[0].shape)} does not broadcast to {shape_text(params.shape)}"
+        )
+    return (TensorType(inputs[0].dtype, params.shape),)
+
+
+BROADCAST_TO: Contract[BroadcastParams] = Contract(
+    "broadcast_to",
+    "x repeated along new axes and axes of size 1 until it has the given shape.",
+    _infer_broadcast,
+    BroadcastParams,
+    tolerance=EXACT,
+    hot=False,
 )
 
 

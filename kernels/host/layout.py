@@ -77,6 +77,10 @@ def _tile(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.TilePar
     outputs[0][...] = np.tile(inputs[0], params.multiples)
 
 
+def _broadcast_to(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.BroadcastParams) -> None:
+    outputs[0][...] = inputs[0]
+
+
 def _pack(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.PackParams) -> None:
     np.stack(inputs, axis=params.axis, out=outputs[0])
 
@@ -107,6 +111,7 @@ KERNELS = (
     numpy_kernel(ops.GATHER, "host", _gather),
     numpy_kernel(ops.TILE, "host", _tile),
     numpy_kernel(ops.PACK, "host", _pack),
+    numpy_kernel(ops.BROADCAST_TO, "host", _broadcast_to),
     numpy_kernel(ops.FILL, "host", _fill),
     numpy_kernel(ops.RANGE, "host", _range),
     numpy_kernel(ops.CAST, "host", _cast),

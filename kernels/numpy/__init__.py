@@ -12,7 +12,7 @@ import numpy as np
 from ..backends import Status
 from ..devices import HOST, Device
 from ..types import Kernel
-from . import concat, conv2d, elementwise, matmul, normalization, pool2d, reduce, resize, softmax
+from . import concat, conv2d, elementwise, gradients, matmul, normalization, pool2d, reduce, resize, softmax
 
 __all__ = ["DEVICE", "KERNELS", "probe"]
 
@@ -26,6 +26,7 @@ KERNELS: tuple[Kernel, ...] = (
     *reduce.KERNELS,
     *concat.KERNELS,
     *resize.KERNELS,
+    *gradients.KERNELS,
 )
 
 DEVICE: Device = HOST

@@ -1,0 +1,125 @@
+"""Backward ops, under TensorFlow's names where it has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ...kernels.contracts import gradients as g
+from ...kernels.contracts.base import Contract, broadcast_shapes
+from ...kernels.contracts.conv2d import Conv2DParams
+from ...kernels.contracts.layout import IDENTITY
+from ...kernels.contracts.pool2d import Pool2DParams
+from ...kernels.contracts.reduce import REDUCE_SUM, ReduceParams
+from ...kernels.types import TensorType
+from ..errors import GraphError
+from .base import Lowered, NeedsValue, OpDef, Site, ints, simple
+from .nn import conv2d_params, pool2d_params
+
+__all__ = ["DEFS"]
+
+
+def _four(site: Site, index: int) -> tuple[int, int, int, int]:
+    sizes = ints(site, index, "the shape of the gradient")
+    if len(sizes) != 4:
+        raise GraphError(f"{site.op} '{site.name}': the shape of the gradient must have 4 sizes, got {sizes}")
+    return sizes[0], sizes[1], sizes[2], sizes[3]
+
+
+def _input_grad(contract: Contract[g.ConvGradParams]) -> Callable[[Site], Lowered]:
+    """(sizes of x, filter, dy)"""
+
+    def lower(site: Site) -> Lowered:
+        forward = conv2d_params(site)
+        return Lowered(contract, g.ConvGradParams(_plain(forward), _four(site, 0)), (1, 2))
+
+    return lower
+
+
+def _filter_grad(contract: Contract[g.ConvGradParams]) -> Callable[[Site], Lowered]:
+    """(x, sizes of the filter, dy)"""
+
+    def lower(site: Site) -> Lowered:
+        forward = conv2d_params(site)
+        return Lowered(contract, g.ConvGradParams(_plain(forward), _four(site, 1)), (0, 2))
+
+    return lower
+
+
+def _plain(forward: Conv2DParams) -> Conv2DParams:
+    return Conv2DParams(forward.strides, forward.padding, forward.dilations)
+
+
+def _unknown_4d(source: int) -> Callable[[Site], tuple[TensorType, ...]]:
+    return lambda site: (TensorType(site.inputs[source].dtype, (None,) * 4),)
+
+
+def _max_pool_grad(site: Site) -> Lowered:
+    return Lowered(g.MAX_POOL2D_GRAD, pool2d_params(site))
+
+
+def _avg_pool_grad(site: Site) -> Lowered:
+    """(sizes of x, dy)"""
+    forward: Pool2DParams = pool2d_params(site)
+    return Lowered(g.AVG_POOL2D_GRAD, g.AvgPool2DGradParams(forward, _four(site, 0)), (1,))
+
+
+def _bias_add_grad(site: Site) -> Lowered:
+    rank = site.inputs[0].rank
+    if rank is None:
+        raise NeedsValue(0)
+    return Lowered(REDUCE_SUM, ReduceParams(tuple(range(rank - 1))), (0,))
+
+
+def _infer_bias_add_grad(site: Site) -> tuple[TensorType, ...]:
+    shape = site.inputs[0].shape
+    return (TensorType(site.inputs[0].dtype, None if shape is None else shape[-1:]),)
+
+
+def _sum_to(site: Site) -> Lowered:
+    """The sum over what broadcasting had repeated: the gradient of an operand of shape ``target``."""
+    target = ints(site, 1, "the target shape")
+    shape = site.inputs[0].shape
+    if shape is None or None in shape:
+        raise NeedsValue(0)
+    if broadcast_shapes(f"{site.op} '{site.name}'", [shape, target]) != shape:
+        raise GraphError(f"{site.op} '{site.name}': {target} does not broadcast to {shape}")
+    offset = len(shape) - len(target)
+    axes = tuple(i for i, d in enumerate(shape) if i < offset or (target[i - offset] == 1 and d != 1))
+    if not axes:
+        return Lowered(IDENTITY, inputs=(0,))
+    return Lowered(REDUCE_SUM, ReduceParams(axes), (0,))
+
+
+def _infer_sum_to(site: Site) -> tuple[TensorType, ...]:
+    dtype = site.inputs[0].dtype
+    try:
+        target = ints(site, 1, "the target shape")
+    except NeedsValue:
+        rank = site.inputs[1].shape
+        return (TensorType(dtype, (None,) * rank[0] if rank and rank[0] is not None else None),)
+    return (TensorType(dtype, target),)
+
+
+_POOL_VALUES: dict[str, Any] = {"arity": (2, 2), "values": (0,)}
+
+DEFS: tuple[OpDef, ...] = (
+    simple("ReluGrad", g.RELU_GRAD),
+    simple("Relu6Grad", g.RELU6_GRAD),
+    simple("SoftmaxCrossEntropyWithLogits", g.SOFTMAX_CROSS_ENTROPY),
+    simple("SparseSoftmaxCrossEntropyWithLogits", g.SPARSE_SOFTMAX_CROSS_ENTROPY),
+    OpDef("Conv2DBackpropInput", _input_grad(g.CONV2D_INPUT_GRAD), arity=(3, 3), values=(0,), unknown=_unknown_4d(2)),
+    OpDef("Conv2DBackpropFilter", _filter_grad(g.CONV2D_FILTER_GRAD), arity=(3, 3), values=(1,), unknown=_unknown_4d(2)),
+    OpDef(
+        "DepthwiseConv2dNativeBackpropInput", _input_grad(g.DEPTHWISE_CONV2D_INPUT_GRAD), arity=(3, 3), values=(0,),
+        unknown=_unknown_4d(2),
+    ),
+    OpDef(
+        "DepthwiseConv2dNativeBackpropFilter", _filter_grad(g.DEPTHWISE_CONV2D_FILTER_GRAD), arity=(3, 3), values=(1,),
+        unknown=_unknown_4d(2),
+    ),
+    OpDef("MaxPoolGrad", _max_pool_grad, arity=(3, 3)),
+    OpDef("AvgPoolGrad", _avg_pool_grad, unknown=_unknown_4d(1), **_POOL_VALUES),
+    OpDef("BiasAddGrad", _bias_add_grad, infer=_infer_bias_add_grad),
+    OpDef("KiSumTo", _sum_to, arity=(2, 2), values=(1,), infer=_infer_sum_to),
+)  # fmt: skip
