@@ -102,10 +102,13 @@ class Rewriter:
         return self._uses.get(port, 0) > 0 and port not in self._moved
 
     def constant(self, name: str, literal: Literal) -> Port:
-        """Adds a constant; an existing node of that name must be the same constant."""
-        old = self._nodes.get(name)
-        if old is not None and (old.op != "Const" or old.attrs["value"].key != literal.key):
-            raise GraphError(f"pass adds a constant '{name}', which the graph already has")
+        """Adds a constant, or returns the same one; a name that another node of the graph has gets a number."""
+        base, number = name, 0
+        while (old := self._nodes.get(name)) is not None:
+            if old.op == "Const" and old.attrs["value"].key == literal.key:
+                return Port(name)
+            number += 1
+            name = f"{base}_{number}"
         self._nodes[name] = Node(name, "Const", (), {"value": literal, "dtype": literal.dtype}, (literal.type,))
         return Port(name)
 
