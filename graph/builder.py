@@ -15,7 +15,7 @@ from typing import Any
 
 from ..kernels.types import Shape, TensorType
 from . import ir
-from .errors import GraphError
+from .errors import GraphError, UnsupportedOpError
 from .handles import Operation, Tensor
 from .opdefs import OPDEFS, Site
 from .values import constant_value
@@ -224,6 +224,11 @@ class Graph:
         site = Site(name, type, attrs, tuple(t.type for t in inputs), lambda i: constant_value(inputs[i]))
         try:
             return definition.types(site)
+        except UnsupportedOpError:
+            # A loaded graph (count given) can be inspected and fed over; running the node says what is not supported.
+            if count is not None:
+                return (TensorType(ir.UNKNOWN),) * count
+            raise
         except Exception as error:
             if hasattr(error, "add_note"):
                 error.add_note(

@@ -49,30 +49,23 @@ class _Edges:
 
 
 def looks_like_graphdef(view: memoryview) -> bool:
-    """True if the first field is a node with a name and an op, or a version; protobuf files have no magic number."""
-    if len(view) < 2 or view[0] not in (0x0A, 0x22):
-        return False
+    """True if the file begins with a node that has a name and an op; protobuf files have no magic number."""
+    head = bytes(view[:4096])
+    if head[:1] == b"\x22":  # versions first: unusual, but legal
+        return len(head) > 4 and head[1] < 16 and head[2] in (0x08, 0x10)
     at = 1
-    size = shift = 0
-    while at < min(len(view), 11):
-        size |= (view[at] & 0x7F) << shift
-        shift += 7
+    while at < min(len(head), 10) and head[at] > 0x7F:
         at += 1
-        if view[at - 1] < 0x80:
-            break
-    if at + size > len(view) or view[0] == 0x22:  # versions first: unusual, but some writers sort fields
-        return view[0] == 0x22 and size < 64
-    fields: dict[int, bytes] = {}
-    stop = at + size
-    while at + 2 <= stop and len(fields) < 2 and view[at] & 7 == 2:
-        length = view[at + 1]
-        if length > 0x7F or at + 2 + length > stop:
-            break
-        fields.setdefault(view[at] >> 3, bytes(view[at + 2 : at + 2 + length]))
-        at += 2 + length
-    name, op = (fields.get(i, b"").decode("latin-1") for i in (1, 2))
-    # A name longer than 127 bytes is left to the parser.
-    return bool(_OP.fullmatch(op) and _NAME.fullmatch(name)) or not fields
+    # 0x0a: field 1, the node; then its field 1, the name.
+    if head[:1] != b"\x0a" or head[at + 1 : at + 2] != b"\x0a":
+        return False
+    length = head[at + 2] if at + 2 < len(head) else 0
+    if length > 0x7F:  # a name of 128 bytes or more: left to the parser
+        return True
+    stop = at + 3 + length
+    name, tag, op_length = head[at + 3 : stop], head[stop : stop + 1], head[stop + 1 : stop + 2]
+    op = head[stop + 2 : stop + 2 + (op_length[0] if op_length else 0)]
+    return bool(_NAME.fullmatch(name.decode("latin-1")) and tag == b"\x12" and _OP.fullmatch(op.decode("latin-1")))
 
 
 def read_graphdef(source: Source, budget: Budget) -> Graph:

@@ -16,7 +16,8 @@ import numpy as np
 from ...kernels.types import DType
 from ..builder import Graph, Operation
 from ..errors import GraphError
-from ..ir import Literal
+from ..ir import UNKNOWN, Literal
+from ..opdefs import OPDEFS
 from .graphdef import Function
 from .tensorproto import tensor_proto
 from .tfproto import (
@@ -95,7 +96,8 @@ def _node(operation: Operation) -> NodeDef:
 
 def _complete(operation: Operation) -> Mapping[str, Any]:
     inputs, attrs = operation.inputs, dict(operation.attrs)
-    for name, rule in _IMPLIED.get(operation.type, _DEFAULT).items():
+    default = _DEFAULT if operation.type in OPDEFS else {}
+    for name, rule in _IMPLIED.get(operation.type, default).items():
         if name in attrs or not (inputs or rule == "out0"):
             continue
         if rule in ("N", "all"):
@@ -104,7 +106,7 @@ def _complete(operation: Operation) -> Mapping[str, Any]:
             attrs[name] = operation.outputs[0].dtype
         elif rule == "last" or int(rule[2:]) < len(inputs):
             attrs[name] = inputs[-1 if rule == "last" else int(rule[2:])].dtype
-    return attrs
+    return {name: value for name, value in attrs.items() if value is not UNKNOWN}
 
 
 def _attr(operation: Operation, name: str, value: Any) -> AttrValue:

@@ -42,7 +42,7 @@ _TEXT: tuple[tuple[re.Pattern[bytes], str, str], ...] = (
         "a GraphDef in text form",
         "Convert it to the binary form (.pb).",
     ),
-    (re.compile(rb"\s*[{\[]"), "JSON text", ""),
+    (re.compile(rb"[\t\n\r -~]{32,}"), "a text file", "Give the model's file."),
 )
 
 
@@ -91,13 +91,13 @@ def sniff(path: str | os.PathLike[str]) -> Family:
     with source.view() as view:
         if looks_like_safetensors(view):
             return Family.SAFETENSORS
+        if looks_like_graphdef(view):
+            return Family.GRAPHDEF
         for pattern, what, remedy in _TEXT:
             if pattern.match(head):
                 raise refuse(what, remedy)
         if head[:1] == b"\x08":
             raise refuse(_protobuf(head))
-        if looks_like_graphdef(view):
-            return Family.GRAPHDEF
         # An SSTable's footer: the .index file of a checkpoint.
         if source.size >= 48 and bytes(view[-8:]) == b"\x57\xfb\x80\x8b\x24\x75\x47\xdb":
             raise refuse("the index of a TensorFlow checkpoint", "Freeze the graph with its variables first.")
