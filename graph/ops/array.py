@@ -12,8 +12,8 @@ from ..handles import Tensor
 from .core import TensorLike, add_op, constant, convert, convert_all
 
 __all__ = [
-    "concat", "expand_dims", "fill", "gather", "getitem", "pad", "range", "rank", "reshape", "shape", "size", "slice", "split", "squeeze",
-    "stack", "strided_slice", "tile", "transpose", "unstack",
+    "broadcast_to", "concat", "expand_dims", "fill", "gather", "getitem", "ones_like", "pad", "range", "rank", "reshape", "shape", "size", "slice", "split", "squeeze",
+    "stack", "strided_slice", "tile", "transpose", "unstack", "zeros_like",
 ]  # fmt: skip
 
 
@@ -166,6 +166,26 @@ def gather(params: TensorLike, indices: TensorLike, axis: int = 0, name: str | N
 def tile(input: TensorLike, multiples: TensorLike, name: str | None = None) -> Tensor:
     """The tensor repeated along every axis."""
     return add_op("Tile", [convert(input), _ints(multiples, "multiples")], name)
+
+
+def broadcast_to(input: TensorLike, shape: TensorLike, name: str | None = None) -> Tensor:
+    """The tensor repeated along new axes and axes of size 1 until it has the given shape."""
+    return add_op("BroadcastTo", [convert(input), _ints(shape, "shape")], name)
+
+
+def zeros_like(tensor: TensorLike, name: str | None = None) -> Tensor:
+    """Zeros of the shape and dtype of a tensor."""
+    return _filled_like(convert(tensor), 0, name or "zeros_like")
+
+
+def ones_like(tensor: TensorLike, name: str | None = None) -> Tensor:
+    """Ones of the shape and dtype of a tensor."""
+    return _filled_like(convert(tensor), 1, name or "ones_like")
+
+
+def _filled_like(tensor: Tensor, value: int, name: str) -> Tensor:
+    dims = constant(np.asarray(tensor.type.dims, np.int32), name="shape") if tensor.type.known else shape(tensor)
+    return add_op("Fill", [dims, constant(np.asarray(value, tensor.dtype))], name)
 
 
 def fill(dims: TensorLike, value: TensorLike, name: str | None = None) -> Tensor:

@@ -1,0 +1,116 @@
+"""Reverse-mode differentiation: ``gradients(ys, xs)`` adds the backward graph.
+
+registry.py: the table of gradient functions, one per contract. math.py, nn.py, array.py: the functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ...kernels.types import dtype_name
+from .. import ops
+from ..errors import GraphError
+from ..handles import Operation, Tensor
+from ..opdefs import OPDEFS
+from ..ops.core import convert
+from . import array as _array
+from . import math as _math
+from . import nn as _nn
+from .registry import GRADIENTS, use_of
+
+__all__ = ["GRADIENTS", "gradients"]
+
+_FAMILIES = (_array, _math, _nn)
+#: Op types without inputs, or whose outputs do not depend smoothly on them: nothing flows further.
+_SOURCES = frozenset(["Const", "Placeholder", "VariableV2", "NoOp", "Shape", "Size", "Rank"])
+
+
+def gradients(
+    ys: Tensor | Sequence[Tensor], xs: Tensor | Sequence[Tensor], grad_ys: Any = None, name: str = "gradients"
+) -> list[Tensor | None]:
+    """The gradients of sum(ys) with respect to each of ``xs``, as new tensors of the graph.
+
+    ys, xs: a tensor or a list of tensors of one graph, of float dtype. grad_ys: weights of ys instead of ones, of the
+    same shapes. Returns one tensor per x, of its shape and dtype, or None where ys do not depend on x.
+
+    Reverse accumulation over the operations between xs and ys (Linnainmaa 1970): each op's gradient function is found
+    by its contract. Raises GraphError for an op on the way that cannot be differentiated, naming op and node.
+    """
+    targets = [ys] if isinstance(ys, Tensor) else list(ys)
+    sources = [xs] if isinstance(xs, Tensor) else list(xs)
+    for t in (*targets, *sources):
+        if not isinstance(t, Tensor) or t.dtype.kind not in "f":
+            raise GraphError(f"gradients: {t!r} must be a tensor of a float dtype")
+    if not targets:
+        raise GraphError("gradients: ys is empty")
+    graph = targets[0].graph
+    weights = [None] * len(targets) if grad_ys is None else [grad_ys] if isinstance(ys, Tensor) else list(grad_ys)
+    if len(weights) != len(targets):
+        raise GraphError(f"gradients: {len(targets)} ys but {len(weights)} grad_ys")
+    # A scalar y is the common case: its gradient is the constant 1 of its own dtype.
+    with graph.as_default(), graph.name_scope(None), graph.name_scope(name):
+        found: dict[Tensor, list[Tensor]] = {}
+        for y, weight in zip(targets, weights, strict=True):
+            seed = ops.ones_like(y) if weight is None else convert(weight, y.dtype)
+            found.setdefault(y, []).append(seed)
+        between = _between(targets, sources)
+        for op in reversed([op for op in graph.operations if op in between]):
+            _backward(op, between, found)
+        return [_total(found, x) for x in sources]
+
+
+def _between(ys: Sequence[Tensor], xs: Sequence[Tensor]) -> set[Operation]:
+    """Operations on a path from xs to ys."""
+    above: set[Operation] = set()
+    stack = [y.op for y in ys]
+    while stack:
+        op = stack.pop()
+        if op not in above:
+            above.add(op)
+            stack.extend(t.op for t in op.inputs)
+    reached: set[Operation] = set()
+    starts = set(xs)
+    graph = ys[0].graph
+    for op in graph.operations:
+        if op in above and any(t in starts or t.op in reached for t in op.inputs):
+            reached.add(op)
+    return reached
+
+
+def _total(found: dict[Tensor, list[Tensor]], tensor: Tensor) -> Tensor | None:
+    parts = found.get(tensor)
+    if not parts:
+        return None
+    total = parts[0]
+    for part in parts[1:]:
+        total = ops.add(total, part)
+    found[tensor] = [total]
+    return total
+
+
+def _backward(op: Operation, between: set[Operation], found: dict[Tensor, list[Tensor]]) -> None:
+    totals = [_total(found, t) for t in op.outputs]
+    if op.type in _SOURCES or all(t is None for t in totals):
+        return
+    if op.type not in OPDEFS:
+        raise GraphError(f"gradients: op {op.type} (node '{op.name}') is not supported")
+    if op.type.startswith("Assign"):
+        raise GraphError(f"gradients: {op.type} '{op.name}' cannot be differentiated; differentiate before assigning")
+    contract, use, picked = use_of(op)
+    function = GRADIENTS.get(contract)
+    if function is None:
+        raise GraphError(
+            f"gradients: {op.type} '{op.name}' ({contract.name}) cannot be differentiated; "
+            f"put ki.stop_gradient in front of it if nothing should flow there"
+        )
+    grads = [t if t is not None else ops.zeros_like(y) for t, y in zip(totals, op.outputs, strict=True)]
+    for index, gradient in zip(picked, function(use, grads), strict=True):
+        source = op.inputs[index]
+        if gradient is None or source.dtype.kind != "f":
+            continue
+        if gradient.dtype != source.dtype:
+            raise GraphError(
+                f"gradient of {op.type} for input {index} is {dtype_name(gradient.dtype)}, expected {dtype_name(source.dtype)}"
+            )
+        found.setdefault(source, []).append(gradient)

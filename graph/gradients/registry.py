@@ -1,0 +1,88 @@
+"""The table of gradient functions: one per contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...kernels.contracts.base import Contract
+from ...kernels.contracts.layout import RESHAPE
+from ..errors import GraphError
+from ..handles import Operation, Tensor
+from ..opdefs import Lowered, NeedsValue, Site, opdef
+from ..ops.array import shape
+from ..ops.core import add_op, constant
+from ..values import constant_value
+
+__all__ = ["GRADIENTS", "Gradient", "Use", "gradient_of", "shape_of", "sum_to", "use_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One forward op as its contract sees it: the inputs that the kernel gets, the outputs, the parameters."""
+
+    op: Operation
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    params: Any
+
+    @property
+    def x(self) -> Tensor:
+        return self.inputs[0]
+
+    @property
+    def y(self) -> Tensor:
+        return self.outputs[0]
+
+
+#: (use, gradient of every output) -> gradient of every input; None where none flows.
+Gradient = Callable[[Use, Sequence[Tensor]], Sequence[Tensor | None]]
+
+#: Contract -> its gradient function. Contracts that are missing here cannot be differentiated.
+GRADIENTS: dict[Contract[Any], Gradient] = {}
+
+
+def gradient_of(*contracts: Contract[Any]) -> Callable[[Gradient], Gradient]:
+    """Registers a gradient function for contracts."""
+
+    def register(function: Gradient) -> Gradient:
+        for contract in contracts:
+            if contract in GRADIENTS:
+                raise GraphError(f"{contract} has two gradient functions")
+            GRADIENTS[contract] = function
+        return function
+
+    return register
+
+
+#: Ops that only change the shape: their gradient needs no parameters, which may be unknown while the graph is built.
+_RESHAPES = frozenset(["Reshape", "ExpandDims", "Squeeze"])
+
+
+def use_of(op: Operation) -> tuple[Contract[Any], Use, tuple[int, ...]]:
+    """Contract and use of an op, and which of its inputs the contract's inputs are."""
+    site = Site(op.name, op.type, op.attrs, tuple(t.type for t in op.inputs), lambda i: constant_value(op.inputs[i]))
+    try:
+        lowered: Lowered = opdef(op.type, op.name).lowered(site)
+    except NeedsValue as need:
+        if op.type in _RESHAPES:
+            return RESHAPE, Use(op, op.inputs[:1], op.outputs, None), (0,)
+        raise GraphError(
+            f"gradients: {op.type} '{op.name}' depends on the value of '{op.inputs[need.index].name}', which must be a "
+            "constant for it to be differentiated"
+        ) from None
+    picked = tuple(range(len(op.inputs))) if lowered.inputs is None else lowered.inputs
+    return lowered.contract, Use(op, tuple(op.inputs[i] for i in picked), op.outputs, lowered.params), picked
+
+
+def shape_of(tensor: Tensor) -> Tensor:
+    """The sizes of a tensor as an int32 vector: a constant if they are known."""
+    return constant(list(tensor.type.dims), "int32", name="shape") if tensor.type.known else shape(tensor)
+
+
+def sum_to(gradient: Tensor, like: Tensor) -> Tensor:
+    """The gradient summed over what broadcasting had repeated, so that it has the shape of ``like``."""
+    if like.type.known and gradient.type.known and like.shape == gradient.shape:
+        return gradient
+    return add_op("KiSumTo", [gradient, shape_of(like)], None)
