@@ -1,0 +1,241 @@
+"""The reference's convolutions, pools and resizing against plain loops and against onnx's ReferenceEvaluator."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kigraph.kernels.contracts.conv2d import CONV2D, DEPTHWISE_CONV2D, Conv2DParams
+from kigraph.kernels.contracts.pool2d import AVG_POOL2D, MAX_POOL2D, Pool2DParams
+from kigraph.kernels.contracts.resize import RESIZE_BILINEAR, ResizeParams
+
+NDArray = np.ndarray[Any, Any]
+Call = Callable[..., list[NDArray]]
+
+
+def before(n: int, k: int, s: int, d: int, padding: Any, axis: int) -> int:
+    """Cells of padding before the first one, written out from TensorFlow's description."""
+    if padding == "VALID":
+        return 0
+    if padding == "SAME":
+        needed = (math.ceil(n / s) - 1) * s + (k - 1) * d + 1
+        return max(needed - n, 0) // 2
+    return int(padding[2 * axis])
+
+
+def loop_conv(
+    x: NDArray, w: NDArray, bias: NDArray, y_shape: tuple[int, ...], p: Conv2DParams, depthwise: bool
+) -> NDArray:
+    """The formula of the contract, one multiplication at a time."""
+    y = np.zeros(y_shape)
+    kh, kw, cin, out = w.shape
+    top = before(x.shape[1], kh, p.strides[0], p.dilations[0], p.padding, 0)
+    left = before(x.shape[2], kw, p.strides[1], p.dilations[1], p.padding, 1)
+    for n, i, j, o in np.ndindex(*y_shape):
+        total = float(bias[o])
+        for u in range(kh):
+            for v in range(kw):
+                row = i * p.strides[0] + u * p.dilations[0] - top
+                column = j * p.strides[1] + v * p.dilations[1] - left
+                if not (0 <= row < x.shape[1] and 0 <= column < x.shape[2]):
+                    continue
+                for c in [o // out] if depthwise else range(cin):
+                    total += float(x[n, row, column, c]) * float(w[u, v, c, o % out if depthwise else o])
+        y[n, i, j, o] = total
+    if p.activation == "relu":
+        y = np.where(y > 0, y, 0)
+    if p.activation == "relu6":
+        y = np.where(y > 6, 6, np.where(y > 0, y, 0))
+    return y
+
+
+@pytest.mark.parametrize("number", range(60))
+@pytest.mark.parametrize("depthwise", [False, True], ids=["conv", "depthwise"])
+def test_convolution_against_loops(number: int, depthwise: bool, seed: int, call: Call) -> None:
+    rng = np.random.default_rng([seed, number, depthwise])
+    kh, kw, sh, sw, dh, dw = (int(k) for k in rng.integers(1, 4, 6))
+    cin, out, n = int(rng.integers(1, 4)), int(rng.integers(1, 4)), int(rng.integers(1, 3))
+    h, w = (kh - 1) * dh + int(rng.integers(1, 5)), (kw - 1) * dw + int(rng.integers(1, 5))
+    explicit = tuple(int(k) for k in rng.integers(0, 4, 4))
+    padding: Any = ("SAME", "VALID", explicit)[number % 3]
+    params = Conv2DParams((sh, sw), padding, (dh, dw), ("none", "relu", "relu6")[number % 4 % 3])
+    x = 2 * rng.standard_normal((n, h, w, cin)).astype(np.float32)
+    filters = 2 * rng.standard_normal((kh, kw, cin, out)).astype(np.float32)
+    bias = rng.standard_normal(cin * out if depthwise else out).astype(np.float32)
+    (y,) = call(DEPTHWISE_CONV2D if depthwise else CONV2D, [x, filters, bias], params)
+    np.testing.assert_allclose(y, loop_conv(x, filters, bias, y.shape, params, depthwise), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("number", range(60))
+@pytest.mark.parametrize("kind", ["max", "avg", "avg-counted"])
+def test_pool_against_loops(number: int, kind: str, seed: int, call: Call) -> None:
+    rng = np.random.default_rng([seed, number])
+    kh, kw, sh, sw = (int(k) for k in rng.integers(1, 5, 4))
+    h, w = kh + int(rng.integers(0, 5)), kw + int(rng.integers(0, 5))
+    explicit = tuple(int(rng.integers(0, k)) for k in (kh, kh, kw, kw))
+    padding: Any = ("SAME", "VALID", explicit)[number % 3]
+    params = Pool2DParams((kh, kw), (sh, sw), padding, count_include_pad=kind == "avg-counted")
+    x = rng.standard_normal((2, h, w, 3)).astype(np.float32)
+    (y,) = call(MAX_POOL2D if kind == "max" else AVG_POOL2D, [x], params)
+    top, left = before(h, kh, sh, 1, padding, 0), before(w, kw, sw, 1, padding, 1)
+    for n, i, j, c in np.ndindex(*y.shape):
+        cells = [
+            float(x[n, i * sh + u - top, j * sw + v - left, c])
+            for u in range(kh)
+            for v in range(kw)
+            if 0 <= i * sh + u - top < h and 0 <= j * sw + v - left < w
+        ]
+        divisor = kh * kw if params.count_include_pad else len(cells)
+        want = max(cells) if kind == "max" else sum(cells) / divisor
+        assert y[n, i, j, c] == pytest.approx(want, rel=1e-5, abs=1e-6)
+
+
+def loop_resize(x: NDArray, size: tuple[int, int], p: ResizeParams) -> NDArray:
+    """TensorFlow's resize_bilinear_op.cc in scalar float32 arithmetic."""
+    f = np.float32
+    n, h, w, c = x.shape
+    y = np.zeros((n, *size, c), f)
+
+    def cells(i: int, inside: int, outside: int) -> tuple[int, int, Any]:
+        if p.align_corners and outside > 1:
+            s = f(i) * (f(inside - 1) / f(outside - 1))
+        elif p.half_pixel_centers:
+            s = (f(i) + f(0.5)) * (f(inside) / f(outside)) - f(0.5)
+        else:
+            s = f(i) * (f(inside) / f(outside)) if not p.align_corners else f(0)
+        upper = min(math.ceil(s), inside - 1)
+        return min(max(math.floor(s), 0), upper), upper, f(s - f(math.floor(s)))
+
+    for i in range(size[0]):
+        top, bottom, wy = cells(i, h, size[0])
+        for j in range(size[1]):
+            left, right, wx = cells(j, w, size[1])
+            a, b = x[:, top, left].astype(f), x[:, top, right].astype(f)
+            d, e = x[:, bottom, left].astype(f), x[:, bottom, right].astype(f)
+            upper, lower = a + (b - a) * wx, d + (e - d) * wx
+            y[:, i, j] = upper + (lower - upper) * wy
+    return y
+
+
+RULES = [
+    ResizeParams,
+    lambda s: ResizeParams(s, align_corners=True),
+    lambda s: ResizeParams(s, half_pixel_centers=True),
+]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=["legacy", "align_corners", "half_pixel"])
+@pytest.mark.parametrize("number", range(25))
+def test_resize_is_tensorflows_to_the_bit(rule: Any, number: int, seed: int, call: Call) -> None:
+    rng = np.random.default_rng([seed, number])
+    h, w, oh, ow = (int(k) for k in rng.integers(1, 20, 4))
+    x = rng.integers(0, 256, (2, h, w, 3)).astype(np.uint8 if number % 2 else np.float32)
+    params = rule((oh, ow))
+    (y,) = call(RESIZE_BILINEAR, [x], params)
+    np.testing.assert_array_equal(y, loop_resize(x, (oh, ow), params))
+
+
+def run_onnx(
+    op: str, inputs: list[NDArray], opset: int = 18, names: list[str] | None = None, **attributes: Any
+) -> NDArray:
+    onnx = pytest.importorskip("onnx")
+    from onnx import helper, numpy_helper
+    from onnx.reference import ReferenceEvaluator
+
+    names = names or [f"x{i}" for i in range(len(inputs))]
+    node = helper.make_node(op, names, ["y"], **attributes)
+    infos = [
+        helper.make_tensor_value_info(f"x{i}", numpy_helper.from_array(x).data_type, x.shape)
+        for i, x in enumerate(inputs)
+    ]
+    result = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
+    model = helper.make_model(
+        helper.make_graph([node], "g", infos, [result]), opset_imports=[helper.make_opsetid("", opset)]
+    )
+    (y,) = ReferenceEvaluator(model).run(None, {f"x{i}": x for i, x in enumerate(inputs)})
+    return np.asarray(y)
+
+
+def nchw(x: NDArray) -> NDArray:
+    return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+
+
+def nhwc(x: NDArray) -> NDArray:
+    return x.transpose(0, 2, 3, 1)
+
+
+@pytest.mark.parametrize("pads", [(0, 0, 0, 0), (1, 2, 0, 1)])
+@pytest.mark.parametrize("strides", [(1, 1), (2, 3)])
+@pytest.mark.parametrize("dilations", [(1, 1), (2, 1)])
+@pytest.mark.parametrize("depthwise", [False, True], ids=["conv", "depthwise"])
+def test_convolution_against_onnx(
+    pads: Any, strides: Any, dilations: Any, depthwise: bool, seed: int, call: Call
+) -> None:
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((2, 9, 10, 4)).astype(np.float32)
+    w = rng.standard_normal((3, 2, 4, 2 if depthwise else 5)).astype(np.float32)
+    b = rng.standard_normal(8 if depthwise else 5).astype(np.float32)
+    (y,) = call(DEPTHWISE_CONV2D if depthwise else CONV2D, [x, w, b], Conv2DParams(strides, pads, dilations))
+    top, bottom, left, right = pads
+    onnx_filter = w.transpose(2, 3, 0, 1).reshape(8, 1, 3, 2) if depthwise else w.transpose(3, 2, 0, 1)
+    want = run_onnx(
+        "Conv", [nchw(x), np.ascontiguousarray(onnx_filter), b], strides=strides, dilations=dilations,
+        pads=(top, left, bottom, right), group=4 if depthwise else 1,
+    )  # fmt: skip
+    np.testing.assert_allclose(y, nhwc(want), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["MaxPool", "AveragePool", "AveragePool-counted"])
+# Even borders: onnx 1.23 computes a max pool of stride 1 with uneven ones wrongly (onnxruntime agrees with the loops above).
+@pytest.mark.parametrize("pads", [(0, 0, 0, 0), (1, 1, 1, 1)])
+@pytest.mark.parametrize("strides", [(1, 1), (2, 3)])
+def test_pool_against_onnx(kind: str, pads: Any, strides: Any, seed: int, call: Call) -> None:
+    x = np.random.default_rng(seed).standard_normal((2, 9, 10, 4)).astype(np.float32)
+    counted = kind.endswith("counted")
+    params = Pool2DParams((3, 2), strides, pads, counted)
+    (y,) = call(MAX_POOL2D if kind == "MaxPool" else AVG_POOL2D, [x], params)
+    top, bottom, left, right = pads
+    extra: dict[str, Any] = {"count_include_pad": int(counted)} if kind != "MaxPool" else {}
+    want = run_onnx(
+        kind.split("-")[0], [nchw(x)], kernel_shape=(3, 2), strides=strides, pads=(top, left, bottom, right), **extra
+    )
+    np.testing.assert_allclose(y, nhwc(want), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("mode", "rule"),
+    list(zip(["asymmetric", "align_corners", "half_pixel"], RULES, strict=True)),
+    ids=lambda v: str(v)[:13],
+)
+@pytest.mark.parametrize("size", [(7, 9), (3, 2), (10, 14)])
+def test_resize_against_onnx(mode: str, rule: Any, size: Any, seed: int, call: Call) -> None:
+    x = np.random.default_rng(seed).standard_normal((1, 5, 7, 2)).astype(np.float32)
+    (y,) = call(RESIZE_BILINEAR, [x], rule(size))
+    sizes = np.array([1, 2, *size], np.int64)
+    want = run_onnx(
+        "Resize", [nchw(x), sizes], names=["x0", "", "", "x1"], mode="linear", coordinate_transformation_mode=mode
+    )
+    np.testing.assert_allclose(y, nhwc(want), rtol=1e-4, atol=1e-5)
+
+
+def test_an_image_gives_the_same_bits_in_every_batch(seed: int, call: Call) -> None:
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((5, 17, 19, 24)).astype(np.float32)
+    w = rng.standard_normal((3, 3, 24, 40)).astype(np.float32)
+    params = Conv2DParams(padding="SAME")
+    (together,) = call(CONV2D, [x, w], params)
+    for image in range(5):
+        (alone,) = call(CONV2D, [x[image : image + 1], w], params)
+        np.testing.assert_array_equal(alone[0], together[image])
+
+
+def test_windows_that_see_only_padding(call: Call) -> None:
+    """A padding larger than the window makes convolution outputs that are the bias alone."""
+    x = np.ones((1, 1, 1, 1), np.float32)
+    w = np.full((1, 1, 1, 1), 2, np.float32)
+    (y,) = call(CONV2D, [x, w, np.array([0.5], np.float32)], Conv2DParams(padding=(1, 1, 2, 0)))
+    np.testing.assert_array_equal(y[0, :, :, 0], [[0.5, 0.5, 0.5], [0.5, 0.5, 2.5], [0.5, 0.5, 0.5]])
