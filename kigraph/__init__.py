@@ -76,6 +76,7 @@ if TYPE_CHECKING:
         avg_pool as avg_pool,
         batch_normalization as batch_normalization,
         bias_add as bias_add,
+        broadcast_to as broadcast_to,
         cast as cast,
         ceil as ceil,
         concat as concat,
@@ -115,11 +116,13 @@ if TYPE_CHECKING:
         max_pool as max_pool,
         maximum as maximum,
         minimum as minimum,
+        moments as moments,
         multiply as multiply,
         negative as negative,
         no_op as no_op,
         not_equal as not_equal,
         ones as ones,
+        ones_like as ones_like,
         pad as pad,
         placeholder as placeholder,
         placeholder_with_default as placeholder_with_default,
@@ -147,7 +150,9 @@ if TYPE_CHECKING:
         size as size,
         slice as slice,
         softmax as softmax,
+        softmax_cross_entropy_with_logits as softmax_cross_entropy_with_logits,
         softplus as softplus,
+        sparse_softmax_cross_entropy_with_logits as sparse_softmax_cross_entropy_with_logits,
         split as split,
         sqrt as sqrt,
         square as square,
@@ -166,6 +171,7 @@ if TYPE_CHECKING:
         variable as variable,
         where as where,
         zeros as zeros,
+        zeros_like as zeros_like,
     )
     from .graph.session import Session as Session
     from .kernels.backends import (
@@ -191,15 +197,16 @@ _MODULES: dict[str, str] = {
     "graph.draw": "to_dot to_html to_svg",
     "graph.loaders": "LoadLimits",
     "graph.ops": """
-        abs add argmax argmin as_string assign assign_add assign_sub avg_pool batch_normalization bias_add cast ceil
-        concat constant conv2d cos decode_image decode_jpeg decode_png depthwise_conv2d divide encode_jpeg encode_png
-        equal erf exp expand_dims fill floor floordiv floormod fused_batch_norm gather greater greater_equal group
-        identity less less_equal log log1p log_softmax logical_and logical_not logical_or matmul max_pool maximum
-        minimum multiply negative no_op not_equal ones pad placeholder placeholder_with_default pow range rank
-        reciprocal reduce_all reduce_any reduce_max reduce_mean reduce_min reduce_prod reduce_sum relu relu6 reshape
-        resize_bilinear round rsqrt shape sigmoid sign sin size slice softmax softplus split sqrt square
+        abs add argmax argmin as_string assign assign_add assign_sub avg_pool batch_normalization bias_add
+        broadcast_to cast ceil concat constant conv2d cos decode_image decode_jpeg decode_png depthwise_conv2d divide
+        encode_jpeg encode_png equal erf exp expand_dims fill floor floordiv floormod fused_batch_norm gather greater
+        greater_equal group identity less less_equal log log1p log_softmax logical_and logical_not logical_or matmul
+        max_pool maximum minimum moments multiply negative no_op not_equal ones ones_like pad placeholder
+        placeholder_with_default pow range rank reciprocal reduce_all reduce_any reduce_max reduce_mean reduce_min
+        reduce_prod reduce_sum relu relu6 reshape resize_bilinear round rsqrt shape sigmoid sign sin size slice
+        softmax softmax_cross_entropy_with_logits softplus sparse_softmax_cross_entropy_with_logits split sqrt square
         squared_difference squeeze stack stop_gradient strided_slice string_join subtract tanh tile top_k transpose
-        unstack variable where zeros
+        unstack variable where zeros zeros_like
     """,
     "graph.session": "Session",
     "kernels.backends": "available_backends set_backend using_backend",

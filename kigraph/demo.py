@@ -37,6 +37,7 @@ class BackendResult:
     """One backend's answer, and how long it takes from the bytes of the JPEG file to the labels."""
 
     backend: str
+    network: str
     prediction: Prediction
     probabilities: np.ndarray[Any, Any]
     timing: Timing
@@ -144,7 +145,9 @@ def _measure_all(
         try:
             model = load(resolved.path, backend=name, threads=args.threads)
             timing = measure(lambda model=model: model.probabilities([data]), repeats=args.repeats)  # type: ignore[misc]
-            results.append(BackendResult(name, model.classify(data), model.probabilities([data])[0], timing))
+            # "Inception v3 of 2015, the graph decodes JPEG" -> "Inception v3 of 2015"
+            network = model.require_card().title.split(",")[0]
+            results.append(BackendResult(name, network, model.classify(data), model.probabilities([data])[0], timing))
         except KigraphError as error:
             problems[name] = str(error)
     return results, problems
@@ -176,6 +179,7 @@ def _report(
         "machine": machine,
         "threads": threads,
         "image": image.name,
+        "network": results[0].network if results else None,
         "weights": {
             "path": str(resolved.path),
             "origin": resolved.origin,
@@ -203,7 +207,9 @@ def _print(
 ) -> None:
     from .cli.output import clean, print_table
 
-    print(f"\nInception v3, one image at a time, from JPEG bytes to labels\n  machine     {clean(machine)}")
+    print(f"\none image at a time, from the bytes of the file to labels\n  machine     {clean(machine)}")
+    if results:
+        print(f"  network     {results[0].network}")
     print(f"  threads     {threads}\n  photograph  {clean(image.name)}\n  weights     {clean(resolved)}\n")
     rows: list[tuple[object, ...]] = []
     for r, row in zip(results, report["results"], strict=True):
@@ -246,7 +252,7 @@ def _write(
         from .demo_picture import draw_picture
 
         note = "" if resolved.trained else UNTRAINED
-        if draw_picture(folder / "demo.png", results, image, machine, note):
+        if draw_picture(folder / "demo.png", results, image, results[0].network, machine, note):
             written.append("demo.png")
         elif not quiet:
             print("\nno picture: matplotlib is not installed (pip install 'kigraph[plot]')")

@@ -15,7 +15,9 @@ __all__ = ["draw_picture"]
 _INK, _GREY, _LINE, _ACCENT, _REST, _WARN = "#1d2530", "#5b6675", "#d5dae1", "#1f6feb", "#9fb8d8", "#b3261e"
 
 
-def draw_picture(path: Path, results: Sequence[BackendResult], image: Path, machine: str, note: str) -> bool:
+def draw_picture(
+    path: Path, results: Sequence[BackendResult], image: Path, title: str, machine: str, note: str
+) -> bool:
     """Writes a PNG; False if matplotlib is not installed. ``note`` is printed across it in red if it is not empty."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -31,7 +33,7 @@ def draw_picture(path: Path, results: Sequence[BackendResult], image: Path, mach
         2, 2, width_ratios=(1.0, 1.75), height_ratios=(1.55, 1.0),
         left=0.035, right=0.955, top=0.845 - with_note, bottom=0.10, wspace=0.32, hspace=0.10,
     )  # fmt: skip
-    figure.text(0.035, 0.935, "Inception v3 on every backend of this machine", fontsize=17, weight="bold", color=_INK)
+    figure.text(0.035, 0.935, f"{title} on every backend of this machine", fontsize=17, weight="bold", color=_INK)
     figure.text(0.035, 0.888, f"one image at a time, from JPEG bytes to labels  |  {machine}", fontsize=10, color=_GREY)
     if note:
         figure.text(0.035, 0.840, note, fontsize=11, weight="bold", color=_WARN)
@@ -76,9 +78,10 @@ def _draw_bars(axes: Any, results: Sequence[BackendResult]) -> None:
         )
         text = f" {rate:.3g} images/s"
         inside = rate > 0.6 * max(rates)
+        behind = None if inside else {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
         axes.text(
             rate, row, f"{text}  \n {result.timing.median * 1e3:,.0f} ms{times}  ", fontsize=10.5, va="center", linespacing=1.35,
-            ha="right" if inside else "left", color="white" if inside and row == 0 else _INK,
+            ha="right" if inside else "left", color="white" if inside and row == 0 else _INK, bbox=behind,
         )  # fmt: skip
     axes.set_yticks(range(len(ranked)), [r.backend for r in ranked], fontsize=13, color=_INK)
     axes.set_ylim(max(len(ranked), 3) - 0.4, -0.6)

@@ -150,8 +150,8 @@ class Model:
         if card.encoded is not None:
             plan = self.session.plan(card.output, {card.encoded: _tiny_jpeg()})
         else:
-            shape = (self.fixed_batch or 1, *card.preprocessing.size, 3)
-            plan = self.session.plan(card.output, {card.input: np.zeros(shape, np.float32)})
+            images = np.zeros((self.fixed_batch or 1, *self.image_shape), np.float32)
+            plan = self.session.plan(card.output, {card.input: images})
         return str(plan.explain())
 
     def __repr__(self) -> str:
@@ -178,6 +178,15 @@ class Model:
             return 1
         shape = self.graph.tensor(card.input).shape
         return shape[0] if shape else None
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of one preprocessed image, as the graph states it, else as the card does."""
+        card = self.require_card()
+        shape = self.graph.tensor(card.input).shape or ()
+        if len(shape) == 4 and shape[1] and shape[2] and shape[3]:
+            return (shape[1], shape[2], shape[3])
+        return (*card.preprocessing.size, 3)
 
     def _classify(self, images: Sequence[ImageLike], top: int) -> list[Prediction]:
         scores = self.probabilities(images)

@@ -94,8 +94,7 @@ def _measure(model: Model, batch: int, repeats: int, seconds: float) -> dict[str
     card = model.require_card()
     if model.fixed_batch not in (None, batch):
         raise KigraphError(f"this graph takes {model.fixed_batch} image at once")
-    shape = (batch, *card.preprocessing.size, 3)
-    images = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+    images = np.random.default_rng(0).uniform(-1, 1, (batch, *model.image_shape)).astype(np.float32)
     timing = measure(lambda: model.session.run(card.output, {card.input: images}), repeats=repeats, budget=seconds)
     return timing.to_json() | {"images_per_s": batch / timing.median}
 

@@ -12,7 +12,7 @@ from .output import note
 __all__ = ["register", "run"]
 
 _EXAMPLES = """
-kigraph draw classify_image_graph_def.pb                 writes classify_image_graph_def.html, to look around in
+kigraph draw classify_image_graph_def.pb      # writes classify_image_graph_def.html
 kigraph draw model.pb -o model.svg --boxes 120
 kigraph draw model.pb -o model.dot && dot -Tpdf -O model.dot
 """

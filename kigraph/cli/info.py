@@ -14,7 +14,7 @@ __all__ = ["register", "run"]
 _EXAMPLES = """
 kigraph info
 kigraph info --json
-kigraph info --ops            every op that graphs may use, and which backend has its own kernels
+kigraph info --ops            # every op that graphs may use, and which backend has its own kernels
 """
 
 

@@ -241,8 +241,8 @@ CARDS: tuple[CardRule, ...] = (
 #: Cards that no graph shows by itself: the family of the weights decides.
 _BY_FAMILY = {
     "torchvision": "inception-v3-torchvision",
-    "timm": "inception-v3-torchvision",
     "keras": "inception-v3-keras",
+    "kigraph": "inception-v3-kigraph",
 }
 
 
