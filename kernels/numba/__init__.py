@@ -1,20 +1,52 @@
-"""The numba backend: loops compiled by Numba."""
+"""The numba backend: loops compiled by Numba for the machine they run on, cached on disk, free of the GIL.
+
+Element types: float32 and float64 everywhere, integers where the contract knows them; others are refused. Every kernel
+walks raw addresses that border.py has checked, and splits its work into tasks for a pool of Python threads.
+
+Map of the folder (arrows of import point down only)::
+
+    conv2d.py matmul.py         products of matrices: implicit (convolution) and plain
+        gemm.py                 blocks, packed panels, shares of the threads; gathers pixels (im2col) block by block
+        tile.py                 the register tile in LLVM IR
+    depthwise.py pool2d.py      sliding windows over channels that stay apart
+        window.py               one kernel, explicit vectors, for max, mean and depthwise
+    elementwise.py normalization.py softmax.py reduce.py concat.py resize.py
+        scalar.py               exp, sigmoid, tanh that vectorise
+    border.py                   checks of arrays between Python and raw addresses
+    threads.py                  the pool: any number of callers, safe after fork
+    targets.py                  AVX-512, AVX2 or portable (KIGRAPH_ISA), and their tile shapes
+    jit.py                      the one import of Numba: decorator, cache on disk, intrinsics
+"""
 
 from __future__ import annotations
 
 from ..backends import Status
 from ..devices import HOST, Device
 from ..types import Kernel
-from . import conv2d
-from .jit import VERSION
+from . import concat, conv2d, depthwise, elementwise, matmul, normalization, pool2d, reduce, resize, softmax
+from .jit import VERSION, switched_off
 from .targets import current
 
 __all__ = ["DEVICE", "KERNELS", "probe"]
 
-KERNELS: tuple[Kernel, ...] = (*conv2d.KERNELS,)
+KERNELS: tuple[Kernel, ...] = (
+    *matmul.KERNELS,
+    *conv2d.KERNELS,
+    *depthwise.KERNELS,
+    *pool2d.KERNELS,
+    *normalization.KERNELS,
+    *elementwise.KERNELS,
+    *softmax.KERNELS,
+    *reduce.KERNELS,
+    *concat.KERNELS,
+    *resize.KERNELS,
+)
 
 DEVICE: Device = HOST
 
 
 def probe() -> Status:
+    """Available wherever Numba can be imported, unless its compiler is switched off."""
+    if switched_off():
+        return Status(False, "NUMBA_DISABLE_JIT switches Numba's compiler off", "unset NUMBA_DISABLE_JIT")
     return Status(True, f"Numba {VERSION}, {current().name}")

@@ -11,7 +11,7 @@ from ..contracts.base import shape_text
 from ..errors import KernelError
 from ..types import Array, DType, Query, TensorType, dtype_name
 
-__all__ = ["FLOATS", "NUMBERS", "check", "check_dense", "pitch", "refuse_dtype", "scratch"]
+__all__ = ["FLOATS", "INTEGERS", "NUMBERS", "check", "check_dense", "pitch", "refuse_dtype", "scratch"]
 
 FLOATS: tuple[DType, ...] = tuple(map(np.dtype, ("float32", "float64")))
 INTEGERS: tuple[DType, ...] = tuple(

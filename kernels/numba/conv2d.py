@@ -6,7 +6,6 @@ into the workspace, a copy of about 1-4 % of the time. Depthwise convolution: se
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
@@ -16,7 +15,7 @@ import numpy as np
 
 from ..contracts.conv2d import CONV2D, explicit_padding
 from ..types import Array, Constants, Kernel, Query, Run
-from .border import FLOATS, check, check_dense, pitch, refuse_dtype, scratch
+from .border import FLOATS, check_dense, pitch, refuse_dtype, scratch
 from .gemm import CLAMPS, Gemm, align
 from .threads import parallel, sequence
 
@@ -58,16 +57,14 @@ class _Conv2D:
             before.append(parallel(gemm.pack_tasks(source, weights.ctypes.data, False, query.threads)))
         if bias is None:
             bias = work[at : at + gemm.bias_bytes]
-            bias[...] = 0
-            check("input 2 of conv2d", inputs[2], query.inputs[2])
-            part = bias[: inputs[2].nbytes].view(gemm.dtype)
-            before.append(functools.partial(np.copyto, part, inputs[2]))
+            check_dense("input 2 of conv2d", inputs[2], query.inputs[2])
+            before.append(gemm.bias_run(inputs[2], bias))
         low, high = CLAMPS[params.activation]
         jobs = gemm.jobs(
             work, a=x, lda=x_pitch, pitch=x_pitch, b=weights.ctypes.data, c=y, ldc=y_pitch, bias=bias.ctypes.data,
             low=low, high=high, **self.geometry,
         )  # fmt: skip
-        main = parallel(gemm.tasks(jobs, work, query.threads))
+        main = parallel(gemm.tasks(jobs, query.threads))
         return sequence([*before, main], (inputs, outputs, work, weights, bias))
 
 

@@ -47,6 +47,8 @@ _JOBS = array_type(JOB)
 #: Best of 192, 256, 384, 512 and 768 over the layers of Inception v3.
 _K_BLOCK = 384
 _ROW_BLOCK_BYTES = 256 * 1024
+#: The bias of all blocks of k but the last.
+_ZEROS = np.zeros(64)
 
 
 @inner
@@ -266,8 +268,8 @@ class Gemm:
 
     @property
     def workspace_bytes(self) -> int:
-        """Scratch memory of one product: a part per task, and a panel of zeros."""
-        return self.parts[0] * self.parts[1] * self._task_bytes + self.panel_columns * self.dtype.itemsize
+        """Scratch memory of one product: a part per task. It keeps nothing from one run to the next."""
+        return self.parts[0] * self.parts[1] * self._task_bytes
 
     def pack(self, b: np.ndarray[Any, Any], transposed: bool = False) -> np.ndarray[Any, Any]:
         """The packed form of a dense (k, columns) matrix, or of a (columns, k) one."""
@@ -297,6 +299,15 @@ class Gemm:
             result[: bias.nbytes] = bias.view(np.uint8)
         return result
 
+    def bias_run(self, bias: np.ndarray[Any, Any], target: np.ndarray[Any, Any]) -> Run:
+        """What copies a bias that is not constant into ``bias_bytes`` of workspace."""
+
+        def run() -> None:
+            target[: bias.nbytes] = bias.view(np.uint8)
+            target[bias.nbytes :] = 0
+
+        return run
+
     def jobs(self, workspace: np.ndarray[Any, Any], **fields: float) -> np.ndarray[Any, Any]:
         """The tasks of one product; ``fields``: those of JOB that the caller knows."""
         row_parts, panel_parts = self.parts
@@ -316,14 +327,27 @@ class Gemm:
         jobs["k"], jobs["columns"], jobs["panel"] = self.k, self.columns, self.target.panel
         return jobs
 
-    def tasks(self, jobs: np.ndarray[Any, Any], workspace: np.ndarray[Any, Any], threads: int) -> list[Run]:
+    def matrix_rows(self, a: int, step: int) -> dict[str, float]:
+        """Fields of JOB for rows that lie ``step`` elements apart; gathered like the pixels of a 1x1 convolution."""
+        ones = (
+            "height",
+            "out_height",
+            "window_height",
+            "window_width",
+            "stride_y",
+            "stride_x",
+            "dilation_y",
+            "dilation_x",
+        )
+        sizes = {"width": self.rows, "out_width": self.rows, "channels": self.k, "pitch": step}
+        return {"a": a, "lda": step, **dict.fromkeys(ones, 1), **sizes}
+
+    def tasks(self, jobs: np.ndarray[Any, Any], threads: int) -> list[Run]:
         """Callables that run all the jobs, in at most as many shares as there are threads."""
         if self.rows == 0 or self.columns == 0 or len(jobs) == 0:
             return []
         kernel = gemm_kernel(self.dtype, self.target)
-        zeros = workspace[self.workspace_bytes - self.panel_columns * self.dtype.itemsize : self.workspace_bytes]
-        zeros[...] = 0
-        address, shares = zeros.ctypes.data, min(threads, len(jobs))
+        address, shares = _ZEROS.ctypes.data, min(threads, len(jobs))
         bounds = [len(jobs) * i // shares for i in range(shares + 1)]
         return [functools.partial(kernel, jobs, a, b, address) for a, b in itertools.pairwise(bounds)]
 

@@ -49,6 +49,7 @@ __all__ = [
     "intrinsic",
     "pointer",
     "scalar_type",
+    "switched_off",
     "void",
     "zero_bytes",
 ]
@@ -77,6 +78,11 @@ def _digest() -> str:
     for part in (numba.__version__, llvmlite.__version__, np.__version__, sys.version):
         digest.update(part.encode() + b"\0")
     return digest.hexdigest()[:16]
+
+
+def switched_off() -> bool:
+    """Whether NUMBA_DISABLE_JIT turns every kernel into plain Python, which raw addresses cannot survive."""
+    return bool(numba.config.DISABLE_JIT)
 
 
 def cache_folder() -> Path:
@@ -134,9 +140,9 @@ def compiled(name: str, signature: Any, *, fastmath: frozenset[str] = frozenset(
     return decorate
 
 
-def inner(function: Any) -> Any:
+def inner(function: Any, fastmath: frozenset[str] = frozenset()) -> Any:
     """Decorator of a function that only kernels call; compiled with them, so not at all if they come from the cache."""
-    return numba.njit(**_OPTIONS)(function)
+    return numba.njit(**_OPTIONS, fastmath=set(fastmath))(function)
 
 
 def intrinsic(function: Callable[..., Any]) -> Any:

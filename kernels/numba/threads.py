@@ -8,6 +8,7 @@ workers and makes its own.
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from collections import deque
@@ -16,7 +17,7 @@ from queue import SimpleQueue
 
 from ..types import Run
 
-__all__ = ["parallel", "sequence"]
+__all__ = ["parallel", "sequence", "shares"]
 
 Task = Callable[[], object]
 
@@ -85,8 +86,13 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew)
 
 
-def parallel(tasks: Sequence[Task]) -> Run:
-    """What runs all tasks at the same time and returns when the last has finished. One task runs in the caller."""
+def parallel(tasks: Sequence[Task], threads: int | None = None) -> Run:
+    """What runs all tasks at the same time and returns when the last has finished. One task runs in the caller.
+
+    ``threads``: how many may run at once if there are more tasks.
+    """
+    if threads is not None and len(tasks) > threads:
+        tasks = [functools.partial(_in_turn, tuple(tasks[a:b])) for a, b in shares(len(tasks), threads)]
     if not tasks:
         return _nothing
     if len(tasks) == 1:
@@ -94,6 +100,11 @@ def parallel(tasks: Sequence[Task]) -> Run:
         return only  # type: ignore[return-value]
     fixed = tuple(tasks)
     return lambda: _POOL.run(fixed)
+
+
+def _in_turn(tasks: Sequence[Task]) -> None:
+    for task in tasks:
+        task()
 
 
 def _nothing() -> None:
@@ -115,3 +126,9 @@ def sequence(runs: Sequence[Run], keep: object) -> Run:
             run()
 
     return run_all
+
+
+def shares(count: int, parts: int) -> list[tuple[int, int]]:
+    """[0, count) cut into at most ``parts`` ranges of nearly equal length, none of them empty."""
+    parts = max(1, min(parts, count))
+    return [(count * i // parts, count * (i + 1) // parts) for i in range(parts)]

@@ -1,0 +1,285 @@
+"""Sliding windows without a sum over channels: pooling and depthwise convolution, on explicit vectors.
+
+For every output pixel the kernel lists the addresses of the window's cells inside x, then folds them channel block by
+channel block in registers: each input is read once per window, each output written once.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from llvmlite import ir
+
+from ..contracts.conv2d import Padding, explicit_padding
+from ..types import Array, DType, Query, Run
+from .border import pitch, scratch
+from .gemm import align
+from .jit import BYTE_POINTER, array_type, carray, compiled, int64, intrinsic, pointer, scalar_type, void
+from .targets import Target, current
+from .threads import parallel, sequence, shares
+
+__all__ = ["WindowRun", "plan_windows"]
+
+Fold = Literal["max", "mean", "depthwise"]
+
+_I64 = ir.IntType(64)
+
+#: One task: output rows [first, end), counted over all images. Addresses in bytes, all else in elements.
+_JOB = np.dtype(
+    [(name, np.int64) for name in (
+        "x", "pitch", "y", "y_pitch", "weights", "bias", "cells", "first", "end",
+        "height", "width", "channels", "out_height", "out_width", "window_height", "window_width",
+        "stride_y", "stride_x", "dilation_y", "dilation_x", "top", "left",
+    )]
+    + [("low", np.float64), ("high", np.float64), ("divisor", np.float64)]
+)  # fmt: skip
+
+
+class _Folder:
+    """Emits ``(y, cells, count, channels, bias, low, high)``; ``low`` is the divisor of a mean.
+
+    ``cells``: array of int64 addresses; for depthwise ``count`` addresses of x, then as many of weights.
+    """
+
+    def __init__(self, module: ir.Module, dtype: DType, target: Target, fold: Fold) -> None:
+        floats = {4: ir.FloatType(), 8: ir.DoubleType()}
+        self.float, self.signed = dtype.kind == "f", dtype.kind == "i"
+        self.element: Any = floats[dtype.itemsize] if self.float else ir.IntType(dtype.itemsize * 8)
+        self.size, self.fold, self.target = dtype.itemsize, fold, target
+        self.module = module
+        arguments = [BYTE_POINTER, _I64.as_pointer(), _I64, _I64, BYTE_POINTER, self.element, self.element]
+        name = f"kigraph_{fold}_{dtype}_{target.name}"
+        self.function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
+        self.function.linkage = "internal"
+        self.function.attributes.add("nounwind")
+        self.builder = ir.IRBuilder(self.function.append_basic_block("entry"))
+        channel: Any = _I64(0)
+        lanes = target.lanes(self.size)
+        for vectors, width in ((4, lanes), (1, lanes), (1, 1)):
+            channel = self._blocks(channel, vectors, width)
+        self.builder.ret_void()
+
+    def _blocks(self, start: Any, vectors: int, lanes: int) -> Any:
+        """All further blocks of vectors * lanes channels; returns the channel behind them."""
+        builder, entry = self.builder, self.builder.block
+        head, body, done = (
+            self.function.append_basic_block(f"{name}_{vectors}x{lanes}") for name in ("head", "body", "done")
+        )
+        builder.branch(head)
+        builder.position_at_end(head)
+        channel = builder.phi(_I64)
+        channel.add_incoming(start, entry)
+        after = builder.add(channel, _I64(vectors * lanes))
+        builder.cbranch(builder.icmp_signed("<=", after, self.function.args[3]), body, done)
+        builder.position_at_end(body)
+        self._block(builder.mul(channel, _I64(self.size)), vectors, lanes)
+        channel.add_incoming(after, builder.block)
+        builder.branch(head)
+        builder.position_at_end(done)
+        return channel
+
+    def _block(self, offset: Any, vectors: int, lanes: int) -> None:
+        y, cells, count, _, bias, low, high = self.function.args
+        builder = self.builder
+        kind: Any = self.element if lanes == 1 else ir.VectorType(self.element, lanes)
+
+        def load(base: Any, v: int) -> Any:
+            at = builder.gep(base, [builder.add(offset, _I64(v * lanes * self.size))])
+            return builder.load(builder.bitcast(at, kind.as_pointer()), align=self.size)
+
+        def cell(index: Any) -> Any:
+            return builder.inttoptr(builder.load(builder.gep(cells, [index])), BYTE_POINTER)
+
+        depthwise = self.fold == "depthwise"
+        first = bias if depthwise else cell(_I64(0))
+        totals = [load(first, v) for v in range(vectors)]
+        start, begin = builder.block, _I64(0 if depthwise else 1)
+        loop, done = (self.function.append_basic_block(f"{name}_{vectors}x{lanes}") for name in ("cells", "folded"))
+        builder.cbranch(builder.icmp_signed("<", begin, count), loop, done)
+        builder.position_at_end(loop)
+        t = builder.phi(_I64)
+        t.add_incoming(begin, start)
+        phis = [builder.phi(kind) for _ in totals]
+        at = cell(t)
+        weights = cell(builder.add(count, t)) if depthwise else None
+        folded = []
+        for v, (phi, total) in enumerate(zip(phis, totals, strict=True)):
+            phi.add_incoming(total, start)
+            value = load(at, v)
+            folded.append(self._fold(phi, value, load(weights, v) if depthwise else None, kind))
+            phi.add_incoming(folded[-1], loop)
+        following = builder.add(t, _I64(1))
+        t.add_incoming(following, loop)
+        builder.cbranch(builder.icmp_signed("<", following, count), loop, done)
+        builder.position_at_end(done)
+        for v, (total, end) in enumerate(zip(totals, folded, strict=True)):
+            result: Any = builder.phi(kind)
+            result.add_incoming(total, start)
+            result.add_incoming(end, loop)
+            totals[v] = result
+        for v, result in enumerate(totals):
+            place = builder.gep(y, [builder.add(offset, _I64(v * lanes * self.size))])
+            finished = self._finish(result, self._splat(low, lanes), self._splat(high, lanes))
+            builder.store(finished, builder.bitcast(place, kind.as_pointer()), align=self.size)
+
+    def _fold(self, total: Any, value: Any, weight: Any, kind: Any) -> Any:
+        builder = self.builder
+        if self.fold == "mean":
+            return builder.fadd(total, value)
+        if weight is not None:
+            if not self.target.fma:
+                return builder.fadd(total, builder.fmul(value, weight))
+            name = f"llvm.fma.{'' if kind is self.element else f'v{kind.count}'}f{self.size * 8}"
+            fma = self.module.globals.get(name) or ir.Function(self.module, ir.FunctionType(kind, [kind] * 3), name)
+            return builder.call(fma, [value, weight, total])
+        if self.float:  # NaN wins, and stays
+            wins = builder.or_(builder.fcmp_ordered(">", value, total), builder.fcmp_unordered("uno", value, value))
+        elif self.signed:
+            wins = builder.icmp_signed(">", value, total)
+        else:
+            wins = builder.icmp_unsigned(">", value, total)
+        return builder.select(wins, value, total)
+
+    def _finish(self, x: Any, low: Any, high: Any) -> Any:
+        builder = self.builder
+        if self.fold == "max":
+            return x
+        if self.fold == "mean":
+            return builder.fdiv(x, low)
+        x = builder.select(builder.fcmp_ordered("<", x, low), low, x)
+        return builder.select(builder.fcmp_ordered(">", x, high), high, x)
+
+    def _splat(self, value: Any, lanes: int) -> Any:
+        if lanes == 1:
+            return value
+        word = ir.IntType(32)
+        undefined = ir.Constant(ir.VectorType(self.element, lanes), ir.Undefined)
+        first = self.builder.insert_element(undefined, value, word(0))
+        return self.builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(word, lanes), None))
+
+
+def _fold_intrinsic(dtype: DType, target: Target, fold: Fold) -> Any:
+    scalar = scalar_type(dtype)
+
+    @intrinsic
+    def fold_cells(
+        typing_context: Any, y: Any, cells: Any, count: Any, channels: Any, bias: Any, low: Any, high: Any
+    ) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            y, cells, count, channels, bias, low, high = args
+            function = _Folder(builder.module, dtype, target, fold).function
+            y, bias = (builder.inttoptr(address, BYTE_POINTER) for address in (y, bias))
+            builder.call(function, [y, builder.inttoptr(cells, _I64.as_pointer()), count, channels, bias, low, high])
+            return context.get_dummy_value()
+
+        return void(int64, int64, int64, int64, int64, scalar, scalar), codegen
+
+    return fold_cells
+
+
+@functools.cache
+def _window_kernel(dtype: DType, target: Target, fold: Fold) -> Any:
+    """``window(jobs, index)``."""
+    fold_cells = _fold_intrinsic(dtype, target, fold)
+    size, scalar = dtype.itemsize, dtype.type
+    depthwise, mean = fold == "depthwise", fold == "mean"
+
+    @compiled(f"window-{fold}-{dtype}-{target.name}", void(array_type(_JOB), int64))
+    def window(jobs: Any, index: int) -> None:
+        job = jobs[index]
+        most = job.window_height * job.window_width
+        cells = carray(pointer(job.cells), 2 * most, np.int64)
+        for row in range(job.first, job.end):
+            image, i = row // job.out_height, row % job.out_height
+            y0 = i * job.stride_y - job.top
+            for j in range(job.out_width):
+                x0 = j * job.stride_x - job.left
+                count = 0
+                for u in range(job.window_height):
+                    y = y0 + u * job.dilation_y
+                    if y < 0 or y >= job.height:
+                        continue
+                    line = job.x + (image * job.height + y) * job.width * job.pitch * size
+                    for v in range(job.window_width):
+                        x = x0 + v * job.dilation_x
+                        if 0 <= x < job.width:
+                            cells[count] = line + x * job.pitch * size
+                            if depthwise:
+                                cells[most + count] = job.weights + (u * job.window_width + v) * job.channels * size
+                            count += 1
+                if depthwise and count < most:
+                    for t in range(count):
+                        cells[count + t] = cells[most + t]
+                low, high = scalar(job.low), scalar(job.high)
+                if mean:
+                    low = scalar(job.divisor) if job.divisor > 0 else scalar(count)
+                to = job.y + (row * job.out_width + j) * job.y_pitch * size
+                fold_cells(to, job.cells, count, job.channels, job.bias, low, high)
+
+    return window
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRun:
+    """Binds one window op. Workspace: a list of cell addresses per task."""
+
+    query: Query
+    kernel: Any
+    geometry: dict[str, float]
+    tasks: int
+
+    @property
+    def _cell_bytes(self) -> int:
+        return align(2 * int(self.geometry["window_height"] * self.geometry["window_width"]) * 8)
+
+    @property
+    def workspace_bytes(self) -> int:
+        return self.tasks * self._cell_bytes
+
+    def bind(
+        self, x: Array, y: Array, workspace: Array | None, keep: Sequence[object] = (), weights: int = 0, bias: int = 0
+    ) -> Run:
+        """``weights``, ``bias``: addresses, for depthwise."""
+        name, (out,) = self.query.contract.name, self.query.outputs
+        x_address, x_pitch = pitch(f"input 0 of {name}", x, self.query.inputs[0])
+        y_address, y_pitch = pitch(f"the output of {name}", y, out)
+        work = scratch(workspace, self.workspace_bytes)
+        jobs = np.zeros(self.tasks, _JOB)
+        for field, value in self.geometry.items():
+            jobs[field] = value
+        jobs["x"], jobs["pitch"], jobs["y"], jobs["y_pitch"] = x_address, x_pitch, y_address, y_pitch
+        jobs["weights"], jobs["bias"] = weights, bias
+        jobs["cells"] = work.ctypes.data + self._cell_bytes * np.arange(self.tasks)
+        runs: list[Run] = []
+        if out.size:
+            for index, (first, end) in enumerate(shares(out.dims[0] * out.dims[1], self.tasks)):
+                jobs[index]["first"], jobs[index]["end"] = first, end
+                runs.append(functools.partial(self.kernel, jobs, index))
+        return sequence([parallel(runs)], (x, y, work, jobs, *keep))
+
+
+def plan_windows(
+    query: Query,
+    fold: Fold,
+    window: tuple[int, int],
+    strides: tuple[int, int],
+    padding: Padding,
+    dilations: tuple[int, int] = (1, 1),
+    **more: float,
+) -> WindowRun:
+    """Compiles the kernel and computes the geometry; ``more``: low, high, divisor."""
+    _, height, width, channels = query.inputs[0].dims
+    n, out_height, out_width, _ = query.outputs[0].dims
+    top, _, left, _ = explicit_padding(padding, (height, width), window, strides, dilations)
+    geometry: dict[str, float] = {
+        "height": height, "width": width, "channels": channels, "out_height": out_height, "out_width": out_width,
+        "window_height": window[0], "window_width": window[1], "stride_y": strides[0], "stride_x": strides[1],
+        "dilation_y": dilations[0], "dilation_x": dilations[1], "top": top, "left": left, **more,
+    }  # fmt: skip
+    work = query.outputs[0].size * window[0] * window[1]
+    tasks = max(1, min(query.threads, n * out_height, work // 100_000))
+    return WindowRun(query, _window_kernel(query.inputs[0].dtype, current(), fold), geometry, tasks)
