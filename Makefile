@@ -58,7 +58,7 @@ bench: $(STAMPS)/dev $(STAMPS)/built ## the benchmarks: prints the table, writes
 lint: $(STAMPS)/dev ## ruff, cython-lint, clang-format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/cython-lint kernels/cython
+	PATH="$(abspath $(BIN)):$$PATH" cython-lint kernels/cython
 	$(if $(FORMATTED_C),$(BIN)/clang-format --dry-run -Werror $(FORMATTED_C))
 
 .PHONY: format
