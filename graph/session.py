@@ -131,6 +131,17 @@ class Session:
         with self._state:
             return np.array(self._read(port.node))
 
+    def set_variables(self, values: Mapping[str, Any]) -> None:
+        """Sets variables by name; all of them or, if one does not fit, none."""
+        new: dict[str, Value] = {}
+        for name, value in values.items():
+            port = self._port(name)
+            if self.graph.operation(port.node).type != "VariableV2":
+                raise FeedError(f"'{port.node}' is not a variable")
+            new[port.node] = np.array(self._feed(port, value))
+        with self._state:
+            self._variables.update(new)
+
     def _read(self, name: str) -> Value:
         if name not in self._variables:
             initial = self.graph.operation(name).attrs.get("initial_value")

@@ -1,0 +1,64 @@
+"""Metrics per epoch: a table, a CSV file, a picture."""
+
+from __future__ import annotations
+
+import csv
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import KigraphError
+
+__all__ = ["History"]
+
+
+@dataclass(slots=True)
+class History:
+    """One row of metrics per epoch, e.g. {"epoch": 1, "loss": 0.7, "accuracy": 0.6, "val_loss": ...}."""
+
+    rows: list[dict[str, float]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, metric: str) -> list[float]:
+        """A metric's values, epoch by epoch."""
+        return [row[metric] for row in self.rows if metric in row]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for row in self.rows for name in row if name != "epoch"))
+
+    def save_csv(self, path: str | os.PathLike[str]) -> Path:
+        """Writes one line per epoch."""
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("w", newline="") as file:
+            writer = csv.DictWriter(file, ["epoch", *self.metrics])
+            writer.writeheader()
+            writer.writerows(self.rows)
+        return target
+
+    def save_picture(self, path: str | os.PathLike[str], title: str = "") -> Path:
+        """Draws loss and the other metrics over the epochs (needs matplotlib: pip install 'kigraph[plot]')."""
+        try:
+            from matplotlib.figure import Figure
+        except ImportError:
+            raise KigraphError("drawing needs matplotlib; remedy: pip install 'kigraph[plot]'") from None
+        losses = [m for m in self.metrics if m.endswith("loss")]
+        others = [m for m in self.metrics if not m.endswith("loss")]
+        figure = Figure(figsize=(5 * (1 + bool(others)), 3.6), layout="constrained")
+        axes: Any = figure.subplots(1, 1 + bool(others), squeeze=False)[0]
+        for panel, names in zip(axes, [losses, others], strict=False):
+            for name in names:
+                points = [(row["epoch"], row[name]) for row in self.rows if name in row]
+                panel.plot(*zip(*points, strict=True), "--" if name.startswith("val_") else "-", label=name)
+            panel.set_xlabel("epoch")
+            panel.grid(alpha=0.3)
+            panel.legend()
+        figure.suptitle(title)
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(target, dpi=120)
+        return target
