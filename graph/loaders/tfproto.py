@@ -68,11 +68,15 @@ DTYPE_NAMES: dict[int, str] = {
 
 @dataclass(slots=True)
 class Dim:
+    """One axis of a shape; -1 is unknown."""
+
     size: int = int64(1)
 
 
 @dataclass(slots=True)
 class TensorShape:
+    """A shape; ``unknown_rank`` makes ``dim`` meaningless."""
+
     dim: list[Dim] = messages(2, lambda: Dim)
     unknown_rank: bool = boolean(3)
 
@@ -100,12 +104,16 @@ class TensorProto:
 
 @dataclass(slots=True)
 class FunctionRef:
+    """A function of the library by name."""
+
     name: str = string(1)
     attr: dict[str, AttrValue] = map_of(2, lambda: AttrValue)
 
 
 @dataclass(slots=True)
 class AttrList:
+    """A list attribute: one member is used."""
+
     s: list[Span] = bytes_list(2)
     i: list[Span] = numbers(3, "int64")
     f: list[Span] = numbers(4, "float")
@@ -134,6 +142,8 @@ class AttrValue:
 
 @dataclass(slots=True)
 class NodeDef:
+    """One node: 'name', 'name:1' and '^name' in ``input`` are a first output, a second one, a control input."""
+
     name: str = string(1)
     op: str = string(2)
     input: list[str] = strings(3)
@@ -143,6 +153,8 @@ class NodeDef:
 
 @dataclass(slots=True)
 class VersionDef:
+    """Which version of GraphDef wrote the file, and the oldest that may read it."""
+
     producer: int = int32(1)
     min_consumer: int = int32(2)
 

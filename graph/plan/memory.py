@@ -42,6 +42,8 @@ class Place:
 
 @dataclass(slots=True)
 class Layout:
+    """Where everything of a stage lies: tensors, workspaces per step, bytes per device."""
+
     places: dict[Port, Place]
     workspaces: dict[int, Storage]
     arenas: dict[str, int]

@@ -106,12 +106,14 @@ def shape_text(shape: Shape) -> str:
 
 
 def require_dtype(op: str, what: str, dtype: DType, allowed: frozenset[DType]) -> None:
+    """Raises DTypeError unless ``dtype`` is allowed; ``what`` names the tensor."""
     if dtype not in allowed:
         names = ", ".join(sorted(dtype_name(d) for d in allowed))
         raise DTypeError(f"{op}: {what} has dtype {dtype_name(dtype)}; it takes {names}")
 
 
 def require_same_dtype(op: str, inputs: Sequence[TensorType]) -> DType:
+    """The element type that all inputs have; DTypeError if they differ."""
     first = inputs[0].dtype
     for i, t in enumerate(inputs):
         if t.dtype != first:
@@ -132,12 +134,14 @@ def require_rank(op: str, what: str, shape: Shape, rank: int) -> tuple[Dim, ...]
 
 
 def normalize_axis(op: str, axis: int, rank: int) -> int:
+    """The axis counted from the front; ShapeError if it is out of range."""
     if not -rank <= axis < rank:
         raise ShapeError(f"{op}: axis {axis} is out of range for {rank} axes; expected {-rank} to {rank - 1}")
     return axis + rank if axis < 0 else axis
 
 
 def broadcast_dim(op: str, a: Dim, b: Dim, text: str) -> Dim:
+    """What one axis of two broadcast shapes becomes; ``text`` names the shapes in the ShapeError."""
     if a == b:
         return a
     if a == 1:

@@ -14,6 +14,8 @@ __all__ = ["CONCAT", "ConcatParams"]
 
 @dataclass(frozen=True, slots=True)
 class ConcatParams(Params):
+    """``axis``: where the inputs are joined; negative counts from the end."""
+
     axis: int
 
 

@@ -239,6 +239,8 @@ SPLIT: Contract[SplitParams] = Contract(
 
 @dataclass(frozen=True, slots=True)
 class GatherParams(Params):
+    """``axis`` of the first input that the indices count along."""
+
     axis: int = 0
 
 
@@ -264,6 +266,8 @@ GATHER: Contract[GatherParams] = Contract(
 
 @dataclass(frozen=True, slots=True)
 class TileParams(Params):
+    """``multiples``: how often the input is repeated along each axis."""
+
     multiples: tuple[int, ...]
 
 
@@ -309,6 +313,8 @@ BROADCAST_TO: Contract[BroadcastParams] = Contract(
 
 @dataclass(frozen=True, slots=True)
 class PackParams(Params):
+    """``axis`` of the result that counts the inputs."""
+
     axis: int = 0
 
 
@@ -336,6 +342,8 @@ PACK: Contract[PackParams] = Contract(
 
 @dataclass(frozen=True, slots=True)
 class FillParams(Params):
+    """``shape`` of the result."""
+
     shape: tuple[int, ...]
 
 
@@ -378,6 +386,8 @@ RANGE: Contract[RangeParams] = Contract(
 
 @dataclass(frozen=True, slots=True)
 class CastParams(Params):
+    """``dtype`` of the result."""
+
     dtype: DType
 
 

@@ -27,6 +27,8 @@ Activation = Literal["none", "relu", "relu6"]
 
 @dataclass(frozen=True, slots=True)
 class MatMulParams(Params):
+    """Whether the last two axes of an input are swapped, and what is applied to the product."""
+
     transpose_a: bool = False
     transpose_b: bool = False
     activation: Activation = "none"

@@ -14,6 +14,8 @@ __all__ = ["BATCH_NORM", "BIAS_ADD", "BatchNormParams"]
 
 @dataclass(frozen=True, slots=True)
 class BatchNormParams(Params):
+    """``epsilon``: added to the variance."""
+
     epsilon: float = 1e-3
 
 

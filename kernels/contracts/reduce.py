@@ -85,6 +85,8 @@ REDUCTIONS = (REDUCE_SUM, REDUCE_MEAN, REDUCE_MAX, REDUCE_MIN, REDUCE_PROD, REDU
 
 @dataclass(frozen=True, slots=True)
 class ArgParams(Params):
+    """``axis`` to search along; ``output``: element type of the indices."""
+
     axis: int = 0
     output: Literal["int32", "int64"] = "int64"
 
@@ -112,6 +114,8 @@ ARGMIN = _argument("argmin", "smallest")
 
 @dataclass(frozen=True, slots=True)
 class TopKParams(Params):
+    """``k``: how many values of the last axis."""
+
     k: int = 1
 
 

@@ -13,6 +13,8 @@ __all__ = ["LOG_SOFTMAX", "SOFTMAX", "SoftmaxParams"]
 
 @dataclass(frozen=True, slots=True)
 class SoftmaxParams(Params):
+    """``axis`` along which the results sum to 1."""
+
     axis: int = -1
 
 

@@ -72,6 +72,8 @@ DECODE_IMAGE: Contract[DecodeImageParams] = Contract(
 
 @dataclass(frozen=True, slots=True)
 class EncodeJpegParams(Params):
+    """``quality``: 1 to 100."""
+
     quality: int = 95
 
 
@@ -106,6 +108,8 @@ AS_STRING: Contract[AsStringParams] = Contract(
 
 @dataclass(frozen=True, slots=True)
 class StringJoinParams(Params):
+    """``separator``: put between the strings."""
+
     separator: bytes = b""
 
 

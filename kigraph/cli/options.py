@@ -31,6 +31,7 @@ def add_command(commands: Commands, name: str, summary: str, examples: str, **op
 
 
 def add_model_options(parser: argparse.ArgumentParser, *, backend_help: str | None = None) -> None:
+    """Options of every command that runs a model: weights, labels, backend, threads."""
     group = parser.add_argument_group("model")
     group.add_argument(
         "-w",
@@ -57,6 +58,7 @@ def add_model_options(parser: argparse.ArgumentParser, *, backend_help: str | No
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
+    """``--json``."""
     parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
 
 
