@@ -35,8 +35,11 @@ PACKAGES = {
     "kigraph.graph.passes": "graph/passes",
     "kigraph.graph.plan": "graph/plan",
     "kigraph.kernels": "kernels",
+    "kigraph.kernels.conformance": "kernels/conformance",
+    "kigraph.kernels.conformance.cases": "kernels/conformance/cases",
     "kigraph.kernels.contracts": "kernels/contracts",
     "kigraph.kernels.cupy": "kernels/cupy",
+    "kigraph.kernels.cupy.emulation": "kernels/cupy/emulation",
     "kigraph.kernels.cython": "kernels/cython",
     "kigraph.kernels.host": "kernels/host",
     "kigraph.kernels.numba": "kernels/numba",
@@ -48,16 +51,17 @@ PACKAGE_DATA = {
     "kigraph.data": ["*.json", "*.txt", "*.html"],
     "kigraph.graph.draw": ["*.css", "*.js"],
     "kigraph.kernels.cupy": ["cuda/*.cu", "cuda/*.cuh", "cuda/*.h"],
+    "kigraph.kernels.cupy.emulation": ["*.cuh"],
     "kigraph.kernels.cython": ["*.pyi"],
 }
 
 #: Extension modules, kernels/cython/<name>.pyx. The C code is linked into ``core`` alone; the others get its table.
-MODULES = ("core", "igemm")
+MODULES = ("core", "igemm", "maps", "rows", "windows")
 
 C_DIR = "kernels/cython/c"
 #: Compiled once, and once per instruction set.
-COMMON_SOURCES = ("threads", "cpu")
-KERNEL_SOURCES = ("igemm", "table")
+COMMON_SOURCES = ("threads", "cpu", "maps_run", "concat")
+KERNEL_SOURCES = ("igemm", "maps", "reduce", "rows", "windows", "table")
 
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 ISA_FLAGS = {"portable": []}

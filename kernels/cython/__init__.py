@@ -2,14 +2,21 @@
 
 Map of the folder::
 
+    conv2d.py matmul.py depthwise.py pool2d.py elementwise.py normalization.py softmax.py reduce.py concat.py resize.py
+                     the kernel records of one contract file each: what is supported, the geometry, preparation
+    igemm.pyx maps.pyx windows.pyx rows.pyx
+                     the border to the C header of the same name: checks arrays, binds addresses, releases the GIL
     core.pyx         owns the C core: the table of the instruction set in use (KIGRAPH_ISA, else cpuid), the thread pool
-    _border.pxi      the checks of arrays that every module includes
+    _border.pxi      the checks of arrays that all of them include
     tiles.py         which register tile for which product: a model of cycles
-    igemm.pyx        the implicit GEMM as a class; conv2d.py and matmul.py say what is computed with it
-    c/table.h        the table of C kernels;  c/cpu.c chooses it
+    support.py       reasons of refusal, prepared kernels without packing
+    c/table.h        the table of C kernels; c/cpu.c chooses it
     c/threads.c      one pool of threads for the library
     c/simd/          one small vector API per instruction set
-    c/igemm*.h, .c   implicit GEMM: register tiles, driver, packing
+    c/igemm*.[hc]    implicit GEMM: convolutions and matrix products over packed weights
+    c/maps*.[hc]     elementwise, with broadcasting;  c/functions.h: exp, log, tanh, sigmoid
+    c/windows.[hc]   pooling and depthwise convolution
+    c/rows.[hc]      softmax, batch normalisation, resizing, integer products;  c/reduce.c, c/concat.c
 """
 
 from __future__ import annotations
@@ -17,13 +24,36 @@ from __future__ import annotations
 from ..backends import Status
 from ..devices import HOST
 from ..types import Kernel
-from . import conv2d, core
+from . import (
+    concat,
+    conv2d,
+    core,
+    depthwise,
+    elementwise,
+    matmul,
+    normalization,
+    pool2d,
+    reduce,
+    resize,
+    softmax,
+)
 
 __all__ = ["DEVICE", "KERNELS", "probe"]
 
 DEVICE = HOST
 
-KERNELS: tuple[Kernel, ...] = (*conv2d.KERNELS,)
+KERNELS: tuple[Kernel, ...] = (
+    *matmul.KERNELS,
+    *conv2d.KERNELS,
+    *depthwise.KERNELS,
+    *pool2d.KERNELS,
+    *normalization.KERNELS,
+    *elementwise.KERNELS,
+    *softmax.KERNELS,
+    *reduce.KERNELS,
+    *concat.KERNELS,
+    *resize.KERNELS,
+)
 
 
 def probe() -> Status:

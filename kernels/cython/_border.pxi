@@ -11,6 +11,8 @@ from . import core
 
 cdef extern from "table.h" nogil:
     ctypedef struct ki_table
+    enum:
+        KI_DTYPES
 
 
 cdef const ki_table *TABLE = <const ki_table *> PyCapsule_GetPointer(
@@ -18,9 +20,13 @@ cdef const ki_table *TABLE = <const ki_table *> PyCapsule_GetPointer(
 )
 
 
+#: Position of an element type in the rows of the table.
+DTYPE_INDEX = {name: i for i, name in enumerate(core.DTYPES)}
+
+
 cdef struct View:
     char *data
-    # Elements between neighbours along the last axis but one: the last axis is dense, all others have this common pitch.
+    # Elements between neighbours along the last axis but one. The last axis is dense; this pitch holds for all others.
     Py_ssize_t pitch
 
 

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from math import inf
+from typing import Any
 
 import numpy as np
 
 from ..contracts.conv2d import CONV2D, Conv2DParams, explicit_padding
-from ..types import Array, Constants, Kernel, Query, Run, dtype_name
+from ..types import Array, Constants, Kernel, Query, Run
 from . import core
 from .igemm import Igemm
+from .support import ACTIVATION_LIMITS, refuse_dtype
 from .tiles import Tile, choose_tile
 
-__all__ = ["ACTIVATION_LIMITS", "KERNELS", "PreparedProduct"]
+__all__ = ["KERNELS", "PreparedProduct"]
 
-#: The activations as limits of a clamp.
-ACTIVATION_LIMITS = {"none": (-inf, inf), "relu": (0.0, inf), "relu6": (0.0, 6.0)}
 #: With fewer input channels than this a tap is too short a run of products.
 _FEW_CHANNELS = 8
 
@@ -28,7 +27,7 @@ class PreparedProduct:
     """An Igemm with its packed weights, or without if they are packed in every run."""
 
     igemm: Igemm
-    packed: np.ndarray | None  # type: ignore[type-arg]
+    packed: np.ndarray[Any, Any] | None
 
     @property
     def workspace_bytes(self) -> int:
@@ -68,11 +67,6 @@ class _Axis:
             self.size, self.out, self.taps, self.stride, self.dilation, self.before, self.tap_step, self.pixels_in,
             self.pixels_out,
         )  # fmt: skip
-
-
-def _refusal(dtypes: tuple[str, ...], query: Query) -> str | None:
-    name = dtype_name(query.inputs[0].dtype)
-    return None if name in dtypes else f"the C kernel computes in {' and '.join(dtypes)}, not in {name}"
 
 
 def _axes(query: Query, params: Conv2DParams) -> tuple[_Axis, _Axis]:
@@ -144,7 +138,7 @@ def _supports_rows(query: Query) -> str | None:
     _, across = _axes(query, params)
     if across.before or (across.out - 1) * across.stride + across.taps > across.size:
         return "needs all taps of a row inside the image (no horizontal padding)"
-    return _refusal(("float32",), query)
+    return refuse_dtype(query, ("float32",))
 
 
 KERNELS: tuple[Kernel, ...] = (
@@ -162,7 +156,7 @@ KERNELS: tuple[Kernel, ...] = (
         "cython",
         "conv2d_igemm",
         prepare=partial(_prepare, rows=False),
-        supports=partial(_refusal, ("float32", "float64")),
+        supports=lambda query: refuse_dtype(query, ("float32", "float64")),
         rank=10,
         strided_outputs=True,
         strided_inputs=True,

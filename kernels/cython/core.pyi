@@ -1,3 +1,4 @@
+DTYPES: tuple[str, ...]
 TABLE: object
 ISA_IN_USE: str
 ISAS: tuple[str, ...]

@@ -9,7 +9,7 @@ from cpython.pycapsule cimport PyCapsule_New
 from ..errors import SettingsError
 from ..settings import ISA
 
-__all__ = ["F32_LANES", "F64_LANES", "ISA_IN_USE", "ISAS", "TABLE", "TILE_MR", "helpers"]
+__all__ = ["DTYPES", "F32_LANES", "F64_LANES", "ISA_IN_USE", "ISAS", "TABLE", "TILE_MR", "helpers"]
 
 
 cdef extern from "cpu.h" nogil:
@@ -39,7 +39,8 @@ cdef const ki_table *_choose() except NULL:
         names.append(name)
         tables += 1
     raise SettingsError(
-        f"{ISA.name}={wanted!r}: this processor (or operating system) cannot run it. It can run: {', '.join(names)}, auto"
+        f"{ISA.name}={wanted!r}: this processor or operating system cannot run it. "
+        f"It can run: {', '.join(names)}, auto"
     )
 
 
@@ -49,6 +50,8 @@ cdef const ki_table *_table = _choose()
 TABLE = PyCapsule_New(<void *> _table, "kigraph.kernels.cython.core.TABLE", NULL)
 #: The instruction set in use.
 ISA_IN_USE = _table.isa.decode()
+#: Element types in the order of ki_dtype (c/dtypes.h).
+DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 #: Elements of one vector.
 F32_LANES = _table.f32_lanes
 F64_LANES = _table.f64_lanes

@@ -39,8 +39,8 @@ cdef extern from "igemm.h" nogil:
         const ptrdiff_t *offsets
         ptrdiff_t table_bytes, packed_bytes, transposed_bytes
         void *workspace
-    ctypedef void (*ki_product "ki_product *")(const ki_product_args *)
-    ctypedef void (*ki_pack "ki_pack *")(const ki_pack_args *)
+    ctypedef void (*ki_product "ki_product *")(const ki_product_args *) noexcept nogil
+    ctypedef void (*ki_pack "ki_pack *")(const ki_pack_args *) noexcept nogil
     ptrdiff_t ki_packed_size(ptrdiff_t, ptrdiff_t, ptrdiff_t, int)
     ptrdiff_t ki_igemm_slot_bytes(ptrdiff_t, int)
     ptrdiff_t ki_product_workspace(const ki_product_args *)
@@ -63,11 +63,11 @@ cdef class Igemm:
     """A product whose geometry is fixed; ``bind`` gives it addresses.
 
     ``inputs``, ``output``: the TensorTypes of x, w, bias (2 or 3) and y. ``axes``: for each of the two axes the sizes
-    (in, out, taps, stride, dilation, padding before, tap step, pixels between neighbours in x, in y). ``batch``: (count,
-    pixels between neighbours in x, in y). ``k``: inputs per tap. ``tile``: (pixels, vectors). ``limits``: of the
-    activation. ``steps``: elements between the rows and between the columns of raw weights. ``packs``: the weights are no
-    constant and get packed in every run. ``transposed_rows``: if not 0, x is stored [k][that many rows]. ``offsets``: for
-    each item of a batched product the elements to add to x, w and y.
+    (in, out, taps, stride, dilation, padding before, tap step, pixels between neighbours in x, in y). ``batch``:
+    (count, pixels between neighbours in x, in y). ``k``: inputs per tap. ``tile``: (pixels, vectors). ``limits``: of
+    the activation. ``steps``: elements between the rows and between the columns of raw weights. ``packs``: the weights
+    are no constant and get packed in every run. ``transposed_rows``: if not 0, x is stored [k][that many rows].
+    ``offsets``: for each item of a batched product the elements to add to x, w and y.
     """
 
     cdef ki_product_args args
@@ -86,8 +86,8 @@ cdef class Igemm:
         self.offsets = NULL
 
     def __init__(
-        self, inputs, output, *, axes, batch, k, tile, limits=(float("-inf"), float("inf")), steps, packs=False, kc=None,
-        transposed_rows=0, offsets=((0, 0, 0),), threads=1,
+        self, inputs, output, *, axes, batch, k, tile, limits=(float("-inf"), float("inf")), steps, packs=False,
+        kc=None, transposed_rows=0, offsets=((0, 0, 0),), threads=1,
     ):
         cdef ki_igemm_args *gemm = &self.args.gemm
         cdef ki_pack_args *pack = &self.args.pack

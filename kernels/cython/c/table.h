@@ -3,7 +3,11 @@
 #define KI_TABLE_H
 
 #include "igemm.h"
+#include "maps.h"
+#include "rows.h"
+#include "windows.h"
 
+/* NULL in a row of element types: no such kernel. */
 typedef struct {
     const char *isa;
     int f32_lanes, f64_lanes;
@@ -11,12 +15,31 @@ typedef struct {
     int tile_mr[KI_MAX_NV];
     ki_product *f32_product, *f64_product;
     ki_pack *f32_pack, *f64_pack;
+    ki_map *const (*unary)[KI_DTYPES];  /* [ki_unary_op] */
+    ki_map *const (*binary)[KI_DTYPES]; /* [ki_binary_op] */
+    ki_window *const *max_pool, *const *average_pool, *const *depthwise;
+    ki_softmax *const *softmax;
+    ki_norm *const *norm;
+    ki_resize *const *resize;
+    ki_int_matmul *const *int_matmul;
+    ki_reduce *const (*reduce)[KI_DTYPES]; /* [ki_reduce_op] */
+    /* The same in every table. */
+    void (*run_map)(const ki_map_args *);
+    void (*concat)(const ki_concat_args *);
 } ki_table;
 
 #define KI_DECLARE(isa)                                                                                                \
     extern const ki_table ki_table__##isa;                                                                             \
-    ki_product f32_product__##isa, f64_product__##isa;                                                                       \
-    ki_pack f32_pack__##isa, f64_pack__##isa;
+    ki_product f32_product__##isa, f64_product__##isa;                                                                 \
+    ki_pack f32_pack__##isa, f64_pack__##isa;                                                                          \
+    extern ki_map *const ki_unary__##isa[KI_UNARY_OPS][KI_DTYPES], *const ki_binary__##isa[KI_BINARY_OPS][KI_DTYPES];  \
+    extern ki_window *const ki_max_pool__##isa[KI_DTYPES], *const ki_average_pool__##isa[KI_DTYPES];                   \
+    extern ki_window *const ki_depthwise__##isa[KI_DTYPES];                                                            \
+    extern ki_softmax *const ki_softmax__##isa[KI_DTYPES];                                                             \
+    extern ki_norm *const ki_norm__##isa[KI_DTYPES];                                                                   \
+    extern ki_resize *const ki_resize__##isa[KI_DTYPES];                                                               \
+    extern ki_int_matmul *const ki_int_matmul__##isa[KI_DTYPES];                                                       \
+    extern ki_reduce *const ki_reduce__##isa[KI_REDUCE_OPS][KI_DTYPES];
 
 KI_DECLARE(portable)
 KI_DECLARE(avx2)

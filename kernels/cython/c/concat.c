@@ -1,0 +1,32 @@
+/* Concatenation: copies of bytes. */
+#include <string.h>
+
+#include "rows.h"
+#include "threads.h"
+
+enum { TASK_BYTES = 256 * 1024 };
+
+typedef struct {
+    const ki_concat_args *args;
+    ptrdiff_t rows; /* of a task */
+} work;
+
+static void task(void *context, ptrdiff_t index, int slot) {
+    (void)slot;
+    const work *w = context;
+    const ki_concat_args *a = w->args;
+    ptrdiff_t row = index * w->rows, end = row + w->rows < a->rows ? row + w->rows : a->rows;
+    for (; row < end; row++) {
+        char *y = (char *)a->y + row * a->row_bytes;
+        for (ptrdiff_t i = 0; i < a->parts; i++) {
+            memcpy(y, (const char *)a->x[i] + row * a->bytes[i], (size_t)a->bytes[i]);
+            y += a->bytes[i];
+        }
+    }
+}
+
+void ki_concat(const ki_concat_args *args) {
+    if (!args->rows || !args->row_bytes) return;
+    work w = {.args = args, .rows = TASK_BYTES / args->row_bytes + 1};
+    ki_parallel(task, &w, (args->rows + w.rows - 1) / w.rows, args->threads);
+}

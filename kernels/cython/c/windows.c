@@ -1,0 +1,158 @@
+/* Pooling and depthwise convolution on one instruction set. A task is one row of outputs; channels are the SIMD axis, in
+ * blocks whose accumulators stay in registers over the window. */
+#include "windows.h"
+
+#include "simd/simd.h"
+#include "table.h"
+#include "threads.h"
+
+typedef struct {
+    ptrdiff_t from, to; /* cells of the window inside the image */
+    ptrdiff_t at;       /* where cell 0 lies in x, maybe outside */
+} span;
+
+static inline span span_of(const ki_window_args *a, int axis, ptrdiff_t index) {
+    const ptrdiff_t at = index * a->stride[axis] - a->before[axis], d = a->dilation[axis];
+    span s = {0, a->window[axis], at};
+    if (at < 0) s.from = (-at + d - 1) / d;
+    if (at + (s.to - 1) * d >= a->in[axis]) s.to = a->in[axis] > at ? (a->in[axis] - at + d - 1) / d : 0;
+    if (s.to < s.from) s.to = s.from;
+    return s;
+}
+
+/* The start of a task: the row's place in x and y. */
+#define ROW(T)                                                                                                         \
+    (void)slot;                                                                                                        \
+    const ki_window_args *a = context;                                                                                 \
+    const T *image = (const T *)a->x + index / a->out[0] * a->x_image;                                                 \
+    T *row = (T *)a->y + index / a->out[0] * a->y_image + index % a->out[0] * a->y_row;                                \
+    const span u = span_of(a, 0, index % a->out[0])
+
+/* For each cell of the window inside the image, ``cell`` points to its first channel. */
+#define FOR_CELLS(T)                                                                                                   \
+    for (ptrdiff_t i = u.from; i < u.to; i++)                                                                          \
+        for (ptrdiff_t j = v.from; j < v.to; j++) {                                                                    \
+            const T *cell = image + (u.at + i * a->dilation[0]) * a->x_row + (v.at + j * a->dilation[1]) * a->x_step;
+
+#define LAUNCH(task)                                                                                                   \
+    if (args->out[1] && args->channels) ki_parallel(task, (void *)args, args->batch * args->out[0], args->threads)
+
+#define MAX_POOL(S, T, W, LEAST, GREATEST)                                                                             \
+    static void max_row_##S(void *context, ptrdiff_t index, int slot) {                                                \
+        ROW(T);                                                                                                        \
+        for (ptrdiff_t o = 0; o < a->out[1]; o++) {                                                                    \
+            const span v = span_of(a, 1, o);                                                                           \
+            T *restrict y = row + o * a->y_step;                                                                       \
+            for (ptrdiff_t c = 0; c < a->channels; c++) y[c] = (T)(LEAST);                                             \
+            FOR_CELLS(T)                                                                                               \
+                for (ptrdiff_t c = 0; c < a->channels; c++)                                                            \
+                    y[c] = cell[c] > y[c] || cell[c] != cell[c] ? cell[c] : y[c];                                      \
+            }                                                                                                          \
+        }                                                                                                              \
+    }                                                                                                                  \
+    static void max_pool_##S(const ki_window_args *args) { LAUNCH(max_row_##S); }
+
+KI_NUMBERS(MAX_POOL)
+
+enum { BLOCK = 4 }; /* vectors */
+
+/* Average and depthwise convolution of ``count`` vectors of channels from channel c0 on; ``valid`` channels are written. */
+#define AVERAGE(S, T, V, LANES)                                                                                        \
+    KI_INLINE void average_##S(const ki_window_args *a, const T *image, T *y, span u, span v, ptrdiff_t c0,            \
+                               const int count, ptrdiff_t valid, T divisor) {                                          \
+        V sum[BLOCK];                                                                                                  \
+        for (int k = 0; k < count; k++) sum[k] = V##_zero();                                                           \
+        FOR_CELLS(T)                                                                                                   \
+            for (int k = 0; k < count; k++) {                                                                          \
+                const T *p = cell + c0 + k * LANES;                                                                    \
+                sum[k] = V##_add(sum[k], valid < LANES ? V##_load_n(p, (size_t)valid) : V##_load(p));                  \
+            }                                                                                                          \
+        }                                                                                                              \
+        for (int k = 0; k < count; k++) {                                                                              \
+            V mean = V##_div(sum[k], V##_set1(divisor));                                                               \
+            if (valid < LANES)                                                                                         \
+                V##_store_n(y + c0 + k * LANES, mean, (size_t)valid);                                                  \
+            else                                                                                                       \
+                V##_store(y + c0 + k * LANES, mean);                                                                   \
+        }                                                                                                              \
+    }                                                                                                                  \
+    static void average_row_##S(void *context, ptrdiff_t index, int slot) {                                            \
+        ROW(T);                                                                                                        \
+        for (ptrdiff_t o = 0; o < a->out[1]; o++) {                                                                    \
+            const span v = span_of(a, 1, o);                                                                           \
+            ptrdiff_t cells =                                                                                          \
+                a->count_padding ? a->window[0] * a->window[1] : (u.to - u.from) * (v.to - v.from);                    \
+            T *y = row + o * a->y_step;                                                                                \
+            ptrdiff_t c = 0;                                                                                           \
+            for (; c + BLOCK * LANES <= a->channels; c += BLOCK * LANES)                                               \
+                average_##S(a, image, y, u, v, c, BLOCK, LANES, (T)cells);                                             \
+            for (; c + LANES <= a->channels; c += LANES) average_##S(a, image, y, u, v, c, 1, LANES, (T)cells);        \
+            if (c < a->channels) average_##S(a, image, y, u, v, c, 1, a->channels - c, (T)cells);                      \
+        }                                                                                                              \
+    }                                                                                                                  \
+    static void average_pool_##S(const ki_window_args *args) { LAUNCH(average_row_##S); }
+
+#define DEPTHWISE(S, T, V, LANES)                                                                                      \
+    KI_INLINE void depthwise_##S(const ki_window_args *a, const T *image, T *y, span u, span v, ptrdiff_t c0,          \
+                                 const int count, ptrdiff_t valid) {                                                   \
+        V sum[BLOCK];                                                                                                  \
+        for (int k = 0; k < count; k++) {                                                                              \
+            const T *b = (const T *)a->bias + c0 + k * LANES;                                                          \
+            sum[k] = !a->bias ? V##_zero() : valid < LANES ? V##_load_n(b, (size_t)valid) : V##_load(b);               \
+        }                                                                                                              \
+        FOR_CELLS(T)                                                                                                   \
+            const T *w = (const T *)a->w + (i * a->window[1] + j) * a->channels;                                       \
+            for (int k = 0; k < count; k++) {                                                                          \
+                const ptrdiff_t c = c0 + k * LANES;                                                                    \
+                V p = valid < LANES ? V##_load_n(cell + c, (size_t)valid) : V##_load(cell + c);                        \
+                V q = valid < LANES ? V##_load_n(w + c, (size_t)valid) : V##_load(w + c);                              \
+                sum[k] = V##_fma(p, q, sum[k]);                                                                        \
+            }                                                                                                          \
+        }                                                                                                              \
+        const V lo = V##_set1((T)a->lo), hi = V##_set1((T)a->hi);                                                      \
+        for (int k = 0; k < count; k++) {                                                                              \
+            V clamped = V##_min(hi, V##_max(lo, sum[k]));                                                              \
+            if (valid < LANES)                                                                                         \
+                V##_store_n(y + c0 + k * LANES, clamped, (size_t)valid);                                               \
+            else                                                                                                       \
+                V##_store(y + c0 + k * LANES, clamped);                                                                \
+        }                                                                                                              \
+    }                                                                                                                  \
+    static void depthwise_many_##S(const ki_window_args *a, const T *image, T *y, span u, span v) {                    \
+        const T *bias = a->bias;                                                                                       \
+        for (ptrdiff_t o = 0; o < a->channels * a->multiplier; o++) {                                                  \
+            T sum = bias ? bias[o] : 0;                                                                                \
+            FOR_CELLS(T)                                                                                               \
+                sum += cell[o / a->multiplier] *                                                                       \
+                       ((const T *)a->w)[(i * a->window[1] + j) * a->channels * a->multiplier + o];                    \
+            }                                                                                                          \
+            sum = sum < (T)a->lo ? (T)a->lo : sum;                                                                     \
+            y[o] = sum > (T)a->hi ? (T)a->hi : sum;                                                                    \
+        }                                                                                                              \
+    }                                                                                                                  \
+    static void depthwise_row_##S(void *context, ptrdiff_t index, int slot) {                                          \
+        ROW(T);                                                                                                        \
+        for (ptrdiff_t o = 0; o < a->out[1]; o++) {                                                                    \
+            const span v = span_of(a, 1, o);                                                                           \
+            T *y = row + o * a->y_step;                                                                                \
+            if (a->multiplier != 1) {                                                                                  \
+                depthwise_many_##S(a, image, y, u, v);                                                                 \
+                continue;                                                                                              \
+            }                                                                                                          \
+            ptrdiff_t c = 0;                                                                                           \
+            for (; c + BLOCK * LANES <= a->channels; c += BLOCK * LANES)                                               \
+                depthwise_##S(a, image, y, u, v, c, BLOCK, LANES);                                                     \
+            for (; c + LANES <= a->channels; c += LANES) depthwise_##S(a, image, y, u, v, c, 1, LANES);                \
+            if (c < a->channels) depthwise_##S(a, image, y, u, v, c, 1, a->channels - c);                              \
+        }                                                                                                              \
+    }                                                                                                                  \
+    static void depthwise_conv_##S(const ki_window_args *args) { LAUNCH(depthwise_row_##S); }
+
+AVERAGE(f32, float, vf32, VF32_LANES)
+AVERAGE(f64, double, vf64, VF64_LANES)
+DEPTHWISE(f32, float, vf32, VF32_LANES)
+DEPTHWISE(f64, double, vf64, VF64_LANES)
+
+ki_window *const KI_NAME(ki_max_pool)[KI_DTYPES] = KI_ROW_NUMBERS(max_pool);
+ki_window *const KI_NAME(ki_average_pool)[KI_DTYPES] = KI_ROW_FLOATS(average_pool);
+ki_window *const KI_NAME(ki_depthwise)[KI_DTYPES] = KI_ROW_FLOATS(depthwise_conv);

@@ -1,0 +1,31 @@
+"""Concatenation as copies of bytes; the C side is c/rows.h and c/concat.c."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..contracts.base import normalize_axis
+from ..contracts.concat import CONCAT, ConcatParams
+from ..types import STRING, Array, Constants, Kernel, Query, Run
+from .rows import bind_concat
+from .support import Bound
+
+__all__ = ["KERNELS"]
+
+
+def _prepare(query: Query, constants: Constants) -> Bound:
+    params, y = query.params, query.outputs[0]
+    assert isinstance(params, ConcatParams)
+    axis = normalize_axis("concat", params.axis, len(y.dims))
+
+    def bind(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> Run:
+        return bind_concat(inputs, query.inputs, outputs[0], y, axis, threads=query.threads)
+
+    return Bound(bind)
+
+
+def _supports(query: Query) -> str | None:
+    return "strings are Python objects, which cannot be copied as bytes" if query.inputs[0].dtype == STRING else None
+
+
+KERNELS: tuple[Kernel, ...] = (Kernel(CONCAT, "cython", "concat", prepare=_prepare, supports=_supports),)

@@ -1,0 +1,65 @@
+"""Elementwise kernels, bias_add and the conversion to float32; the C side is c/maps.h."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ..contracts import elementwise as ops
+from ..contracts.base import Contract
+from ..contracts.layout import CAST, CastParams
+from ..contracts.normalization import BIAS_ADD
+from ..types import Array, Constants, Kernel, Query, Run
+from .maps import MAX_RANK, bind_map, dtypes_of
+from .support import Bound, refuse_dtype
+
+__all__ = ["KERNELS"]
+
+_FLOAT32 = np.dtype(np.float32)
+
+
+def _prepare(op: str, query: Query, constants: Constants) -> Bound:
+    def bind(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> Run:
+        return bind_map(op, inputs, query.inputs, outputs[0], query.outputs[0], threads=query.threads, pitched=True)
+
+    return Bound(bind)
+
+
+def _supports(op: str, query: Query) -> str | None:
+    if len(query.outputs[0].dims) > MAX_RANK:
+        return f"takes at most {MAX_RANK} axes"
+    return refuse_dtype(query, dtypes_of(op))
+
+
+def _supports_cast(query: Query) -> str | None:
+    assert isinstance(query.params, CastParams)
+    if query.params.dtype != _FLOAT32:
+        return "converts to float32 only"
+    return _supports("cast_f32", query)
+
+
+def _kernel(contract: Contract[Any], op: str) -> Kernel:
+    return Kernel(
+        contract,
+        "cython",
+        contract.name,
+        prepare=partial(_prepare, op),
+        supports=_supports_cast if contract is CAST else partial(_supports, op),
+        strided_outputs=True,
+        strided_inputs=True,
+    )
+
+
+_CONTRACTS = (
+    ops.NEG, ops.ABS, ops.SQUARE, ops.SQRT, ops.RSQRT, ops.RECIPROCAL, ops.EXP, ops.LOG, ops.RELU, ops.RELU6, ops.SIGMOID,
+    ops.TANH, ops.ADD, ops.SUB, ops.MUL, ops.DIV, ops.MAXIMUM, ops.MINIMUM, ops.SQUARED_DIFFERENCE,
+)  # fmt: skip
+
+KERNELS: tuple[Kernel, ...] = (
+    *(_kernel(contract, contract.name) for contract in _CONTRACTS),
+    _kernel(BIAS_ADD, "add"),
+    _kernel(CAST, "cast_f32"),
+)

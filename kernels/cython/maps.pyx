@@ -1,0 +1,134 @@
+"""Elementwise maps of c/maps.h: one or two inputs, broadcasting, channel slices."""
+
+from libc.stddef cimport ptrdiff_t
+
+__all__ = ["BINARY", "UNARY", "MapRun", "bind_map", "dtypes_of"]
+
+include "_border.pxi"
+
+
+cdef extern from "maps.h" nogil:
+    enum:
+        KI_MAP_RANK
+        KI_NEG, KI_ABS, KI_SQUARE, KI_RELU, KI_RELU6, KI_SQRT, KI_RSQRT, KI_RECIPROCAL, KI_EXP, KI_LOG, KI_SIGMOID
+        KI_TANH, KI_CAST_F32
+        KI_ADD, KI_SUB, KI_MUL, KI_DIV, KI_MAXIMUM, KI_MINIMUM, KI_SQUARED_DIFFERENCE
+    ctypedef void (*ki_map "ki_map *")(
+        const void *, ptrdiff_t, const void *, ptrdiff_t, void *, ptrdiff_t
+    ) noexcept nogil
+    ctypedef struct ki_map_args:
+        ki_map map
+        int rank, threads
+        ptrdiff_t size[8]
+        ptrdiff_t step0[8]
+        ptrdiff_t step1[8]
+        ptrdiff_t step_y[8]
+        ptrdiff_t item0, item1, item_y
+        const void *x0
+        const void *x1
+        void *y
+
+cdef extern from "table.h" nogil:
+    ctypedef ki_map map_row[10]
+    ctypedef struct ki_map_table "ki_table":
+        const map_row *unary
+        const map_row *binary
+        void (*run_map)(const ki_map_args *) noexcept nogil
+
+
+cdef const ki_map_table *KERNELS = <const ki_map_table *> TABLE
+
+#: Names of the maps; the same as their contracts', and cast_f32.
+UNARY = {
+    "neg": KI_NEG, "abs": KI_ABS, "square": KI_SQUARE, "relu": KI_RELU, "relu6": KI_RELU6, "sqrt": KI_SQRT,
+    "rsqrt": KI_RSQRT, "reciprocal": KI_RECIPROCAL, "exp": KI_EXP, "log": KI_LOG, "sigmoid": KI_SIGMOID,
+    "tanh": KI_TANH, "cast_f32": KI_CAST_F32,
+}
+BINARY = {
+    "add": KI_ADD, "sub": KI_SUB, "mul": KI_MUL, "div": KI_DIV, "maximum": KI_MAXIMUM, "minimum": KI_MINIMUM,
+    "squared_difference": KI_SQUARED_DIFFERENCE,
+}
+#: Most axes of the output.
+MAX_RANK = KI_MAP_RANK - 1
+
+
+cdef ki_map _find(str op, int dtype):
+    if op in UNARY:
+        return KERNELS.unary[<int> UNARY[op]][dtype]
+    return KERNELS.binary[<int> BINARY[op]][dtype]
+
+
+def dtypes_of(str op):
+    """Names of the element types that a map takes."""
+    return tuple(name for i, name in enumerate(core.DTYPES) if _find(op, i) != NULL)
+
+
+cdef list _steps(View v, tuple shape, Py_ssize_t itemsize, Py_ssize_t rank):
+    """Bytes between neighbours along each axis of an output with ``rank`` axes; 0 where the array is repeated."""
+    cdef Py_ssize_t step = v.pitch * itemsize
+    steps = []
+    for i, size in enumerate(reversed(shape)):
+        steps.append(0 if size == 1 else itemsize if i == 0 else step)
+        if i:
+            step *= size
+    return ([0] * (rank - len(shape))) + steps[::-1]
+
+
+cdef list _merged(tuple shape, list all_steps):
+    """Axes (size, steps...) without those of size 1, neighbours joined where every array allows it."""
+    axes = []
+    for size, *steps in zip(shape, *all_steps, strict=True):
+        if size == 1:
+            continue
+        if axes and all(s == t * size for s, t in zip(axes[-1][1:], steps, strict=True)):
+            axes[-1] = (axes[-1][0] * size, *steps)
+        else:
+            axes.append((size, *steps))
+    return axes
+
+
+cdef class MapRun:
+    """A bound map: calling it computes y once, without the GIL."""
+
+    cdef ki_map_args args
+    cdef tuple keep
+
+    def __call__(self):
+        with nogil:
+            KERNELS.run_map(&self.args)
+
+
+def bind_map(str op, inputs, input_types, output, output_type, *, threads=1, pitched=False):
+    """What runs a map. ``inputs``: one or two arrays that broadcast to the output's shape."""
+    cdef MapRun run = MapRun.__new__(MapRun)
+    cdef ki_map_args *args = &run.args
+    cdef View x0, x1, y
+    cdef int i
+    shape = output_type.shape
+    x0 = x1 = view(inputs[0], input_types[0], "input 0", False, pitched)
+    if len(inputs) == 2:
+        x1 = view(inputs[1], input_types[1], "input 1", False, pitched)
+    y = view(output, output_type, "the output", True, pitched)
+    args.item0 = args.item1 = input_types[0].dtype.itemsize
+    args.item_y = output_type.dtype.itemsize
+    arrays = [
+        _steps(x0, input_types[0].shape, args.item0, len(shape)),
+        _steps(x1, input_types[len(inputs) - 1].shape, args.item1, len(shape)),
+        _steps(y, shape, args.item_y, len(shape)),
+    ]
+    axes = _merged(shape, arrays)
+    if not axes or axes[-1][1] not in (0, args.item0) or axes[-1][2] not in (0, args.item1) or (
+        axes[-1][3] != args.item_y
+    ):
+        axes.append((1, args.item0, args.item1, args.item_y))
+    if len(axes) > KI_MAP_RANK:
+        raise ShapeError(f"{op}: more than {KI_MAP_RANK} axes that cannot be joined: {output_type}")
+    args.rank, args.threads = len(axes), threads
+    for i in range(args.rank):
+        args.size[i], args.step0[i], args.step1[i], args.step_y[i] = axes[i]
+    args.map = _find(op, DTYPE_INDEX.get(input_types[0].dtype.name, -1))
+    if args.map == NULL:
+        raise DTypeError(f"{op}: no C kernel for {input_types[0]}; it takes {', '.join(dtypes_of(op))}")
+    args.x0, args.x1, args.y = x0.data, x1.data, y.data
+    run.keep = (*inputs, output)
+    return run

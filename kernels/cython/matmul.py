@@ -1,0 +1,120 @@
+"""Matrix products: floats by the implicit GEMM of c/igemm.h, integers by plain loops of c/rows.h."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..contracts.matmul import MATMUL, MatMulParams
+from ..types import Array, Constants, Kernel, Query, Run
+from . import core
+from .conv2d import PreparedProduct
+from .igemm import Igemm
+from .rows import bind_int_matmul, dtypes_of
+from .support import ACTIVATION_LIMITS, Bound, refuse_dtype
+from .tiles import choose_tile
+
+__all__ = ["KERNELS"]
+
+#: Inputs per pass over the output: a panel of weights of this depth stays in the L2 cache.
+_KC = 1024
+_CLAMPS = {"none": 0, "relu": 1, "relu6": 2}
+
+
+def _sizes(query: Query) -> tuple[int, int, int]:
+    """Rows, columns and depth of one product."""
+    params = query.params
+    assert isinstance(params, MatMulParams)
+    *_, m, n = query.outputs[0].dims
+    return m, n, query.inputs[0].dims[-2 if params.transpose_a else -1]
+
+
+def _offsets(query: Query) -> list[tuple[int, int, int]]:
+    """For each product of a batch, in elements: where its a, b and y begin."""
+    batch = query.outputs[0].dims[:-2]
+    m, n, k = _sizes(query)
+
+    def starts(leading: tuple[int, ...], size: int) -> list[int]:
+        count = int(np.prod(leading))
+        index = np.broadcast_to(np.arange(count).reshape(leading), batch).ravel() * size
+        return [int(i) for i in index]
+
+    a, b = (t.dims[:-2] for t in query.inputs[:2])
+    return list(zip(starts(a, m * k), starts(b, k * n), starts(batch, m * n), strict=True))
+
+
+def _prepare(query: Query, constants: Constants) -> PreparedProduct:
+    params, dtype = query.params, query.outputs[0].dtype
+    assert isinstance(params, MatMulParams)
+    m, n, k = _sizes(query)
+    offsets = _offsets(query)
+    constant = 1 in query.constants and int(np.prod(query.inputs[1].dims[:-2])) == 1
+    if len({b for _, b, _ in offsets}) == 1 and not params.transpose_a and offsets[-1][0] == (len(offsets) - 1) * m * k:
+        # One b for all, and the products of a lie one behind the other: a single product with more rows.
+        m, offsets = m * len(offsets), offsets[:1]
+    elif len(offsets) > 1:
+        constant = False
+    lanes = core.F32_LANES if dtype.itemsize == 4 else core.F64_LANES
+    _, tile = choose_tile(dtype.itemsize, 1, m, k, n)
+    igemm = Igemm(
+        query.inputs,
+        query.outputs[0],
+        axes=[(1, 1, 1, 1, 1, 0, 0, 0, 0), (m, m, 1, 1, 1, 0, 0, 1, 1)],
+        batch=(1, 0, 0),
+        k=k,
+        kc=min(k, _KC),
+        tile=(tile.pixels, tile.vectors),
+        limits=ACTIVATION_LIMITS[params.activation],
+        steps=(1, k) if params.transpose_b else (n, 1),
+        packs=not constant,
+        transposed_rows=m if params.transpose_a else 0,
+        offsets=offsets,
+        threads=query.threads,
+    )
+    if not constant:
+        return PreparedProduct(igemm, None)
+    layout = f"igemm:{dtype.name}:{tile.vectors}x{lanes}:k{k}:{'t' if params.transpose_b else 'n'}"
+    return PreparedProduct(igemm, constants.packed(1, layout, igemm.pack))
+
+
+def _prepare_integers(query: Query, constants: Constants) -> Bound:
+    params = query.params
+    assert isinstance(params, MatMulParams)
+    m, n, k = _sizes(query)
+    offsets = _offsets(query)
+
+    def bind(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> Run:
+        return bind_int_matmul(
+            inputs,
+            query.inputs,
+            outputs[0],
+            query.outputs[0],
+            sizes=(m, n, k),
+            a_steps=(1, m) if params.transpose_a else (k, 1),
+            b_steps=(1, k) if params.transpose_b else (n, 1),
+            offsets=offsets,
+            clamp=_CLAMPS[params.activation],
+            threads=query.threads,
+        )
+
+    return Bound(bind)
+
+
+KERNELS: tuple[Kernel, ...] = (
+    Kernel(
+        MATMUL,
+        "cython",
+        "matmul_igemm",
+        prepare=_prepare,
+        supports=lambda query: refuse_dtype(query, ("float32", "float64")),
+        rank=10,
+    ),
+    Kernel(
+        MATMUL,
+        "cython",
+        "matmul_integers",
+        prepare=_prepare_integers,
+        supports=lambda query: refuse_dtype(query, dtypes_of("int_matmul")),
+    ),
+)

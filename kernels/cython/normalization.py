@@ -1,0 +1,36 @@
+"""Batch normalisation with given statistics; bias_add is an elementwise map. The C side is c/rows.h."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..contracts.normalization import BATCH_NORM, BatchNormParams
+from ..types import Array, Constants, Kernel, Query, Run
+from .rows import bind_norm, dtypes_of
+from .support import Bound, refuse_dtype
+
+__all__ = ["KERNELS"]
+
+
+def _prepare(query: Query, constants: Constants) -> Bound:
+    params, y = query.params, query.outputs[0]
+    assert isinstance(params, BatchNormParams)
+    epsilon = params.epsilon
+
+    def bind(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> Run:
+        return bind_norm(inputs, query.inputs, outputs[0], y, workspace, epsilon=epsilon, threads=query.threads)
+
+    return Bound(bind, workspace_bytes=y.dims[-1] * y.dtype.itemsize)
+
+
+KERNELS: tuple[Kernel, ...] = (
+    Kernel(
+        BATCH_NORM,
+        "cython",
+        "batch_norm",
+        prepare=_prepare,
+        supports=lambda query: refuse_dtype(query, dtypes_of("norm")),
+        strided_outputs=True,
+        strided_inputs=True,
+    ),
+)

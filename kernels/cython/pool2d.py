@@ -1,0 +1,64 @@
+"""Max and average pooling; the C side is c/windows.h."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Literal
+
+from ..contracts.conv2d import explicit_padding
+from ..contracts.pool2d import AVG_POOL2D, MAX_POOL2D, Pool2DParams
+from ..types import Array, Constants, Kernel, Query, Run
+from .support import Bound, refuse_dtype
+from .windows import Window, dtypes_of
+
+__all__ = ["KERNELS"]
+
+
+def _prepare(kind: Literal["max", "average"], query: Query, constants: Constants) -> Bound:
+    params = query.params
+    assert isinstance(params, Pool2DParams)
+    x, y = query.inputs[0], query.outputs[0]
+    _, height, width, _ = x.dims
+    top, _, left, _ = explicit_padding(params.padding, (height, width), params.window, params.strides)
+    window = Window(
+        kind,
+        [x],
+        y,
+        window=params.window,
+        strides=params.strides,
+        before=(top, left),
+        count_padding=params.count_include_pad,
+        threads=query.threads,
+    )
+
+    def bind(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> Run:
+        return window.bind(inputs, outputs[0])
+
+    return Bound(bind)
+
+
+def _supports(kind: Literal["max", "average"], query: Query) -> str | None:
+    return refuse_dtype(query, dtypes_of(kind))
+
+
+KERNELS: tuple[Kernel, ...] = (
+    Kernel(
+        MAX_POOL2D,
+        "cython",
+        "max_pool2d",
+        prepare=partial(_prepare, "max"),
+        supports=partial(_supports, "max"),
+        strided_outputs=True,
+        strided_inputs=True,
+    ),
+    Kernel(
+        AVG_POOL2D,
+        "cython",
+        "avg_pool2d",
+        prepare=partial(_prepare, "average"),
+        supports=partial(_supports, "average"),
+        strided_outputs=True,
+        strided_inputs=True,
+    ),
+)

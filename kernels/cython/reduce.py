@@ -1,0 +1,38 @@
+"""Sums, means and extremes over any axes; the C side is c/rows.h and c/reduce.c."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from ..contracts.base import Contract
+from ..contracts.reduce import REDUCE_MAX, REDUCE_MEAN, REDUCE_MIN, REDUCE_SUM, ReduceParams
+from ..types import Array, Constants, Kernel, Query, Run
+from .rows import MAX_REDUCE_RANK, bind_reduce, dtypes_of
+from .support import Bound, refuse_dtype
+
+__all__ = ["KERNELS"]
+
+
+def _prepare(query: Query, constants: Constants) -> Bound:
+    params, x, y = query.params, query.inputs[0], query.outputs[0]
+    assert isinstance(params, ReduceParams)
+    axes = params.normalized(len(x.dims))
+
+    def bind(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> Run:
+        return bind_reduce(query.contract.name, inputs[0], x, outputs[0], y, axes, threads=query.threads)
+
+    return Bound(bind)
+
+
+def _supports(name: str, query: Query) -> str | None:
+    if len(query.inputs[0].dims) > MAX_REDUCE_RANK:
+        return f"takes at most {MAX_REDUCE_RANK} axes"
+    return refuse_dtype(query, dtypes_of(name))
+
+
+def _kernel(contract: Contract[ReduceParams]) -> Kernel:
+    return Kernel(contract, "cython", contract.name, prepare=_prepare, supports=partial(_supports, contract.name))
+
+
+KERNELS: tuple[Kernel, ...] = tuple(map(_kernel, (REDUCE_SUM, REDUCE_MEAN, REDUCE_MAX, REDUCE_MIN)))

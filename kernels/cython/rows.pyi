@@ -1,0 +1,56 @@
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..types import TensorType
+
+Array = np.ndarray[Any, Any]
+MAX_REDUCE_RANK: int
+
+class RowsRun:
+    def __call__(self) -> None: ...
+
+def dtypes_of(name: str) -> tuple[str, ...]: ...
+def bind_softmax(
+    x: Array, y: Array, tensor_type: TensorType, axis: int, *, logarithm: bool, threads: int = 1
+) -> RowsRun: ...
+def bind_reduce(
+    op: str, x: Array, x_type: TensorType, y: Array, y_type: TensorType, axes: Sequence[int], *, threads: int = 1
+) -> RowsRun: ...
+def bind_norm(
+    inputs: Sequence[Array],
+    types: Sequence[TensorType],
+    y: Array,
+    y_type: TensorType,
+    workspace: Array | None,
+    *,
+    epsilon: float,
+    threads: int = 1,
+) -> RowsRun: ...
+def bind_resize(
+    x: Array,
+    x_type: TensorType,
+    y: Array,
+    y_type: TensorType,
+    cells: Sequence[tuple[Array, Array, Array]],
+    cell_types: Sequence[tuple[TensorType, TensorType]],
+    *,
+    threads: int = 1,
+) -> RowsRun: ...
+def bind_int_matmul(
+    inputs: Sequence[Array],
+    types: Sequence[TensorType],
+    y: Array,
+    y_type: TensorType,
+    *,
+    sizes: tuple[int, int, int],
+    a_steps: tuple[int, int],
+    b_steps: tuple[int, int],
+    offsets: Sequence[tuple[int, int, int]],
+    clamp: int,
+    threads: int = 1,
+) -> RowsRun: ...
+def bind_concat(
+    inputs: Sequence[Array], types: Sequence[TensorType], y: Array, y_type: TensorType, axis: int, *, threads: int = 1
+) -> RowsRun: ...
