@@ -1,0 +1,62 @@
+"""``kigraph serve``: the HTTP service."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import logging
+
+from ..errors import KigraphError
+from .options import Commands, add_command, add_model_options, open_model, positive
+from .output import note
+
+__all__ = ["register", "run"]
+
+_EXAMPLES = """
+kigraph serve
+kigraph serve --weights my_graph.pb --labels labels.txt --port 9000
+curl --data-binary @dog.jpg -H 'Content-Type: image/jpeg' http://127.0.0.1:8080/v1/classify
+"""
+
+
+def register(commands: Commands) -> None:
+    parser = add_command(commands, "serve", "answer image requests over HTTP", _EXAMPLES)
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1; a container: 0.0.0.0)"
+    )
+    parser.add_argument("--port", type=positive, default=8080, help="port (default: 8080)")
+    limits = parser.add_argument_group("limits")
+    limits.add_argument("--workers", type=positive, default=1, metavar="N", help="images at once (default: 1)")
+    limits.add_argument("--queue", type=positive, default=64, metavar="N", help="images that may wait (default: 64)")
+    limits.add_argument(
+        "--max-image-mb", type=positive, default=10, metavar="MB", help="size of an image file (default: 10)"
+    )
+    limits.add_argument("--timeout", type=positive, default=30, metavar="S", help="seconds per request (default: 30)")
+    add_model_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    try:
+        from ..serve.app import Options, create_app
+        from ..serve.server import run_server
+    except ImportError as error:
+        raise KigraphError(f"the service needs {error.name}; remedy: pip install 'kigraph[serve]'") from None
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    args.json = False
+    model, resolved = open_model(args)
+    options = Options(
+        max_image_bytes=args.max_image_mb << 20, queue_size=args.queue, queue_bytes=(args.max_image_mb << 20) * args.queue,
+        workers=args.workers, timeout=float(args.timeout),
+    )  # fmt: skip
+    note(f"{model!r} from {resolved.path}; http://{args.host}:{args.port}/")
+    return run_server(create_app(model, canary(), options), args.host, args.port)
+
+
+def canary() -> bytes:
+    """A small JPEG that every service classifies before it says that it is ready."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.linear_gradient("L").convert("RGB").save(file, "JPEG")
+    return file.getvalue()
