@@ -23,6 +23,7 @@ _GROUP = Family("scope", "#ffffff", "#5b6472")
 _OUTSIDE = Family("outside", "#ffffff", "#a9b1bd")
 _LAYOUT = Family("layout", "#eceff4", "#7b8794")
 _REDUCE = Family("reduction", "#f9e0ea", "#b8507e")
+_GRADIENT = Family("gradient", "#f3d3c9", "#93402b")
 
 #: The legend's families in its order, with the ops that belong to each.
 _OPS: tuple[tuple[Family, str], ...] = (
@@ -33,7 +34,7 @@ _OPS: tuple[tuple[Family, str], ...] = (
     ),
     (
         Family("convolution", "#fcdcc2", "#c4661b"),
-        "Conv2D DepthwiseConv2dNative Conv2DBackpropInput KiFusedConv2D KiFusedDepthwiseConv2D",
+        "Conv2D DepthwiseConv2dNative KiFusedConv2D KiFusedDepthwiseConv2D",
     ),
     (Family("matrix product", "#fbe6b8", "#b97d10"), "MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3 KiFusedMatMul"),
     (Family("pooling", "#d9f0d3", "#3f8f3a"), "MaxPool AvgPool MaxPoolV2"),
@@ -51,7 +52,11 @@ _OPS: tuple[tuple[Family, str], ...] = (
         "Maximum Minimum SquaredDifference Equal NotEqual Less LessEqual Greater GreaterEqual LogicalAnd LogicalOr "
         "LogicalNot Select SelectV2 Floor Ceil Round Rint Sign ComplexAbs Inv Log1p Erf Sin Cos",
     ),
-    (_REDUCE, "Sum Mean Max Min Prod All Any ArgMax ArgMin TopK TopKV2"),
+    (
+        _REDUCE,
+        "KiSumTo SoftmaxCrossEntropyWithLogits SparseSoftmaxCrossEntropyWithLogits "
+        "Sum Mean Max Min Prod All Any ArgMax ArgMin TopK TopKV2",
+    ),
     (
         Family("image", "#fbd9d7", "#b8423b"),
         "DecodeJpeg DecodePng DecodeImage DecodeBmp DecodeGif EncodeJpeg EncodePng ResizeBilinear ResizeNearestNeighbor",
@@ -59,16 +64,18 @@ _OPS: tuple[tuple[Family, str], ...] = (
     (
         _LAYOUT,
         "Identity Reshape Squeeze ExpandDims Transpose Concat ConcatV2 Split SplitV Slice StridedSlice Pad PadV2 Pack "
-        "Unpack Cast Shape Tile GatherV2 Gather Fill Range MirrorPad "
+        "Unpack Cast Shape Tile BroadcastTo GatherV2 Gather Fill Range MirrorPad "
         "CheckNumerics NoOp StopGradient PreventGradient Snapshot Rank Size AsString StringJoin",
     ),
 )
 _BY_OP = {op: family for family, ops in _OPS for op in ops.split()}
 
-FAMILIES: tuple[Family, ...] = (*(family for family, _ in _OPS), _OTHER, _GROUP, _OUTSIDE)
+FAMILIES: tuple[Family, ...] = (*(family for family, _ in _OPS), _GRADIENT, _OTHER, _GROUP, _OUTSIDE)
 _BY_NAME = {family.name: family for family in FAMILIES}
 
 
 def family_of(op: str) -> Family:
     """The family of an op type; of 'scope' and 'outside' too."""
+    if op.endswith("Grad") or "Backprop" in op:
+        return _GRADIENT
     return _BY_OP.get(op) or _BY_NAME.get(op, _OTHER)
