@@ -15,8 +15,8 @@ from ..errors import LoadError
 
 __all__ = ["Budget", "LoadLimits", "brief", "load_error", "size_text"]
 
-#: Sizes of axes beyond this cannot be addressed by any kernel.
-_MAX_ELEMENTS = 1 << 62
+#: Bytes that can be addressed; NumPy refuses shapes beyond it even if another axis is empty.
+_MAX_ADDRESS = 1 << 62
 #: A small file may expand to this much whatever its ratio is (a network's worth of zeros takes a few bytes).
 _FREE_EXPANSION = 64 << 20
 #: NumPy stops at 64 axes; nothing real comes near 32.
@@ -123,9 +123,8 @@ class Budget:
             raise self.error(place, f"a tensor of {len(shape)} axes", f"at most {_MAX_RANK} axes")
         if any(d < 0 for d in shape):
             raise self.error(place, f"shape {tuple(shape)}", "sizes of at least 0")
-        # An empty tensor of absurd other sizes would still overflow strides.
-        if prod(d for d in shape if d) > _MAX_ELEMENTS:
-            raise self.error(place, f"shape {tuple(shape)}", f"at most {_MAX_ELEMENTS:,} elements")
+        if prod(d for d in shape if d) * itemsize > _MAX_ADDRESS:
+            raise self.error(place, f"shape {tuple(shape)}", f"at most {_MAX_ADDRESS // itemsize:,} elements")
         count = prod(shape)
         self.bytes(count * itemsize, f"{place} (declared shape {tuple(shape)})")
         return count

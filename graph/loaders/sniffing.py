@@ -42,7 +42,7 @@ _TEXT: tuple[tuple[re.Pattern[bytes], str, str], ...] = (
         "a GraphDef in text form",
         "Convert it to the binary form (.pb).",
     ),
-    (re.compile(rb"[\t\n\r -~]{32,}"), "a text file", "Give the model's file."),
+    (re.compile(rb"[\t\n\r -~]{32,}\Z"), "a text file", "Give the model's file."),
 )
 
 
