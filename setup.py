@@ -24,10 +24,13 @@ PACKAGES = {
     "kigraph": "kigraph",
     "kigraph.cli": "kigraph/cli",
     "kigraph.data": "kigraph/data",
+    "kigraph.serve": "kigraph/serve",
+    "kigraph.train": "kigraph/train",
     "kigraph.vision": "kigraph/vision",
     "kigraph.weights": "kigraph/weights",
     "kigraph.graph": "graph",
     "kigraph.graph.draw": "graph/draw",
+    "kigraph.graph.gradients": "graph/gradients",
     "kigraph.graph.loaders": "graph/loaders",
     "kigraph.graph.models": "graph/models",
     "kigraph.graph.opdefs": "graph/opdefs",
@@ -48,9 +51,10 @@ PACKAGES = {
 
 PACKAGE_DATA = {
     "kigraph": ["py.typed"],
-    "kigraph.data": ["*.json", "*.txt", "*.html"],
+    "kigraph.data": ["*.json"],
+    "kigraph.serve": ["*.html"],
     "kigraph.graph.draw": ["*.css", "*.js"],
-    "kigraph.kernels.cupy": ["cuda/*.cu", "cuda/*.cuh", "cuda/*.h"],
+    "kigraph.kernels.cupy": ["cuda/*.cu", "cuda/*.cuh"],
     "kigraph.kernels.cupy.emulation": ["*.cuh"],
     "kigraph.kernels.cython": ["*.pyi"],
 }
