@@ -15,6 +15,7 @@ from .errors import SettingsError
 __all__ = [
     "BACKEND",
     "CACHE_DIR",
+    "CUPY_PRECISION",
     "ISA",
     "NUM_THREADS",
     "PLAN_CACHE",
@@ -86,6 +87,14 @@ NUM_THREADS: Setting[int | None] = Setting(
 ISA = Setting(
     "KIGRAPH_ISA", "auto", _one_of(*_ISAS), "instruction set of the cython backend's kernels, for tests", _ISAS
 )
+_PRECISIONS = ("fp32", "tf32", "bf16")
+CUPY_PRECISION = Setting(
+    "KIGRAPH_CUPY_PRECISION",
+    "fp32",
+    _one_of(*_PRECISIONS),
+    "how the cupy backend multiplies float32 in convolutions and matrix products: fp32 exactly, tf32 or bf16 on tensor cores",
+    _PRECISIONS,
+)
 WEIGHTS: Setting[str | None] = Setting(
     "KIGRAPH_WEIGHTS", None, str, "path of the weight file that the command line and the demo use"
 )
@@ -102,7 +111,16 @@ TEST_SEED: Setting[int | None] = Setting(
     "KIGRAPH_TEST_SEED", None, _seed, "seed of the random inputs of kernel tests; default: a fresh one in every process"
 )
 
-SETTINGS: tuple[Setting[object], ...] = (BACKEND, NUM_THREADS, ISA, WEIGHTS, CACHE_DIR, PLAN_CACHE, TEST_SEED)  # type: ignore[assignment]
+SETTINGS: tuple[Setting[object], ...] = (
+    BACKEND,
+    NUM_THREADS,
+    ISA,
+    CUPY_PRECISION,
+    WEIGHTS,
+    CACHE_DIR,
+    PLAN_CACHE,
+    TEST_SEED,
+)  # type: ignore[assignment]
 
 
 def available_cpus() -> int:

@@ -1,0 +1,29 @@
+"""CUDA kernels through CuPy, for GPUs of compute capability 8.0 (Ampere) and newer.
+
+Own sources, compiled at run time by NVRTC and kept on disk; CuPy is the binding of driver, runtime and NVRTC.
+
+    table.py          the list of kernel modules
+    conv2d.py ...     kernels of one contract file each; what they launch is in cuda/ under the same or a told name
+    implicit_gemm.py  what convolution and matrix product share: tiles, splits of K, packed weights, three precisions
+    copies.py         strided copies, which concat and layout are made of
+    launch.py         the Launcher that all of them are given, arguments, strides
+    compiler.py       NVRTC and the cache of cubins
+    runtime.py        the only module that imports CuPy: probe, device memory, launches
+    cuda/             *.cu and their headers; ptx.cuh has every PTX instruction, each in one inline function
+    emulation/        the same sources as host C++: every kernel is tested on machines without a GPU
+
+Importing this package imports neither CuPy nor CUDA.
+"""
+
+from __future__ import annotations
+
+from .. import settings
+from ..types import Kernel
+from .runtime import CudaDevice, CudaLauncher, probe
+from .table import kernel_table
+
+__all__ = ["DEVICE", "KERNELS", "probe"]
+
+_LAUNCHER = CudaLauncher()
+DEVICE: CudaDevice = _LAUNCHER.device
+KERNELS: tuple[Kernel, ...] = kernel_table(_LAUNCHER, settings.CUPY_PRECISION.get)

@@ -1,0 +1,124 @@
+"""CUDA sources to cubins: NVRTC (CuPy's binding of it), with a cache on disk.
+
+A cubin is found again by the hash of the sources, the macros, the architecture and the compiler's version, so that a
+changed file or another NVRTC never meets an old binary. Needs no GPU and no CUDA toolkit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .. import settings
+from ..errors import BackendError, KernelError
+from .launch import Build
+
+__all__ = ["SOURCES", "architecture", "cache_folder", "compile_cubin", "compile_with_log", "read_sources", "store"]
+
+#: The CUDA sources; part of the package.
+SOURCES = Path(__file__).parent / "cuda"
+_INCLUDE = re.compile(r"^\s*#include\s*<([\w.]+\.cuh)>", re.MULTILINE)
+_OPTIONS = ("--std=c++17", "--ptxas-options=-v", "--extra-device-vectorization")
+
+
+def read_sources(source: str) -> dict[str, str]:
+    """The text of a file of cuda/ and of every header that it includes, directly or not; the file itself first."""
+    texts: dict[str, str] = {}
+    waiting = [source]
+    while waiting:
+        name = waiting.pop(0)
+        if name not in texts:
+            texts[name] = (SOURCES / name).read_text(encoding="utf-8")
+            waiting += _INCLUDE.findall(texts[name])
+    return texts
+
+
+def cache_folder(kind: str) -> Path:
+    """Where compiled kernels of one kind are kept: KIGRAPH_CACHE_DIR, else ~/.cache/kigraph (or XDG_CACHE_HOME)."""
+    chosen = settings.CACHE_DIR.get()
+    root = Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kigraph"
+    return root / kind
+
+
+def digest(texts: Mapping[str, str], *more: object) -> str:
+    """A name for what is compiled from these texts with these options."""
+    state = hashlib.sha256()
+    for part in (*(f"{name}\0{text}" for name, text in sorted(texts.items())), *map(str, more)):
+        state.update(part.encode())
+        state.update(b"\1")
+    return state.hexdigest()[:32]
+
+
+def store(path: Path, data: bytes) -> None:
+    """Writes a file so that another process sees all of it or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def architecture(major: int, minor: int) -> str:
+    """NVRTC's name of the architecture of a device: 'sm_90'."""
+    return f"sm_{major}{minor}"
+
+
+def _nvrtc() -> Any:
+    from .runtime import nvrtc
+
+    return nvrtc()
+
+
+def compile_with_log(build: Build, arch: str) -> tuple[bytes, str]:
+    """The cubin and the compiler's log (registers, spills). Raises KernelError with the log if it does not compile."""
+    nvrtc = _nvrtc()
+    texts = read_sources(build.source)
+    headers = [name for name in texts if name != build.source]
+    options = [
+        f"--gpu-architecture={arch}",
+        *_OPTIONS,
+        *(f"--define-macro={name}={value}" for name, value in build.defines),
+    ]
+    try:
+        program = nvrtc.createProgram(
+            texts[build.source], build.source, [texts[n].encode() for n in headers], [n.encode() for n in headers]
+        )
+    except (ImportError, OSError, RuntimeError) as error:
+        raise BackendError(
+            f"cupy: the run-time compiler NVRTC cannot be loaded: {error}. "
+            "Remedy: pip install nvidia-cuda-nvrtc (or 'cupy-cuda13x[ctk]', or a CUDA toolkit)"
+        ) from error
+    try:
+        nvrtc.compileProgram(program, options)
+    except nvrtc.NVRTCError as error:
+        log = nvrtc.getProgramLog(program).rstrip("\0")
+        raise KernelError(f"cupy: {build} does not compile for {arch} ({error}):\n{log}") from None
+    else:
+        return bytes(nvrtc.getCUBIN(program)), nvrtc.getProgramLog(program).rstrip("\0")
+    finally:
+        nvrtc.destroyProgram(program)
+
+
+def compile_cubin(build: Build, arch: str) -> bytes:
+    """The cubin, from the cache or compiled and put there. A cache that cannot be written is done without."""
+    version = ".".join(map(str, _nvrtc().getVersion()))
+    name = digest(read_sources(build.source), build, arch, version, _OPTIONS)
+    path = cache_folder("cupy") / f"{Path(build.source).stem}-{arch}-{name}.cubin"
+    try:
+        return path.read_bytes()
+    except OSError:
+        cubin, _ = compile_with_log(build, arch)
+    try:
+        store(path, cubin)
+    except OSError:
+        return cubin
+    return cubin

@@ -1,0 +1,46 @@
+"""Concatenation: each input copied into its slice of the output (cuda/copy.cu)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from ..contracts.concat import CONCAT, ConcatParams
+from ..types import Array, Constants, Kernel, Prepared, Query
+from .copies import copy_launch, supports_copy
+from .launch import Launch, Launcher, LaunchPrepared, element_strides
+
+__all__ = ["kernels"]
+
+
+def _prepare(launcher: Launcher, query: Query, constants: Constants) -> Prepared:
+    params = query.params
+    assert isinstance(params, ConcatParams)
+    axis = params.axis % len(query.outputs[0].dims)
+
+    def launches(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> list[Launch]:
+        (y,) = outputs
+        steps = element_strides(y)
+        result = []
+        start = 0
+        for x in inputs:
+            if x.size:
+                result.append(copy_launch(launcher, x, y, x.shape, element_strides(x), steps, 0, start * steps[axis]))
+            start += x.shape[axis]
+        return result
+
+    return LaunchPrepared(launcher, launches)
+
+
+def kernels(launcher: Launcher, precision: Callable[[], str]) -> tuple[Kernel, ...]:
+    return (
+        Kernel(
+            CONCAT,
+            "cupy",
+            "concat",
+            prepare=partial(_prepare, launcher),
+            supports=supports_copy,
+            strided_outputs=True,
+            strided_inputs=True,
+        ),
+    )

@@ -1,0 +1,48 @@
+"""2-D convolution: NHWC implicit GEMM in three precisions (cuda/conv2d.cu, cuda/conv2d_mma.cu)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from ..contracts.conv2d import CONV2D, Conv2DParams, explicit_padding
+from ..types import Constants, Kernel, Prepared, Query
+from .implicit_gemm import BUILDS, PRECISIONS, GemmPrepared, Precision, conv_shape, supports_precision
+from .launch import ACTIVATIONS, Launcher, float32_only
+
+__all__ = ["BUILDS", "kernels"]
+
+
+def _prepare(launcher: Launcher, precision: Precision, query: Query, constants: Constants) -> Prepared:
+    params = query.params
+    assert isinstance(params, Conv2DParams)
+    n, h, w, cin = query.inputs[0].dims
+    kh, kw, _, cout = query.inputs[1].dims
+    _, oh, ow, _ = query.outputs[0].dims
+    top, _, left, _ = explicit_padding(params.padding, (h, w), (kh, kw), params.strides, params.dilations)
+    shape = conv_shape(
+        n=n, h=h, w=w, cin=cin, kh=kh, kw=kw, oh=oh, ow=ow, cout=cout,
+        stride_h=params.strides[0], stride_w=params.strides[1],
+        dilation_h=params.dilations[0], dilation_w=params.dilations[1],
+        pad_top=top, pad_left=left, activation=ACTIVATIONS[params.activation],
+    )  # fmt: skip
+    return GemmPrepared(launcher, precision, shape, constants, 1 in query.constants)
+
+
+def _supports(precision: Precision, chosen: Callable[[], str], query: Query) -> str | None:
+    return float32_only(query) or supports_precision(precision.name, chosen)
+
+
+def kernels(launcher: Launcher, precision: Callable[[], str]) -> tuple[Kernel, ...]:
+    return tuple(
+        Kernel(
+            CONV2D,
+            "cupy",
+            f"f32_conv2d_igemm_{p.name}",
+            prepare=partial(_prepare, launcher, p),
+            supports=partial(_supports, p, precision),
+            strided_outputs=True,
+            strided_inputs=True,
+        )
+        for p in PRECISIONS.values()
+    )

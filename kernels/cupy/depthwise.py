@@ -1,0 +1,97 @@
+"""Depthwise convolution (cuda/depthwise.cu)."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from ..contracts.conv2d import DEPTHWISE_CONV2D, Conv2DParams, explicit_padding
+from ..types import Array, Constants, DType, Kernel, Prepared, Query
+from .launch import (
+    ACTIVATIONS,
+    C_TYPES,
+    THREADS,
+    Build,
+    Function,
+    Launch,
+    Launcher,
+    LaunchPrepared,
+    dense,
+    grid_for,
+    pitch_of,
+    pointer,
+    types_only,
+)
+
+__all__ = ["BUILDS", "DepthwiseShape", "kernels"]
+
+_FLOATS = frozenset(d for d in C_TYPES if d.kind == "f")
+
+_INT_FIELDS = (
+    "h", "w", "multiplier", "kh", "kw", "oh", "ow", "cout", "stride_h", "stride_w", "pad_top", "pad_left",
+    "dilation_h", "dilation_w", "x_pitch", "y_pitch", "activation",
+)  # fmt: skip
+
+
+class DepthwiseShape(ctypes.Structure):
+    """Mirrors DepthwiseShape of depthwise.cu."""
+
+    _fields_ = (*((name, ctypes.c_int) for name in _INT_FIELDS), ("total", ctypes.c_longlong))
+
+
+def _build(dtype: DType) -> Build:
+    return Build("depthwise.cu", (("ELEMENT", C_TYPES[dtype]),))
+
+
+BUILDS: tuple[tuple[Build, tuple[str, ...]], ...] = tuple(
+    (_build(d), ("depthwise_conv2d",)) for d in C_TYPES if d in _FLOATS
+)
+
+
+def _prepare(launcher: Launcher, query: Query, constants: Constants) -> Prepared:
+    params = query.params
+    assert isinstance(params, Conv2DParams)
+    _, h, w, _ = query.inputs[0].dims
+    kh, kw, _, multiplier = query.inputs[1].dims
+    n, oh, ow, cout = query.outputs[0].dims
+    top, _, left, _ = explicit_padding(params.padding, (h, w), (kh, kw), params.strides, params.dilations)
+    function = Function(_build(query.inputs[0].dtype), "depthwise_conv2d")
+
+    def launches(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> list[Launch]:
+        x, weights = inputs[:2]
+        bias = inputs[2] if len(inputs) > 2 else None
+        (y,) = outputs
+        if not y.size:
+            return []
+        for array in inputs[1:]:
+            dense("the weights", array)
+        shape = DepthwiseShape(
+            h=h, w=w, multiplier=multiplier, kh=kh, kw=kw, oh=oh, ow=ow, cout=cout,
+            stride_h=params.strides[0], stride_w=params.strides[1],
+            dilation_h=params.dilations[0], dilation_w=params.dilations[1], pad_top=top, pad_left=left,
+            x_pitch=pitch_of("the input", x), y_pitch=pitch_of("the output", y),
+            activation=ACTIVATIONS[params.activation], total=n * oh * ow * cout,
+        )  # fmt: skip
+        arguments = (*(pointer(launcher, a) for a in (x, weights, bias, y)), shape)
+        return [Launch(function, grid_for(y.size), THREADS, arguments)]
+
+    return LaunchPrepared(launcher, launches)
+
+
+def _supports(query: Query) -> str | None:
+    return types_only(query, _FLOATS)
+
+
+def kernels(launcher: Launcher, precision: Callable[[], str]) -> tuple[Kernel, ...]:
+    return (
+        Kernel(
+            DEPTHWISE_CONV2D,
+            "cupy",
+            "depthwise_conv2d",
+            prepare=partial(_prepare, launcher),
+            supports=_supports,
+            strided_outputs=True,
+            strided_inputs=True,
+        ),
+    )

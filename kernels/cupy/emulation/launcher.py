@@ -1,0 +1,200 @@
+"""HostLauncher: the launcher that runs CUDA sources on the CPU, one thread block at a time."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ...devices import HOST, HostDevice
+from ...errors import BackendError, KernelError
+from ...types import Array, Run
+from ..compiler import SOURCES, cache_folder, digest, read_sources, store
+from ..launch import Build, Launch
+
+__all__ = ["FORWARD", "SCHEDULES", "HostLauncher", "Schedule", "Statistics", "compiler"]
+
+_HERE = Path(__file__).parent
+# _longjmp between stacks is what a fiber switch is; fortified longjmp refuses it.
+_FLAGS = (
+    "-std=c++17",
+    "-O1",
+    "-fPIC",
+    "-shared",
+    "-w",
+    "-ffp-contract=off",
+    "-U_FORTIFY_SOURCE",
+    "-fcf-protection=none",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """In which order the threads of a block take turns, and when asynchronous copies happen."""
+
+    order: Literal["forward", "backward", "shuffled"] = "forward"
+    copies: Literal["late", "early", "random"] = "late"
+    seed: int = 1
+
+
+FORWARD = Schedule()
+SCHEDULES = (FORWARD, Schedule("backward", "early"), Schedule("shuffled", "random"))
+
+_ORDERS = {"forward": 0, "backward": 1, "shuffled": 2}
+_COPIES = {"late": 0, "early": 1, "random": 2}
+
+
+@dataclass(slots=True)
+class Statistics:
+    """Sums over the launches of a launcher."""
+
+    launches: int = 0
+    barriers: int = 0
+    collectives: int = 0
+    bank_conflicts: int = 0
+    kernels: set[str] = field(default_factory=set)
+
+
+class _Dim3(ctypes.Structure):
+    _fields_ = (("x", ctypes.c_uint), ("y", ctypes.c_uint), ("z", ctypes.c_uint))
+
+
+class _Settings(ctypes.Structure):
+    """Mirrors emulation::Settings of block.cuh."""
+
+    _fields_ = (
+        ("grid", _Dim3),
+        ("block", _Dim3),
+        ("shared_bytes", ctypes.c_uint),
+        ("order", ctypes.c_int),
+        ("seed", ctypes.c_uint),
+        ("copies", ctypes.c_int),
+        ("barriers", ctypes.c_longlong),
+        ("collectives", ctypes.c_longlong),
+        ("bank_conflicts", ctypes.c_longlong),
+        ("error", ctypes.c_char * 400),
+    )
+
+
+@cache
+def compiler() -> tuple[str, str]:
+    """The host compiler (CXX, else g++ or c++) and its version; BackendError if there is none."""
+    for name in filter(None, (os.environ.get("CXX"), "g++", "c++")):
+        path = shutil.which(name)
+        if path:
+            version = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
+            return path, version.splitlines()[0]
+    raise BackendError("the emulation of CUDA kernels needs a C++17 compiler. Remedy: install g++")
+
+
+@cache
+def _library(build: Build) -> ctypes.CDLL:
+    path, version = compiler()
+    texts = read_sources(build.source)
+    texts |= {header: (_HERE / header).read_text(encoding="utf-8") for header in ("ptx.cuh", "block.cuh")}
+    flags = (*_FLAGS, *(f"-D{name}={value}" for name, value in build.defines))
+    name = f"{Path(build.source).stem}-{digest(texts, version, flags)}.so"
+    target = cache_folder("emulation") / name
+    if not target.exists():
+        with tempfile.TemporaryDirectory() as folder:
+            output = Path(folder) / name
+            command = [
+                path,
+                *flags,
+                f"-I{_HERE}",
+                f"-I{SOURCES}",
+                "-x",
+                "c++",
+                str(SOURCES / build.source),
+                "-o",
+                str(output),
+            ]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise KernelError(f"{build} does not compile for the host:\n{done.stderr}")
+            store(target, output.read_bytes())
+    return ctypes.CDLL(str(target))
+
+
+def _kind(argument: Any) -> str:
+    if isinstance(argument, ctypes.Structure):
+        return "s"
+    if isinstance(argument, ctypes.c_void_p):
+        return "p"
+    return "f" if isinstance(argument, ctypes.c_float | ctypes.c_double) else "i"
+
+
+def _check_arguments(library: ctypes.CDLL, launch: Launch) -> None:
+    name = launch.function.name
+    kinds = ctypes.create_string_buffer(64)
+    sizes = (ctypes.c_int * 64)()
+    count = getattr(library, f"parameters_of_{name}")(kinds, sizes)
+    wanted = [(kinds.raw[i : i + 1].decode(), sizes[i]) for i in range(count)]
+    given = [(_kind(a), ctypes.sizeof(a)) for a in launch.arguments]
+    if wanted != given:
+        raise KernelError(f"{launch.function.build}: {name} takes parameters {wanted}, the launch gives {given}")
+
+
+class HostLauncher:
+    """A Launcher over NumPy arrays. One launch at a time in the whole process: a library's emulated block is global."""
+
+    _LOCK = threading.Lock()
+
+    def __init__(self, schedule: Schedule = FORWARD, multiprocessors: int = 4) -> None:
+        self.schedule = schedule
+        self.statistics = Statistics()
+        self._multiprocessors = multiprocessors
+
+    @property
+    def device(self) -> HostDevice:
+        return HOST
+
+    @property
+    def multiprocessors(self) -> int:
+        return self._multiprocessors
+
+    def address(self, array: Array) -> int:
+        if not isinstance(array, np.ndarray):
+            raise KernelError(f"the emulation takes NumPy arrays, got {type(array).__name__}")
+        return int(array.ctypes.data)
+
+    def bind(self, launches: Sequence[Launch], keep: Sequence[Any]) -> Run:
+        for launch in launches:
+            _check_arguments(_library(launch.function.build), launch)
+
+        def run() -> None:
+            for launch in launches:
+                self._run(launch)
+
+        run.keep = tuple(keep)  # type: ignore[attr-defined]
+        return run
+
+    def _run(self, launch: Launch) -> None:
+        name = launch.function.name
+        state = _Settings(
+            grid=_Dim3(*launch.grid),
+            block=_Dim3(launch.threads, 1, 1),
+            shared_bytes=launch.shared_bytes,
+            order=_ORDERS[self.schedule.order],
+            copies=_COPIES[self.schedule.copies],
+            seed=self.schedule.seed,
+        )
+        with self._LOCK:
+            getattr(_library(launch.function.build), f"emulated_{name}")(launch.table, ctypes.byref(state))
+        if state.error:
+            raise KernelError(f"emulation of {name} ({launch.function.build}): {state.error.decode()}")
+        self.statistics.launches += 1
+        self.statistics.barriers += state.barriers
+        self.statistics.collectives += state.collectives
+        self.statistics.bank_conflicts += state.bank_conflicts
+        self.statistics.kernels.add(name)

@@ -1,0 +1,102 @@
+"""bias_add and batch normalisation (cuda/normalization.cu)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from ..contracts.normalization import BATCH_NORM, BIAS_ADD, BatchNormParams
+from ..types import Array, Constants, DType, Kernel, Prepared, Query
+from .launch import (
+    C_TYPES,
+    THREADS,
+    Build,
+    Function,
+    Launch,
+    Launcher,
+    LaunchPrepared,
+    grid_for,
+    input_rows,
+    pitch_of,
+    pointer,
+    scalar,
+    types_only,
+)
+
+__all__ = ["BUILDS", "kernels"]
+
+_FLOATS = frozenset(d for d in C_TYPES if d.kind == "f")
+_REALS = frozenset(d for d in C_TYPES if d.kind in "fiu")
+
+
+def _build(dtype: DType) -> Build:
+    return Build("normalization.cu", (("ELEMENT", C_TYPES[dtype]), *((("FLOATING", 1),) if dtype in _FLOATS else ())))
+
+
+BUILDS: tuple[tuple[Build, tuple[str, ...]], ...] = tuple(
+    (_build(dtype), ("bias_add", "batch_norm")[: 2 if dtype in _FLOATS else 1]) for dtype in C_TYPES if dtype in _REALS
+)
+
+
+def _prepare_bias(launcher: Launcher, query: Query, constants: Constants) -> Prepared:
+    function = Function(_build(query.inputs[0].dtype), "bias_add")
+
+    def launches(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> list[Launch]:
+        (x, bias), (y,) = inputs, outputs
+        rows = input_rows(x, y)
+        if not rows.total:
+            return []
+        pitch_of("the bias", bias)
+        arguments = (*(pointer(launcher, a) for a in (x, bias, y)), rows)
+        return [Launch(function, grid_for(rows.total), THREADS, arguments)]
+
+    return LaunchPrepared(launcher, launches)
+
+
+def _prepare_norm(launcher: Launcher, query: Query, constants: Constants) -> Prepared:
+    params = query.params
+    assert isinstance(params, BatchNormParams)
+    dtype = query.inputs[0].dtype
+    function = Function(_build(dtype), "batch_norm")
+
+    def launches(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> list[Launch]:
+        x, mean, variance, offset = inputs[:4]
+        scale = inputs[4] if len(inputs) > 4 else None
+        (y,) = outputs
+        rows = input_rows(x, y)
+        if not rows.total:
+            return []
+        for array in inputs[1:]:
+            pitch_of("an array of channels", array)
+        pointers = (pointer(launcher, a) for a in (x, mean, variance, offset, scale, y))
+        arguments = (*pointers, scalar(dtype, params.epsilon), rows)
+        return [Launch(function, grid_for(rows.total), THREADS, arguments)]
+
+    return LaunchPrepared(launcher, launches)
+
+
+def kernels(launcher: Launcher, precision: Callable[[], str]) -> tuple[Kernel, ...]:
+    return (
+        Kernel(
+            BIAS_ADD,
+            "cupy",
+            "bias_add",
+            prepare=partial(_prepare_bias, launcher),
+            supports=partial(_supports, _REALS),
+            strided_outputs=True,
+            strided_inputs=True,
+        ),
+        Kernel(
+            BATCH_NORM,
+            "cupy",
+            "batch_norm",
+            prepare=partial(_prepare_norm, launcher),
+            supports=partial(_supports, _FLOATS),
+            strided_outputs=True,
+            strided_inputs=True,
+        ),
+    )
+
+
+def _supports(types: frozenset[DType], query: Query) -> str | None:
+    return types_only(query, types)

@@ -1,0 +1,103 @@
+"""Max and average pooling (cuda/pool2d.cu)."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ..contracts.base import Contract
+from ..contracts.conv2d import explicit_padding
+from ..contracts.pool2d import AVG_POOL2D, MAX_POOL2D, Pool2DParams
+from ..types import Array, Constants, DType, Kernel, Prepared, Query
+from .launch import (
+    C_TYPES,
+    THREADS,
+    Build,
+    Function,
+    Launch,
+    Launcher,
+    LaunchPrepared,
+    grid_for,
+    pitch_of,
+    pointer,
+    scalar,
+    types_only,
+)
+
+__all__ = ["BUILDS", "PoolShape", "kernels"]
+
+_FLOATS = frozenset(d for d in C_TYPES if d.kind == "f")
+_REALS = frozenset(d for d in C_TYPES if d.kind in "fiu")
+
+_INT_FIELDS = (
+    "h", "w", "c", "oh", "ow", "window_h", "window_w", "stride_h", "stride_w", "pad_top", "pad_left",
+    "x_pitch", "y_pitch", "count_pad", "count_h", "count_w",
+)  # fmt: skip
+
+
+class PoolShape(ctypes.Structure):
+    """Mirrors PoolShape of pool2d.cu."""
+
+    _fields_ = (*((name, ctypes.c_int) for name in _INT_FIELDS), ("total", ctypes.c_longlong))
+
+
+def _build(dtype: DType) -> Build:
+    return Build("pool2d.cu", (("ELEMENT", C_TYPES[dtype]), *((("AVERAGE", 1),) if dtype.kind == "f" else ())))
+
+
+BUILDS: tuple[tuple[Build, tuple[str, ...]], ...] = tuple(
+    (_build(dtype), ("max_pool2d", "avg_pool2d")[: 2 if dtype.kind == "f" else 1])
+    for dtype in C_TYPES
+    if dtype in _REALS
+)
+
+
+def _prepare(launcher: Launcher, contract: Contract[Any], query: Query, constants: Constants) -> Prepared:
+    params = query.params
+    assert isinstance(params, Pool2DParams)
+    dtype = query.inputs[0].dtype
+    _, h, w, c = query.inputs[0].dims
+    n, oh, ow, _ = query.outputs[0].dims
+    top, bottom, left, right = explicit_padding(params.padding, (h, w), params.window, params.strides)
+    function = Function(_build(dtype), contract.name)
+    lowest = -np.inf if dtype.kind == "f" else np.iinfo(dtype).min
+
+    def launches(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> list[Launch]:
+        (x,), (y,) = inputs, outputs
+        if not y.size:
+            return []
+        shape = PoolShape(
+            h=h, w=w, c=c, oh=oh, ow=ow, window_h=params.window[0], window_w=params.window[1],
+            stride_h=params.strides[0], stride_w=params.strides[1], pad_top=top, pad_left=left,
+            x_pitch=pitch_of("the input", x), y_pitch=pitch_of("the output", y),
+            count_pad=params.count_include_pad, count_h=h + bottom, count_w=w + right, total=n * oh * ow * c,
+        )  # fmt: skip
+        arguments: list[Any] = [pointer(launcher, x), pointer(launcher, y)]
+        if contract is MAX_POOL2D:
+            arguments.append(scalar(dtype, lowest))
+        return [Launch(function, grid_for(y.size), THREADS, (*arguments, shape))]
+
+    return LaunchPrepared(launcher, launches)
+
+
+def kernels(launcher: Launcher, precision: Callable[[], str]) -> tuple[Kernel, ...]:
+    return tuple(
+        Kernel(
+            contract,
+            "cupy",
+            contract.name,
+            prepare=partial(_prepare, launcher, contract),
+            supports=partial(_supports, types),
+            strided_outputs=True,
+            strided_inputs=True,
+        )
+        for contract, types in ((MAX_POOL2D, _REALS), (AVG_POOL2D, _FLOATS))
+    )
+
+
+def _supports(types: frozenset[DType], query: Query) -> str | None:
+    return types_only(query, types)
