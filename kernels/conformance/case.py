@@ -71,7 +71,8 @@ class Case:
     """One check of one contract. ``id`` is unique inside the contract and stable: tests and benchmarks print it.
 
     ``memory`` is that of every output. ``inplace``: the number of the input whose memory the output takes over.
-    ``typed_by``: the input whose dtype the case stands for. ``tags`` group cases: 'empty', 'nan', 'tail', 'strided', 'threads', 'inception', ...
+    ``typed_by``: the input whose dtype the case stands for. ``relate``: changes the random inputs in place where one
+    must fit another. ``tags`` group cases: 'empty', 'nan', 'tail', 'strided', 'threads', 'inception', ...
     """
 
     contract: Contract[Any]
@@ -85,6 +86,7 @@ class Case:
     tolerance: Tolerance | None = None
     oracle: Oracle | None = None
     typed_by: int = 0
+    relate: Callable[[list[NDArray]], None] | None = None
 
     @property
     def dtype(self) -> DType:
@@ -115,6 +117,8 @@ class Case:
                     f"{dtype_name(values.dtype)}{list(values.shape)}"
                 )
             made.append(values)
+        if self.relate is not None:
+            self.relate(made)
         return made
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..contracts import conv2d, matmul
+from ..contracts import conv2d, gradients, matmul
 from ..contracts.base import Tolerance
 from ..errors import KernelError
 from ..registry import kernels_of
@@ -30,7 +30,11 @@ _WIDE = {
     )
 }
 _EXACT = Tolerance(0, 0)
-_PRODUCTS = (matmul.MATMUL, conv2d.CONV2D, conv2d.DEPTHWISE_CONV2D)
+#: Contracts whose FLOPs are a multiplication and an addition per summed term.
+_PRODUCTS = (
+    matmul.MATMUL, conv2d.CONV2D, conv2d.DEPTHWISE_CONV2D, gradients.CONV2D_INPUT_GRAD, gradients.CONV2D_FILTER_GRAD,
+    gradients.DEPTHWISE_CONV2D_INPUT_GRAD, gradients.DEPTHWISE_CONV2D_FILTER_GRAD,
+)  # fmt: skip
 
 
 def _widen(dtype: DType) -> DType:

@@ -45,9 +45,10 @@ def _conv2d_filter_grad(inputs: Sequence[Array], outputs: Sequence[Array], param
     total = np.zeros(df.shape, dtype)
     cin, cout = df.shape[2:]
     for tap in _conv_taps(x.shape, dy.shape, df.shape[:2], params.forward):
-        a = x[:, tap.rows, tap.columns].reshape(-1, cin).astype(dtype, copy=False)
-        b = dy[:, tap.out_rows, tap.out_columns].reshape(-1, cout).astype(dtype, copy=False)
-        total[tap.u, tap.v] = a.T @ b
+        a = x[:, tap.rows, tap.columns].astype(dtype, copy=False)
+        b = dy[:, tap.out_rows, tap.out_columns].astype(dtype, copy=False)
+        pixels = prod(b.shape[:3])
+        total[tap.u, tap.v] = a.reshape(pixels, cin).T @ b.reshape(pixels, cout)
     df[...] = total
 
 

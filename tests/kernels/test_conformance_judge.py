@@ -142,7 +142,9 @@ class PreparedMatMul:
         def run() -> None:
             outputs[0][...] = a @ b
             if self.reads_old_workspace:
-                outputs[0][0, 0] += float(workspace[0] == 0) * 1e-7
+                # The last bit, well inside the tolerance.
+                first = outputs[0][0, 0]
+                outputs[0][0, 0] = np.nextafter(first, np.float32(9)) if workspace[0] == 0 else first
             wide = np.lib.stride_tricks.as_strided(workspace, (workspace.size + self.overrun,), (1,))
             wide[:] = 1
 

@@ -8,7 +8,20 @@ from typing import Any
 
 from ...contracts.base import Contract
 from ..case import Case
-from . import concat, conv2d, elementwise, layout, matmul, normalization, pool2d, reduce, resize, softmax, strings
+from . import (
+    concat,
+    conv2d,
+    elementwise,
+    gradients,
+    layout,
+    matmul,
+    normalization,
+    pool2d,
+    reduce,
+    resize,
+    softmax,
+    strings,
+)
 
 __all__ = ["CASES", "cases_of"]
 
@@ -22,6 +35,7 @@ CASES: tuple[Case, ...] = (
     *reduce.CASES,
     *concat.CASES,
     *resize.CASES,
+    *gradients.CASES,
     *layout.CASES,
     *strings.CASES,
 )

@@ -1,0 +1,214 @@
+"""Cases of the backward ops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod, sqrt
+from typing import Any
+
+import numpy as np
+
+from ...contracts import gradients as ops
+from ...contracts.base import FLOATS, INTEGERS, Contract
+from ...contracts.conv2d import CONV2D, DEPTHWISE_CONV2D, Conv2DParams, explicit_padding
+from ...contracts.pool2d import MAX_POOL2D, Pool2DParams
+from ...types import DType, TensorType
+from ..case import F16, F32, F64, MEMORIES, Case, Memory, tensor
+from ..values import few, indices, normal, only_nan, scaled, sparse_nan
+
+__all__ = ["CASES"]
+
+NDArray = np.ndarray[Any, Any]
+Four = tuple[int, int, int, int]
+
+_CONV_GRADIENTS: tuple[tuple[Contract[Any], bool, bool], ...] = (  # contract, of the filter, depthwise
+    (ops.CONV2D_INPUT_GRAD, False, False),
+    (ops.CONV2D_FILTER_GRAD, True, False),
+    (ops.DEPTHWISE_CONV2D_INPUT_GRAD, False, True),
+    (ops.DEPTHWISE_CONV2D_FILTER_GRAD, True, True),
+)
+
+
+def _conv_case(
+    contract: Contract[Any],
+    name: str,
+    x: Four,
+    w: tuple[int, int, int],
+    *,
+    dtype: DType = F32,
+    values: Any = None,
+    memory: Memory = "dense",
+    threads: int = 1,
+    tags: tuple[str, ...] = (),
+    **params: Any,
+) -> Case:
+    """x NHWC and w (height, width, out or multiplier) of the forward op."""
+    of_filter, depthwise = next(flags for c, *flags in _CONV_GRADIENTS if c is contract)
+    filters: Four = (w[0], w[1], x[3], w[2])
+    forward = Conv2DParams(**params)
+    (y,) = (DEPTHWISE_CONV2D if depthwise else CONV2D).infer(
+        [TensorType(dtype, x), TensorType(dtype, filters)], forward
+    )
+    summed = prod(y.dims[:3]) if of_filter else prod(w)
+    inputs = (
+        tensor(x if of_filter else filters, values or normal, dtype, memory=memory if of_filter else "dense"),
+        tensor(y.dims, values or scaled(1 / sqrt(max(summed, 1))), dtype, memory=memory),
+    )
+    p = ops.ConvGradParams(forward, filters if of_filter else x)
+    return Case(contract, name, inputs, p, frozenset(tags), "dense" if of_filter else memory, threads)
+
+
+def _convolutions(contract: Contract[Any]) -> Iterator[Case]:
+    for cin, out in ((1, 1), (3, 2), (7, 8), (8, 9), (15, 3), (17, 16), (33, 5)):
+        yield _conv_case(contract, f"c{cin}-{out}", (2, 5, 6, cin), (3, 3, out), padding="SAME", tags=("tail",))
+    for kh, kw in ((1, 1), (3, 3), (1, 5), (2, 3)):
+        for strides in ((1, 1), (2, 2), (3, 1)):
+            for label, padding in (("same", "SAME"), ("valid", "VALID"), ("explicit", (1, 0, 2, 1))):
+                yield _conv_case(
+                    contract, f"{kh}x{kw}-s{strides[0]}{strides[1]}-{label}", (2, 8, 9, 5), (kh, kw, 3), strides=strides,
+                    padding=padding, tags=("window",),
+                )  # fmt: skip
+    yield _conv_case(contract, "dilated", (1, 9, 11, 4), (3, 2, 3), dilations=(2, 3), padding="SAME", tags=("dilated",))
+    # Rows and columns at the bottom and right that no window meets have the gradient 0.
+    yield _conv_case(contract, "unused-cells", (1, 8, 9, 4), (2, 2, 3), strides=(3, 4), tags=("window",))
+    yield _conv_case(contract, "batch0", (0, 5, 6, 3), (3, 3, 2), tags=("empty",))
+    yield _conv_case(contract, "channels0", (2, 5, 6, 0), (3, 3, 2), tags=("empty",))
+    yield _conv_case(contract, "nan", (2, 7, 8, 5), (3, 3, 3), values=only_nan, tags=("nan",))
+    yield _conv_case(contract, "threads2", (3, 17, 18, 16), (3, 3, 8), padding="SAME", threads=2, tags=("threads",))
+    for memory in MEMORIES:
+        yield _conv_case(contract, memory, (2, 6, 7, 9), (3, 3, 3), padding="SAME", memory=memory, tags=("strided",))
+    for dtype in (F16, F64):
+        yield _conv_case(contract, f"{dtype}", (2, 6, 7, 5), (3, 3, 2), padding="SAME", dtype=dtype)
+
+
+def _forward_maximum(values: list[NDArray], p: Pool2DParams) -> None:
+    """Sets y to the maxima of x, so that a window's maximum is one of its cells."""
+    x, y = values[0], values[1]
+    h, w = x.shape[1:3]
+    top, _, left, _ = explicit_padding(p.padding, (h, w), p.window, p.strides)
+    for i, j in np.ndindex(*y.shape[1:3]):
+        row, column = i * p.strides[0] - top, j * p.strides[1] - left
+        window = x[:, max(row, 0) : row + p.window[0], max(column, 0) : column + p.window[1]]
+        y[:, i, j] = window.max((1, 2))
+
+
+def _pool_case(
+    contract: Contract[Any],
+    name: str,
+    x: Four,
+    window: tuple[int, int],
+    strides: tuple[int, int] = (1, 1),
+    *,
+    dtype: DType = F32,
+    values: Any = normal,
+    memory: Memory = "dense",
+    threads: int = 1,
+    tags: tuple[str, ...] = (),
+    **params: Any,
+) -> Case:
+    forward = Pool2DParams(window, strides, **params)
+    (y,) = MAX_POOL2D.infer([TensorType(dtype, x)], forward)
+    dy = tensor(y.dims, normal if contract is ops.MAX_POOL2D_GRAD else values, dtype, memory=memory)
+    if contract is ops.AVG_POOL2D_GRAD:
+        p = ops.AvgPool2DGradParams(forward, x)
+        return Case(contract, name, (dy,), p, frozenset(tags), memory, threads)
+    inputs = (tensor(x, values, dtype, memory=memory), tensor(y.dims, normal, dtype, memory=memory), dy)
+
+    def relate(made: list[NDArray]) -> None:
+        _forward_maximum(made, forward)
+
+    return Case(contract, name, inputs, forward, frozenset(tags), memory, threads, relate=relate)
+
+
+def _pools(contract: Contract[Any]) -> Iterator[Case]:
+    counts = (False, True) if contract is ops.AVG_POOL2D_GRAD else (False,)
+    for channels in (1, 3, 8, 17, 33):
+        yield _pool_case(contract, f"c{channels}", (1, 5, 6, channels), (3, 3), padding="SAME", tags=("tail",))
+    for window in ((1, 1), (2, 2), (3, 3), (2, 4)):
+        for strides in ((1, 1), (2, 2), (3, 1)):
+            for label, padding in (
+                ("same", "SAME"),
+                ("valid", "VALID"),
+                ("explicit", (window[0] - 1, 0, 0, window[1] - 1)),
+            ):
+                for count in counts:
+                    suffix = "-counted" if count else ""
+                    yield _pool_case(
+                        contract, f"{window[0]}x{window[1]}-s{strides[0]}{strides[1]}-{label}{suffix}", (2, 7, 8, 5), window,
+                        strides, padding=padding, count_include_pad=count, tags=("window",),
+                    )  # fmt: skip
+    yield _pool_case(contract, "ties", (2, 9, 9, 5), (3, 3), (2, 2), padding="SAME", values=few)
+    yield _pool_case(contract, "batch0", (0, 5, 6, 3), (3, 3), tags=("empty",))
+    yield _pool_case(contract, "channels0", (2, 5, 6, 0), (3, 3), tags=("empty",))
+    yield _pool_case(contract, "nan", (2, 9, 9, 5), (3, 3), (2, 2), padding="SAME", values=only_nan, tags=("nan",))
+    yield _pool_case(contract, "threads2", (3, 17, 18, 24), (3, 3), padding="SAME", threads=2, tags=("threads",))
+    for memory in MEMORIES:
+        yield _pool_case(contract, memory, (2, 6, 7, 9), (3, 3), padding="SAME", memory=memory, tags=("strided",))
+    for dtype in (F16, F64):
+        yield _pool_case(contract, f"{dtype}", (2, 6, 7, 5), (3, 3), padding="SAME", dtype=dtype)
+
+
+def _activations(contract: Contract[Any]) -> Iterator[Case]:
+    def case(
+        name: str, shape: tuple[int, ...], *tags: str, dtype: DType = F32, values: Any = None, **rest: Any
+    ) -> Case:
+        memory = rest.get("memory", "dense")
+        make = values or scaled(5)
+        inputs = (tensor(shape, values or normal, dtype, memory=memory), tensor(shape, make, dtype, memory=memory))
+        return Case(contract, name, inputs, tags=frozenset(tags), **rest)
+
+    for size in (1, 7, 8, 17, 33, 65):
+        yield case(f"n{size}", (size,), "tail")
+    yield case("rank4", (2, 3, 5, 7))
+    yield case("scalar", ())
+    yield case("empty", (3, 0), "empty")
+    yield case("nan", (9, 40), "nan", values=sparse_nan)
+    yield case("threads2", (130, 300), "threads", threads=2)
+    for memory in MEMORIES:
+        yield case(memory, (4, 5, 21), "strided", memory=memory)
+    for dtype in (F16, F64):
+        yield case(f"{dtype}", (5, 9), dtype=dtype)
+
+
+def _cross_entropy(contract: Contract[Any]) -> Iterator[Case]:
+    sparse = contract is ops.SPARSE_SOFTMAX_CROSS_ENTROPY
+
+    def distribution(rng: np.random.Generator, shape: tuple[int, ...], dtype: DType) -> NDArray:
+        shares = rng.uniform(0, 1, shape)
+        return np.asarray(shares / shares.sum(-1, keepdims=True)).astype(dtype)
+
+    def case(
+        name: str, rows: int, classes: int, *tags: str, dtype: DType = F32, values: Any = None, label: str = "int64",
+        memory: Memory = "dense", threads: int = 1,
+    ) -> Case:  # fmt: skip
+        logits = tensor((rows, classes), values or scaled(3), dtype, memory=memory)
+        if sparse:
+            labels = tensor((rows,), indices(classes), np.dtype(label))
+        else:
+            labels = tensor((rows, classes), distribution, dtype, memory=memory)
+        return Case(contract, name, (logits, labels), tags=frozenset(tags), threads=threads)
+
+    for classes in (1, 2, 7, 8, 9, 17, 33, 130, 1001):
+        yield case(f"n{classes}", 3, classes, "tail")
+    yield case("no-rows", 0, 5, "empty")
+    yield case("large", 5, 33, "large", values=scaled(1e4))
+    yield case("nan", 9, 40, "nan", values=only_nan)
+    yield case("threads2", 300, 129, "threads", threads=2)
+    for memory in MEMORIES:
+        yield case(memory, 6, 21, "strided", memory=memory)
+    for dtype in sorted(FLOATS - {F32}, key=str):
+        yield case(f"{dtype}", 5, 33, dtype=dtype)
+    if sparse:
+        for dtype in sorted(INTEGERS, key=str):
+            yield case(f"labels-{dtype}", 5, 33, label=str(dtype))
+
+
+CASES: tuple[Case, ...] = (
+    *(case for contract, *_ in _CONV_GRADIENTS for case in _convolutions(contract)),
+    *_pools(ops.MAX_POOL2D_GRAD),
+    *_pools(ops.AVG_POOL2D_GRAD),
+    *_activations(ops.RELU_GRAD),
+    *_activations(ops.RELU6_GRAD),
+    *_cross_entropy(ops.SOFTMAX_CROSS_ENTROPY),
+    *_cross_entropy(ops.SPARSE_SOFTMAX_CROSS_ENTROPY),
+)
