@@ -63,6 +63,7 @@ if TYPE_CHECKING:
         reset_default_graph as reset_default_graph,
     )
     from .graph.draw import to_dot as to_dot, to_html as to_html, to_svg as to_svg
+    from .graph.gradients import gradients as gradients
     from .graph.loaders import LoadLimits as LoadLimits
     from .graph.ops import (
         abs as abs,
@@ -195,6 +196,7 @@ _MODULES: dict[str, str] = {
     """,
     "graph.builder": "Graph Operation Tensor control_dependencies get_default_graph name_scope reset_default_graph",
     "graph.draw": "to_dot to_html to_svg",
+    "graph.gradients": "gradients",
     "graph.loaders": "LoadLimits",
     "graph.ops": """
         abs add argmax argmin as_string assign assign_add assign_sub avg_pool batch_normalization bias_add

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import KigraphError
 from .timing import Timing, measure
-from .weights.store import UNTRAINED
+from .weights.catalogue import UNTRAINED
 
 if TYPE_CHECKING:
     import numpy as np

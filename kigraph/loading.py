@@ -55,11 +55,21 @@ class Opened:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        return self.loaded.inputs
+        """Tensors that a user would feed."""
+        return self._ends("guess_inputs", self.loaded.inputs)
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        return self.loaded.outputs
+        """Tensors that look like the model's results."""
+        return self._ends("guess_outputs", self.loaded.outputs)
+
+    def _ends(self, guess: str, found: tuple[str, ...]) -> tuple[str, ...]:
+        from .graph.loaders import graphdef
+
+        if found or self.graph is None:
+            return found
+        result: tuple[str, ...] = getattr(graphdef, guess)(self.graph)
+        return result
 
     @property
     def parameters(self) -> int:

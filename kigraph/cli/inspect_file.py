@@ -118,7 +118,8 @@ def _print_ops(ops: list[dict[str, Any]]) -> None:
         [(u["count"], u["op"], *(u["support"][b] for b in backends)) for u in ops],
         right=(0,),
     )
-    print("own: the backend's kernels; shared: the shared CPU family; plan: nothing to run; -: not supported")
+    print("own: the backend's kernels; shared: the shared CPU family; plan: nothing to run;")
+    print("run time: depends on a value that is only known then; -: not supported")
 
 
 def _print_tensors(graph: Graph | None, weights: WeightsFile | None) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 
 from ..weights.catalogue import CATALOGUE, DEFAULT, catalogue_entry
-from ..weights.store import cache_folder, cached_path, fetch, verify
 from .options import Commands, add_command, add_json
 from .output import download_progress, note, print_json, print_table, size_text
 
@@ -36,6 +35,8 @@ def register(commands: Commands) -> None:
 
 
 def run_list(args: argparse.Namespace) -> int:
+    from ..weights.store import cache_folder, cached_path
+
     if args.json:
         rows = [
             {
@@ -65,6 +66,8 @@ def run_list(args: argparse.Namespace) -> int:
 
 
 def run_fetch(args: argparse.Namespace) -> int:
+    from ..weights.store import fetch, verify
+
     entry = catalogue_entry(args.name)
     with download_progress(args.json) as progress:
         path = fetch(entry, progress=progress, force=args.force)
@@ -79,6 +82,8 @@ def run_fetch(args: argparse.Namespace) -> int:
 
 
 def run_path(args: argparse.Namespace) -> int:
+    from ..weights.store import cache_folder, cached_path
+
     if args.name is None:
         print(cache_folder())
         return 0

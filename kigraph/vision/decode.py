@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from ..errors import ImageError
-from ..kernels.host.image import MAX_PIXELS, MAX_SCANS
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
@@ -42,6 +41,8 @@ ImageLike: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview 
 
 #: The only formats whose decoders are ever called.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+#: The same limits as of the decoder inside graphs (kernels/host/image.py); a test compares them.
+MAX_PIXELS, MAX_SCANS = 50_000_000, 100
 MAX_FILE_BYTES = 128 * 2**20
 MAX_EXIF_BYTES = 2**20
 

@@ -11,21 +11,26 @@ Map of the folder::
 
 from __future__ import annotations
 
-from .cards import CARDS, Card, card_by_name, find_card
-from .catalogue import CATALOGUE, Entry, catalogue_entry
-from .store import Resolved, cache_folder, cached_path, fetch, resolve_weights
+import importlib
+from typing import Any
 
-__all__ = [
-    "CARDS",
-    "CATALOGUE",
-    "Card",
-    "Entry",
-    "Resolved",
-    "cache_folder",
-    "cached_path",
-    "card_by_name",
-    "catalogue_entry",
-    "fetch",
-    "find_card",
-    "resolve_weights",
-]
+#: Names of this package by module. Imported when first used: `kigraph --help` needs the catalogue, not NumPy.
+_HOME = {
+    name: module
+    for module, names in {
+        "cards": "CARDS Card card_by_name find_card",
+        "catalogue": "CATALOGUE Entry catalogue_entry",
+        "store": "Resolved cache_folder cached_path fetch resolve_weights",
+    }.items()
+    for name in names.split()
+}
+
+__all__ = [*_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value

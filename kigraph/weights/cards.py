@@ -80,7 +80,7 @@ class Card:
             f"  input          {entrance}\n"
             f"  preprocessing  {self.preprocessing}, {where}\n"
             f"  output         {self.output} ({self.scores})\n"
-            f"  labels         {self.labels}"
+            f"  labels         {'in a file beside the weights, or given' if self.labels == LABELS_BESIDE else self.labels}"
         )
 
 

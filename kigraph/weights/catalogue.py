@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..errors import WeightsError
 
-__all__ = ["CATALOGUE", "DEFAULT", "Entry", "catalogue_entry", "is_known_size"]
+__all__ = ["CATALOGUE", "DEFAULT", "UNTRAINED", "Entry", "catalogue_entry", "is_known_size"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,9 @@ _APACHE = "Apache-2.0"
 
 #: What commands use when nothing else is said.
 DEFAULT = "inception-v3-2015"
+
+#: How results of the demo's generated file are labelled everywhere.
+UNTRAINED = "untrained weights: the speed is real, the labels mean nothing"
 
 CATALOGUE: tuple[Entry, ...] = (
     Entry(

@@ -20,11 +20,10 @@ from typing import Any, Literal
 from ..errors import WeightsError
 from ..kernels import settings
 from .archive import extract_member
-from .catalogue import CATALOGUE, DEFAULT, Entry, catalogue_entry
+from .catalogue import CATALOGUE, DEFAULT, UNTRAINED, Entry, catalogue_entry
 from .transfer import Progress, download, sha256_of
 
 __all__ = [
-    "UNTRAINED",
     "Resolved",
     "cache_folder",
     "cached_path",
@@ -35,9 +34,6 @@ __all__ = [
 ]
 
 Origin = Literal["argument", "KIGRAPH_WEIGHTS", "cache", "download", "generated"]
-
-#: How results of a generated file are labelled everywhere.
-UNTRAINED = "untrained weights: the speed is real, the labels mean nothing"
 
 _RECORD = "record.json"
 _LOCK_SECONDS = 1800.0

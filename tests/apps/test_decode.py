@@ -120,6 +120,22 @@ def test_bombs_are_refused_before_decoding(width: int, height: int, monkeypatch:
             decode_image(_png_header(width, height))
 
 
+def test_limits_are_those_of_the_decoder_inside_graphs() -> None:
+    from kigraph.kernels.host import image
+    from kigraph.vision import decode
+
+    assert (decode.MAX_PIXELS, decode.MAX_SCANS) == (image.MAX_PIXELS, image.MAX_SCANS)
+
+
+def test_a_jpeg_of_many_scans_is_refused(photo: Array, encode: Encode) -> None:
+    data = encode(photo, "JPEG", progressive=True)
+    assert decode_image(data).shape == photo.shape
+    scan = data.index(b"\xff\xda")
+    bomb = data[:-2] + data[scan:-2] * 60 + b"\xff\xd9"
+    with pytest.raises(ImageError, match="scans"):
+        decode_image(bomb)
+
+
 def test_the_pixel_limit_can_be_changed(photo: Array, encode: Encode) -> None:
     data = encode(photo)
     assert decode_image(data, max_pixels=photo.shape[0] * photo.shape[1]).shape == photo.shape

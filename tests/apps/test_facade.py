@@ -38,7 +38,7 @@ def test_building_a_graph_loads_no_optional_library() -> None:
 
 def test_help_of_the_command_loads_no_kernels() -> None:
     code = "import contextlib, io\nfrom kigraph.cli import main\nwith contextlib.redirect_stdout(io.StringIO()): main(['--help'])"
-    assert not _modules_after(code) & {"numba", "cupy", "rich", "matplotlib", "h5py", "PIL"}
+    assert not _modules_after(code) & {"numpy", "numba", "cupy", "rich", "matplotlib", "h5py", "PIL"}
 
 
 @pytest.mark.parametrize("name", sorted(ki.__all__))
