@@ -121,7 +121,8 @@ def _broadcast_to(use: Use, grads: Grads) -> Result:
 
 @gradient_of(a.FILL)
 def _fill(use: Use, grads: Grads) -> Result:
-    return [ops.reduce_sum(grads[0])]
+    rank = use.y.type.rank
+    return [ops.reduce_sum(grads[0], None if rank is None else list(range(rank)))]
 
 
 @gradient_of(a.GATHER)

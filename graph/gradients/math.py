@@ -11,6 +11,7 @@ from ...kernels.contracts import reduce as r
 from ...kernels.contracts.layout import CAST
 from ...kernels.contracts.matmul import MATMUL
 from .. import ops
+from ..errors import GraphError
 from ..handles import Tensor
 from ..ops.core import add_op, constant
 from .registry import Use, gradient_of, shape_of, sum_to
@@ -202,6 +203,10 @@ def _reduce_prod(use: Use, grads: Grads) -> Result:
 @gradient_of(r.TOP_K)
 def _top_k(use: Use, grads: Grads) -> Result:
     """Back to the places that the values came from, by a one-hot comparison of indices."""
-    last = use.x.type.dims[-1]
+    last = (use.x.shape or (None,))[-1]
+    if last is None:
+        raise GraphError(
+            f"gradients: the last axis of '{use.x.name}' {use.x.type} must be known for {use.op.type} '{use.op.name}'"
+        )
     places = ops.equal(ops.expand_dims(use.outputs[1], -1), np.arange(last, dtype=np.int32))
     return [ops.reduce_sum(ops.multiply(ops.expand_dims(grads[0], -1), ops.cast(places, use.x.dtype)), -2)]

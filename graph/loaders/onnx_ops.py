@@ -121,9 +121,9 @@ def _batch_norm(writer: Writer, op: Operation) -> None:
         order, epsilon, scaled = (1, 2, 3, 4), float(op.attrs.get("epsilon", 1e-4)), True
         if op.attrs.get("is_training", True):
             raise GraphError(f"ONNX: {op.type} '{op.name}' is in training mode; freeze the graph first")
-    names = [writer.get(op.inputs[i]) for i in order]
-    if not scaled:
-        names[0] = writer.constant(np.ones(op.inputs[4].type.dims, op.inputs[4].dtype), f"{op.name}.scale")
+    gamma = op.inputs[order[0]]
+    scale = writer.get(gamma) if scaled else writer.constant(np.ones(gamma.type.dims, gamma.dtype), f"{op.name}.scale")
+    names = [scale, *(writer.get(op.inputs[i]) for i in order[1:])]
     name = writer.emit("BatchNormalization", [writer.get_nchw(op.inputs[0]), *names], op.name, epsilon=epsilon)
     writer.set(op.outputs[0], name, nchw=True)
 

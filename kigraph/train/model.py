@@ -161,6 +161,11 @@ class Model:
                     on_epoch(row)
         return self.history
 
+    def set_learning_rate(self, rate: float) -> None:
+        """Changes the optimizer's rate from the next step on (for schedules); it is part of a checkpoint."""
+        assert self.optimizer.rate is not None
+        self.session.set_variables({self.optimizer.rate.op.name: np.float32(rate)})
+
     def _train_epoch(self, x: Value, y: Value, batch_size: int, shuffle: bool, bar: Progress) -> dict[str, float]:
         order = self._rng.permutation(len(x)) if shuffle else np.arange(len(x))
         loss = hits = 0.0
