@@ -5,20 +5,21 @@ This is the only mutable part of the graph layer. ``Graph.freeze`` gives the imm
 
 from __future__ import annotations
 
+import operator
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import Any
+from typing import Any, SupportsIndex
 
 from ..kernels.types import Shape, TensorType
 from . import ir
 from .errors import GraphError, UnsupportedOpError
 from .handles import Operation, Tensor
 from .opdefs import OPDEFS, Site
-from .values import constant_value
+from .values import constant_value, known_sizes
 
 __all__ = [
     "Graph",
@@ -71,8 +72,8 @@ class Graph:
 
     def tensor(self, name: str) -> Tensor:
         """The tensor 'op:index'; 'op' alone means 'op:0'."""
-        op_name, _, index = name.partition(":")
-        if index and not index.isdecimal():
+        op_name, colon, index = name.partition(":")
+        if colon and not index.isdecimal():
             raise GraphError(f"'{name}' is not a tensor's name; expected 'operation:index', such as 'softmax:0'")
         operation = self.operation(op_name)
         at = int(index or 0)
@@ -196,22 +197,32 @@ class Graph:
         control = list(getattr(self._local, "control", ()))
         control += [self._owned(c) for c in control_inputs or ()]
         with self._lock:
-            if exact_name:
-                if not name or name in self._operations:
-                    raise GraphError(f"the graph already has an operation '{name}'")
-                self._taken[name.lower()] = self._taken.get(name.lower(), 1)
-                full = name
-            else:
-                base = name or type
-                if not (_NAME if not self._scope else _SCOPE).fullmatch(base):
-                    raise GraphError(f"'{base}' is not a valid name; use letters, digits and . _ \\ - / >")
-                full = self.unique_name(base)
+            full = self._new_name(name or type, exact_name)
             frozen_attrs = MappingProxyType(dict(attrs or {}))
-            types = self._output_types(full, type, inputs, frozen_attrs, num_outputs)
+            try:
+                types = self._output_types(full, type, inputs, frozen_attrs, num_outputs)
+            except BaseException:
+                self._taken.pop(full.lower(), None)  # what was refused takes no name
+                raise
             operation = Operation(self, full, type, tuple(inputs), frozen_attrs, tuple(dict.fromkeys(control)), types)
             self._operations[full] = operation
             self._frozen = None
             return operation
+
+    def _new_name(self, name: str, exact: bool) -> str:
+        """The name of a new operation. A scope's own name with its '/' at the end is taken as it is, as in TensorFlow."""
+        if name.endswith("/") and not exact:
+            name, exact = name[:-1], True
+            if not _NAME.fullmatch(name):
+                raise GraphError(f"'{name}/' is not a valid name; use letters, digits and . _ \\ - / >")
+        if exact:
+            if not name or name in self._operations:
+                raise GraphError(f"the graph already has an operation '{name}'")
+            self._taken[name.lower()] = self._taken.get(name.lower(), 1)
+            return name
+        if not (_NAME if not self._scope else _SCOPE).fullmatch(name):
+            raise GraphError(f"'{name}' is not a valid name; use letters, digits and . _ \\ - / >")
+        return self.unique_name(name)
 
     def _output_types(
         self, name: str, type: str, inputs: Sequence[Tensor], attrs: Mapping[str, Any], count: int | None
@@ -221,7 +232,10 @@ class Graph:
             return (TensorType(ir.UNKNOWN),) * (1 if count is None else count)
         if any(t.dtype == ir.UNKNOWN for t in inputs):
             return (TensorType(ir.UNKNOWN),) * (count or 1)
-        site = Site(name, type, attrs, tuple(t.type for t in inputs), lambda i: constant_value(inputs[i]))
+        site = Site(
+            name, type, attrs, tuple(t.type for t in inputs),
+            lambda i: constant_value(inputs[i]), lambda i: known_sizes(inputs[i]),
+        )  # fmt: skip
         try:
             return definition.types(site)
         except UnsupportedOpError:
@@ -230,10 +244,9 @@ class Graph:
                 return (TensorType(ir.UNKNOWN),) * count
             raise
         except Exception as error:
-            if hasattr(error, "add_note"):
-                error.add_note(
-                    f"while adding {type} '{name}' with inputs {', '.join(f'{t.name} {t.type}' for t in inputs)}"
-                )
+            error.add_note(
+                f"while adding {type} '{name}' with inputs {', '.join(f'{t.name} {t.type}' for t in inputs)}"
+            )
             raise
 
     def placeholder_shape(self, shape: Any) -> Shape:
@@ -246,8 +259,8 @@ def as_shape(shape: Any) -> Shape:
     if shape is None:
         return None
     try:
-        sizes = (shape,) if isinstance(shape, int) else tuple(shape)
-        result = tuple(None if d is None or int(d) == -1 else int(d) for d in sizes)
+        sizes = (shape,) if isinstance(shape, SupportsIndex) else tuple(shape)
+        result = tuple(None if d is None or operator.index(d) == -1 else operator.index(d) for d in sizes)
     except (TypeError, ValueError):
         raise GraphError(f"{shape!r} is not a shape; expected None or a list such as [None, 299, 299, 3]") from None
     if any(d is not None and d < 0 for d in result):

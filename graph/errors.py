@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..kernels.errors import KigraphError
 
-__all__ = ["FeedError", "FetchError", "GraphError", "LoadError", "RunError", "UnsupportedOpError"]
+__all__ = ["FeedError", "FetchError", "GraphError", "LoadError", "RunError", "UnsupportedOpError", "located"]
 
 
 class GraphError(KigraphError):
@@ -25,6 +25,13 @@ class UnsupportedOpError(KigraphError, NotImplementedError):
 
 class RunError(KigraphError, RuntimeError):
     """A kernel failed while a plan ran; the message names the node."""
+
+
+def located(error: KigraphError, op: str, node: str) -> KigraphError:
+    """The error with "op 'node': " in front of its message, unless the message names the node already."""
+    if f"'{node}'" not in str(error):
+        error.args = (f"{op} '{node}': {error}", *error.args[1:])
+    return error
 
 
 class LoadError(KigraphError, ValueError):

@@ -9,9 +9,11 @@ import numpy as np
 
 from ..kernels.backends import REFERENCE
 from ..kernels.devices import HOST
+from ..kernels.errors import KigraphError
 from ..kernels.registry import select
 from ..kernels.types import NoConstants, Query, TensorType
-from .opdefs import STRUCTURAL, NeedsValue, Site, opdef
+from .errors import GraphError, located
+from .opdefs import STRUCTURAL, NeedsValue, OpDef, Site, opdef
 
 __all__ = ["evaluate", "shape_of"]
 
@@ -38,9 +40,17 @@ def evaluate(site: Site, inputs: Sequence[Value | None]) -> tuple[Value, ...] | 
         return None
     definition = opdef(site.op, site.name)
     try:
-        lowered = definition.lowered(site)
+        return _evaluate(definition, site, inputs)
     except NeedsValue:
         return None
+    except KigraphError as error:
+        raise located(error, site.op, site.name) from error.__cause__
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise GraphError(f"{site.op} '{site.name}': {error}") from error
+
+
+def _evaluate(definition: OpDef, site: Site, inputs: Sequence[Value | None]) -> tuple[Value, ...] | None:
+    lowered = definition.lowered(site)
     picked = range(len(inputs)) if lowered.inputs is None else lowered.inputs
     values = [inputs[i] for i in picked]
     if any(v is None for v in values):
@@ -50,7 +60,7 @@ def evaluate(site: Site, inputs: Sequence[Value | None]) -> tuple[Value, ...] | 
     types = contract.check([TensorType(a.dtype, a.shape) for a in arrays], lowered.params)
     wanted = definition.types(site)
     if contract.view:
-        return (arrays[0].reshape(wanted[0].dims),)
+        return _all_outputs(definition, site, inputs, [arrays[0].reshape(wanted[0].dims)])
     query = Query(contract, tuple(TensorType(a.dtype, a.shape) for a in arrays), types, lowered.params)
     kernel = select(query, (REFERENCE,)).kernel
     if kernel.evaluate is not None:
@@ -60,4 +70,18 @@ def evaluate(site: Site, inputs: Sequence[Value | None]) -> tuple[Value, ...] | 
     outputs = [np.empty(t.dims, t.dtype) for t in types]
     workspace = HOST.allocate(prepared.workspace_bytes) if prepared.workspace_bytes else None
     prepared.bind(arrays, outputs, workspace)()
-    return tuple(o.reshape(t.dims) for o, t in zip(outputs, wanted, strict=False))
+    return _all_outputs(definition, site, inputs, [o.reshape(t.dims) for o, t in zip(outputs, wanted, strict=False)])
+
+
+def _all_outputs(
+    definition: OpDef, site: Site, inputs: Sequence[Value | None], computed: Sequence[Value]
+) -> tuple[Value, ...] | None:
+    """The kernel's outputs, then those that are just an input; None if there are others."""
+    handed_on = definition.hands_on(site.attrs)
+    results = list(computed)
+    for index in range(len(computed), len(definition.types(site))):
+        value = inputs[handed_on[index]] if index in handed_on else None
+        if value is None:
+            return None
+        results.append(value)
+    return tuple(results)

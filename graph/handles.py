@@ -45,7 +45,7 @@ class Tensor:
     """
 
     __slots__ = ("__weakref__", "index", "op", "type")
-    __array_priority__ = 100  # numpy_array + tensor asks the tensor
+    __array_ufunc__ = None  # numpy_array + tensor asks the tensor
 
     def __init__(self, op: Operation, index: int, type: TensorType) -> None:
         self.op, self.index, self.type = op, index, type
@@ -81,6 +81,9 @@ class Tensor:
 
     def __repr__(self) -> str:
         return f"<Tensor '{self.name}' {self.type}>"
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError(f"{self!r} is not an array: its value exists only while a session runs; ki.stack joins tensors")
 
     def __iter__(self) -> Any:
         raise TypeError(f"{self!r} cannot be iterated: its values exist only while a session runs")
@@ -170,6 +173,9 @@ class Tensor:
 
     def __or__(self, other: Any) -> Tensor:
         return self._binary("logical_or", other)
+
+    __rand__ = __and__
+    __ror__ = __or__
 
     def __invert__(self) -> Tensor:
         return self._unary("logical_not")

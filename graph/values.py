@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
+import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..kernels.contracts.base import FLOATS, NUMBERS
-from ..kernels.types import STRING, DType, dtype_name
-from .errors import GraphError, UnsupportedOpError
+from ..kernels.contracts.base import NUMBERS
+from ..kernels.errors import KigraphError
+from ..kernels.types import STRING, DType, Shape, TensorType, dtype_name
+from .errors import GraphError
 from .evaluate import evaluate
 from .handles import Tensor
 from .ir import UNKNOWN
 from .opdefs import Site
 
-__all__ = ["as_array", "as_dtype", "constant_value"]
+__all__ = ["as_array", "as_dtype", "constant_value", "known_sizes"]
 
 Value = np.ndarray[Any, Any]
 
@@ -29,8 +33,8 @@ def as_dtype(dtype: Any) -> DType:
     if dtype in ("string", str, bytes):
         return STRING
     try:
-        found: DType = np.dtype(dtype).newbyteorder("=")
-    except TypeError:
+        found: DType = UNKNOWN if dtype is None else np.dtype(dtype).newbyteorder("=")
+    except (TypeError, ValueError):
         found = UNKNOWN
     if found not in _ALLOWED:
         raise GraphError(
@@ -39,23 +43,33 @@ def as_dtype(dtype: Any) -> DType:
     return found
 
 
-def _encode(value: Any) -> Any:
+def _encode(value: Any, what: str) -> bytes:
     if isinstance(value, str):
         return value.encode()
-    if isinstance(value, (bytes, bytearray, memoryview, np.bytes_)):
+    if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value)
-    raise GraphError(f"a string tensor holds str or bytes, got {type(value).__name__}")
+    raise GraphError(f"{what} is not all numbers, and a string tensor holds str or bytes, got {type(value).__name__}")
 
 
-def _strings(value: Any) -> Value:
-    raw = np.asarray(value, dtype=object)
-    result = np.empty(raw.shape, object)
-    flat = result.reshape(-1) if raw.shape else None
-    if flat is None:
-        result[()] = _encode(raw[()])
-    else:
-        for i, item in enumerate(raw.reshape(-1)):
-            flat[i] = _encode(item)
+def _strings(value: Any, what: str) -> Value:
+    """An object array of bytes. Lists are walked here: NumPy's own string types drop zeros at the end."""
+    shape: list[int] = []
+    items: list[Any] = [value]
+    nested = (list, tuple, np.ndarray)
+    while items and all(isinstance(item, nested) and getattr(item, "ndim", 1) for item in items):
+        sizes = {len(item) for item in items}
+        if len(sizes) != 1:
+            raise GraphError(
+                f"{what} is not a regular array: lists of {min(sizes)} to {max(sizes)} elements, expected one size"
+            )
+        shape.append(sizes.pop())
+        items = [inner for item in items for inner in item]
+    if any(isinstance(item, (list, tuple)) for item in items):
+        raise GraphError(f"{what} is not a regular array: strings beside lists")
+    result = np.empty(tuple(shape), object)
+    flat = result.reshape(-1)
+    for i, item in enumerate(items):
+        flat[i] = _encode(item[()] if isinstance(item, np.ndarray) else item, what)
     return result
 
 
@@ -69,23 +83,36 @@ def as_array(value: Any, dtype: DType | None = None, what: str = "the value") ->
     if isinstance(value, Tensor):
         raise GraphError(f"{what} must be a value, got {value!r}")
     typed = isinstance(value, (np.ndarray, np.generic))
-    if dtype == STRING:
-        return _strings(value)
-    if isinstance(value, (str, bytes, bytearray, memoryview)) and dtype is None:
-        return _strings(value)
+    if dtype == STRING or (dtype is None and isinstance(value, (str, bytes, bytearray, memoryview))):
+        return _strings(value, what)
     try:
         array = np.asarray(value)
-    except (ValueError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise GraphError(f"{what} is not a regular array: {error}") from None
+    if not typed:
+        array = _exact_integers(value, array, what)
     if array.dtype.kind in "SUO" and array.size:
         if dtype is None:
-            return _strings(array)
+            return _strings(value, what)
         raise GraphError(f"{what} must be {dtype_name(dtype)}, got text or objects")
     if dtype is None:
         dtype = array.dtype.newbyteorder("=") if typed else _default_dtype(array)
     if dtype not in _ALLOWED:
         raise GraphError(f"{what} has dtype {array.dtype}, which kigraph does not have")
     return _convert(array, dtype, what)
+
+
+def _exact_integers(value: Any, array: Value, what: str) -> Value:
+    """NumPy makes float64 or objects of Python ints beyond int64; here they stay integers, or are refused."""
+    if array.dtype != object and (array.dtype != np.float64 or not array.size or not np.abs(array).max() >= 2.0**63):
+        return array
+    raw = np.asarray(value, object)
+    if not raw.size or not all(type(item) is int for item in raw.flat):
+        return array
+    low, high = min(raw.flat), max(raw.flat)
+    if low < 0 or high >= 2**64:
+        raise GraphError(f"{what} has numbers from {low} to {high}, which no integer type of 64 bits holds")
+    return raw.astype(np.uint64)
 
 
 def _default_dtype(array: Value) -> DType:
@@ -117,13 +144,21 @@ def _convert(array: Value, dtype: DType, what: str) -> Value:
             )
     with np.errstate(over="ignore"):
         result = array.astype(dtype, order="C")
-    if dtype in FLOATS and np.isinf(result).any() and not np.isinf(array).any():
+    if dtype.kind in "fc" and array.dtype.kind in "fc" and (np.isinf(result) & ~np.isinf(array)).any():
         raise GraphError(f"{what} has numbers that are too large for {dtype_name(dtype)}")
     return result
 
 
-def constant_value(tensor: Tensor, depth: int = _DEPTH) -> Value | None:
+def constant_value(tensor: Tensor, depth: int = _DEPTH, memo: dict[Tensor, Value | None] | None = None) -> Value | None:
     """The value of a tensor if it is known while the graph is built (small constants and what follows from them)."""
+    known = {} if memo is None else memo
+    if tensor not in known:
+        known[tensor] = None  # what is deeper than ``depth`` stays unknown
+        known[tensor] = _evaluated(tensor, depth, known)
+    return known[tensor]
+
+
+def _evaluated(tensor: Tensor, depth: int, memo: dict[Tensor, Value | None]) -> Value | None:
     op = tensor.op
     if op.type == "Const":
         literal = op.attrs["value"]
@@ -133,20 +168,65 @@ def constant_value(tensor: Tensor, depth: int = _DEPTH) -> Value | None:
     small = tensor.type.known and tensor.type.size <= _SMALL
     if not small and op.type not in ("Shape", "Size", "Rank", "StridedSlice", "Pack"):
         return None
-    memo: dict[int, Value | None] = {}
-
-    def value_of(index: int) -> Value | None:
-        if index not in memo:
-            memo[index] = constant_value(op.inputs[index], depth - 1)
-        return memo[index]
-
-    site = Site(op.name, op.type, op.attrs, tuple(t.type for t in op.inputs), value_of)
+    site = Site(
+        op.name, op.type, op.attrs, tuple(t.type for t in op.inputs),
+        lambda i: constant_value(op.inputs[i], depth - 1, memo),
+    )  # fmt: skip
     try:
         if op.type in ("Shape", "Size", "Rank"):
             outputs = evaluate(site, ())
         else:
-            inputs = [value_of(i) for i in range(len(op.inputs))]
+            inputs = [constant_value(t, depth - 1, memo) for t in op.inputs]
             outputs = None if any(v is None for v in inputs) else evaluate(site, inputs)
-    except UnsupportedOpError:
+    except KigraphError:  # not an error before it runs
         return None
     return None if outputs is None else outputs[tensor.index]
+
+
+_ARITHMETIC: dict[str, Callable[[int, int], int]] = {
+    "Add": operator.add, "AddV2": operator.add, "Sub": operator.sub, "Mul": operator.mul, "Maximum": max, "Minimum": min,
+}  # fmt: skip
+
+
+def known_sizes(tensor: Tensor, depth: int = _DEPTH) -> Shape:
+    """Entries of a vector (or scalar) of integers that are known while the graph is built, None for the others.
+
+    So ``reshape(x, [shape(x)[0], -1])`` keeps what is known of x, whatever its batch size is.
+    """
+    if depth == 0 or tensor.dtype.kind not in "iu" or tensor.type.rank not in (0, 1):
+        return None
+    value = constant_value(tensor)
+    if value is not None:
+        return tuple(int(v) for v in value.reshape(-1))
+    op = tensor.op
+    if op.type == "Shape":
+        return op.inputs[0].shape
+    parts = [known_sizes(t, depth - 1) for t in op.inputs]
+    if op.type in ("Identity", "Cast", "ExpandDims", "Squeeze", "Reshape"):
+        return parts[0]
+    if op.type == "Pack":
+        return tuple(None if p is None else p[0] for p in parts)
+    if op.type == "ConcatV2":
+        return None if any(p is None for p in parts[:-1]) else tuple(d for p in parts[:-1] if p is not None for d in p)
+    if op.type == "StridedSlice" and parts[0] is not None:
+        return _picked_sizes(tensor, parts[0])
+    if op.type in _ARITHMETIC and parts[0] is not None and parts[1] is not None:
+        length = max(len(parts[0]), len(parts[1]))
+        pairs = zip(*(p * length if len(p) == 1 else p for p in (parts[0], parts[1])), strict=True)
+        return tuple(None if a is None or b is None else _ARITHMETIC[op.type](a, b) for a, b in pairs)
+    if op.type == "Prod" and parts[0] is not None and None not in parts[0] and tensor.type.rank == 0:
+        return (math.prod(d for d in parts[0] if d is not None),)
+    return None
+
+
+def _picked_sizes(tensor: Tensor, sizes: tuple[int | None, ...]) -> Shape:
+    """The entries that a StridedSlice takes of a vector: the same slice is taken of the positions 0, 1, ..."""
+    op = tensor.op
+    bounds = [constant_value(t) for t in op.inputs[1:]]
+    if any(b is None for b in bounds):
+        return None
+    vector = TensorType(np.dtype(np.int64), (len(sizes),))
+    types = (vector, *(t.type for t in op.inputs[1:]))
+    site = Site(op.name, op.type, op.attrs, types, lambda i: bounds[i - 1] if i else None)
+    outputs = evaluate(site, [np.arange(len(sizes)), *bounds])
+    return None if outputs is None else tuple(sizes[int(i)] for i in outputs[0].reshape(-1))

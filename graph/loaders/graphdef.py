@@ -110,7 +110,8 @@ def _build(proto: GraphDef, reader: Reader, source: Source, budget: Budget) -> G
         except LoadError:
             raise
         except (KigraphError, ArithmeticError, LookupError, TypeError, ValueError) as e:
-            raise LoadError(f"{budget.file}: {place}: {e}") from e
+            what = str(e).removeprefix(f"{definition.op} '{name}': ")  # the place has both
+            raise LoadError(f"{budget.file}: {place}: {what}") from e
     return graph
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ...kernels.contracts.base import merge_shapes, normalize_axis
+from ...kernels.contracts.base import Contract, merge_shapes, normalize_axis
 from ...kernels.contracts.concat import CONCAT, ConcatParams
 from ...kernels.contracts.elementwise import ADD, SUB
 from ...kernels.contracts.layout import (
@@ -34,7 +34,7 @@ from ...kernels.contracts.layout import (
     TileParams,
     TransposeParams,
 )
-from ...kernels.types import TensorType
+from ...kernels.types import Params, TensorType
 from ..errors import GraphError
 from ..ir import Literal
 from .base import Lowered, NeedsValue, OpDef, Site, attr_dtype, attr_ints, ints
@@ -73,6 +73,16 @@ def _assign(site: Site) -> Lowered:
     if site.inputs[0].dtype != site.inputs[1].dtype:
         raise GraphError(f"{site.op} '{site.name}': the variable is {site.inputs[0]}, the value {site.inputs[1]}")
     return Lowered(IDENTITY, inputs=(1,))
+
+
+def _assign_update(contract: Contract[Params]) -> Callable[[Site], Lowered]:
+    """AssignAdd, AssignSub: no broadcasting, the variable keeps its shape."""
+
+    def lower(site: Site) -> Lowered:
+        _assign(site)
+        return Lowered(contract)
+
+    return lower
 
 
 #: Op types that have no kernel.
@@ -331,6 +341,10 @@ def _fill(site: Site) -> Lowered:
 
 
 def _range(site: Site) -> Lowered:
+    if any(t.shape not in (None, ()) for t in site.inputs):
+        raise GraphError(
+            f"Range '{site.name}': start, limit and delta must be scalars, got {', '.join(map(str, site.inputs))}"
+        )
     start, limit, step = (site.value(i).item() for i in range(3))
     return Lowered(RANGE, RangeParams(start, limit, step, site.inputs[0].dtype), ())
 
@@ -351,8 +365,8 @@ DEFS: tuple[OpDef, ...] = (
         for name in ("Identity", "StopGradient", "PreventGradient", "Snapshot", "CheckNumerics")
     ),
     OpDef("Assign", _assign, arity=(2, 2)),
-    OpDef("AssignAdd", lambda site: Lowered(ADD), arity=(2, 2)),
-    OpDef("AssignSub", lambda site: Lowered(SUB), arity=(2, 2)),
+    OpDef("AssignAdd", _assign_update(ADD), arity=(2, 2)),
+    OpDef("AssignSub", _assign_update(SUB), arity=(2, 2)),
     OpDef("Shape", _shape_value, infer=_infer_shape_vector),
     OpDef("Size", _shape_value, infer=_infer_shape_scalar),
     OpDef("Rank", _shape_value, infer=_infer_shape_scalar),

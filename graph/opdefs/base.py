@@ -8,16 +8,19 @@ contract's own rule, so there is one rule per op.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ...kernels.contracts.base import Contract
-from ...kernels.types import DType, Params, TensorType, dtype_name
-from ..errors import GraphError, UnsupportedOpError
+from ...kernels.errors import KigraphError
+from ...kernels.types import DType, Params, Shape, TensorType, dtype_name
+from ..errors import GraphError, UnsupportedOpError, located
 
 __all__ = ["Lowered", "NeedsValue", "OpDef", "Site", "attr_dtype", "attr_ints", "ints", "simple"]
+
+T = TypeVar("T")
 
 
 class NeedsValue(Exception):  # noqa: N818 - a signal, not an error
@@ -32,6 +35,10 @@ def _no_value(index: int) -> np.ndarray[Any, Any] | None:
     return None
 
 
+def _no_sizes(index: int) -> Shape:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """One use of an op."""
@@ -42,6 +49,8 @@ class Site:
     inputs: tuple[TensorType, ...]
     #: Value of an input, or None if it is not known.
     value_of: Callable[[int], np.ndarray[Any, Any] | None] = _no_value
+    #: Entries of an input that holds sizes (a vector or scalar of integers), None for what is not known of them.
+    sizes_of: Callable[[int], Shape] = _no_sizes
 
     def attr(self, name: str, default: Any = None) -> Any:
         return self.attrs.get(name, default)
@@ -72,8 +81,8 @@ class Lowered:
 class OpDef:
     """One op type. ``arity``: least and most number of inputs.
 
-    ``values``: inputs whose value, not only their type, lowering needs. ``passes``: outputs that are just one of the
-    inputs (output -> input). ``infer``: types of the outputs where the contract's rule does not say all of it.
+    ``values``: inputs whose value, not only their type, lowering needs. ``hands_on``: attributes -> the outputs that are
+    just one of the inputs (output -> input). ``infer``: types of the outputs where the contract's rule does not say all of it.
     ``unknown``: types of the outputs while a needed value is unknown (default: one output, the first input's dtype).
     """
 
@@ -83,11 +92,12 @@ class OpDef:
     values: tuple[int, ...] = ()
     infer: Callable[[Site], tuple[TensorType, ...]] | None = None
     unknown: Callable[[Site], tuple[TensorType, ...]] | None = None
-    passes: Mapping[int, int] = field(default_factory=dict)
+    hands_on: Callable[[Mapping[str, Any]], Mapping[int, int]] = lambda attrs: {}
 
     def lowered(self, site: Site) -> Lowered:
+        """What a kernel is asked for. Raises NeedsValue, or an error of ours that names the node."""
         self.check_arity(site)
-        return self.lower(site)
+        return _ours(self.lower, site)
 
     def check_arity(self, site: Site) -> None:
         low, high = self.arity
@@ -99,6 +109,9 @@ class OpDef:
     def types(self, site: Site) -> tuple[TensorType, ...]:
         """Types of the outputs, as far as they can be known."""
         self.check_arity(site)
+        return _ours(self._types, site)
+
+    def _types(self, site: Site) -> tuple[TensorType, ...]:
         try:
             if self.infer is not None:
                 return self.infer(site)
@@ -109,6 +122,18 @@ class OpDef:
             return (TensorType(site.inputs[0].dtype),)
         picked = range(len(site.inputs)) if lowered.inputs is None else lowered.inputs
         return lowered.contract.check([site.inputs[i] for i in picked], lowered.params)
+
+
+def _ours(function: Callable[[Site], T], site: Site) -> T:
+    """Calls a rule of an op; whatever is wrong with the site leaves as an error of ours that names the node."""
+    try:
+        return function(site)
+    except NeedsValue:
+        raise
+    except KigraphError as error:
+        raise located(error, site.op, site.name) from error.__cause__
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise GraphError(f"{site.op} '{site.name}': {error}") from error
 
 
 def simple(name: str, contract: Contract[Any]) -> OpDef:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -126,7 +126,12 @@ def _softmax(contract: Contract[SoftmaxParams]) -> Callable[[Site], Lowered]:
 _ACTIVATIONS: tuple[tuple[str, Contract[Any]], ...] = (
     ("Relu", e.RELU), ("Relu6", e.RELU6), ("Sigmoid", e.SIGMOID), ("Tanh", e.TANH), ("Softplus", e.SOFTPLUS),
 )  # fmt: skip
-_NORM_OUTPUTS = {1: 3, 2: 4, 3: 3, 4: 4}
+
+
+def _statistics(attrs: Mapping[str, Any]) -> Mapping[int, int]:
+    """With given statistics the outputs for mean and variance are the inputs; in training mode they are computed."""
+    return {} if attrs.get("is_training", True) else {1: 3, 2: 4, 3: 3, 4: 4}
+
 
 DEFS: tuple[OpDef, ...] = (
     *(simple(name, contract) for name, contract in _ACTIVATIONS),
@@ -140,7 +145,7 @@ DEFS: tuple[OpDef, ...] = (
     OpDef("BiasAddV1", _bias_add, arity=(2, 2)),
     OpDef("BatchNormWithGlobalNormalization", _old_batch_norm, arity=(5, 5)),
     *(
-        OpDef(name, _fused_batch_norm, arity=(5, 5), infer=_infer_fused_batch_norm, passes=_NORM_OUTPUTS)
+        OpDef(name, _fused_batch_norm, arity=(5, 5), infer=_infer_fused_batch_norm, hands_on=_statistics)
         for name in ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
     ),
     OpDef("ResizeBilinear", _resize_bilinear, arity=(2, 2), values=(1,), unknown=_unknown_resize),

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 
+from ...kernels.contracts.base import normalize_axis
 from ..errors import GraphError
 from ..handles import Tensor
-from .core import TensorLike, add_op, constant, convert, convert_all
+from .core import TensorLike, add_op, convert, convert_all, integers
 
 __all__ = [
     "broadcast_to", "concat", "expand_dims", "fill", "gather", "getitem", "ones_like", "pad", "range", "rank", "reshape", "shape", "size", "slice", "split", "squeeze",
     "stack", "strided_slice", "tile", "transpose", "unstack", "zeros_like",
 ]  # fmt: skip
-
-
-def _ints(value: TensorLike, name: str) -> Tensor:
-    """A vector of integers: a tensor, or a constant int32."""
-    return value if isinstance(value, Tensor) else constant(np.asarray(value, np.int32), name=name)
 
 
 def shape(input: TensorLike, out_type: Any = "int32", name: str | None = None) -> Tensor:
@@ -39,18 +35,20 @@ def rank(input: TensorLike, name: str | None = None) -> Tensor:
 
 def reshape(tensor: TensorLike, shape: TensorLike, name: str | None = None) -> Tensor:
     """The same elements under another shape; one size may be -1."""
-    return add_op("Reshape", [convert(tensor), _ints(shape, "shape")], name)
+    t = convert(tensor)
+    return add_op("Reshape", [t, integers(shape, "shape", t)], name)
 
 
 def squeeze(input: TensorLike, axis: int | Sequence[int] | None = None, name: str | None = None) -> Tensor:
     """Drops axes of size 1: the given ones, or all."""
-    axes = () if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
+    axes = () if axis is None else (int(axis),) if isinstance(axis, SupportsIndex) else tuple(axis)
     return add_op("Squeeze", [convert(input)], name, squeeze_dims=axes)
 
 
 def expand_dims(input: TensorLike, axis: int, name: str | None = None) -> Tensor:
     """Inserts an axis of size 1."""
-    return add_op("ExpandDims", [convert(input), constant(axis, "int32", name="dim")], name)
+    t = convert(input)
+    return add_op("ExpandDims", [t, integers(axis, "dim", t)], name)
 
 
 def transpose(a: TensorLike, perm: Sequence[int] | None = None, name: str | None = None) -> Tensor:
@@ -60,7 +58,7 @@ def transpose(a: TensorLike, perm: Sequence[int] | None = None, name: str | None
         if t.type.rank is None:
             raise GraphError(f"give perm: the rank of {t!r} is not known while the graph is built")
         perm = tuple(reversed(np.arange(t.type.rank).tolist()))
-    return add_op("Transpose", [t, _ints(perm, "perm")], name or "transpose")
+    return add_op("Transpose", [t, integers(perm, "perm", t)], name or "transpose")
 
 
 def concat(values: Sequence[TensorLike], axis: int, name: str | None = None) -> Tensor:
@@ -68,7 +66,7 @@ def concat(values: Sequence[TensorLike], axis: int, name: str | None = None) -> 
     tensors = convert_all(values)
     if not tensors:
         raise GraphError("concat needs at least one tensor")
-    return add_op("ConcatV2", [*tensors, constant(axis, "int32", name="axis")], name or "concat")
+    return add_op("ConcatV2", [*tensors, integers(axis, "axis", tensors[0])], name or "concat")
 
 
 def stack(values: Sequence[TensorLike], axis: int = 0, name: str | None = None) -> Tensor:
@@ -83,7 +81,7 @@ def unstack(value: TensorLike, num: int | None = None, axis: int = 0, name: str 
     """The slices of a tensor along an axis, as a list."""
     t = convert(value)
     if num is None:
-        num = None if t.shape is None else t.shape[axis]
+        num = None if t.shape is None else t.shape[normalize_axis("unstack", axis, len(t.shape))]
         if num is None:
             raise GraphError(f"give num: axis {axis} of {t!r} is not known while the graph is built")
     return list(add_op("Unpack", [t], name or "unstack", num=num, axis=axis).op.outputs) if num else []
@@ -94,32 +92,37 @@ def split(
 ) -> list[Tensor]:
     """Parts along an axis: a number of equal ones, or a list of sizes."""
     t = convert(value)
-    where = constant(axis, "int32", name="split_dim")
-    if isinstance(num_or_size_splits, int):
-        if num_or_size_splits < 1:
-            raise GraphError(f"split needs at least one part, got {num_or_size_splits}")
-        return list(add_op("Split", [where, t], name or "split", num_split=num_or_size_splits).op.outputs)
+    where = integers(axis, "split_dim", t)
+    if isinstance(num_or_size_splits, SupportsIndex):
+        count = int(num_or_size_splits)
+        if count < 1:
+            raise GraphError(f"split needs at least one part, got {count}")
+        return list(add_op("Split", [where, t], name or "split", num_split=count).op.outputs)
     sizes = list(num_or_size_splits)
-    return list(add_op("SplitV", [t, _ints(sizes, "sizes"), where], name or "split", num_split=len(sizes)).op.outputs)
+    return list(
+        add_op("SplitV", [t, integers(sizes, "sizes", t), where], name or "split", num_split=len(sizes)).op.outputs
+    )
 
 
 def pad(
     tensor: TensorLike, paddings: TensorLike, mode: str = "CONSTANT", constant_values: Any = 0, name: str | None = None
 ) -> Tensor:
     """Adds a border. paddings: (before, after) for every axis; mode CONSTANT, REFLECT or SYMMETRIC."""
-    t, pairs = convert(tensor), _ints(paddings, "paddings")
+    t = convert(tensor)
+    pairs = integers(paddings, "paddings", t)
     if mode.upper() in ("REFLECT", "SYMMETRIC"):
         return add_op("MirrorPad", [t, pairs], name, mode=mode.upper())
     if mode.upper() != "CONSTANT":
         raise GraphError(f"pad: mode must be CONSTANT, REFLECT or SYMMETRIC, got {mode!r}")
     if isinstance(constant_values, (int, float)) and constant_values == 0:
         return add_op("Pad", [t, pairs], name)
-    return add_op("PadV2", [t, pairs, convert(constant_values, t.dtype)], name or "Pad")
+    return add_op("PadV2", [t, pairs, convert(constant_values, t.dtype, beside=t)], name or "Pad")
 
 
 def slice(input_: TensorLike, begin: TensorLike, size: TensorLike, name: str | None = None) -> Tensor:
     """A box: ``size`` elements from ``begin`` on every axis (-1: all that remain)."""
-    return add_op("Slice", [convert(input_), _ints(begin, "begin"), _ints(size, "size")], name)
+    t = convert(input_)
+    return add_op("Slice", [t, integers(begin, "begin", t), integers(size, "size", t)], name)
 
 
 def strided_slice(
@@ -127,18 +130,24 @@ def strided_slice(
     **masks: int,
 ) -> Tensor:  # fmt: skip
     """Python's slicing with TensorFlow's bit masks (begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_axis_mask)."""
-    first = _ints(begin, "begin")
-    steps = np.ones(first.type.dims, np.int32) if strides is None else strides
-    return add_op("StridedSlice", [convert(input_), first, _ints(end, "end"), _ints(steps, "strides")], name, **masks)
+    t = convert(input_)
+    first, last = integers(begin, "begin", t), integers(end, "end", t)
+    steps = integers(np.ones(first.type.dims, np.int32) if strides is None else strides, "strides", t)
+    return add_op("StridedSlice", [t, first, last, steps], name, **masks)
 
 
 def getitem(tensor: Tensor, key: Any) -> Tensor:
-    """``tensor[key]`` for integers, slices, ``...`` and None (a new axis)."""
+    """``tensor[key]`` for integers, slices, ``...`` and None (a new axis); integers may be scalar tensors."""
     keys = key if isinstance(key, tuple) else (key,)
-    begin, end, steps = [], [], []
+    begin: list[Any] = []
+    end: list[Any] = []
+    steps: list[Any] = []
     masks = dict.fromkeys(("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask"), 0)
     for i, k in enumerate(keys):
-        first, last, step, bit = 0, 0, 1, 1 << i
+        first: Any = 0
+        last: Any = 0
+        step: Any = 1
+        bit = 1 << i
         if k is Ellipsis:
             masks["ellipsis_mask"] |= bit
         elif k is None:
@@ -146,10 +155,13 @@ def getitem(tensor: Tensor, key: Any) -> Tensor:
         elif isinstance(k, (int, np.integer)) and not isinstance(k, bool):
             first, last = int(k), int(k) + 1
             masks["shrink_axis_mask"] |= bit
+        elif isinstance(k, Tensor) and k.shape == () and k.dtype.kind in "iu":
+            first, last = k, k + 1
+            masks["shrink_axis_mask"] |= bit
         elif isinstance(k, type(np.s_[:])):
             masks["begin_mask"] |= bit * (k.start is None)
             masks["end_mask"] |= bit * (k.stop is None)
-            first, last, step = k.start or 0, k.stop or 0, 1 if k.step is None else k.step
+            first, last, step = (d if v is None else v for v, d in ((k.start, 0), (k.stop, 0), (k.step, 1)))
         else:
             raise GraphError(f"{tensor!r} cannot be indexed by {k!r}; use integers, slices, ... or None, or ki.gather")
         begin.append(first)
@@ -160,17 +172,21 @@ def getitem(tensor: Tensor, key: Any) -> Tensor:
 
 def gather(params: TensorLike, indices: TensorLike, axis: int = 0, name: str | None = None) -> Tensor:
     """Slices along an axis, picked by an integer tensor; an index out of range is an error."""
-    return add_op("GatherV2", [convert(params), convert(indices), constant(axis, "int32", name="axis")], name)
+    t = next((v for v in (params, indices) if isinstance(v, Tensor)), None)
+    picked = [convert(params, beside=t), convert(indices, beside=t)]
+    return add_op("GatherV2", [*picked, integers(axis, "axis", t)], name)
 
 
 def tile(input: TensorLike, multiples: TensorLike, name: str | None = None) -> Tensor:
     """The tensor repeated along every axis."""
-    return add_op("Tile", [convert(input), _ints(multiples, "multiples")], name)
+    t = convert(input)
+    return add_op("Tile", [t, integers(multiples, "multiples", t)], name)
 
 
 def broadcast_to(input: TensorLike, shape: TensorLike, name: str | None = None) -> Tensor:
     """The tensor repeated along new axes and axes of size 1 until it has the given shape."""
-    return add_op("BroadcastTo", [convert(input), _ints(shape, "shape")], name)
+    t = convert(input)
+    return add_op("BroadcastTo", [t, integers(shape, "shape", t)], name)
 
 
 def zeros_like(tensor: TensorLike, name: str | None = None) -> Tensor:
@@ -184,13 +200,14 @@ def ones_like(tensor: TensorLike, name: str | None = None) -> Tensor:
 
 
 def _filled_like(tensor: Tensor, value: int, name: str) -> Tensor:
-    dims = constant(np.asarray(tensor.type.dims, np.int32), name="shape") if tensor.type.known else shape(tensor)
-    return add_op("Fill", [dims, constant(np.asarray(value, tensor.dtype))], name)
+    dims = integers(tensor.type.dims, "shape", tensor) if tensor.type.known else shape(tensor)
+    return add_op("Fill", [dims, convert(np.asarray(value, tensor.dtype), beside=tensor)], name)
 
 
 def fill(dims: TensorLike, value: TensorLike, name: str | None = None) -> Tensor:
     """A tensor filled with one value."""
-    return add_op("Fill", [_ints(dims, "dims"), convert(value)], name)
+    sizes = integers(dims, "dims", value if isinstance(value, Tensor) else None)
+    return add_op("Fill", [sizes, convert(value, beside=sizes)], name)
 
 
 def range(start: TensorLike, limit: TensorLike | None = None, delta: TensorLike = 1, name: str | None = None) -> Tensor:

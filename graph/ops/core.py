@@ -26,6 +26,7 @@ __all__ = [
     "convert_all",
     "group",
     "identity",
+    "integers",
     "no_op",
     "ones",
     "placeholder",
@@ -39,20 +40,40 @@ __all__ = [
 TensorLike: TypeAlias = Any
 
 
-def convert(value: TensorLike, dtype: Any = None, name: str | None = None) -> Tensor:
-    """The tensor itself, or a new constant; a tensor of another dtype is an error (casts are never silent)."""
+def convert(value: TensorLike, dtype: Any = None, name: str | None = None, beside: Tensor | None = None) -> Tensor:
+    """The tensor itself, or a new constant; a tensor of another dtype is an error (casts are never silent).
+
+    beside: the constant goes into the graph of this tensor (default: the default graph).
+    """
     if isinstance(value, Tensor):
         if dtype is not None and value.dtype != dtype:
             raise GraphError(f"{value!r} must be {dtype_name(dtype)}; use ki.cast")
         return value
-    return constant(value, dtype, name=name)
+    if beside is None:
+        return constant(value, dtype, name=name)
+    with beside.graph.as_default():
+        return constant(value, dtype, name=name)
 
 
 def convert_all(values: Sequence[TensorLike], dtype: Any = None) -> list[Tensor]:
-    """Converts several values to one dtype: that of the first tensor among them."""
-    tensors = [v for v in values if isinstance(v, Tensor)]
-    common = dtype if dtype is not None else tensors[0].dtype if tensors else None
-    return [v if isinstance(v, Tensor) else convert(v, common) for v in values]
+    """Converts several values to one dtype, and into one graph: those of the first tensor among them.
+
+    Without a tensor Python numbers take the widest kind among them (int, float, complex).
+    """
+    first = next((v for v in values if isinstance(v, Tensor)), None)
+    common = dtype if dtype is not None else None if first is None else first.dtype
+    if common is None and values and all(type(v) in (int, float, complex) for v in values):
+        common = as_array(list(values)).dtype
+    return [v if isinstance(v, Tensor) else convert(v, common, beside=first) for v in values]
+
+
+def integers(value: TensorLike, name: str, beside: Tensor | None = None) -> Tensor:
+    """A tensor as it is; a list with scalar tensors in it packed; anything else as an int32 constant."""
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, (list, tuple)) and any(isinstance(v, Tensor) for v in value):
+        return add_op("Pack", convert_all(value), name, axis=0)
+    return convert(value, "int32", name, beside)
 
 
 def _graph_of(inputs: Sequence[Tensor]) -> Graph:
@@ -84,8 +105,8 @@ def constant(value: Any, dtype: Any = None, shape: Any = None, name: str | None 
         elif array.size != int(np.prod(dims)):
             raise GraphError(f"a constant of {array.size} elements does not fit into shape {shape_text(dims)}")
         array = array.reshape(dims)
-    if isinstance(value, np.ndarray) and np.shares_memory(array, value):
-        array = array.copy()
+    if not isinstance(value, (bool, int, float, complex, str, bytes, list, tuple)):
+        array = array.copy()  # it may share memory with the value, also through the buffer protocol
     literal = Literal.of(array)
     return add_op("Const", (), name, value=literal, dtype=literal.dtype)
 

@@ -20,7 +20,9 @@ def softmax_cross_entropy_with_logits(labels: TensorLike, logits: TensorLike, na
 
 def sparse_softmax_cross_entropy_with_logits(labels: TensorLike, logits: TensorLike, name: str | None = None) -> Tensor:
     """The same with labels as class numbers: integers (rows,)."""
-    return add_op("SparseSoftmaxCrossEntropyWithLogits", [convert(logits), convert(labels)], name)
+    t = next((v for v in (logits, labels) if isinstance(v, Tensor)), None)
+    both = [convert(logits, beside=t), convert(labels, beside=t)]
+    return add_op("SparseSoftmaxCrossEntropyWithLogits", both, name)
 
 
 def moments(

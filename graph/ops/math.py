@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import GraphError
 from ..handles import Tensor
 from ..values import as_dtype
-from .core import TensorLike, add_op, constant, convert, convert_all
+from .core import TensorLike, add_op, convert, convert_all, integers
 
 __all__ = [
     "abs", "add", "argmax", "argmin", "cast", "ceil", "cos", "divide", "equal", "erf", "exp", "floor", "floordiv", "floormod", "greater",
@@ -130,8 +130,11 @@ def logical_not(x: TensorLike, name: str | None = None) -> Tensor:
 
 def where(condition: TensorLike, x: TensorLike, y: TensorLike, name: str | None = None) -> Tensor:
     """x where the condition holds, else y, with broadcasting."""
-    a, b = convert_all([x, y])
-    return add_op("SelectV2", [convert(condition, as_dtype(bool)), a, b], name)
+    mask = next((convert(condition, as_dtype(bool), beside=v) for v in (condition, x, y) if isinstance(v, Tensor)), None)
+    if mask is None:
+        mask = convert(condition, as_dtype(bool))
+    with mask.graph.as_default():
+        return add_op("SelectV2", [mask, *convert_all([x, y])], name)
 
 
 def negative(x: TensorLike, name: str | None = None) -> Tensor:
@@ -231,13 +234,13 @@ def matmul(
     return add_op("BatchMatMulV2", [x, y], name or "MatMul", adj_x=transpose_a, adj_y=transpose_b)
 
 
-def _axes(x: Tensor, axis: int | Sequence[int] | None) -> Tensor:
+def _axes(x: Tensor, axis: TensorLike | None) -> Tensor:
     if axis is None:
         rank = x.type.rank
         if rank is None:
             raise GraphError(f"give the axes: the rank of {x!r} is not known while the graph is built")
         axis = list(range(rank))
-    return constant(axis if isinstance(axis, int) else list(axis), "int32", name="reduction_indices")
+    return integers(axis, "reduction_indices", x)
 
 
 def _reduce(type: str, x: TensorLike, axis: int | Sequence[int] | None, keepdims: bool, name: str | None) -> Tensor:
@@ -296,15 +299,18 @@ def reduce_any(
 
 def argmax(x: TensorLike, axis: int = 0, output_type: Any = "int64", name: str | None = None) -> Tensor:
     """Index of the largest value along an axis; the first of equals."""
-    return add_op("ArgMax", [convert(x), constant(axis, name="dimension")], name, output_type=as_dtype(output_type))
+    t = convert(x)
+    return add_op("ArgMax", [t, integers(axis, "dimension", t)], name, output_type=as_dtype(output_type))
 
 
 def argmin(x: TensorLike, axis: int = 0, output_type: Any = "int64", name: str | None = None) -> Tensor:
     """Index of the smallest value along an axis; the first of equals."""
-    return add_op("ArgMin", [convert(x), constant(axis, name="dimension")], name, output_type=as_dtype(output_type))
+    t = convert(x)
+    return add_op("ArgMin", [t, integers(axis, "dimension", t)], name, output_type=as_dtype(output_type))
 
 
 def top_k(input: TensorLike, k: int = 1, name: str | None = None) -> tuple[Tensor, Tensor]:
     """The k largest values along the last axis in descending order, and their int32 indices."""
-    values = add_op("TopKV2", [convert(input), constant(k, name="k")], name or "TopK", sorted=True)
+    t = convert(input)
+    values = add_op("TopKV2", [t, integers(k, "k", t)], name or "TopK", sorted=True)
     return values, values.op.outputs[1]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ...kernels.types import STRING
 from ..errors import GraphError
 from ..handles import Tensor
-from .core import TensorLike, add_op, constant, convert, convert_all
+from .core import TensorLike, add_op, constant, convert, convert_all, integers
 from .math import add, multiply, rsqrt, subtract
 
 __all__ = [
@@ -174,8 +175,9 @@ def resize_bilinear(
     name: str | None = None,
 ) -> Tensor:  # fmt: skip
     """Bilinear resize of (N, H, W, C) to (N, *size, C), float32, in TensorFlow's three conventions."""
+    t = convert(images)
     return add_op(
-        "ResizeBilinear", [convert(images), convert(size, name="size")], name, align_corners=align_corners,
+        "ResizeBilinear", [t, integers(size, "size", t)], name, align_corners=align_corners,
         half_pixel_centers=half_pixel_centers,
     )  # fmt: skip
 
@@ -218,4 +220,4 @@ def as_string(input: TensorLike, precision: int = -1, name: str | None = None) -
 
 def string_join(inputs: Sequence[TensorLike], separator: str = "", name: str | None = None) -> Tensor:
     """The strings joined elementwise, with broadcasting."""
-    return add_op("StringJoin", [convert(t) for t in inputs] or [constant("")], name, separator=separator.encode())
+    return add_op("StringJoin", convert_all(inputs, STRING) or [constant("")], name, separator=separator.encode())

@@ -23,6 +23,6 @@ def resolve_identities(graph: Graph) -> Graph:
         if node.op in _HANDS_ON:
             edit.redirect(Port(node.name), node.inputs[0])
         elif node.op in OPDEFS:
-            for output, source in OPDEFS[node.op].passes.items():
+            for output, source in OPDEFS[node.op].hands_on(node.attrs).items():
                 edit.redirect(Port(node.name, output), node.inputs[source])
     return edit.finish()

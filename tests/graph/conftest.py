@@ -1,0 +1,65 @@
+"""Sessions on every CPU backend of this machine, and an empty default graph for every test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kigraph.graph.builder import Graph
+from kigraph.graph.session import Session
+from kigraph.kernels.backends import get_backend
+from kigraph.kernels.errors import KernelError
+
+CPU_BACKENDS = ("numpy", "cython", "numba")
+
+MakeSession = Callable[..., Session]
+
+
+class _Session(Session):
+    """Skips, with the backend's own words, what its kernels do not cover."""
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().run(*args, **kwargs)
+        except KernelError as error:
+            if self.choice.order != ("numpy",) and "no kernel for" in str(error):
+                pytest.skip(str(error))
+            raise
+
+
+@pytest.fixture
+def graph() -> Iterator[Graph]:
+    """An empty graph, the default one during the test."""
+    with Graph().as_default() as graph:
+        yield graph
+
+
+@pytest.fixture(params=CPU_BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    status = get_backend(name).status()
+    if not status.available:
+        pytest.skip(f"backend {name}: {status.detail}")
+    return name
+
+
+@pytest.fixture
+def session(graph: Graph, backend: str) -> Iterator[MakeSession]:
+    """Makes sessions of the test's graph (or of a given one) on the backend; they are closed at the end."""
+    made: list[Session] = []
+
+    def make(of: Graph | None = None, **options: Any) -> Session:
+        made.append(_Session(graph if of is None else of, options.pop("backend", backend), **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def rng(seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
