@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Hashable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -65,14 +66,16 @@ class Session:
         self._state = threading.Lock()
         self._compiling = threading.Lock()
         self._closed = False
+        self._scopes: list[AbstractContextManager[Graph]] = []
 
     def __enter__(self) -> Session:
-        self._scope = self.graph.as_default()
-        self._scope.__enter__()
+        scope = self.graph.as_default()
+        scope.__enter__()
+        self._scopes.append(scope)
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._scope.__exit__(None, None, None)
+        self._scopes.pop().__exit__(None, None, None)
         self.close()
 
     def close(self) -> None:
@@ -165,6 +168,8 @@ class Session:
         raise FeedError(f"feed_dict: {key!r} is not a tensor of this session's graph, nor a name of one")
 
     def _feeds(self, feed_dict: Mapping[Any, Any]) -> dict[Port, Value]:
+        if not isinstance(feed_dict, Mapping):
+            raise FeedError(f"feed_dict must be a dict of tensors or names to values, got {type(feed_dict).__name__}")
         feeds: dict[Port, Value] = {}
         for key, value in feed_dict.items():
             port = self._port(key)
@@ -203,6 +208,9 @@ class Session:
 
         def make() -> Program:
             with self._compiling:
+                found: Program | None = self._programs.find(key)  # another thread may just have made it
+                if found is not None:
+                    return found
                 prepared: tuple[Cut, ir.Graph] = self._cuts.get(base, lambda: self._prepare(frozen, wanted, feeds))
                 whole, graph = prepared
                 given = {whole.feeds[p]: t for p, t in feeds.items()}

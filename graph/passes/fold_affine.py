@@ -84,7 +84,7 @@ def _fold_chain(edit: Rewriter, consumers: dict[Port, list[Node]], node: Node) -
         inputs[1] = edit.constant(f"{last.name}/scaled_weights", _scaled(node, weights, scale, tuple(key)))
     if shift is not None:
         literal = Literal.of(np.broadcast_to(shift, (channels,)).astype(node.outputs[0].dtype))
-        literal.key = ("shift", node.outputs[0].dtype.str, tuple(key))
+        literal.key = ("shift", channels, node.outputs[0].dtype.str, tuple(key))
         inputs.append(edit.constant(f"{last.name}/bias", literal))
     elif bias is not None:
         inputs.append(bias)
@@ -106,9 +106,10 @@ def _channels(edit: Rewriter, node: Node) -> int | None:
 def _scaled(node: Node, weights: Literal, scale: Value, key: tuple[Any, ...]) -> Literal:
     """The weights times the factor of their output channel, computed when they are packed."""
     factor = np.broadcast_to(scale, (_out_channels(node, weights),))
+    transposed = node.op == "MatMul" and bool(node.attrs.get("transpose_b"))
     if node.op == "DepthwiseConv2dNative":
         factor = factor.reshape(weights.shape[2:])
-    elif node.op == "MatMul" and node.attrs.get("transpose_b"):
+    elif transposed:
         factor = factor[:, None]
 
     def load() -> Value:
@@ -122,7 +123,7 @@ def _scaled(node: Node, weights: Literal, scale: Value, key: tuple[Any, ...]) ->
             result[...] = raw * factor
         return result
 
-    return Literal.lazy(weights.dtype, weights.shape, load, ("scaled", node.op, weights.key, key))
+    return Literal.lazy(weights.dtype, weights.shape, load, ("scaled", node.op, transposed, weights.key, key))
 
 
 def _out_channels(node: Node, weights: Literal) -> int:
@@ -186,4 +187,6 @@ def _norm(edit: Rewriter, node: Node, channels: int) -> _Affine | None:
     scale = 1.0 / np.sqrt(variance + epsilon)
     if scaled:
         scale = scale * gamma
-    return _Affine(scale, offset - mean * scale, ("norm", epsilon, scaled, tuple(f[1] for f in found if f is not None)))
+    return _Affine(
+        scale, offset - mean * scale, (node.op, epsilon, scaled, tuple(f[1] for f in found if f is not None))
+    )

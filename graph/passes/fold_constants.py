@@ -6,7 +6,7 @@ they are computed when a kernel packs them and are kept nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from math import prod
 from typing import Any
 
@@ -44,7 +44,9 @@ def fold_constants(graph: Graph) -> Graph:
         )  # fmt: skip
         if describes:
             results = evaluate(site, ())
-            folded = None if results is None else [Literal.of(results[0])]
+            folded = (
+                None if results is None else [_keyed(results[0], ("shape", results[0].dtype.str, results[0].tobytes()))]
+            )
         else:
             folded = _fold(node, site, [x for x in literals if x is not None])
         if folded is None:
@@ -71,12 +73,19 @@ def _fold(node: Node, site: Site, literals: list[Literal]) -> list[Literal] | No
         assert outputs is not None
         return outputs
 
-    if size <= _EAGER and given <= _EAGER:
-        results = evaluate(site, [x.array() for x in literals])
-        return None if results is None else [Literal.of(r) for r in results]
+    # The key says how the value came about, so that every session of a graph finds what was packed from it.
     attrs = tuple(sorted((k, repr(v)) for k, v in node.attrs.items()))
     key = ("folded", node.op, attrs, tuple(x.key for x in literals))
+    if size <= _EAGER and given <= _EAGER:
+        results = evaluate(site, [x.array() for x in literals])
+        return None if results is None else [_keyed(r, (*key, i)) for i, r in enumerate(results)]
     return [Literal.lazy(t.dtype, t.dims, _picker(compute, i), (*key, i)) for i, t in enumerate(types)]
+
+
+def _keyed(array: Value, key: Hashable) -> Literal:
+    literal = Literal.of(array)
+    literal.key = key
+    return literal
 
 
 def _picker(compute: Callable[[], tuple[Value, ...]], index: int) -> Callable[[], Value]:

@@ -13,7 +13,7 @@ from ...kernels.devices import HOST, Device
 from ...kernels.errors import KernelError
 from ...kernels.registry import Rejection, select
 from ...kernels.types import Kernel, Prepared, Query, TensorType
-from ..errors import GraphError
+from ..errors import GraphError, UnsupportedOpError
 from ..evaluate import shape_of
 from ..ir import Graph, Literal, Node, Port
 from ..opdefs import Lowered, opdef
@@ -70,6 +70,8 @@ class Lowering:
     literals: dict[Port, Literal] = field(default_factory=dict)
     #: Where a root lives.
     home: dict[Port, Device] = field(default_factory=dict)
+    #: What the stage gets from outside.
+    inputs: frozenset[Port] = frozenset()
 
     def root(self, port: Port) -> Port:
         while port in self.views:
@@ -87,7 +89,7 @@ def lower_part(
     store: ConstantStore,
 ) -> Lowering:
     """``types`` of all inputs of the part (known shapes); ``values`` of those that decide shapes."""
-    result = Lowering(types=dict(types))
+    result = Lowering(types=dict(types), inputs=frozenset(types))
     known = dict(values)
     for node in part.nodes:
         for port in node.inputs:
@@ -98,6 +100,8 @@ def lower_part(
                 if literal.type.size * literal.dtype.itemsize <= 1 << 16:
                     known[port] = literal.array()
         _lower_node(result, node, known, order, threads, store)
+    for port in part.outputs:
+        _require_made(result, result.root(port), graph.nodes[port.node])
     return result
 
 
@@ -110,11 +114,14 @@ def _lower_node(
         value = shape_of(node.op, site)
         assert value is not None
         literal = Literal.of(value)
+        literal.key = ("shape", value.dtype.str, value.tobytes())
         result.literals[Port(node.name)], result.types[Port(node.name)] = literal, literal.type
         return
     lowered = definition.lowered(site)
     outputs = definition.types(site)
     result.types.update(zip(node.ports, outputs, strict=False))
+    for output, source in definition.hands_on(node.attrs).items():
+        result.views[Port(node.name, output)] = node.inputs[source]
     picked = range(len(node.inputs)) if lowered.inputs is None else lowered.inputs
     ports = [node.inputs[i] for i in picked]
     if lowered.contract.view:
@@ -163,10 +170,16 @@ def _choose(
     )  # fmt: skip
 
 
+def _require_made(result: Lowering, root: Port, reader: Node) -> None:
+    if root not in result.literals and root not in result.home and root not in result.inputs:
+        raise UnsupportedOpError(f"{reader}: kigraph does not compute '{root}'; feed it, or do without")
+
+
 def _on(result: Lowering, root: Port, device: Device, node: Node) -> Port:
     """The root itself if it lives on the device, else a copy of it there, made by a step that explain() shows."""
     if root in result.literals:
         return root
+    _require_made(result, root, node)
     home = result.home.setdefault(root, device)  # an input of the stage lives where it is used first
     if home.name == device.name:
         return root

@@ -19,6 +19,9 @@ from .lowering import Lowering, Step
 
 __all__ = ["Layout", "Place", "Storage", "lay_out"]
 
+#: Steps; what lives longer is not listed step by step while the arena is packed.
+_LONG = 64
+
 
 @dataclass(slots=True)
 class Storage:
@@ -179,7 +182,8 @@ def _can_slice(
 
 def _copy_into(concat: Step, port: Port, t: TensorType, offset: int) -> Step:
     """A concat of one input: copies it into its slice."""
-    assert concat.query is not None and concat.kernel is not None
+    assert concat.query is not None
+    assert concat.kernel is not None
     assert concat.kernel.prepare is not None
     query = Query(CONCAT, (t,), (t,), ConcatParams(len(t.dims) - 1), threads=concat.query.threads)
     piece = Port(f"{concat.node}[{offset}]")
@@ -204,22 +208,45 @@ def _replace_steps(lowering: Lowering, removed: set[int], inserted: dict[int, li
     lowering.steps[:] = steps
 
 
+class _Placed:
+    """Storages that have an offset, found by time: the short-lived ones by step, so that long chains pack in one go."""
+
+    def __init__(self) -> None:
+        self._at: dict[int, list[Storage]] = {}
+        self._long: list[Storage] = []
+        self._all: list[Storage] = []
+
+    def add(self, storage: Storage) -> None:
+        self._all.append(storage)
+        if storage.last - storage.first > _LONG:
+            self._long.append(storage)
+            return
+        for step in range(storage.first, storage.last + 1):
+            self._at.setdefault(step, []).append(storage)
+
+    def at_the_same_time(self, storage: Storage) -> list[Storage]:
+        if storage.last - storage.first > _LONG:
+            return [o for o in self._all if o.first <= storage.last and storage.first <= o.last]
+        found = {id(o): o for o in self._long if o.first <= storage.last and storage.first <= o.last}
+        for step in range(storage.first, storage.last + 1):
+            found.update((id(o), o) for o in self._at.get(step, ()))
+        return list(found.values())
+
+
 def _pack(storages: Sequence[Storage]) -> dict[str, int]:
     """Offsets for all storages; the size of each device's arena."""
     arenas: dict[str, int] = {}
-    placed: dict[str, list[Storage]] = {}
+    placed: dict[str, _Placed] = {}
     for storage in sorted(storages, key=lambda s: (-s.nbytes, s.first)):
         size = -(-storage.nbytes // ALIGNMENT) * ALIGNMENT
-        neighbours = sorted(
-            (o for o in placed.get(storage.device, []) if o.first <= storage.last and storage.first <= o.last),
-            key=lambda o: o.offset,
-        )
+        others = placed.setdefault(storage.device, _Placed())
+        neighbours = sorted(others.at_the_same_time(storage), key=lambda o: o.offset)
         offset = 0
         for other in neighbours:
             if offset + size <= other.offset:
                 break
             offset = max(offset, other.offset + -(-other.nbytes // ALIGNMENT) * ALIGNMENT)
         storage.offset = offset
-        placed.setdefault(storage.device, []).append(storage)
+        others.add(storage)
         arenas[storage.device] = max(arenas.get(storage.device, 0), offset + size)
     return arenas

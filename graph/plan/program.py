@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,8 @@ from .stores import LRU, ConstantStore
 
 __all__ = ["Program"]
 
+_NUMBERS = itertools.count()
+
 Value = np.ndarray[Any, Any]
 
 
@@ -37,7 +40,12 @@ class Program:
     choice: Choice
     threads: int
     store: ConstantStore
+    #: Compiled stages of which there may be many (one per image size); shared by all programs of a session.
     stages: LRU
+    #: Compiled stages of which there is one: what is known from the feeds alone. By index of the part.
+    static: dict[int, Stage | DynamicStage] = field(default_factory=dict)
+    #: Tells programs apart in the keys of ``stages`` (an id() is used again when a program is gone).
+    number: int = field(default_factory=lambda: next(_NUMBERS))
     #: Time per step of the last profiled run.
     profile: list[tuple[Step, float]] = field(default_factory=list)
 
@@ -53,9 +61,14 @@ class Program:
 
     def stage(self, index: int, types: Mapping[Port, TensorType], values: Mapping[Port, Value]) -> Stage | DynamicStage:
         """The compiled stage for given input types, from the cache or made now."""
+        if index in self.static:
+            return self.static[index]
         part = self.parts[index]
+        if part.static and not part.values:
+            made = compile_stage(self.graph, part, types, values, self.choice.order, self.threads, self.store)
+            return self.static.setdefault(index, made)
         key = (
-            id(self), index, tuple((t.dtype, t.shape) for t in types.values()),
+            self.number, index, tuple((t.dtype, t.shape) for t in types.values()),
             tuple((v.dtype.str, v.shape, v.tobytes()) for v in values.values()),
         )  # fmt: skip
         return self.stages.get(
@@ -68,12 +81,20 @@ class Program:
         record: list[tuple[Step, float]] | None = [] if profile else None
         for index, part in enumerate(self.parts):
             inputs = {p: env[p] for p in part.inputs}
-            types = {p: TensorType(STRING if a.dtype == object else a.dtype, a.shape) for p, a in inputs.items()}
-            values = {p: env[p] for p in part.values}
-            env.update(self.stage(index, types, values).run(inputs, record))
+            stage = self.static.get(index)
+            if stage is None:
+                types = {p: TensorType(STRING if a.dtype == object else a.dtype, a.shape) for p, a in inputs.items()}
+                stage = self.stage(index, types, {p: env[p] for p in part.values})
+            env.update(stage.run(inputs, record))
         if record is not None:
             self.profile = record
-        return [self._output(p, env, feeds) for p in self.graph.outputs]
+        given: set[Port] = set()
+        results: list[Value] = []
+        for port in self.graph.outputs:
+            result = self._output(port, env, feeds)
+            results.append(np.array(result) if port in given else result)  # x and identity(x) are one port here
+            given.add(port)
+        return results
 
     def _output(self, port: Port, env: Mapping[Port, Value], feeds: Mapping[Port, Value]) -> Value:
         literal = self.graph.literal(port)
@@ -83,10 +104,10 @@ class Program:
 
     def compiled(self) -> list[tuple[int, Stage | DynamicStage]]:
         """The compiled stages that are in the cache, in order."""
-        found = []
+        found = list(self.static.items())
         for entry in self.stages.items():
             (owner, index, *_), stage = entry
-            if owner == id(self):
+            if owner == self.number:
                 found.append((index, stage))
         return sorted(found, key=lambda pair: pair[0])
 

@@ -14,7 +14,7 @@ from ...kernels.devices import HOST, Device
 from ...kernels.errors import KigraphError
 from ...kernels.registry import select
 from ...kernels.types import STRING, Array, Query, Run, TensorType
-from ..errors import RunError
+from ..errors import RunError, located
 from ..ir import Graph, Port
 from ..opdefs import opdef
 from .lowering import Lowering, Step, lower_part
@@ -97,10 +97,14 @@ class _Context:
                 for at, run in enumerate(self.runs):  # noqa: B007 - the index tells which step failed
                     run()
             else:
-                self._profiled(profile)
+                for at, run in enumerate(self.runs):
+                    start = time.perf_counter()
+                    run()
+                    for device in self.devices:
+                        device.synchronize()
+                    profile.append((self.steps[at], time.perf_counter() - start))
         except KigraphError as error:
-            error.add_note(f"while running {self.steps[at].op} '{self.steps[at].node}'")
-            raise
+            raise located(error, self.steps[at].op, self.steps[at].node) from error.__cause__
         except Exception as error:
             step = self.steps[at]
             raise RunError(f"{step.op} '{step.node}' failed in kernel {step.kernel}: {error}") from error
@@ -108,20 +112,12 @@ class _Context:
         for port in self.stage.part.outputs:
             root, t = lowering.root(port), lowering.types[port]
             if root in lowering.literals:
-                results[port] = lowering.literals[root].array().reshape(t.dims)
+                results[port] = np.array(lowering.literals[root].array()).reshape(t.dims)
             elif root in inputs and root not in lowering.home:
-                results[port] = inputs[root].reshape(t.dims)
+                results[port] = np.array(inputs[root]).reshape(t.dims)  # a result is nobody else's memory
             else:
                 results[port] = lowering.home[root].download(self.arrays[root]).reshape(t.dims)
         return results
-
-    def _profiled(self, profile: list[tuple[Step, float]]) -> None:
-        for step, run in zip(self.steps, self.runs, strict=True):
-            start = time.perf_counter()
-            run()
-            for device in self.devices:
-                device.synchronize()
-            profile.append((step, time.perf_counter() - start))
 
 
 @dataclass(slots=True)
@@ -165,8 +161,7 @@ class DynamicStage:
         try:
             outputs = self.evaluate(arrays)
         except KigraphError as error:
-            error.add_note(f"while running {node}")
-            raise
+            raise located(error, node.op, node.name) from error.__cause__
         except Exception as error:
             raise RunError(f"{node} failed in kernel {self.step.kernel}: {error}") from error
         if profile is not None:

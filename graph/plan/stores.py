@@ -93,6 +93,11 @@ class LRU:
                 self._entries.popitem(last=False)
         return result
 
+    def find(self, key: Hashable) -> Any:
+        """The entry, or None."""
+        with self._lock:
+            return self._entries.get(key)
+
     def __len__(self) -> int:
         return len(self._entries)
 
