@@ -58,6 +58,7 @@ def copy_launch(
 
 
 def supports_copy(query: Query) -> str | None:
+    """A reason if an array has elements of no known size, too many of them, or too many axes."""
     for t in (*query.inputs, *query.outputs):
         if t.dtype == STRING or t.dtype.itemsize not in _TYPES:
             return f"no kernel for element type of {t}"

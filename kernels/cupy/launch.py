@@ -238,6 +238,7 @@ _STRIDED: dict[int, type[ctypes.Structure]] = {}
 
 
 def strided_type(arrays: int) -> type[ctypes.Structure]:
+    """The ctypes mirror of ``Strided<arrays>`` of common.cuh."""
     if arrays not in _STRIDED:
         fields = (
             ("total", ctypes.c_longlong),
@@ -284,6 +285,7 @@ def too_large(query: Query) -> str | None:
 
 
 def float32_only(query: Query) -> str | None:
+    """A reason if an input or output is anything but float32, or too large."""
     for t in (*query.inputs, *query.outputs):
         if t.dtype != np.float32:
             return f"float32 only, got {t}"

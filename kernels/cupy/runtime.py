@@ -5,6 +5,7 @@ CuPy is used as a thin binding of the driver, the runtime and NVRTC; none of its
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import threading
 from collections.abc import Sequence
@@ -33,6 +34,11 @@ _DEFAULT_SHARED = 48 << 10
 
 def _cupy() -> Any:
     return importlib.import_module("cupy")
+
+
+def _driver() -> Any:
+    """CuPy's binding of the driver."""
+    return importlib.import_module("cupy_backends.cuda.api.driver")
 
 
 def nvrtc() -> Any:
@@ -187,8 +193,7 @@ class CudaLauncher:
                     self._modules[build] = module
                 kernel = self._modules[build].get_function(function.name)
                 if shared_bytes > _DEFAULT_SHARED:
-                    driver = importlib.import_module("cupy_backends.cuda.api.driver")
-                    driver.funcSetAttribute(kernel.ptr, _MAX_DYNAMIC_SHARED, shared_bytes)
+                    _driver().funcSetAttribute(kernel.ptr, _MAX_DYNAMIC_SHARED, shared_bytes)
                 self._functions[key] = kernel
             return self._functions[key]
 
@@ -201,14 +206,12 @@ class CudaLauncher:
     def bind(self, launches: Sequence[Launch], keep: Sequence[Any]) -> Run:
         self._enter_thread()
         current_stream = _cupy().cuda.get_current_stream
-        launch_kernel = importlib.import_module("cupy_backends.cuda.api.driver").launchKernel
+        launch_kernel = _driver().launchKernel
         kernels = [self._function(launch.function, launch.shared_bytes) for launch in launches]
         calls = [
             (kernel.ptr, *launch.grid, launch.threads, 1, 1, launch.shared_bytes)
             for kernel, launch in zip(kernels, launches, strict=True)
         ]
-        import ctypes
-
         tables = [ctypes.addressof(launch.table) for launch in launches]
         steps = list(zip(calls, tables, strict=True))
         kept = (tuple(launches), tuple(kernels), tuple(keep))

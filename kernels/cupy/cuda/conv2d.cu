@@ -14,7 +14,7 @@ constexpr int B_FLOATS = BN * BK;
 constexpr int B_COPIES = B_FLOATS / 4 / THREADS;
 static_assert(B_FLOATS % (4 * THREADS) == 0, "threads must cover the tile of B evenly");
 
-KERNEL void LAUNCH_BOUNDS(THREADS, RESIDENT)
+KERNEL void LAUNCH_BOUNDS(THREADS, RESIDENT_HERE)
     conv2d_fp32(const float* x, const float* packed, const float* bias, float* y, float* partial, const ConvShape s) {
     SHARED_MEMORY(memory);
     float* tiles = reinterpret_cast<float*>(memory);

@@ -149,15 +149,17 @@ DEVICE void convolve(unsigned char* memory, const float* x, const unsigned char*
 }
 
 #ifdef TF32
-KERNEL void LAUNCH_BOUNDS(THREADS, RESIDENT) conv2d_tf32(const float* x, const unsigned char* packed, const float* bias,
-                                                         float* y, float* partial, const ConvShape s) {
+KERNEL void LAUNCH_BOUNDS(THREADS, RESIDENT_HERE)
+    conv2d_tf32(const float* x, const unsigned char* packed, const float* bias, float* y, float* partial,
+                const ConvShape s) {
     SHARED_MEMORY(memory);
     convolve<Tf32>(memory, x, packed, bias, y, partial, s);
 }
 EXPORT(conv2d_tf32)
 #else
-KERNEL void LAUNCH_BOUNDS(THREADS, RESIDENT) conv2d_bf16(const float* x, const unsigned char* packed, const float* bias,
-                                                         float* y, float* partial, const ConvShape s) {
+KERNEL void LAUNCH_BOUNDS(THREADS, RESIDENT_HERE)
+    conv2d_bf16(const float* x, const unsigned char* packed, const float* bias, float* y, float* partial,
+                const ConvShape s) {
     SHARED_MEMORY(memory);
     convolve<Bf16>(memory, x, packed, bias, y, partial, s);
 }

@@ -23,6 +23,13 @@ struct ConvShape {
 
 constexpr int BK = 32;
 
+// RESIDENT blocks share a multiprocessor's 228 KB of shared memory from Hopper on; the 164 KB of Ampere hold half of them.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+#define RESIDENT_HERE ((RESIDENT + 1) / 2)
+#else
+#define RESIDENT_HERE RESIDENT
+#endif
+
 DEVICE int swizzle(int row, int chunk) {
     return row * BK + ((chunk ^ (row & 7)) << 2);
 }

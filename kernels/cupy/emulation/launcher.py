@@ -22,7 +22,7 @@ from ...types import Array, Run
 from ..compiler import SOURCES, cache_folder, digest, read_sources, store
 from ..launch import Build, Launch
 
-__all__ = ["FORWARD", "SCHEDULES", "HostLauncher", "Schedule", "Statistics", "compiler"]
+__all__ = ["FORWARD", "SCHEDULES", "HostLauncher", "Schedule", "Statistics", "compiler", "library"]
 
 _HERE = Path(__file__).parent
 # _longjmp between stacks is what a fiber switch is; fortified longjmp refuses it.
@@ -98,7 +98,8 @@ def compiler() -> tuple[str, str]:
 
 
 @cache
-def _library(build: Build) -> ctypes.CDLL:
+def library(build: Build) -> ctypes.CDLL:
+    """The build as a shared library of the host, from the cache or compiled and put there."""
     path, version = compiler()
     texts = read_sources(build.source)
     texts |= {header: (_HERE / header).read_text(encoding="utf-8") for header in ("ptx.cuh", "block.cuh")}
@@ -170,7 +171,7 @@ class HostLauncher:
 
     def bind(self, launches: Sequence[Launch], keep: Sequence[Any]) -> Run:
         for launch in launches:
-            _check_arguments(_library(launch.function.build), launch)
+            _check_arguments(library(launch.function.build), launch)
 
         def run() -> None:
             for launch in launches:
@@ -190,7 +191,7 @@ class HostLauncher:
             seed=self.schedule.seed,
         )
         with self._LOCK:
-            getattr(_library(launch.function.build), f"emulated_{name}")(launch.table, ctypes.byref(state))
+            getattr(library(launch.function.build), f"emulated_{name}")(launch.table, ctypes.byref(state))
         if state.error:
             raise KernelError(f"emulation of {name} ({launch.function.build}): {state.error.decode()}")
         self.statistics.launches += 1
