@@ -18,7 +18,7 @@ from ..backends import Status
 from ..errors import BackendError, KernelError
 from ..types import Array, DType, Run
 from .compiler import architecture, compile_cubin
-from .launch import Build, Function, Launch
+from .launch import Build, Function, Launch, pitch_of
 
 __all__ = ["CudaDevice", "CudaLauncher", "nvrtc", "probe"]
 
@@ -111,46 +111,62 @@ class CudaDevice:
         return _cupy().ndarray(shape, dtype, buffer.data + offset, strides)
 
     def upload(self, source: np.ndarray[Any, Any], target: Array) -> None:
-        """Returns when ``source`` may be changed again; the copy is ordered before later work of the stream."""
+        """Returns when ``source`` may be changed again; the copy is ordered before later work of the stream.
+
+        ``target``: rows with a dense last axis and one common pitch, as all arrays of a plan are.
+        """
         if source.shape != target.shape or source.dtype != target.dtype:
             raise KernelError(
                 f"cupy: upload of {source.dtype}{source.shape} into {target.dtype}{target.shape}; expected equal types"
             )
         if source.size == 0:
             return
-        cupy = _cupy()
-        staging = self._pinned(source.nbytes)
-        np.copyto(np.frombuffer(staging, source.dtype, source.size).reshape(source.shape), source)
-        stream = cupy.cuda.get_current_stream()
+        cuda = _cupy().cuda
+        staging = cuda.alloc_pinned_memory(source.nbytes)
+        np.copyto(_host_view(staging, source), source)
+        stream = cuda.get_current_stream()
         if target.flags.c_contiguous:
             target.data.copy_from_host_async(staging.ptr, source.nbytes, stream)
         else:
-            dense = cupy.ndarray(source.shape, source.dtype)
-            dense.data.copy_from_host_async(staging.ptr, source.nbytes, stream)
-            cupy.copyto(target, dense)
-        # CuPy's pinned pool does not know of streams: the staging may be reused only after the copy.
+            width, pitch = _row_bytes("an upload's target", target)
+            kind = cuda.runtime.memcpyHostToDevice
+            rows = source.nbytes // width
+            cuda.runtime.memcpy2DAsync(target.data.ptr, pitch, staging.ptr, width, width, rows, kind, stream.ptr)
+        # CuPy's pool of pinned memory knows nothing of streams: the staging is free only after the copy.
         stream.synchronize()
 
     def download(self, source: Array) -> np.ndarray[Any, Any]:
+        """``source``: as upload's target. Waits for the work of the current stream."""
         result = np.empty(source.shape, source.dtype)
         if source.size == 0:
             return result
-        cupy = _cupy()
-        dense = source if source.flags.c_contiguous else cupy.ascontiguousarray(source)
-        staging = self._pinned(result.nbytes)
-        stream = cupy.cuda.get_current_stream()
-        dense.data.copy_to_host_async(staging.ptr, result.nbytes, stream)
+        cuda = _cupy().cuda
+        staging = cuda.alloc_pinned_memory(result.nbytes)
+        stream = cuda.get_current_stream()
+        if source.flags.c_contiguous:
+            source.data.copy_to_host_async(staging.ptr, result.nbytes, stream)
+        else:
+            width, pitch = _row_bytes("a download's source", source)
+            kind = cuda.runtime.memcpyDeviceToHost
+            rows = result.nbytes // width
+            cuda.runtime.memcpy2DAsync(staging.ptr, width, source.data.ptr, pitch, width, rows, kind, stream.ptr)
         stream.synchronize()
-        np.copyto(result, np.frombuffer(staging, source.dtype, source.size).reshape(source.shape))
+        np.copyto(result, _host_view(staging, result))
         return result
 
     def synchronize(self) -> None:
         """Waits for the current stream."""
         _cupy().cuda.get_current_stream().synchronize()
 
-    @staticmethod
-    def _pinned(nbytes: int) -> Any:
-        return _cupy().cuda.alloc_pinned_memory(nbytes)
+
+def _host_view(staging: Any, like: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Pinned memory as a dense array of that type."""
+    return np.frombuffer(staging, like.dtype, like.size).reshape(like.shape)
+
+
+def _row_bytes(what: str, array: Array) -> tuple[int, int]:
+    """Bytes of a row, and from one row to the next."""
+    return array.shape[-1] * array.dtype.itemsize, pitch_of(what, array) * array.dtype.itemsize
 
 
 class CudaLauncher:

@@ -3,6 +3,7 @@
     block.cuh     a block's threads as fibers, barriers, operations of a warp, asynchronous copies
     ptx.cuh       found by the compiler in place of cuda/ptx.cuh: the same names over block.cuh
     launcher.py   HostLauncher: builds the sources with g++, runs launches over NumPy arrays
+    standin.py    a stand-in for CuPy, so that runtime.py and whole sessions run, too
 
 What it finds: wrong indices and arithmetic; missing barriers and missing waits for cp.async (shared memory starts as
 NaN, threads run in several orders, copies happen as late or as early as the rules allow); threads of a warp in

@@ -20,9 +20,9 @@ from ...devices import HOST, HostDevice
 from ...errors import BackendError, KernelError
 from ...types import Array, Run
 from ..compiler import SOURCES, cache_folder, digest, read_sources, store
-from ..launch import Build, Launch
+from ..launch import Build, Function, Launch
 
-__all__ = ["FORWARD", "SCHEDULES", "HostLauncher", "Schedule", "Statistics", "compiler", "library"]
+__all__ = ["FORWARD", "SCHEDULES", "HostLauncher", "Schedule", "Statistics", "compiler", "library", "run_emulated"]
 
 _HERE = Path(__file__).parent
 # _longjmp between stacks is what a fiber switch is; fortified longjmp refuses it.
@@ -146,10 +146,31 @@ def _check_arguments(library: ctypes.CDLL, launch: Launch) -> None:
         raise KernelError(f"{launch.function.build}: {name} takes parameters {wanted}, the launch gives {given}")
 
 
-class HostLauncher:
-    """A Launcher over NumPy arrays. One launch at a time in the whole process: a library's emulated block is global."""
+#: One launch at a time in the whole process: a library's emulated block is global.
+_LOCK = threading.Lock()
 
-    _LOCK = threading.Lock()
+
+def run_emulated(
+    function: Function, grid: tuple[int, int, int], threads: int, shared_bytes: int, table: int, schedule: Schedule
+) -> _Settings:
+    """cuLaunchKernel: ``table`` is the address of the parameters' addresses. Raises KernelError for what went wrong."""
+    state = _Settings(
+        grid=_Dim3(*grid),
+        block=_Dim3(threads, 1, 1),
+        shared_bytes=shared_bytes,
+        order=_ORDERS[schedule.order],
+        copies=_COPIES[schedule.copies],
+        seed=schedule.seed,
+    )
+    with _LOCK:
+        getattr(library(function.build), f"emulated_{function.name}")(ctypes.c_void_p(table), ctypes.byref(state))
+    if state.error:
+        raise KernelError(f"emulation of {function.name} ({function.build}): {state.error.decode()}")
+    return state
+
+
+class HostLauncher:
+    """A Launcher over NumPy arrays."""
 
     def __init__(self, schedule: Schedule = FORWARD, multiprocessors: int = 4) -> None:
         self.schedule = schedule
@@ -181,21 +202,16 @@ class HostLauncher:
         return run
 
     def _run(self, launch: Launch) -> None:
-        name = launch.function.name
-        state = _Settings(
-            grid=_Dim3(*launch.grid),
-            block=_Dim3(launch.threads, 1, 1),
-            shared_bytes=launch.shared_bytes,
-            order=_ORDERS[self.schedule.order],
-            copies=_COPIES[self.schedule.copies],
-            seed=self.schedule.seed,
+        state = run_emulated(
+            launch.function,
+            launch.grid,
+            launch.threads,
+            launch.shared_bytes,
+            ctypes.addressof(launch.table),
+            self.schedule,
         )
-        with self._LOCK:
-            getattr(library(launch.function.build), f"emulated_{name}")(launch.table, ctypes.byref(state))
-        if state.error:
-            raise KernelError(f"emulation of {name} ({launch.function.build}): {state.error.decode()}")
         self.statistics.launches += 1
         self.statistics.barriers += state.barriers
         self.statistics.collectives += state.collectives
         self.statistics.bank_conflicts += state.bank_conflicts
-        self.statistics.kernels.add(name)
+        self.statistics.kernels.add(launch.function.name)
