@@ -16,8 +16,9 @@ from .graph.session import Session
 from .loading import open_file
 from .vision.decode import ImageLike, apply_orientation, decode_image, image_header, read_image, to_pixels
 from .vision.labels import LABEL_SETS, Label, LabelSet, label_set, numbered, read_label_file
-from .weights.cards import LABELS_BESIDE, Card, card_by_name, find_card
+from .weights.cards import LABELS_BESIDE, LABELS_INSIDE, Card, card_by_name, find_card
 from .weights.catalogue import is_known_size
+from .weights.embedded import embedded_labels
 
 if TYPE_CHECKING:
     from .graph.loaders import LoadLimits
@@ -242,6 +243,8 @@ def _labels(
         return LabelSet("given", tuple(labels))
     if card is None:
         return None
+    if card.labels == LABELS_INSIDE:
+        return embedded_labels(graph)
     if card.labels != LABELS_BESIDE:
         return label_set(card.labels) if card.labels in LABEL_SETS else read_label_file(card.labels)
     for name in (f"{path.stem}_labels.txt", f"{path.stem}.labels.txt", *_LABEL_FILES):

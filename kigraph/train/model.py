@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from ..graph.builder import Graph
 from ..graph.handles import Operation, Tensor
 from ..graph.session import Session
 from ..graph.values import as_array
+from ..weights.embedded import CARD_NODE, card_text
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .freezing import freeze
 from .history import History
@@ -37,7 +37,8 @@ class Model:
     layers: applied one after the other to x (batch, *input_shape) float32. loss: 'softmax_cross_entropy' (the last layer
     gives logits, labels are class numbers) or 'mean_squared_error' (labels have the last layer's shape). seed: of the
     initial weights, the shuffling and dropout; equal seeds give equal bits on one backend and thread count.
-    classes: names of the classes, written into the saved file. backend, threads: as for Session.
+    classes: names of the classes, written into the saved file. pixel_scale: (mean, std): x was made of pixels 0 to 255 as
+    (pixel - mean) / std, so that a program that loads the file does the same. backend, threads: as for Session.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Model:
         optimizer: Optimizer | None = None,
         seed: int = 0,
         classes: Sequence[str] | None = None,
+        pixel_scale: tuple[float, float] = (0.0, 255.0),
         backend: str | None = None,
         threads: int | None = None,
     ) -> None:
@@ -57,6 +59,7 @@ class Model:
         self.layers, self.loss_name = list(layers), loss
         self.input_shape = tuple(int(d) for d in input_shape)
         self.classes = None if classes is None else tuple(classes)
+        self.pixel_scale = (float(pixel_scale[0]), float(pixel_scale[1]))
         self.optimizer = optimizer or Adam()
         self.graph = Graph()
         self.history = History()
@@ -227,9 +230,14 @@ class Model:
     def frozen(self) -> Graph:
         """The trained network as a plain graph: input 'input:0', output 'predictions:0'."""
         graph = freeze(self.session, [self.output])
-        card = {"input": "input:0", "output": "predictions:0", "shape": list(self.input_shape), "classes": self.classes}
-        with graph.as_default():
-            ops.constant(json.dumps(card).encode(), name="kigraph/card")
+        if len(self.input_shape) == 3 and self.input_shape[2] == 3 and self.loss_name == "softmax_cross_entropy":
+            mean, std = self.pixel_scale
+            text = card_text(
+                input="input:0", output="predictions:0", size=self.input_shape[:2], mean=mean, std=std, rule="keras_bilinear",
+                classes=self.classes, title="trained with kigraph",
+            )  # fmt: skip
+            with graph.as_default():
+                ops.constant(text.encode(), name=CARD_NODE)
         return graph
 
     def save(self, path: str | os.PathLike[str]) -> Path:

@@ -16,14 +16,17 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..errors import CardError
 from ..vision.normalize import INCEPTION, INCEPTION_2015, Normalization, Preprocessing
 from .catalogue import CATALOGUE
+from .embedded import CARD_NODE, read_card_text, scale_of
 
 if TYPE_CHECKING:
     from ..graph.builder import Graph
 
-__all__ = ["CARDS", "LABELS_BESIDE", "Card", "card_by_name", "find_card"]
+__all__ = ["CARDS", "LABELS_BESIDE", "LABELS_INSIDE", "Card", "card_by_name", "find_card"]
 
 #: Value of Card.labels: the names are in a file beside the weights, or given by the caller.
 LABELS_BESIDE = "file"
+#: Value of Card.labels: the names are in the graph's own card.
+LABELS_INSIDE = "inside"
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +210,23 @@ def _built_in(name: str, title: str, rule: str, labels: str = "imagenet-1000") -
     return build
 
 
+def _embedded(graph: Graph) -> Card | None:
+    """A model that kigraph trained and saved."""
+    found = read_card_text(graph)
+    if found is None:
+        return None
+    return Card(
+        name="kigraph",
+        title=found["title"],
+        input=found["input"],
+        output=found["output"],
+        preprocessing=scale_of(found),
+        labels=LABELS_INSIDE if found["classes"] is not None else LABELS_BESIDE,
+    )
+
+
 CARDS: tuple[CardRule, ...] = (
+    CardRule("kigraph", f"a card in the graph itself, node {CARD_NODE}", _embedded),
     CardRule("inception-v3-2015", "nodes DecodeJpeg, Mul, pool_3, softmax", _inception_2015),
     CardRule("inception-v3-2015-retrained", "nodes DecodeJpeg, Mul, final_result", _retrained_2015),
     CardRule(

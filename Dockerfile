@@ -1,0 +1,21 @@
+# The service on port 8080:
+#     docker build -t kigraph .
+#     docker run --rm --read-only --tmpfs /tmp -p 8080:8080 -v "$PWD/model.pb:/models/model.pb:ro" -e KIGRAPH_WEIGHTS=/models/model.pb kigraph
+# Without KIGRAPH_WEIGHTS it answers with the small model that comes with kigraph.
+
+FROM python:3.12-slim AS build
+RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY . .
+RUN pip wheel --no-cache-dir --wheel-dir /wheels ".[serve]"
+
+FROM python:3.12-slim
+RUN useradd --system --uid 10001 --home-dir /nonexistent --shell /usr/sbin/nologin kigraph
+COPY --from=build /wheels /wheels
+RUN pip install --no-cache-dir --no-index --find-links=/wheels "kigraph[serve]" && rm -rf /wheels
+USER 10001
+ENV PYTHONUNBUFFERED=1 KIGRAPH_CACHE_DIR=/tmp/kigraph
+EXPOSE 8080
+HEALTHCHECK --interval=10s --timeout=4s --start-period=30s CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8080/readyz', timeout=3)"]
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["kigraph", "serve", "--host", "0.0.0.0", "--port", "8080"]
