@@ -181,6 +181,7 @@ if TYPE_CHECKING:
         using_backend as using_backend,
     )
     from .model import Model as Model, Prediction as Prediction, load as load
+    from .saving import save_graph as save_graph
     from .vision.labels import Label as Label, LabelSet as LabelSet
     from .vision.normalize import Normalization as Normalization, Preprocessing as Preprocessing
     from .weights.cards import Card as Card
@@ -213,13 +214,14 @@ _MODULES: dict[str, str] = {
     "graph.session": "Session",
     "kernels.backends": "available_backends set_backend using_backend",
     "model": "Model Prediction load",
+    "saving": "save_graph",
     "vision.labels": "Label LabelSet",
     "vision.normalize": "Normalization Preprocessing",
     "weights.cards": "Card",
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 #: Packages and modules that are public themselves, as ``ki.vision``.
-_SUBMODULES = ("dtypes", "errors", "graph", "kernels", "vision", "weights")
+_SUBMODULES = ("dtypes", "errors", "graph", "kernels", "train", "vision", "weights")
 
 __all__ = ["__version__", *_HOME, *_SUBMODULES]  # pyright: ignore[reportUnsupportedDunderAll]
 

@@ -1,7 +1,8 @@
 """kigraph.cli: the command ``kigraph``.
 
-Map of the folder: one module per command (classify, bench, info, inspect_file, draw, weights), each with
-``register(commands)`` and ``run(args)``; output.py prints tables, JSON and progress; options.py has what commands share.
+Map of the folder: one module per command (classify, serve, bench, info, inspect_file, draw, weights), each with
+``register(commands)`` and ``run(args)``; output.py prints tables, JSON and progress; options.py has what commands share;
+support.py asks which backend can run what.
 
 Exit codes: 0 done; 1 some of the inputs failed; 2 wrong usage or an error that concerns everything.
 """
@@ -13,7 +14,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from . import bench, classify, draw, info, inspect_file, weights
+from . import bench, classify, draw, info, inspect_file, serve, weights
 
 __all__ = ["build_parser", "main"]
 
@@ -22,6 +23,7 @@ examples:
   kigraph classify dog.jpg                          the five most probable labels
   kigraph classify photos/ --top 1 --json           a folder, for a program to read
   kigraph classify cat.png --weights my_graph.pb --labels labels.txt
+  kigraph serve --port 8080                         the same over HTTP
   kigraph inspect my_graph.pb                       format, ops, inputs, outputs, card
   kigraph bench --backend cython,numba              how fast is this machine?
   kigraph info                                      backends: which are usable, and why not the others
@@ -47,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for register in (
         classify.register,
+        serve.register,
         bench.register,
         info.register,
         inspect_file.register,

@@ -146,7 +146,7 @@ def test_cards_by_name(models: dict[str, Path]) -> None:
     assert ki.load(models["slim"], backend="numpy", card="mobilenet-v1").card is not None
     with pytest.raises(ki.CardError, match="does not fit"):
         ki.load(models["slim"], backend="numpy", card="inception-v3-2015")
-    with pytest.raises(ki.CardError, match="known: inception-v3-2015"):
+    with pytest.raises(ki.CardError, match=r"known: .*inception-v3-2015"):
         ki.load(models["slim"], backend="numpy", card="nonsense")
 
 
