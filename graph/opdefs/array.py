@@ -1,4 +1,4 @@
-"""Ops that move, pick or describe elements, and the structural ops (constants, placeholders, variables)."""
+"""Ops that move or describe elements, and the structural ops (constants, placeholders, variables)."""
 
 from __future__ import annotations
 
@@ -12,32 +12,26 @@ from ...kernels.contracts.elementwise import ADD, SUB
 from ...kernels.contracts.layout import (
     BROADCAST_TO,
     FILL,
-    GATHER,
     IDENTITY,
     PACK,
     PAD,
     RANGE,
     RESHAPE,
-    SLICE,
-    SPLIT,
     TILE,
     TRANSPOSE,
     BroadcastParams,
     FillParams,
-    GatherParams,
     PackParams,
     PadParams,
     RangeParams,
     ReshapeParams,
-    SliceParams,
-    SplitParams,
     TileParams,
     TransposeParams,
 )
 from ...kernels.types import Params, TensorType
 from ..errors import GraphError
 from ..ir import Literal
-from .base import Lowered, NeedsValue, OpDef, Site, attr_dtype, attr_ints, ints
+from .base import Lowered, NeedsValue, OpDef, Site, attr_dtype, attr_ints, entries, ints
 
 __all__ = ["DEFS", "STRUCTURAL"]
 
@@ -112,9 +106,15 @@ def _reshape(site: Site) -> Lowered:
     return Lowered(RESHAPE, ReshapeParams(ints(site, 1, "the new shape")), (0,))
 
 
-def _unknown_reshape(site: Site) -> tuple[TensorType, ...]:
-    rank = site.inputs[1].shape
-    return (TensorType(site.inputs[0].dtype, (None,) * rank[0] if rank and rank[0] is not None else None),)
+def _unknown_shape(sizes: int, source: int) -> Callable[[Site], tuple[TensorType, ...]]:
+    """Types while the vector of sizes (input ``sizes``) is unknown, or known in part; dtype of input ``source``."""
+
+    def types(site: Site) -> tuple[TensorType, ...]:
+        known = entries(site, sizes)
+        shape = None if known is None else tuple(None if d is None or d < 0 else d for d in known)
+        return (TensorType(site.inputs[source].dtype, shape),)
+
+    return types
 
 
 def _view(site: Site, shape: Sequence[int | None] | None) -> Lowered:
@@ -203,127 +203,6 @@ def _pad(site: Site) -> Lowered:
     return Lowered(PAD, PadParams(paddings, "constant", value), (0,))
 
 
-def _slice(site: Site) -> Lowered:
-    return Lowered(SLICE, SliceParams(ints(site, 1, "begin"), ints(site, 2, "size")), (0,))
-
-
-def _strided(site: Site) -> tuple[Lowered, tuple[int, ...]]:
-    """The box that a StridedSlice takes, and the shape that its masks leave of it."""
-    shape = site.inputs[0].shape
-    if shape is None:
-        raise NeedsValue(0)
-    begin, end, steps = ints(site, 1, "begin"), ints(site, 2, "end"), ints(site, 3, "strides")
-    masks = {k: int(site.attr(f"{k}_mask", 0)) for k in ("begin", "end", "ellipsis", "new_axis", "shrink_axis")}
-    if not len(begin) == len(end) == len(steps):
-        raise GraphError(f"StridedSlice '{site.name}': begin {begin}, end {end}, strides {steps} differ in length")
-    index: list[tuple[str, int]] = []
-    for i in range(len(begin)):
-        kind = next((k for k in ("ellipsis", "new_axis", "shrink_axis") if masks[k] >> i & 1), "range")
-        index.append((kind, i))
-    taken = sum(kind in ("range", "shrink_axis") for kind, _ in index)
-    if taken > len(shape) or sum(kind == "ellipsis" for kind, _ in index) > 1:
-        raise GraphError(f"StridedSlice '{site.name}': {taken} indices for {site.inputs[0]}, or two ellipses")
-    if not any(kind == "ellipsis" for kind, _ in index):
-        index.append(("ellipsis", -1))
-    box: list[tuple[int, int, int]] = []
-    result: list[int] = []
-    axis = 0
-    for kind, i in index:
-        if kind == "new_axis":
-            result.append(1)
-            continue
-        if kind == "ellipsis":
-            for d in shape[axis : axis + len(shape) - taken]:
-                if d is None:
-                    raise NeedsValue(0)
-                box.append((0, d, 1))
-                result.append(d)
-            axis += len(shape) - taken
-            continue
-        d = shape[axis]
-        if d is None:
-            raise NeedsValue(0)
-        if kind == "shrink_axis":
-            at = normalize_axis(f"StridedSlice '{site.name}'", begin[i], d)
-            box.append((at, 1, 1))
-        else:
-            first = None if masks["begin"] >> i & 1 else begin[i]
-            last = None if masks["end"] >> i & 1 else end[i]
-            if steps[i] == 0:
-                raise GraphError(f"StridedSlice '{site.name}': stride 0 on axis {axis}")
-            picked = range(*slice(first, last, steps[i]).indices(d))
-            box.append((picked.start if picked else 0, len(picked), steps[i]))
-            result.append(len(picked))
-        axis += 1
-    starts, counts, strides = (tuple(column) for column in zip(*box, strict=True)) if box else ((), (), ())
-    return Lowered(SLICE, SliceParams(starts, counts, strides), (0,)), tuple(result)
-
-
-def _strided_slice(site: Site) -> Lowered:
-    """The box alone; where masks drop or add axes of size 1 the plan reshapes (same elements, see _infer_strided)."""
-    return _strided(site)[0]
-
-
-def _infer_strided(site: Site) -> tuple[TensorType, ...]:
-    try:
-        return (TensorType(site.inputs[0].dtype, _strided(site)[1]),)
-    except NeedsValue:
-        return (TensorType(site.inputs[0].dtype),)
-
-
-def _split(site: Site) -> Lowered:
-    count = int(site.attr("num_split", 0))
-    (axis,) = ints(site, 0, "the axis")
-    shape = site.inputs[1].shape
-    size = None if shape is None else shape[normalize_axis(f"Split '{site.name}'", axis, len(shape))]
-    if size is None:
-        raise NeedsValue(1)
-    if count < 1 or size % count:
-        raise GraphError(
-            f"Split '{site.name}': axis {axis} of {site.inputs[1]} does not split into {count} equal parts"
-        )
-    return Lowered(SPLIT, SplitParams(axis, (size // count,) * count), (1,))
-
-
-def _split_v(site: Site) -> Lowered:
-    sizes, (axis,) = ints(site, 1, "the sizes"), ints(site, 2, "the axis")
-    if sizes.count(-1) == 1:
-        shape = site.inputs[0].shape
-        total = None if shape is None else shape[normalize_axis(f"SplitV '{site.name}'", axis, len(shape))]
-        if total is None:
-            raise NeedsValue(0)
-        sizes = tuple(total - sum(s for s in sizes if s != -1) if s == -1 else s for s in sizes)
-    return Lowered(SPLIT, SplitParams(axis, sizes), (0,))
-
-
-def _unknown_split(site: Site) -> tuple[TensorType, ...]:
-    dtype = site.inputs[1 if site.op == "Split" else 0].dtype
-    return (TensorType(dtype),) * int(site.attr("num_split", 1))
-
-
-def _unpack(site: Site) -> Lowered:
-    """Parts of size 1; the plan drops the axis (same elements, see _infer_unpack)."""
-    shape = site.inputs[0].shape
-    if shape is None:
-        raise NeedsValue(0)
-    axis = normalize_axis(f"Unpack '{site.name}'", int(site.attr("axis", 0)), len(shape))
-    return Lowered(SPLIT, SplitParams(axis, (1,) * int(site.attr("num", 1))))
-
-
-def _infer_unpack(site: Site) -> tuple[TensorType, ...]:
-    x, count = site.inputs[0], int(site.attr("num", 1))
-    if x.shape is None:
-        return (TensorType(x.dtype),) * count
-    parts = SPLIT.check([x], _unpack(site).params)
-    axis = normalize_axis("Unpack", int(site.attr("axis", 0)), len(x.shape))
-    return tuple(TensorType(t.dtype, (t.shape or ())[:axis] + (t.shape or ())[axis + 1 :]) for t in parts)
-
-
-def _gather(site: Site) -> Lowered:
-    axis = ints(site, 2, "the axis")[0] if site.op == "GatherV2" else 0
-    return Lowered(GATHER, GatherParams(axis), (0, 1))
-
-
 def _tile(site: Site) -> Lowered:
     return Lowered(TILE, TileParams(ints(site, 1, "multiples")), (0,))
 
@@ -349,9 +228,16 @@ def _range(site: Site) -> Lowered:
     return Lowered(RANGE, RangeParams(start, limit, step, site.inputs[0].dtype), ())
 
 
-def _unknown_fill(site: Site) -> tuple[TensorType, ...]:
-    rank = site.inputs[0].shape
-    return (TensorType(site.inputs[1].dtype, (None,) * rank[0] if rank and rank[0] is not None else None),)
+def _unknown_tile(site: Site) -> tuple[TensorType, ...]:
+    x, multiples = site.inputs[0], entries(site, 1)
+    if x.shape is None or multiples is None or len(multiples) != len(x.shape):
+        return _unknown_same_rank(site)
+    pairs = zip(x.shape, multiples, strict=True)
+    return (TensorType(x.dtype, tuple(None if d is None or m is None else d * m for d, m in pairs)),)
+
+
+def _unknown_range(site: Site) -> tuple[TensorType, ...]:
+    return (TensorType(site.inputs[0].dtype, (None,)),)
 
 
 DEFS: tuple[OpDef, ...] = (
@@ -370,7 +256,7 @@ DEFS: tuple[OpDef, ...] = (
     OpDef("Shape", _shape_value, infer=_infer_shape_vector),
     OpDef("Size", _shape_value, infer=_infer_shape_scalar),
     OpDef("Rank", _shape_value, infer=_infer_shape_scalar),
-    OpDef("Reshape", _reshape, arity=(2, 2), values=(1,), unknown=_unknown_reshape),
+    OpDef("Reshape", _reshape, arity=(2, 2), values=(1,), unknown=_unknown_shape(1, 0)),
     OpDef("ExpandDims", lambda s: _view(s, _expanded(s)), arity=(2, 2), values=(1,), infer=_infer_expand),
     OpDef("Squeeze", lambda s: _view(s, _squeezed(s)), infer=_infer_squeeze),
     OpDef("Transpose", _transpose, arity=(2, 2), values=(1,), unknown=_unknown_same_rank),
@@ -379,16 +265,9 @@ DEFS: tuple[OpDef, ...] = (
     OpDef("Pad", _pad, arity=(2, 2), values=(1,), unknown=_unknown_same_rank),
     OpDef("PadV2", _pad, arity=(3, 3), values=(1, 2), unknown=_unknown_same_rank),
     OpDef("MirrorPad", _pad, arity=(2, 2), values=(1,), unknown=_unknown_same_rank),
-    OpDef("Slice", _slice, arity=(3, 3), values=(1, 2), unknown=_unknown_same_rank),
-    OpDef("StridedSlice", _strided_slice, arity=(4, 4), values=(1, 2, 3), infer=_infer_strided),
-    OpDef("Split", _split, arity=(2, 2), values=(0,), unknown=_unknown_split),
-    OpDef("SplitV", _split_v, arity=(3, 3), values=(1, 2), unknown=_unknown_split),
-    OpDef("Unpack", _unpack, infer=_infer_unpack),
-    OpDef("Gather", _gather, arity=(2, 2)),
-    OpDef("GatherV2", _gather, arity=(3, 3), values=(2,)),
-    OpDef("Tile", _tile, arity=(2, 2), values=(1,), unknown=_unknown_same_rank),
-    OpDef("BroadcastTo", _broadcast_to, arity=(2, 2), values=(1,), unknown=_unknown_reshape),
+    OpDef("Tile", _tile, arity=(2, 2), values=(1,), unknown=_unknown_tile),
+    OpDef("BroadcastTo", _broadcast_to, arity=(2, 2), values=(1,), unknown=_unknown_shape(1, 0)),
     OpDef("Pack", _pack, arity=(1, None)),
-    OpDef("Fill", _fill, arity=(2, 2), values=(0,), unknown=_unknown_fill),
-    OpDef("Range", _range, arity=(3, 3), values=(0, 1, 2)),
+    OpDef("Fill", _fill, arity=(2, 2), values=(0,), unknown=_unknown_shape(0, 1)),
+    OpDef("Range", _range, arity=(3, 3), values=(0, 1, 2), unknown=_unknown_range),
 )

@@ -18,7 +18,7 @@ from ...kernels.errors import KigraphError
 from ...kernels.types import DType, Params, Shape, TensorType, dtype_name
 from ..errors import GraphError, UnsupportedOpError, located
 
-__all__ = ["Lowered", "NeedsValue", "OpDef", "Site", "attr_dtype", "attr_ints", "ints", "simple"]
+__all__ = ["Lowered", "NeedsValue", "OpDef", "Site", "attr_dtype", "attr_ints", "entries", "ints", "simple"]
 
 T = TypeVar("T")
 
@@ -150,6 +150,22 @@ def ints(site: Site, index: int, what: str) -> tuple[int, ...]:
             f"{site.op} '{site.name}': {what} must be a vector of integers, got {dtype_name(value.dtype)} of shape {value.shape}"
         )
     return tuple(int(v) for v in value.ravel())
+
+
+def entries(site: Site, index: int) -> Shape:
+    """Entries of a vector or scalar of integers as far as they are known; None if not even their number is."""
+    if index >= len(site.inputs):
+        raise GraphError(f"{site.op} '{site.name}' has {len(site.inputs)} inputs; input {index} is missing")
+    if site.value_of(index) is not None:
+        return ints(site, index, f"input {index}")
+    known = site.sizes_of(index)
+    if known is not None:
+        return known
+    shape = site.inputs[index].shape
+    if shape == ():
+        return (None,)
+    # A vector that is longer than any shape is refused when its value is known.
+    return (None,) * shape[0] if shape and shape[0] is not None and shape[0] <= 64 else None
 
 
 def attr_ints(site: Site, name: str, count: int | None = None, default: Sequence[int] | None = None) -> tuple[int, ...]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from ...kernels.contracts import elementwise as e
 from ...kernels.contracts import reduce as r
 from ...kernels.contracts.base import Contract
 from ...kernels.contracts.layout import CAST, CastParams
 from ...kernels.contracts.matmul import MATMUL, MatMulParams
-from ...kernels.types import TensorType
+from ...kernels.types import DType, TensorType
 from .base import Lowered, OpDef, Site, attr_dtype, ints, simple
 
 __all__ = ["DEFS"]
@@ -36,6 +38,8 @@ def _div(site: Site) -> Lowered:
 
 def _matmul(transpose_a: str, transpose_b: str) -> Callable[[Site], Lowered]:
     def lower(site: Site) -> Lowered:
+        if transpose_a == "adj_x" and site.inputs[0].dtype.kind == "c" and (site.attr("adj_x") or site.attr("adj_y")):
+            raise site.unsupported("the adjoint of complex matrices", "transpose and conjugate them first")
         return Lowered(
             MATMUL,
             MatMulParams(
@@ -56,13 +60,14 @@ def _reduction(contract: Contract[r.ReduceParams]) -> Callable[[Site], Lowered]:
     return lower
 
 
+def _unknown_reduction(site: Site) -> tuple[TensorType, ...]:
+    x, kept = site.inputs[0], bool(site.attr("keep_dims", site.attr("keepdims", False)))
+    return (TensorType(x.dtype, (None,) * len(x.shape) if kept and x.shape is not None else None),)
+
+
 def _argument(contract: Contract[r.ArgParams]) -> Callable[[Site], Lowered]:
     def lower(site: Site) -> Lowered:
-        output = (
-            str(attr_dtype(site, "output_type", site.attr("output_type")).name)
-            if "output_type" in site.attrs
-            else "int64"
-        )
+        output = _index_dtype(site).name
         axis = ints(site, 1, "the axis")
         if len(axis) != 1 or output not in ("int32", "int64"):
             raise site.unsupported(f"axis {axis} with output type {output}", "give one axis and int32 or int64")
@@ -71,13 +76,26 @@ def _argument(contract: Contract[r.ArgParams]) -> Callable[[Site], Lowered]:
     return lower
 
 
+def _index_dtype(site: Site) -> DType:
+    return attr_dtype(site, "output_type", np.dtype(np.int64))
+
+
+def _unknown_argument(site: Site) -> tuple[TensorType, ...]:
+    rank = site.inputs[0].rank
+    return (TensorType(_index_dtype(site), (None,) * (rank - 1) if rank else None),)
+
+
 def _top_k(site: Site) -> Lowered:
     (k,) = ints(site, 1, "k") if site.op == "TopKV2" else (int(site.attr("k", 1)),)
     return Lowered(r.TOP_K, r.TopKParams(k), (0,))
 
 
 def _unknown_top_k(site: Site) -> tuple[TensorType, ...]:
-    return r.TOP_K.infer([TensorType(site.inputs[0].dtype)], r.TopKParams(0))
+    values, indices = r.TOP_K.infer([TensorType(site.inputs[0].dtype)], r.TopKParams(0))
+    shape = site.inputs[0].shape
+    if not shape:
+        return values, indices
+    return tuple(TensorType(t.dtype, (*shape[:-1], None)) for t in (values, indices))
 
 
 def _cast(site: Site) -> Lowered:
@@ -93,7 +111,7 @@ DEFS: tuple[OpDef, ...] = (
     OpDef("BatchMatMulV2", _matmul("adj_x", "adj_y"), arity=(2, 2)),
     OpDef("BatchMatMulV3", _matmul("adj_x", "adj_y"), arity=(2, 2)),
     *(
-        OpDef(name, _reduction(contract), arity=(2, 2), values=(1,))
+        OpDef(name, _reduction(contract), arity=(2, 2), values=(1,), unknown=_unknown_reduction)
         for name, contract in (
             ("Sum", r.REDUCE_SUM),
             ("Mean", r.REDUCE_MEAN),
@@ -104,8 +122,8 @@ DEFS: tuple[OpDef, ...] = (
             ("Any", r.REDUCE_ANY),
         )
     ),
-    OpDef("ArgMax", _argument(r.ARGMAX), arity=(2, 2), values=(1,)),
-    OpDef("ArgMin", _argument(r.ARGMIN), arity=(2, 2), values=(1,)),
+    OpDef("ArgMax", _argument(r.ARGMAX), arity=(2, 2), values=(1,), unknown=_unknown_argument),
+    OpDef("ArgMin", _argument(r.ARGMIN), arity=(2, 2), values=(1,), unknown=_unknown_argument),
     OpDef("TopK", _top_k, unknown=_unknown_top_k),
     OpDef("TopKV2", _top_k, arity=(2, 2), values=(1,), unknown=_unknown_top_k),
     OpDef("Cast", _cast),

@@ -16,7 +16,7 @@ from ...kernels.contracts.resize import RESIZE_BILINEAR, ResizeParams
 from ...kernels.contracts.softmax import LOG_SOFTMAX, SOFTMAX, SoftmaxParams
 from ...kernels.types import TensorType
 from ..errors import GraphError
-from .base import Lowered, OpDef, Site, attr_ints, ints, simple
+from .base import Lowered, OpDef, Site, attr_ints, entries, ints, simple
 
 __all__ = ["DEFS", "conv2d_params", "pool2d_params"]
 
@@ -116,7 +116,9 @@ def _resize_bilinear(site: Site) -> Lowered:
 def _unknown_resize(site: Site) -> tuple[TensorType, ...]:
     shape = site.inputs[0].shape
     ends = (None, None) if shape is None or len(shape) != 4 else (shape[0], shape[3])
-    return (TensorType(np.dtype(np.float32), (ends[0], None, None, ends[1])),)
+    size = entries(site, 1)
+    height, width = size if size is not None and len(size) == 2 else (None, None)
+    return (TensorType(np.dtype(np.float32), (ends[0], height, width, ends[1])),)
 
 
 def _softmax(contract: Contract[SoftmaxParams]) -> Callable[[Site], Lowered]:

@@ -370,7 +370,7 @@ def test_python_numbers_take_the_widest_kind(graph: Graph) -> None:
         (lambda x: ops.cast(x, "string"), DTypeError, ["Cast", "float32", "string"]),
         (lambda x: x["a"], GraphError, ["cannot be indexed", "'a'"]),
         (lambda x: x[0, 0, 0], GraphError, ["StridedSlice", "3 indices", "float32[2, 3]"]),
-        (lambda x: x[5], ShapeError, ["StridedSlice", "axis 5|5", "-2 to 1"]),
+        (lambda x: x[5], ShapeError, ["StridedSlice", "index 5 is out of range", "size 2", "-2 to 1"]),
         (lambda x: ops.graph_of_nothing, AttributeError, []),
         (lambda x: ops.assign(x, 1), GraphError, ["variable", "x:0"]),
         (lambda x: ops.range(0, 5, 0, name="z"), ShapeError, ["Range 'z'", "step"]),

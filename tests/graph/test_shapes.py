@@ -1,0 +1,299 @@
+"""Shape inference: what is known statically must hold at run time, however inputs are given; and getitem as NumPy's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kigraph.graph import ops
+from kigraph.graph.builder import Graph
+from kigraph.graph.handles import Tensor
+from kigraph.graph.opdefs import OPDEFS
+from kigraph.graph.session import Session
+from kigraph.kernels.errors import KigraphError
+from kigraph.kernels.types import STRING, Shape
+
+NDArray = np.ndarray[Any, Any]
+F32 = np.dtype(np.float32)
+#: Input arrays and attributes for an op, from four sizes of at least 1 and a random generator.
+Case = Callable[[Sequence[int], np.random.Generator], tuple[list[Any], Mapping[str, Any]]]
+
+
+def values(rng: np.random.Generator, *shape: int, dtype: Any = F32) -> NDArray:
+    return (rng.integers(1, 9, shape) * (0.5 if np.dtype(dtype).kind == "f" else 1)).astype(dtype)
+
+
+def same(dtype: Any = F32, count: int = 1, **attrs: Any) -> Case:
+    """Inputs of one shape; the later ones broadcast."""
+
+    def case(d: Sequence[int], rng: np.random.Generator) -> tuple[list[Any], Mapping[str, Any]]:
+        shapes = [(d[0], d[1], d[2]), (d[1], 1), (d[0], 1, d[2])]
+        return [values(rng, *s, dtype=dtype) for s in shapes[:count]], attrs
+
+    return case
+
+
+def i32(*v: int) -> NDArray:
+    return np.array(v, np.int32)
+
+
+def scalar(v: Any, dtype: Any = np.int32) -> NDArray:
+    return np.array(v, dtype)
+
+
+def x3(d: Sequence[int], rng: np.random.Generator, dtype: Any = F32) -> NDArray:
+    return values(rng, d[0], d[1], d[2], dtype=dtype)
+
+
+def window(d: Sequence[int], rng: np.random.Generator) -> NDArray:
+    return values(rng, d[0], d[1] + 2, d[2] + 2, d[3])
+
+
+def channels(d: Sequence[int], rng: np.random.Generator, count: int) -> list[NDArray]:
+    return [values(rng, d[3]) for _ in range(count)]
+
+
+CONV = {"strides": (1, 2, 1, 1), "padding": "SAME", "data_format": "NHWC"}
+POOL = {"ksize": (1, 2, 2, 1), "strides": (1, 2, 1, 1), "padding": "VALID"}
+BITS = {"begin_mask": 1, "end_mask": 4, "shrink_axis_mask": 2, "new_axis_mask": 8}
+
+UNARY = """
+    Neg Abs Sign Square Sqrt Rsqrt Reciprocal Inv Exp Log Log1p Erf Sin Cos Floor Ceil Rint Round Relu Relu6 Sigmoid Tanh
+    Softplus Identity StopGradient PreventGradient Snapshot CheckNumerics Softmax LogSoftmax AsString Shape Size Rank
+"""
+BINARY = """
+    Add AddV2 Sub Mul RealDiv Div FloorDiv FloorMod Pow Maximum Minimum SquaredDifference Equal NotEqual Less LessEqual
+    Greater GreaterEqual
+"""
+CASES: dict[str, Case] = {
+    **dict.fromkeys(
+        UNARY.split(),
+        same(),
+    ),
+    "ComplexAbs": same(np.complex64),
+    "LogicalNot": same(bool),
+    **dict.fromkeys(
+        BINARY.split(),
+        same(count=2),
+    ),
+    **dict.fromkeys(["LogicalAnd", "LogicalOr"], same(bool, 2)),
+    **dict.fromkeys(["Select", "SelectV2"], lambda d, r: ([x3(d, r) > 2, values(r, d[1], 1), x3(d, r)], {})),
+    "MatMul": lambda d, r: ([values(r, d[1], d[0]), values(r, d[2], d[1])], {"transpose_a": True, "transpose_b": True}),
+    "KiFusedMatMul": lambda d, r: (
+        [values(r, d[0], d[1]), values(r, d[1], d[2]), values(r, d[2])], {"activation": "relu"},
+    ),
+    **dict.fromkeys(
+        ["BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"],
+        lambda d, r: ([values(r, d[3], 1, d[0], d[1]), values(r, 2, d[2], d[1])], {"adj_y": True}),
+    ),
+    **dict.fromkeys(["Sum", "Mean", "Max", "Min", "Prod"], lambda d, r: ([x3(d, r), i32(0, -1)], {"keep_dims": d[3] > 2})),
+    **dict.fromkeys(["All", "Any"], lambda d, r: ([x3(d, r, bool), scalar(1)], {})),
+    **dict.fromkeys(["ArgMax", "ArgMin"], lambda d, r: ([x3(d, r), scalar(1)], {"output_type": np.dtype(np.int32)})),
+    "TopK": lambda d, r: ([x3(d, r)], {"k": 1}),
+    "TopKV2": lambda d, r: ([x3(d, r), scalar(1)], {}),
+    "Cast": same(DstT=np.dtype(np.int64)),
+    "PlaceholderWithDefault": lambda d, r: ([x3(d, r)], {"shape": (None, d[1], None)}),
+    "Reshape": lambda d, r: ([x3(d, r), i32(d[2], -1, d[0])], {}),
+    "BroadcastTo": lambda d, r: ([x3(d, r), i32(2, d[0], d[1], d[2])], {}),
+    "ExpandDims": lambda d, r: ([x3(d, r), scalar(-2)], {}),
+    "Squeeze": lambda d, r: ([values(r, d[0], 1, d[1], 1)], {"squeeze_dims": (1,) if d[2] > 2 else ()}),
+    "Transpose": lambda d, r: ([x3(d, r), i32(2, 0, 1)], {}),
+    "Concat": lambda d, r: ([scalar(1), x3(d, r), values(r, d[0], d[3], d[2])], {}),
+    "ConcatV2": lambda d, r: ([x3(d, r), values(r, d[0], d[1], d[3]), scalar(-1)], {}),
+    "Pad": lambda d, r: ([x3(d, r), np.array([[1, 0], [0, d[3]], [0, 0]])], {}),
+    "PadV2": lambda d, r: ([x3(d, r), np.array([[1, 0], [0, 2], [0, 0]], np.int32), scalar(3, F32)], {}),
+    "MirrorPad": lambda d, r: ([x3(d, r), np.array([[1, 0], [0, 1], [0, 0]], np.int32)], {"mode": "SYMMETRIC"}),
+    "Slice": lambda d, r: ([x3(d, r), i32(0, d[1] - 1, 0), i32(-1, 1, d[2])], {}),
+    "StridedSlice": lambda d, r: ([x3(d, r), i32(9, -1, 0, 0), i32(d[0], 0, d[1], 0), i32(1, 1, 2, 1)], BITS),
+    "Split": lambda d, r: ([scalar(1), values(r, d[0], 2 * d[1])], {"num_split": 2}),
+    "SplitV": lambda d, r: ([values(r, d[0], d[1] + d[2]), i32(d[1], -1), scalar(-1)], {"num_split": 2}),
+    "Unpack": lambda d, r: ([values(r, d[0], 3)], {"axis": 1, "num": 3}),
+    "Gather": lambda d, r: ([x3(d, r), r.integers(0, d[0], (2, d[3])).astype(np.int64)], {}),
+    "GatherV2": lambda d, r: ([x3(d, r), i32(0, d[1] - 1), scalar(1)], {}),
+    "Tile": lambda d, r: ([x3(d, r), i32(2, 1, d[3])], {}),
+    "Pack": lambda d, r: ([x3(d, r), x3(d, r)], {"axis": -2}),
+    "Fill": lambda d, r: ([i32(*d), scalar(2, np.float64)], {}),
+    "Range": lambda d, r: ([scalar(1), scalar(3 * d[0]), scalar(2)], {}),
+    "Conv2D": lambda d, r: ([window(d, r), values(r, 2, 3, d[3], 2)], CONV),
+    "KiFusedConv2D": lambda d, r: ([window(d, r), values(r, 1, 1, d[3], 3), values(r, 3)], {**CONV, "padding": "VALID"}),
+    "DepthwiseConv2dNative": lambda d, r: ([window(d, r), values(r, 2, 3, d[3], 2)], CONV),
+    "KiFusedDepthwiseConv2D": lambda d, r: ([window(d, r), values(r, 2, 2, d[3], 1), values(r, d[3])], CONV),
+    **dict.fromkeys(["MaxPool", "AvgPool"], lambda d, r: ([window(d, r)], POOL)),
+    **dict.fromkeys(["BiasAdd", "BiasAddV1"], lambda d, r: ([window(d, r), values(r, d[3])], {})),
+    "BatchNormWithGlobalNormalization": lambda d, r: (
+        [window(d, r), *channels(d, r, 4)], {"variance_epsilon": 0.1, "scale_after_normalization": d[0] > 1},
+    ),
+    **dict.fromkeys(
+        ["FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"],
+        lambda d, r: ([window(d, r), *channels(d, r, 4)], {"is_training": False, "epsilon": 0.1}),
+    ),
+    "ResizeBilinear": lambda d, r: ([window(d, r), i32(d[2], 3)], {}),
+    "EncodePng": lambda d, r: ([values(r, d[0], d[1], 3, dtype=np.uint8)], {}),
+    "EncodeJpeg": lambda d, r: ([values(r, d[0], d[1], 1, dtype=np.uint8)], {}),
+    "StringJoin": lambda d, r: ([np.full((d[0], 1), b"a", object), np.full((d[1],), b"b\0", object)], {"separator": b"-"}),
+}  # fmt: skip
+#: Structural ops, ops with effects, decoders (dynamic: tests of sessions), and backward ops (tests of gradients).
+ELSEWHERE = {
+    "Const", "Placeholder", "VariableV2", "NoOp", "Assign", "AssignAdd", "AssignSub", "DecodeJpeg", "DecodePng", "DecodeBmp",
+    "DecodeImage", "ReluGrad", "Relu6Grad", "SoftmaxCrossEntropyWithLogits", "SparseSoftmaxCrossEntropyWithLogits",
+    "Conv2DBackpropInput", "Conv2DBackpropFilter", "DepthwiseConv2dNativeBackpropInput", "DepthwiseConv2dNativeBackpropFilter",
+    "MaxPoolGrad", "AvgPoolGrad", "BiasAddGrad", "KiSumTo",
+}  # fmt: skip
+
+
+def test_every_op_has_a_case() -> None:
+    assert set(OPDEFS) - set(CASES) - ELSEWHERE == set()
+    assert set(CASES) | ELSEWHERE <= set(OPDEFS)
+
+
+#: How an input is given: a constant, or a placeholder of which all, some, or no sizes are known.
+WAYS = st.tuples(st.sampled_from(["constant", "known", "partly", "rank", "nothing"]), st.integers(0, 15))
+
+
+def give(array: NDArray, way: tuple[str, int], feeds: dict[Tensor, NDArray]) -> Tensor:
+    kind, bits = way
+    dtype = STRING if array.dtype == object else array.dtype
+    if kind == "constant":
+        return ops.constant(array, dtype)
+    hidden = {"known": 0, "partly": bits, "rank": -1, "nothing": 0}[kind]
+    shape = None if kind == "nothing" else [None if hidden >> i & 1 else d for i, d in enumerate(array.shape)]
+    tensor = ops.placeholder(dtype, shape)
+    feeds[tensor] = array
+    return tensor
+
+
+def fits(static: Shape, actual: tuple[int, ...]) -> bool:
+    return static is None or (
+        len(static) == len(actual) and all(s is None or s == a for s, a in zip(static, actual, strict=True))
+    )
+
+
+@pytest.mark.parametrize("op", CASES)
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(sizes=st.tuples(*[st.integers(1, 4)] * 4), ways=st.lists(WAYS, min_size=5, max_size=5))
+def test_static_types_hold_at_run_time(op: str, sizes: tuple[int, ...], ways: list[tuple[str, int]]) -> None:
+    arrays, attrs = CASES[op](sizes, np.random.default_rng(sum(sizes)))
+    count = 6 if op == "FusedBatchNormV3" else None
+    with Graph().as_default() as graph:
+        plain = graph.create_op(op, [ops.constant(a, a.dtype) for a in arrays], attrs, num_outputs=count)
+        fetched = [t for t in plain.outputs if t.shape is not None]
+        expected = Session(graph, backend="numpy").run(fetched)
+        feeds: dict[Tensor, NDArray] = {}
+        given_as = [give(a, w, feeds) for a, w in zip(arrays, ways, strict=False)]
+        operation = graph.create_op(op, given_as, attrs, num_outputs=count)
+        outputs = [operation.outputs[t.index] for t in fetched]
+        results = Session(graph, backend="numpy").run(outputs, feeds)
+        for tensor, result, wanted, before in zip(outputs, results, expected, fetched, strict=True):
+            found = np.asarray(result)
+            assert (STRING if found.dtype == object or isinstance(result, bytes) else found.dtype) == tensor.dtype
+            shape = () if isinstance(result, bytes) else found.shape
+            assert fits(tensor.shape, shape), f"{tensor!r} was {shape}"
+            assert before.shape == shape or op == "PlaceholderWithDefault", "all inputs constant: all is known"
+            np.testing.assert_array_equal(found, np.asarray(wanted))
+
+
+A = np.arange(2 * 3 * 4, dtype=np.float32).reshape(2, 3, 4)
+KEYS: list[Any] = [
+    0, -1, np.int64(1), slice(None), slice(1, 3), slice(None, None, -1), slice(3, None, -2), slice(-100, 100), slice(5, 2),
+    Ellipsis, None, (0, 1), (0, 1, 2), (slice(None), 1), (Ellipsis, 0), (0, Ellipsis), (None, Ellipsis, None), (1, Ellipsis, -1),
+    (slice(None), slice(1, 3), slice(None, None, 2)), (slice(None), None, 1), (Ellipsis, slice(0, 0)), (slice(1, None), Ellipsis, 2, None),
+    (slice(None, None, -1), slice(-2, None), slice(-1, -4, -1)), (), (None, 0, None, 1, None, 2, None),
+    (0, 1, 2, Ellipsis), (slice(None),) * 3,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", KEYS, ids=str)
+@pytest.mark.parametrize("hidden", [0, 1, 2, 5, 7])
+def test_getitem_is_numpys(graph: Graph, key: Any, hidden: int) -> None:
+    x = ops.placeholder("float32", [None if hidden >> i & 1 else d for i, d in enumerate(A.shape)])
+    y = x[key]
+    wanted = A[key]
+    assert fits(y.shape, wanted.shape)
+    assert y.type.rank == wanted.ndim
+    if not hidden:
+        assert y.shape == wanted.shape
+    np.testing.assert_array_equal(Session(graph, backend="numpy").run(y, {x: A}), wanted)
+
+
+def test_getitem_keeps_what_is_known(graph: Graph) -> None:
+    x = ops.placeholder("float32", [None, 4])
+    assert x[:, 1:3].shape == (None, 2)
+    assert x[0].shape == (4,)
+    assert x[1:].shape == (None, 4)
+    assert x[..., None].shape == (None, 4, 1)
+    assert x[..., 0].shape == (None,)
+    assert x[None, :, ::-2].shape == (1, None, 2)
+    i = ops.placeholder("int32", [])
+    assert x[i].shape == (4,)
+    assert x[:, i].shape == (None,)
+    assert x[:i, 2:].shape == (None, 2)
+    assert ops.placeholder("float32")[0].shape is None
+
+
+def test_getitem_by_tensors(graph: Graph) -> None:
+    x, i, n = ops.placeholder("float32", [None, 3, 4]), ops.placeholder("int32", []), ops.placeholder("int64", [])
+    made = [x[-1, i], x[:, 1:i], x[n - 1, ..., n], x[::i], x[i - 3], x[i:0:-1, n]]
+    wanted = [A[-1, 2], A[:, 1:2], A[0, ..., 1], A[::2], A[-1], A[2:0:-1, 1]]
+    for got, want in zip(Session(graph, backend="numpy").run(made, {x: A, i: 2, n: 1}), wanted, strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("key", [1.0, "a", [0, 1], np.array([0]), True, slice("a", None), (Ellipsis, Ellipsis)])
+def test_other_keys_are_refused(graph: Graph, key: Any) -> None:
+    with pytest.raises(KigraphError):
+        ops.placeholder("float32", [2, 3, 4])[key]
+
+
+def test_sizes_that_are_computed_stay_known_beside_an_unknown_batch(graph: Graph) -> None:
+    x = ops.placeholder("float32", [None, 7, 5, 8])
+    batch, height, width, depth = ops.unstack(ops.shape(x))
+    shape = ops.shape(x)
+    made = {
+        "pack": ops.reshape(x, [shape[0], 280]),
+        "concat": ops.reshape(x, ops.concat([shape[:1], [280]], 0)),
+        "product": ops.reshape(x, [shape[0], shape[1] * shape[2] * shape[3]]),
+        "prod": ops.reshape(x, ops.stack([shape[0], ops.reduce_prod(shape[1:])])),
+        "minus one": ops.reshape(x, [shape[0], -1, 8]),
+        "arithmetic": ops.reshape(x, [shape[0], 7 * (shape[2] + 3 - 3), shape[-1]]),
+    }
+    assert {k: t.shape for k, t in made.items()} == {
+        "pack": (None, 280),
+        "concat": (None, 280),
+        "product": (None, 280),
+        "prod": (None, 280),
+        "minus one": (None, None, 8),
+        "arithmetic": (None, 35, 8),
+    }
+    assert ops.fill([shape[0], 3], 0.0).shape == (None, 3)
+    assert ops.tile(x, [1, 1, 2, shape[1]]).shape == (None, 7, 10, 56)
+    assert ops.slice(x, [0, 0, 0, 0], [shape[0], 1, shape[2], -1]).shape[:3] == (None, 1, 5)
+    assert ops.resize_bilinear(x, [shape[1] * 2, shape[2]]).shape == (None, 14, 5, 8)
+    assert ops.broadcast_to(x[:, :1], shape).shape == (None, 7, 5, 8)
+    assert ops.range(shape[0]).shape == (None,)
+    assert [t.shape for t in ops.split(x, 2, 0)] == [(None, 7, 5, 8)] * 2
+    assert ops.reshape(x, [batch, height * width * depth]).type.rank == 2
+    value = np.arange(2 * 280, dtype=np.float32).reshape(2, 7, 5, 8)
+    found = Session(graph, backend="numpy").run(made, {x: value})
+    assert {k: v.shape for k, v in found.items()} == {
+        "pack": (2, 280), "concat": (2, 280), "product": (2, 280), "prod": (2, 280), "minus one": (2, 35, 8), "arithmetic": (2, 35, 8),
+    }  # fmt: skip
+    assert all(np.array_equal(v.reshape(-1), value.reshape(-1)) for v in found.values())
+
+
+def test_unknown_types_of_ops_whose_operand_is_unknown(graph: Graph) -> None:
+    x = ops.placeholder("float32", [None, 3, 4])
+    axis = ops.placeholder("int32", [])
+    assert ops.argmax(x, axis).dtype == np.int64
+    assert ops.argmax(x, axis).shape == (None, None)
+    assert ops.reduce_sum(x, axis, keepdims=True).shape == (None, None, None)
+    assert [t.shape for t in ops.top_k(x, axis)] == [(None, 3, None)] * 2
+    assert ops.expand_dims(x, axis).shape == (None,) * 4
+    assert ops.gather(x, [0], axis).shape == (None,) * 3
+    assert ops.split(x, 2, axis)[1].shape == (None,) * 3
+    found = Session(graph, backend="numpy").run(ops.argmax(x, axis), {x: A, axis: 2})
+    np.testing.assert_array_equal(found, A.argmax(2))
