@@ -132,11 +132,13 @@ class Adam(Optimizer):
         self._corrected: Tensor | None = None
 
     def _shared(self) -> Sequence[Tensor]:
-        power1 = ops.variable(np.float32(self.beta1), name="beta1_power")
-        power2 = ops.variable(np.float32(self.beta2), name="beta2_power")
+        # float64: 1 - beta2 cancels, in float32 the first steps would be off by 6e-5.
+        power1 = ops.variable(np.float64(self.beta1), name="beta1_power")
+        power2 = ops.variable(np.float64(self.beta2), name="beta2_power")
         assert self.rate is not None
         root = ops.sqrt(ops.subtract(1.0, power2))
-        self._corrected = ops.divide(ops.multiply(self.rate, root), ops.subtract(1.0, power1))
+        rate = ops.multiply(ops.cast(self.rate, "float64"), root)
+        self._corrected = ops.divide(rate, ops.subtract(1.0, power1))
         return [
             ops.assign(power1, ops.multiply(power1, self.beta1)),
             ops.assign(power2, ops.multiply(power2, self.beta2)),
