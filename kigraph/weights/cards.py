@@ -27,6 +27,7 @@ __all__ = ["CARDS", "LABELS_BESIDE", "LABELS_INSIDE", "Card", "card_by_name", "f
 LABELS_BESIDE = "file"
 #: Value of Card.labels: the names are in the graph's own card.
 LABELS_INSIDE = "inside"
+_LABELS_IN_WORDS = {LABELS_BESIDE: "in a file beside the weights, or given", LABELS_INSIDE: "in the graph"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class Card:
             f"  input          {entrance}\n"
             f"  preprocessing  {self.preprocessing}, {where}\n"
             f"  output         {self.output} ({self.scores})\n"
-            f"  labels         {'in a file beside the weights, or given' if self.labels == LABELS_BESIDE else self.labels}"
+            f"  labels         {_LABELS_IN_WORDS.get(self.labels, self.labels)}"
         )
 
 

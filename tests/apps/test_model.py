@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 import kigraph as ki
 from kigraph.vision import Preprocessing
 
 Encode = Callable[..., bytes]
+_MODELS: dict[str, ki.Model] = {}
 
 
 @pytest.mark.parametrize("kind", ["2015", "retrained", "slim"])
@@ -162,6 +165,25 @@ def test_bad_images_are_named(models: dict[str, Path], pictures: dict[str, Path]
         for top in (0, -1, 2.5):
             with pytest.raises(ki.FeedError, match="top"):
                 model.classify(pictures["red"], top=top)  # type: ignore[call-overload]
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_damaged_jpegs_give_an_answer_or_image_error(
+    data: st.DataObject, models: dict[str, Path], pictures: dict[str, Path]
+) -> None:
+    """The path through the graph's own decoder, which Pillow's check of the header comes before."""
+    model = _MODELS.setdefault("2015", ki.load(models["2015"], backend="numpy"))
+    raw = bytearray(pictures["red"].read_bytes())
+    for _ in range(data.draw(st.integers(1, 8))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    if data.draw(st.booleans()):
+        del raw[data.draw(st.integers(1, len(raw) - 1)) :]
+    try:
+        prediction = model.classify(bytes(raw))
+    except ki.ImageError:
+        return
+    assert sum(label.probability for label in prediction) <= 1 + 1e-5
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00" * 100, b"hello\n", b"\x1f\x8b" + bytes(50)])
