@@ -26,6 +26,8 @@ _ALLOWED = NUMBERS | {np.dtype(bool), STRING}
 #: Elements above which nothing is evaluated while a graph is built.
 _SMALL = 4096
 _DEPTH = 32
+#: NumPy's largest number of axes, and the largest size of one.
+_MAX_RANK, _MAX_SIZE = 64, 1 << 62
 
 
 def as_dtype(dtype: Any) -> DType:
@@ -188,20 +190,31 @@ _ARITHMETIC: dict[str, Callable[[int, int], int]] = {
 }  # fmt: skip
 
 
-def known_sizes(tensor: Tensor, depth: int = _DEPTH) -> Shape:
+def known_sizes(tensor: Tensor, depth: int = _DEPTH, memo: dict[Tensor, Shape] | None = None) -> Shape:
     """Entries of a vector (or scalar) of integers that are known while the graph is built, None for the others.
 
-    So ``reshape(x, [shape(x)[0], -1])`` keeps what is known of x, whatever its batch size is.
+    So ``reshape(x, [shape(x)[0], -1])`` keeps what is known of x, whatever its batch size is. Vectors that are too
+    long for a shape and numbers that are too large for a size count as unknown.
     """
+    memo = {} if memo is None else memo  # shared inputs would take exponential time otherwise
+    if tensor not in memo:
+        memo[tensor] = None
+        sizes = _sizes(tensor, depth, memo)
+        if sizes is not None and len(sizes) <= _MAX_RANK:
+            memo[tensor] = tuple(None if d is None or abs(d) > _MAX_SIZE else d for d in sizes)
+    return memo[tensor]
+
+
+def _sizes(tensor: Tensor, depth: int, memo: dict[Tensor, Shape]) -> Shape:
     if depth == 0 or tensor.dtype.kind not in "iu" or tensor.type.rank not in (0, 1):
         return None
     value = constant_value(tensor)
     if value is not None:
-        return tuple(int(v) for v in value.reshape(-1))
+        return tuple(int(v) for v in value.reshape(-1)) if value.size <= _MAX_RANK else None
     op = tensor.op
     if op.type == "Shape":
         return op.inputs[0].shape
-    parts = [known_sizes(t, depth - 1) for t in op.inputs]
+    parts = [known_sizes(t, depth - 1, memo) for t in op.inputs]
     if op.type in ("Identity", "Cast", "ExpandDims", "Squeeze", "Reshape"):
         return parts[0]
     if op.type == "Pack":
