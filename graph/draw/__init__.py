@@ -4,7 +4,7 @@ Map of the folder (arrows of import point down only)::
 
     dot.py html.py svg.py    the three forms; page.css and page.js are the page's style and behaviour
     layout.py                layered layout of boxes and links (numbers only, knows nothing of graphs)
-    scene.py                 what one picture shows: boxes and links
+    scene.py links.py        what one picture shows: boxes, and the links between them
     scopes.py                name scopes as a tree, and which of them stay collapsed
     style.py                 op families and their colours
     text.py                  escaping, shortening, widths

@@ -20,8 +20,9 @@ from .text import attribute_text, clean, elide, label_of_type, value_text, xml
 
 __all__ = ["to_html"]
 
-#: Scopes beyond these are boxes that do not open, nodes beyond these have no details: the page stays of bounded size.
+#: Scopes beyond so many, or so many characters, are boxes that do not open; nodes beyond have no details.
 _MAX_PAGES = 600
+_MAX_PICTURES = 24_000_000
 _MAX_DETAILS = 20_000
 
 
@@ -81,12 +82,14 @@ def _pages(album: Album) -> tuple[list[tuple[str, str]], dict[str, tuple[int, st
     homes: dict[str, tuple[int, str]] = {}
     pending: list[Scope] = [album.root]
     seen: set[int] = {id(album.root)}
-    while pending and len(pages) < _MAX_PAGES:
+    size = 0
+    while pending and len(pages) < _MAX_PAGES and size < _MAX_PICTURES:
         scope = pending.pop(0)
         scene = album.scene(scope)
         for node, index in scene.home.items():
             homes[node] = (len(pages), scene.boxes[index].key)
         pages.append((clean(scope.path), scene_svg(scene)))
+        size += len(pages[-1][1])
         for inner in album.collapsed(scope):
             if id(inner) not in seen:
                 seen.add(id(inner))

@@ -20,7 +20,7 @@ _SWEEPS = 12
 _SEPARATION = 26.0
 _DUMMY_WIDTH = 10.0
 #: More dummy nodes than this are not made: the longest edges are then drawn straight from end to end.
-_MAX_DUMMIES = 20_000
+_MAX_DUMMIES = 6_000
 
 
 @dataclass(frozen=True, slots=True)

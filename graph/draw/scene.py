@@ -13,11 +13,12 @@ from typing import Any
 
 from .. import builder, ir
 from ..errors import GraphError
+from .links import Edge, Link, Links, edges_of
 from .scopes import Scope, build_scopes, open_scopes
 from .style import CONSTANT_OPS, family_of
 from .text import elide, label_of_type, literal_text, value_text
 
-__all__ = ["MAX_NODES", "Album", "AnyGraph", "Box", "Link", "Scene"]
+__all__ = ["MAX_NODES", "Album", "AnyGraph", "Box", "Scene"]
 
 AnyGraph = builder.Graph | ir.Graph
 
@@ -47,17 +48,6 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
-    """Data (or, with ``control``, order only) that goes from one box to another; indices into Scene.boxes."""
-
-    source: int
-    target: int
-    label: str = ""
-    port: str = ""
-    control: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Scene:
     """One picture. ``home`` maps every node of the graph that it stands for to the index of its box."""
 
@@ -77,6 +67,9 @@ class Album:
     #: Constants that are lines in their readers' boxes, with the text of the line.
     inline: Mapping[str, str]
     values: Mapping[str, Any]
+    #: Edges by target and by source, without those of ``inline``.
+    inputs: Mapping[str, list[Edge]]
+    outputs: Mapping[str, list[Edge]]
 
     @classmethod
     def of(cls, graph: AnyGraph, values: Mapping[str, Any] | None = None, budget: int = 60) -> Album:
@@ -91,7 +84,7 @@ class Album:
             raise GraphError(f"max_boxes={budget} is too small for a picture; expected 8 or more")
         inline = _constants(frozen) if len(frozen) > _SMALL else {}
         root = build_scopes((node.name for node in frozen if node.name not in inline), budget)
-        return cls(frozen, root, budget, inline, values or {})
+        return cls(frozen, root, budget, inline, values or {}, *edges_of(frozen, inline))
 
     def scene(self, scope: Scope | None = None) -> Scene:
         """The picture of a scope's inside; by default of the whole graph."""
@@ -134,35 +127,20 @@ class Album:
                 lines.append("= " + value_text(self.values[name]))
         return Box(node.name, _relative(node.name, scope), node.op, tuple(elide(line, 48) for line in lines))
 
-    def _links(self, boxes: list[Box], home: dict[str, int]) -> tuple[Link, ...]:
-        links: dict[tuple[int, int, str], Link] = {}
-        outside: dict[tuple[str, bool], int] = {}
-
-        def find(name: str, feeds: bool) -> int:
-            """The box of a node; a node outside of the scope gets one as a source or as a target."""
-            if name in home:
-                return home[name]
-            if (name, feeds) not in outside:
-                outside[name, feeds] = len(boxes)
-                boxes.append(Box(name, ("from " if feeds else "to ") + name, "outside"))
-            return outside[name, feeds]
-
-        for node in self.graph:
-            if node.name in self.inline:
-                continue
-            needs = [(port.node, str(port), self._label(port)) for port in node.inputs]
-            needs += [(name, "", "") for name in node.control]
-            for name, port, label in needs:
-                if name in self.inline or (name not in home and node.name not in home):
-                    continue
-                source, target = find(name, True), find(node.name, False)
-                if source != target:
-                    links.setdefault((source, target, port), Link(source, target, label, port, control=not port))
-        return tuple(links.values())
-
-    def _label(self, port: ir.Port) -> str:
-        outputs = self.graph.nodes[port.node].outputs
-        return label_of_type(outputs[port.index]) if port.index < len(outputs) else "?"
+    def _links(self, boxes: list[Box], home: Mapping[str, int]) -> tuple[Link, ...]:
+        """Links between the boxes; adds boxes for what is outside."""
+        links = Links(self.graph, home, len(boxes))
+        for name in home:
+            for edge in self.inputs.get(name, ()):
+                links.add(edge)
+            for edge in self.outputs.get(name, ()):
+                if edge.target not in home:
+                    links.add(edge)
+        for names, is_source in links.outside.values():
+            side = "from" if is_source else "to"
+            title = f"{side} {names[0]}" if len(names) == 1 else f"{side} {len(names):,} other operations"
+            boxes.append(Box(names[0], title, "outside", count=len(names)))
+        return links.all()
 
 
 def _constants(graph: ir.Graph) -> dict[str, str]:

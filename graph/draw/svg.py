@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from .layout import Layout, Place, layered_layout
-from .scene import Album, AnyGraph, Box, Link, Scene
+from .links import Link
+from .scene import Album, AnyGraph, Box, Scene
 from .style import FAMILIES, Family, family_of
 from .text import elide, short_name, text_width, xml
 

@@ -138,6 +138,24 @@ def test_a_node_named_like_a_scope_is_drawn_inside_it() -> None:
     assert scene.boxes[0].count == 2
 
 
+def test_a_dense_graph_makes_a_bounded_page() -> None:
+    """Every node reads 30 others anywhere in the graph, and no scope orders them: the worst for a picture."""
+    kind, nodes = (TensorType(FLOAT, (1,)),), {"n0": Node("n0", "Placeholder", (), {}, (TensorType(FLOAT, (1,)),))}
+    for i in range(1, 1200):
+        ports = dict.fromkeys(Port(f"n{(i * 7919 + j * 104729) % i}") for j in range(30))
+        nodes[f"n{i}"] = Node(f"n{i}", "AddN", tuple(ports), {}, kind)
+    graph = IrGraph(nodes)
+    scene = Album.of(graph).scene()
+    assert len(scene.boxes) <= 60
+    assert len(scene.links) <= 3 * 60 * 60
+    assert any(link.label.endswith(" tensors") for link in scene.links)
+    inner = Album.of(graph)
+    part = inner.scene(inner.collapsed(inner.root)[10])
+    assert sum(box.op == "outside" for box in part.boxes) == 2 * 17
+    assert any(re.fullmatch(r"from [\d,]+ other operations", box.title) for box in part.boxes)
+    assert len(to_html(graph)) < 40_000_000
+
+
 @pytest.mark.parametrize("draw", [to_svg, to_html, to_dot])
 def test_too_large_a_graph_is_refused(draw: Callable[[IrGraph], str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scene_module, "MAX_NODES", 20)
