@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
     from ..weights.transfer import Progress
 
 __all__ = ["clean", "download_progress", "note", "print_json", "print_table", "size_text", "track"]
@@ -72,14 +74,25 @@ def download_progress(quiet: bool) -> Iterator[Progress | None]:
     if quiet or not sys.stderr.isatty():
         yield None
         return
+    with contextlib.ExitStack() as stack:
+        bars: list[Bar] = []
+
+        def show(done: int, total: int | None) -> None:
+            if not bars:  # only a download that really happens draws anything
+                bars.append(stack.enter_context(_download_bar()))
+                bars[0].add_task("downloading")
+            bars[0].update(bars[0].task_ids[0], completed=done, total=total)
+
+        yield show
+
+
+def _download_bar() -> Bar:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
     from rich.progress import Progress as Bar
 
     columns = (TextColumn("downloading"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("downloading", total=None, visible=False)
-        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+    return Bar(*columns, console=Console(stderr=True), transient=True)
 
 
 def size_text(count: int | None) -> str:

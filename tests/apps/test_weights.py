@@ -365,3 +365,20 @@ def test_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, t
     assert store.cache_folder() == tmp_path / "kigraph"
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     assert store.cache_folder() == Path(os.path.expanduser("~")) / ".cache" / "kigraph"
+
+
+def test_the_progress_bar_is_drawn_for_downloads_only(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    import sys
+    from unittest import mock
+
+    from kigraph.cli.output import download_progress
+
+    with mock.patch.object(sys.stderr, "isatty", return_value=True):
+        with download_progress(quiet=False) as progress:
+            assert progress is not None
+        assert capsys.readouterr().err == ""
+        with download_progress(quiet=False) as progress:
+            fetch(server.entry(), progress=progress)
+        assert "downloading" in capsys.readouterr().err
+    with download_progress(quiet=True) as progress:
+        assert progress is None
