@@ -49,6 +49,7 @@ __all__ = [
     "intrinsic",
     "pointer",
     "scalar_type",
+    "source_digest",
     "switched_off",
     "void",
     "zero_bytes",
@@ -70,7 +71,7 @@ BYTE_POINTER = ir.IntType(8).as_pointer()
 
 
 @functools.cache
-def _digest() -> str:
+def source_digest() -> str:
     """Names everything that the machine code depends on besides kernel, signature and CPU."""
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
@@ -90,7 +91,7 @@ def cache_folder() -> Path:
     root = settings.CACHE_DIR.get()
     if root is None:
         root = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "kigraph")
-    return Path(root) / "numba" / _digest()
+    return Path(root) / "numba" / source_digest()
 
 
 class _DiskCache(NullCache):

@@ -52,7 +52,8 @@ def _exp32(x: Any) -> Any:
 
 @inner
 def _sigmoid32(x: Any) -> Any:
-    return _ONE / (_ONE + _exp32(-x))
+    small = _exp32(-abs(x))  # at most 1: nothing overflows, and small results keep their digits
+    return (small if x < _F(0) else _ONE) / (_ONE + small)
 
 
 @inner
@@ -66,7 +67,8 @@ def _tanh32(x: Any) -> Any:
 
 
 def _sigmoid64(x: float) -> float:
-    return 1.0 / (1.0 + math.exp(-x))
+    small = math.exp(-abs(x))
+    return (small if x < 0 else 1.0) / (1.0 + small)
 
 
 def exp(dtype: DType) -> Callable[..., Any]:

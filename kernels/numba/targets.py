@@ -10,7 +10,7 @@ import llvmlite.binding as llvm
 from .. import settings
 from ..errors import BackendError
 
-__all__ = ["TARGETS", "Target", "current"]
+__all__ = ["TARGETS", "Target", "current", "features"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +44,15 @@ TARGETS = (
 
 
 @functools.cache
-def _features() -> frozenset[str]:
+def features() -> frozenset[str]:
+    """What the CPU can do, in LLVM's words."""
     return frozenset(name for name, on in llvm.get_host_cpu_features().items() if on)
 
 
 def current() -> Target:
     """The target that KIGRAPH_ISA asks for; auto: the best of this CPU. BackendError if the CPU lacks it."""
     wanted = settings.ISA.get()
-    usable = [t for t in TARGETS if _features().issuperset(t.needs)]
+    usable = [t for t in TARGETS if features().issuperset(t.needs)]
     if wanted == "auto":
         return usable[0]
     for target in usable:
