@@ -71,7 +71,10 @@ def integers(value: TensorLike, name: str, beside: Tensor | None = None) -> Tens
     """A tensor as it is; a list with scalar tensors in it packed; anything else as an int32 constant."""
     if isinstance(value, Tensor):
         return value
-    if isinstance(value, (list, tuple)) and any(isinstance(v, Tensor) for v in value):
+    if isinstance(value, (list, tuple)) and (tensors := [v for v in value if isinstance(v, Tensor)]):
+        if any(t.dtype != tensors[0].dtype for t in tensors):
+            wide = np.dtype(np.int64)
+            value = [add_op("Cast", [v], None, SrcT=v.dtype, DstT=wide) if isinstance(v, Tensor) else v for v in value]
         return add_op("Pack", convert_all(value), name, axis=0)
     return convert(value, "int32", name, beside)
 

@@ -125,7 +125,9 @@ def _lower_node(
     picked = range(len(node.inputs)) if lowered.inputs is None else lowered.inputs
     ports = [node.inputs[i] for i in picked]
     if lowered.contract.view:
-        lowered.contract.check([result.types[p] for p in ports], lowered.params)
+        (viewed,) = lowered.contract.check([result.types[p] for p in ports], lowered.params)
+        if not outputs[0].known:  # a PlaceholderWithDefault says less than its default
+            result.types[Port(node.name)] = viewed
         result.views[Port(node.name)] = ports[0]
         result.view_nodes.append(node)
         return

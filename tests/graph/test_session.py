@@ -1,0 +1,408 @@
+"""Sessions: fetches of any nesting, feeds of any tensor, fresh results, errors, threads, plan caches."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict, namedtuple
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kigraph.graph import ops
+from kigraph.graph.builder import Graph, get_default_graph
+from kigraph.graph.errors import FeedError, FetchError, GraphError, RunError, UnsupportedOpError
+from kigraph.graph.handles import Tensor
+from kigraph.graph.session import Session
+from kigraph.kernels.errors import BackendError, ImageError, KernelError, KigraphError, SettingsError, ShapeError
+
+MakeSession = Callable[..., Session]
+NDArray = np.ndarray[Any, Any]
+Pair = namedtuple("Pair", "left right")  # noqa: PYI024 - any named tuple will do
+
+
+def formula(graph: Graph) -> dict[str, Tensor]:
+    """J = 3 * (a + b * c) with every part named."""
+    a, b, c = (ops.constant(v, name=n) for v, n in ((5.0, "a"), (2.0, "b"), (3.0, "c")))
+    u = ops.multiply(b, c, name="u")
+    v = ops.add(a, u, name="v")
+    return {"a": a, "b": b, "c": c, "u": u, "v": v, "J": ops.multiply(3.0, v, name="J")}
+
+
+def test_fetches_of_any_nesting(graph: Graph, session: MakeSession) -> None:
+    t = formula(graph)
+    nothing = ops.no_op("nothing")
+    run = session().run
+    assert run(t["J"]) == 33
+    assert run("J") == 33
+    assert run("J:0") == 33
+    assert run([t["a"], (t["b"], ["u:0"])]) == [5, (2, [6])]
+    assert run({"x": t["J"], "y": {"z": [t["v"], "nothing"]}}) == {"x": 33, "y": {"z": [11, None]}}
+    assert run(OrderedDict(q=t["u"])) == {"q": 6}
+    assert run(Pair(t["a"], [t["b"]])) == Pair(5, [2])
+    assert isinstance(run(Pair("a", "b")), Pair)
+    assert run([t["J"], t["J"], "J"]) == [33, 33, 33]
+    assert run(nothing) is None
+    assert run(t["J"].op) is None
+    assert run([]) == []
+    assert run(()) == ()
+    assert run({}) == {}
+
+
+@pytest.mark.parametrize(
+    ("fetch", "message"),
+    [
+        ("K", "no operation 'K'; similar"),
+        ("J:1", "has 1 outputs"),
+        ("J:x", "not a tensor's name"),
+        (None, "None is not a tensor"),
+        (5, "5 is not a tensor"),
+        (b"J", "is not a tensor"),
+        ([["a", 1.0]], "1.0 is not a tensor"),
+        ({"a", "b"}, "is not a tensor"),
+    ],
+)
+def test_wrong_fetches(graph: Graph, fetch: Any, message: str) -> None:
+    formula(graph)
+    with pytest.raises(FetchError, match=message):
+        Session(graph, backend="numpy").run(fetch)
+
+
+def test_tensors_of_another_graph(graph: Graph) -> None:
+    x = ops.placeholder("float32", [])
+    with Graph().as_default():
+        other = ops.constant(1.0)
+    session = Session(graph, backend="numpy")
+    with pytest.raises(FetchError, match="of this session's graph"):
+        session.run(other)
+    with pytest.raises(FeedError, match="of this session's graph"):
+        session.run(x, {other: 1})
+
+
+def test_any_tensor_can_be_fed(graph: Graph, session: MakeSession) -> None:
+    t = formula(graph)
+    run = session().run
+    assert run("J", {"u": 10}) == 45
+    assert run("J", {t["b"]: 10}) == 105
+    assert run(["J", "v", "u"], {"v:0": 1}) == [3, 1, 6]
+    assert run("J", {"a": 1, "b": 1, "c": 1, "u": 7}) == 24
+    assert run(["u", "J"], {t["u"].op: 2, "J": 8}) == [2, 8]
+    assert run("J") == 33
+
+
+def test_feeding_one_output_of_several(graph: Graph, session: MakeSession) -> None:
+    parts = ops.split(ops.constant([[1.0, 2.0, 3.0]]), 3, 1)
+    total = parts[0] + parts[1] + parts[2]
+    assert session().run([total, parts[0], parts[1]], {parts[1]: [[10.0]]}) == [[[14.0]], [[1.0]], [[10.0]]]
+
+
+def test_feeding_operands_that_decide_shapes(graph: Graph, session: MakeSession) -> None:
+    x = ops.constant(np.arange(6, dtype=np.float32))
+    sizes, axis = ops.constant([2, 3], name="sizes"), ops.constant(0, name="axis")
+    y = ops.reshape(x, sizes, name="y")
+    total = ops.reduce_sum(y * 1.0, axis, name="total")
+    run = session().run
+    assert run(total).tolist() == [3, 5, 7]
+    assert run(total, {sizes: [3, 2], axis: 1}).tolist() == [1, 5, 9]
+    assert run(total, {axis: 1}).tolist() == [3, 12]
+    assert run(y, {sizes: [-1, 6]}).shape == (1, 6)
+    for bad in ([4, 2], [-1, -1], [-2, 3], [5, -1]):
+        with pytest.raises(ShapeError, match="Reshape 'y'"):
+            run(y, {sizes: bad})
+    with pytest.raises(ShapeError, match=r"Sum 'total'.*axis 2"):
+        run(total, {axis: 2})
+
+
+def test_placeholder_with_default(graph: Graph, session: MakeSession) -> None:
+    x = ops.placeholder_with_default(np.zeros((1, 2), np.float32), [None, 2], name="x")
+    y = ops.reduce_sum(x + 1.0, [1])
+    for options in ({}, {"skip_passes": ["resolve_identities"]}):
+        run = session(**options).run
+        assert run(y).tolist() == [2]
+        assert run(y, {x: [[1, 2], [3, 4], [5, 6]]}).tolist() == [5, 9, 13]
+        assert run(x).tolist() == [[0, 0]]
+        with pytest.raises(FeedError, match=r"shape \(1, 3\), expected \(\?, 2\)"):
+            run(y, {x: [[1, 2, 3]]})
+
+
+def test_unknown_ops_can_be_fed_over(graph: Graph, session: MakeSession) -> None:
+    x = ops.placeholder("float32", [2], name="x")
+    odd = graph.create_op("SomebodysOp", [x], {}, "odd", num_outputs=2)
+    y = (
+        ops.add(odd.outputs[1], 1.0, name="y")
+        if False
+        else graph.create_op("Relu", [odd.outputs[1]], name="y").outputs[0]
+    )
+    run = session().run
+    assert run(y, {"odd:1": np.array([-1.0, 2.0], np.float32)}).tolist() == [0, 2]
+    assert run(y, {"odd:1": np.array([[-1.0, 2.0]], np.float64)}).tolist() == [[0, 2]]
+    assert run("odd:0", {"odd:0": [1, 2]}).tolist() == [1, 2]
+    for fetch, feeds in ((y, {x: [1, 2]}), ("odd:0", {x: [1, 2]}), (odd, {x: [1, 2]}), (y, {x: [0, 0], "odd:0": [0]})):
+        with pytest.raises(UnsupportedOpError, match=r"'SomebodysOp' \(node 'odd'\) is not supported"):
+            run(fetch, feeds)
+    with pytest.raises(KigraphError, match="'y'"):
+        run(y, {"odd:1": ["text"]})
+
+
+def test_unfed_placeholders(graph: Graph) -> None:
+    x, y = ops.placeholder("float32", [None, 2], name="x"), ops.placeholder("float32", [2], name="y")
+    session = Session(graph, backend="numpy")
+    with pytest.raises(FetchError, match=r"placeholder 'y' \(float32\[2\]\) must be fed.*feed_dict=\{'y:0'"):
+        session.run(x + y, {x: [[1, 2]]})
+    with pytest.raises(FetchError, match="placeholder 'x'"):
+        session.run(x)
+    with ops.no_op().graph.control_dependencies([y]):
+        after = ops.identity(x)
+    with pytest.raises(FetchError, match="placeholder 'y'"):
+        session.run(after, {x: [[1, 2]]})
+    assert session.run(x[0] * 2.0, {x: [[1, 2]]}).tolist() == [2, 4]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("x", [[1.0]], r"fed to 'x:0' has shape \(1, 1\), expected \(\?, 2\) \(Placeholder\)"),
+        ("x", [1.0, 2.0], r"shape \(2,\), expected \(\?, 2\)"),
+        ("x", [["a", "b"]], "must be float32, got text"),
+        ("x", [[1j, 2]], "must be float32, got complex"),
+        ("x", [[1], [2, 3]], "not a regular array"),
+        ("x", None, "must be float32"),
+        ("n", 1.5, "fed to 'n:0' must be int32, got float64"),
+        ("n", 2**40, "out of range for int32"),
+        ("n", True, ""),
+        ("s", 1, "str or bytes, got int"),
+        ("z", 1, "no operation 'z'"),
+        ("x:1", 1, "has 1 outputs"),
+        (3, 1, "3 is not a tensor"),
+    ],
+)
+def test_wrong_feeds(graph: Graph, key: Any, value: Any, message: str) -> None:
+    ops.placeholder("float32", [None, 2], name="x")
+    n = ops.placeholder("int32", [], name="n")
+    ops.placeholder("string", [], name="s")
+    session = Session(graph, backend="numpy")
+    if not message:
+        assert session.run(n, {key: value}) == 1
+        return
+    with pytest.raises(FeedError, match=message):
+        session.run(n, {"n": 1, key: value} if key != "n" else {key: value})
+    assert session.run(n, {n: 3}) == 3
+
+
+def test_feeds_that_are_no_feeds(graph: Graph) -> None:
+    x = ops.placeholder("float32", [2], name="x")
+    session = Session(graph, backend="numpy")
+    with pytest.raises(FeedError, match="feed_dict must be a dict"):
+        session.run(x, [1, 2])  # type: ignore[arg-type]
+    with pytest.raises(FeedError, match="feeds 'x:0' twice"):
+        session.run(x, {x: [1, 2], "x": [3, 4]})
+    with pytest.raises(FeedError, match="must be a value, got <Tensor"):
+        session.run(x, {x: x})
+    with pytest.raises(FeedError, match="NoOp 'n' has 0 outputs|not a tensor"):
+        session.run(x, {ops.no_op("n"): 1, x: [1, 2]})
+
+
+def test_a_fetched_feed_is_the_value_fed(graph: Graph, session: MakeSession) -> None:
+    x = ops.placeholder("float32", [None])
+    given = np.array([1, 2], np.float64)
+    found = session().run([x, ops.identity(x), x * 1.0], {x: given})
+    assert [f.dtype for f in found] == [np.float32] * 3
+    assert all(f.tolist() == [1, 2] for f in found)
+
+
+def test_results_are_the_callers_own(graph: Graph, session: MakeSession) -> None:
+    x = ops.placeholder("float32", [None, 2], name="x")
+    fixed = ops.constant([[1.0, 2.0]])
+    counter = ops.variable([1.0, 2.0])
+    y = ops.relu(x)
+    fetches = [
+        x, ops.identity(x), ops.reshape(x, [-1]), ops.reshape(x, [2, -1])[None], y, ops.identity(y), ops.reshape(y, [-1]),
+        fixed, ops.identity(fixed), ops.reshape(fixed, [2]), ops.reshape(fixed + 1.0, [2]), counter, ops.identity(counter),
+        ops.shape(x), ops.shape(y), ops.zeros_like(x), ops.fill([2, 2], 1.0), x,
+    ]  # fmt: skip
+    for options in ({}, {"skip_passes": ["resolve_identities", "fold_constants"]}):
+        one = session(**options)
+        given = np.array([[1, -2], [3, -4]], np.float32)
+        kept = given.copy()
+        first = one.run(fetches, {x: given})
+        wanted = [np.array(r) for r in first]
+        for i, a in enumerate(first):
+            assert a.flags.writeable
+            assert not np.shares_memory(a, given)
+            for b in first[:i]:
+                assert a is b or not np.shares_memory(a, b)
+        for a in first:
+            a[...] = 77
+        np.testing.assert_array_equal(given, kept)
+        for a, b in zip(one.run(fetches, {x: given}), wanted, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_fed_arrays_of_any_layout_are_read_and_never_written(graph: Graph, session: MakeSession) -> None:
+    x = ops.placeholder("float32", [None, 4])
+    y = ops.relu(x * 2.0 - 1.0)
+    one = session()
+    base = np.linspace(-1, 1, 48, dtype=np.float32).reshape(6, 8)
+    for given in (
+        base[:, ::2],
+        base[::-1, 4:],
+        base[:, :4].astype(">f4"),
+        np.asfortranarray(base[:, :4]),
+        base[:0, :4],
+    ):
+        before = given.copy()
+        given.flags.writeable = False
+        np.testing.assert_allclose(one.run(y, {x: given}), np.maximum(given * 2.0 - 1, 0), rtol=1e-6)
+        np.testing.assert_array_equal(given, before)
+        given.flags.writeable = True
+
+
+def test_scalars_strings_and_empty_tensors(graph: Graph, session: MakeSession) -> None:
+    x, s = ops.placeholder("float32"), ops.placeholder("string")
+    run = session().run
+    found = run(ops.negative(x), {x: 2})
+    assert isinstance(found, np.float32)
+    assert found == -2
+    assert run(ops.negative(x), {x: np.zeros((0, 3))}).shape == (0, 3)
+    assert run(ops.concat([x, x], 0), {x: np.zeros((0, 3))}).shape == (0, 3)
+    assert run(s, {s: "ü"}) == "ü".encode()
+    assert isinstance(run(s, {s: b"a\0"}), bytes)
+    joined = ops.string_join([s, "!"], "-")
+    assert run(joined, {s: b"hi\0"}) == b"hi\0-!"
+    assert run(joined, {s: [["a"], ["b"]]}).tolist() == [[b"a-!"], [b"b-!"]]
+    assert run(joined, {s: np.zeros((0,), object)}).shape == (0,)
+    assert run(ops.as_string(x), {x: [1, 2.5]}).tolist() == [b"1.0", b"2.5"]
+
+
+def test_one_session_serves_many_threads_with_many_shapes(graph: Graph, session: MakeSession) -> None:
+    x = ops.placeholder("float32", [None, None, 3])
+    w = ops.constant(np.arange(12, dtype=np.float32).reshape(3, 4))
+    y = ops.relu(ops.reshape(ops.matmul(ops.reshape(x, [-1, 3]), w), [-1, 4]) - 5.0)
+    z = ops.reduce_sum(y, 0)
+    one = session()
+    weights = np.arange(12, dtype=np.float32).reshape(3, 4)
+
+    def run(i: int) -> None:
+        rng = np.random.default_rng(i)
+        for k in range(25):
+            value = rng.random((1 + (i + k) % 5, 1 + k % 3, 3), np.float32)
+            want = np.maximum(value.reshape(-1, 3) @ weights - 5, 0)
+            got_y, got_z = one.run([y, z], {x: value})
+            np.testing.assert_allclose(got_y, want, rtol=1e-5, atol=1e-5)
+            np.testing.assert_allclose(got_z, want.sum(0), rtol=1e-5, atol=1e-5)
+
+    one.run([y, z], {x: np.zeros((1, 1, 3))})  # a backend that lacks a kernel is skipped here, not in a thread
+    failures: list[BaseException] = []
+
+    def guarded(i: int) -> None:
+        try:
+            run(i)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(i,)) for i in range(6)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(120)
+    assert failures == []
+    assert not any(t.is_alive() for t in threads)
+
+
+def test_errors_at_run_time_name_the_node(graph: Graph, session: MakeSession) -> None:
+    x, y = ops.placeholder("int32"), ops.placeholder("int32")
+    before = ops.add(x, 0, name="before")
+    quotient = ops.floordiv(before, y, name="quotient")
+    picked = ops.gather(ops.add(x, x), y, name="picked")
+    one = session()
+    for profile in (False, True):
+        with pytest.raises(KernelError, match="FloorDiv 'quotient': .*division by zero"):
+            one.run(quotient, {x: [1, 2], y: [1, 0]}, profile=profile)
+        with pytest.raises(KernelError, match="GatherV2 'picked': .*index 9 is out of range"):
+            one.run(picked, {x: [1, 2], y: [0, 9]}, profile=profile)
+    with pytest.raises(ShapeError, match=r"FloorDiv 'quotient': .*\(2,\) and \(3,\)"):
+        one.run(quotient, {x: [1, 2], y: [1, 1, 1]})
+    assert one.run(quotient, {x: [6, 9], y: [2, 2]}).tolist() == [3, 4]
+    s = ops.placeholder("string", [], name="s")
+    with pytest.raises(ImageError, match=r"DecodeJpeg 'pixels': .*not a JPEG"):
+        one.run(ops.decode_jpeg(s, name="pixels"), {s: b"nonsense"})
+
+
+def test_constants_that_fail_to_fold_name_the_node(graph: Graph, session: MakeSession) -> None:
+    bad = ops.gather([1.0, 2.0], [5], name="outside")
+    fine = ops.constant(1.0)
+    assert session().run(fine) == 1
+    with pytest.raises(KernelError, match="GatherV2 'outside': .*index 5"):
+        session().run(bad)
+
+
+def test_a_foreign_exception_in_a_kernel_becomes_a_run_error(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = ops.placeholder("float32", [2])
+    y = ops.relu(x, name="y")
+    session = Session(graph, backend="numpy")
+    session.run(y, {x: [1, 2]})
+    program = session.plan(y, {x: [1, 2]})
+    (stage,) = [s for _, s in program.compiled()]
+    assert hasattr(stage, "_idle")
+
+    def fail() -> None:
+        raise ZeroDivisionError("inside")
+
+    stage._idle[0].runs[0] = fail
+    with pytest.raises(RunError, match=r"Relu 'y' failed in kernel numpy.relu: inside"):
+        session.run(y, {x: [1, 2]})
+    assert session.run(y, {x: [1, -2]}).tolist() == [1, 0]
+
+
+def test_with_and_close(graph: Graph) -> None:
+    other = Graph()
+    with Session(other, backend="numpy") as session:
+        assert get_default_graph() is other
+        t = ops.constant(2.0)
+        with session:
+            assert session.run(t) == 2
+        assert get_default_graph() is other
+    assert get_default_graph() is graph
+    with pytest.raises(FetchError, match="closed; make a new one"):
+        session.run(t)
+    with pytest.raises(FetchError, match="closed"):
+        session.plan(t)
+    assert Session(other, backend="numpy").run(t) == 2
+
+
+def test_wrong_arguments(graph: Graph) -> None:
+    x = ops.constant(1.0)
+    with pytest.raises(BackendError, match="known: auto"):
+        Session(graph, backend="tensorflow")
+    with pytest.raises(SettingsError, match="threads must be a whole number"):
+        Session(graph, threads=0)
+    with pytest.raises(GraphError, match="Session needs a Graph, got dict"):
+        Session({})  # type: ignore[arg-type]
+    with pytest.raises(GraphError, match="no pass is called fold_all; passes: resolve_identities"):
+        Session(graph, backend="numpy", skip_passes=["fold_all"]).run(x)
+
+
+def test_plans_are_kept_and_bounded(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KIGRAPH_PLAN_CACHE", "3")
+    x = ops.placeholder("float32", [None])
+    made = [x + float(i) for i in range(20)]
+    session = Session(graph, backend="numpy")
+    assert session.plan(made[0], {x: [1]}) is session.plan(made[0], {x: [2]})
+    assert session.plan(made[0], {x: [1]}) is not session.plan(made[0], {x: [1, 2]})
+    for _ in range(3):  # programs come and go, and none runs another's steps
+        for i, y in enumerate(made):
+            assert session.run(y, {x: [0, 1]}).tolist() == [i, i + 1]
+            assert len(session._programs) <= 3
+            assert len(session._cuts) <= 3
+            assert len(session._stages) <= 12
+    monkeypatch.setenv("KIGRAPH_PLAN_CACHE", "none")
+    with pytest.raises(SettingsError, match="KIGRAPH_PLAN_CACHE='none'"):
+        Session(graph, backend="numpy")
+
+
+def test_a_graph_may_grow_after_a_session_was_made(graph: Graph, session: MakeSession) -> None:
+    x = ops.placeholder("float32", [2])
+    one = session()
+    assert one.run(x + 1.0, {x: [1, 2]}).tolist() == [2, 3]
+    assert one.run(ops.relu(x - 1.5), {x: [1, 2]}).tolist() == [0, 0.5]
