@@ -19,7 +19,7 @@ from kigraph.kernels.errors import BackendError, ImageError, KernelError, Kigrap
 
 MakeSession = Callable[..., Session]
 NDArray = np.ndarray[Any, Any]
-Pair = namedtuple("Pair", "left right")  # noqa: PYI024 - any named tuple will do
+Pair = namedtuple("Pair", "left right")
 
 
 def formula(graph: Graph) -> dict[str, Tensor]:
@@ -53,7 +53,8 @@ def test_fetches_of_any_nesting(graph: Graph, session: MakeSession) -> None:
 @pytest.mark.parametrize(
     ("fetch", "message"),
     [
-        ("K", "no operation 'K'; similar"),
+        ("K", "no operation 'K'; it has 7 operations"),
+        ("jj", "no operation 'jj'"),
         ("J:1", "has 1 outputs"),
         ("J:x", "not a tensor's name"),
         (None, "None is not a tensor"),
@@ -129,11 +130,7 @@ def test_placeholder_with_default(graph: Graph, session: MakeSession) -> None:
 def test_unknown_ops_can_be_fed_over(graph: Graph, session: MakeSession) -> None:
     x = ops.placeholder("float32", [2], name="x")
     odd = graph.create_op("SomebodysOp", [x], {}, "odd", num_outputs=2)
-    y = (
-        ops.add(odd.outputs[1], 1.0, name="y")
-        if False
-        else graph.create_op("Relu", [odd.outputs[1]], name="y").outputs[0]
-    )
+    y = graph.create_op("Relu", [odd.outputs[1]], name="y").outputs[0]
     run = session().run
     assert run(y, {"odd:1": np.array([-1.0, 2.0], np.float32)}).tolist() == [0, 2]
     assert run(y, {"odd:1": np.array([[-1.0, 2.0]], np.float64)}).tolist() == [[0, 2]]
@@ -199,7 +196,7 @@ def test_feeds_that_are_no_feeds(graph: Graph) -> None:
         session.run(x, {x: [1, 2], "x": [3, 4]})
     with pytest.raises(FeedError, match="must be a value, got <Tensor"):
         session.run(x, {x: x})
-    with pytest.raises(FeedError, match="NoOp 'n' has 0 outputs|not a tensor"):
+    with pytest.raises(FeedError, match=r"NoOp 'n' has 0 outputs|not a tensor"):
         session.run(x, {ops.no_op("n"): 1, x: [1, 2]})
 
 
@@ -317,9 +314,9 @@ def test_errors_at_run_time_name_the_node(graph: Graph, session: MakeSession) ->
     picked = ops.gather(ops.add(x, x), y, name="picked")
     one = session()
     for profile in (False, True):
-        with pytest.raises(KernelError, match="FloorDiv 'quotient': .*division by zero"):
+        with pytest.raises(KernelError, match=r"FloorDiv 'quotient': .*division by zero"):
             one.run(quotient, {x: [1, 2], y: [1, 0]}, profile=profile)
-        with pytest.raises(KernelError, match="GatherV2 'picked': .*index 9 is out of range"):
+        with pytest.raises(KernelError, match=r"GatherV2 'picked': .*index 9 is out of range"):
             one.run(picked, {x: [1, 2], y: [0, 9]}, profile=profile)
     with pytest.raises(ShapeError, match=r"FloorDiv 'quotient': .*\(2,\) and \(3,\)"):
         one.run(quotient, {x: [1, 2], y: [1, 1, 1]})
@@ -333,7 +330,7 @@ def test_constants_that_fail_to_fold_name_the_node(graph: Graph, session: MakeSe
     bad = ops.gather([1.0, 2.0], [5], name="outside")
     fine = ops.constant(1.0)
     assert session().run(fine) == 1
-    with pytest.raises(KernelError, match="GatherV2 'outside': .*index 5"):
+    with pytest.raises(KernelError, match=r"GatherV2 'outside': .*index 5"):
         session().run(bad)
 
 
