@@ -5,7 +5,7 @@
     source.py        the file: opened once, read by position
     graphdef.py      TensorFlow frozen GraphDef to a Graph; graphdef_write.py writes one
     tfproto.py       TensorFlow's messages as records; tensorproto.py: constants
-    wire.py          Protocol Buffers' wire format
+    wire.py          Protocol Buffers' wire format; wire_write.py writes it
     weights.py       WeightsFile: named arrays, read one at a time
     safetensors.py   torch_pickle.py (archive.py, pickle_symbols.py)   keras_h5.py
 

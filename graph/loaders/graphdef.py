@@ -97,6 +97,7 @@ def _build(proto: GraphDef, reader: Reader, source: Source, budget: Budget) -> G
             if port.index >= len(available):
                 raise budget.error(place, f"input '{port}'", f"an output of '{port.node}', which has {len(available)}")
             tensors.append(available[port.index])
+        _check_output_count(attrs, budget, place)
         try:
             graph.create_op(
                 definition.op,
@@ -224,6 +225,14 @@ def _list(value: Any, known: bool, reader: Reader, source: Source, budget: Budge
     if value.tensor:
         return tuple(literal(t, reader, source, budget, f"{place}[{i}]") for i, t in enumerate(value.tensor))
     return tuple(Function(f.name) for f in value.func)
+
+
+def _check_output_count(attrs: Mapping[str, Any], budget: Budget, place: str) -> None:
+    """Split and its like state how many outputs they have; a few bytes must not become millions of tensors."""
+    for name in ("num_split", "num"):
+        count = attrs.get(name)
+        if isinstance(count, int) and count > 0:
+            budget.item(f"{place}, attribute '{name}'", 0, count)
 
 
 def _text(data: bytes) -> str | bytes:

@@ -31,7 +31,7 @@ from .tfproto import (
     TensorShape,
     VersionDef,
 )
-from .wire import encode, pack_numbers
+from .wire_write import encode, pack_numbers
 
 __all__ = ["save_graphdef"]
 

@@ -100,7 +100,9 @@ class _File:
         info = group.attrs.get_id(attribute)
         count = prod(info.shape)
         if count > self.budget.limits.max_nodes or count * info.dtype.itemsize > _MAX_ATTRIBUTE:
-            raise self.budget.error(place, f"a list of shape {info.shape}", f"at most {self.budget.limits.max_nodes} names")
+            raise self.budget.error(
+                place, f"a list of shape {info.shape}", f"at most {self.budget.limits.max_nodes} names"
+            )
         if count == 0:  # h5py writes an empty list as numbers
             return []
         kind = info.dtype.kind

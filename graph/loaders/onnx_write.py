@@ -33,7 +33,7 @@ from .onnxproto import (
     TypeProto,
     ValueInfo,
 )
-from .wire import encode, pack_numbers
+from .wire_write import encode, pack_numbers
 
 __all__ = ["Writer", "save_onnx"]
 

@@ -12,7 +12,8 @@ from ..ir import Literal
 from .limits import Budget
 from .source import Source
 from .tfproto import DTYPE_NAMES, DTYPE_NUMBERS, DTYPES, Dim, TensorProto, TensorShape
-from .wire import Reader, Span, pack_numbers, unpack_numbers
+from .wire import Reader, Span, unpack_numbers
+from .wire_write import pack_numbers
 
 __all__ = ["literal", "shape_dims", "tensor_proto"]
 

@@ -1,4 +1,4 @@
-"""Protocol Buffers' wire format: records declared as dataclasses, read without copying, and written.
+"""Protocol Buffers' wire format: records declared as dataclasses, read without copying. wire_write.py writes them.
 
 Why not the protobuf package: it copies every bytes field, so an 87 MB frozen graph costs twice its size, and every
 import costs time. Here a bytes field becomes a Span, a place in the file, and its content is read when it is used::
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -27,24 +27,26 @@ from ..errors import LoadError
 from .limits import Budget
 
 __all__ = [
+    "LEN",
+    "SCALARS",
     "Reader",
     "Span",
+    "Spec",
     "boolean",
     "bytes_",
     "bytes_list",
     "double",
-    "encode",
     "enum",
     "enums",
     "float32",
     "int32",
     "int64",
+    "layout_of",
     "map_of",
     "message",
     "messages",
     "numbers",
     "oneof",
-    "pack_numbers",
     "string",
     "strings",
     "unpack_numbers",
@@ -52,9 +54,9 @@ __all__ = [
 
 R = TypeVar("R")
 
-_VARINT, _FIXED64, _LEN, _FIXED32 = 0, 1, 2, 5
-#: Wire type, and struct format or signed bits of the scalar kinds.
-_SCALARS: dict[str, tuple[int, str | None]] = {
+_VARINT, _FIXED64, LEN, _FIXED32 = 0, 1, 2, 5
+#: Kind -> wire type, and struct format or signed bits of the scalar kinds.
+SCALARS: dict[str, tuple[int, str | None]] = {
     "int32": (_VARINT, None),
     "int64": (_VARINT, None),
     "uint32": (_VARINT, None),
@@ -170,7 +172,7 @@ _Layout = tuple[dict[int, tuple[str, Spec]], tuple[str, ...]]
 _LAYOUTS: dict[type[Any], _Layout] = {}
 
 
-def _layout(record: type[Any]) -> _Layout:
+def layout_of(record: type[Any]) -> _Layout:
     """Field number -> (name, spec), and the names of the oneof's members; made once per record."""
     layout = _LAYOUTS.get(record)
     if layout is None:
@@ -226,7 +228,7 @@ class Reader:
     def _message(self, into: Any, pos: int, end: int, depth: int) -> None:
         view, budget = self._view, self._budget
         budget.depth(depth, self._what, pos)
-        table, members = _layout(type(into))
+        table, members = layout_of(type(into))
         while pos < end:
             at = pos
             tag = view[pos]
@@ -236,7 +238,7 @@ class Reader:
             wire, number = tag & 7, tag >> 3
             entry = table.get(number)
             # Length-delimited first: nearly everything is.
-            if wire == _LEN:
+            if wire == LEN:
                 size, pos = self._varint(pos, end)
                 stop = pos + size
                 if stop > end:
@@ -258,14 +260,14 @@ class Reader:
                 continue
             name, spec = entry
             kind = spec.kind
-            if wire == _LEN and kind not in _SCALARS:
+            if wire == LEN and kind not in SCALARS:
                 self._delimited(into, name, spec, pos, stop, depth)
-            elif spec.repeated and kind in _SCALARS and wire in (_LEN, _SCALARS[kind][0]):
+            elif spec.repeated and kind in SCALARS and wire in (LEN, SCALARS[kind][0]):
                 budget.item(self._what, at)
-                start = pos if wire == _LEN else start
+                start = pos if wire == LEN else start
                 getattr(into, name).append(Span(start, stop - start))
-            elif kind in _SCALARS and wire == _SCALARS[kind][0]:
-                form = _SCALARS[kind][1]
+            elif kind in SCALARS and wire == SCALARS[kind][0]:
+                form = SCALARS[kind][1]
                 if form is not None:
                     setattr(into, name, struct.unpack(form, view[start:stop])[0])
                 elif kind == "bool":
@@ -316,7 +318,7 @@ class Reader:
         while pos < end:
             at = pos
             tag, pos = self._varint(pos, end)
-            if tag not in (1 << 3 | _LEN, 2 << 3 | _LEN):
+            if tag not in (1 << 3 | LEN, 2 << 3 | LEN):
                 raise self.fail(at, f"tag {tag} in an entry of map '{name}'", "a key or a value")
             size, pos = self._varint(pos, end)
             stop = pos + size
@@ -369,68 +371,3 @@ def unpack_numbers(data: bytes, kind: str) -> np.ndarray[Any, Any]:
         return np.asarray(values != 0)
     signed = values.view(np.int64)
     return signed if kind == "int64" else signed.astype(np.int32).astype(np.int64)
-
-
-def _varint_bytes(value: int) -> bytes:
-    value &= 0xFFFFFFFFFFFFFFFF
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def pack_numbers(values: Iterable[Any], kind: str) -> bytes:
-    """Packed bytes for a ``numbers`` field of a record that is to be written."""
-    form = _SCALARS[kind][1]
-    if form is not None:
-        return b"".join(struct.pack(form, v) for v in values)
-    return b"".join(_varint_bytes(int(v)) for v in values)
-
-
-def encode(record: Any) -> list[Any]:
-    """The record as a list of bytes-like pieces; large bytes fields are passed on, not copied.
-
-    Fields are written in the order of their declaration, map entries in the order of the dict, and scalars with
-    their default value are left out unless they belong to a oneof, as the reference writer does.
-    """
-    pieces: list[Any] = []
-    table, _ = _layout(type(record))
-    for name, spec in table.values():
-        value = getattr(record, name)
-        if value is None or (not spec.oneof and not spec.repeated and spec.kind != "message" and not value):
-            continue
-        if spec.kind == "map":
-            for key, item in value.items():
-                entry = [*_delimited_pieces(1, [key.encode()]), *_delimited_pieces(2, encode(item))]
-                pieces += _delimited_pieces(spec.number, entry)
-        elif spec.repeated and spec.kind in _SCALARS:
-            data = b"".join(value) if isinstance(value, list) else value
-            if data:
-                pieces += _delimited_pieces(spec.number, [data])
-        else:
-            for item in value if spec.repeated else [value]:
-                pieces += _field_pieces(spec, item)
-    return pieces
-
-
-def _field_pieces(spec: Spec, value: Any) -> list[Any]:
-    kind = spec.kind
-    if kind == "message":
-        return _delimited_pieces(spec.number, encode(value))
-    if kind == "string":
-        return _delimited_pieces(spec.number, [value.encode()])
-    if kind == "bytes":
-        return _delimited_pieces(spec.number, [value])
-    wire, form = _SCALARS[kind]
-    data = _varint_bytes(int(value)) if form is None else struct.pack(form, value)
-    return [_varint_bytes(spec.number << 3 | wire) + data]
-
-
-def _delimited_pieces(number: int, pieces: list[Any]) -> list[Any]:
-    size = sum(memoryview(p).nbytes for p in pieces)
-    head = _varint_bytes(number << 3 | _LEN) + _varint_bytes(size)
-    if size <= 4096:  # join small ones: one piece per node, not twenty
-        return [b"".join((head, *pieces))]
-    return [head, *pieces]

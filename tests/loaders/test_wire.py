@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from kigraph.graph.errors import LoadError
 from kigraph.graph.loaders.limits import Budget, LoadLimits
 from kigraph.graph.loaders.tfproto import AttrValue, Dim, GraphDef, NodeDef, TensorProto, TensorShape, VersionDef
-from kigraph.graph.loaders.wire import Reader, Span, encode, pack_numbers, unpack_numbers
+from kigraph.graph.loaders.wire import Reader, Span, unpack_numbers
+from kigraph.graph.loaders.wire_write import encode, pack_numbers
 
 CHEAP = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
