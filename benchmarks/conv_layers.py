@@ -82,6 +82,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--match", default="", help="only layers whose name has this in it")
+    parser.add_argument("--least", action="store_true", help="take the least time instead of the median")
     parser.add_argument("--cold", action="store_true", help="run all layers in turn instead of each several times")
     args = parser.parse_args()
     layers = [(name, shape) for name, shape in read_shapes() if args.match in name]
@@ -93,7 +94,7 @@ def main() -> None:
     )
     runs = [(name, shape, *prepare(shape, args)) for name, shape in order]
     times: dict[str, list[float]] = {name: [] for name, *_ in runs}
-    for outer in range(args.repeats if args.cold else 1):
+    for _turn in range(args.repeats if args.cold else 1):
         for name, _, _, run, _ in runs:
             for _ in range(1 if args.cold else args.repeats):
                 start = time.perf_counter()
@@ -101,7 +102,7 @@ def main() -> None:
                 times[name].append(time.perf_counter() - start)
     total = flops = 0.0
     for name, shape, kernel, _, work in runs:
-        seconds = float(np.median(times[name][1:]))
+        seconds = min(times[name]) if args.least else float(np.median(times[name][1:]))
         count = 1 if args.cold else counts[shape]
         total, flops = total + seconds * count, flops + work * count
         text = "{}x{}x{} {}x{}->{} s{} {}".format(*shape)

@@ -93,7 +93,7 @@ def _prepare(query: Query, constants: Constants, *, rows: bool) -> PreparedProdu
         k *= across.taps
         across = replace(across, size=(ow - 1) * across.stride + 1, taps=1)
         down = replace(down, tap_step=1)
-    if all(a.taps == 1 and a.stride == 1 and a.before == 0 and a.size == a.out for a in (down, across)):
+    if not rows and all(a.taps == 1 and a.stride == 1 and a.before == 0 and a.size == a.out for a in (down, across)):
         # 1x1: a plain matrix product over all pixels of the batch.
         total = n * oh * ow
         down = replace(down, size=1, out=1)
@@ -122,7 +122,7 @@ def _prepare(query: Query, constants: Constants, *, rows: bool) -> PreparedProdu
     if not constant:
         return PreparedProduct(igemm, None)
     lanes = core.F32_LANES if x.dtype.itemsize == 4 else core.F64_LANES
-    layout = f"igemm:{w.dtype.name}:{tile.vectors}x{lanes}:k{k}"
+    layout = f"igemm:{w.dtype.name}:{tile.vectors}x{lanes}:k{k}:z{max(down.taps, across.taps) * k}"
     return PreparedProduct(igemm, constants.packed(1, layout, igemm.pack))
 
 

@@ -29,7 +29,7 @@ cdef extern from "igemm.h" nogil:
     ctypedef struct ki_pack_args:
         const void *w
         void *packed
-        ptrdiff_t rows, cout, row_step, col_step, k
+        ptrdiff_t rows, cout, row_step, col_step, zeros
         int nv, threads
     ctypedef struct ki_product_args:
         ki_igemm_args gemm
@@ -43,6 +43,7 @@ cdef extern from "igemm.h" nogil:
     ctypedef void (*ki_pack "ki_pack *")(const ki_pack_args *) noexcept nogil
     ptrdiff_t ki_packed_size(ptrdiff_t, ptrdiff_t, ptrdiff_t, int)
     ptrdiff_t ki_igemm_slot_bytes(ptrdiff_t, int)
+    ptrdiff_t ki_zeros(ptrdiff_t, ptrdiff_t, ptrdiff_t)
     ptrdiff_t ki_product_workspace(const ki_product_args *)
 
 cdef extern from "table.h" nogil:
@@ -116,7 +117,8 @@ cdef class Igemm:
         taps = gemm.axis[0].taps * gemm.axis[1].taps
         if gemm.kc < k and taps != 1:
             raise ValueError("several passes over the output need a single tap")
-        pack.rows, pack.cout, pack.k, pack.nv, pack.threads = taps * k, gemm.cout, k, gemm.nv, threads
+        pack.rows, pack.cout, pack.nv, pack.threads = taps * k, gemm.cout, gemm.nv, threads
+        pack.zeros = ki_zeros(gemm.axis[0].taps, gemm.axis[1].taps, k)
         pack.row_step, pack.col_step = steps
         self.args.packs, self.args.transposes = packs, transposed_rows > 0
         self.args.rows = self.args.x_step = transposed_rows
@@ -130,11 +132,9 @@ cdef class Igemm:
         self.args.offsets = self.offsets
         self.args.table_bytes = ki_igemm_slot_bytes(taps, gemm.mr)
         self.args.packed_bytes = _whole_lines(
-            ki_packed_size(pack.rows, pack.cout, pack.k, lanes) * self.itemsize
+            ki_packed_size(pack.rows, pack.cout, pack.zeros, lanes) * self.itemsize
         )
         self.args.transposed_bytes = _whole_lines(transposed_rows * k * self.itemsize)
-        if not packs:
-            pack.packed = NULL
         self.workspace_bytes = ki_product_workspace(&self.args) - (0 if packs else self._packed_slots())
 
     cdef Py_ssize_t _packed_slots(self):

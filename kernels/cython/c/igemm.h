@@ -7,12 +7,13 @@
  * axes to have the tiles run down the image.
  *
  * Packed weights: panels of nv vectors of output channels (the last one as wide as needed), each [tap][k][lanes * nv],
- * zero-filled; after them ``k`` zeros, which stand for pixels outside the image.
+ * zero-filled; after them zeros, which stand for pixels outside the image.
  */
 #ifndef KI_IGEMM_H
 #define KI_IGEMM_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 enum { KI_MAX_NV = 5, KI_MAX_MR = 13 };
 
@@ -23,6 +24,20 @@ typedef struct {
     ptrdiff_t in_step, out_step;        /* between neighbours in x and in y */
     ptrdiff_t tap_step;                 /* between neighbouring taps in the order of the packed weights */
 } ki_axis;
+
+/* Weights that one run of inputs meets: ``length`` rows of the panel from ``row`` on. A run is one tap, or several whose
+ * inputs lie side by side in x. */
+typedef struct {
+    ptrdiff_t row, length;
+} ki_run;
+
+/* Memory to fetch ahead: the next address, and cache lines per strip of KI_STRIP products. */
+typedef struct {
+    uintptr_t address;
+    ptrdiff_t lines;
+} ki_ahead;
+
+enum { KI_STRIP = 16 };
 
 typedef struct {
     ki_axis axis[2];
@@ -37,11 +52,11 @@ typedef struct {
     void *y, *tables;         /* threads x ki_igemm_slot_bytes(), 64-byte aligned */
 } ki_igemm_args;
 
-/* Packs w[i * row_step + o * col_step] for i < rows = taps * k and o < cout, then k zeros. */
+/* Packs w[i * row_step + o * col_step] for i < rows = taps * k and o < cout, then zeros. */
 typedef struct {
     const void *w;
     void *packed; /* ki_packed_size() elements */
-    ptrdiff_t rows, cout, row_step, col_step, k;
+    ptrdiff_t rows, cout, row_step, col_step, zeros;
     int nv, threads;
 } ki_pack_args;
 
@@ -70,14 +85,19 @@ static inline ptrdiff_t ki_product_workspace(const ki_product_args *p) {
     return tables + rest * (p->items > 1 ? p->gemm.threads : 1);
 }
 
+/* The longest run of inputs that a pixel outside the image may have to stand for. */
+static inline ptrdiff_t ki_zeros(ptrdiff_t taps0, ptrdiff_t taps1, ptrdiff_t k) {
+    return (taps0 > taps1 ? taps0 : taps1) * k;
+}
+
 /* Elements of the packed weights. */
-static inline ptrdiff_t ki_packed_size(ptrdiff_t rows, ptrdiff_t cout, ptrdiff_t k, int lanes) {
-    return rows * ((cout + lanes - 1) / lanes) * lanes + k;
+static inline ptrdiff_t ki_packed_size(ptrdiff_t rows, ptrdiff_t cout, ptrdiff_t zeros, int lanes) {
+    return rows * ((cout + lanes - 1) / lanes) * lanes + zeros;
 }
 
 /* Bytes of one thread's table of pointers. */
 static inline ptrdiff_t ki_igemm_slot_bytes(ptrdiff_t taps, int mr) {
-    ptrdiff_t bytes = taps * (mr + 1) * (ptrdiff_t)sizeof(void *);
+    ptrdiff_t bytes = taps * (mr * (ptrdiff_t)sizeof(void *) + (ptrdiff_t)sizeof(ki_run));
     return (bytes + 63) / 64 * 64;
 }
 

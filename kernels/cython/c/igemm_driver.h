@@ -11,39 +11,71 @@ typedef struct {
     const ki_igemm_args *args;
     ptrdiff_t chunks, blocks, groups, panels; /* chunks: blocks of one line along axis 1 */
     const T *zeros;
+    int side_by_side; /* the axis whose taps lie side by side in x; -1: none */
 } TILE(work);
 
-/* Fills the table for pixels first .. first + count of a line; returns the number of taps that touch the image. */
-static ptrdiff_t TILE(locate)(const TILE(work) * work, ptrdiff_t line, ptrdiff_t first, ptrdiff_t count,
-                              const T **pixels, ptrdiff_t *tap) {
-    const ki_igemm_args *args = work->args;
-    const ki_axis *a = &args->axis[0], *b = &args->axis[1];
-    const T *image = (const T *)args->x + line / a->out * args->in_batch;
-    ptrdiff_t y0 = line % a->out * a->stride - a->before, x0 = first * b->stride - b->before, live = 0;
-    ptrdiff_t step = b->stride * b->in_step;
-    for (ptrdiff_t u = 0; u < a->taps; u++) {
-        ptrdiff_t y = y0 + u * a->dilation;
-        if (y < 0 || y >= a->in) continue;
+typedef struct {
+    const T **pixels;
+    ki_run *runs;
+    ptrdiff_t count;
+} TILE(table);
+
+/* Adds the run of taps ``tap`` .. ``tap + taps`` to the table. ``x``: where the first pixel lies along axis 1, ``at`` where
+ * in memory. Pixels outside the image are zeros; a run that has nothing else is left out. */
+static inline void TILE(add_run)(const TILE(work) * work, TILE(table) * table, ptrdiff_t tap, ptrdiff_t taps, ptrdiff_t x,
+                                 const T *image, ptrdiff_t at, ptrdiff_t count) {
+    const ki_axis *b = &work->args->axis[1];
+    const ptrdiff_t step = b->stride * b->in_step;
+    const T **row = table->pixels + table->count * count;
+    if (x >= 0 && x + (count - 1) * b->stride < b->in) {
+        for (ptrdiff_t m = 0; m < count; m++) row[m] = image + (at + m * step);
+    } else {
+        int any = 0;
+        for (ptrdiff_t m = 0; m < count; m++) {
+            int inside = x + m * b->stride >= 0 && x + m * b->stride < b->in;
+            row[m] = inside ? image + (at + m * step) : work->zeros; /* at may lie before the image */
+            any |= inside;
+        }
+        if (!any) return;
+    }
+    table->runs[table->count++] = (ki_run){tap * work->args->k, taps * work->args->k};
+}
+
+/* Fills the table for ``count`` pixels of a line. ``y0``, ``x0``: where their first tap lies along the axes. */
+static void TILE(locate)(const TILE(work) * work, const T *image, ptrdiff_t y0, ptrdiff_t x0, ptrdiff_t count,
+                         TILE(table) * table) {
+    const ki_axis *a = &work->args->axis[0], *b = &work->args->axis[1];
+    const ptrdiff_t span = (count - 1) * b->stride;
+    table->count = 0;
+    ptrdiff_t u0 = 0, u1 = a->taps; /* taps along axis 0 that lie inside */
+    if (y0 < 0) u0 = (-y0 + a->dilation - 1) / a->dilation;
+    while (u1 > u0 && y0 + (u1 - 1) * a->dilation >= a->in) u1--;
+    if (u1 <= u0) return;
+    if (work->side_by_side == 0) {
         for (ptrdiff_t v = 0; v < b->taps; v++) {
-            ptrdiff_t x = x0 + v * b->dilation, last = x + (count - 1) * b->stride;
-            const T **row = pixels + live * count;
-            ptrdiff_t offset = y * a->in_step + x * b->in_step; /* may lie before the image */
-            if (x >= 0 && last < b->in) {
-                for (ptrdiff_t m = 0; m < count; m++) row[m] = image + (offset + m * step);
-            } else {
-                int any = 0;
-                for (ptrdiff_t m = 0; m < count; m++) {
-                    ptrdiff_t at = x + m * b->stride;
-                    int inside = at >= 0 && at < b->in;
-                    row[m] = inside ? image + (offset + m * step) : work->zeros;
-                    any |= inside;
-                }
-                if (!any) continue;
-            }
-            tap[live++] = u * a->tap_step + v * b->tap_step;
+            ptrdiff_t x = x0 + v * b->dilation;
+            TILE(add_run)(work, table, u0 + v * b->tap_step, u1 - u0, x, image, (y0 + u0) * a->in_step + x * b->in_step,
+                          count);
+        }
+        return;
+    }
+    for (ptrdiff_t u = u0; u < u1; u++) {
+        const ptrdiff_t at = (y0 + u * a->dilation) * a->in_step, tap = u * a->tap_step;
+        ptrdiff_t v = 0;
+        while (v < b->taps) {
+            ptrdiff_t x = x0 + v * b->dilation, taps = 1;
+            if (work->side_by_side == 1 && x >= 0)
+                while (v + taps < b->taps && x + taps + span < b->in) taps++;
+            TILE(add_run)(work, table, tap + v * b->tap_step, taps, x, image, at + x * b->in_step, count);
+            v += taps;
         }
     }
-    return live;
+}
+
+/* Sets up fetching of ``bytes`` from an address on, spread over a tile's products. */
+static inline ki_ahead TILE(fetch)(const void *address, ptrdiff_t bytes, ptrdiff_t products) {
+    const ptrdiff_t strips = products / KI_STRIP + 1;
+    return (ki_ahead){(uintptr_t)address, ((bytes + 63) / 64 + strips - 1) / strips};
 }
 
 static void TILE(task)(void *context, ptrdiff_t index, int slot) {
@@ -51,33 +83,50 @@ static void TILE(task)(void *context, ptrdiff_t index, int slot) {
     const ki_igemm_args *args = work->args;
     const ki_axis *a = &args->axis[0], *b = &args->axis[1];
     const ptrdiff_t taps = a->taps * b->taps, panel = index % work->panels, group = index / work->panels;
-    const ptrdiff_t width = (ptrdiff_t)args->nv * LANES, first_channel = panel * width;
+    const ptrdiff_t width = (ptrdiff_t)args->nv * LANES, first_channel = panel * width, products = taps * args->k;
     const ptrdiff_t valid = args->cout - first_channel < width ? args->cout - first_channel : width;
     const int nv = (int)((valid + LANES - 1) / LANES);
-    const T *weights = (const T *)args->w + taps * args->k * first_channel;
-    const T **pixels = (const T **)((char *)args->tables + slot * ki_igemm_slot_bytes(taps, args->mr));
-    ptrdiff_t *tap = (ptrdiff_t *)(pixels + taps * args->mr);
+    const T *weights = (const T *)args->w + products * first_channel;
+    TILE(table) table = {.pixels = (const T **)((char *)args->tables + slot * ki_igemm_slot_bytes(taps, args->mr))};
+    table.runs = (ki_run *)(table.pixels + taps * args->mr);
     const ptrdiff_t from = work->blocks * group / work->groups, to = work->blocks * (group + 1) / work->groups;
+    const ptrdiff_t pixels = b->out / work->chunks, longer = b->out % work->chunks; /* the first chunks are longer by 1 */
+    /* The panel that this thread will probably take next. */
+    const ptrdiff_t next_panel = panel + args->threads < work->panels ? panel + args->threads : work->panels;
+    const ptrdiff_t share = products * width * (ptrdiff_t)sizeof(T) / (to - from) + 64;
+    const T *next_weights = (const T *)args->w + products * next_panel * width;
     T *out[KI_MAX_MR];
     for (ptrdiff_t k0 = 0; k0 == 0 || k0 < args->k; k0 += args->kc) {
-        const ptrdiff_t k = args->k - k0 < args->kc ? args->k - k0 : args->kc;
         const int final = k0 + args->kc >= args->k;
         TILE(epilogue) e = {.bias = args->bias ? (const T *)args->bias + first_channel : NULL,
                             .lo = final ? (T)args->lo : (T)-INFINITY,
                             .hi = final ? (T)args->hi : (T)INFINITY,
                             .valid = valid,
                             .accumulate = k0 > 0};
+        ptrdiff_t line = from / work->chunks, chunk = from % work->chunks, n = line / a->out, o = line % a->out;
         for (ptrdiff_t block = from; block < to; block++) {
-            ptrdiff_t line = block / work->chunks, chunk = block % work->chunks;
-            ptrdiff_t first = b->out * chunk / work->chunks, count = b->out * (chunk + 1) / work->chunks - first;
-            ptrdiff_t live = TILE(locate)(work, line, first, count, pixels, tap);
-            if (k0)
-                for (ptrdiff_t i = 0; i < live * count; i++) pixels[i] += k0;
-            T *y = (T *)args->y + line / a->out * args->out_batch + line % a->out * a->out_step + first * b->out_step +
-                   first_channel;
+            const ptrdiff_t first = chunk * pixels + (chunk < longer ? chunk : longer), count = pixels + (chunk < longer);
+            const ptrdiff_t y0 = o * a->stride - a->before, x0 = first * b->stride - b->before;
+            const T *image = (const T *)args->x + n * args->in_batch;
+            TILE(locate)(work, image, y0, x0, count, &table);
+            if (args->kc < args->k) { /* a pass over part of the inputs of the only tap */
+                for (ptrdiff_t m = 0; m < table.count * count; m++) table.pixels[m] += k0;
+                for (ptrdiff_t r = 0; r < table.count; r++)
+                    table.runs[r] = (ki_run){k0, args->k - k0 < args->kc ? args->k - k0 : args->kc};
+            }
+            if (next_panel < work->panels)
+                e.ahead[0] = TILE(fetch)((const char *)next_weights + (block - from) * share, share, products);
+            const ptrdiff_t fresh = y0 + (a->taps - 1) * a->dilation + 1; /* the row that the next line begins to read */
+            if (panel == 0 && fresh > 0 && fresh < a->in && a->in_step > b->in_step)
+                e.ahead[1] = TILE(fetch)(image + fresh * a->in_step + (x0 > 0 ? x0 : 0) * b->in_step,
+                                         count * b->stride * b->in_step * (ptrdiff_t)sizeof(T), products);
+            T *y = (T *)args->y + n * args->out_batch + o * a->out_step + first * b->out_step + first_channel;
             for (ptrdiff_t m = 0; m < count; m++) out[m] = y + m * b->out_step;
-            TILE(tiles)[nv - 1][count - 1](pixels, tap, live, k, args->k * nv * LANES, weights + k0 * nv * LANES, out,
-                                           &e);
+            TILE(tiles)[nv - 1][count - 1](table.pixels, table.runs, table.count, weights, out, &e);
+            if (++chunk == work->chunks) {
+                chunk = 0;
+                if (++o == a->out) o = 0, n++;
+            }
         }
     }
 }
@@ -85,11 +134,15 @@ static void TILE(task)(void *context, ptrdiff_t index, int slot) {
 static void TILE(igemm)(const ki_igemm_args *args) {
     const ki_axis *a = &args->axis[0], *b = &args->axis[1];
     const ptrdiff_t lines = args->batch * a->out, width = (ptrdiff_t)args->nv * LANES;
-    TILE(work) work = {.args = args, .panels = (args->cout + width - 1) / width};
+    TILE(work) work = {.args = args, .panels = (args->cout + width - 1) / width, .side_by_side = -1};
     work.chunks = (b->out + args->mr - 1) / args->mr;
     work.blocks = lines * work.chunks;
     work.zeros = (const T *)args->w + ki_packed_size(a->taps * b->taps * args->k, args->cout, 0, LANES);
     if (!work.blocks || !work.panels) return;
+    for (int i = 0; i < 2; i++)
+        if (args->axis[i].taps > 1 && args->axis[i].tap_step == 1 && args->axis[i].dilation == 1 &&
+            args->axis[i].in_step == args->k)
+            work.side_by_side = i;
     ptrdiff_t bytes = args->batch * a->in * b->in * args->k * (ptrdiff_t)sizeof(T);
     work.groups = bytes / TILE(GROUP_BYTES) + 1;
     if (args->threads > 1)
@@ -127,7 +180,8 @@ void KI_NAME(TILE(pack))(const ki_pack_args *args) {
     ki_pack_args copy = *args;
     const ptrdiff_t width = (ptrdiff_t)args->nv * LANES;
     ki_parallel(TILE(pack_task), &copy, (args->cout + width - 1) / width, args->threads);
-    memset((T *)args->packed + ki_packed_size(args->rows, args->cout, 0, LANES), 0, (size_t)args->k * sizeof(T));
+    memset((T *)args->packed + ki_packed_size(args->rows, args->cout, 0, LANES), 0,
+           (size_t)args->zeros * sizeof(T));
 }
 
 /* to[m][i] = x[i * step + m] for m < rows, i < k, 16 x 16 at a time. */

@@ -4,17 +4,19 @@
  * NV loads, MR broadcasts and MR * NV FMAs with all accumulators and all MR pixel pointers in registers.
  */
 
-/* What the tiles of one call share. ``valid``: channels to write; less than NV * LANES only in the last panel. */
+/* What the tiles of one call share. ``valid``: channels to write; less than NV * LANES only in the last panel.
+ * ``ahead``: memory that will be wanted soon, fetched ``lines`` cache lines at a time while the tile computes. */
 typedef struct {
     const T *bias;
     T lo, hi;
     ptrdiff_t valid;
     int accumulate; /* start from what y holds instead of the bias */
+    ki_ahead ahead[2];
 } TILE(epilogue);
 
-/* pixels: [taps][MR] pointers; tap: which tap of the panel each row is for; out: MR pointers. */
-typedef void TILE(tile_fn)(const T *const *pixels, const ptrdiff_t *tap, ptrdiff_t taps, ptrdiff_t k, ptrdiff_t tap_size,
-                           const T *panel, T *const *out, const TILE(epilogue) * e);
+/* pixels: [runs][MR] pointers; out: MR pointers. */
+typedef void TILE(tile_fn)(const T *const *pixels, const ki_run *runs, ptrdiff_t count, const T *panel, T *const *out,
+                           const TILE(epilogue) * e);
 
 KI_INLINE V TILE(load_valid)(const T *p, ptrdiff_t valid) {
     return valid >= LANES ? VOP(load)(p) : VOP(load_n)(p, valid > 0 ? (size_t)valid : 0);
@@ -22,9 +24,9 @@ KI_INLINE V TILE(load_valid)(const T *p, ptrdiff_t valid) {
 
 #define UNROLL _Pragma("GCC unroll 16")
 
-KI_INLINE void TILE(tile)(const int MR, const int NV, const T *const *restrict pixels, const ptrdiff_t *restrict tap,
-                          ptrdiff_t taps, ptrdiff_t k, ptrdiff_t tap_size, const T *restrict panel,
-                          T *const *restrict out, const TILE(epilogue) * restrict e) {
+KI_INLINE void TILE(tile)(const int MR, const int NV, const T *const *restrict pixels, const ki_run *restrict runs,
+                          ptrdiff_t count, const T *restrict panel, T *const *restrict out,
+                          const TILE(epilogue) * restrict e) {
     V acc[KI_TILE_ACCUMULATORS];
     if (e->accumulate) {
         UNROLL for (int m = 0; m < MR; m++)
@@ -36,21 +38,29 @@ KI_INLINE void TILE(tile)(const int MR, const int NV, const T *const *restrict p
             UNROLL for (int m = 0; m < MR; m++) acc[m * NV + v] = b;
         }
     }
-    for (ptrdiff_t t = 0; t < taps; t++, pixels += MR) {
-        const T *restrict w = panel + tap[t] * tap_size;
+    ki_ahead ahead[2] = {e->ahead[0], e->ahead[1]};
+    for (ptrdiff_t r = 0; r < count; r++, pixels += MR) {
+        const T *restrict w = panel + runs[r].row * NV * LANES;
         const T *p[KI_MAX_MR];
         UNROLL for (int m = 0; m < MR; m++) p[m] = pixels[m];
-        for (ptrdiff_t i = 0; i < k; i++, w += NV * LANES) {
-            V b[KI_MAX_NV];
-            UNROLL for (int v = 0; v < NV; v++) b[v] = VOP(load)(w + v * LANES);
-            UNROLL for (int m = 0; m < MR; m++) {
-                V a = VOP(set1)(p[m][i]);
-                UNROLL for (int v = 0; v < NV; v++) acc[m * NV + v] = VOP(fma)(a, b[v], acc[m * NV + v]);
+        for (ptrdiff_t i = 0; i < runs[r].length;) {
+            const ptrdiff_t rest = runs[r].length - i, stop = i + (rest < KI_STRIP ? rest : KI_STRIP);
+            for (int a = 0; a < 2; a++)
+                for (ptrdiff_t l = 0; l < ahead[a].lines; l++, ahead[a].address += 64)
+                    __builtin_prefetch((const void *)ahead[a].address, 0, 2);
+            for (; i < stop; i++, w += NV * LANES) {
+                V b[KI_MAX_NV];
+                UNROLL for (int v = 0; v < NV; v++) b[v] = VOP(load)(w + v * LANES);
+                UNROLL for (int m = 0; m < MR; m++) {
+                    V a = VOP(set1)(p[m][i]);
+                    UNROLL for (int v = 0; v < NV; v++) acc[m * NV + v] = VOP(fma)(a, b[v], acc[m * NV + v]);
+                }
             }
         }
     }
     V lo = VOP(set1)(e->lo), hi = VOP(set1)(e->hi);
-    UNROLL for (int i = 0; i < MR * NV; i++) acc[i] = VOP(min)(hi, VOP(max)(lo, acc[i]));
+    UNROLL for (int m = 0; m < MR; m++)
+        UNROLL for (int v = 0; v < NV; v++) acc[m * NV + v] = VOP(min)(hi, VOP(max)(lo, acc[m * NV + v]));
     if (e->valid >= NV * LANES) {
         UNROLL for (int m = 0; m < MR; m++)
             UNROLL for (int v = 0; v < NV; v++) VOP(store)(out[m] + v * LANES, acc[m * NV + v]);
@@ -63,9 +73,9 @@ KI_INLINE void TILE(tile)(const int MR, const int NV, const T *const *restrict p
 
 #define DEFINE_TILE(MR, NV)                                                                                            \
     static __attribute__((noinline)) void TILE(KI_CAT(KI_CAT(gemm_, MR), KI_CAT(x, NV)))(                              \
-        const T *const *pixels, const ptrdiff_t *tap, ptrdiff_t taps, ptrdiff_t k, ptrdiff_t tap_size, const T *panel, \
-        T *const *out, const TILE(epilogue) * e) {                                                                     \
-        TILE(tile)(MR, NV, pixels, tap, taps, k, tap_size, panel, out, e);                                             \
+        const T *const *pixels, const ki_run *runs, ptrdiff_t count, const T *panel, T *const *out,                    \
+        const TILE(epilogue) * e) {                                                                                    \
+        TILE(tile)(MR, NV, pixels, runs, count, panel, out, e);                                                        \
     }
 #define TILE_ENTRY(MR, NV) [NV - 1][MR - 1] = TILE(KI_CAT(KI_CAT(gemm_, MR), KI_CAT(x, NV))),
 

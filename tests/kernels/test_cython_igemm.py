@@ -1,0 +1,132 @@
+"""The implicit GEMM by itself: every register tile with every tail, several passes over the output, refused arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kigraph.kernels.contracts.elementwise import ADD
+from kigraph.kernels.devices import HOST
+from kigraph.kernels.errors import DTypeError, KernelError, ShapeError
+from kigraph.kernels.types import TensorType
+
+core = pytest.importorskip("kigraph.kernels.cython.core", reason="the C kernels are not built")
+igemm = pytest.importorskip("kigraph.kernels.cython.igemm")
+maps = pytest.importorskip("kigraph.kernels.cython.maps")
+tiles = pytest.importorskip("kigraph.kernels.cython.tiles")
+
+NDArray = np.ndarray[Any, Any]
+
+
+def typed(a: NDArray) -> TensorType:
+    return TensorType(a.dtype, a.shape)
+
+
+def product(x: NDArray, w: NDArray, bias: NDArray, tile: tuple[int, int], **options: Any) -> tuple[Any, list[NDArray]]:
+    """A prepared product y = x @ w + bias and the arrays to bind."""
+    (m, k), n = x.shape, w.shape[1]
+    y = np.full((m, n), np.nan, x.dtype)
+    g = igemm.Igemm(
+        [typed(x), typed(w), typed(bias)],
+        typed(y),
+        axes=[(1, 1, 1, 1, 1, 0, 0, 0, 0), (m, m, 1, 1, 1, 0, 0, 1, 1)],
+        batch=(1, 0, 0),
+        k=k,
+        tile=tile,
+        steps=(n, 1),
+        **options,
+    )
+    return g, [x, g.pack(w), bias, y, HOST.allocate(g.workspace_bytes)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("vectors", range(1, len(core.TILE_MR) + 1))
+def test_every_tile_and_tail(dtype: str, vectors: int) -> None:
+    rng = np.random.default_rng(vectors)
+    lanes = core.F32_LANES if dtype == "float32" else core.F64_LANES
+    for pixels in range(1, core.TILE_MR[vectors - 1] + 1):
+        for channels in {1, vectors * lanes - 1, vectors * lanes, vectors * lanes + lanes, 2 * vectors * lanes + 3}:
+            # Small integers: the sums are exact, in any order and with or without fused multiply-add.
+            x, w, bias = (rng.integers(-4, 5, s).astype(dtype) for s in ((pixels, 6), (6, channels), (channels,)))
+            g, arrays = product(x, w, bias, (pixels, vectors), limits=(0.0, 20.0))
+            g.bind(*arrays)()
+            np.testing.assert_array_equal(arrays[3], np.clip(x @ w + bias, 0, 20), err_msg=f"{pixels} x {channels}")
+
+
+@pytest.mark.parametrize("kc", [1, 7, 16, 40, 100])
+def test_passes_over_the_output(kc: int) -> None:
+    rng = np.random.default_rng(kc)
+    x, w, bias = (rng.integers(-4, 5, s).astype(np.float32) for s in ((21, 40), (40, 50), (50,)))
+    g, arrays = product(x, w, bias, (tiles.core.TILE_MR[1], 2), kc=kc, limits=(0.0, np.inf), threads=2)
+    for _ in range(2):
+        g.bind(*arrays)()
+        np.testing.assert_array_equal(arrays[3], np.maximum(x @ w + bias, 0))
+
+
+def test_nan_passes_the_activation() -> None:
+    x, w, bias = np.ones((3, 4), np.float32), np.ones((4, 20), np.float32), np.zeros(20, np.float32)
+    x[1, 2] = np.nan
+    g, arrays = product(x, w, bias, (3, 2), limits=(0.0, 6.0))
+    g.bind(*arrays)()
+    assert np.isnan(arrays[3][1]).all()
+    np.testing.assert_array_equal(arrays[3][[0, 2]], 4)
+
+
+def test_refused_arrays() -> None:
+    x, w, bias = np.ones((5, 8), np.float32), np.ones((8, 20), np.float32), np.zeros(20, np.float32)
+    g, (x, packed, bias, y, workspace) = product(x, w, bias, (4, 1))
+    with pytest.raises(DTypeError, match="input 0 has dtype float64"):
+        g.bind(x.astype(np.float64), packed, bias, y, workspace)
+    with pytest.raises(ShapeError, match=r"input 0 has shape \(4, 8\)"):
+        g.bind(x[:4], packed, bias, y, workspace)
+    with pytest.raises(KernelError, match="expected a dense last axis"):
+        g.bind(np.ones((8, 5), np.float32).T, packed, bias, y, workspace)
+    with pytest.raises(KernelError, match="expected a dense last axis"):
+        g.bind(x[::-1], packed, bias, y, workspace)
+    with pytest.raises(KernelError, match="expected a dense array"):
+        g.bind(x, packed, np.zeros(40, np.float32)[::2], y, workspace)
+    with pytest.raises(KernelError, match="no multiple of its element size"):
+        g.bind(np.zeros(5 * 8 * 4 + 1, np.uint8)[1:].view(np.float32).reshape(5, 8), packed, bias, y, workspace)
+    y.flags.writeable = False
+    with pytest.raises(KernelError, match="the output is read-only"):
+        g.bind(x, packed, bias, y, workspace)
+    y.flags.writeable = True
+    with pytest.raises(KernelError, match="packed weights: expected"):
+        g.bind(x, packed[:-1], bias, y, workspace)
+    with pytest.raises(KernelError, match="packed weights: expected"):
+        g.bind(x, w, bias, y, workspace)
+    with pytest.raises(KernelError, match="the workspace must have"):
+        g.bind(x, packed, bias, y, None)
+    with pytest.raises(ValueError, match="no tile of 99 pixels"):
+        product(x, w, bias, (99, 1))
+
+
+def test_arrays_stay_alive_while_bound() -> None:
+    rng = np.random.default_rng(0)
+    x, w, bias = (rng.integers(-4, 5, s).astype(np.float32) for s in ((5, 8), (8, 20), (20,)))
+    wanted = x @ w + bias
+    g, arrays = product(x, w, bias, (4, 1))
+    run, y = g.bind(*arrays), arrays[3]
+    del g, arrays, x, w, bias
+    filler = [np.full(4096, np.nan, np.float32) for _ in range(64)]
+    run()
+    np.testing.assert_array_equal(y, wanted)
+    del filler
+
+
+def test_map_refuses_what_the_table_lacks() -> None:
+    x = np.ones(4, np.complex64)
+    with pytest.raises(DTypeError, match="no C kernel for"):
+        maps.bind_map("add", [x, x], [typed(x)] * 2, np.empty_like(x), typed(x))
+    assert "complex64" not in maps.dtypes_of(ADD.name)
+
+
+@pytest.mark.parametrize("cout", [16, 32, 48, 64, 80, 96, 128, 160, 192, 208, 320, 384, 448])
+def test_chosen_tiles_exist(cout: int) -> None:
+    for itemsize in (4, 8):
+        for length in (1, 8, 17, 35, 147):
+            clocks, tile = tiles.choose_tile(itemsize, 3, length, 64, cout)
+            assert clocks > 0
+            assert 1 <= tile.pixels <= core.TILE_MR[tile.vectors - 1]
