@@ -1,0 +1,118 @@
+"""Runs conformance cases as benchmarks: the kernel that a user would get, checked against the truth before it is timed."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kigraph.kernels.backends import HOST_FAMILY, get_backend
+from kigraph.kernels.conformance import Case, process_seed
+from kigraph.kernels.conformance.check import FixedConstants
+from kigraph.kernels.conformance.truth import compare, tolerance, truth
+from kigraph.kernels.devices import Device
+from kigraph.kernels.errors import KernelError
+from kigraph.kernels.registry import select
+from kigraph.kernels.types import Kernel
+
+from .peak import peak_gflops
+
+__all__ = ["Bound", "bind", "check", "time_case", "time_run"]
+
+NDArray = np.ndarray[Any, Any]
+
+#: Seconds that one benchmark is timed, and the least number of rounds (2 where one takes more than a second).
+_BUDGET, _ROUNDS = 0.25, 5
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A kernel bound to arrays of its device."""
+
+    kernel: Kernel
+    run: Callable[[], None]
+    outputs: list[Any]
+    device: Device
+
+
+@functools.lru_cache(maxsize=2)  # the backends of a case come one after the other
+def _values_and_truth(case: Case) -> tuple[list[NDArray], list[NDArray]]:
+    values = case.generate(process_seed())
+    return values, truth(case, values)
+
+
+def bind(case: Case, backend: str) -> Bound:
+    """The backend's preferred kernel for the case, bound to dense arrays. Skips the benchmark if there is none."""
+    try:
+        kernel = select(case.query(), [backend]).kernel
+    except KernelError as error:
+        pytest.skip(str(error))
+    if kernel.backend == HOST_FAMILY or kernel.prepare is None:
+        pytest.skip(f"{backend} has no kernel of its own for {case.contract.name}")
+    query, device = case.query(), get_backend(backend).device()
+    values, _ = _values_and_truth(replace(case, threads=1))
+    prepared = kernel.prepare(query, FixedConstants({i: values[i] for i in query.constants}))
+    inputs: list[Any] = []
+    for number, value in enumerate(values):
+        if number in prepared.absorbed:
+            inputs.append(None)
+            continue
+        array = device.view(device.allocate(value.nbytes), 0, value.dtype, value.shape)
+        device.upload(value, array)
+        inputs.append(array)
+    outputs = [device.view(device.allocate(t.nbytes), 0, t.dtype, t.dims) for t in query.outputs]
+    workspace = device.allocate(prepared.workspace_bytes) if prepared.workspace_bytes else None
+    run = prepared.bind(inputs, outputs, workspace)
+
+    def complete() -> None:
+        run()
+        device.synchronize()
+
+    return Bound(kernel, complete, outputs, device)
+
+
+def check(case: Case, bound: Bound) -> None:
+    """Runs once; raises MismatchError if a result is not the truth."""
+    bound.run()
+    _, wanted = _values_and_truth(replace(case, threads=1))
+    for output, want in zip(bound.outputs, wanted, strict=True):
+        got = bound.device.download(output)
+        compare(got, want, tolerance(case, got.dtype))
+
+
+def time_run(benchmark: Any, run: Callable[[], Any]) -> float | None:
+    """Times a function that has run before; the least time in seconds, or None if timing is switched off."""
+    run()
+    start = time.perf_counter()
+    run()
+    once = max(time.perf_counter() - start, 1e-7)
+    iterations = max(int(20e-6 / once), 1)
+    rounds = min(max(int(_BUDGET / (once * iterations)), _ROUNDS if once < 1 else 2), 2000)
+    benchmark.pedantic(run, rounds=rounds, iterations=iterations)
+    return None if benchmark.stats is None else float(benchmark.stats.stats.min)
+
+
+def time_case(benchmark: Any, case: Case, backend: str, threads: int, *, weight: int = 1) -> None:
+    """Checks and times one case on one backend. ``weight``: how often a network has this layer."""
+    case = replace(case, threads=threads)
+    bound = bind(case, backend)
+    check(case, bound)
+    query = case.query()
+    benchmark.group = str(case)
+    benchmark.extra_info.update(
+        op=case.contract.name, case=case.id, backend=backend, kernel=bound.kernel.name, threads=threads, weight=weight
+    )
+    least = time_run(benchmark, bound.run)
+    if least is None:
+        return
+    flops = case.contract.flops(query.inputs, query.outputs, query.params)
+    benchmark.extra_info["gflops"] = flops / least / 1e9
+    benchmark.extra_info["gbytes_per_s"] = case.contract.bytes_moved(query.inputs, query.outputs) / least / 1e9
+    peak = peak_gflops(threads) if bound.device.name == "cpu" else None
+    if peak is not None:
+        benchmark.extra_info["share_of_peak"] = flops / least / 1e9 / peak
