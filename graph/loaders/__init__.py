@@ -64,7 +64,7 @@ def load(path: str | os.PathLike[str], limits: LoadLimits | None = None) -> Load
     from .limits import Budget
     from .source import Source
 
-    family = sniff(path)
+    family = sniff(path, limits)
     source = Source(path)
     budget = Budget(source.name, source.size, limits)
     if family is Family.GRAPHDEF:

@@ -160,6 +160,7 @@ def _loader(
     file: _File, dataset: Any, dtype: DType, shape: tuple[int, ...], place: str
 ) -> Callable[[], np.ndarray[Any, Any]]:
     def load() -> np.ndarray[Any, Any]:
+        file.source.check_unchanged()
         result = np.empty(shape, dtype)
         with file.guard(place):
             if result.size:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import LoadError
-from .limits import Budget, load_error
+from .limits import Budget, LoadLimits, load_error
 
 if TYPE_CHECKING:
     from .source import Source
@@ -56,7 +56,7 @@ class Family(Enum):
     KERAS_H5 = "keras-h5"
 
 
-def sniff(path: str | os.PathLike[str]) -> Family:
+def sniff(path: str | os.PathLike[str], limits: LoadLimits | None = None) -> Family:
     """The family of the file. Raises LoadError, naming what it is instead, for everything else."""
     _refuse_folder(Path(path))
     from .source import Source
@@ -72,7 +72,7 @@ def sniff(path: str | os.PathLike[str]) -> Family:
         if head.startswith(magic):
             raise refuse(what, remedy)
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        return _zip_family(source, refuse)
+        return _zip_family(source, refuse, limits)
     if any(source.size >= at + 8 and source.read(at, 8) == _HDF5 for at in (0, 512, 1024, 2048)):
         return Family.KERAS_H5
     if head[4:8] == b"TFL3":
@@ -115,10 +115,10 @@ def _refuse_folder(path: Path) -> None:
     raise load_error(str(path), "the path", what, _FAMILIES, _LATER if saved else "Give the file inside it.")
 
 
-def _zip_family(source: Source, refuse: Callable[..., LoadError]) -> Family:
+def _zip_family(source: Source, refuse: Callable[..., LoadError], limits: LoadLimits | None) -> Family:
     from .archive import Archive
 
-    names = Archive(source, Budget(source.name, source.size)).members
+    names = Archive(source, Budget(source.name, source.size, limits)).members
     if any(n.endswith("/data.pkl") and n.count("/") == 1 for n in names):
         return Family.TORCH_ZIP
     if "config.json" in names and "model.weights.h5" in names:

@@ -63,7 +63,8 @@ class Source:
         if self.size == 0:
             raise load_error(self.name, "byte 0", "an empty file", "a model or weights", "Fetch the file again.")
 
-    def _check_unchanged(self) -> None:
+    def check_unchanged(self) -> None:
+        """Raises LoadError if the file was written into since it was opened."""
         state = os.fstat(self._fd)
         if (state.st_size, state.st_mtime_ns) != self._stamp:
             raise LoadError(
@@ -73,7 +74,7 @@ class Source:
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
         """Fills ``buffer`` (bytes, writable) from ``offset`` on."""
-        self._check_unchanged()
+        self.check_unchanged()
         wanted = len(buffer)
         if offset < 0 or offset + wanted > self.size:
             raise load_error(
@@ -111,7 +112,7 @@ class Source:
     @contextmanager
     def view(self) -> Iterator[memoryview]:
         """The whole file as read-only memory, for parsing. Nothing may keep a slice of it."""
-        self._check_unchanged()
+        self.check_unchanged()
         with mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ) as mapped:
             view = memoryview(mapped)
             try:

@@ -202,7 +202,19 @@ def torch_zip(value: Any, storages: dict[str, bytes], root: str = "archive", com
     return buffer.getvalue()
 
 
-def torch_legacy(value: Any, storages: dict[str, tuple[int, bytes]]) -> bytes:
+def _with_view(value: Any, view: Any) -> Any:
+    """The old form's persistent ids have a sixth entry: a view into the storage, or None."""
+    if isinstance(value, Persistent):
+        return Persistent((*value.value, view))
+    if isinstance(value, Reduce):
+        return Reduce(value.function, _with_view(value.args, view))
+    if isinstance(value, tuple):
+        return tuple(_with_view(v, view) for v in value)
+    return {k: _with_view(v, view) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+def torch_legacy(value: Any, storages: dict[str, tuple[int, bytes]], view: Any = None) -> bytes:
+    value = _with_view(value, view)
     head = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19." + pickled(1001)
     system = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
     body = b"".join(struct.pack("<q", count) + data for count, data in storages.values())

@@ -246,3 +246,12 @@ def test_truncated(make: Any, keep: int) -> None:
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(LoadError):
         weights(path)
+
+
+def test_a_file_that_changes_under_us_is_noticed(make: Any) -> None:
+    path = make()
+    got = weights(path)
+    with open(path, "ab") as file:
+        file.write(b"more")
+    with pytest.raises(LoadError, match="changed on disk"):
+        got.read("conv2d_1/kernel:0")

@@ -81,6 +81,16 @@ def test_strided_windows_of_a_shared_storage(torch_files: SimpleNamespace, write
     assert got.read("turned").flags.c_contiguous
 
 
+def test_views_into_a_legacy_storage(torch_files: SimpleNamespace, write: Write) -> None:
+    base = np.arange(10, dtype=np.float32)
+    tensors = {"w": torch_files.strided("0", "float32", 10, 1, (2,), (2,))}
+    got = weights(write(torch_files.legacy(tensors, {"0": (10, base.tobytes())}, ("0_view", 3, 4))))
+    assert got.read("w").tolist() == [4, 6]
+    for view in (("v", 3, 3), ("v", 8, 4), ("v", -1, 4), ("v", 3)):
+        with pytest.raises(LoadError):
+            load(write(torch_files.legacy(tensors, {"0": (10, base.tobytes())}, view)))
+
+
 def test_bfloat16_becomes_float32(torch_files: SimpleNamespace, write: Write) -> None:
     bits = np.array([0x3F80, 0xC020], "<u2")
     got = weights(write(torch_files.zip({"w": torch_files.tensor("0", bits, "bfloat16")}, {"0": bits.tobytes()})))
