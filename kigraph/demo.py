@@ -9,6 +9,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from .cli.options import Commands
-    from .model import Prediction
+    from .model import Model, Prediction
     from .weights.store import Resolved
 
 __all__ = ["BackendResult", "main", "register", "run", "sample_photograph"]
@@ -144,13 +145,19 @@ def _measure_all(
             note(f"running on {name} ...")
         try:
             model = load(resolved.path, backend=name, threads=args.threads)
-            timing = measure(lambda model=model: model.probabilities([data]), repeats=args.repeats)  # type: ignore[misc]
+            scores: list[np.ndarray[Any, Any]] = []
+            timing = measure(partial(_answer, model, data, scores), repeats=args.repeats)
             # "Inception v3 of 2015, the graph decodes JPEG" -> "Inception v3 of 2015"
             network = model.require_card().title.split(",")[0]
-            results.append(BackendResult(name, network, model.classify(data), model.probabilities([data])[0], timing))
+            results.append(BackendResult(name, network, model.name_scores(scores[-1]), scores[-1], timing))
         except KigraphError as error:
             problems[name] = str(error)
     return results, problems
+
+
+def _answer(model: Model, data: bytes, scores: list[np.ndarray[Any, Any]]) -> None:
+    """What is timed; the scores of the last call are kept."""
+    scores[:] = [model.probabilities([data])[0]]
 
 
 def _report(
@@ -213,7 +220,7 @@ def _print(
     print(f"  threads     {threads}\n  photograph  {clean(image.name)}\n  weights     {clean(resolved)}\n")
     rows: list[tuple[object, ...]] = []
     for r, row in zip(results, report["results"], strict=True):
-        figures = (r.backend, f"{row['median_ms']:.1f}", f"{row['images_per_s']:.1f}", f"{row['speed']:.1f}x")
+        figures = (r.backend, f"{row['median_ms']:.1f}", f"{row['images_per_s']:.3g}", f"{row['speed']:.1f}x")
         for i, label in enumerate(r.prediction):
             short = label.label.split(",")[0]
             rows.append((*(figures if i == 0 else ("",) * 4), f"{label.probability:.2%}", short))

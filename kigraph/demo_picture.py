@@ -33,7 +33,8 @@ def draw_picture(
         2, 2, width_ratios=(1.0, 1.75), height_ratios=(1.55, 1.0),
         left=0.035, right=0.955, top=0.845 - with_note, bottom=0.10, wspace=0.32, hspace=0.10,
     )  # fmt: skip
-    figure.text(0.035, 0.935, f"{title} on every backend of this machine", fontsize=17, weight="bold", color=_INK)
+    heading = textwrap.shorten(f"{title} on every backend of this machine", 80, placeholder=" ...")
+    figure.text(0.035, 0.935, heading, fontsize=17, weight="bold", color=_INK)
     figure.text(0.035, 0.888, f"one image at a time, from JPEG bytes to labels  |  {machine}", fontsize=10, color=_GREY)
     if note:
         figure.text(0.035, 0.840, note, fontsize=11, weight="bold", color=_WARN)
@@ -76,11 +77,11 @@ def _draw_bars(axes: Any, results: Sequence[BackendResult]) -> None:
         times = (
             f", {rate / slowest:.0f}x" if rate >= 10 * slowest else f", {rate / slowest:.1f}x" if rate > slowest else ""
         )
-        text = f" {rate:.3g} images/s"
         inside = rate > 0.6 * max(rates)
-        behind = None if inside else {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
-        axes.text(
-            rate, row, f"{text}  \n {result.timing.median * 1e3:,.0f} ms{times}  ", fontsize=10.5, va="center", linespacing=1.35,
+        behind = None if inside else {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+        axes.annotate(
+            f"{rate:.3g} images/s\n{result.timing.median * 1e3:,.0f} ms{times}",
+            (rate, row), (-9 if inside else 9, 0), textcoords="offset points", fontsize=10.5, va="center", linespacing=1.35,
             ha="right" if inside else "left", color="white" if inside and row == 0 else _INK, bbox=behind,
         )  # fmt: skip
     axes.set_yticks(range(len(ranked)), [r.backend for r in ranked], fontsize=13, color=_INK)

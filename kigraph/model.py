@@ -189,10 +189,13 @@ class Model:
             return (shape[1], shape[2], shape[3])
         return (*card.preprocessing.size, 3)
 
+    def name_scores(self, scores: np.ndarray[Any, Any], top: int = 5, source: str = "") -> Prediction:
+        """The labels of one row of ``probabilities``."""
+        return Prediction(source, (self.labels or numbered(len(scores))).top(scores, top))
+
     def _classify(self, images: Sequence[ImageLike], top: int) -> list[Prediction]:
         scores = self.probabilities(images)
-        labels = self.labels or numbered(scores.shape[1])
-        return [Prediction(_source(i), labels.top(row, top)) for i, row in zip(images, scores, strict=True)]
+        return [self.name_scores(row, top, _source(i)) for i, row in zip(images, scores, strict=True)]
 
     def _run_encoded(self, card: Card, image: ImageLike) -> np.ndarray[Any, Any]:
         """One image through a graph that decodes JPEG itself.
