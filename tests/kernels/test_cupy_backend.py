@@ -16,6 +16,8 @@ import pytest
 import kigraph.kernels.cupy as backend
 from kigraph.kernels.backends import resolve_choice
 from kigraph.kernels.conformance.cases.inception import CONVOLUTIONS
+from kigraph.kernels.contracts.elementwise import RELU
+from kigraph.kernels.contracts.softmax import SOFTMAX
 from kigraph.kernels.cupy import runtime
 from kigraph.kernels.cupy.implicit_gemm import TILES, choose_tile
 from kigraph.kernels.cupy.launch import (
@@ -30,6 +32,7 @@ from kigraph.kernels.cupy.launch import (
     strided,
 )
 from kigraph.kernels.errors import BackendError, KernelError, SettingsError
+from kigraph.kernels.types import Query, TensorType
 
 
 class CudaError(Exception):
@@ -134,6 +137,16 @@ def test_precision_setting_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
         kernel.supports(query)
 
 
+def test_arrays_beyond_32_bits_are_refused() -> None:
+    """Before anything is allocated, with the reason; conv2d's wide slices when they are bound."""
+    huge = TensorType(np.dtype(np.float32), (2**20, 2**6, 2**5, 1))
+    for contract, name in ((RELU, "relu"), (SOFTMAX, "softmax")):
+        params = contract.params()
+        kernel = next(k for k in backend.KERNELS if k.name == name)
+        query = Query(contract, (huge,), contract.check((huge,), params), params)
+        assert "has more than 2^31 - 1 elements" in (kernel.supports(query) or "")
+
+
 def test_cupy_has_what_runtime_uses() -> None:
     """The names and arguments of CuPy that only run on a GPU."""
     cupy = pytest.importorskip("cupy")
@@ -212,8 +225,8 @@ def test_tiles_fill_the_device() -> None:
         blocks = -(-(layer.out**2) // tile.bm) * -(-layer.cout // tile.bn) * splits
         assert blocks >= 20, layer.name
         assert 1 <= splits <= steps
-    widths = [choose_tile("fp32", 64 * 17 * 17, 768, 24, 132)[0].bn for _ in range(1)]
-    assert widths == [128]
+    tile, splits = choose_tile("fp32", 64 * 17 * 17, 768, 24, 132)
+    assert (tile.bm, tile.bn, splits) == (128, 128, 1)
 
 
 def test_no_k_step_is_lost_or_done_twice() -> None:

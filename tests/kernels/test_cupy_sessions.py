@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 import kigraph as ki
 import kigraph.kernels.cupy as backend
+from kigraph.graph.loaders import load
 from kigraph.kernels import backends
 from kigraph.kernels.conformance import check_kernel, supported_cases
 from kigraph.kernels.cupy import runtime
@@ -135,3 +137,19 @@ def test_uploads_are_checked(gpu: StandIn) -> None:
 def test_probe_sees_the_stand_in(gpu: StandIn) -> None:
     assert backend.probe().detail == "emulated, sm_90, 4 multiprocessors, CuPy emulated, NVRTC 0.0"
     assert "cupy" in backends.available_backends()
+
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "models" / "mobilenet_v1_0.25_224"
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason=f"no real models beside the project: {SHARED} is missing")
+def test_a_real_network_gives_tensorflows_result(gpu: StandIn) -> None:
+    """MobileNet v1 0.25: standard and depthwise convolutions, relu6; 41 million multiply-adds, emulated."""
+    loaded = load(SHARED / "frozen_graph.pb")
+    assert loaded.graph is not None
+    with np.load(SHARED / "golden_tensorflow.npz") as golden:
+        image, wanted = golden["grace_hopper.jpg"], golden["grace_hopper.jpg.probabilities"]
+    with ki.Session(loaded.graph, backend="cupy") as session:
+        (found,) = session.run(loaded.outputs[0], {loaded.inputs[0]: image})
+    assert np.abs(found - wanted).max() < 1e-5
+    assert np.argsort(-found)[:5].tolist() == np.argsort(-wanted)[:5].tolist()

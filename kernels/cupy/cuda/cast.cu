@@ -3,7 +3,7 @@
 
 KERNEL void cast(const FROM* x, TO* y, const Rows rows) {
     GRID_STRIDE (i, rows.total) {
-        const Index row = i / rows.cols, col = i - row * rows.cols;
+        const Index row = quotient(i, rows.cols), col = i - row * rows.cols;
         y[row * rows.y_pitch + col] = static_cast<TO>(x[row * rows.x_pitch + col]);
     }
 }

@@ -9,6 +9,11 @@ typedef long long Index;
     for (Index i = static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x; i < static_cast<Index>(total);           \
          i += static_cast<Index>(gridDim.x) * blockDim.x)
 
+// a / b for 0 <= a < 2^31: no array has more elements, and a 64-bit division takes several times as long.
+DEVICE Index quotient(Index a, Index b) {
+    return static_cast<unsigned>(a) / static_cast<unsigned>(b);
+}
+
 constexpr int MAX_RANK = 8;
 
 // Offsets of ARRAYS arrays at one index of a common (broadcast) shape. Mirrors launch.strided_type().

@@ -44,11 +44,12 @@ KERNEL void sum_splits(const float* partial, const float* bias, float* y, int sp
                        int activation) {
     const Index plane = static_cast<Index>(m) * n;
     GRID_STRIDE (i, plane) {
-        const int column = static_cast<int>(i % n);
+        const Index row = quotient(i, n);
+        const int column = static_cast<int>(i - row * n);
         float sum = partial[i];
         for (int split = 1; split < splits; ++split) sum += partial[split * plane + i];
         if (bias) sum += bias[column];
-        y[i / n * y_pitch + column] = activate(sum, activation);
+        y[row * y_pitch + column] = activate(sum, activation);
     }
 }
 EXPORT(sum_splits)

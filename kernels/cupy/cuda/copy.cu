@@ -25,8 +25,9 @@ KERNEL void pad(const T* x, T* y, const T value, const PadShape s) {
         Index from = 0, to = 0, rest = i;
         bool inside = true;
         for (int axis = s.rank - 1; axis >= 0; --axis) {
-            const int at = static_cast<int>(rest % s.out[axis]);
-            rest /= s.out[axis];
+            const Index next = quotient(rest, s.out[axis]);
+            const int at = static_cast<int>(rest - next * s.out[axis]);
+            rest = next;
             to += at * s.y_stride[axis];
             int cell = at - s.before[axis];
             const int last = s.in[axis] - 1;

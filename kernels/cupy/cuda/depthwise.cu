@@ -14,10 +14,9 @@ struct DepthwiseShape {
 
 KERNEL void depthwise_conv2d(const T* x, const T* weights, const T* bias, T* y, const DepthwiseShape s) {
     GRID_STRIDE (i, s.total) {
-        const int channel = static_cast<int>(i % s.cout);
-        const Index pixel = i / s.cout;
-        const int place = static_cast<int>(pixel % (s.oh * s.ow));
-        const Index image = pixel / (s.oh * s.ow) * s.h;
+        const Index pixel = quotient(i, s.cout), picture = quotient(pixel, s.oh * s.ow), image = picture * s.h;
+        const int channel = static_cast<int>(i - pixel * s.cout);
+        const int place = static_cast<int>(pixel - picture * (s.oh * s.ow));
         const int top = place / s.ow * s.stride_h - s.pad_top, left = place % s.ow * s.stride_w - s.pad_left;
         T sum = T(0);
         for (int u = 0; u < s.kh; ++u) {

@@ -6,7 +6,7 @@ typedef ELEMENT T;
 #define UNARY(name, formula)                                                                                           \
     KERNEL void name(const T* input, T* output, const Rows rows) {                                                     \
         GRID_STRIDE (i, rows.total) {                                                                                  \
-            const Index row = i / rows.cols, col = i - row * rows.cols;                                                \
+            const Index row = quotient(i, rows.cols), col = i - row * rows.cols;                                       \
             const T x = input[row * rows.x_pitch + col];                                                               \
             output[row * rows.y_pitch + col] = formula;                                                                \
         }                                                                                                              \

@@ -18,11 +18,11 @@ struct Window {
     int channel;
 
     __device__ __forceinline__ Window(const PoolShape& s, Index i) {
-        channel = static_cast<int>(i % s.c);
-        const Index pixel = i / s.c;
+        const Index pixel = quotient(i, s.c), picture = quotient(pixel, s.oh * s.ow);
+        channel = static_cast<int>(i - pixel * s.c);
         output = pixel * s.y_pitch + channel;
-        image = pixel / (s.oh * s.ow) * s.h;
-        const int place = static_cast<int>(pixel % (s.oh * s.ow));
+        image = picture * s.h;
+        const int place = static_cast<int>(pixel - picture * (s.oh * s.ow));
         top = place / s.ow * s.stride_h - s.pad_top;
         left = place % s.ow * s.stride_w - s.pad_left;
         first_h = top > 0 ? top : 0;

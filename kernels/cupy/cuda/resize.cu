@@ -35,10 +35,10 @@ struct Between {
 
 KERNEL void resize_bilinear(const T* x, float* y, const ResizeShape s) {
     GRID_STRIDE (i, s.total) {
-        const int c = static_cast<int>(i % s.c);
-        const Index pixel = i / s.c;
-        const int column = static_cast<int>(pixel % s.ow), row = static_cast<int>(pixel / s.ow % s.oh);
-        const Index image = pixel / s.ow / s.oh * s.h;
+        const Index pixel = quotient(i, s.c), line = quotient(pixel, s.ow), picture = quotient(line, s.oh);
+        const int c = static_cast<int>(i - pixel * s.c), column = static_cast<int>(pixel - line * s.ow);
+        const int row = static_cast<int>(line - picture * s.oh);
+        const Index image = picture * s.h;
         const Between v(row, s.h, s.oh, s.mode), h(column, s.w, s.ow, s.mode);
         const Index upper = (image + v.low) * s.w, lower = (image + v.high) * s.w;
         const float a = static_cast<float>(x[(upper + h.low) * s.x_pitch + c]);
