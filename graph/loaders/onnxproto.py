@@ -40,6 +40,8 @@ DATA_TYPES: dict[DType, int] = {
 
 @dataclass(slots=True)
 class TensorProto:
+    """A constant: its elements, little-endian, in ``raw_data``."""
+
     dims: list[Span] = numbers(1, "int64")
     data_type: int = int32(2)
     name: str = string(8)
@@ -62,6 +64,8 @@ class Attribute:
 
 @dataclass(slots=True)
 class NodeProto:
+    """One operation: names of inputs ('' = left out) and outputs."""
+
     input: list[str] = strings(1)
     output: list[str] = strings(2)
     name: str = string(3)
@@ -71,34 +75,46 @@ class NodeProto:
 
 @dataclass(slots=True)
 class Dimension:
+    """One axis: a size, or a name for an unknown one."""
+
     dim_value: int | None = oneof(1, "int64")
     dim_param: str | None = oneof(2, "string")
 
 
 @dataclass(slots=True)
 class TensorShape:
+    """All axes."""
+
     dim: list[Dimension] = messages(1, lambda: Dimension)
 
 
 @dataclass(slots=True)
 class TensorType:
+    """Element type and shape."""
+
     elem_type: int = int32(1)
     shape: TensorShape | None = message(2, lambda: TensorShape)
 
 
 @dataclass(slots=True)
 class TypeProto:
+    """The type of a value; only tensors are written."""
+
     tensor_type: Any = message(1, lambda: TensorType)
 
 
 @dataclass(slots=True)
 class ValueInfo:
+    """An input or output of the graph."""
+
     name: str = string(1)
     type: TypeProto | None = message(2, lambda: TypeProto)
 
 
 @dataclass(slots=True)
 class GraphProto:
+    """Nodes in topological order, constants, inputs and outputs."""
+
     node: list[NodeProto] = messages(1, lambda: NodeProto)
     name: str = string(2)
     initializer: list[TensorProto] = messages(5, lambda: TensorProto)
@@ -108,18 +124,24 @@ class GraphProto:
 
 @dataclass(slots=True)
 class OperatorSet:
+    """Which version of the operators a file speaks; '' is ONNX's own domain."""
+
     domain: str = string(1)
     version: int = int64(2)
 
 
 @dataclass(slots=True)
 class Entry:
+    """One pair of the file's metadata."""
+
     key: str = string(1)
     value: str = string(2)
 
 
 @dataclass(slots=True)
 class ModelProto:
+    """The whole file."""
+
     ir_version: int = int64(1)
     producer_name: str = string(2)
     graph: GraphProto | None = message(7, lambda: GraphProto)

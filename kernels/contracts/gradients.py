@@ -130,6 +130,8 @@ MAX_POOL2D_GRAD: Contract[Pool2DParams] = Contract(
 
 @dataclass(frozen=True, slots=True)
 class AvgPool2DGradParams(Params):
+    """``forward``: the pooling's own parameters. ``shape``: that of its input x."""
+
     forward: Pool2DParams
     shape: tuple[int, int, int, int]
 

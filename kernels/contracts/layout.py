@@ -26,32 +26,10 @@ from .base import (
 )
 
 __all__ = [
-    "BROADCAST_TO",
-    "CAST",
-    "FILL",
-    "GATHER",
-    "IDENTITY",
-    "PACK",
-    "PAD",
-    "RANGE",
-    "RESHAPE",
-    "SLICE",
-    "SPLIT",
-    "TILE",
-    "TRANSPOSE",
-    "BroadcastParams",
-    "CastParams",
-    "FillParams",
-    "GatherParams",
-    "PackParams",
-    "PadParams",
-    "RangeParams",
-    "ReshapeParams",
-    "SliceParams",
-    "SplitParams",
-    "TileParams",
-    "TransposeParams",
-]
+    "BROADCAST_TO", "CAST", "FILL", "GATHER", "IDENTITY", "PACK", "PAD", "RANGE", "RESHAPE", "SLICE", "SPLIT", "TILE",
+    "TRANSPOSE", "BroadcastParams", "CastParams", "FillParams", "GatherParams", "PackParams", "PadParams",
+    "RangeParams", "ReshapeParams", "SliceParams", "SplitParams", "TileParams", "TransposeParams",
+]  # fmt: skip
 
 EXACT = Tolerance(0, 0)
 
@@ -290,6 +268,8 @@ TILE: Contract[TileParams] = Contract(
 
 @dataclass(frozen=True, slots=True)
 class BroadcastParams(Params):
+    """``shape`` of the result."""
+
     shape: tuple[int, ...]
 
 
