@@ -7,7 +7,6 @@ LoadError that names the node.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from ..builder import Graph
 from ..errors import GraphError, LoadError
 from ..ir import UNKNOWN, Node, Port, topological_order
 from ..opdefs import OPDEFS
-from .limits import Budget
+from .limits import Budget, similar
 from .source import Source
 from .tensorproto import literal, shape_dims
 from .tfproto import DTYPE_NAMES, DTYPES, AttrValue, GraphDef, NodeDef
@@ -143,8 +142,8 @@ def _edges(definitions: Mapping[str, NodeDef], budget: Budget) -> dict[str, _Edg
                 raise budget.error(place, f"input {text[:80]!r}", "'node', 'node:index' or '^node'")
             name = match["node"]
             if name not in definitions:
-                near = difflib.get_close_matches(name, definitions, n=3) if len(definitions) < 5000 else []
-                hint = f" (similar: {', '.join(near)})" if near else ""
+                near = similar(name, definitions)
+                hint = f" (similar: {near})" if near else ""
                 raise budget.error(place, f"input {text!r}", f"a node of the graph{hint}")
             if match["control"]:
                 control.append(name)

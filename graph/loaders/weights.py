@@ -11,6 +11,7 @@ import numpy as np
 
 from ...kernels.types import DType
 from ..errors import LoadError
+from .limits import similar
 
 __all__ = ["BFLOAT16", "TensorInfo", "WeightsFile", "widen_bfloat16"]
 
@@ -54,10 +55,8 @@ class WeightsFile(Mapping[str, TensorInfo]):
         try:
             return self.tensors[name]
         except KeyError:
-            import difflib
-
-            near = difflib.get_close_matches(name, self.tensors, n=3)
-            hint = f"similar: {', '.join(near)}" if near else f"it has {len(self.tensors)} others"
+            near = similar(name, self.tensors)
+            hint = f"similar: {near}" if near else f"it has {len(self.tensors)} others"
             raise _MissingWeightError(f"{self.file}: there is no array '{name}'; {hint}") from None
 
     def __iter__(self) -> Iterator[str]:
