@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,3 +47,34 @@ def image() -> Callable[..., bytes]:
         return file.getvalue()
 
     return make
+
+
+def _free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+@pytest.fixture
+def service(model_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A running service: its process and its address."""
+    import httpx
+
+    port = _free_port()
+    command = [sys.executable, "-m", "kigraph", "serve", "--weights", str(model_path), "--backend", "numpy",
+               "--port", str(port), "--queue", "8"]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(300):
+            try:
+                if httpx.get(f"{url}/readyz").status_code == 200:
+                    break
+            except httpx.TransportError:
+                pass
+            assert process.poll() is None, process.stdout and process.stdout.read()
+            time.sleep(0.1)
+        yield process, url
+    finally:
+        process.kill()
+        process.wait()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -13,35 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
-import pytest
-
-
-def _free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
-
-
-@pytest.fixture
-def service(model_path: Path) -> object:
-    port = _free_port()
-    command = [sys.executable, "-m", "kigraph", "serve", "--weights", str(model_path), "--backend", "numpy",
-               "--port", str(port), "--queue", "8"]  # fmt: skip
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(300):
-            try:
-                if httpx.get(f"{url}/readyz").status_code == 200:
-                    break
-            except httpx.TransportError:
-                pass
-            assert process.poll() is None, process.stdout and process.stdout.read()
-            time.sleep(0.1)
-        yield process, url
-    finally:
-        process.kill()
-        process.wait()
 
 
 def test_sigterm_under_load_loses_nothing_that_was_accepted(
