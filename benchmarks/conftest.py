@@ -38,6 +38,8 @@ def _backends(config: pytest.Config) -> list[str]:
     return list(available_backends() if chosen is None else resolve_choice(chosen).order)
 
 
+# Last, so that the backends of one case follow each other and share its truth.
+@pytest.hookimpl(trylast=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "backend" in metafunc.fixturenames:
         metafunc.parametrize("backend", _backends(metafunc.config))

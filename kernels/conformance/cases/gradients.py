@@ -50,10 +50,12 @@ def _conv_case(
         [TensorType(dtype, x), TensorType(dtype, filters)], forward
     )
     summed = prod(y.dims[:3]) if of_filter else prod(w)
-    inputs = (
-        tensor(x if of_filter else filters, values or normal, dtype, memory=memory if of_filter else "dense"),
-        tensor(y.dims, values or scaled(1 / sqrt(max(summed, 1))), dtype, memory=memory),
-    )
+    # Special values go to one side only: whether a kernel multiplies them by the zeros of the padding is its own affair.
+    dy_values = scaled(1 / sqrt(max(summed, 1)))
+    if of_filter:
+        inputs = tensor(x, values or normal, dtype, memory=memory), tensor(y.dims, dy_values, dtype, memory=memory)
+    else:
+        inputs = tensor(filters, normal, dtype), tensor(y.dims, values or dy_values, dtype, memory=memory)
     p = ops.ConvGradParams(forward, filters if of_filter else x)
     return Case(contract, name, inputs, p, frozenset(tags), "dense" if of_filter else memory, threads)
 
