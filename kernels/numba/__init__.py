@@ -6,12 +6,15 @@ walks raw addresses that border.py has checked, and splits its work into tasks f
 Map of the folder (arrows of import point down only)::
 
     conv2d.py matmul.py         products of matrices: implicit (convolution) and plain
-        gemm.py                 blocks, packed panels, shares of the threads; gathers pixels (im2col) block by block
+        gemm.py                 blocks, packed panels, shares of the threads
+        gather.py               the record of one task; gathers its rows (im2col) block by block
         tile.py                 the register tile in LLVM IR
     depthwise.py pool2d.py      sliding windows over channels that stay apart
         window.py               one kernel, explicit vectors, for max, mean and depthwise
     elementwise.py normalization.py softmax.py reduce.py concat.py resize.py
         scalar.py               exp, sigmoid, tanh that vectorise
+    gradients.py                backward ops, on gemm.py and window.py
+        gradient_loops.py       those of them that are plain loops
     border.py                   checks of arrays between Python and raw addresses
     threads.py                  the pool: any number of callers, safe after fork
     targets.py                  AVX-512, AVX2 or portable (KIGRAPH_ISA), and their tile shapes
@@ -23,7 +26,7 @@ from __future__ import annotations
 from ..backends import Status
 from ..devices import HOST, Device
 from ..types import Kernel
-from . import concat, conv2d, depthwise, elementwise, matmul, normalization, pool2d, reduce, resize, softmax
+from . import concat, conv2d, depthwise, elementwise, gradients, matmul, normalization, pool2d, reduce, resize, softmax
 from .jit import VERSION, switched_off
 from .targets import current
 
@@ -40,6 +43,7 @@ KERNELS: tuple[Kernel, ...] = (
     *reduce.KERNELS,
     *concat.KERNELS,
     *resize.KERNELS,
+    *gradients.KERNELS,
 )
 
 DEVICE: Device = HOST

@@ -18,6 +18,7 @@ import numpy as np
 
 from ..contracts import elementwise as ops
 from ..contracts.base import Contract
+from ..contracts.gradients import RELU6_GRAD, RELU_GRAD
 from ..types import Array, Constants, DType, Kernel, Params, Query, Run
 from .border import FLOATS, NUMBERS, check, refuse_dtype
 from .jit import array_type, carray, compiled, inner, int64, pointer, void
@@ -134,6 +135,16 @@ def _relu6(dtype: DType) -> Scalar:
     return lambda x: zero if x < zero else (six if x > six else x)
 
 
+def _relu_grad(dtype: DType) -> Scalar:
+    zero = dtype.type(0)
+    return lambda dy, x: dy if x > zero else zero
+
+
+def _relu6_grad(dtype: DType) -> Scalar:
+    zero, six = dtype.type(0), dtype.type(6)
+    return lambda dy, x: dy if x > zero and x < six else zero
+
+
 def _one_over(function: Scalar) -> Callable[[DType], Scalar]:
     def make(dtype: DType) -> Scalar:
         one = dtype.type(1)
@@ -167,6 +178,8 @@ _BINARY: dict[str, Callable[[DType], Scalar]] = {
     "maximum": _plain(lambda a, b: a if a > b or a != a else b),
     "minimum": _plain(lambda a, b: a if a < b or a != a else b),
     "squared_difference": _plain(lambda a, b: (a - b) * (a - b)),
+    "relu_grad": _relu_grad,
+    "relu6_grad": _relu6_grad,
 }
 
 
@@ -244,7 +257,9 @@ def _kernel(contract: Contract[Params], make: Callable[[str, DType], Any]) -> Ke
     )
 
 
-_FLOATS_ONLY = frozenset(("sqrt", "rsqrt", "reciprocal", "log", "exp", "sigmoid", "tanh", "div"))
+_FLOATS_ONLY = frozenset(
+    ("sqrt", "rsqrt", "reciprocal", "log", "exp", "sigmoid", "tanh", "div", "relu_grad", "relu6_grad")
+)
 
 KERNELS = (
     *(
@@ -256,6 +271,8 @@ KERNELS = (
     ),
     *(
         _kernel(contract, _binary_kernel)
-        for contract in (ops.ADD, ops.SUB, ops.MUL, ops.DIV, ops.MAXIMUM, ops.MINIMUM, ops.SQUARED_DIFFERENCE)
+        for contract in (
+            ops.ADD, ops.SUB, ops.MUL, ops.DIV, ops.MAXIMUM, ops.MINIMUM, ops.SQUARED_DIFFERENCE, RELU_GRAD, RELU6_GRAD,
+        )
     ),
 )  # fmt: skip

@@ -20,28 +20,16 @@ import numpy as np
 
 from ..devices import ALIGNMENT, HOST
 from ..types import DType, Run
-from .jit import array_type, carray, compiled, copy_bytes, inner, int64, pointer, void, zero_bytes
+from .gather import JOB, gather_kernel
+from .jit import array_type, carray, compiled, copy_bytes, inner, int64, pointer, void
 from .targets import Target, current
 from .tile import tile_intrinsic
 
-__all__ = ["CLAMPS", "JOB", "Gemm", "align"]
+__all__ = ["CLAMPS", "Gemm", "align"]
 
 #: Activation -> (low, high); infinities change nothing.
 CLAMPS = {"none": (-math.inf, math.inf), "relu": (0.0, math.inf), "relu6": (0.0, 6.0)}
 
-#: One task. Addresses in bytes, steps (lda, ldc, pitch, ...) and sizes in elements.
-JOB = np.dtype(
-    [(name, np.int64) for name in (
-        "a", "lda", "b", "c", "ldc", "bias",             # lda is not used when rows are gathered
-        "row0", "row1", "column0", "column1", "columns",  # this task's part of c; columns of all of c
-        "k", "k_block", "row_block", "panel",             # panel: vectors of a full panel
-        "buffer", "buffer_step", "edge",                  # gathered rows (0: none); tile at a ragged right edge
-        "height", "width", "channels", "pitch",           # the rest: geometry of a convolution
-        "out_height", "out_width", "window_height", "window_width",
-        "stride_y", "stride_x", "dilation_y", "dilation_x", "top", "left",
-    )]
-    + [("low", np.float64), ("high", np.float64)]
-)  # fmt: skip
 _JOBS = array_type(JOB)
 
 #: Best of 192, 256, 384, 512 and 768 over the layers of Inception v3.
@@ -51,67 +39,11 @@ _ROW_BLOCK_BYTES = 256 * 1024
 _ZEROS = np.zeros(64)
 
 
-@inner
-def _put(target: int, k0: int, k1: int, first: int, end: int, source: int, size: int) -> None:
-    """Elements [first, end) of a row of k, clipped to [k0, k1): copied from ``source`` (of ``first``), or zero if 0."""
-    low, high = max(first, k0), min(end, k1)
-    if low >= high:
-        return
-    at, count = target + (low - k0) * size, (high - low) * size
-    if source == 0:
-        zero_bytes(at, count)
-    else:
-        copy_bytes(at, source + (low - first) * size, count)
-
-
-@inner
-def _gather(job: Any, row: int, rows: int, k0: int, k1: int, size: int) -> None:
-    """Writes what ``rows`` output pixels from ``row`` on see of x, elements [k0, k1) of (window y, window x, channel)."""
-    channels, pitch, width = job.channels, job.pitch, job.width
-    plane = job.out_height * job.out_width
-    image, rest = row // plane, row % plane
-    i, j = rest // job.out_width, rest % job.out_width
-    span = job.window_width * channels
-    whole = job.dilation_x == 1 and pitch == channels  # taps side by side: one copy per window row
-    for r in range(rows):
-        target = job.buffer + r * job.buffer_step * size
-        x0 = j * job.stride_x - job.left
-        for u in range(k0 // span, job.window_height):
-            first = u * span
-            if first >= k1:
-                break
-            y = i * job.stride_y - job.top + u * job.dilation_y
-            if y < 0 or y >= job.height:
-                _put(target, k0, k1, first, first + span, 0, size)
-                continue
-            line = job.a + (image * job.height + y) * width * pitch * size
-            if whole:
-                v0 = min(max(0, -x0), job.window_width)
-                v1 = max(min(job.window_width, width - x0), v0)
-                a, b = first + v0 * channels, first + v1 * channels
-                _put(target, k0, k1, first, a, 0, size)
-                _put(target, k0, k1, a, b, line + (x0 + v0) * pitch * size, size)
-                _put(target, k0, k1, b, first + span, 0, size)
-            else:
-                for v in range(job.window_width):
-                    x = x0 + v * job.dilation_x
-                    a = first + v * channels
-                    inside = 0 <= x < width
-                    _put(target, k0, k1, a, a + channels, line + x * pitch * size if inside else 0, size)
-        j += 1
-        if j == job.out_width:
-            j = 0
-            i += 1
-            if i == job.out_height:
-                i = 0
-                image += 1
-
-
 @functools.cache
 def gemm_kernel(dtype: DType, target: Target) -> Any:
     """``gemm(jobs, first, end, zeros)``: runs tasks [first, end). ``zeros``: address of a panel of zeros, the bias of
     all blocks of k but the last."""
-    tile = tile_intrinsic(dtype, target)
+    tile, gather = tile_intrinsic(dtype, target), gather_kernel(dtype)
     size, lanes = dtype.itemsize, target.lanes(dtype.itemsize)
     scalar = dtype.type
     most = (0, *target.rows)
@@ -127,7 +59,7 @@ def gemm_kernel(dtype: DType, target: Target) -> Any:
                 k = min(job.k_block, job.k - k0)
                 last = k0 + k >= job.k
                 if job.buffer != 0:
-                    _gather(job, row, rows, k0, k0 + k, size)
+                    gather(job, row, rows, k0, k0 + k)
                     a, lda = job.buffer, job.buffer_step * size
                 else:
                     a, lda = job.a + (row * job.lda + k0) * size, job.lda * size

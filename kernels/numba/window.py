@@ -33,7 +33,7 @@ _JOB = np.dtype(
     [(name, np.int64) for name in (
         "x", "pitch", "y", "y_pitch", "weights", "bias", "cells", "first", "end",
         "height", "width", "channels", "out_height", "out_width", "window_height", "window_width",
-        "stride_y", "stride_x", "dilation_y", "dilation_x", "top", "left",
+        "stride_y", "stride_x", "dilation_y", "dilation_x", "up_y", "up_x", "top", "left",
     )]
     + [("low", np.float64), ("high", np.float64), ("divisor", np.float64)]
 )  # fmt: skip
@@ -201,13 +201,13 @@ def _window_kernel(dtype: DType, target: Target, fold: Fold) -> Any:
                 count = 0
                 for u in range(job.window_height):
                     y = y0 + u * job.dilation_y
-                    if y < 0 or y >= job.height:
+                    if y < 0 or y % job.up_y != 0 or y >= job.height * job.up_y:
                         continue
-                    line = job.x + (image * job.height + y) * job.width * job.pitch * size
+                    line = job.x + (image * job.height + y // job.up_y) * job.width * job.pitch * size
                     for v in range(job.window_width):
                         x = x0 + v * job.dilation_x
-                        if 0 <= x < job.width:
-                            cells[count] = line + x * job.pitch * size
+                        if x >= 0 and x % job.up_x == 0 and x < job.width * job.up_x:
+                            cells[count] = line + x // job.up_x * job.pitch * size
                             if depthwise:
                                 cells[most + count] = job.weights + (u * job.window_width + v) * job.channels * size
                             count += 1
@@ -271,14 +271,14 @@ def plan_windows(
     dilations: tuple[int, int] = (1, 1),
     **more: float,
 ) -> WindowRun:
-    """Compiles the kernel and computes the geometry; ``more``: low, high, divisor."""
+    """Compiles the kernel and computes the geometry; ``more``: low, high, divisor, or other geometry."""
     _, height, width, channels = query.inputs[0].dims
     n, out_height, out_width, _ = query.outputs[0].dims
     top, _, left, _ = explicit_padding(padding, (height, width), window, strides, dilations)
     geometry: dict[str, float] = {
         "height": height, "width": width, "channels": channels, "out_height": out_height, "out_width": out_width,
         "window_height": window[0], "window_width": window[1], "stride_y": strides[0], "stride_x": strides[1],
-        "dilation_y": dilations[0], "dilation_x": dilations[1], "top": top, "left": left, **more,
+        "dilation_y": dilations[0], "dilation_x": dilations[1], "up_y": 1, "up_x": 1, "top": top, "left": left, **more,
     }  # fmt: skip
     work = query.outputs[0].size * window[0] * window[1]
     tasks = max(1, min(query.threads, n * out_height, work // 100_000))
