@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -14,7 +15,8 @@ import kigraph as ki
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared"
-EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
+#: Programs; a file without a main part is a module of one of them.
+EXAMPLES = sorted(p.stem for p in (ROOT / "examples").glob("*.py") if '__name__ == "__main__"' in p.read_text())
 
 
 def run(name: str, *arguments: object, **environment: str) -> str:
@@ -31,9 +33,10 @@ def run(name: str, *arguments: object, **environment: str) -> str:
 
 
 def test_every_example_has_a_test() -> None:
-    text = Path(__file__).read_text()
-    assert [name for name in EXAMPLES if f'run("{name}"' not in text] == []
-    assert len(EXAMPLES) == 5
+    """Here, or with the tests of what it shows."""
+    text = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name in EXAMPLES if f'"{name}"' not in text] == []
+    assert len(EXAMPLES) >= 5
 
 
 def test_hello_world() -> None:
@@ -56,6 +59,27 @@ def test_matrix() -> None:
     results = dict(row.split(": ") for row in rows)
     assert [name.strip() for name in results] == list(ki.available_backends())
     assert set(results.values()) == {"[[210.0], [-210.0]]"}
+
+
+def test_line_and_curve(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / "fit.png"
+    line, curve, wrote = run("line_and_curve", "--out", picture).splitlines()
+    assert line.startswith("Y = 2X:    learnt Y = 2.0000 X ")
+    by_line, by_network = map(float, re.findall(r"0\.\d+", curve))
+    assert by_network < by_line / 100
+    assert wrote == f"wrote {picture}"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_digits(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("sklearn", reason="the digits are scikit-learn's")
+    out = run("digits", "--epochs", 6, "--out", tmp_path)
+    accuracy = re.search(r"([\d.]+)% of 360 held-out digits right", out)
+    assert accuracy is not None
+    assert float(accuracy[1]) >= 95
+    assert {p.name for p in tmp_path.iterdir()} == {"digits.pb", "digits.png", "digits_history.png", "digits.csv"}
 
 
 def test_draw_graph(tmp_path: Path) -> None:
