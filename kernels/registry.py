@@ -14,7 +14,7 @@ from typing import Any
 from .backends import HOST_FAMILY, get_backend
 from .contracts.base import Contract
 from .errors import KernelError
-from .types import Kernel, Query
+from .types import STRING, Kernel, Query
 
 __all__ = ["Rejection", "Selection", "kernels_of", "select"]
 
@@ -56,12 +56,13 @@ def kernels_of(backend: str, contract: Contract[Any]) -> tuple[Kernel, ...]:
 
 
 def select(query: Query, order: Sequence[str]) -> Selection:
-    """The first legal kernel in the order of backends, then, for contracts outside the hot set, of the host family.
+    """The first legal kernel in the order of backends, then, outside the hot set and for strings, of the host family.
 
     Raises KernelError that lists every reason if there is none.
     """
     rejected: list[Rejection] = []
-    families = (*order, HOST_FAMILY) if not query.contract.hot else tuple(order)
+    strings = any(t.dtype == STRING for t in (*query.inputs, *query.outputs))  # Python objects: no backend's business
+    families = (*order, HOST_FAMILY) if strings or not query.contract.hot else tuple(order)
     for family in families:
         kernels = kernels_of(family, query.contract)
         if not kernels:

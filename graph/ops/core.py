@@ -68,15 +68,21 @@ def convert_all(values: Sequence[TensorLike], dtype: Any = None) -> list[Tensor]
 
 
 def integers(value: TensorLike, name: str, beside: Tensor | None = None) -> Tensor:
-    """A tensor as it is; a list with scalar tensors in it packed; anything else as an int32 constant."""
+    """A tensor as it is; lists with scalar tensors in them packed; anything else as an int32 constant."""
     if isinstance(value, Tensor):
         return value
-    if isinstance(value, (list, tuple)) and (tensors := [v for v in value if isinstance(v, Tensor)]):
-        if any(t.dtype != tensors[0].dtype for t in tensors):
-            wide = np.dtype(np.int64)
-            value = [add_op("Cast", [v], None, SrcT=v.dtype, DstT=wide) if isinstance(v, Tensor) else v for v in value]
-        return add_op("Pack", convert_all(value), name, axis=0)
-    return convert(value, "int32", name, beside)
+    if not _holds_tensors(value):
+        return convert(value, "int32", name, beside)
+    parts = [integers(v, name, beside) if _holds_tensors(v) or isinstance(v, (list, tuple)) else v for v in value]
+    tensors = [p for p in parts if isinstance(p, Tensor)]
+    if any(t.dtype != tensors[0].dtype for t in tensors):
+        wide = np.dtype(np.int64)
+        parts = [add_op("Cast", [p], None, SrcT=p.dtype, DstT=wide) if isinstance(p, Tensor) else p for p in parts]
+    return add_op("Pack", convert_all(parts), name, axis=0)
+
+
+def _holds_tensors(value: Any) -> bool:
+    return isinstance(value, Tensor) or (isinstance(value, (list, tuple)) and any(map(_holds_tensors, value)))
 
 
 def _graph_of(inputs: Sequence[Tensor]) -> Graph:

@@ -177,6 +177,9 @@ def _can_slice(
         return made.kernel is not None or nested
     if made.kernel is None or not made.kernel.strided_outputs:
         return False
+    kernel_type = next(t for p, t in made.outputs if p == port)
+    if kernel_type.dims[-1:] != lowering.types[port].dims[-1:]:  # a[..., 0]: the kernel's own last axis is another one
+        return False
     return all(r.kernel is not None and r.kernel.strided_inputs for r in others)
 
 

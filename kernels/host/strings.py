@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ..contracts.concat import CONCAT, ConcatParams
 from ..contracts.strings import AS_STRING, STRING_JOIN, AsStringParams, StringJoinParams
-from ..types import STRING, Array
+from ..types import STRING, Array, Query
 from .support import numpy_kernel
 
 __all__ = ["KERNELS"]
@@ -44,7 +45,16 @@ def _string_join(inputs: Sequence[Array], outputs: Sequence[Array], params: Stri
         y[index] = params.separator.join(part[index] for part in parts)
 
 
+def _concat(inputs: Sequence[Array], outputs: Sequence[Array], params: ConcatParams) -> None:
+    np.concatenate(inputs, axis=params.axis, out=outputs[0])
+
+
+def _strings_only(query: Query) -> str | None:
+    return None if query.inputs[0].dtype == STRING else "serves strings only"
+
+
 KERNELS = (
     numpy_kernel(AS_STRING, "host", _as_string),
     numpy_kernel(STRING_JOIN, "host", _string_join),
+    numpy_kernel(CONCAT, "host", _concat, supports=_strings_only),
 )

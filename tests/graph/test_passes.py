@@ -125,7 +125,7 @@ def agree(found: list[NDArray], wanted: list[NDArray], what: str) -> None:
         np.testing.assert_allclose(f / scale, w / scale, err_msg=f"{what}, fetch {i}", **CLOSE)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**32 - 1), layers=st.integers(1, 12))
 def test_random_graphs(session: MakeSession, seed: int, layers: int) -> None:
     with Graph().as_default() as graph:
