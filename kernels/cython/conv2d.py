@@ -16,7 +16,7 @@ from .igemm import Igemm
 from .support import ACTIVATION_LIMITS, refuse_dtype
 from .tiles import Tile, choose_tile
 
-__all__ = ["KERNELS", "PreparedProduct"]
+__all__ = ["KERNELS", "Axis", "PreparedProduct", "place_tiles"]
 
 #: With fewer input channels than this a tap is too short a run of products.
 _FEW_CHANNELS = 8
@@ -43,7 +43,7 @@ class PreparedProduct:
 
 
 @dataclass(frozen=True, slots=True)
-class _Axis:
+class Axis:
     """One spatial axis of a convolution. ``pixels``: between neighbours along it, in x and in y."""
 
     size: int
@@ -69,15 +69,42 @@ class _Axis:
         )  # fmt: skip
 
 
-def _axes(query: Query, params: Conv2DParams) -> tuple[_Axis, _Axis]:
+def _axes(query: Query, params: Conv2DParams) -> tuple[Axis, Axis]:
     _, h, w, _ = query.inputs[0].dims
     kh, kw, _, _ = query.inputs[1].dims
     _, oh, ow, _ = query.outputs[0].dims
     top, _, left, _ = explicit_padding(params.padding, (h, w), (kh, kw), params.strides, params.dilations)
     return (
-        _Axis(h, oh, kh, params.strides[0], params.dilations[0], top, kw, w, ow),
-        _Axis(w, ow, kw, params.strides[1], params.dilations[1], left, 1, 1, 1),
+        Axis(h, oh, kh, params.strides[0], params.dilations[0], top, kw, w, ow),
+        Axis(w, ow, kw, params.strides[1], params.dilations[1], left, 1, 1, 1),
     )
+
+
+def place_tiles(
+    itemsize: int, batch: tuple[int, int, int], axes: tuple[Axis, Axis], k: int, cout: int, *, one_product: bool = True
+) -> tuple[Tile, tuple[Axis, Axis], tuple[int, int, int]]:
+    """The best tile, the axes in the order in which tiles should run along the second, and the batch to go with them.
+
+    ``one_product``: a 1x1 convolution over whole dense images becomes a plain matrix product over all their pixels.
+    """
+    down, across = axes
+    if (
+        one_product
+        and all(a.taps == 1 and a.stride == 1 and a.before == 0 and a.size == a.out for a in axes)
+        and (down.pixels_out, across.pixels_out) == (across.out, 1)
+    ):
+        total = batch[0] * down.out * across.out
+        down = replace(down, size=1, out=1)
+        across = replace(across, size=total, out=total)
+        batch = (1, 0, 0)
+    # Tiles run along the second axis. A tile that lies wholly in the padding of a tap skips it.
+    candidates: list[tuple[float, Tile, tuple[Axis, Axis]]] = []
+    for outer, inner in ((down, across), (across, down)):
+        work = outer.live() * inner.taps * k
+        estimate, tile = choose_tile(itemsize, batch[0] * outer.out, inner.out, work, cout)
+        candidates.append((estimate, tile, (outer, inner)))
+    _, tile, axes = min(candidates, key=lambda c: c[0])
+    return tile, axes, batch
 
 
 def _prepare(query: Query, constants: Constants, *, rows: bool) -> PreparedProduct:
@@ -93,19 +120,7 @@ def _prepare(query: Query, constants: Constants, *, rows: bool) -> PreparedProdu
         k *= across.taps
         across = replace(across, size=(ow - 1) * across.stride + 1, taps=1)
         down = replace(down, tap_step=1)
-    if not rows and all(a.taps == 1 and a.stride == 1 and a.before == 0 and a.size == a.out for a in (down, across)):
-        # 1x1: a plain matrix product over all pixels of the batch.
-        total = n * oh * ow
-        down = replace(down, size=1, out=1)
-        across = replace(across, size=total, out=total)
-        batch = (1, 0, 0)
-    # Tiles run along the second axis. A tile that lies wholly in the padding of a tap skips it.
-    candidates: list[tuple[float, Tile, tuple[_Axis, _Axis]]] = []
-    for outer, inner in ((down, across), (across, down)):
-        work = outer.live() * inner.taps * k
-        estimate, tile = choose_tile(x.dtype.itemsize, batch[0] * outer.out, inner.out, work, cout)
-        candidates.append((estimate, tile, (outer, inner)))
-    _, tile, axes = min(candidates, key=lambda c: c[0])
+    tile, axes, batch = place_tiles(x.dtype.itemsize, batch, (down, across), k, cout, one_product=not rows)
     constant = 1 in query.constants
     igemm = Igemm(
         query.inputs,
