@@ -37,9 +37,6 @@ CONTRACTS: tuple[Contract[Any], ...] = (
     resize.RESIZE_BILINEAR,
     layout.RESHAPE, layout.IDENTITY, layout.TRANSPOSE, layout.PAD, layout.SLICE, layout.SPLIT, layout.GATHER, layout.TILE,
     layout.PACK, layout.BROADCAST_TO, layout.FILL, layout.RANGE, layout.CAST,
-    gradients.CONV2D_INPUT_GRAD, gradients.CONV2D_FILTER_GRAD,
-    gradients.DEPTHWISE_CONV2D_INPUT_GRAD, gradients.DEPTHWISE_CONV2D_FILTER_GRAD,
-    gradients.MAX_POOL2D_GRAD, gradients.AVG_POOL2D_GRAD, gradients.RELU_GRAD, gradients.RELU6_GRAD,
-    gradients.SOFTMAX_CROSS_ENTROPY, gradients.SPARSE_SOFTMAX_CROSS_ENTROPY,
+    *gradients.BACKWARD,
     strings.DECODE_IMAGE, strings.ENCODE_JPEG, strings.ENCODE_PNG, strings.AS_STRING, strings.STRING_JOIN,
 )  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from ..errors import ShapeError
 from ..types import Params, TensorType
@@ -27,7 +28,7 @@ from .conv2d import CONV2D, DEPTHWISE_CONV2D, Conv2DParams
 from .pool2d import AVG_POOL2D, MAX_POOL2D, Pool2DParams
 
 __all__ = [
-    "AVG_POOL2D_GRAD", "CONV2D_FILTER_GRAD", "CONV2D_INPUT_GRAD", "DEPTHWISE_CONV2D_FILTER_GRAD", "DEPTHWISE_CONV2D_INPUT_GRAD",
+    "AVG_POOL2D_GRAD", "BACKWARD", "CONV2D_FILTER_GRAD", "CONV2D_INPUT_GRAD", "DEPTHWISE_CONV2D_FILTER_GRAD", "DEPTHWISE_CONV2D_INPUT_GRAD",
     "MAX_POOL2D_GRAD", "RELU6_GRAD", "RELU_GRAD", "SOFTMAX_CROSS_ENTROPY", "SPARSE_SOFTMAX_CROSS_ENTROPY", "AvgPool2DGradParams", "ConvGradParams",
 ]  # fmt: skip
 
@@ -205,4 +206,10 @@ SPARSE_SOFTMAX_CROSS_ENTROPY: Contract[Params] = Contract(
     A label outside [0, classes) is an error. Results: loss (rows,), gradient with respect to the logits.""",
     partial(_infer_cross_entropy, "sparse_softmax_cross_entropy", True), arity=(2, 2), tolerance=Tolerance(4e-6, 2e-6),
     flops=lambda inputs, outputs, params: 8 * inputs[0].size,
+)  # fmt: skip
+
+#: All of them; a backend for inference alone (cupy) does without.
+BACKWARD: tuple[Contract[Any], ...] = (
+    CONV2D_INPUT_GRAD, CONV2D_FILTER_GRAD, DEPTHWISE_CONV2D_INPUT_GRAD, DEPTHWISE_CONV2D_FILTER_GRAD, MAX_POOL2D_GRAD,
+    AVG_POOL2D_GRAD, RELU_GRAD, RELU6_GRAD, SOFTMAX_CROSS_ENTROPY, SPARSE_SOFTMAX_CROSS_ENTROPY,
 )  # fmt: skip

@@ -9,6 +9,7 @@ import pytest
 from kigraph.kernels.backends import HOST_FAMILY, backend_names, get_backend
 from kigraph.kernels.conformance import CASES, Case, check_kernel, gaps, supported_cases
 from kigraph.kernels.contracts import CONTRACTS
+from kigraph.kernels.contracts.gradients import BACKWARD
 from kigraph.kernels.types import Kernel
 
 FAMILIES = (*backend_names(), HOST_FAMILY)
@@ -47,7 +48,8 @@ def test_every_kernel_serves_a_case(name: str) -> None:
 def test_hot_set_is_complete(name: str) -> None:
     if not get_backend(name).status().available:
         pytest.skip(f"backend {name} cannot be used here: {get_backend(name).status().detail}")
-    assert gaps(name) == ()
+    forward_only = BACKWARD if name == "cupy" else ()
+    assert set(gaps(name)) <= set(forward_only)
 
 
 def test_case_ids_are_unique() -> None:
