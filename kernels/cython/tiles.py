@@ -1,7 +1,7 @@
-"""Which register tile an implicit GEMM should use: a model of cycles, no measurement.
+"""Which register tile an implicit GEMM should use: a model of cycles, fitted to measured tiles.
 
 A tile of MR pixels x NV vectors spends per input channel the most of: its FMAs (two per clock), its loads (two per clock),
-the latency of a chain of FMAs (4 clocks), and its weights' way from the L2 cache.
+the latency of a chain of FMAs (4 clocks), and its weights' way from the L2 cache; and a little for its loop and each load.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from . import core
 __all__ = ["Tile", "choose_tile", "cycles"]
 
 #: Bytes per clock that the L2 cache delivers to a stream of weights.
-_L2_BYTES = 32
+_L2_BYTES = 24
 #: Clocks to begin and end a tile, besides one per accumulator.
-_TILE_OVERHEAD = 40
+_TILE_OVERHEAD = 60
 _FMA_LATENCY = 4
+#: Clocks per turn of the inner loop, and per load in it, that do not hide behind the FMAs.
+_TURN_OVERHEAD, _LOAD_OVERHEAD = 0.5, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ def cycles(tile: Tile, lanes_bytes: int, lines: int, length: int, k: float, vect
         for chunk in range(chunks):
             mr = length * (chunk + 1) // chunks - length * chunk // chunks
             step = max(mr * nv / 2, (mr + nv) / 2, _FMA_LATENCY, nv * lanes_bytes / _L2_BYTES)
+            step += _TURN_OVERHEAD + _LOAD_OVERHEAD * (mr + nv)
             total += count * (step * k + mr * nv + _TILE_OVERHEAD)
     return total * lines
 

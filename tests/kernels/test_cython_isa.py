@@ -90,5 +90,6 @@ def test_functions_over_all_floats(op: str, call) -> None:  # type: ignore[no-un
         assert np.array_equal(np.isnan(got), np.isnan(wanted))
         overflow = ~finite & ~np.isnan(wanted)
         assert np.array_equal(got[overflow], wanted[overflow])
-        error = np.abs(got[finite] - truth[finite]) / (np.abs(truth[finite]) + 1e-37)
+        # Results below the normal range may be flushed: sigmoid goes through e ** 89, which is infinite.
+        error = np.maximum(np.abs(got[finite] - truth[finite]) - 2e-38, 0) / (np.abs(truth[finite]) + 1e-37)
     assert error.max() < 5e-7, (x[finite][error.argmax()], error.max())

@@ -37,7 +37,8 @@ typedef struct {
     ptrdiff_t lines;
 } ki_ahead;
 
-enum { KI_STRIP = 16 };
+/* KI_WEIGHTS_AHEAD: rows of a panel between the one in use and the one fetched from L2 (+5 %; 4 .. 16 are alike). */
+enum { KI_STRIP = 16, KI_WEIGHTS_AHEAD = 8 };
 
 typedef struct {
     ki_axis axis[2];

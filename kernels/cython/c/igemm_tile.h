@@ -50,7 +50,10 @@ KI_INLINE void TILE(tile)(const int MR, const int NV, const T *const *restrict p
                     __builtin_prefetch((const void *)ahead[a].address, 0, 2);
             for (; i < stop; i++, w += NV * LANES) {
                 V b[KI_MAX_NV];
-                UNROLL for (int v = 0; v < NV; v++) b[v] = VOP(load)(w + v * LANES);
+                UNROLL for (int v = 0; v < NV; v++) {
+                    b[v] = VOP(load)(w + v * LANES);
+                    __builtin_prefetch((const void *)((uintptr_t)w + KI_WEIGHTS_AHEAD * NV * sizeof(V) + v * sizeof(V)));
+                }
                 UNROLL for (int m = 0; m < MR; m++) {
                     V a = VOP(set1)(p[m][i]);
                     UNROLL for (int v = 0; v < NV; v++) acc[m * NV + v] = VOP(fma)(a, b[v], acc[m * NV + v]);
