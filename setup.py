@@ -51,7 +51,7 @@ PACKAGES = {
 
 PACKAGE_DATA = {
     "kigraph": ["py.typed"],
-    "kigraph.data": ["*.json"],
+    "kigraph.data": ["*.json", "*.pb", "*.png"],
     "kigraph.serve": ["*.html"],
     "kigraph.graph.draw": ["*.css", "*.js"],
     "kigraph.kernels.cupy": ["cuda/*.cu", "cuda/*.cuh"],

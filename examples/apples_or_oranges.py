@@ -4,7 +4,8 @@ The pictures are drawn by fruit_images.py so that colour does not give the answe
 say about apples and oranges; the network only sees examples. Both are judged on pictures that neither has seen.
 
     python examples/apples_or_oranges.py               # judges the rules and the model that comes with kigraph
-    python examples/apples_or_oranges.py --train       # trains the model anew (about ten minutes on 2 cores)
+    python examples/apples_or_oranges.py --train       # trains the model anew (about a quarter of an hour)
+    python examples/apples_or_oranges.py --train --ship    # and puts it into the package, with two pictures
 """
 
 from __future__ import annotations
@@ -96,16 +97,30 @@ def draw(path: Path, images: Array, labels: Array, answers: Array, title: str) -
     for axes, i in zip(figure.subplots(4, 8).ravel(), order, strict=True):
         axes.imshow(images[i])
         right = answers[i] == labels[i]
-        axes.set_title(f"{CLASSES[answers[i]]}\nrule: {CLASSES[by_rule[i]]}", fontsize=7, color="black" if right else "red")
+        axes.set_title(
+            f"{CLASSES[answers[i]]}\nrule: {CLASSES[by_rule[i]]}", fontsize=7, color="black" if right else "red"
+        )
         axes.axis("off")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
 
 
+def ship(path: Path) -> None:
+    """Puts a trained model into the package, with the first held-out picture of each class."""
+    from PIL import Image
+
+    SHIPPED.write_bytes(path.read_bytes())
+    images, labels = render_set(20, HELD_OUT_SEED)
+    for number, name in enumerate(CLASSES):
+        first = int(np.argmax(labels == number))
+        Image.fromarray((images[first] * 255).astype(np.uint8)).save(SHIPPED.parent / f"{name}.png")
+
+
 def main(argv: list[str] | None = None) -> tuple[float, float]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train", action="store_true", help="train anew instead of using the model in the package")
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--ship", action="store_true", help="put the trained model into the package")
+    parser.add_argument("--epochs", type=int, default=14)
     parser.add_argument("--pictures", type=int, default=8000, help="pictures to train on (default: 8000)")
     parser.add_argument("--held-out", type=int, default=1000, help="pictures to judge on (default: 1000)")
     parser.add_argument("-o", "--out", type=Path, default=Path("out"))
@@ -114,6 +129,8 @@ def main(argv: list[str] | None = None) -> tuple[float, float]:
     if args.train:
         args.out.mkdir(parents=True, exist_ok=True)
         path = train(args.epochs, args.pictures, args.out).save(args.out / "apples_or_oranges.pb")
+    if args.ship:
+        ship(path)
     by_rules, learnt, images, labels, answers = judge(path, args.held_out)
     title = f"rules: {by_rules:.1%} right, network: {learnt:.1%} right, of {args.held_out} pictures"
     print(title)

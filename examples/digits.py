@@ -1,7 +1,7 @@
 """Handwritten digits (scikit-learn's bundled set, 8 x 8 pixels): a small CNN trained to at least 97 % on held-out images.
 
-    pip install scikit-learn
-    python examples/digits.py          # prints the accuracy, writes out/digits.png, .csv and the trained model out/digits.pb
+pip install scikit-learn
+python examples/digits.py          # prints the accuracy, writes out/digits.png, .csv and the trained model out/digits.pb
 """
 
 from __future__ import annotations

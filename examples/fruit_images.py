@@ -25,7 +25,9 @@ def render_set(count: int, seed: int) -> tuple[Array, np.ndarray[Any, np.dtype[n
     """``count`` pictures (count, SIZE, SIZE, 3) float32 in [0, 1], and their classes (0 apple, 1 orange)."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 2, count)
-    images = np.stack([render(int(label), rng) for label in labels]) if count else np.zeros((0, SIZE, SIZE, 3), np.float32)
+    images = (
+        np.stack([render(int(label), rng) for label in labels]) if count else np.zeros((0, SIZE, SIZE, 3), np.float32)
+    )
     return images, labels
 
 
@@ -104,9 +106,13 @@ def _outline(label: int, u: Array, v: Array, rng: np.random.Generator) -> Array:
 def _colours(label: int, rng: np.random.Generator) -> tuple[float, float, float, float]:
     """Main hue, hue of the blush, saturation, value. The ranges of both fruits overlap on purpose."""
     if label == 0:
-        main = rng.choice([rng.normal(4, 8), rng.normal(28, 9), rng.normal(55, 12), rng.normal(90, 15)], p=[0.35, 0.3, 0.2, 0.15])
+        main = rng.choice(
+            [rng.normal(4, 8), rng.normal(28, 9), rng.normal(55, 12), rng.normal(90, 15)], p=[0.35, 0.3, 0.2, 0.15]
+        )
         return main, rng.normal(8, 14), rng.uniform(0.55, 0.95), rng.uniform(0.5, 1.0)
-    main = rng.choice([rng.normal(28, 7), rng.normal(12, 6), rng.normal(48, 9), rng.normal(80, 15)], p=[0.5, 0.2, 0.18, 0.12])
+    main = rng.choice(
+        [rng.normal(28, 7), rng.normal(12, 6), rng.normal(48, 9), rng.normal(80, 15)], p=[0.5, 0.2, 0.18, 0.12]
+    )
     return main, main + rng.normal(0, 14), rng.uniform(0.6, 1.0), rng.uniform(0.55, 1.0)
 
 

@@ -1,6 +1,6 @@
 """Learning is finding a function: a line learns Y = 2X, fails at Y = 2X^2, and a small network fits the curve.
 
-    python examples/line_and_curve.py          # prints the fits, writes out/line_and_curve.png
+python examples/line_and_curve.py          # prints the fits, writes out/line_and_curve.png
 """
 
 from __future__ import annotations

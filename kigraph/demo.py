@@ -83,6 +83,8 @@ def run(args: argparse.Namespace) -> int:
     results, problems = _measure_all(names, resolved, image, args)
     machine, threads = describe(), resolve_threads(args.threads)
     report = _report(results, problems, resolved, image, machine.to_json(), threads)
+    if not resolved.trained:
+        report["embedded"] = _embedded_answers(args)
     report["not_available"] = [b.to_json() for b in backends() if not b.available]
     if args.json:
         print_json(report)
@@ -90,6 +92,19 @@ def run(args: argparse.Namespace) -> int:
         _print(results, problems, resolved, image, str(machine), threads, report)
     _write(Path(args.out), report, results, resolved, image, f"{machine.cpu}, {threads} threads", args.json)
     return 0 if results and not problems and report["agreement"]["same_top_1"] else 1
+
+
+def _embedded_answers(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """What the model that comes with kigraph says of the two pictures that come with it."""
+    from .model import load
+    from .weights.store import EMBEDDED
+
+    model = load(EMBEDDED, threads=args.threads)
+    answers = []
+    for name in ("apple.png", "orange.png"):
+        best = model.classify(EMBEDDED.parent / name, top=1)[0]
+        answers.append({"image": name, "label": best.label, "probability": best.probability})
+    return answers
 
 
 def sample_photograph() -> Path:
@@ -236,6 +251,9 @@ def _print(
         print(f"\nnot here: {backend['name']}: {clean(backend['detail'])}. {clean(backend['remedy'])}")
     if not resolved.trained:
         print(f"\nNOTE: {UNTRAINED}.")
+        print("Labels that mean something, from the small model that comes with kigraph (apples or oranges):")
+        for row in report["embedded"]:
+            print(f"  {row['image']}: {row['label']} ({row['probability']:.1%})")
 
 
 def _write(

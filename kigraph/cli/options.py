@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .output import download_progress
+from .output import download_progress, note
 
 if TYPE_CHECKING:
     from ..model import Model
@@ -68,7 +68,14 @@ def open_model(args: argparse.Namespace, *, backend: str | None = None) -> tuple
     from ..weights.store import resolve_weights
 
     with download_progress(args.json) as progress:
-        resolved = resolve_weights(args.weights, allow_download=not args.no_download, progress=progress)
+        resolved = resolve_weights(
+            args.weights, allow_download=not args.no_download, allow_embedded=True, progress=progress
+        )
+    if resolved.origin == "embedded":
+        note(
+            f"no trained Inception v3 here: {resolved.reason}\n"
+            "Using the small model that comes with kigraph: it knows apples and oranges, nothing else."
+        )
     model = load(
         resolved.path,
         backend=backend or args.backend,

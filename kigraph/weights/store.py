@@ -1,6 +1,8 @@
 """The cache of weight files, and the one rule by which a command finds its weights.
 
-The order: argument, then KIGRAPH_WEIGHTS, then the cache, then a download, then (the demo only) a generated untrained file.
+The order: argument, then KIGRAPH_WEIGHTS, then the cache, then a download. If there is none of these: the small model that
+comes with kigraph (commands that answer), or a generated untrained file (the demo, which measures); the caller says which,
+and the user is told.
 
 Layout: ``CACHE/weights/<entry>/<file>`` with a ``record.json`` beside it. A file appears under its name only when it is
 complete and verified (written beside it, then renamed), so a killed download leaves nothing that could be loaded.
@@ -24,6 +26,7 @@ from .catalogue import CATALOGUE, DEFAULT, UNTRAINED, Entry, catalogue_entry
 from .transfer import Progress, download, sha256_of
 
 __all__ = [
+    "EMBEDDED",
     "Resolved",
     "cache_folder",
     "cached_path",
@@ -33,7 +36,10 @@ __all__ = [
     "verify",
 ]
 
-Origin = Literal["argument", "KIGRAPH_WEIGHTS", "cache", "download", "generated"]
+Origin = Literal["argument", "KIGRAPH_WEIGHTS", "cache", "download", "embedded", "generated"]
+
+#: A small model that kigraph trained itself and carries: apples or oranges (examples/apples_or_oranges.py).
+EMBEDDED = Path(__file__).parent.parent / "data" / "apples_or_oranges.pb"
 
 _RECORD = "record.json"
 _LOCK_SECONDS = 1800.0
@@ -111,10 +117,13 @@ def resolve_weights(
     argument: str | os.PathLike[str] | None = None,
     *,
     allow_download: bool = True,
+    allow_embedded: bool = False,
     allow_generated: bool = False,
     progress: Progress | None = None,
 ) -> Resolved:
     """Finds the weights by the rule at the top of this module.
+
+    allow_embedded, allow_generated: what to fall back on, with the reason in the result, when there is no trained file.
 
     ``argument`` and KIGRAPH_WEIGHTS are a path or a name of the catalogue. Raises WeightsError with what was tried.
     """
@@ -131,9 +140,11 @@ def resolve_weights(
         try:
             return Resolved(fetch(entry, progress=progress), "download", entry)
         except WeightsError as error:
-            if not allow_generated:
+            if not (allow_embedded or allow_generated):
                 raise
             failure = str(error)
+    if allow_embedded:
+        return Resolved(EMBEDDED, "embedded", None, reason=failure)
     if not allow_generated:
         raise WeightsError(f"no weights: {failure}, and {entry.name!r} is not in the cache {cache_folder()}")
     return Resolved(_generate(), "generated", None, trained=False, reason=failure)
