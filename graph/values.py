@@ -193,24 +193,19 @@ _ARITHMETIC: dict[str, Callable[[int, int], int]] = {
 def known_sizes(tensor: Tensor, depth: int = _DEPTH, memo: dict[Tensor, Shape] | None = None) -> Shape:
     """Entries of a vector (or scalar) of integers that are known while the graph is built, None for the others.
 
-    So ``reshape(x, [shape(x)[0], -1])`` keeps what is known of x, whatever its batch size is. Vectors that are too
-    long for a shape and numbers that are too large for a size count as unknown.
+    So ``reshape(x, [shape(x)[0], -1])`` keeps what is known of x, whatever its batch size is.
     """
-    memo = {} if memo is None else memo  # shared inputs would take exponential time otherwise
-    if tensor not in memo:
-        memo[tensor] = None
-        sizes = _sizes(tensor, depth, memo)
-        if sizes is not None and len(sizes) <= _MAX_RANK:
-            memo[tensor] = tuple(None if d is None or abs(d) > _MAX_SIZE else d for d in sizes)
-    return memo[tensor]
+    known = {} if memo is None else memo
+    if depth == 0 or tensor.dtype.kind not in "iu" or tensor.type.rank not in (0, 1):
+        return None
+    if tensor not in known:
+        known[tensor] = None
+        value = constant_value(tensor)
+        known[tensor] = _sizes(tensor, depth, known) if value is None else tuple(int(v) for v in value.reshape(-1))
+    return known[tensor]
 
 
 def _sizes(tensor: Tensor, depth: int, memo: dict[Tensor, Shape]) -> Shape:
-    if depth == 0 or tensor.dtype.kind not in "iu" or tensor.type.rank not in (0, 1):
-        return None
-    value = constant_value(tensor)
-    if value is not None:
-        return tuple(int(v) for v in value.reshape(-1)) if value.size <= _MAX_RANK else None
     op = tensor.op
     if op.type == "Shape":
         return op.inputs[0].shape

@@ -143,6 +143,26 @@ def test_random_graphs(session: MakeSession, seed: int, layers: int) -> None:
             agree([some.run(tensor, one.feeds)], [truth[i]], f"tensor {i} alone")
 
 
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(seed=st.integers(0, 2**32 - 1), layers=st.integers(2, 10))
+def test_every_tensor_follows_from_its_inputs_whatever_is_fed(session: MakeSession, seed: int, layers: int) -> None:
+    """One tensor is overridden. Of all the others each must be its op applied to the values found for its inputs."""
+    with Graph().as_default() as graph:
+        one = Builder(seed)
+        one.build(layers)
+        rng, some = np.random.default_rng(seed), session(graph)
+        fed = one.pool[rng.integers(len(one.pool))]
+        value = rng.random(np.shape(some.run(fed, one.feeds)), np.float32)
+        feeds = {**one.feeds, fed: value}
+        every = [op.outputs[0] for op in graph.operations]
+        found = dict(zip(every, some.run(every, feeds), strict=True))
+        np.testing.assert_array_equal(found[fed], value)
+        others = [t for t in every if t.op.inputs and t is not fed]
+        for tensor in (others[i] for i in rng.integers(len(others), size=4)):
+            inputs = {t: found[t] for t in tensor.op.inputs}
+            agree([found[tensor]], [session(graph, backend="numpy").run(tensor, inputs)], tensor.name)
+
+
 def final_ops(session: Session, fetch: Any, feeds: Any = ()) -> list[str]:
     return [
         node.op for node in session.optimized(fetch, feeds) if node.op not in ("Const", "Placeholder", "VariableV2")

@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from kigraph.graph import ops
 from kigraph.graph.builder import Graph
 from kigraph.graph.handles import Tensor
+from kigraph.graph.passes import PASSES
 from kigraph.graph.plan import program as program_module
 from kigraph.graph.plan.stores import LRU, ConstantStore
 from kigraph.graph.session import Session
@@ -188,6 +191,71 @@ def test_values_that_decide_shapes_are_part_of_the_key(graph: Graph, session: Ma
         np.testing.assert_array_equal(one.run(y, {x: value, axis: a}), value.sum(a))
     assert compiled.count("Relu") == 1
     assert compiled.count("Sum") == 3
+
+
+def computed_shapes(seed: int, feeds: dict[Tensor, Any]) -> list[Tensor]:
+    """Vectors and numbers that decide each other's sizes, some of them through files that are written and decoded."""
+    rng = np.random.default_rng(seed)
+    x, n = ops.placeholder("float32", [None]), ops.placeholder("int32", [])
+    feeds.update({x: rng.random(int(rng.integers(1, 5)), np.float32), n: int(rng.integers(1, 5))})
+    vectors, numbers = [x], [n]
+    for _ in range(int(rng.integers(3, 14))):
+        v, m = vectors[rng.integers(len(vectors))], numbers[rng.integers(len(numbers))]
+        match rng.integers(13):
+            case 0:
+                vectors.append(ops.cast(ops.range(0, m), "float32"))
+            case 1:
+                vectors.append(ops.fill(ops.stack([m]), 0.25))
+            case 2:
+                vectors.append(v[:m])
+            case 3:
+                vectors.append(v[::-1])
+            case 4:
+                vectors.append(ops.reshape(ops.reshape(v, [-1, 1]) * 2.0, [-1]))
+            case 5:
+                vectors.append(ops.concat([v, vectors[-1], v], 0)[:6])
+            case 6:
+                vectors.append(ops.pad(v, [[m, 0]])[:7])
+            case 7:
+                vectors.append(ops.relu(ops.tile(v, [m])[:5] - 0.5))
+            case 8:
+                numbers.append(ops.cast(ops.reduce_sum(v), "int32") % 4 + 1)
+            case 9:
+                numbers.append(ops.size(v) % 5 + 1)
+            case 10:
+                pixels = ops.cast(ops.tile(ops.reshape(v, [1, -1, 1]), [m, 1, 1]), "uint8")
+                vectors.append(
+                    ops.cast(
+                        ops.reshape(ops.decode_png(ops.encode_png(ops.pad(pixels, [[0, 1], [0, 1], [0, 0]]))), [-1]),
+                        "float32",
+                    )[:4]
+                )
+            case 11:
+                numbers.append(ops.minimum(m + 1, 4))
+            case _:
+                vectors.append(ops.reduce_sum(ops.reshape(ops.tile(v, [m]), [m, -1]), 0) + ops.zeros_like(v))
+    return [*vectors, *numbers]
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(seed=st.integers(0, 2**32 - 1))
+def test_every_stage_sees_the_right_values(seed: int) -> None:
+    """Each tensor is its op applied to the values found for its inputs; fetched together, alone, and again."""
+    with Graph().as_default() as graph:
+        feeds: dict[Tensor, Any] = {}
+        made = computed_shapes(seed, feeds)
+        session = Session(graph, backend="numpy")
+        every = [op.outputs[0] for op in graph.operations]
+        found = dict(zip(every, session.run(every, feeds), strict=True))
+        for tensor in every:
+            if tensor.op.inputs:
+                inputs = {t: found[t] for t in tensor.op.inputs}
+                np.testing.assert_array_equal(session.run(tensor, inputs), found[tensor], tensor.name)
+        np.testing.assert_array_equal(session.run(made[-1], feeds), found[made[-1]])
+        other = {t: (v + 1 if np.ndim(v) == 0 else np.append(v, v)) for t, v in feeds.items()}
+        fresh = Session(graph, backend="numpy", skip_passes=[name for name, _ in PASSES]).run(every, other)
+        for tensor, a, b in zip(every, session.run(every, other), fresh, strict=True):
+            np.testing.assert_array_equal(a, b, tensor.name)
 
 
 def test_shapes_of_shapes_need_no_second_stage(graph: Graph, session: MakeSession) -> None:
