@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .contracts.base import Contract
 
 __all__ = [
+    "STRING",
     "Array",
     "Constants",
     "DType",
@@ -35,7 +36,6 @@ __all__ = [
     "Query",
     "Run",
     "Shape",
-    "STRING",
     "TensorType",
     "dtype_name",
     "simple_kernel",

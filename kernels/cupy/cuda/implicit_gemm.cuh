@@ -13,8 +13,8 @@ struct ConvShape {
     int n, h, w, cin;
     int kh, kw, oh, ow, cout;
     int stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w;
-    int x_pitch, y_pitch;   // elements from one pixel to the next
-    int m;                  // n * oh * ow
+    int x_pitch, y_pitch; // elements from one pixel to the next
+    int m; // n * oh * ow
     int k_padded, n_padded; // sizes of the packed weights
     int steps, split_steps; // K-steps in all, and per split (blockIdx.z)
     int activation;
@@ -43,9 +43,9 @@ struct Gather {
     static_assert(THREADS % COPIES_PER_ROW == 0 && BM % ROWS_PER_PASS == 0, "threads must cover the tile evenly");
 
     const float* x;
-    int base[PASSES];              // element of x under the filter's first tap
+    int base[PASSES]; // element of x under the filter's first tap
     int top[PASSES], left[PASSES]; // its row and column, negative in the padding
-    int c, u, v;                   // this thread's k as channel, filter row, filter column
+    int c, u, v; // this thread's k as channel, filter row, filter column
 
     __device__ __forceinline__ void init(const ConvShape& s, const float* input, int m0, int step) {
         x = input;

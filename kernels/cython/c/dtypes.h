@@ -30,8 +30,9 @@ typedef enum { KI_F32, KI_F64, KI_I8, KI_I16, KI_I32, KI_I64, KI_U8, KI_U16, KI_
     {[KI_I8] = name##_i8, [KI_I16] = name##_i16, [KI_I32] = name##_i32, [KI_I64] = name##_i64,                         \
      [KI_U8] = name##_u8, [KI_U16] = name##_u16, [KI_U32] = name##_u32, [KI_U64] = name##_u64}
 #define KI_ROW_NUMBERS(name)                                                                                           \
-    {[KI_F32] = name##_f32, [KI_F64] = name##_f64, [KI_I8] = name##_i8,   [KI_I16] = name##_i16,                       \
-     [KI_I32] = name##_i32, [KI_I64] = name##_i64, [KI_U8] = name##_u8,   [KI_U16] = name##_u16,                       \
-     [KI_U32] = name##_u32, [KI_U64] = name##_u64}
+    {                                                                                                                  \
+        [KI_F32] = name##_f32, [KI_F64] = name##_f64, [KI_I8] = name##_i8, [KI_I16] = name##_i16,                      \
+        [KI_I32] = name##_i32, [KI_I64] = name##_i64, [KI_U8] = name##_u8, [KI_U16] = name##_u16,                      \
+        [KI_U32] = name##_u32, [KI_U64] = name##_u64}
 
 #endif

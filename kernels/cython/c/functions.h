@@ -62,7 +62,7 @@ static inline float ki_log_f32(float x) {
     p = p * m + 3.3333331174e-1f;
     float y = m * z * p + e * -2.12194440e-4f - 0.5f * z;
     y = (m + y) + e * 0.693359375f;
-    y = x < INFINITY ? y : x;    /* inf and NaN */
+    y = x < INFINITY ? y : x; /* inf and NaN */
     y = x == 0.0f ? -INFINITY : y;
     return x < 0.0f ? NAN : y;
 }

@@ -9,12 +9,31 @@
 enum { KI_MAP_RANK = 8 };
 
 typedef enum {
-    KI_NEG, KI_ABS, KI_SQUARE, KI_RELU, KI_RELU6, KI_SQRT, KI_RSQRT, KI_RECIPROCAL, KI_EXP, KI_LOG, KI_SIGMOID, KI_TANH,
-    KI_CAST_F32, KI_UNARY_OPS
+    KI_NEG,
+    KI_ABS,
+    KI_SQUARE,
+    KI_RELU,
+    KI_RELU6,
+    KI_SQRT,
+    KI_RSQRT,
+    KI_RECIPROCAL,
+    KI_EXP,
+    KI_LOG,
+    KI_SIGMOID,
+    KI_TANH,
+    KI_CAST_F32,
+    KI_UNARY_OPS
 } ki_unary_op;
 
 typedef enum {
-    KI_ADD, KI_SUB, KI_MUL, KI_DIV, KI_MAXIMUM, KI_MINIMUM, KI_SQUARED_DIFFERENCE, KI_BINARY_OPS
+    KI_ADD,
+    KI_SUB,
+    KI_MUL,
+    KI_DIV,
+    KI_MAXIMUM,
+    KI_MINIMUM,
+    KI_SQUARED_DIFFERENCE,
+    KI_BINARY_OPS
 } ki_binary_op;
 
 /* y[i] = op(x0[i], x1[i]) for n elements; steps are 0 (one value for all) or 1. One-input maps ignore x1. y may be x0 or

@@ -50,8 +50,7 @@ enum { COLUMNS = 64 };
                 const T v = x[i * a->inner + c];                                                                       \
                 top[c] = v > top[c] || v != v ? v : top[c];                                                            \
             }                                                                                                          \
-        for (ptrdiff_t i = 0; i < a->n; i++)                                                                           \
-            IVDEP for (int c = 0; c < count; c++) {                                                                    \
+        for (ptrdiff_t i = 0; i < a->n; i++) IVDEP for (int c = 0; c < count; c++) {                                   \
                 const T shifted = x[i * a->inner + c] - top[c], power = ki_exp_##S(shifted);                           \
                 y[i * a->inner + c] = a->logarithm ? shifted : power;                                                  \
                 sum[c] += power;                                                                                       \
