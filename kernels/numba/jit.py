@@ -88,10 +88,7 @@ def switched_off() -> bool:
 
 def cache_folder() -> Path:
     """Where compiled kernels of this version of the sources are kept."""
-    root = settings.CACHE_DIR.get()
-    if root is None:
-        root = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "kigraph")
-    return Path(root) / "numba" / source_digest()
+    return settings.cache_folder() / "numba" / source_digest()
 
 
 class _DiskCache(NullCache):
