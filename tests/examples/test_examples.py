@@ -82,6 +82,17 @@ def test_digits(tmp_path: Path) -> None:
     assert {p.name for p in tmp_path.iterdir()} == {"digits.pb", "digits.png", "digits_history.png", "digits.csv"}
 
 
+def test_apples_or_oranges(tmp_path: Path) -> None:
+    """The network that comes with kigraph beats the rules on pictures that nobody has seen."""
+    pytest.importorskip("matplotlib")
+    out = run("apples_or_oranges", "--held-out", 200, "--out", tmp_path)
+    right = re.search(r"rules: ([\d.]+)% right, network: ([\d.]+)% right, of 200 pictures", out)
+    assert right is not None
+    rules, network = map(float, right.groups())
+    assert rules < 85 < 90 <= network
+    assert (tmp_path / "apples_or_oranges.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_draw_graph(tmp_path: Path) -> None:
     assert run("draw_graph", "--out", tmp_path).split() == [
         str(tmp_path / f"graph.{s}") for s in ("dot", "svg", "html")
