@@ -18,4 +18,4 @@ ENV PYTHONUNBUFFERED=1 KIGRAPH_CACHE_DIR=/tmp/kigraph
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=4s --start-period=30s CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8080/readyz', timeout=3)"]
 STOPSIGNAL SIGTERM
-ENTRYPOINT ["kigraph", "serve", "--host", "0.0.0.0", "--port", "8080"]
+ENTRYPOINT ["kigraph", "serve", "--host", "0.0.0.0", "--port", "8080", "--no-download"]

@@ -18,6 +18,7 @@ from ..kernels.types import Shape, TensorType
 from . import ir
 from .errors import GraphError, UnsupportedOpError
 from .handles import Operation, Tensor
+from .hints import similar
 from .opdefs import OPDEFS, Site
 from .values import constant_value, known_sizes
 
@@ -73,7 +74,7 @@ class Graph:
     def tensor(self, name: str) -> Tensor:
         """The tensor 'op:index'; 'op' alone means 'op:0'."""
         op_name, colon, index = name.partition(":")
-        if colon and not index.isdecimal():
+        if colon and not (index.isdecimal() and len(index) <= 9):
             raise GraphError(f"'{name}' is not a tensor's name; expected 'operation:index', such as 'softmax:0'")
         operation = self.operation(op_name)
         at = int(index or 0)
@@ -82,13 +83,14 @@ class Graph:
         return operation.outputs[at]
 
     def _similar(self, name: str) -> str:
-        import difflib
+        near = similar(name, self._operations)
+        return f"; similar: {near}" if near else f"; it has {len(self)} operations (see `kigraph inspect`)"
 
-        near = difflib.get_close_matches(name, self._operations, n=4, cutoff=0.5)
-        return f"; similar: {', '.join(near)}" if near else f"; it has {len(self)} operations (see `kigraph inspect`)"
+    def get_operations(self) -> list[Operation]:
+        """TensorFlow 1's spelling of ``operations``."""
+        return list(self.operations)
 
     # TensorFlow 1 spellings.
-    get_operations = property(lambda self: lambda: list(self.operations))
     get_operation_by_name = operation
     get_tensor_by_name = tensor
 
@@ -248,10 +250,6 @@ class Graph:
                 f"while adding {type} '{name}' with inputs {', '.join(f'{t.name} {t.type}' for t in inputs)}"
             )
             raise
-
-    def placeholder_shape(self, shape: Any) -> Shape:
-        """A shape given by the user: None, or sizes of which some are None (or -1)."""
-        return as_shape(shape)
 
 
 def as_shape(shape: Any) -> Shape:

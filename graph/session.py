@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -64,6 +65,7 @@ class Session:
         self._stages = LRU(4 * size)
         self._variables: dict[str, Value] = {}
         self._state = threading.Lock()
+        self._updating = threading.Lock()
         self._compiling = threading.Lock()
         self._closed = False
         self._scopes: list[AbstractContextManager[Graph]] = []
@@ -103,15 +105,20 @@ class Session:
         feeds = self._feeds(feed_dict or {})
         program = self._program(wanted, {p: self._type(a) for p, a in feeds.items()})
         arrays = {program.cut.feeds[p]: a for p, a in feeds.items()}
+        # Runs that assign variables go one after the other, so that no update is lost; others run side by side.
+        with self._updating if program.cut.assigned else contextlib.nullcontext():
+            return wanted.rebuild(self._run(program, arrays, len(wanted.ports), profile))
+
+    def _run(self, program: Program, arrays: dict[Port, Value], count: int, profile: bool) -> list[Value]:
+        """The first ``count`` outputs; the others are the new values of variables."""
         with self._state:
             for name, port in program.cut.variables.items():
                 arrays[port] = self._read(name)
         results = program.run(arrays, profile)
-        count = len(wanted.ports)
         if program.cut.assigned:
             with self._state:
                 self._variables.update(zip(program.cut.assigned, map(np.array, results[count:]), strict=True))
-        return wanted.rebuild(results[:count])
+        return results[:count]
 
     def plan(self, fetches: Any, feed_dict: Mapping[Any, Any] | None = None) -> Program:
         """The compiled program for such a run, without running it; see ``Program.explain``."""

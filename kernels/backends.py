@@ -7,6 +7,7 @@ One name is strict. A comma-separated list is an order of preference. There is n
 from __future__ import annotations
 
 import importlib
+import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from . import settings
 from .devices import Device
-from .errors import BackendError
+from .errors import BackendError, SettingsError
 
 if TYPE_CHECKING:
     from .types import Kernel
@@ -76,6 +77,8 @@ class Backend:
     def _probe(self) -> Status:
         try:
             status = self.load().probe()
+        except SettingsError:
+            raise  # the user's mistake, not a property of the machine
         except ImportError as error:
             return Status(False, f"import failed: {error}", self.remedy)
         except Exception as error:  # a broken plug-in is a backend that cannot be used, not an error of everything
@@ -106,6 +109,9 @@ BACKENDS: tuple[Backend, ...] = (
 _HOST = Backend(
     HOST_FAMILY, "kigraph.kernels.host", "the shared CPU family: layout, casts, strings, images", "pip install kigraph"
 )
+_LOG = logging.getLogger("kigraph")
+#: Choices that the log has; each is said once per process.
+_SAID: set[str] = set()
 _PLUGINS: list[Backend] | None = None
 _DEFAULT: str | None = None
 _CONTEXT: ContextVar[str | None] = ContextVar("kigraph_backend", default=None)
@@ -194,7 +200,8 @@ def _parse(text: str, source: str) -> list[str]:
 def resolve_choice(argument: str | None = None) -> Choice:
     """Applies the precedence and probes the chosen backends.
 
-    Raises BackendError, with reason and remedy, if a strictly chosen backend cannot be used, or none of a list.
+    Raises BackendError, with reason and remedy, if a strictly chosen backend cannot be used, or none of a list;
+    SettingsError if an environment variable of kigraph has an invalid value.
     """
     text, source = settings.BACKEND.get(), settings.BACKEND.name
     if argument is not None:
@@ -206,10 +213,15 @@ def resolve_choice(argument: str | None = None) -> Choice:
     elif text == "auto":
         source = "the default"
     names = _parse(text, source)
+    for setting in settings.SETTINGS:
+        setting.get()  # an invalid value is an error here, whatever backend it concerns
     auto = names == ["auto"]
     usable: list[str] = []
     skipped: list[tuple[str, Status]] = []
     for name in backend_names() if auto else names:
+        if auto and usable:
+            usable.append(name)  # probed when a kernel is looked for that the ones before lack: imports take time
+            continue
         status = get_backend(name).status()
         if status.available:
             usable.append(name)
@@ -221,4 +233,8 @@ def resolve_choice(argument: str | None = None) -> Choice:
             f"backend {text!r} (from {source}) cannot be used on this machine. {reasons}. "
             f"Usable here: {', '.join(available_backends())}"
         )
-    return Choice(tuple(usable), source, strict=not auto and len(names) == 1, skipped=tuple(skipped))
+    choice = Choice(tuple(usable), source, strict=not auto and len(names) == 1, skipped=tuple(skipped))
+    if str(choice) not in _SAID:
+        _SAID.add(str(choice))
+        _LOG.info("backend %s%s", choice, "".join(f"; not {name}: {status.detail}" for name, status in skipped))
+    return choice

@@ -64,6 +64,9 @@ def select(query: Query, order: Sequence[str]) -> Selection:
     strings = any(t.dtype == STRING for t in (*query.inputs, *query.outputs))  # Python objects: no backend's business
     families = (*order, HOST_FAMILY) if strings or not query.contract.hot else tuple(order)
     for family in families:
+        if family != HOST_FAMILY and not (status := get_backend(family).status()).available:
+            rejected.append(Rejection(family, f"cannot be used here: {status.detail}"))
+            continue
         kernels = kernels_of(family, query.contract)
         if not kernels:
             rejected.append(Rejection(family, f"has no kernel for {query.contract.name}"))

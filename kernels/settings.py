@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from .errors import SettingsError
@@ -24,6 +25,7 @@ __all__ = [
     "WEIGHTS",
     "Setting",
     "available_cpus",
+    "cache_folder",
     "resolve_threads",
 ]
 
@@ -121,6 +123,16 @@ SETTINGS: tuple[Setting[object], ...] = (
     PLAN_CACHE,
     TEST_SEED,
 )  # type: ignore[assignment]
+
+
+def cache_folder() -> Path:
+    """KIGRAPH_CACHE_DIR, else XDG_CACHE_HOME/kigraph, else ~/.cache/kigraph; not created here."""
+    chosen = CACHE_DIR.get()
+    if chosen:
+        return Path(chosen).expanduser()
+    xdg = os.environ.get("XDG_CACHE_HOME", "")
+    # The XDG specification: a relative path is to be ignored.
+    return (Path(xdg) if xdg.startswith("/") else Path.home() / ".cache") / "kigraph"
 
 
 def available_cpus() -> int:

@@ -180,8 +180,10 @@ if TYPE_CHECKING:
         set_backend as set_backend,
         using_backend as using_backend,
     )
-    from .model import Model as Model, Prediction as Prediction, load as load
+    from .model import Classifier as Classifier, Prediction as Prediction, load as load
     from .saving import save_graph as save_graph
+    from .train import layers as layers
+    from .train.model import Model as Model
     from .vision.labels import Label as Label, LabelSet as LabelSet
     from .vision.normalize import Normalization as Normalization, Preprocessing as Preprocessing
     from .weights.cards import Card as Card
@@ -213,8 +215,10 @@ _MODULES: dict[str, str] = {
     """,
     "graph.session": "Session",
     "kernels.backends": "available_backends set_backend using_backend",
-    "model": "Model Prediction load",
+    "model": "Classifier Prediction load",
     "saving": "save_graph",
+    "train": "layers",
+    "train.model": "Model",
     "vision.labels": "Label LabelSet",
     "vision.normalize": "Normalization Preprocessing",
     "weights.cards": "Card",

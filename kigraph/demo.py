@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from .cli.options import Commands
-    from .model import Model, Prediction
+    from .model import Classifier, Prediction
     from .weights.store import Resolved
 
 __all__ = ["BackendResult", "main", "register", "run", "sample_photograph"]
@@ -170,7 +170,7 @@ def _measure_all(
     return results, problems
 
 
-def _answer(model: Model, data: bytes, scores: list[np.ndarray[Any, Any]]) -> None:
+def _answer(model: Classifier, data: bytes, scores: list[np.ndarray[Any, Any]]) -> None:
     """What is timed; the scores of the last call are kept."""
     scores[:] = [model.probabilities([data])[0]]
 

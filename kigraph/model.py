@@ -1,4 +1,4 @@
-"""A trained model, ready to answer: ``load`` finds the format, the card and the labels; ``Model.classify`` does the rest."""
+"""A trained model, ready to answer: ``load`` finds the format, the card and the labels; ``Classifier.classify`` does the rest."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .weights.embedded import embedded_labels
 if TYPE_CHECKING:
     from .graph.loaders import LoadLimits
 
-__all__ = ["Model", "Prediction", "load"]
+__all__ = ["Classifier", "Prediction", "load"]
 
 #: Images that go through the network together; more would only cost memory.
 _BATCH = 8
@@ -62,7 +62,7 @@ def load(
     labels: str | os.PathLike[str] | LabelSet | Sequence[str] | None = None,
     card: Card | str | None = None,
     limits: LoadLimits | None = None,
-) -> Model:
+) -> Classifier:
     """Loads a trained model of any supported format; the format is told by the file's content.
 
     backend, threads: as for Session.
@@ -81,10 +81,10 @@ def load(
     elif card is None:
         card = find_card(graph, family=opened.family, sha256=opened.sha256 if is_known_size(opened.size) else None)
     session = Session(graph, backend=backend, threads=threads)
-    return Model(graph, session, card, _labels(graph, card, labels, path), path)
+    return Classifier(graph, session, card, _labels(graph, card, labels, path), path)
 
 
-class Model:
+class Classifier:
     """A graph with its session, weights card and labels. Safe to use from several threads at once."""
 
     def __init__(
@@ -159,7 +159,7 @@ class Model:
         card = self.card.name if self.card else "no card"
         labels = f"{len(self.labels)} labels" if self.labels else "no labels"
         name = self.path.name if self.path else "a graph"
-        return f"<Model {name}: {card}, {len(self.graph)} operations, {labels}>"
+        return f"<Classifier {name}: {card}, {len(self.graph)} operations, {labels}>"
 
     def require_card(self) -> Card:
         """The weights card; CardError if none is known."""

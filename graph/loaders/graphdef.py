@@ -16,9 +16,10 @@ from ...kernels.errors import KigraphError
 from ...kernels.types import DType
 from ..builder import Graph
 from ..errors import GraphError, LoadError
+from ..hints import similar
 from ..ir import UNKNOWN, Node, Port, topological_order
 from ..opdefs import OPDEFS
-from .limits import Budget, similar
+from .limits import Budget
 from .source import Source
 from .tensorproto import literal, shape_dims
 from .tfproto import DTYPE_NAMES, DTYPES, AttrValue, GraphDef, NodeDef

@@ -7,13 +7,13 @@ are added up, so that many middling tensors cannot do what one huge one may not.
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
 from ..errors import LoadError
 
-__all__ = ["Budget", "LoadLimits", "brief", "load_error", "similar", "size_text"]
+__all__ = ["Budget", "LoadLimits", "brief", "load_error", "size_text"]
 
 #: Bytes that can be addressed; NumPy refuses shapes beyond it even if another axis is empty.
 _MAX_ADDRESS = 1 << 62
@@ -39,9 +39,6 @@ class LoadLimits:
     max_expansion: int = 100
 
 
-#: difflib takes about 0.1 ms per name of 100 letters, and grows with the square of the length.
-_MAX_COMPARED, _MAX_COMPARED_LENGTH = 5000, 150
-
 _BRIEF = reprlib.Repr()
 _BRIEF.maxlevel = 2
 
@@ -49,16 +46,6 @@ _BRIEF.maxlevel = 2
 def brief(value: object) -> str:
     """repr for messages, bounded: a plain repr of nested shared containers takes exponential time."""
     return _BRIEF.repr(value)
-
-
-def similar(name: str, names: Collection[str]) -> str:
-    """Up to three of ``names`` that look like ``name``, joined; '' where comparing would take long."""
-    import difflib
-
-    if len(names) > _MAX_COMPARED or len(name) > _MAX_COMPARED_LENGTH:
-        return ""
-    short = [n for n in names if len(n) <= _MAX_COMPARED_LENGTH]
-    return ", ".join(difflib.get_close_matches(name, short, n=3))
 
 
 def size_text(n: int) -> str:

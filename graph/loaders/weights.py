@@ -11,7 +11,7 @@ import numpy as np
 
 from ...kernels.types import DType
 from ..errors import LoadError
-from .limits import similar
+from ..hints import similar
 
 __all__ = ["BFLOAT16", "TensorInfo", "WeightsFile", "widen_bfloat16"]
 

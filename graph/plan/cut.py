@@ -38,7 +38,8 @@ def cut(graph: Graph, fetches: Sequence[Port], targets: Sequence[str], feeds: Ma
     stand_ins: dict[Port, Port] = {}
     for port, given in feeds.items():
         known = graph.type_of(port)
-        fed = known if known.dtype != UNKNOWN else given
+        # The shape stays the graph's own: one cut serves all fed shapes.
+        fed = known if known.dtype != UNKNOWN else TensorType(given.dtype, known.shape)
         name = f"{port}" if graph.nodes[port.node].op != "Placeholder" else port.node
         nodes[name] = Node(name, "Placeholder", (), {"dtype": fed.dtype, "shape": fed.shape}, (fed,))
         stand_ins[port] = Port(name)
@@ -59,7 +60,13 @@ def cut(graph: Graph, fetches: Sequence[Port], targets: Sequence[str], feeds: Ma
         else:
             opdef(node.op, name)  # unknown ops are refused here, before anything runs
         if node.op in _ASSIGN:
-            assigned[node.inputs[0].node] = Port(name)
+            variable = node.inputs[0].node
+            if variable in assigned:
+                raise FetchError(
+                    f"one run cannot assign variable '{variable}' twice ('{assigned[variable].node}' and '{name}'): all reads "
+                    "of a run see the value from its start. Run them one after the other, or combine them into one assign"
+                )
+            assigned[variable] = Port(name)
         inputs = tuple(stand_ins.get(p, p) for p in node.inputs)
         nodes[name] = replace(node, inputs=inputs, control=())
     outputs = (*(stand_ins.get(p, p) for p in fetches), *assigned.values())

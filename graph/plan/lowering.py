@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,8 @@ from ..ir import Graph, Literal, Node, Port
 from ..opdefs import Lowered, opdef
 from .partition import Part, site_of
 from .stores import ConstantStore, KernelConstants
+
+_LOG = logging.getLogger("kigraph")
 
 __all__ = ["Lowering", "Step", "device_of", "lower_part"]
 
@@ -159,6 +162,8 @@ def _choose(
     except KernelError as error:
         raise KernelError(f"{node}: {error}") from None
     kernel = selection.kernel
+    if kernel.backend not in (order[0], HOST_FAMILY):
+        _LOG.info("%s runs on %s: %s", node, kernel, "; ".join(map(str, selection.rejected)))
     device = device_of(kernel.backend)
     assert kernel.prepare is not None
     prepared = kernel.prepare(query, KernelConstants(str(kernel), constant, store))

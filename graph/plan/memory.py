@@ -142,11 +142,11 @@ def _concat_slices(lowering: Lowering, inputs: set[Port]) -> dict[Port, tuple[Po
             continue
         offset = 0
         copies: list[Step] = []
-        for (port, t), fit in zip(step.inputs, fits, strict=True):
+        for number, ((port, t), fit) in enumerate(zip(step.inputs, fits, strict=True)):
             if fit:
                 slices[port] = (target, offset)
             else:
-                copies.append(_copy_into(step, port, t, offset))
+                copies.append(_copy_into(step, port, t, number))
                 slices[copies[-1].outputs[0][0]] = (target, offset)
                 lowering.types[copies[-1].outputs[0][0]] = t
                 lowering.home[copies[-1].outputs[0][0]] = step.device
@@ -183,13 +183,13 @@ def _can_slice(
     return all(r.kernel is not None and r.kernel.strided_inputs for r in others)
 
 
-def _copy_into(concat: Step, port: Port, t: TensorType, offset: int) -> Step:
+def _copy_into(concat: Step, port: Port, t: TensorType, number: int) -> Step:
     """A concat of one input: copies it into its slice."""
     assert concat.query is not None
     assert concat.kernel is not None
     assert concat.kernel.prepare is not None
     query = Query(CONCAT, (t,), (t,), ConcatParams(len(t.dims) - 1), threads=concat.query.threads)
-    piece = Port(f"{concat.node}[{offset}]")
+    piece = Port(f"{concat.node}[{number}]")  # the offset would not do: empty inputs share one
     return Step(
         concat.node, concat.op, [(port, t)], [(piece, t)], concat.device, query, concat.kernel,
         concat.kernel.prepare(query, NoConstants()), concat.rejected, note="copied into its slice",

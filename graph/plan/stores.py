@@ -9,13 +9,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ...kernels.devices import Device
+from ...kernels.devices import HOST, Device
 from ...kernels.types import Array
 from ..ir import Literal
 
 __all__ = ["LRU", "ConstantStore", "KernelConstants"]
 
 T = TypeVar("T")
+
+#: Bytes up to which a constant is used as it is.
+_SMALL = 1024
 
 
 class ConstantStore:
@@ -42,6 +45,9 @@ class ConstantStore:
 
     def on_device(self, literal: Literal, device: Device) -> Array:
         """The literal as a dense, aligned array of a device."""
+
+        if device.name == HOST.name and literal.type.size * literal.dtype.itemsize <= _SMALL:
+            return literal.array()  # shapes and the like: not worth a place in the store
 
         def make() -> Array:
             array = literal.array()

@@ -40,9 +40,7 @@ def read_sources(source: str) -> dict[str, str]:
 
 def cache_folder(kind: str) -> Path:
     """Where compiled kernels of one kind are kept: KIGRAPH_CACHE_DIR, else ~/.cache/kigraph (or XDG_CACHE_HOME)."""
-    chosen = settings.CACHE_DIR.get()
-    root = Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kigraph"
-    return root / kind
+    return settings.cache_folder() / kind
 
 
 def digest(texts: Mapping[str, str], *more: object) -> str:

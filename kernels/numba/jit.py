@@ -29,7 +29,7 @@ from llvmlite import ir
 from numba.core import cgutils as _cgutils
 from numba.core import compiler as _compiler
 from numba.core import serialize as _serialize
-from numba.core import types
+from numba.core import types as _types
 from numba.core.caching import NullCache
 
 from .. import settings
@@ -51,6 +51,7 @@ __all__ = [
     "scalar_type",
     "source_digest",
     "switched_off",
+    "types",
     "void",
     "zero_bytes",
 ]
@@ -61,8 +62,9 @@ carray: Any = numba.carray
 cgutils: Any = _cgutils
 compiler: Any = _compiler
 serialize: Any = _serialize
-void: Any = types.void
-int64: Any = types.int64
+types: Any = _types
+void: Any = _types.void
+int64: Any = _types.int64
 
 VERSION: str = numba.__version__
 

@@ -11,7 +11,7 @@ from .options import Commands, add_command, add_json, add_model_options, open_mo
 from .output import note, print_json, print_table
 
 if TYPE_CHECKING:
-    from ..model import Model
+    from ..model import Classifier
 
 __all__ = ["register", "run"]
 
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _measure(model: Model, batch: int, repeats: int, seconds: float) -> dict[str, Any]:
+def _measure(model: Classifier, batch: int, repeats: int, seconds: float) -> dict[str, Any]:
     """Times the network alone, from the preprocessed image to the scores."""
     import numpy as np
 

@@ -13,7 +13,7 @@ from .options import Commands, add_command, add_json, add_model_options, open_mo
 from .output import clean, note, print_json, track
 
 if TYPE_CHECKING:
-    from ..model import Model, Prediction
+    from ..model import Classifier, Prediction
 
 __all__ = ["expand", "register", "run"]
 
@@ -99,7 +99,7 @@ def expand(arguments: list[str]) -> list[str]:
     return list(found)
 
 
-def _classify(model: Model, path: str, top: int) -> Prediction:
+def _classify(model: Classifier, path: str, top: int) -> Prediction:
     if path != "-":
         return model.classify(path, top)
     data = sys.stdin.buffer.read()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from .output import download_progress, note
 
 if TYPE_CHECKING:
-    from ..model import Model
+    from ..model import Classifier
     from ..weights.store import Resolved
 
 __all__ = ["Commands", "add_command", "add_json", "add_model_options", "open_model", "positive"]
@@ -62,7 +62,7 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
 
 
-def open_model(args: argparse.Namespace, *, backend: str | None = None) -> tuple[Model, Resolved]:
+def open_model(args: argparse.Namespace, *, backend: str | None = None) -> tuple[Classifier, Resolved]:
     """The model that the options of ``add_model_options`` ask for."""
     from ..model import load
     from ..weights.store import resolve_weights

@@ -31,7 +31,7 @@ def register(commands: Commands) -> None:
     limits.add_argument(
         "--max-image-mb", type=positive, default=10, metavar="MB", help="size of an image file (default: 10)"
     )
-    limits.add_argument("--timeout", type=positive, default=30, metavar="S", help="seconds per request (default: 30)")
+    limits.add_argument("--timeout", type=positive, default=15, metavar="S", help="seconds for an answer (default: 15)")
     add_model_options(parser)
     parser.set_defaults(run=run)
 
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     args.json = False
     model, resolved = open_model(args)
     options = Options(
-        max_image_bytes=args.max_image_mb << 20, queue_size=args.queue, queue_bytes=(args.max_image_mb << 20) * args.queue,
+        max_image_bytes=args.max_image_mb << 20, queue_size=args.queue, queue_bytes=max(64, args.max_image_mb) << 20,
         workers=args.workers, timeout=float(args.timeout),
     )  # fmt: skip
     note(f"{model!r} from {resolved.path}; http://{args.host}:{args.port}/")

@@ -25,7 +25,7 @@ from .metrics import Metrics
 from .openapi import openapi
 
 if TYPE_CHECKING:
-    from ..model import Model
+    from ..model import Classifier
 
 __all__ = ["Options", "create_app"]
 
@@ -43,14 +43,16 @@ class Options:
     queue_size: int = 64
     queue_bytes: int = 64 << 20
     workers: int = 1
-    timeout: float = 30.0
+    timeout: float = 15.0
+    #: Bodies that are received at once; each takes up to max_image_bytes.
+    uploads: int = 32
     top: int = 5
 
 
 class Service:
     """One model behind one queue. The canary is one image classified at the start: readiness means that it worked."""
 
-    def __init__(self, model: Model, canary: bytes, options: Options) -> None:
+    def __init__(self, model: Classifier, canary: bytes, options: Options) -> None:
         self.model, self.options = model, options
         self.engine = Engine(
             self._classify, workers=options.workers, queue_size=options.queue_size, queue_bytes=options.queue_bytes
@@ -58,6 +60,7 @@ class Service:
         self.metrics = Metrics(self.engine)
         self._canary = canary
         self.problem: str | None = "starting"
+        self.receiving = 0
 
     def _classify(self, data: bytes, top: int) -> Any:
         return self.model.classify(data, top=top)
@@ -73,7 +76,15 @@ class Service:
             self.problem = "the canary image failed"
 
     async def classify(self, request: Request) -> JSONResponse:
-        upload = await read_upload(request, self.options.max_image_bytes)
+        if self.receiving >= self.options.uploads:
+            raise Refused(
+                429, "too_many_uploads", "too many images are being sent; try again later", {"Retry-After": "1"}
+            )
+        self.receiving += 1
+        try:
+            upload = await read_upload(request, self.options.max_image_bytes, self.options.timeout)
+        finally:
+            self.receiving -= 1
         top = _number(request, "top", self.options.top, 1, 1000)
         seconds = (
             min(_timeout(request), self.options.timeout)
@@ -138,7 +149,7 @@ def _number(request: Request, name: str, default: float, low: float, high: float
     text = request.query_params.get(name)
     if text is None:
         return default
-    if not text.isdecimal() or not low <= int(text) <= high:
+    if not text.isdecimal() or len(text) > 9 or not low <= int(text) <= high:
         raise Refused(400, "malformed", f"{name} must be a whole number from {low} to {high}")
     return float(text)
 
@@ -181,7 +192,7 @@ def _guarded(
     return answer
 
 
-def create_app(model: Model, canary: bytes, options: Options | None = None) -> Starlette:
+def create_app(model: Classifier, canary: bytes, options: Options | None = None) -> Starlette:
     """The ASGI application. canary: an encoded image that is classified at the start."""
     service = Service(model, canary, options or Options())
 
@@ -190,7 +201,7 @@ def create_app(model: Model, canary: bytes, options: Options | None = None) -> S
         await service.start()
         yield
         # uvicorn has answered what was accepted; the workers only have to be told to go.
-        await asyncio.to_thread(service.engine.stop)
+        await asyncio.to_thread(service.engine.stop, 5.0)
 
     def route(path: str, handler: Callable[[Request], Awaitable[Response]], method: str) -> Route:
         return Route(path, _guarded(service, path, handler), methods=[method])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
@@ -29,8 +30,8 @@ class Upload:
     data: bytes
 
 
-async def read_upload(request: Request, max_bytes: int) -> Upload:
-    """Raises Refused: 413 too large, 415 unknown type, 400 malformed, 422 no image in it."""
+async def read_upload(request: Request, max_bytes: int, seconds: float) -> Upload:
+    """Raises Refused: 413 too large, 415 unknown type, 400 malformed, 422 no image in it, 408 not sent in time."""
     kind = request.headers.get("content-type", "application/octet-stream").partition(";")[0].strip().lower()
     if not (kind.startswith(_IMAGES) or kind in ("multipart/form-data", "application/json", "")):
         raise Refused(
@@ -40,7 +41,11 @@ async def read_upload(request: Request, max_bytes: int) -> Upload:
         )
     # Base64 makes 4 bytes of 3, and multipart adds headers: the cap is on the image, the body gets some room.
     cap = max_bytes * 4 // 3 + 4096 if kind == "application/json" else max_bytes + 4096
-    body = await _read(request, cap)
+    try:
+        async with asyncio.timeout(seconds):
+            body = await _read(request, cap)
+    except TimeoutError:
+        raise Refused(408, "slow_upload", "the image did not arrive in time", {"Connection": "close"}) from None
     if kind == "multipart/form-data":
         upload = await _multipart(request.headers, body)
     elif kind == "application/json":

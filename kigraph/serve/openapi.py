@@ -11,6 +11,7 @@ __all__ = ["openapi"]
 
 _ERRORS = {
     "400": "the request is malformed",
+    "408": "the image did not arrive in time",
     "413": "the image is too large",
     "415": "unknown content type",
     "422": "the body is not an image that can be decoded",

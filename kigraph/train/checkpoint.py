@@ -58,7 +58,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         with np.load(path, allow_pickle=False) as archive:
             meta = json.loads(bytes(archive[_META]).decode())
             variables = {name[2:]: archive[name] for name in archive.files if name.startswith("v/")}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
         raise LoadError(f"{os.fspath(path)} is not a readable checkpoint: {error}") from None
     if not isinstance(meta, dict) or meta.get("version") != _VERSION:
         raise LoadError(f"{os.fspath(path)}: checkpoint version {meta.get('version')!r}, expected {_VERSION}")

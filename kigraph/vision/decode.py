@@ -221,7 +221,7 @@ def _check_array(array: np.ndarray[Any, Any], name: str, max_pixels: int) -> Pix
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
         raise ImageError(
             f"{name}: expected uint8 pixels of shape (height, width, 3), got {array.dtype} {array.shape}; "
-            "float input goes to Model.predict"
+            "float input goes to Classifier.predict"
         )
     _check_size(array.shape[1], array.shape[0], name, max_pixels)
     return np.ascontiguousarray(array)

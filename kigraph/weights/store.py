@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 from ..errors import WeightsError
 from ..kernels import settings
+from ..kernels.settings import cache_folder
 from .archive import extract_member
 from .catalogue import CATALOGUE, DEFAULT, UNTRAINED, Entry, catalogue_entry
 from .transfer import Progress, download, sha256_of
@@ -61,16 +62,6 @@ class Resolved:
     def __str__(self) -> str:
         origin = self.origin if self.origin in ("argument", "KIGRAPH_WEIGHTS") else f"the {self.origin}"
         return f"{self.path} ({origin if self.trained else UNTRAINED})"
-
-
-def cache_folder() -> Path:
-    """KIGRAPH_CACHE_DIR, else XDG_CACHE_HOME/kigraph, else ~/.cache/kigraph; not created here."""
-    chosen = settings.CACHE_DIR.get()
-    if chosen:
-        return Path(chosen).expanduser()
-    xdg = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG specification: a relative path is to be ignored.
-    return (Path(xdg) if xdg.startswith("/") else Path.home() / ".cache") / "kigraph"
 
 
 def cached_path(entry: Entry) -> Path | None:

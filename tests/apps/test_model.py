@@ -18,7 +18,7 @@ import kigraph as ki
 from kigraph.vision import Preprocessing
 
 Encode = Callable[..., bytes]
-_MODELS: dict[str, ki.Model] = {}
+_MODELS: dict[str, ki.Classifier] = {}
 
 
 @pytest.mark.parametrize("kind", ["2015", "retrained", "slim"])

@@ -258,6 +258,14 @@ def test_operands_that_are_not_per_channel(graph: Graph, session: MakeSession, s
     both_ways(session, ops.relu(y * np.full(shape, 2, np.float32)), {x: np.ones((1, 4, 4, 2))})
 
 
+def test_float16_weights_are_not_scaled(graph: Graph) -> None:
+    """Folding 512 into weights of 200 would make them infinite, though no value on the way is."""
+    x = ops.placeholder("float16", [1, 1, 1, 1])
+    y = ops.conv2d(x, np.full((1, 1, 1, 1), 200, np.float16)) * np.float16(512) + np.float16(1)
+    found = Session(graph, backend="numpy").run(y, {x: np.full((1, 1, 1, 1), 2.0**-10, np.float16)})
+    assert found.item() == 101
+
+
 def test_constants_of_the_graph_keep_their_names(graph: Graph, session: MakeSession) -> None:
     x = ops.placeholder("float32", [1, 2, 2, 1])
     bias = ops.variable([1.0], name="layer/bias")

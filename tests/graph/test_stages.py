@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -99,6 +100,26 @@ def test_the_network_stays_compiled_while_sizes_come_and_go(
     assert sum("Conv2D" in text for text in compiled) == 1
     assert not [k for k in made[before:] if k[0] == "packed"], "weights are not packed again"
     assert len(session._stages) <= 4
+
+
+def test_memory_of_stages_is_given_back(graph: Graph) -> None:
+    """Arrays between stages go when their last reader has run, and so do the arenas of sizes that may never come again."""
+    x = ops.placeholder("float32", [None])
+    y = x
+    for _ in range(12):
+        y = y[: ops.size(y) + ops.cast(ops.reduce_min(y), "int32") - 1] * 1.0
+    session = Session(graph, backend="numpy")
+    value = np.ones(1 << 20, np.float32)
+    assert session.run(y, {x: value[:100]}).size == 100
+    tracemalloc.start()
+    try:
+        for cut in (0, 1, 2):
+            assert session.run(y, {x: value[cut:]}).size == value.size - cut
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * value.nbytes
+    assert kept < 4 * value.nbytes  # what the first stage, of which there is one for each size fed, has for itself
 
 
 def test_what_is_known_is_compiled_before_it_runs(graph: Graph, compiled: list[str], rng: np.random.Generator) -> None:

@@ -36,8 +36,10 @@ def test_all_reads_of_a_run_see_its_start(graph: Graph, session: MakeSession) ->
         after = ops.identity(v)
     one = session()
     less = ops.assign_sub(v, 1.0)
-    assert one.run([v, new, after, less]) == [1, 10, 1, 0]
-    assert one.run(v) == 0  # two assigns of one run: the last in the order of the graph is stored
+    assert one.run([v, new, after]) == [1, 10, 1]
+    with pytest.raises(FetchError, match=r"cannot assign variable 'Variable' twice \('Assign' and 'AssignSub'\)"):
+        one.run([new, less])
+    assert one.run(v) == 10
     one = session()
     assert [one.run(new) for _ in range(3)] == [10, 100, 1000]
     assert one.run([v, new]) == [1000, 10000]
@@ -172,3 +174,15 @@ def test_a_variable_without_an_initial_value_says_so(graph: Graph) -> None:
     with pytest.raises(KigraphError, match="variable 'v' has no initial value"):
         one.run(v)
     assert one.run(v * 2.0, {v: [1, 2]}).tolist() == [2, 4]
+
+
+def test_concurrent_updates_are_not_lost(session: MakeSession) -> None:
+    v = ops.variable(np.int32(0))
+    more = ops.assign_add(v, np.int32(1))
+    one = session()
+    threads = [threading.Thread(target=lambda: [one.run(more.op) for _ in range(100)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert one.run(v) == 400

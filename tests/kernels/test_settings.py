@@ -7,6 +7,7 @@ import os
 import pytest
 
 from kigraph.kernels import settings
+from kigraph.kernels.backends import resolve_choice
 from kigraph.kernels.errors import SettingsError
 
 
@@ -59,3 +60,14 @@ def test_invalid_thread_arguments(threads: object) -> None:
 
 def test_available_cpus_keeps_to_the_affinity_mask() -> None:
     assert 1 <= settings.available_cpus() <= len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("KIGRAPH_ISA", "avx1024"), ("KIGRAPH_CUPY_PRECISION", "fp8"), ("KIGRAPH_NUM_THREADS", "0")]
+)
+def test_an_invalid_value_is_an_error_whatever_backend_it_concerns(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=rf"{name}='{value}' is not valid"):
+        resolve_choice("numpy")
