@@ -69,7 +69,7 @@ def _fold_chain(edit: Rewriter, consumers: dict[Port, list[Node]], node: Node) -
             bias = step
         else:
             if step.scale is not None:
-                if weights is None:
+                if weights is None or weights.dtype.itemsize < 4:  # float16 weights would overflow or lose digits
                     break
                 scale = step.scale if scale is None else scale * step.scale
                 shift = None if shift is None else shift * step.scale

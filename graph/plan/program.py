@@ -48,6 +48,14 @@ class Program:
     number: int = field(default_factory=lambda: next(_NUMBERS))
     #: Time per step of the last profiled run.
     profile: list[tuple[Step, float]] = field(default_factory=list)
+    #: By index of the part: what nobody reads after it.
+    _done: list[tuple[Port, ...]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        last = {p: i for i, part in enumerate(self.parts) for p in (*part.outputs, *part.inputs, *part.values)}
+        for port in self.graph.outputs:
+            last.pop(port, None)
+        self._done = [tuple(p for p, at in last.items() if at == i) for i in range(len(self.parts))]
 
     def compile_known(self) -> None:
         """Compiles every stage whose input types are known from the feeds alone."""
@@ -86,6 +94,9 @@ class Program:
                 types = {p: TensorType(STRING if a.dtype == object else a.dtype, a.shape) for p, a in inputs.items()}
                 stage = self.stage(index, types, {p: env[p] for p in part.values})
             env.update(stage.run(inputs, record))
+            del inputs
+            for port in self._done[index]:
+                env.pop(port, None)
         if record is not None:
             self.profile = record
         given: set[Port] = set()

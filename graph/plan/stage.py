@@ -28,6 +28,8 @@ Value = np.ndarray[Any, Any]
 
 #: Contexts that a stage keeps for later runs; more exist only while more threads run at once.
 _KEEP = 4
+#: Bytes of the largest context that is kept of a stage whose sizes may never come again (those of one photograph).
+_KEEP_BYTES = 1 << 21
 
 
 class _Context:
@@ -139,7 +141,7 @@ class Stage:
         context = context or _Context(self)
         result = context.run(inputs, profile)
         with self._lock:
-            if len(self._idle) < _KEEP:
+            if len(self._idle) < _KEEP and (self.part.static or sum(self.layout.arenas.values()) <= _KEEP_BYTES):
                 self._idle.append(context)
         return result
 
