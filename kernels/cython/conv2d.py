@@ -133,6 +133,7 @@ def _prepare(query: Query, constants: Constants, *, rows: bool) -> PreparedProdu
         steps=(cout, 1),
         packs=not constant,
         threads=query.threads,
+        dense_x=rows,  # taps are merged across pixels, so these must be neighbours
     )
     if not constant:
         return PreparedProduct(igemm, None)

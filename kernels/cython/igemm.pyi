@@ -10,6 +10,7 @@ class Run:
 
 class Igemm:
     workspace_bytes: int
+    packed_bytes: int
     tile: tuple[int, int]
     def __init__(
         self,
@@ -27,6 +28,7 @@ class Igemm:
         transposed_rows: int = 0,
         offsets: Sequence[tuple[int, int, int]] = ...,
         threads: int = 1,
+        dense_x: bool = False,
     ) -> None: ...
     def pack(self, w: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]: ...
     def bind(

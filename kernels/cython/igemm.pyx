@@ -68,7 +68,7 @@ cdef class Igemm:
     (count, pixels between neighbours in x, in y). ``k``: inputs per tap. ``tile``: (pixels, vectors). ``limits``: of
     the activation. ``steps``: elements between the rows and between the columns of raw weights. ``packs``: the weights
     are no constant and get packed in every run. ``transposed_rows``: if not 0, x is stored [k][that many rows].
-    ``offsets``: for each item of a batched product the elements to add to x, w and y.
+    ``offsets``: for each item of a batched product the elements to add to x, w and y. ``dense_x``: refuse a pitched x.
     """
 
     cdef ki_product_args args
@@ -79,6 +79,7 @@ cdef class Igemm:
     cdef ptrdiff_t out_pixels[3]
     cdef tuple types
     cdef Py_ssize_t itemsize
+    cdef bint dense_x
     cdef readonly Py_ssize_t workspace_bytes
     #: (pixels, vectors)
     cdef readonly tuple tile
@@ -88,7 +89,7 @@ cdef class Igemm:
 
     def __init__(
         self, inputs, output, *, axes, batch, k, tile, limits=(float("-inf"), float("inf")), steps, packs=False,
-        kc=None, transposed_rows=0, offsets=((0, 0, 0),), threads=1,
+        kc=None, transposed_rows=0, offsets=((0, 0, 0),), threads=1, dense_x=False,
     ):
         cdef ki_igemm_args *gemm = &self.args.gemm
         cdef ki_pack_args *pack = &self.args.pack
@@ -96,6 +97,7 @@ cdef class Igemm:
         cdef int lanes = KERNELS.f64_lanes if double else KERNELS.f32_lanes
         cdef ptrdiff_t taps, i
         self.types = (*inputs, output)
+        self.dense_x = dense_x
         self.itemsize = 8 if double else 4
         self.function = KERNELS.f64_product if double else KERNELS.f32_product
         self.pack_function = KERNELS.f64_pack if double else KERNELS.f32_pack
@@ -143,6 +145,11 @@ cdef class Igemm:
     def __dealloc__(self):
         free(self.offsets)
 
+    @property
+    def packed_bytes(self):
+        """Bytes of the packed weights, which ``bind`` takes unless they are packed in every run."""
+        return self.args.packed_bytes
+
     def pack(self, w):
         """The packed form of raw weights: a 64-byte aligned uint8 array."""
         cdef View raw = view(w, self.types[1], "the weights", False, False)
@@ -161,7 +168,7 @@ cdef class Igemm:
         cdef Run run = Run.__new__(Run)
         cdef ki_igemm_args *gemm = &run.args.gemm
         cdef bint pitched = self.args.items == 1  # the offsets of items are for dense arrays
-        cdef View vx = view(x, self.types[0], "input 0", False, pitched), vw
+        cdef View vx = view(x, self.types[0], "input 0", False, pitched and not self.dense_x), vw
         cdef View vy = view(y, self.types[len(self.types) - 1], "the output", True, pitched)
         cdef Py_buffer buffer
         cdef int i

@@ -171,6 +171,8 @@ def bind_reduce(str op, x, x_type, y, y_type, axes, *, threads=1):
         step *= size
     if not reduced:
         reduced.append([1, 1])
+    if len(kept) > 8 or len(reduced) > 8:
+        raise ShapeError(f"{op}: {x_type} over axes {axes} has more than 8 groups of axes; reshape it first")
     a.kept_rank, a.reduced_rank, a.threads = len(kept), len(reduced), threads
     for i, (size, at) in enumerate(reversed(kept)):
         a.kept[i], a.kept_step[i] = size, at

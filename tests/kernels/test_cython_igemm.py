@@ -130,3 +130,21 @@ def test_chosen_tiles_exist(cout: int) -> None:
             clocks, tile = tiles.choose_tile(itemsize, 3, length, 64, cout)
             assert clocks > 0
             assert 1 <= tile.pixels <= core.TILE_MR[tile.vectors - 1]
+
+
+def test_merged_taps_refuse_a_pitched_input() -> None:
+    """The first layer's kernel reads across pixels: a channel slice would give wrong numbers."""
+    from kigraph.kernels.contracts.conv2d import CONV2D, Conv2DParams
+    from kigraph.kernels.registry import kernels_of
+    from kigraph.kernels.types import NoConstants, Query
+
+    x, w = np.ones((1, 6, 6, 8), np.float32)[..., :3], np.ones((3, 3, 3, 16), np.float32)
+    types = (TensorType(x.dtype, x.shape), typed(w))
+    query = Query(CONV2D, types, CONV2D.check(types, Conv2DParams()), Conv2DParams())
+    (kernel,) = (k for k in kernels_of("cython", CONV2D) if k.name == "f32_conv2d_rows")
+    assert kernel.supports(query) is None
+    assert kernel.prepare is not None
+    prepared = kernel.prepare(query, NoConstants())
+    y = np.empty(query.outputs[0].dims, np.float32)
+    with pytest.raises(KernelError, match="expected a dense array"):
+        prepared.bind([x, w], [y], HOST.allocate(prepared.workspace_bytes))
