@@ -274,7 +274,11 @@ class BroadcastParams(Params):
 
 
 def _infer_broadcast(inputs: Sequence[TensorType], params: BroadcastParams) -> tuple[TensorType, ...]:
-    if broadcast_shapes("broadcast_to", [inputs[0].shape, params.shape]) not in (None, params.shape):
+    joint = broadcast_shapes("broadcast_to", [inputs[0].shape, params.shape])
+    # An unknown size beside a 1 stays unknown in ``joint``; it has to be 1.
+    if joint is not None and (
+        len(joint) != len(params.shape) or any(d not in (None, p) for d, p in zip(joint, params.shape, strict=True))
+    ):
         raise ShapeError(
             f"broadcast_to: {shape_text(inputs[0].shape)} does not broadcast to {shape_text(params.shape)}"
         )

@@ -15,7 +15,7 @@ from kigraph.graph.builder import Graph
 from kigraph.graph.handles import Tensor
 from kigraph.graph.opdefs import OPDEFS
 from kigraph.graph.session import Session
-from kigraph.kernels.errors import KigraphError
+from kigraph.kernels.errors import KigraphError, ShapeError
 from kigraph.kernels.types import STRING, Shape
 
 NDArray = np.ndarray[Any, Any]
@@ -283,6 +283,14 @@ def test_sizes_that_are_computed_stay_known_beside_an_unknown_batch(graph: Graph
         "pack": (2, 280), "concat": (2, 280), "product": (2, 280), "prod": (2, 280), "minus one": (2, 35, 8), "arithmetic": (2, 35, 8),
     }  # fmt: skip
     assert all(np.array_equal(v.reshape(-1), value.reshape(-1)) for v in found.values())
+
+
+def test_broadcasting_to_a_shape_with_unknown_sizes(graph: Graph) -> None:
+    x = ops.placeholder("float32", [None, 1])
+    assert ops.broadcast_to(x, [2, 1, 5]).shape == (2, 1, 5)
+    for wrong in ([5], [], [3, 0, 2]):
+        with pytest.raises(ShapeError, match="BroadcastTo"):
+            ops.broadcast_to(ops.placeholder("float32", [None, 3]), wrong)
 
 
 def test_unknown_types_of_ops_whose_operand_is_unknown(graph: Graph) -> None:
