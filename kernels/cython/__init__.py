@@ -3,8 +3,8 @@
 Map of the folder::
 
     conv2d.py matmul.py depthwise.py pool2d.py elementwise.py normalization.py softmax.py reduce.py concat.py resize.py
-                     the kernel records of one contract file each: what is supported, the geometry, preparation
-    igemm.pyx maps.pyx windows.pyx rows.pyx
+    gradients.py     the kernel records of one contract file each: what is supported, the geometry, preparation
+    igemm.pyx maps.pyx windows.pyx rows.pyx backward.pyx
                      the border to the C header of the same name: checks arrays, binds addresses, releases the GIL
     core.pyx         owns the C core: the table of the instruction set in use (KIGRAPH_ISA, else cpuid), the thread pool
     _border.pxi      the checks of arrays that all of them include
@@ -16,6 +16,8 @@ Map of the folder::
     c/igemm*.[hc]    implicit GEMM: convolutions and matrix products over packed weights
     c/maps*.[hc]     elementwise, with broadcasting;  c/functions.h: exp, log, tanh, sigmoid
     c/windows.[hc]   pooling and depthwise convolution
+    c/backward.[hc]  gradients of pooling, depthwise convolutions, cross-entropy
+    c/outer*.[hc]    gradients of filters;  c/join.h: sums that were made in parts
     c/rows.[hc]      softmax, batch normalisation, resizing, integer products;  c/reduce.c, c/concat.c
 """
 
@@ -30,6 +32,7 @@ from . import (
     core,
     depthwise,
     elementwise,
+    gradients,
     matmul,
     normalization,
     pool2d,
@@ -53,6 +56,7 @@ KERNELS: tuple[Kernel, ...] = (
     *reduce.KERNELS,
     *concat.KERNELS,
     *resize.KERNELS,
+    *gradients.KERNELS,
 )
 
 

@@ -5,5 +5,6 @@ ISAS: tuple[str, ...]
 F32_LANES: int
 F64_LANES: int
 TILE_MR: tuple[int, ...]
+OUTER_MR: tuple[int, ...]
 
 def helpers() -> int: ...

@@ -9,17 +9,19 @@ from cpython.pycapsule cimport PyCapsule_New
 from ..errors import SettingsError
 from ..settings import ISA
 
-__all__ = ["DTYPES", "F32_LANES", "F64_LANES", "ISA_IN_USE", "ISAS", "TABLE", "TILE_MR", "helpers"]
+__all__ = ["DTYPES", "F32_LANES", "F64_LANES", "ISA_IN_USE", "ISAS", "OUTER_MR", "TABLE", "TILE_MR", "helpers"]
 
 
 cdef extern from "cpu.h" nogil:
     enum:
         KI_MAX_NV
+        KI_OUTER_NV
     ctypedef struct ki_table:
         const char *isa
         int f32_lanes
         int f64_lanes
         int tile_mr[5]
+        int outer_mr[3]
     const ki_table *const *ki_usable_tables()
 
 
@@ -57,6 +59,9 @@ F32_LANES = _table.f32_lanes
 F64_LANES = _table.f64_lanes
 #: Most pixels of an implicit-GEMM tile that is 1, 2, ... vectors of channels wide.
 TILE_MR = tuple(_table.tile_mr[i] for i in range(KI_MAX_NV) if _table.tile_mr[i])
+
+#: Most rows of a filter gradient's tile that is 1, 2, ... vectors of channels wide.
+OUTER_MR = tuple(_table.outer_mr[i] for i in range(KI_OUTER_NV))
 
 
 def _usable():

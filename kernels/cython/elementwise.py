@@ -10,6 +10,7 @@ import numpy as np
 
 from ..contracts import elementwise as ops
 from ..contracts.base import Contract
+from ..contracts.gradients import RELU6_GRAD, RELU_GRAD
 from ..contracts.layout import CAST, CastParams
 from ..contracts.normalization import BIAS_ADD
 from ..types import Array, Constants, Kernel, Query, Run
@@ -56,6 +57,7 @@ def _kernel(contract: Contract[Any], op: str) -> Kernel:
 _CONTRACTS = (
     ops.NEG, ops.ABS, ops.SQUARE, ops.SQRT, ops.RSQRT, ops.RECIPROCAL, ops.EXP, ops.LOG, ops.RELU, ops.RELU6, ops.SIGMOID,
     ops.TANH, ops.ADD, ops.SUB, ops.MUL, ops.DIV, ops.MAXIMUM, ops.MINIMUM, ops.SQUARED_DIFFERENCE,
+    RELU_GRAD, RELU6_GRAD,
 )  # fmt: skip
 
 KERNELS: tuple[Kernel, ...] = (

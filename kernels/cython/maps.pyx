@@ -13,6 +13,7 @@ cdef extern from "maps.h" nogil:
         KI_NEG, KI_ABS, KI_SQUARE, KI_RELU, KI_RELU6, KI_SQRT, KI_RSQRT, KI_RECIPROCAL, KI_EXP, KI_LOG, KI_SIGMOID
         KI_TANH, KI_CAST_F32
         KI_ADD, KI_SUB, KI_MUL, KI_DIV, KI_MAXIMUM, KI_MINIMUM, KI_SQUARED_DIFFERENCE
+        KI_RELU_GRAD, KI_RELU6_GRAD
     ctypedef void (*ki_map "ki_map *")(
         const void *, ptrdiff_t, const void *, ptrdiff_t, void *, ptrdiff_t
     ) noexcept nogil
@@ -46,7 +47,7 @@ UNARY = {
 }
 BINARY = {
     "add": KI_ADD, "sub": KI_SUB, "mul": KI_MUL, "div": KI_DIV, "maximum": KI_MAXIMUM, "minimum": KI_MINIMUM,
-    "squared_difference": KI_SQUARED_DIFFERENCE,
+    "squared_difference": KI_SQUARED_DIFFERENCE, "relu_grad": KI_RELU_GRAD, "relu6_grad": KI_RELU6_GRAD,
 }
 #: Most axes of the output.
 MAX_RANK = KI_MAP_RANK - 1

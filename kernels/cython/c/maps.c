@@ -65,7 +65,9 @@
     UNARY(log, S, T, ki_log_##S(x))                                                                                    \
     UNARY(sigmoid, S, T, ki_sigmoid_##S(x))                                                                            \
     UNARY(tanh, S, T, ki_tanh_##S(x))                                                                                  \
-    BINARY(div, S, T, a / b)
+    BINARY(div, S, T, a / b)                                                                                           \
+    BINARY(relu_grad, S, T, b > 0 ? a : 0)                                                                             \
+    BINARY(relu6_grad, S, T, b > 0 && b < 6 ? a : 0)
 #define ABS_FLOAT(S, T, W, LEAST, GREATEST) UNARY(abs, S, T, sizeof(T) == 4 ? (T)fabsf((float)x) : (T)fabs((double)x))
 #define ABS_SIGNED(S, T, W, LEAST, GREATEST) UNARY(abs, S, T, x < 0 ? (T)(-(W)x) : x)
 #define ABS_UNSIGNED(S, T, W, LEAST, GREATEST) UNARY(abs, S, T, x)
@@ -101,4 +103,6 @@ ki_map *const KI_NAME(ki_binary)[KI_BINARY_OPS][KI_DTYPES] = {
     [KI_MAXIMUM] = KI_ROW_NUMBERS(maximum),
     [KI_MINIMUM] = KI_ROW_NUMBERS(minimum),
     [KI_SQUARED_DIFFERENCE] = KI_ROW_NUMBERS(squared_difference),
+    [KI_RELU_GRAD] = KI_ROW_FLOATS(relu_grad),
+    [KI_RELU6_GRAD] = KI_ROW_FLOATS(relu6_grad),
 };

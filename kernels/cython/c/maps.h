@@ -33,6 +33,8 @@ typedef enum {
     KI_MAXIMUM,
     KI_MINIMUM,
     KI_SQUARED_DIFFERENCE,
+    KI_RELU_GRAD,
+    KI_RELU6_GRAD,
     KI_BINARY_OPS
 } ki_binary_op;
 

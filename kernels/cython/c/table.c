@@ -9,8 +9,10 @@ const ki_table KI_NAME(ki_table) = {
     .f64_lanes = VF64_LANES,
 #if defined(KI_ISA_AVX512)
     .tile_mr = {13, 12, 9, 6, 5},
+    .outer_mr = {12, 12, 9},
 #else
     .tile_mr = {12, 6, 4},
+    .outer_mr = {12, 6, 4},
 #endif
     .f32_product = KI_NAME(f32_product),
     .f64_product = KI_NAME(f64_product),
@@ -25,6 +27,13 @@ const ki_table KI_NAME(ki_table) = {
     .norm = KI_NAME(ki_norm),
     .resize = KI_NAME(ki_resize),
     .int_matmul = KI_NAME(ki_int_matmul),
+    .max_pool_grad = KI_NAME(ki_max_pool_grad),
+    .average_pool_grad = KI_NAME(ki_average_pool_grad),
+    .filter_grad = KI_NAME(ki_filter_grad),
+    .depthwise_input_grad = KI_NAME(ki_depthwise_input_grad),
+    .depthwise_filter_grad = KI_NAME(ki_depthwise_filter_grad),
+    .turn = KI_NAME(ki_turn),
+    .cross_entropy = KI_NAME(ki_cross_entropy),
     .reduce = KI_NAME(ki_reduce),
     .run_map = ki_run_map,
     .concat = ki_concat,

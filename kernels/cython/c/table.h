@@ -2,6 +2,7 @@
 #ifndef KI_TABLE_H
 #define KI_TABLE_H
 
+#include "backward.h"
 #include "igemm.h"
 #include "maps.h"
 #include "rows.h"
@@ -22,6 +23,12 @@ typedef struct {
     ki_norm *const *norm;
     ki_resize *const *resize;
     ki_int_matmul *const *int_matmul;
+    /* Most rows of a tile of ``filter_grad`` for 1 .. KI_OUTER_NV vectors. */
+    int outer_mr[KI_OUTER_NV];
+    ki_backward *const *max_pool_grad, *const *average_pool_grad, *const *filter_grad;
+    ki_backward *const *depthwise_input_grad, *const *depthwise_filter_grad;
+    ki_turn *const *turn;
+    ki_cross_entropy *const *cross_entropy;
     ki_reduce *const (*reduce)[KI_DTYPES]; /* [ki_reduce_op] */
     /* The same in every table. */
     void (*run_map)(const ki_map_args *);
@@ -39,6 +46,11 @@ typedef struct {
     extern ki_norm *const ki_norm__##isa[KI_DTYPES];                                                                   \
     extern ki_resize *const ki_resize__##isa[KI_DTYPES];                                                               \
     extern ki_int_matmul *const ki_int_matmul__##isa[KI_DTYPES];                                                       \
+    extern ki_backward *const ki_max_pool_grad__##isa[KI_DTYPES], *const ki_average_pool_grad__##isa[KI_DTYPES];       \
+    extern ki_backward *const ki_filter_grad__##isa[KI_DTYPES], *const ki_depthwise_input_grad__##isa[KI_DTYPES];      \
+    extern ki_backward *const ki_depthwise_filter_grad__##isa[KI_DTYPES];                                              \
+    extern ki_turn *const ki_turn__##isa[KI_DTYPES];                                                                   \
+    extern ki_cross_entropy *const ki_cross_entropy__##isa[KI_DTYPES];                                                 \
     extern ki_reduce *const ki_reduce__##isa[KI_REDUCE_OPS][KI_DTYPES];
 
 KI_DECLARE(portable)

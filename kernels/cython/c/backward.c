@@ -1,0 +1,366 @@
+/* Gradients of pooling, of depthwise convolutions and of cross-entropy on one instruction set; filters for the gradients of
+ * convolutions. Channels are the SIMD axis. */
+#include "backward.h"
+
+#include <string.h>
+
+#include "functions.h"
+#include "join.h"
+#include "simd/simd.h"
+#include "table.h"
+#include "threads.h"
+
+#define IVDEP _Pragma("GCC ivdep")
+
+enum { CHANNELS = 64, BLOCK = 4 /* vectors */, COLUMNS = 32, TURN = 16 };
+
+/* A pooling task is some channels of one image, so that windows may overlap. */
+#define POOL_TASK(T)                                                                                                   \
+    (void)slot;                                                                                                        \
+    const ki_backward_args *a = context;                                                                               \
+    const ptrdiff_t blocks = (a->channels + CHANNELS - 1) / CHANNELS, n = index / blocks,                              \
+                    c0 = index % blocks * CHANNELS;                                                                    \
+    const int count = a->channels - c0 < CHANNELS ? (int)(a->channels - c0) : CHANNELS;                                \
+    T *image = (T *)a->dx + n * a->dx_steps.image + c0;                                                                \
+    for (ptrdiff_t i = 0; i < a->in[0]; i++)                                                                           \
+        for (ptrdiff_t j = 0; j < a->in[1]; j++)                                                                       \
+    memset(image + i * a->dx_steps.row + j * a->dx_steps.step, 0, (size_t)count * sizeof(T))
+
+#define LAUNCH_POOL(task)                                                                                              \
+    ki_parallel(task, (void *)args, args->batch *((args->channels + CHANNELS - 1) / CHANNELS), args->threads)
+
+/* Cells of the window of output ``index`` inside the image. */
+static inline ki_range cells(const ki_backward_args *a, int axis, ptrdiff_t index) {
+    const ptrdiff_t at = index * a->stride[axis] - a->before[axis];
+    ki_range r = {at < 0 ? -at : 0, a->in[axis] - at};
+    if (r.to > a->window[axis]) r.to = a->window[axis];
+    return ki_common(r, (ki_range){0, a->window[axis]});
+}
+
+/* ``rest``: what a window has not yet given away. */
+#define MAX_POOL(S, T, W, LEAST, GREATEST)                                                                             \
+    static void max_grad_task_##S(void *context, ptrdiff_t index, int slot) {                                          \
+        POOL_TASK(T);                                                                                                  \
+        const T *xs = (const T *)a->x + n * a->x_steps.image + c0;                                                     \
+        for (ptrdiff_t i = 0; i < a->out[0]; i++)                                                                      \
+            for (ptrdiff_t j = 0; j < a->out[1]; j++) {                                                                \
+                const ki_range u = cells(a, 0, i), v = cells(a, 1, j);                                                 \
+                const T *y = (const T *)a->y + n * a->y_steps.image + i * a->y_steps.row + j * a->y_steps.step + c0;   \
+                T rest[CHANNELS];                                                                                      \
+                memcpy(rest,                                                                                           \
+                       (const T *)a->dy + n * a->dy_steps.image + i * a->dy_steps.row + j * a->dy_steps.step + c0,     \
+                       (size_t)count * sizeof(T));                                                                     \
+                for (ptrdiff_t k = u.from; k < u.to; k++)                                                              \
+                    for (ptrdiff_t l = v.from; l < v.to; l++) {                                                        \
+                        const ptrdiff_t h = i * a->stride[0] - a->before[0] + k,                                       \
+                                        w = j * a->stride[1] - a->before[1] + l;                                       \
+                        const T *x = xs + h * a->x_steps.row + w * a->x_steps.step;                                    \
+                        T *dx = image + h * a->dx_steps.row + w * a->dx_steps.step;                                    \
+                        IVDEP for (int c = 0; c < count; c++) {                                                        \
+                            const int hit = (x[c] == y[c]) | ((x[c] != x[c]) & (y[c] != y[c]));                        \
+                            dx[c] += hit ? rest[c] : 0;                                                                \
+                            rest[c] = hit ? 0 : rest[c];                                                               \
+                        }                                                                                              \
+                    }                                                                                                  \
+            }                                                                                                          \
+    }                                                                                                                  \
+    static void max_pool_grad_##S(const ki_backward_args *args) { LAUNCH_POOL(max_grad_task_##S); }
+
+#define AVERAGE(S, T, W, LEAST, GREATEST)                                                                              \
+    static void average_grad_task_##S(void *context, ptrdiff_t index, int slot) {                                      \
+        POOL_TASK(T);                                                                                                  \
+        for (ptrdiff_t i = 0; i < a->out[0]; i++)                                                                      \
+            for (ptrdiff_t j = 0; j < a->out[1]; j++) {                                                                \
+                const ki_range u = cells(a, 0, i), v = cells(a, 1, j);                                                 \
+                const T *dy =                                                                                          \
+                    (const T *)a->dy + n * a->dy_steps.image + i * a->dy_steps.row + j * a->dy_steps.step + c0;        \
+                const ptrdiff_t area =                                                                                 \
+                    a->count_padding ? a->window[0] * a->window[1] : (u.to - u.from) * (v.to - v.from);                \
+                T share[CHANNELS];                                                                                     \
+                for (int c = 0; c < count; c++) share[c] = dy[c] / (T)area;                                            \
+                for (ptrdiff_t k = u.from; k < u.to; k++)                                                              \
+                    for (ptrdiff_t l = v.from; l < v.to; l++) {                                                        \
+                        T *dx = image + (i * a->stride[0] - a->before[0] + k) * a->dx_steps.row +                      \
+                                (j * a->stride[1] - a->before[1] + l) * a->dx_steps.step;                              \
+                        IVDEP for (int c = 0; c < count; c++) dx[c] += share[c];                                       \
+                    }                                                                                                  \
+            }                                                                                                          \
+    }                                                                                                                  \
+    static void average_pool_grad_##S(const ki_backward_args *args) { LAUNCH_POOL(average_grad_task_##S); }
+
+KI_FLOATS(MAX_POOL)
+KI_FLOATS(AVERAGE)
+
+/* The taps that meet one input cell, and the outputs through which they do: tap + k * tap_step and out - k * out_step. */
+typedef struct {
+    ptrdiff_t tap, tap_step, out, out_step, count;
+} meetings;
+
+static meetings meetings_of(const ki_backward_args *a, int axis, ptrdiff_t index) {
+    const ptrdiff_t s = a->stride[axis], d = a->dilation[axis], at = index + a->before[axis];
+    ptrdiff_t g = s, rest = d;
+    while (rest) {
+        const ptrdiff_t next = g % rest;
+        g = rest, rest = next;
+    }
+    meetings m = {0, s / g, 0, d / g, 0};
+    while (m.tap < a->window[axis] && (at - m.tap * d) % s) m.tap++;
+    m.out = (at - m.tap * d) / s;
+    while (m.tap < a->window[axis] && m.out >= a->out[axis]) m.tap += m.tap_step, m.out -= m.out_step;
+    for (ptrdiff_t t = m.tap, o = m.out; t < a->window[axis] && o >= 0; t += m.tap_step, o -= m.out_step) m.count++;
+    return m;
+}
+
+/* For each pair of meetings u, v: its place in dy and in the filter. */
+#define FOR_MEETINGS(T)                                                                                                \
+    for (ptrdiff_t k = 0; k < u.count; k++)                                                                            \
+        for (ptrdiff_t l = 0; l < v.count; l++) {                                                                      \
+            const T *dy =                                                                                              \
+                image + (u.out - k * u.out_step) * a->dy_steps.row + (v.out - l * v.out_step) * a->dy_steps.step;      \
+            const T *w = (const T *)a->w + ((u.tap + k * u.tap_step) * a->window[1] + v.tap + l * v.tap_step) * a->cout;
+
+/* ``valid``: channels of the last vector to use if it is not whole. */
+#define DEPTHWISE_INPUT(S, T, V, LANES)                                                                                \
+    KI_INLINE void depthwise_cell_##S(const ki_backward_args *a, const T *image, T *dx, meetings u, meetings v,        \
+                                      ptrdiff_t c0, const int count, ptrdiff_t valid) {                                \
+        V sum[BLOCK];                                                                                                  \
+        for (int b = 0; b < count; b++) sum[b] = V##_zero();                                                           \
+        FOR_MEETINGS(T)                                                                                                \
+        for (int b = 0; b < count; b++) {                                                                              \
+            const ptrdiff_t c = c0 + b * LANES;                                                                        \
+            V p = valid < LANES ? V##_load_n(dy + c, (size_t)valid) : V##_load(dy + c);                                \
+            V q = valid < LANES ? V##_load_n(w + c, (size_t)valid) : V##_load(w + c);                                  \
+            sum[b] = V##_fma(p, q, sum[b]);                                                                            \
+        }                                                                                                              \
+    }                                                                                                                  \
+    for (int b = 0; b < count; b++) {                                                                                  \
+        if (valid < LANES)                                                                                             \
+            V##_store_n(dx + c0 + b * LANES, sum[b], (size_t)valid);                                                   \
+        else                                                                                                           \
+            V##_store(dx + c0 + b * LANES, sum[b]);                                                                    \
+    }                                                                                                                  \
+    }                                                                                                                  \
+    static void depthwise_input_row_##S(void *context, ptrdiff_t index, int slot) {                                    \
+        (void)slot;                                                                                                    \
+        const ki_backward_args *a = context;                                                                           \
+        const ptrdiff_t n = index / a->in[0], row = index % a->in[0], m = a->multiplier;                               \
+        const T *image = (const T *)a->dy + n * a->dy_steps.image;                                                     \
+        const meetings u = meetings_of(a, 0, row);                                                                     \
+        for (ptrdiff_t j = 0; j < a->in[1]; j++) {                                                                     \
+            T *dx = (T *)a->dx + n * a->dx_steps.image + row * a->dx_steps.row + j * a->dx_steps.step;                 \
+            const meetings v = meetings_of(a, 1, j);                                                                   \
+            ptrdiff_t c = 0;                                                                                           \
+            if (m == 1) {                                                                                              \
+                for (; c + BLOCK * LANES <= a->channels; c += BLOCK * LANES)                                           \
+                    depthwise_cell_##S(a, image, dx, u, v, c, BLOCK, LANES);                                           \
+                for (; c + LANES <= a->channels; c += LANES) depthwise_cell_##S(a, image, dx, u, v, c, 1, LANES);      \
+                if (c < a->channels) depthwise_cell_##S(a, image, dx, u, v, c, 1, a->channels - c);                    \
+                continue;                                                                                              \
+            }                                                                                                          \
+            for (; c < a->channels; c++) {                                                                             \
+                T sum = 0;                                                                                             \
+                FOR_MEETINGS(T)                                                                                        \
+                for (ptrdiff_t q = 0; q < m; q++) sum += dy[c * m + q] * w[c * m + q];                                 \
+            }                                                                                                          \
+            dx[c] = sum;                                                                                               \
+        }                                                                                                              \
+    }                                                                                                                  \
+    }                                                                                                                  \
+    static void depthwise_input_grad_##S(const ki_backward_args *args) {                                               \
+        ki_parallel(depthwise_input_row_##S, (void *)args, args->batch * args->in[0], args->threads);                  \
+    }
+
+DEPTHWISE_INPUT(f32, float, vf32, VF32_LANES)
+DEPTHWISE_INPUT(f64, double, vf64, VF64_LANES)
+
+KI_JOIN(f32, float)
+KI_JOIN(f64, double)
+
+/* For each pixel of a block that a tap meets: p in x, q in dy. */
+#define FOR_PIXELS(T)                                                                                                  \
+    for (ptrdiff_t n = block.images.from; n < block.images.to; n++)                                                    \
+        for (ptrdiff_t i = rows.from; i < rows.to; i++) {                                                              \
+            const T *p = (const T *)a->x + n * a->x_steps.image + (i * a->stride[0] + at0) * a->x_steps.row +          \
+                         (columns.from * a->stride[1] + at1) * a->x_steps.step;                                        \
+            const T *q =                                                                                               \
+                (const T *)a->dy + n * a->dy_steps.image + i * a->dy_steps.row + columns.from * a->dy_steps.step;      \
+            for (ptrdiff_t j = columns.from; j < columns.to;                                                           \
+                 j++, p += a->stride[1] * a->x_steps.step, q += a->dy_steps.step) {
+
+/* A task sums one part of the blocks. */
+#define DEPTHWISE_FILTER(S, T, V, LANES)                                                                               \
+    KI_INLINE void depthwise_tap_##S(const ki_backward_args *a, ki_block block, ki_range rows, ki_range columns,       \
+                                     ptrdiff_t at0, ptrdiff_t at1, T *to, ptrdiff_t c0, const int count,               \
+                                     ptrdiff_t valid) {                                                                \
+        V sum[BLOCK];                                                                                                  \
+        for (int b = 0; b < count; b++)                                                                                \
+            sum[b] = valid < LANES ? V##_load_n(to + c0 + b * LANES, (size_t)valid) : V##_load(to + c0 + b * LANES);   \
+        FOR_PIXELS(T)                                                                                                  \
+        for (int b = 0; b < count; b++) {                                                                              \
+            const ptrdiff_t c = c0 + b * LANES;                                                                        \
+            V r = valid < LANES ? V##_load_n(p + c, (size_t)valid) : V##_load(p + c);                                  \
+            V s = valid < LANES ? V##_load_n(q + c, (size_t)valid) : V##_load(q + c);                                  \
+            sum[b] = V##_fma(r, s, sum[b]);                                                                            \
+        }                                                                                                              \
+    }                                                                                                                  \
+    }                                                                                                                  \
+    for (int b = 0; b < count; b++) {                                                                                  \
+        if (valid < LANES)                                                                                             \
+            V##_store_n(to + c0 + b * LANES, sum[b], (size_t)valid);                                                   \
+        else                                                                                                           \
+            V##_store(to + c0 + b * LANES, sum[b]);                                                                    \
+    }                                                                                                                  \
+    }                                                                                                                  \
+    static void depthwise_filter_task_##S(void *context, ptrdiff_t part, int slot) {                                   \
+        (void)slot;                                                                                                    \
+        const ki_backward_args *a = context;                                                                           \
+        const ptrdiff_t blocks = ki_blocks(a), size = ki_filter_size(a);                                               \
+        T *sums = a->parts > 1 ? (T *)a->sums + part * size : a->dw;                                                   \
+        memset(sums, 0, (size_t)size * sizeof(T));                                                                     \
+        for (ptrdiff_t i = blocks * part / a->parts; i < blocks * (part + 1) / a->parts; i++) {                        \
+            const ki_block block = ki_block_at(a, i);                                                                  \
+            for (ptrdiff_t tap = 0; tap < a->window[0] * a->window[1]; tap++) {                                        \
+                const ptrdiff_t at0 = tap / a->window[1] * a->dilation[0] - a->before[0];                              \
+                const ptrdiff_t at1 = tap % a->window[1] * a->dilation[1] - a->before[1];                              \
+                const ki_range rows =                                                                                  \
+                    ki_common(block.rows, ki_outputs_inside(a->in[0], a->out[0], a->stride[0], at0));                  \
+                const ki_range columns = ki_outputs_inside(a->in[1], a->out[1], a->stride[1], at1);                    \
+                T *to = sums + tap * a->cout;                                                                          \
+                ptrdiff_t c = 0;                                                                                       \
+                if (columns.from == columns.to) continue;                                                              \
+                if (a->multiplier > 1) {                                                                               \
+                    FOR_PIXELS(T)                                                                                      \
+                    IVDEP for (c = 0; c < a->channels; c++) for (ptrdiff_t m = c * a->multiplier;                      \
+                                                                 m < (c + 1) * a->multiplier; m++) to[m] +=            \
+                        p[c] * q[m];                                                                                   \
+                }                                                                                                      \
+            }                                                                                                          \
+            continue;                                                                                                  \
+        }                                                                                                              \
+        for (; c + BLOCK * LANES <= a->channels; c += BLOCK * LANES)                                                   \
+            depthwise_tap_##S(a, block, rows, columns, at0, at1, to, c, BLOCK, LANES);                                 \
+        for (; c + LANES <= a->channels; c += LANES)                                                                   \
+            depthwise_tap_##S(a, block, rows, columns, at0, at1, to, c, 1, LANES);                                     \
+        if (c < a->channels) depthwise_tap_##S(a, block, rows, columns, at0, at1, to, c, 1, a->channels - c);          \
+    }                                                                                                                  \
+    }                                                                                                                  \
+    }                                                                                                                  \
+    static void depthwise_filter_grad_##S(const ki_backward_args *args) {                                              \
+        if (!args->cout) return;                                                                                       \
+        ki_parallel(depthwise_filter_task_##S, (void *)args, args->parts, args->threads);                              \
+        S##_join(args);                                                                                                \
+    }
+
+DEPTHWISE_FILTER(f32, float, vf32, VF32_LANES)
+DEPTHWISE_FILTER(f64, double, vf64, VF64_LANES)
+
+ki_backward *const KI_NAME(ki_max_pool_grad)[KI_DTYPES] = KI_ROW_FLOATS(max_pool_grad);
+ki_backward *const KI_NAME(ki_average_pool_grad)[KI_DTYPES] = KI_ROW_FLOATS(average_pool_grad);
+ki_backward *const KI_NAME(ki_depthwise_input_grad)[KI_DTYPES] = KI_ROW_FLOATS(depthwise_input_grad);
+ki_backward *const KI_NAME(ki_depthwise_filter_grad)[KI_DTYPES] = KI_ROW_FLOATS(depthwise_filter_grad);
+
+/* One panel of columns per task, TURN x TURN elements at a time, so that each cache line is read once. */
+#define TURN_FILTER(S, T, LANES)                                                                                       \
+    static void turn_task_##S(void *context, ptrdiff_t panel, int slot) {                                              \
+        (void)slot;                                                                                                    \
+        const ki_turn_args *a = context;                                                                               \
+        const ptrdiff_t first = panel * a->nv * LANES, left = (a->channels - first + LANES - 1) / LANES * LANES;       \
+        const ptrdiff_t width = left < a->nv * LANES ? left : a->nv * LANES;                                           \
+        T *to = (T *)a->packed + a->taps[0] * a->taps[1] * a->cout * first;                                            \
+        for (ptrdiff_t i = 0; i < a->taps[0]; i++)                                                                     \
+            for (ptrdiff_t j = 0; j < a->taps[1]; j++, to += a->cout * width) {                                        \
+                const T *w = (const T *)a->w + a->first - i * a->step[0] - j * a->step[1] + first * a->cout;           \
+                for (ptrdiff_t o0 = 0; o0 < a->cout; o0 += TURN) {                                                     \
+                    const ptrdiff_t o1 = a->cout - o0 < TURN ? a->cout : o0 + TURN;                                    \
+                    for (ptrdiff_t c = 0; c < width; c++) {                                                            \
+                        if (first + c < a->channels)                                                                   \
+                            for (ptrdiff_t o = o0; o < o1; o++) to[o * width + c] = w[c * a->cout + o];                \
+                        else                                                                                           \
+                            for (ptrdiff_t o = o0; o < o1; o++) to[o * width + c] = 0;                                 \
+                    }                                                                                                  \
+                }                                                                                                      \
+            }                                                                                                          \
+    }                                                                                                                  \
+    static void turn_##S(const ki_turn_args *a) {                                                                      \
+        const ptrdiff_t rows = a->taps[0] * a->taps[1] * a->cout, width = (ptrdiff_t)a->nv * LANES;                    \
+        ki_parallel(turn_task_##S, (void *)a, (a->channels + width - 1) / width,                                       \
+                    rows * a->channels < 16384 ? 1 : a->threads);                                                      \
+        memset((T *)a->packed + ki_packed_size(rows, a->channels, 0, LANES), 0, (size_t)a->zeros * sizeof(T));         \
+    }
+
+TURN_FILTER(f32, float, VF32_LANES)
+TURN_FILTER(f64, double, VF64_LANES)
+ki_turn *const KI_NAME(ki_turn)[KI_DTYPES] = KI_ROW_FLOATS(turn);
+
+/* The i-th class number; -1 for those that no ptrdiff_t holds. */
+static inline ptrdiff_t label_at(const void *labels, int type, ptrdiff_t i) {
+    switch (type) {
+    case KI_I8:
+        return ((const int8_t *)labels)[i];
+    case KI_I16:
+        return ((const int16_t *)labels)[i];
+    case KI_I32:
+        return ((const int32_t *)labels)[i];
+    case KI_I64:
+        return (ptrdiff_t)((const int64_t *)labels)[i];
+    case KI_U8:
+        return ((const uint8_t *)labels)[i];
+    case KI_U16:
+        return ((const uint16_t *)labels)[i];
+    case KI_U32:
+        return (ptrdiff_t)((const uint32_t *)labels)[i];
+    default: {
+        const uint64_t label = ((const uint64_t *)labels)[i];
+        return label > PTRDIFF_MAX ? -1 : (ptrdiff_t)label;
+    }
+    }
+}
+
+/* The log of the sum of powers is added last: small losses keep their digits. Sums go round COLUMNS accumulators, so that
+ * they are SIMD without reordering by the compiler. */
+#define CROSS_ENTROPY(S, T, W, LEAST, GREATEST)                                                                        \
+    static void cross_entropy_row_##S(void *context, ptrdiff_t row, int slot) {                                        \
+        (void)slot;                                                                                                    \
+        const ki_cross_entropy_args *a = context;                                                                      \
+        const ptrdiff_t n = a->classes;                                                                                \
+        const T *x = (const T *)a->logits + row * n;                                                                   \
+        T *d = (T *)a->gradient + row * n, part[COLUMNS] = {0}, top = LEAST, sum = 0, mass = 1, loss = 0;              \
+        for (ptrdiff_t i = 0; i < n; i++) top = x[i] > top || x[i] != x[i] ? x[i] : top;                               \
+        for (ptrdiff_t i = 0; i < n; i += COLUMNS) {                                                                   \
+            const int count = n - i < COLUMNS ? (int)(n - i) : COLUMNS;                                                \
+            IVDEP for (int c = 0; c < count; c++) {                                                                    \
+                const T power = ki_exp_##S(x[i + c] - top);                                                            \
+                d[i + c] = power;                                                                                      \
+                part[c] += power;                                                                                      \
+            }                                                                                                          \
+        }                                                                                                              \
+        for (int c = 0; c < COLUMNS; c++) sum += part[c];                                                              \
+        const T log_sum = ki_log_##S(sum);                                                                             \
+        if (a->label_type == KI_F32 || a->label_type == KI_F64) {                                                      \
+            const T *labels = (const T *)a->labels + row * n;                                                          \
+            mass = 0;                                                                                                  \
+            for (ptrdiff_t i = 0; i < n; i++) {                                                                        \
+                mass += labels[i];                                                                                     \
+                loss -= labels[i] * (x[i] - top - log_sum);                                                            \
+            }                                                                                                          \
+            for (ptrdiff_t i = 0; i < n; i++) d[i] = d[i] / sum * mass - labels[i];                                    \
+        } else {                                                                                                       \
+            const ptrdiff_t label = label_at(a->labels, a->label_type, row);                                           \
+            loss = log_sum - (x[label] - top);                                                                         \
+            for (ptrdiff_t i = 0; i < n; i++) d[i] /= sum;                                                             \
+            d[label] -= 1;                                                                                             \
+        }                                                                                                              \
+        ((T *)a->loss)[row] = loss;                                                                                    \
+    }                                                                                                                  \
+    static int cross_entropy_##S(const ki_cross_entropy_args *a) {                                                     \
+        if (a->label_type != KI_F32 && a->label_type != KI_F64)                                                        \
+            for (ptrdiff_t i = 0; i < a->rows; i++) {                                                                  \
+                const ptrdiff_t label = label_at(a->labels, a->label_type, i);                                         \
+                if (label < 0 || label >= a->classes) return 1;                                                        \
+            }                                                                                                          \
+        ki_parallel(cross_entropy_row_##S, (void *)a, a->rows, a->rows * a->classes < 4096 ? 1 : a->threads);          \
+        return 0;                                                                                                      \
+    }
+
+KI_FLOATS(CROSS_ENTROPY)
+ki_cross_entropy *const KI_NAME(ki_cross_entropy)[KI_DTYPES] = KI_ROW_FLOATS(cross_entropy);
