@@ -16,7 +16,8 @@ Map of the folder (arrows of import point down only)::
     gradients.py                backward ops, on gemm.py and window.py
         gradient_loops.py       those of them that are plain loops
     border.py                   checks of arrays between Python and raw addresses
-    threads.py                  the pool: any number of callers, safe after fork
+    threads.py                  runs tasks at the same time: any number of callers, safe after fork
+        crew.py                 helpers that spin in compiled code, for the short tasks of a network
     targets.py                  AVX-512, AVX2 or portable (KIGRAPH_ISA), and their tile shapes
     jit.py                      the one import of Numba: decorator, cache on disk, intrinsics
 """

@@ -64,7 +64,7 @@ class _Conv2D:
             work, a=x, lda=x_pitch, pitch=x_pitch, b=weights.ctypes.data, c=y, ldc=y_pitch, bias=bias.ctypes.data,
             low=low, high=high, **self.geometry,
         )  # fmt: skip
-        main = parallel(gemm.tasks(jobs, query.threads))
+        main = parallel(gemm.tasks(jobs, len(jobs)), query.threads)
         return sequence([*before, main], (inputs, outputs, work, weights, bias))
 
 

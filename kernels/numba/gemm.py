@@ -20,8 +20,9 @@ import numpy as np
 
 from ..devices import ALIGNMENT, HOST
 from ..types import DType, Run
+from .crew import Task, task_kernel
 from .gather import JOB, gather_kernel
-from .jit import array_type, carray, compiled, copy_bytes, inner, int64, pointer, void
+from .jit import carray, compiled, copy_bytes, inner, int64, pointer, void
 from .targets import Target, current
 from .tile import PREFETCHED, UNROLL, tile_intrinsic
 
@@ -30,18 +31,19 @@ __all__ = ["CLAMPS", "Gemm", "align"]
 #: Activation -> (low, high); infinities change nothing.
 CLAMPS = {"none": (-math.inf, math.inf), "relu": (0.0, math.inf), "relu6": (0.0, 6.0)}
 
-_JOBS = array_type(JOB)
-
 #: 256, 384, 512 and 768 take 73.0, 71.5, 71.1 and 70.5 ms over the 94 convolutions of Inception v3.
 _K_BLOCK = 512
 _ROW_BLOCK_BYTES = 256 * 1024
+#: Multiply-adds of a task that is worth handing out (about 150 us), and the most tasks for each thread. More and
+#: smaller tasks cost 5 % in gathering the same pixels several times.
+_TASK_WORK, _TASKS_PER_THREAD = 12_000_000, 2
 #: The bias of all blocks of k but the last.
 _ZEROS = np.zeros(64)
 
 
 @functools.cache
 def gemm_kernel(dtype: DType, target: Target) -> Any:
-    """``gemm(jobs, first, end, zeros)``: runs tasks [first, end). ``zeros``: address of a panel of zeros, the bias of
+    """Task kernel of (jobs, first, end, zeros): runs jobs [first, end). ``zeros``: address of a panel of zeros, the bias of
     all blocks of k but the last."""
     tile, gather = tile_intrinsic(dtype, target), gather_kernel(dtype)
     size, lanes = dtype.itemsize, target.lanes(dtype.itemsize)
@@ -104,8 +106,10 @@ def gemm_kernel(dtype: DType, target: Target) -> Any:
                     break
             row += rows
 
-    @compiled(f"gemm-{dtype}-{target.name}", void(_JOBS, int64, int64, int64))
-    def gemm(jobs: Any, first: int, end: int, zeros: int) -> None:
+    @task_kernel(f"gemm-{dtype}-{target.name}")
+    def gemm(arguments: int) -> None:
+        address, first, end, zeros = carray(pointer(arguments), 4, np.int64)
+        jobs = carray(pointer(address), end, JOB)
         for index in range(first, end):
             run(jobs[index], zeros)
 
@@ -167,7 +171,11 @@ class Gemm:
         gemm_kernel(dtype, target)
         most = target.rows[-1]
         k_block = max(16, _ceil(_ceil(k, max(1, _ceil(k, _K_BLOCK))), 16) * 16)
-        parts = _split(rows, k, columns, threads, most, target.panel * target.lanes(dtype.itemsize), gathered)
+        # More tasks than threads, so that a thread that loses its core for a while holds nobody up.
+        tasks = (
+            threads * min(max(rows * k * columns // (threads * _TASK_WORK), 1), _TASKS_PER_THREAD) if threads > 1 else 1
+        )
+        parts = _split(rows, k, columns, tasks, most, target.panel * target.lanes(dtype.itemsize), gathered)
         share = _ceil(max(rows, 1), parts[0])
         fitting = max(most, _ROW_BLOCK_BYTES // (k_block * dtype.itemsize))
         row_block = min(_ceil(_ceil(share, _ceil(share, fitting)), most) * most, share)
@@ -284,25 +292,28 @@ class Gemm:
         sizes = {"width": self.rows, "out_width": self.rows, "channels": self.k, "pitch": step}
         return {"a": a, "lda": step, **dict.fromkeys(ones, 1), **sizes}
 
-    def tasks(self, jobs: np.ndarray[Any, Any], threads: int) -> list[Run]:
-        """Callables that run all the jobs, in at most as many shares as there are threads."""
+    def tasks(self, jobs: np.ndarray[Any, Any], count: int) -> list[Run]:
+        """Callables that run all the jobs, at most ``count`` of them."""
         if self.rows == 0 or self.columns == 0 or len(jobs) == 0:
             return []
         kernel = gemm_kernel(self.dtype, self.target)
-        address, shares = _ZEROS.ctypes.data, min(threads, len(jobs))
+        address, shares = _ZEROS.ctypes.data, min(count, len(jobs))
         bounds = [len(jobs) * i // shares for i in range(shares + 1)]
-        return [functools.partial(kernel, jobs, a, b, address) for a, b in itertools.pairwise(bounds)]
+        return [
+            Task(kernel, np.array((jobs.ctypes.data, a, b, address), np.int64), jobs)
+            for a, b in itertools.pairwise(bounds)
+        ]
 
 
-def _split(rows: int, k: int, columns: int, threads: int, most: int, panel: int, gathered: bool) -> tuple[int, int]:
-    """Parts of the rows and of the panels with the least time of the slowest thread.
+def _split(rows: int, k: int, columns: int, tasks: int, most: int, panel: int, gathered: bool) -> tuple[int, int]:
+    """Parts of the rows and of the panels with the least time of the slowest task.
 
     In units of one multiply-add per element of k: a gathered element costs about 4, a weight from the L3 cache about 13.
     """
     tiles, panels = max(1, _ceil(rows, most)), max(1, _ceil(columns, panel))
     best, parts = math.inf, (1, 1)
-    for row_parts in range(1, min(threads, tiles) + 1):
-        panel_parts = min(threads // row_parts, panels)
+    for row_parts in range(1, min(tasks, tiles) + 1):
+        panel_parts = min(tasks // row_parts, panels)
         height, width = _ceil(tiles, row_parts) * most, _ceil(panels, panel_parts) * panel
         cost = height * width + (4 * height if gathered else 0) + 13 * width
         if cost < best:

@@ -118,7 +118,7 @@ class _ConvInputGrad:
                 functools.partial(self.kernel, *place, self.table, first, end)
                 for first, end in shares(height, query.threads)
             ]
-            runs += [parallel(gemm.tasks(jobs, query.threads)), parallel(sums)]
+            runs += [parallel(gemm.tasks(jobs, len(jobs)), query.threads), parallel(sums)]
         return sequence(runs, (inputs, outputs, workspace, self.bias))
 
 
@@ -163,7 +163,7 @@ class _ConvFilterGrad:
         runs = (
             functools.partial(np.copyto, turned, inputs[0].transpose(3, 0, 1, 2)),
             parallel(gemm.pack_tasks(dy, packed.ctypes.data, False, query.threads)),
-            parallel(gemm.tasks(jobs, query.threads)),
+            parallel(gemm.tasks(jobs, len(jobs)), query.threads),
         )
         return sequence(runs, (inputs, outputs, workspace, self.bias))
 

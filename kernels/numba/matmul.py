@@ -122,7 +122,7 @@ class _FloatMatMul:
                 for i in range(first, end)
             ]  # fmt: skip
             runs += gemm.tasks(np.stack(jobs, 1).ravel(), len(jobs[0]))
-        return sequence([*before, parallel(runs)], (inputs, outputs, work, weights, bias))
+        return sequence([*before, parallel(runs, threads)], (inputs, outputs, work, weights, bias))
 
 
 def _prepare_floats(query: Query, constants: Constants) -> _FloatMatMul:

@@ -15,11 +15,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
+import numpy as np
+
 from ..types import Run
+from .crew import Crew, Task
 
 __all__ = ["parallel", "sequence", "shares"]
 
-Task = Callable[[], object]
+Call = Callable[[], object]
 
 
 class _Batch:
@@ -27,7 +30,7 @@ class _Batch:
 
     __slots__ = ("finished", "pending")
 
-    def __init__(self, tasks: Sequence[Task]) -> None:
+    def __init__(self, tasks: Sequence[Call]) -> None:
         self.pending = deque(tasks)
         self.finished: SimpleQueue[BaseException | None] = SimpleQueue()
 
@@ -53,7 +56,7 @@ class _Pool:
         self._workers = 0
         self._batches: SimpleQueue[_Batch] = SimpleQueue()
 
-    def run(self, tasks: Sequence[Task]) -> None:
+    def run(self, tasks: Sequence[Call]) -> None:
         helpers = len(tasks) - 1
         if self._workers < helpers:
             with self._lock:
@@ -74,35 +77,46 @@ class _Pool:
 
 
 _POOL = _Pool()
+_CREW = Crew()
 
 
 def _renew() -> None:
     """In a forked child: its copies of the workers do not exist, and a lock may have been held by one."""
-    global _POOL
-    _POOL = _Pool()
+    global _POOL, _CREW
+    _POOL, _CREW = _Pool(), Crew()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew)
 
 
-def parallel(tasks: Sequence[Task], threads: int | None = None) -> Run:
+def parallel(tasks: Sequence[Call], threads: int | None = None) -> Run:
     """What runs all tasks at the same time and returns when the last has finished. One task runs in the caller.
 
-    ``threads``: how many may run at once if there are more tasks.
+    Tasks of compiled code alone (crew.Task) go to the crew; others, and those of a second caller at the same time, to
+    the pool. ``threads``: how many may run at once if there are more tasks.
     """
-    if threads is not None and len(tasks) > threads:
-        tasks = [functools.partial(_in_turn, tuple(tasks[a:b])) for a, b in shares(len(tasks), threads)]
     if not tasks:
         return _nothing
     if len(tasks) == 1:
         (only,) = tasks
         return only  # type: ignore[return-value]
-    fixed = tuple(tasks)
-    return lambda: _POOL.run(fixed)
+    threads = min(threads or len(tasks), len(tasks))
+    if threads == 1:
+        return functools.partial(_in_turn, tuple(tasks))
+    grouped = [functools.partial(_in_turn, tuple(tasks[a:b])) for a, b in shares(len(tasks), threads)]
+    if not all(isinstance(task, Task) for task in tasks):
+        return lambda: _POOL.run(grouped)
+    table = np.array([(task.entry, task.argument) for task in tasks if isinstance(task, Task)], np.int64)
+
+    def run() -> None:
+        if not _CREW.run(table, threads):
+            _POOL.run(grouped)
+
+    return run
 
 
-def _in_turn(tasks: Sequence[Task]) -> None:
+def _in_turn(tasks: Sequence[Call]) -> None:
     for task in tasks:
         task()
 

@@ -17,8 +17,9 @@ from llvmlite import ir
 from ..contracts.conv2d import Padding, explicit_padding
 from ..types import Array, DType, Query, Run
 from .border import pitch, scratch
+from .crew import Task, task_kernel
 from .gemm import align
-from .jit import BYTE_POINTER, array_type, carray, compiled, int64, intrinsic, pointer, scalar_type, void
+from .jit import BYTE_POINTER, carray, int64, intrinsic, pointer, scalar_type, void
 from .targets import Target, current
 from .threads import parallel, sequence, shares
 
@@ -183,14 +184,14 @@ def _fold_intrinsic(dtype: DType, target: Target, fold: Fold) -> Any:
 
 @functools.cache
 def _window_kernel(dtype: DType, target: Target, fold: Fold) -> Any:
-    """``window(jobs, index)``."""
+    """Task kernel whose arguments are one job."""
     fold_cells = _fold_intrinsic(dtype, target, fold)
     size, scalar = dtype.itemsize, dtype.type
     depthwise, mean = fold == "depthwise", fold == "mean"
 
-    @compiled(f"window-{fold}-{dtype}-{target.name}", void(array_type(_JOB), int64))
-    def window(jobs: Any, index: int) -> None:
-        job = jobs[index]
+    @task_kernel(f"window-{fold}-{dtype}-{target.name}")
+    def window(arguments: int) -> None:
+        job = carray(pointer(arguments), 1, _JOB)[0]
         most = job.window_height * job.window_width
         cells = carray(pointer(job.cells), 2 * most, np.int64)
         for row in range(job.first, job.end):
@@ -258,8 +259,8 @@ class WindowRun:
         if out.size:
             for index, (first, end) in enumerate(shares(out.dims[0] * out.dims[1], self.tasks)):
                 jobs[index]["first"], jobs[index]["end"] = first, end
-                runs.append(functools.partial(self.kernel, jobs, index))
-        return sequence([parallel(runs)], (x, y, work, jobs, *keep))
+                runs.append(Task(self.kernel, jobs[index : index + 1]))
+        return sequence([parallel(runs, self.query.threads)], (x, y, work, jobs, *keep))
 
 
 def plan_windows(
@@ -281,5 +282,6 @@ def plan_windows(
         "dilation_y": dilations[0], "dilation_x": dilations[1], "up_y": 1, "up_x": 1, "top": top, "left": left, **more,
     }  # fmt: skip
     work = query.outputs[0].size * window[0] * window[1]
-    tasks = max(1, min(query.threads, n * out_height, work // 100_000))
+    most = 4 * query.threads if query.threads > 1 else 1  # more than threads: see Gemm.plan
+    tasks = max(1, min(most, n * out_height, work // 100_000))
     return WindowRun(query, _window_kernel(query.inputs[0].dtype, current(), fold), geometry, tasks)
