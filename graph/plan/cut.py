@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from ...kernels.types import TensorType
 from ..errors import FetchError
 from ..ir import UNKNOWN, Graph, Node, Port, topological_order
-from ..opdefs import opdef
+from ..opdefs import OPDEFS, opdef
 from ..passes.fold_constants import fold_constants
 from ..rewrite import Rewriter, infer_node, reachable
 
@@ -90,7 +90,8 @@ def _needed(
             seen.add(name)
             node = graph.nodes[name]
             stack.extend(p.node for p in node.inputs if p not in feeds)
-            stack.extend(node.control)
+            # An unknown op that is reached by control edges alone (Assert, say) checks or reports: no value depends on it.
+            stack.extend(c for c in node.control if graph.nodes[c].op in OPDEFS)
     return seen
 
 

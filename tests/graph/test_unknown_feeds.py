@@ -24,3 +24,13 @@ def test_concat_with_empty_parts() -> None:
     value = np.arange(6, dtype=np.float32).reshape(2, 3) - 2
     got = ki.Session(graph, backend="numpy").run(y, {empty: np.zeros((2, 0)), wide: value})
     np.testing.assert_array_equal(got, np.concatenate([value, np.maximum(value, 0)], 1))
+
+
+def test_an_unknown_op_behind_a_control_edge_is_left_out() -> None:
+    graph = ki.Graph()
+    with graph.as_default():
+        x = ki.placeholder("float32", [2], name="x")
+        check = graph.create_op("Assert", [x], name="check", num_outputs=0)
+        with graph.control_dependencies([check]):
+            y = ki.identity(x * 2.0)
+    assert ki.Session(graph, backend="numpy").run(y, {x: [1.0, 2.0]}).tolist() == [2, 4]
