@@ -130,7 +130,9 @@ def logical_not(x: TensorLike, name: str | None = None) -> Tensor:
 
 def where(condition: TensorLike, x: TensorLike, y: TensorLike, name: str | None = None) -> Tensor:
     """x where the condition holds, else y, with broadcasting."""
-    mask = next((convert(condition, as_dtype(bool), beside=v) for v in (condition, x, y) if isinstance(v, Tensor)), None)
+    mask = next(
+        (convert(condition, as_dtype(bool), beside=v) for v in (condition, x, y) if isinstance(v, Tensor)), None
+    )
     if mask is None:
         mask = convert(condition, as_dtype(bool))
     with mask.graph.as_default():
