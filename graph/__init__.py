@@ -3,15 +3,21 @@
 Map of the folder (arrows of import point down only)::
 
     loaders/ models/     the edge: weight files and built-in networks; nothing below imports them
+    draw/                DOT, SVG and HTML of a graph
+    gradients/           the backward graph: one gradient function per contract
     session.py           feeds and fetches to programs, threads, variables
     plan/                a compiled program: stages, kernels, buffers, explain()
     passes/              one file per rewrite, each a pure function Graph -> Graph
-    ops.py               the public, typed op functions (matmul, conv2d, ...)
-    builder.py           the only mutable part: Graph with its default stack and name scopes
-    opdefs/              op type -> contract and parameters; shape inference
     rewrite.py           the one helper through which passes edit a graph
+    ops/                 the public, typed op functions (matmul, conv2d, ...)
+    fetches.py           nested fetches and their results
+    builder.py           the only mutable part: Graph with its default stack and name scopes
+    handles.py           Operation and Tensor, what the user holds
+    values.py            Python values to arrays; values that are known while a graph is built
+    evaluate.py          one op at once, with the reference backend
+    opdefs/              op type -> contract and parameters; shape inference
     ir.py                the immutable graph: Node, Port, Literal, Graph
-    errors.py            the exceptions
+    hints.py errors.py   similar names; the exceptions
 """
 
 if __name__ != "kigraph.graph":

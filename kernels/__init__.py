@@ -4,6 +4,7 @@ Nothing in this package knows of graphs: arrays in, a frozen parameter record, o
 
 Map of the folder (arrows of import point down only)::
 
+    conformance/     cases and a judge for kernels, ours and those of plug-ins
     backends.py      the one table of backends: name, device, how to probe, what to install
     registry.py      which kernels are legal for a query, and which of them is preferred
     types.py         TensorType, Query, Kernel, Prepared: the words that everything speaks
