@@ -61,6 +61,8 @@ class Resolved:
 
     def __str__(self) -> str:
         origin = self.origin if self.origin in ("argument", "KIGRAPH_WEIGHTS") else f"the {self.origin}"
+        if self.origin == "embedded":
+            origin = "the small model that comes with kigraph"
         return f"{self.path} ({origin if self.trained else UNTRAINED})"
 
 
