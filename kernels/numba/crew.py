@@ -13,6 +13,7 @@ touch a table that is gone; the run returns when as many tasks are done as there
 from __future__ import annotations
 
 import functools
+import math
 import platform
 import threading
 import time
@@ -31,8 +32,8 @@ __all__ = ["Crew", "Task", "task_kernel"]
 _WORD = ir.IntType(64)
 # Words of the mailbox, each on its own cache line.
 _TICKET, _TABLE, _DONE, _ASLEEP, _SEATS, _WORDS = 0, 64, 128, 192, 256, 40
-#: Turns of a waiting loop before it gives up its core; a pause takes 20-50 ns, so this is 80-200 us.
-_PATIENCE = 4000
+#: Seconds that a waiting loop spins before it gives up its core.
+_PATIENCE = 200e-6
 
 
 def task_kernel(name: str) -> Callable[[Any], Any]:
@@ -138,10 +139,10 @@ def _work(box: int, batch: int) -> None:
 
 @functools.cache
 def _functions() -> tuple[Any, Any, Any, Any]:
-    """``run(box, table, tasks, helpers)``, ``wait(box, tasks)``, ``serve(box)``, ``wake(box, most)``."""
+    """``run(box, table, tasks, helpers, turns)``, ``wait(box, tasks, turns)``, ``serve(box, turns)``, ``wake(box, most)``."""
 
-    @compiled("crew-run", int64(int64, int64, int64, int64))
-    def run(box: int, table: int, tasks: int, helpers: int) -> int:
+    @compiled("crew-run", int64(int64, int64, int64, int64, int64))
+    def run(box: int, table: int, tasks: int, helpers: int, turns: int) -> int:
         """Publishes a batch and works on it; 1 if it is finished, 0 if ``wait`` has to be asked."""
         batch = ((_load(box + _TICKET) >> 32) + 1) & 0x7FFFFFFF
         _store(box + _TABLE, table)
@@ -149,25 +150,25 @@ def _functions() -> tuple[Any, Any, Any, Any]:
         _store(box + _SEATS, helpers)
         _store(box + _TICKET, batch << 32 | tasks << 16)
         _work(box, batch)
-        for _ in range(_PATIENCE):
+        for _ in range(turns):
             if _load(box + _DONE) == tasks:
                 return 1
             _pause()
         return 0
 
-    @compiled("crew-wait", int64(int64, int64))
-    def wait(box: int, tasks: int) -> int:
-        for _ in range(_PATIENCE):
+    @compiled("crew-wait", int64(int64, int64, int64))
+    def wait(box: int, tasks: int, turns: int) -> int:
+        for _ in range(turns):
             if _load(box + _DONE) == tasks:
                 return 1
             _pause()
         return 0
 
-    @compiled("crew-serve", void(int64))
-    def serve(box: int) -> None:
+    @compiled("crew-serve", void(int64, int64))
+    def serve(box: int, turns: int) -> None:
         """What a helper does until nothing has come for a while; it then counts as asleep."""
         idle = 0
-        while idle < _PATIENCE:
+        while idle < turns:
             ticket = _load(box + _TICKET)
             if ticket & 0xFFFF < (ticket >> 16) & 0xFFFF:
                 if _add(box + _SEATS, -1) > 0:
@@ -189,6 +190,18 @@ def _functions() -> tuple[Any, Any, Any, Any]:
     return run, wait, serve, wake
 
 
+@functools.cache
+def _turns() -> int:
+    """Turns of a waiting loop in _PATIENCE: a pause takes 5 to 50 ns, depending on the CPU."""
+    wait, box, trial = _functions()[1], np.zeros(_WORDS, np.int64), 20_000
+    best = math.inf
+    for _ in range(3):
+        start = time.perf_counter()
+        wait(box.ctypes.data, 1, trial)
+        best = min(best, time.perf_counter() - start)
+    return max(1000, int(trial * _PATIENCE / best))
+
+
 class Crew:
     """Runs one batch at a time; ``run`` says no if another thread's batch is under way."""
 
@@ -206,6 +219,7 @@ class Crew:
             return False
         try:
             run, wait, _, wake = _functions()
+            turns = _turns()
             count, helpers = len(table), threads - 1
             while self.helpers < helpers:
                 threading.Thread(target=self._serve, name=f"kigraph-crew-{self.helpers}", daemon=True).start()
@@ -213,16 +227,16 @@ class Crew:
             if self._box[_ASLEEP // 8]:
                 for _ in range(wake(self._address, helpers)):
                     self._bell.put(None)
-            done = run(self._address, table.ctypes.data, count, helpers)
+            done = run(self._address, table.ctypes.data, count, helpers, turns)
             while not done:
                 time.sleep(0)  # more threads than cores: let the one with the last task run
-                done = wait(self._address, count)
+                done = wait(self._address, count, turns)
         finally:
             self._busy.release()
         return True
 
     def _serve(self) -> None:
-        serve, bell = _functions()[2], self._bell
+        serve, turns, bell = _functions()[2], _turns(), self._bell
         while True:
-            serve(self._address)
+            serve(self._address, turns)
             bell.get()
