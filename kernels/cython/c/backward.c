@@ -12,22 +12,16 @@
 
 #define IVDEP _Pragma("GCC ivdep")
 
-enum { CHANNELS = 64, BLOCK = 4 /* vectors */, COLUMNS = 32, TURN = 16 };
+enum { CHANNELS = 64, IMAGES = 16, GROUP = 16, BLOCK = 4 /* vectors */, COLUMNS = 32, TURN = 16 };
 
-/* A pooling task is some channels of one image, so that windows may overlap. */
-#define POOL_TASK(T)                                                                                                   \
-    (void)slot;                                                                                                        \
-    const ki_backward_args *a = context;                                                                               \
-    const ptrdiff_t blocks = (a->channels + CHANNELS - 1) / CHANNELS, n = index / blocks,                              \
-                    c0 = index % blocks * CHANNELS;                                                                    \
-    const int count = a->channels - c0 < CHANNELS ? (int)(a->channels - c0) : CHANNELS;                                \
-    T *image = (T *)a->dx + n * a->dx_steps.image + c0;                                                                \
-    for (ptrdiff_t i = 0; i < a->in[0]; i++)                                                                           \
-        for (ptrdiff_t j = 0; j < a->in[1]; j++)                                                                       \
-    memset(image + i * a->dx_steps.row + j * a->dx_steps.step, 0, (size_t)count * sizeof(T))
+/* A pooling task is one image, so that windows may overlap, or with few images CHANNELS of its channels. */
+static inline ptrdiff_t pool_blocks(const ki_backward_args *a) {
+    return a->batch >= IMAGES ? 1 : (a->channels + CHANNELS - 1) / CHANNELS;
+}
 
-#define LAUNCH_POOL(task)                                                                                              \
-    ki_parallel(task, (void *)args, args->batch *((args->channels + CHANNELS - 1) / CHANNELS), args->threads)
+static void launch_pool(ki_task *task, const ki_backward_args *a) {
+    if (a->channels) ki_parallel(task, (void *)a, a->batch * pool_blocks(a), a->threads);
+}
 
 /* Cells of the window of output ``index`` inside the image. */
 static inline ki_range cells(const ki_backward_args *a, int axis, ptrdiff_t index) {
@@ -37,56 +31,74 @@ static inline ki_range cells(const ki_backward_args *a, int axis, ptrdiff_t inde
     return ki_common(r, (ki_range){0, a->window[axis]});
 }
 
-/* ``rest``: what a window has not yet given away. */
-#define MAX_POOL(S, T, W, LEAST, GREATEST)                                                                             \
-    static void max_grad_task_##S(void *context, ptrdiff_t index, int slot) {                                          \
-        POOL_TASK(T);                                                                                                  \
-        const T *xs = (const T *)a->x + n * a->x_steps.image + c0;                                                     \
+static inline ptrdiff_t place(ki_steps s, ptrdiff_t image, ptrdiff_t row, ptrdiff_t column) {
+    return image * s.image + row * s.row + column * s.step;
+}
+
+/* Calls GIVE for every window and GROUP channels; the last group may be narrower, the others are SIMD without a tail. */
+#define POOL(name, S, T, GIVE)                                                                                         \
+    static void name##_task_##S(void *context, ptrdiff_t index, int slot) {                                            \
+        (void)slot;                                                                                                    \
+        const ki_backward_args *a = context;                                                                           \
+        const ptrdiff_t blocks = pool_blocks(a), n = index / blocks;                                                   \
+        const ptrdiff_t from = a->channels * (index % blocks) / blocks,                                                \
+                        to = a->channels * (index % blocks + 1) / blocks;                                              \
+        const int dense = a->dx_steps.step == to - from;                                                               \
+        for (ptrdiff_t i = 0; i < a->in[0]; i++)                                                                       \
+            for (ptrdiff_t j = 0; j < (dense ? 1 : a->in[1]); j++)                                                     \
+                memset((T *)a->dx + place(a->dx_steps, n, i, j) + from, 0,                                             \
+                       (size_t)((to - from) * (dense ? a->in[1] : 1)) * sizeof(T));                                    \
         for (ptrdiff_t i = 0; i < a->out[0]; i++)                                                                      \
             for (ptrdiff_t j = 0; j < a->out[1]; j++) {                                                                \
-                const ki_range u = cells(a, 0, i), v = cells(a, 1, j);                                                 \
-                const T *y = (const T *)a->y + n * a->y_steps.image + i * a->y_steps.row + j * a->y_steps.step + c0;   \
-                T rest[CHANNELS];                                                                                      \
-                memcpy(rest,                                                                                           \
-                       (const T *)a->dy + n * a->dy_steps.image + i * a->dy_steps.row + j * a->dy_steps.step + c0,     \
-                       (size_t)count * sizeof(T));                                                                     \
-                for (ptrdiff_t k = u.from; k < u.to; k++)                                                              \
-                    for (ptrdiff_t l = v.from; l < v.to; l++) {                                                        \
-                        const ptrdiff_t h = i * a->stride[0] - a->before[0] + k,                                       \
-                                        w = j * a->stride[1] - a->before[1] + l;                                       \
-                        const T *x = xs + h * a->x_steps.row + w * a->x_steps.step;                                    \
-                        T *dx = image + h * a->dx_steps.row + w * a->dx_steps.step;                                    \
-                        IVDEP for (int c = 0; c < count; c++) {                                                        \
-                            const int hit = (x[c] == y[c]) | ((x[c] != x[c]) & (y[c] != y[c]));                        \
-                            dx[c] += hit ? rest[c] : 0;                                                                \
-                            rest[c] = hit ? 0 : rest[c];                                                               \
-                        }                                                                                              \
-                    }                                                                                                  \
+                ptrdiff_t c = from;                                                                                    \
+                for (; c + GROUP <= to; c += GROUP) GIVE##_##S(a, n, i, j, c, GROUP);                                  \
+                if (c < to) GIVE##_##S(a, n, i, j, c, (int)(to - c));                                                  \
             }                                                                                                          \
     }                                                                                                                  \
-    static void max_pool_grad_##S(const ki_backward_args *args) { LAUNCH_POOL(max_grad_task_##S); }
+    static void name##_##S(const ki_backward_args *args) { launch_pool(name##_task_##S, args); }
+
+/* For the window of output (i, j) of image n: loops over its cells at row h, column w. */
+#define FOR_WINDOW                                                                                                     \
+    const ki_range u = cells(a, 0, i), v = cells(a, 1, j);                                                             \
+    const ptrdiff_t top = i * a->stride[0] - a->before[0], left = j * a->stride[1] - a->before[1];                     \
+    for (ptrdiff_t h = top + u.from; h < top + u.to; h++)                                                              \
+        for (ptrdiff_t w = left + v.from; w < left + v.to; w++)
+
+/* ``rest``: what the window has not yet given away. */
+#define MAX_POOL(S, T, W, LEAST, GREATEST)                                                                             \
+    KI_INLINE void give_first_##S(const ki_backward_args *a, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, ptrdiff_t c0,      \
+                                  const int count) {                                                                   \
+        const T *y = (const T *)a->y + place(a->y_steps, n, i, j) + c0;                                                \
+        const T *dy = (const T *)a->dy + place(a->dy_steps, n, i, j) + c0;                                             \
+        T top_of[GROUP], rest[GROUP];                                                                                  \
+        for (int c = 0; c < count; c++) top_of[c] = y[c], rest[c] = dy[c];                                             \
+        FOR_WINDOW {                                                                                                   \
+            const T *x = (const T *)a->x + place(a->x_steps, n, h, w) + c0;                                            \
+            T *dx = (T *)a->dx + place(a->dx_steps, n, h, w) + c0;                                                     \
+            IVDEP for (int c = 0; c < count; c++) {                                                                    \
+                const int hit = (x[c] == top_of[c]) | ((x[c] != x[c]) & (top_of[c] != top_of[c]));                     \
+                dx[c] += hit ? rest[c] : 0;                                                                            \
+                rest[c] = hit ? 0 : rest[c];                                                                           \
+            }                                                                                                          \
+        }                                                                                                              \
+    }                                                                                                                  \
+    POOL(max_pool_grad, S, T, give_first)
 
 #define AVERAGE(S, T, W, LEAST, GREATEST)                                                                              \
-    static void average_grad_task_##S(void *context, ptrdiff_t index, int slot) {                                      \
-        POOL_TASK(T);                                                                                                  \
-        for (ptrdiff_t i = 0; i < a->out[0]; i++)                                                                      \
-            for (ptrdiff_t j = 0; j < a->out[1]; j++) {                                                                \
-                const ki_range u = cells(a, 0, i), v = cells(a, 1, j);                                                 \
-                const T *dy =                                                                                          \
-                    (const T *)a->dy + n * a->dy_steps.image + i * a->dy_steps.row + j * a->dy_steps.step + c0;        \
-                const ptrdiff_t area =                                                                                 \
-                    a->count_padding ? a->window[0] * a->window[1] : (u.to - u.from) * (v.to - v.from);                \
-                T share[CHANNELS];                                                                                     \
-                for (int c = 0; c < count; c++) share[c] = dy[c] / (T)area;                                            \
-                for (ptrdiff_t k = u.from; k < u.to; k++)                                                              \
-                    for (ptrdiff_t l = v.from; l < v.to; l++) {                                                        \
-                        T *dx = image + (i * a->stride[0] - a->before[0] + k) * a->dx_steps.row +                      \
-                                (j * a->stride[1] - a->before[1] + l) * a->dx_steps.step;                              \
-                        IVDEP for (int c = 0; c < count; c++) dx[c] += share[c];                                       \
-                    }                                                                                                  \
-            }                                                                                                          \
+    KI_INLINE void give_all_##S(const ki_backward_args *a, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, ptrdiff_t c0,        \
+                                const int count) {                                                                     \
+        const T *dy = (const T *)a->dy + place(a->dy_steps, n, i, j) + c0;                                             \
+        const ki_range rows = cells(a, 0, i), columns = cells(a, 1, j);                                                \
+        const ptrdiff_t area =                                                                                         \
+            a->count_padding ? a->window[0] * a->window[1] : (rows.to - rows.from) * (columns.to - columns.from);      \
+        T share[GROUP];                                                                                                \
+        for (int c = 0; c < count; c++) share[c] = dy[c] / (T)area;                                                    \
+        FOR_WINDOW {                                                                                                   \
+            T *dx = (T *)a->dx + place(a->dx_steps, n, h, w) + c0;                                                     \
+            IVDEP for (int c = 0; c < count; c++) dx[c] += share[c];                                                   \
+        }                                                                                                              \
     }                                                                                                                  \
-    static void average_pool_grad_##S(const ki_backward_args *args) { LAUNCH_POOL(average_grad_task_##S); }
+    POOL(average_pool_grad, S, T, give_all)
 
 KI_FLOATS(MAX_POOL)
 KI_FLOATS(AVERAGE)

@@ -1,8 +1,11 @@
 /* The loops around an elementwise map: axes, and shares for the threads. */
+#include <string.h>
+
 #include "maps.h"
 #include "threads.h"
 
 enum { PIECE = 16 * 1024, LEAST_SHARED = 64 * 1024 }; /* elements */
+enum { REPEATED_BYTES = 8192 };
 
 typedef struct {
     const ki_map_args *args;
@@ -33,11 +36,62 @@ static void task(void *context, ptrdiff_t index, int slot) {
     }
 }
 
+/* Dense rows with one short row for all (channels and a bias, say): that row is repeated, so that the map runs over many
+ * rows at once. 64 x 48 x 48 pixels x 16 channels: 2.5 -> 1.0 ms. */
+typedef struct {
+    const ki_map_args *args;
+    ptrdiff_t rows, per_task, repeats;
+    int vector; /* which input is the short row */
+} short_rows;
+
+static int is_dense(const ptrdiff_t *step, ptrdiff_t n, ptrdiff_t item) {
+    return step[0] == n * item && step[1] == item;
+}
+
+/* Which input is repeated for every row, or -1 if it is not that case. */
+static int repeated_input(const ki_map_args *a) {
+    const ptrdiff_t n = a->size[1];
+    if (a->rank != 2 || !is_dense(a->step_y, n, a->item_y)) return -1;
+    if (is_dense(a->step0, n, a->item0) && !a->step1[0] && a->step1[1] && n * a->item1 * 4 <= REPEATED_BYTES) return 1;
+    if (is_dense(a->step1, n, a->item1) && !a->step0[0] && a->step0[1] && n * a->item0 * 4 <= REPEATED_BYTES) return 0;
+    return -1;
+}
+
+static void short_task(void *context, ptrdiff_t index, int slot) {
+    (void)slot;
+    const short_rows *r = context;
+    const ki_map_args *a = r->args;
+    const ptrdiff_t n = a->size[1], bytes = n * (r->vector ? a->item1 : a->item0);
+    ptrdiff_t row = index * r->per_task, end = row + r->per_task < r->rows ? row + r->per_task : r->rows;
+    _Alignas(64) char repeated[REPEATED_BYTES];
+    for (ptrdiff_t i = 0; i < r->repeats; i++) memcpy(repeated + i * bytes, r->vector ? a->x1 : a->x0, (size_t)bytes);
+    for (; row < end; row += r->repeats) {
+        const ptrdiff_t count = (end - row < r->repeats ? end - row : r->repeats) * n;
+        a->map(r->vector ? (const char *)a->x0 + row * a->step0[0] : repeated, 1,
+               r->vector ? repeated : (const char *)a->x1 + row * a->step1[0], 1, (char *)a->y + row * a->step_y[0],
+               count);
+    }
+}
+
+static void run_short(const ki_map_args *args, int vector) {
+    const ptrdiff_t n = args->size[1];
+    short_rows r = {.args = args, .rows = args->size[0], .vector = vector};
+    r.repeats = REPEATED_BYTES / (n * (vector ? args->item1 : args->item0));
+    const int threads = r.rows * n < LEAST_SHARED ? 1 : args->threads;
+    r.per_task = threads == 1 ? r.rows : (2 * PIECE / n + r.repeats - 1) / r.repeats * r.repeats;
+    ki_parallel(short_task, &r, (r.rows + r.per_task - 1) / r.per_task, threads);
+}
+
 void ki_run_map(const ki_map_args *args) {
     run r = {.args = args, .rows = 1};
     const ptrdiff_t n = args->size[args->rank - 1];
     for (int i = 0; i < args->rank - 1; i++) r.rows *= args->size[i];
     if (!n || !r.rows) return;
+    const int vector = repeated_input(args);
+    if (vector >= 0) {
+        run_short(args, vector);
+        return;
+    }
     r.pieces = (n + PIECE - 1) / PIECE;
     r.units = r.rows * r.pieces;
     ptrdiff_t per_unit = n < PIECE ? n : PIECE;
