@@ -66,6 +66,8 @@ SCALARS: dict[str, tuple[int, str | None]] = {
     "float": (_FIXED32, "<f"),
     "double": (_FIXED64, "<d"),
 }
+#: The format's own limits: 29 bits of field number, a tag of at most 5 bytes.
+_MOST_FIELD, _TAG_BYTES = (1 << 29) - 1, 5
 _SIGNED_BITS = {"int32": 32, "enum": 32, "int64": 64}
 _DTYPES = {"float": "<f4", "double": "<f8"}
 
@@ -235,6 +237,7 @@ class Reader:
             pos += 1
             if tag > 0x7F:
                 tag, pos = self._varint(at, end)
+            tag_end = pos
             wire, number = tag & 7, tag >> 3
             entry = table.get(number)
             # Length-delimited first: nearly everything is.
@@ -253,8 +256,10 @@ class Reader:
                     raise self.fail(at, "the end of the message inside a number", "the rest of it")
             else:
                 raise self.fail(at, f"wire type {wire}", "a field of wire type 0, 1, 2 or 5")
-            if number == 0:
-                raise self.fail(at, "field number 0", "a field number from 1")
+            if not 0 < number <= _MOST_FIELD or tag_end - at > _TAG_BYTES:
+                raise self.fail(
+                    at, f"field number {number}", f"a field number from 1 to {_MOST_FIELD} in {_TAG_BYTES} bytes"
+                )
             if entry is None:
                 pos = stop
                 continue

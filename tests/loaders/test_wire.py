@@ -127,6 +127,15 @@ def test_damaged_messages_give_what_protobuf_gives_or_a_load_error(
     assert_same(ours, tf_proto.GraphDef.FromString(bytes(raw)), reader)
 
 
+@pytest.mark.parametrize("tag", [b"\x80\x80\x80\x80\x10", b"\x88\x80\x80\x80\x80\x00"], ids=["number", "overlong"])
+def test_tags_keep_to_the_formats_limits(tf_proto: SimpleNamespace, tag: bytes) -> None:
+    data = tag + b"\x00"
+    with pytest.raises(Exception, match=r"(?i)pars|corrupt"):
+        tf_proto.GraphDef.FromString(data)
+    with pytest.raises(LoadError, match="field number"):
+        read(GraphDef, data)
+
+
 def test_written_records_are_read_by_protobuf(tf_proto: SimpleNamespace) -> None:
     tensor = TensorProto(
         dtype=1,
