@@ -103,14 +103,14 @@ cdef ki_steps _steps(Py_ssize_t pitch, const ptrdiff_t *size) noexcept:
 cdef class Backward:
     """A gradient whose geometry is fixed; ``bind`` gives it addresses.
 
-    ``kind``: 'max_pool', 'average_pool', 'depthwise_input' (give dx); 'filter', 'depthwise_filter' (give dw). ``x``, ``y``,
-    ``w``: TensorTypes of the forward op's input, result and filter (None for pooling); dx, dy and dw have the same.
+    ``kind``: 'max_pool', 'average_pool', 'depthwise_input' (give dx); 'filter', 'depthwise_filter' (give dw). ``x``,
+    ``y``, ``w``: TensorTypes of the forward op's input, result and filter (None for pooling); dx, dy, dw have the same.
     ``window``, ``strides``, ``dilations``: (height, width). ``before``: padding at the top and at the left.
     ``count_padding``: an average was divided by the window's whole area.
 
-    Of filter gradients: ``block``: (rows, images) of pixels of y that are summed at a time; ``parts``: at most so many sums
-    of blocks are made apart; ``slices``: tasks that share a part; ``tile``: (rows, vectors); ``merges``: the taps of a row
-    are taken together if they lie side by side in x.
+    Of filter gradients: ``block``: (rows, images) of pixels of y that are summed at a time; ``parts``: at most so many
+    sums of blocks are made apart; ``slices``: tasks that share a part; ``tile``: (rows, vectors); ``merges``: the taps
+    of a row are taken together if they lie side by side in x.
     """
 
     cdef ki_backward_args args
