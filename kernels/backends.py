@@ -7,6 +7,7 @@ One name is strict. A comma-separated list is an order of preference. There is n
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import logging
 import threading
 from collections.abc import Iterator, Sequence
@@ -63,6 +64,12 @@ class Backend:
     summary: str
     #: What to run when the import of ``module`` fails.
     remedy: str
+    #: The package that it stands on, if that may be missing.
+    needs: str = ""
+
+    def installed(self) -> bool:
+        """Whether the package that it needs can be found; nothing is imported."""
+        return not self.needs or importlib.util.find_spec(self.needs) is not None
 
     def load(self) -> ModuleType:
         return importlib.import_module(self.module)
@@ -98,11 +105,11 @@ _STATUS_LOCK = threading.RLock()
 
 #: Built-in backends, fastest first: this is the order of ``auto``.
 BACKENDS: tuple[Backend, ...] = (
-    Backend("cupy", "kigraph.kernels.cupy", "CUDA kernels through CuPy", "pip install 'kigraph[cupy]'"),
+    Backend("cupy", "kigraph.kernels.cupy", "CUDA kernels through CuPy", "pip install 'kigraph[cupy]'", "cupy"),
     Backend(
         "cython", "kigraph.kernels.cython", "C SIMD kernels behind Cython", "reinstall kigraph with a C compiler (gcc)"
     ),
-    Backend("numba", "kigraph.kernels.numba", "loops compiled by Numba", "pip install 'kigraph[numba]'"),
+    Backend("numba", "kigraph.kernels.numba", "loops compiled by Numba", "pip install 'kigraph[numba]'", "numba"),
     Backend("numpy", "kigraph.kernels.numpy", "the reference: plain NumPy, slow", "pip install numpy"),
 )
 
@@ -219,7 +226,7 @@ def resolve_choice(argument: str | None = None) -> Choice:
     usable: list[str] = []
     skipped: list[tuple[str, Status]] = []
     for name in backend_names() if auto else names:
-        if auto and usable:
+        if auto and usable and get_backend(name).installed():
             usable.append(name)  # probed when a kernel is looked for that the ones before lack: imports take time
             continue
         status = get_backend(name).status()

@@ -185,9 +185,9 @@ def test_select_takes_the_first_legal_kernel_and_tells_who_said_no(monkeypatch: 
     fast = simple_kernel(RELU, "numpy", run, name="fast", rank=2, supports=lambda q: "only 16 channels")
     good = simple_kernel(RELU, "numpy", run, name="good", rank=1)
     monkeypatch.setattr(registry, "kernels_of", lambda backend, contract: (fast, good) if backend == "numpy" else ())
-    selection = registry.select(query(RELU, F32), ["numba", "numpy"])
+    selection = registry.select(query(RELU, F32), ["cython", "numpy"])
     assert selection.kernel is good
-    assert [str(r) for r in selection.rejected] == ["numba: has no kernel for relu", "numpy.fast: only 16 channels"]
+    assert [str(r) for r in selection.rejected] == ["cython: has no kernel for relu", "numpy.fast: only 16 channels"]
 
 
 def test_ranks_order_the_kernels_of_a_backend() -> None:
@@ -207,8 +207,8 @@ def test_the_host_family_serves_what_is_not_hot() -> None:
 def test_no_kernel_is_an_error_with_all_reasons(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "kernels_of", lambda backend, contract: ())
     with pytest.raises(KernelError, match=r"no kernel for add\(float32\[2, 3\], float32\[2, 3\]\) -> float32\[2, 3\] in backend "
-                       r"numba: numba: has no kernel for add.*KIGRAPH_BACKEND='numba,numpy'"):  # fmt: skip
-        registry.select(query(ADD, F32, F32), ["numba"])
+                       r"cython: cython: has no kernel for add.*KIGRAPH_BACKEND='cython,numpy'"):  # fmt: skip
+        registry.select(query(ADD, F32, F32), ["cython"])
 
 
 def test_kernel_names_are_unique_and_kernels_know_their_backend() -> None:
