@@ -36,8 +36,8 @@ static void task(void *context, ptrdiff_t index, int slot) {
     }
 }
 
-/* Dense rows with one short row for all (channels and a bias, say): that row is repeated, so that the map runs over many
- * rows at once. 64 x 48 x 48 pixels x 16 channels, times one row: 2.5 -> 1.1 ms on one thread. */
+/* Dense rows with one short row for all (channels and a bias, say): that row is repeated, so that the map runs over
+ * many rows at once. 64 x 48 x 48 pixels x 16 channels, times one row: 2.5 -> 1.1 ms on one thread. */
 typedef struct {
     const ki_map_args *args;
     ptrdiff_t rows, per_task, repeats;
