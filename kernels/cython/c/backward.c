@@ -1,5 +1,5 @@
-/* Gradients of pooling, of depthwise convolutions and of cross-entropy on one instruction set; filters for the gradients of
- * convolutions. Channels are the SIMD axis. */
+/* Gradients of pooling, of depthwise convolutions and of cross-entropy on one instruction set; filters for the
+ * gradients of convolutions. Channels are the SIMD axis. */
 #include "backward.h"
 
 #include <string.h>
@@ -103,7 +103,8 @@ static inline ptrdiff_t place(ki_steps s, ptrdiff_t image, ptrdiff_t row, ptrdif
 KI_FLOATS(MAX_POOL)
 KI_FLOATS(AVERAGE)
 
-/* The taps that meet one input cell, and the outputs through which they do: tap + k * tap_step and out - k * out_step. */
+/* The taps that meet one input cell, and the outputs through which they do: tap + k * tap_step and out - k *
+ * out_step. */
 typedef struct {
     ptrdiff_t tap, tap_step, out, out_step, count;
 } meetings;
@@ -328,8 +329,8 @@ static inline ptrdiff_t label_at(const void *labels, int type, ptrdiff_t i) {
     }
 }
 
-/* The log of the sum of powers is added last: small losses keep their digits. Sums go round COLUMNS accumulators, so that
- * they are SIMD without reordering by the compiler. */
+/* The log of the sum of powers is added last: small losses keep their digits. Sums go round COLUMNS accumulators, so
+ * that they are SIMD without reordering by the compiler. */
 #define CROSS_ENTROPY(S, T, W, LEAST, GREATEST)                                                                        \
     static void cross_entropy_row_##S(void *context, ptrdiff_t row, int slot) {                                        \
         (void)slot;                                                                                                    \

@@ -17,19 +17,20 @@ typedef struct {
     ptrdiff_t step, row, image;
 } ki_steps;
 
-/* Names and sizes are the forward op's: x (batch, in, channels) -> y (batch, out, cout). [0] is height, [1] width. What an
- * op does not use is left 0. */
+/* Names and sizes are the forward op's: x (batch, in, channels) -> y (batch, out, cout). [0] is height, [1] width.
+ * What an op does not use is left 0. */
 typedef struct {
     ptrdiff_t batch, channels, cout, multiplier; /* multiplier: 0 unless the convolution is depthwise */
     ptrdiff_t in[2], out[2], window[2], stride[2], dilation[2], before[2];
     ki_steps x_steps, y_steps, dy_steps, dx_steps;
     int count_padding; /* average: as in ki_window_args */
     int threads;
-    /* Filter gradients. Pixels of y are taken in blocks of ``rows`` rows of ``images`` images (several images only if they are
-     * taken whole); ``parts`` of the blocks are summed apart, in ``sums`` (parts x elements of dw) unless it is one part. */
+    /* Filter gradients. Pixels of y are taken in blocks of ``rows`` rows of ``images`` images (several images only if
+     * they are taken whole); ``parts`` of the blocks are summed apart, in ``sums`` (parts x elements of dw) unless it
+     * is one part. */
     ptrdiff_t rows, images, parts;
-    /* Convolutions: a part is shared by ``slices`` tasks; a tile is mr rows of dw x nv vectors of cout. ``merges``: the taps
-     * of a row lie side by side in x and are taken as one of window[1] * channels inputs. */
+    /* Convolutions: a part is shared by ``slices`` tasks; a tile is mr rows of dw x nv vectors of cout. ``merges``:
+     * the taps of a row lie side by side in x and are taken as one of window[1] * channels inputs. */
     ptrdiff_t slices;
     int mr, nv, merges;
     const void *x, *y, *dy, *w;
@@ -38,9 +39,9 @@ typedef struct {
 
 typedef void ki_backward(const ki_backward_args *args);
 
-/* Filters of an input gradient, packed for the implicit GEMM: taps (last to first) of a subset of the taps, their inputs and
- * outputs swapped. w[first - i * step[0] - j * step[1] + c * cout + o] for i < taps[0], j < taps[1] goes to row
- * (i * taps[1] + j) * cout + o, column c. Panels as in igemm.h; then zeros. */
+/* Filters of an input gradient, packed for the implicit GEMM: taps (last to first) of a subset of the taps, their
+ * inputs and outputs swapped. w[first - i * step[0] - j * step[1] + c * cout + o] for i < taps[0], j < taps[1] goes
+ * to row (i * taps[1] + j) * cout + o, column c. Panels as in igemm.h; then zeros. */
 typedef struct {
     ptrdiff_t taps[2], step[2], first, channels, cout, zeros;
     int nv, threads;

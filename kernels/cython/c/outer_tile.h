@@ -1,7 +1,7 @@
 /* The tiles of outer.c and the loops around them, for one element type. Included with T, V, VOP(name), LANES defined. */
 
-/* ``to``: the first element in dw, whose rows lie ``pitch`` apart. ``valid``: columns to write; less than NV * LANES only
- * in the last panel. ``adds``: to what is there. */
+/* ``to``: the first element in dw, whose rows lie ``pitch`` apart. ``valid``: columns to write; less than NV * LANES
+ * only in the last panel. ``adds``: to what is there. */
 typedef void TILE(outer_fn)(const pixels *s, const T *x, const T *dy, T *to, ptrdiff_t pitch, ptrdiff_t valid,
                             int adds);
 
@@ -85,7 +85,8 @@ static void TILE(tile_over)(const ki_backward_args *a, TILE(outer_fn) * tile, ki
     tile(&s, p, q, to, a->cout, valid, adds);
 }
 
-/* Adds what one tile's rows get from one block. ``tap``: the first tap, ``first`` .. ``first + count``: rows from it on. */
+/* Adds what one tile's rows get from one block. ``tap``: the first tap, ``first`` .. ``first + count``: rows from it
+ * on. */
 static void TILE(tile_block)(const ki_backward_args *a, ki_block block, ptrdiff_t tap, ptrdiff_t first, int count,
                              ptrdiff_t output, int nv, ptrdiff_t valid, T *sums, int adds) {
     const ptrdiff_t at0 = tap / a->window[1] * a->dilation[0] - a->before[0];
