@@ -38,7 +38,7 @@ endif
 help: ## this text
 	@echo "make targets:"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name text; do \
-		printf '  %-14s%s\n' "$$name" "$$text"; done
+		printf '  %-20s%s\n' "$$name" "$$text"; done
 
 .PHONY: demo
 demo: $(DEMO_ENV) $(STAMPS)/built ## classify a photograph on every backend; writes a picture and results into out/
@@ -53,6 +53,14 @@ bench: $(STAMPS)/dev $(STAMPS)/built ## the benchmarks: prints the table, writes
 	@mkdir -p $(OUT)
 	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-json=$(OUT)/bench.json $(BENCH_ARGS)
 	$(BIN)/python -m benchmarks.plot $(OUT)/bench.json $(OUT)/bench.png
+
+.PHONY: bench-peers
+bench-peers: $(STAMPS)/peers $(STAMPS)/built ## Inception v3 next to ONNX Runtime and OpenVINO, in turn; JSON and PNG
+	$(BIN)/python -m benchmarks.peers $(BENCH_ARGS)
+
+.PHONY: bench-peers-layers
+bench-peers-layers: $(STAMPS)/peers $(STAMPS)/built ## each of its convolutions next to ONNX Runtime and the roofline
+	$(BIN)/python -m benchmarks.peers --layers $(BENCH_ARGS)
 
 .PHONY: lint
 lint: $(STAMPS)/dev ## ruff, cython-lint, clang-format
@@ -116,6 +124,10 @@ $(STAMPS)/dev: $(METADATA) | $(VENV)/pyvenv.cfg
 
 $(STAMPS)/demo: $(METADATA) | $(VENV)/pyvenv.cfg
 	$(BIN)/python -m pip install --quiet --editable '.[$(DEMO_EXTRAS)]'
+	@mkdir -p $(STAMPS) && echo $(abspath $(VENV)) >$(STAMPS)/place && touch $(STAMPS)/built $@
+
+$(STAMPS)/peers: $(METADATA) | $(VENV)/pyvenv.cfg
+	$(BIN)/python -m pip install --quiet --editable '.[numba,peers,plot]'
 	@mkdir -p $(STAMPS) && echo $(abspath $(VENV)) >$(STAMPS)/place && touch $(STAMPS)/built $@
 
 # After a change of a C or Cython source. With the dev extra only what changed is compiled.

@@ -1,4 +1,4 @@
-// Chains of independent multiply-adds on registers, to find how many FLOP/s one core can do.
+// How many FLOP/s one core can do (chains of independent multiply-adds on registers), and how fast it reads memory.
 #if defined(__AVX512F__)
 #define BYTES 64
 #elif defined(__AVX__)
@@ -22,4 +22,15 @@ double peak_run(long rounds, float *sink) {
     for (int c = 1; c < CHAINS; c++) total += a[c];
     *sink = total[0];
     return 2.0 * CHAINS * (BYTES / sizeof(float)) * (double)rounds;
+}
+
+// Reads `bytes` (a multiple of 8 vectors) at `from` once. The sum goes to *sink.
+void peak_read(const float *from, long bytes, float *sink) {
+    enum { STREAMS = 8 };
+    const vec *at = (const vec *)from, *end = (const vec *)((const char *)from + bytes);
+    vec a[STREAMS] = {{0}};
+    for (; at < end; at += STREAMS)
+        for (int c = 0; c < STREAMS; c++) a[c] += at[c];
+    for (int c = 1; c < STREAMS; c++) a[0] += a[c];
+    *sink = a[0][0];
 }

@@ -1,5 +1,7 @@
-"""The float32 peak of this machine, measured: independent multiply-adds on registers, compiled with the machine's own
-compiler. Without one the peak is unknown, and benchmarks leave the share of it out."""
+"""The float32 peak of this machine and how fast it reads memory, measured: compiled with the machine's own compiler.
+
+Without one both are unknown, and benchmarks leave the share of them out.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +16,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-__all__ = ["peak_gflops"]
+__all__ = ["peak_gflops", "read_gbytes"]
 
 #: Rounds of about a millisecond, so that some fall between the turns of other processes.
 _ROUNDS, _REPEATS = 500_000, 60
+#: Bytes that a thread reads: more than its own caches hold, as the weights of a network.
+_READ_BYTES, _READ_REPEATS = 96 << 20, 8
 
 
 def _compile(folder: str) -> ctypes.CDLL | None:
@@ -60,6 +64,35 @@ def peak_gflops(threads: int = 1) -> float | None:
             return sum(pool.map(best, range(threads)))
 
 
+@functools.cache
+def read_gbytes(threads: int = 1) -> float | None:
+    """GB/s of ``threads`` threads that read different memory at the same time: the sum of each one's best pass."""
+    import numpy as np
+
+    with tempfile.TemporaryDirectory() as folder:
+        library = _compile(folder)
+        if library is None:
+            return None
+        read = library.peak_read
+        read.restype = None
+        read.argtypes = [ctypes.c_void_p, ctypes.c_long, ctypes.POINTER(ctypes.c_float)]
+        barrier = threading.Barrier(threads)
+
+        def best(_: int) -> float:
+            raw = np.ones(_READ_BYTES // 4 + 16, np.float32)
+            start = -raw.ctypes.data % 64 + raw.ctypes.data
+            sink, rates = ctypes.c_float(), []
+            barrier.wait()
+            for _repeat in range(_READ_REPEATS):
+                begin = time.perf_counter()
+                read(start, _READ_BYTES, ctypes.byref(sink))
+                rates.append(_READ_BYTES / (time.perf_counter() - begin) / 1e9)
+            return max(rates)
+
+        with ThreadPoolExecutor(threads) as pool:
+            return sum(pool.map(best, range(threads)))
+
+
 if __name__ == "__main__":
     for count in (1, os.cpu_count() or 1):
-        print(f"{count} threads: {peak_gflops(count)} GFLOP/s")
+        print(f"{count} threads: {peak_gflops(count)} GFLOP/s, {read_gbytes(count)} GB/s")

@@ -1,0 +1,203 @@
+"""The command ``python -m benchmarks.peers``."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..peak import peak_gflops, read_gbytes
+from .contenders import CONTENDERS, absent, contender
+
+__all__ = ["main"]
+
+ROOT = Path(__file__).resolve().parents[2]
+BEGIN, END = "<!-- peers: begin -->", "<!-- peers: end -->"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.peers",
+        description="Times Inception v3 on kigraph and its peers, with identical weights, in turn in one run.",
+        epilog="Nothing else should run meanwhile: what disturbs one turn shows in the spread of the ratios.",
+    )
+    names = [c.name for c in CONTENDERS]
+    parser.add_argument("--model", type=Path, metavar="FILE", help="a trained Inception v3 (default: seeded weights)")
+    parser.add_argument(
+        "--threads", type=_numbers, metavar="N,...", help="default: 1,2 and, if there are more, all CPUs"
+    )
+    parser.add_argument("--batch", type=_numbers, metavar="N,...", help="images at once; default: 1,8")
+    parser.add_argument("--rounds", type=int, metavar="N", help="turns of each contender per setting; default: 7")
+    parser.add_argument("--seconds", type=float, metavar="S", help="length of a turn; default: 1")
+    parser.add_argument("--only", type=_names(names), metavar="NAME,...", help=f"of {', '.join(names)}")
+    parser.add_argument(
+        "--quick", action="store_true", help="1 thread, batch 1, 3 rounds of half a second; results in out/"
+    )
+    parser.add_argument(
+        "--layers", action="store_true", help="the convolutions one by one, against ONNX Runtime and the roofline"
+    )
+    parser.add_argument("--no-whole", action="store_true", help="leave out cold start and peak memory")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="for JSON and PNG; default: benchmarks/results")
+    parser.add_argument("--readme", action="store_true", help="put the table into README.md, too")
+    parser.add_argument(
+        "--show", type=Path, metavar="JSON", help="measure nothing: print and draw an earlier result again"
+    )
+    return parser
+
+
+def _numbers(text: str) -> list[int]:
+    if not all(part.isdecimal() and int(part) > 0 for part in text.split(",")):
+        raise argparse.ArgumentTypeError(f"expected whole numbers such as 1,2, got {text!r}")
+    return [int(part) for part in text.split(",")]
+
+
+def _names(known: Sequence[str]) -> Callable[[str], list[str]]:
+    def parse(text: str) -> list[str]:
+        unknown = [part for part in text.split(",") if part not in known]
+        if unknown:
+            raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; known: {', '.join(known)}")
+        return [name for name in known if name in text.split(",")]
+
+    return parse
+
+
+@contextlib.contextmanager
+def progress(total: int) -> Iterator[Callable[[str], None]]:
+    """A bar on standard error that moves with every call; lines of text where that is no terminal."""
+    if not sys.stderr.isatty():
+        last = ""
+
+        def tell(what: str) -> None:
+            nonlocal last
+            head = what.partition(":")[0].partition(" of ")[0]
+            if head != last:
+                print(head, file=sys.stderr, flush=True)
+            last = head
+
+        yield tell
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total)
+
+        def step(what: str) -> None:
+            bar.update(task, advance=1, description=what)
+
+        yield step
+
+
+def about_here(threads: Sequence[int]) -> dict[str, Any]:
+    """The machine, the commit and the date, for the head of a result."""
+    from kigraph.machine import describe
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+        return done.stdout.strip()
+
+    machine = describe().to_json()
+    machine["peak_gflops"] = {str(n): peak_gflops(n) for n in threads}
+    machine["read_gbytes_per_s"] = {str(n): read_gbytes(n) for n in threads}
+    changed = "+changes" if git("status", "--porcelain", "--untracked-files=no") else ""
+    return {
+        "date": datetime.date.today().isoformat(),
+        "commit": (git("rev-parse", "--short", "HEAD") or "unknown") + changed,
+        "machine": machine,
+    }
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Measures everything."""
+    from kigraph.kernels.settings import available_cpus
+
+    from .network import truth_of, write_network
+    from .rounds import Setting, measure
+    from .whole import measure_whole
+
+    cpus = available_cpus()
+    threads = args.threads or ([1] if args.quick else sorted({1, min(2, cpus), cpus}))
+    batches = args.batch or ([1] if args.quick else [1, 8])
+    rounds, seconds = args.rounds or (3 if args.quick else 7), args.seconds or (0.5 if args.quick else 1.0)
+    missing = absent(args.only or ())
+    for name, reason in missing.items():
+        print(f"left out: {contender(name).title}: {reason}", file=sys.stderr)
+    names = [c.name for c in CONTENDERS if c.name not in missing and c.name in (args.only or [c.name])]
+    if not names:
+        raise SystemExit("nobody is left to be measured")
+    settings = [Setting(t, b) for t in threads for b in batches]
+    starts = 0 if args.no_whole or args.quick else 5
+    total = 3 + len(settings) * len(names) * (1 + rounds) + (starts + 1 if starts else 0) * len(names)
+    with tempfile.TemporaryDirectory(prefix="kigraph-peers-") as folder, progress(total) as tick:
+        tick("the machine's peak")
+        result = about_here(threads)
+        tick("the network as GraphDef and ONNX")
+        network = write_network(Path(folder), args.model)
+        tick("the truth in float64")
+        truth = truth_of(network)
+        result |= {
+            "network": network.title,
+            "absent": missing,
+            "seconds_per_turn": seconds,
+            "settings": [],
+            "whole": {},
+        }
+        for setting in settings:
+            result["settings"].append(measure(network, setting, names, rounds, seconds, truth, tick))
+        result["versions"] = {n: v for s in result["settings"] for n, v in s["versions"].items()}
+        if starts:
+            alive = [n for n in names if n in result["versions"]]
+            result["whole"] = measure_whole(network, alive, max(threads), starts, tick)
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = _parser().parse_args(argv)
+    out: Path = args.out or (ROOT / "out" if args.quick else ROOT / "benchmarks" / "results")
+    if args.layers:
+        from . import layers as part
+        from . import layers_report as report
+
+        name = "layers"
+    else:
+        from . import picture as part
+        from . import report
+
+        name = "peers"
+    if args.show:
+        result = json.loads(args.show.read_text(encoding="utf-8"))
+    else:
+        result = part.run(args, about_here, progress) if args.layers else run(args)
+    report.print_table(result)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    try:
+        (report if args.layers else part).draw(result, out / f"{name}.png")
+    except SystemExit as problem:
+        print(problem, file=sys.stderr)
+    print(f"wrote {out / name}.json and .png")
+    if args.readme and not args.layers:
+        write_readme(report.markdown(result, "benchmarks/results/peers.png"))
+    return 0
+
+
+def write_readme(text: str, path: Path = ROOT / "README.md") -> None:
+    """Replaces what stands between the two marks."""
+    page = path.read_text(encoding="utf-8")
+    head, begin, rest = page.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise SystemExit(f"{path.name} lacks the lines {BEGIN} and {END}")
+    path.write_text(f"{head}{begin}\n{text}\n{end}{tail}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

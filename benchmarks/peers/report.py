@@ -1,0 +1,127 @@
+"""What a run says: one table on the terminal, one in Markdown for the README."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from .contenders import CONTENDERS, contender
+
+__all__ = ["headline", "markdown", "present", "print_table", "worst_difference"]
+
+Result = Mapping[str, Any]
+
+
+def present(result: Result) -> list[str]:
+    """Contenders that have figures, in the order of the list."""
+    timed = {name for setting in result["settings"] for name in setting["ms"]} | set(result["whole"])
+    return [c.name for c in CONTENDERS if c.name in timed]
+
+
+def worst_difference(result: Result, name: str) -> tuple[float, float, bool] | None:
+    """The largest relative L2 distance from float64 over all settings, of logits and of probabilities; top-1 the same?"""
+    found = [s["difference"][name] for s in result["settings"] if name in s["difference"]]
+    if not found:
+        return None
+    return max(d["logits"] for d in found), max(d["probabilities"] for d in found), all(d["same_top1"] for d in found)
+
+
+def headline(result: Result) -> str:
+    """The machine, the versions and the commit in one line each."""
+    machine, versions = result["machine"], result["versions"]
+    peaks = ", ".join(f"{rate:.0f} GFLOP/s on {n}" for n, rate in machine["peak_gflops"].items() if rate)
+    streams = ", ".join(f"{rate:.0f} GB/s on {n}" for n, rate in machine["read_gbytes_per_s"].items() if rate)
+    limits = (
+        f"measured peak: {peaks} (threads); reading memory: {streams}" if peaks else "peak not measured (no compiler)"
+    )
+    used = ", ".join(f"{contender(n).title.split(',')[0].split(' (')[0]} {versions[n]}" for n in _libraries(result))
+    return (
+        f"{machine['cpu']}, {machine['cpus']} CPUs, {machine['isa']}, Python {machine['python']}; {limits}\n"
+        f"{used}; commit {result['commit']}, {result['date']}\n{result['network']}, float32"
+    )
+
+
+def _libraries(result: Result) -> list[str]:
+    return [n for n in present(result) if n in result["versions"] and (n == "kigraph" or contender(n).peer)]
+
+
+def _cells(result: Result, name: str) -> Iterator[tuple[str, str]]:
+    """(ms, ratio with its spread) of every setting."""
+    for setting in result["settings"]:
+        ms = setting["ms"].get(name)
+        ratio = setting["ratios"].get(name)
+        first = "failed" if name in setting["failed"] else "" if ms is None else f"{ms:.1f}"
+        yield first, "" if ratio is None else f"{ratio['median']:.2f} ({ratio['low']:.2f}-{ratio['high']:.2f})"
+
+
+def _fastest(setting: Result) -> str | None:
+    peers = [name for name in setting["ms"] if contender(name).peer]
+    return min(peers, key=setting["ms"].__getitem__) if peers else None
+
+
+def _setting_text(setting: Result) -> str:
+    return f"{setting['threads']} thread{'s' if setting['threads'] > 1 else ''}, batch {setting['batch']}"
+
+
+def print_table(result: Result) -> None:
+    """Milliseconds per image and ratios, differences, cold start and memory."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    table = Table(
+        title="ms per image (median), below it the ratio to the fastest peer (least-largest round)", title_style="bold"
+    )
+    table.add_column("")
+    for setting in result["settings"]:
+        table.add_column(_setting_text(setting), justify="right")
+    table.add_column("off float64\n(logits)", justify="right")
+    table.add_column("cold start", justify="right")
+    table.add_column("peak memory", justify="right")
+    fastest = [_fastest(s) for s in result["settings"]]
+    for name in present(result):
+        cells = []
+        for (ms, ratio), best in zip(_cells(result, name), fastest, strict=True):
+            cells.append(
+                f"{ms} ms\n{ratio}" if ratio else f"[bold]{ms} ms[/]" if best == name else f"{ms} ms" if ms else "-"
+            )
+        gap, whole = worst_difference(result, name), result["whole"].get(name)
+        cells.append("-" if gap is None else f"{gap[0]:.1e}" + ("" if gap[2] else "\nother top-1"))
+        cells += ["-", "-"] if whole is None else [f"{whole['cold_s']:.2f} s", f"{whole['peak_mb']:.0f} MB"]
+        table.add_row(contender(name).title, *cells, end_section=not ratio_follows(name, result))
+    console.print(table)
+    for name, reason in result["absent"].items():
+        console.print(f"left out: {contender(name).title}: {reason}", markup=False)
+    for setting in result["settings"]:
+        for name, reason in setting["failed"].items():
+            console.print(f"failed: {contender(name).title} ({_setting_text(setting)}): {reason}", markup=False)
+    console.print(headline(result), markup=False)
+
+
+def ratio_follows(name: str, result: Result) -> bool:
+    """False for the last of kigraph's rows: a line is drawn under it."""
+    ours = [n for n in present(result) if not contender(n).peer]
+    return not ours or name != ours[-1]
+
+
+def markdown(result: Result, picture: str) -> str:
+    """The same for the README."""
+    settings: Sequence[Result] = result["settings"]
+    rows = [["", *map(_setting_text, settings), "off float64", "cold start", "peak memory"]]
+    rows.append(["---", *["---:"] * (len(settings) + 3)])
+    for name in present(result):
+        cells = [f"{ms} **{ratio.split()[0]}**" if ratio else ms for ms, ratio in _cells(result, name)]
+        gap, whole = worst_difference(result, name), result["whole"].get(name)
+        cells.append("" if gap is None else f"{gap[0]:.1e}")
+        cells += ["", ""] if whole is None else [f"{whole['cold_s']:.2f} s", f"{whole['peak_mb']:.0f} MB"]
+        rows.append([contender(name).title, *cells])
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    spread = max((r["high"] - r["low"] for s in settings for r in s["ratios"].values()), default=0.0)
+    rounds = settings[0]["rounds"] if settings else 0
+    about = (
+        f"Median ms per image; bold: the ratio to the fastest peer of the same round ({rounds} rounds in turn, largest spread of a "
+        f"ratio {spread:.2f}); off float64: relative L2 distance of the logits; cold start: from the start of the process to the "
+        f"first result, caches warm. {' '.join(headline(result).split(chr(10))[:2])}"
+    )
+    return "\n".join([*lines, "", about, "", f"![Inception v3 next to other runtimes]({picture})"])
