@@ -47,6 +47,7 @@ PACKAGES = {
     "kigraph.kernels.host": "kernels/host",
     "kigraph.kernels.numba": "kernels/numba",
     "kigraph.kernels.numpy": "kernels/numpy",
+    "kigraph.kernels.tuning": "kernels/tuning",
 }
 
 PACKAGE_DATA = {
@@ -57,6 +58,7 @@ PACKAGE_DATA = {
     "kigraph.kernels.cupy": ["cuda/*.cu", "cuda/*.cuh"],
     "kigraph.kernels.cupy.emulation": ["*.cuh"],
     "kigraph.kernels.cython": ["*.pyi"],
+    "kigraph.kernels.tuning": ["*.json"],
 }
 
 #: Extension modules, kernels/cython/<name>.pyx. The C code is linked into ``core`` alone; the others get its table.

@@ -14,6 +14,7 @@ from ..kernels import settings
 from ..kernels.backends import Choice, resolve_choice
 from ..kernels.contracts.base import merge_shapes, shape_text
 from ..kernels.errors import ShapeError
+from ..kernels.tuning import Tuner
 from ..kernels.types import STRING, TensorType
 from . import ir
 from .builder import Graph, get_default_graph
@@ -23,6 +24,7 @@ from .handles import Operation, Tensor
 from .ir import UNKNOWN, Port
 from .passes import optimize
 from .plan.cut import Cut, cut, specialize
+from .plan.lowering import Options
 from .plan.partition import Part, partition
 from .plan.program import Program
 from .plan.stores import LRU, ConstantStore
@@ -38,7 +40,8 @@ class Session:
 
     graph: default: the default graph. backend: a name (strict), a comma-separated list (order of preference) or
     'auto'; default: using_backend(), set_backend(), KIGRAPH_BACKEND, auto. threads: of one run; default:
-    KIGRAPH_NUM_THREADS, else the CPUs this process may use. skip_passes: names of graph passes to leave out.
+    KIGRAPH_NUM_THREADS, else the CPUs this process may use. skip_passes: names of graph passes to leave out. tune: 'off',
+    'cached' or 'full', how a layer's kernel is chosen where several could run; default: KIGRAPH_TUNE.
 
     ``run`` may be called from several threads at once. Variables belong to the session and start with their initial
     values. Raises BackendError if the backend cannot be used.
@@ -51,6 +54,7 @@ class Session:
         threads: int | None = None,
         *,
         skip_passes: Collection[str] = (),
+        tune: str | None = None,
     ) -> None:
         self.graph = get_default_graph() if graph is None else graph
         if not isinstance(self.graph, Graph):
@@ -58,7 +62,8 @@ class Session:
         self.choice: Choice = resolve_choice(backend)
         self.threads = settings.resolve_threads(threads)
         self._skip = tuple(skip_passes)
-        self._store: ConstantStore = self.graph.stores.setdefault("constants", ConstantStore())
+        store: ConstantStore = self.graph.stores.setdefault("constants", ConstantStore())
+        self._options = Options(self.choice.order, self.threads, store, Tuner(tune))
         size = settings.PLAN_CACHE.get()
         self._cuts = LRU(size)
         self._programs = LRU(size)
@@ -223,7 +228,7 @@ class Session:
                 given = {whole.feeds[p]: t for p, t in feeds.items()}
                 graph = specialize(graph, given)
                 parts: tuple[Part, ...] = partition(graph, given)
-                program = Program(whole, graph, parts, given, self.choice, self.threads, self._store, self._stages)
+                program = Program(whole, graph, parts, given, self.choice, self._options, self._stages)
                 program.compile_known()
                 return program
 

@@ -57,7 +57,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """One line of the table. ``module`` has KERNELS, DEVICE and probe() and is imported when first needed."""
+    """One line of the table. ``module`` has KERNELS, DEVICE, probe() and perhaps target(); imported when first needed."""
 
     name: str
     module: str
@@ -98,6 +98,11 @@ class Backend:
     def device(self) -> Device:
         device: Device = self.load().DEVICE
         return device
+
+    def target(self) -> str:
+        """The instruction set that its kernels use, if there is a choice: the module's ``target()``, else ''."""
+        target = getattr(self.load(), "target", None)
+        return str(target()) if callable(target) else ""
 
 
 _STATUS: dict[str, Status] = {}

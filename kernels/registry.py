@@ -7,7 +7,7 @@ backends comes from the caller's choice, the order inside one backend from the k
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,10 @@ from .contracts.base import Contract
 from .errors import KernelError
 from .types import STRING, Kernel, Query
 
-__all__ = ["Rejection", "Selection", "kernels_of", "select"]
+__all__ = ["Prefer", "Rejection", "Selection", "kernels_of", "legal_kernels", "select"]
+
+#: (query, legal kernels of one backend by rank) -> which of them to take and why; None: the first.
+Prefer = Callable[[Query, Sequence[Kernel]], tuple[Kernel, str] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +35,11 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The preferred legal kernel; what was asked before it and said no."""
+    """The preferred legal kernel; what was asked and said no; why it was taken, if not by rank."""
 
     kernel: Kernel
     rejected: tuple[Rejection, ...] = ()
+    reason: str = ""
 
 
 @functools.cache
@@ -55,9 +59,15 @@ def kernels_of(backend: str, contract: Contract[Any]) -> tuple[Kernel, ...]:
     return _table(backend).get(contract, ())
 
 
-def select(query: Query, order: Sequence[str]) -> Selection:
+def legal_kernels(query: Query, backend: str) -> tuple[Kernel, ...]:
+    """The kernels of a backend that support a query, preferred first."""
+    return tuple(k for k in kernels_of(backend, query.contract) if k.supports(query) is None)
+
+
+def select(query: Query, order: Sequence[str], prefer: Prefer | None = None) -> Selection:
     """The first legal kernel in the order of backends, then, outside the hot set and for strings, of the host family.
 
+    prefer: chooses among the legal kernels of the first backend that has any; it can never make an illegal one run.
     Raises KernelError that lists every reason if there is none.
     """
     rejected: list[Rejection] = []
@@ -70,11 +80,17 @@ def select(query: Query, order: Sequence[str]) -> Selection:
         kernels = kernels_of(family, query.contract)
         if not kernels:
             rejected.append(Rejection(family, f"has no kernel for {query.contract.name}"))
+        legal: list[Kernel] = []
         for kernel in kernels:
             reason = kernel.supports(query)
-            if reason is None:
-                return Selection(kernel, tuple(rejected))
-            rejected.append(Rejection(str(kernel), reason))
+            if reason is not None:
+                rejected.append(Rejection(str(kernel), reason))
+                continue
+            legal.append(kernel)
+            if prefer is None:
+                break
+        if legal:
+            return _preferred(query, legal, rejected, prefer)
     reasons = "; ".join(map(str, rejected))
     raise KernelError(
         f"no kernel for {query} in backend {','.join(order)}: {reasons}. "
@@ -82,3 +98,12 @@ def select(query: Query, order: Sequence[str]) -> Selection:
         + ",".join(dict.fromkeys((*order, "numpy")))
         + "' to allow others"
     )
+
+
+def _preferred(query: Query, legal: list[Kernel], rejected: list[Rejection], prefer: Prefer | None) -> Selection:
+    choice = prefer(query, legal) if prefer is not None and len(legal) > 1 else None
+    kernel, reason = (legal[0], "") if choice is None else choice
+    if kernel not in legal:
+        raise KernelError(f"{kernel} was preferred for {query}, but it is none of {', '.join(map(str, legal))}")
+    before = legal[: legal.index(kernel)]
+    return Selection(kernel, (*rejected, *(Rejection(str(k), f"{kernel.name} was {reason}") for k in before)), reason)

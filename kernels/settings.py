@@ -22,6 +22,7 @@ __all__ = [
     "PLAN_CACHE",
     "SETTINGS",
     "TEST_SEED",
+    "TUNE",
     "WEIGHTS",
     "Setting",
     "available_cpus",
@@ -104,10 +105,19 @@ CACHE_DIR: Setting[str | None] = Setting(
     "KIGRAPH_CACHE_DIR",
     None,
     str,
-    "folder for downloaded weights and compiled kernels; default: ~/.cache/kigraph (XDG_CACHE_HOME is honoured)",
+    "folder for downloaded weights, compiled kernels, packed weights and tuning; default: ~/.cache/kigraph (XDG_CACHE_HOME is honoured)",
 )
 PLAN_CACHE = Setting(
     "KIGRAPH_PLAN_CACHE", 16, _positive, "how many compiled plans a session keeps; the least recently used goes first"
+)
+_TUNING = ("off", "cached", "full")
+TUNE = Setting(
+    "KIGRAPH_TUNE",
+    "cached",
+    _one_of(*_TUNING),
+    "how a layer's kernel is chosen where several could run: off = the table of the package, cached = also what was "
+    "measured here before, full = measure what is not known yet",
+    _TUNING,
 )
 TEST_SEED: Setting[int | None] = Setting(
     "KIGRAPH_TEST_SEED", None, _seed, "seed of the random inputs of kernel tests; default: a fresh one in every process"
@@ -121,6 +131,7 @@ SETTINGS: tuple[Setting[object], ...] = (
     WEIGHTS,
     CACHE_DIR,
     PLAN_CACHE,
+    TUNE,
     TEST_SEED,
 )  # type: ignore[assignment]
 

@@ -15,6 +15,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # No test depends on what a developer's cache folder holds; tests of the caches choose for themselves.
+    os.environ[settings.TUNE.name] = "off"
     if (seed := config.getoption("--seed")) is not None:
         os.environ[settings.TEST_SEED.name] = seed
 

@@ -13,6 +13,7 @@ from ...kernels.backends import HOST_FAMILY, get_backend
 from ...kernels.devices import HOST, Device
 from ...kernels.errors import KernelError
 from ...kernels.registry import Rejection, select
+from ...kernels.tuning import Decision, Tuner
 from ...kernels.types import Kernel, Prepared, Query, TensorType
 from ..errors import GraphError, UnsupportedOpError
 from ..evaluate import shape_of
@@ -23,12 +24,22 @@ from .stores import ConstantStore, KernelConstants
 
 _LOG = logging.getLogger("kigraph")
 
-__all__ = ["Lowering", "Step", "device_of", "lower_part"]
+__all__ = ["Lowering", "Options", "Step", "device_of", "lower_part"]
 
 
 def device_of(backend: str) -> Device:
     """Where the kernels of a backend (or the host family) work."""
     return HOST if backend == HOST_FAMILY else get_backend(backend).device()
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a session decides for all of its programs: backends in order, threads, how kernels are tuned."""
+
+    order: tuple[str, ...]
+    threads: int
+    store: ConstantStore
+    tuner: Tuner
 
 
 @dataclass(slots=True)
@@ -47,7 +58,7 @@ class Step:
     kernel: Kernel | None = None
     prepared: Prepared | None = None
     rejected: tuple[Rejection, ...] = ()
-    #: Filled by memory.py: what happened to this step when concat inputs were written in place.
+    #: Why this kernel, if not by rank; what memory.py did to a step when concat inputs were written in place.
     note: str = ""
 
     @property
@@ -87,9 +98,7 @@ def lower_part(
     part: Part,
     types: Mapping[Port, TensorType],
     values: Mapping[Port, np.ndarray[Any, Any]],
-    order: Sequence[str],
-    threads: int,
-    store: ConstantStore,
+    options: Options,
 ) -> Lowering:
     """``types`` of all inputs of the part (known shapes); ``values`` of those that decide shapes."""
     result = Lowering(types=dict(types), inputs=frozenset(types))
@@ -102,15 +111,13 @@ def lower_part(
                 result.types[port] = literal.type
                 if literal.type.size * literal.dtype.itemsize <= 1 << 16:
                     known[port] = literal.array()
-        _lower_node(result, node, known, order, threads, store)
+        _lower_node(result, node, known, options)
     for port in part.outputs:
         _require_made(result, result.root(port), graph.nodes[port.node])
     return result
 
 
-def _lower_node(
-    result: Lowering, node: Node, known: Mapping[Port, Any], order: Sequence[str], threads: int, store: ConstantStore
-) -> None:
+def _lower_node(result: Lowering, node: Node, known: Mapping[Port, Any], options: Options) -> None:
     definition = opdef(node.op, node.name)
     site = site_of(node, result.types, known)
     if node.op in ("Shape", "Size", "Rank"):  # constants, now that the input's type is known
@@ -134,7 +141,7 @@ def _lower_node(
         result.views[Port(node.name)] = ports[0]
         result.view_nodes.append(node)
         return
-    step = _choose(result, node, ports, lowered, order, threads, store)
+    step = _choose(result, node, ports, lowered, options)
     result.steps.append(step)
     for (port, kernel_type), node_type in zip(step.outputs, outputs, strict=False):
         if kernel_type.size != node_type.size:
@@ -142,38 +149,36 @@ def _lower_node(
         result.home[port] = step.device
 
 
-def _choose(
-    result: Lowering,
-    node: Node,
-    ports: Sequence[Port],
-    lowered: Lowered,
-    order: Sequence[str],
-    threads: int,
-    store: ConstantStore,
-) -> Step:
+def _choose(result: Lowering, node: Node, ports: Sequence[Port], lowered: Lowered, options: Options) -> Step:
     contract, params = lowered.contract, lowered.params
     inputs = tuple(result.types[p] for p in ports)
     outputs = contract.check(inputs, params)
     roots = [result.root(p) for p in ports]
     constant = {i: result.literals[r] for i, r in enumerate(roots) if r in result.literals and r == ports[i]}
-    query = Query(contract, inputs, outputs, params, frozenset(constant), threads)
+    query = Query(contract, inputs, outputs, params, frozenset(constant), options.threads)
+
+    def prefer(query: Query, legal: Sequence[Kernel]) -> tuple[Kernel, str] | None:
+        weights = KernelConstants(str(legal[0]), constant, options.store)
+        decision: Decision | None = options.tuner.decide(query, legal, weights)
+        return None if decision is None else (decision.kernel, str(decision))
+
     try:
-        selection = select(query, order)
+        selection = select(query, options.order, prefer)
     except KernelError as error:
         raise KernelError(f"{node}: {error}") from None
     kernel = selection.kernel
-    if kernel.backend not in (order[0], HOST_FAMILY):
+    if kernel.backend not in (options.order[0], HOST_FAMILY):
         _LOG.info("%s runs on %s: %s", node, kernel, "; ".join(map(str, selection.rejected)))
     device = device_of(kernel.backend)
     assert kernel.prepare is not None
-    prepared = kernel.prepare(query, KernelConstants(str(kernel), constant, store))
+    prepared = kernel.prepare(query, KernelConstants(str(kernel), constant, options.store))
     used = [
         (Port("", 0) if i in prepared.absorbed else _on(result, root, device, node), t)
         for i, (root, t) in enumerate(zip(roots, inputs, strict=True))
     ]
     return Step(
         node.name, node.op, used, list(zip(node.ports, outputs, strict=False)), device, query, kernel, prepared,
-        selection.rejected,
+        selection.rejected, selection.reason,
     )  # fmt: skip
 
 

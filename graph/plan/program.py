@@ -14,10 +14,10 @@ from ...kernels.types import STRING, TensorType
 from ..ir import Graph, Port
 from .cut import Cut
 from .explain import explain_program
-from .lowering import Step
+from .lowering import Options, Step
 from .partition import Part
 from .stage import DynamicStage, Stage, compile_stage
-from .stores import LRU, ConstantStore
+from .stores import LRU
 
 __all__ = ["Program"]
 
@@ -38,8 +38,7 @@ class Program:
     parts: tuple[Part, ...]
     feed_types: Mapping[Port, TensorType]
     choice: Choice
-    threads: int
-    store: ConstantStore
+    options: Options
     #: Compiled stages of which there may be many (one per image size); shared by all programs of a session.
     stages: LRU
     #: Compiled stages of which there is one: what is known from the feeds alone. By index of the part.
@@ -73,15 +72,19 @@ class Program:
             return self.static[index]
         part = self.parts[index]
         if part.static and not part.values:
-            made = compile_stage(self.graph, part, types, values, self.choice.order, self.threads, self.store)
-            return self.static.setdefault(index, made)
+            return self.static.setdefault(index, self._compile(part, types, values))
         key = (
             self.number, index, tuple((t.dtype, t.shape) for t in types.values()),
             tuple((v.dtype.str, v.shape, v.tobytes()) for v in values.values()),
         )  # fmt: skip
-        return self.stages.get(
-            key, lambda: compile_stage(self.graph, part, types, values, self.choice.order, self.threads, self.store)
-        )
+        return self.stages.get(key, lambda: self._compile(part, types, values))
+
+    def _compile(
+        self, part: Part, types: Mapping[Port, TensorType], values: Mapping[Port, Value]
+    ) -> Stage | DynamicStage:
+        made = compile_stage(self.graph, part, types, values, self.options)
+        self.options.tuner.save()
+        return made
 
     def run(self, feeds: Mapping[Port, Value], profile: bool = False) -> list[Value]:
         """The values of the cut graph's outputs. ``feeds``: for every placeholder and variable port an array."""
@@ -121,6 +124,11 @@ class Program:
             if owner == self.number:
                 found.append((index, stage))
         return sorted(found, key=lambda pair: pair[0])
+
+    @property
+    def threads(self) -> int:
+        """How many threads a run may use."""
+        return self.options.threads
 
     @property
     def arena_bytes(self) -> int:

@@ -17,7 +17,7 @@ from ...kernels.types import STRING, Array, Query, Run, TensorType
 from ..errors import RunError, located
 from ..ir import Graph, Port
 from ..opdefs import opdef
-from .lowering import Lowering, Step, lower_part
+from .lowering import Lowering, Options, Step, lower_part
 from .memory import Layout, Place, lay_out
 from .partition import Part, site_of
 from .stores import ConstantStore
@@ -176,30 +176,27 @@ def compile_stage(
     part: Part,
     types: Mapping[Port, TensorType],
     values: Mapping[Port, Value],
-    order: Sequence[str],
-    threads: int,
-    store: ConstantStore,
+    options: Options,
 ) -> Stage | DynamicStage:
     """Chooses kernels and lays out memory for given input types (all shapes known)."""
     if part.dynamic:
-        return _compile_dynamic(graph, part, types, order, threads)
-    lowering = lower_part(graph, part, types, values, order, threads, store)
+        return _compile_dynamic(graph, part, types, options)
+    lowering = lower_part(graph, part, types, values, options)
     layout = lay_out(lowering, part.inputs, part.outputs)
     fed = tuple((p, lowering.home[p]) for p in part.inputs if p in lowering.home)
-    return Stage(part, lowering, layout, store, fed)
+    return Stage(part, lowering, layout, options.store, fed)
 
 
-def _compile_dynamic(
-    graph: Graph, part: Part, types: Mapping[Port, TensorType], order: Sequence[str], threads: int
-) -> DynamicStage:
+def _compile_dynamic(graph: Graph, part: Part, types: Mapping[Port, TensorType], options: Options) -> DynamicStage:
     (node,) = part.nodes
     literals = {p: x.array() for p in node.inputs if (x := graph.literal(p)) is not None}
     known = {**types, **{p: TensorType(a.dtype, a.shape) for p, a in literals.items()}}
     lowered = opdef(node.op, node.name).lowered(site_of(node, known, literals))
     picked = tuple(range(len(node.inputs))) if lowered.inputs is None else lowered.inputs
     ins = tuple(known[node.inputs[i]] for i in picked)
-    query = Query(lowered.contract, ins, lowered.contract.check(ins, lowered.params), lowered.params, threads=threads)
-    selection = select(query, order)
+    outs = lowered.contract.check(ins, lowered.params)
+    query = Query(lowered.contract, ins, outs, lowered.params, threads=options.threads)
+    selection = select(query, options.order)
     kernel, params = selection.kernel, lowered.params
     evaluate = kernel.evaluate
     assert evaluate is not None

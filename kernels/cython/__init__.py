@@ -41,7 +41,7 @@ from . import (
     softmax,
 )
 
-__all__ = ["DEVICE", "KERNELS", "probe"]
+__all__ = ["DEVICE", "KERNELS", "probe", "target"]
 
 DEVICE = HOST
 
@@ -63,3 +63,8 @@ KERNELS: tuple[Kernel, ...] = (
 def probe() -> Status:
     """Always usable once it is built; says which instruction set runs."""
     return Status(True, f"{core.ISA_IN_USE} (this processor can run: {', '.join(core.ISAS)})")
+
+
+def target() -> str:
+    """The instruction set in use: packed weights and timings belong to it."""
+    return str(core.ISA_IN_USE)

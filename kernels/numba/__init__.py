@@ -31,7 +31,7 @@ from . import concat, conv2d, depthwise, elementwise, gradients, matmul, normali
 from .jit import VERSION, switched_off
 from .targets import current
 
-__all__ = ["DEVICE", "KERNELS", "probe"]
+__all__ = ["DEVICE", "KERNELS", "probe", "target"]
 
 KERNELS: tuple[Kernel, ...] = (
     *matmul.KERNELS,
@@ -55,3 +55,8 @@ def probe() -> Status:
     if switched_off():
         return Status(False, "NUMBA_DISABLE_JIT switches Numba's compiler off", "unset NUMBA_DISABLE_JIT")
     return Status(True, f"Numba {VERSION}, {current().name}")
+
+
+def target() -> str:
+    """The instruction set in use: packed weights and timings belong to it."""
+    return current().name

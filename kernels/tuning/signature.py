@@ -1,0 +1,49 @@
+"""What a layer is, as text: the key under which a choice is kept."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+
+from ..contracts.base import Contract
+from ..contracts.conv2d import CONV2D, DEPTHWISE_CONV2D
+from ..types import Query, TensorType
+
+__all__ = ["one_image", "signature"]
+
+#: Contracts of images (input 0, NHWC) and constant filters (input 1).
+_IMAGES: tuple[Contract[Any], ...] = (CONV2D, DEPTHWISE_CONV2D)
+
+
+def signature(query: Query) -> str | None:
+    """The layer of a query, or None if its kernels are not chosen by measurement.
+
+    Batch and threads are left out on purpose: an image's result must not depend on them, and two kernels need not agree
+    in the last bits.
+    """
+    if query.contract not in _IMAGES or 1 not in query.constants:
+        return None
+    if query.inputs[0].dtype != np.float32 or not all(t.known for t in query.inputs) or 0 in query.inputs[0].dims:
+        return None
+    image, *others = query.inputs
+    sizes = [_sizes(image.dims[1:]), *(_sizes(t.dims) for t in others)]
+    params = [f"{f.name}={_text(getattr(query.params, f.name))}" for f in fields(query.params)]
+    return " ".join((query.contract.name, image.dtype.name, *sizes, *params))
+
+
+def one_image(query: Query, threads: int = 1) -> Query:
+    """The same layer for a batch of one."""
+    image = query.inputs[0]
+    inputs = (TensorType(image.dtype, (1, *image.dims[1:])), *query.inputs[1:])
+    outputs = query.contract.check(inputs, query.params)
+    return replace(query, inputs=inputs, outputs=outputs, threads=threads)
+
+
+def _sizes(dims: tuple[int, ...]) -> str:
+    return "x".join(map(str, dims))
+
+
+def _text(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
