@@ -116,3 +116,39 @@ def test_wrong_options_say_what_is_known() -> None:
     assert done.returncode == 2
     assert "known: kigraph, direct" in done.stderr
     assert command("--threads=0").returncode == 2
+
+
+def test_work_of_a_layer_is_the_contracts() -> None:
+    from benchmarks.conv_layers import read_shapes
+    from benchmarks.peers.layers import work
+    from kigraph.kernels.conformance.cases.inception import CONVOLUTIONS
+
+    layers = read_shapes()
+    assert len(layers) == 94
+    assert sum(work(shape, 1)[0] for _, shape in layers) == 2 * sum(layer.macs for layer in CONVOLUTIONS)
+    flops, moved = work((5, 5, 2, 3, 3, 4, 2, "VALID"), 3)
+    assert (flops, moved) == (2 * 3 * 2 * 2 * 4 * 18, 4 * (3 * (50 + 16) + 72 + 4))
+
+
+def test_the_roofline_is_the_longer_of_computing_and_moving() -> None:
+    from benchmarks.peers.layers_report import floor_ms
+
+    machine = {"peak_gflops": {"1": 100.0, "2": None}, "read_gbytes_per_s": {"1": 10.0, "2": None}}
+    assert floor_ms({"machine": machine}, 1, {"flops": 1e9, "bytes": 1e6}) == pytest.approx(10.0)
+    assert floor_ms({"machine": machine}, 1, {"flops": 1e6, "bytes": 1e9}) == pytest.approx(100.0)
+    assert floor_ms({"machine": machine}, 2, {"flops": 1e6, "bytes": 1e9}) is None
+
+
+def test_layers_end_to_end(tmp_path: Path) -> None:
+    names = ["kigraph", "onnxruntime"] if importlib.util.find_spec("onnxruntime") else ["kigraph"]
+    done = command(
+        "--layers", "--quick", f"--only={','.join(names)}", "--rounds=1", "--seconds=0.001", f"--out={tmp_path}"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads((tmp_path / "layers.json").read_text())
+    (table,) = result["tables"]
+    assert len(table["layers"]) >= 6
+    for row in table["layers"]:
+        assert set(row["ms"]) == set(names)
+        assert all(ms > 0 for ms in row["ms"].values())
+        assert row["kernel"]["kigraph"]

@@ -1,7 +1,7 @@
 """The process of one contender.
 
 ``python -m benchmarks.peers.worker serve NAME FOLDER THREADS BATCH`` makes the contender ready and then obeys lines of JSON
-on its standard input; ``... once ...`` gives the first result and ends: a cold start. Answers are lines of JSON. Whatever the
+on its standard input; ``... once ...`` gives the first result and ends: a cold start; ``layers``: layers.py. Answers are lines of JSON. Whatever the
 libraries print goes to standard error.
 """
 
@@ -47,9 +47,9 @@ def spawn(mode: str, name: str, folder: str, threads: int, batch: int) -> subpro
 class Worker:
     """A contender in its process, seen from outside. Made ready when ``version`` is set by ``wait``."""
 
-    def __init__(self, name: str, folder: str, threads: int, batch: int) -> None:
+    def __init__(self, name: str, folder: str, threads: int, batch: int, mode: str = "serve") -> None:
         self.name = name
-        self.process = spawn("serve", name, folder, threads, batch)
+        self.process = spawn(mode, name, folder, threads, batch)
         self.version = str(self._answer()["version"])
 
     def ask(self, **order: Any) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def main(arguments: list[str]) -> None:
     if mode == "layers":
         from .layers import serve_layers
 
-        return serve_layers(name, folder, threads, say)
+        return serve_layers(name, folder, threads, sys.stdin, say)
     from .contenders import contender
     from .network import read_network
 

@@ -1,0 +1,193 @@
+"""The 94 convolutions of Inception v3 one by one (bias and ReLU behind each): kigraph and ONNX Runtime in turn.
+
+Each layer is a graph of its own, and what counts is the time of the convolution's kernels alone, as both libraries' own
+profiles tell it: without feeding, fetching and changes of layout. A layer is repeated, so its weights come from the caches as
+far as they fit. Layers of equal shape are timed once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..conv_layers import Shape, read_shapes
+from .contenders import absent, contender
+from .worker import Worker
+
+__all__ = ["NAMES", "layer_graph", "run", "serve_layers", "work"]
+
+#: Who is asked; the others have no profile of single kernels, or say nothing new here.
+NAMES = ("kigraph", "direct", "onnxruntime")
+_LEAST = 5
+
+
+def layer_graph(shape: Shape, seed: int = 0) -> Any:
+    """A graph from 'x' to 'y' with one convolution, its bias and a ReLU."""
+    import kigraph as ki
+
+    h, w, cin, kh, kw, cout, stride, padding = shape
+    rng = np.random.default_rng(seed)
+    kernel = (rng.standard_normal((kh, kw, cin, cout)) / np.sqrt(kh * kw * cin)).astype(np.float32)
+    with ki.Graph().as_default() as graph:
+        x = ki.placeholder(ki.float32, shape=[None, h, w, cin], name="x")
+        y = ki.conv2d(x, ki.constant(kernel), strides=[1, stride, stride, 1], padding=padding)
+        y = ki.bias_add(y, ki.constant(rng.standard_normal(cout).astype(np.float32)))
+        ki.relu(y, name="y")
+    return graph
+
+
+def work(shape: Shape, batch: int) -> tuple[float, float]:
+    """FLOPs of direct convolution, and bytes of input, weights and output."""
+    h, w, cin, kh, kw, cout, stride, padding = shape
+    oh, ow = ((h + stride - 1) // stride, (w + stride - 1) // stride)
+    if padding == "VALID":
+        oh, ow = (h - kh) // stride + 1, (w - kw) // stride + 1
+    flops = 2.0 * batch * oh * ow * cout * kh * kw * cin
+    return flops, 4.0 * (batch * (h * w * cin + oh * ow * cout) + kh * kw * cin * cout + cout)
+
+
+# --- in the worker ----------------------------------------------------------------------------------------------------
+
+
+def _kigraph(shape: Shape, batch: int, threads: int, folder: str) -> tuple[Callable[[int], list[float]], str]:
+    import kigraph as ki
+
+    session = ki.Session(layer_graph(shape), backend="cython", threads=threads)
+    feed = {"x:0": _input(shape, batch)}
+    plan = session.plan("y:0", feed)
+
+    def times(count: int) -> list[float]:
+        found = []
+        for _ in range(count):
+            session.run("y:0", feed, profile=True)
+            found.append(sum(seconds for _, seconds in plan.profile))
+        return found
+
+    times(2)
+    return times, " + ".join(str(step.kernel).partition(".")[2] for step, _ in plan.profile)
+
+
+def _onnxruntime(shape: Shape, batch: int, threads: int, folder: str) -> tuple[Callable[[int], list[float]], str]:
+    import onnxruntime as ort
+
+    from kigraph.graph.loaders.onnx_write import save_onnx
+
+    path = Path(folder, "layer.onnx")
+    save_onnx(layer_graph(shape), path, ["y:0"])
+    x = _input(shape, batch)
+
+    def times(count: int) -> list[float]:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.log_severity_level, options.enable_profiling = 3, True
+        options.profile_file_prefix = str(Path(folder, "profile"))
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        for _ in range(count + 2):
+            session.run(None, {"x": x})
+        written = Path(session.end_profiling())
+        events = json.loads(written.read_text())
+        written.unlink()
+        spent = [
+            event["dur"] * 1e-6
+            for event in events
+            if event.get("cat") == "Node" and event["args"].get("op_name") in ("Conv", "FusedConv")
+        ]
+        assert len(spent) == count + 2, "ONNX Runtime's profile has another number of convolutions than runs"
+        return spent[2:]
+
+    return times, ""
+
+
+def _input(shape: Shape, batch: int) -> np.ndarray[Any, Any]:
+    x: np.ndarray[Any, Any] = np.random.default_rng(1).standard_normal((batch, *shape[:3])).astype(np.float32)
+    return x
+
+
+def serve_layers(name: str, folder: str, threads: int, lines: Any, say: Callable[..., None]) -> None:
+    """Answers orders {"shape", "batch", "count"} with the times of so many runs."""
+    make = _onnxruntime if name == "onnxruntime" else _kigraph
+    last: tuple[Any, ...] = ()
+    times: Callable[[int], list[float]] | None = None
+    kernel = ""
+    say(version="")
+    for line in lines:
+        order = json.loads(line)
+        key = (*order["shape"], order["batch"])
+        if times is None or key != last:
+            times, kernel = make(tuple(order["shape"]), order["batch"], threads, folder)
+            last = key
+        say(seconds=times(order["count"]), kernel=kernel)
+
+
+# --- outside ----------------------------------------------------------------------------------------------------------
+
+
+def run(args: argparse.Namespace, about: Callable[[Sequence[int]], dict[str, Any]], progress: Any) -> dict[str, Any]:
+    """Measures all layers for each number of threads."""
+    missing = absent(NAMES)
+    names = [n for n in NAMES if n not in missing and n in (args.only or NAMES)]
+    layers = read_shapes()
+    counts = Counter(shape for _, shape in layers)
+    first = {shape: name for name, shape in reversed(layers)}
+    shapes = sorted(counts, key=lambda s: [n for n, _ in layers].index(first[s]))
+    if args.quick:
+        shapes = shapes[:: max(1, len(shapes) // 6)]
+    threads, batch = args.threads or [1], (args.batch or [1])[0]
+    rounds, seconds = args.rounds or 3, args.seconds or 0.04
+    with progress(1 + len(threads) * len(shapes)) as tick:
+        tick("the machine's peak")
+        result = about(threads) | {"batch": batch, "absent": missing, "tables": []}
+        for count in threads:
+            rows = _table(
+                names,
+                count,
+                batch,
+                shapes,
+                rounds,
+                seconds,
+                lambda s: tick(f"{count} thread{'s' if count > 1 else ''}: {first[s]}"),
+            )  # noqa: B023
+            for row, shape in zip(rows, shapes, strict=True):
+                row |= {"layer": first[shape], "count": counts[shape], "shape": list(shape)}
+                row["flops"], row["bytes"] = work(shape, batch)
+            result["tables"].append({"threads": count, "layers": rows})
+    return result
+
+
+def _table(
+    names: Sequence[str], threads: int, batch: int, shapes: Sequence[Shape], rounds: int, seconds: float, tick: Any
+) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(prefix="kigraph-layers-") as folder:
+        workers = {name: Worker(name, folder, threads, 0, mode="layers") for name in names}
+        try:
+            for shape in shapes:
+                tick(shape)
+                row: dict[str, Any] = {"ms": {}, "kernel": {}}
+                turns: dict[str, list[float]] = {name: [] for name in names}
+                # A guess at half the peak of a fast core, so that turns of all layers take about as long.
+                runs = max(_LEAST, min(300, int(seconds * threads * 1e11 / work(shape, batch)[0])))
+                for _ in range(rounds):
+                    for name, worker in workers.items():
+                        answer = worker.ask(shape=list(shape), batch=batch, count=runs)
+                        turns[name].append(statistics.median(answer["seconds"]) * 1e3)
+                        row["kernel"][name] = answer["kernel"]
+                row["ms"] = {name: statistics.median(t) for name, t in turns.items()}
+                rows.append(row)
+        finally:
+            for worker in workers.values():
+                worker.close()
+    return rows
+
+
+def title(name: str) -> str:
+    """The contender's name in tables."""
+    return contender(name).title.replace(" convolution only", "")
