@@ -94,6 +94,7 @@ class BuildKernels(build_ext):
         for extension in self.extensions:
             if extension.name.endswith(".core"):
                 extension.extra_objects = objects
+                extension.depends = [*extension.depends, *objects]
         super().build_extensions()
 
     def compile_kernels(self) -> list[str]:

@@ -1,15 +1,18 @@
 /* What stands around the tiles: where the pixels of a tile lie, the order of the loops, packing. For one element type;
  * included after igemm_tile.h.
  *
- * Work is cut into blocks (one tile's pixels), groups of blocks whose input stays in the L2 cache, and panels. A task is
- * one group x one panel; the panel's weights stay in L2 while the group's blocks pass over them.
+ * Work is cut into blocks (one tile's pixels), groups of blocks, and panels. A task is one group x one panel. A thread
+ * takes neighbouring tasks, so the order decides what each of them reads: with the panels outside, a part of the weights
+ * and all of the input; with the groups outside, a part of the input and all of the weights. The smaller of the two is
+ * read by all.
  */
 
-enum { TILE(GROUP_BYTES) = 512 * 1024 };
+enum { TILE(GROUP_BYTES) = 512 * 1024, TILE(SHARES) = 8 }; /* SHARES: tasks per thread, so that they finish together */
 
 typedef struct {
     const ki_igemm_args *args;
     ptrdiff_t chunks, blocks, groups, panels; /* chunks: blocks of one line along axis 1 */
+    int panels_outside, threads;
     const T *zeros;
     int side_by_side; /* the axis whose taps lie side by side in x; -1: none */
 } TILE(work);
@@ -82,8 +85,10 @@ static void TILE(task)(void *context, ptrdiff_t index, int slot) {
     const TILE(work) *work = context;
     const ki_igemm_args *args = work->args;
     const ki_axis *a = &args->axis[0], *b = &args->axis[1];
-    const ptrdiff_t taps = a->taps * b->taps, panel = index % work->panels, group = index / work->panels;
-    const ptrdiff_t width = (ptrdiff_t)args->nv * LANES, first_channel = panel * width, products = taps * args->k;
+    const ptrdiff_t panel = work->panels_outside ? index / work->groups : index % work->panels;
+    const ptrdiff_t group = work->panels_outside ? index % work->groups : index / work->panels;
+    const ptrdiff_t taps = a->taps * b->taps, width = (ptrdiff_t)args->nv * LANES;
+    const ptrdiff_t first_channel = panel * width, products = taps * args->k;
     const ptrdiff_t valid = args->cout - first_channel < width ? args->cout - first_channel : width;
     const int nv = (int)((valid + LANES - 1) / LANES);
     const T *weights = (const T *)args->w + products * first_channel;
@@ -91,10 +96,15 @@ static void TILE(task)(void *context, ptrdiff_t index, int slot) {
     table.runs = (ki_run *)(table.pixels + taps * args->mr);
     const ptrdiff_t from = work->blocks * group / work->groups, to = work->blocks * (group + 1) / work->groups;
     const ptrdiff_t pixels = b->out / work->chunks, longer = b->out % work->chunks; /* the first chunks are longer by 1 */
-    /* The panel that this thread will probably take next. */
-    const ptrdiff_t next_panel = panel + args->threads < work->panels ? panel + args->threads : work->panels;
-    const ptrdiff_t share = products * width * (ptrdiff_t)sizeof(T) / (to - from) + 64;
-    const T *next_weights = (const T *)args->w + products * next_panel * width;
+    /* What this thread will read next, fetched while it computes: the next panel, and the next pixels when first met. */
+    const ptrdiff_t tasks = work->groups * work->panels, own = ki_first_task(tasks, work->threads, slot);
+    const ptrdiff_t own_end = ki_first_task(tasks, work->threads, slot + 1);
+    const ptrdiff_t turn = work->panels_outside ? work->groups : 1; /* tasks to the next panel */
+    const int fetch_panel = index + turn < own_end && panel + 1 < work->panels;
+    const int fetch_input = work->panels_outside ? index < own + work->groups : panel == 0 || index == own;
+    const ptrdiff_t turn_blocks = work->panels_outside ? work->blocks : to - from;
+    const ptrdiff_t share = products * width * (ptrdiff_t)sizeof(T) / turn_blocks + 64;
+    const T *next_weights = weights + products * width;
     T *out[KI_MAX_MR];
     for (ptrdiff_t k0 = 0; k0 == 0 || k0 < args->k; k0 += args->kc) {
         const int final = k0 + args->kc >= args->k;
@@ -114,12 +124,19 @@ static void TILE(task)(void *context, ptrdiff_t index, int slot) {
                 for (ptrdiff_t r = 0; r < table.count; r++)
                     table.runs[r] = (ki_run){k0, args->k - k0 < args->kc ? args->k - k0 : args->kc};
             }
-            if (next_panel < work->panels)
-                e.ahead[0] = TILE(fetch)((const char *)next_weights + (block - from) * share, share, products);
-            const ptrdiff_t fresh = y0 + (a->taps - 1) * a->dilation + 1; /* the row that the next line begins to read */
-            if (panel == 0 && fresh > 0 && fresh < a->in && a->in_step > b->in_step)
-                e.ahead[1] = TILE(fetch)(image + fresh * a->in_step + (x0 > 0 ? x0 : 0) * b->in_step,
-                                         count * b->stride * b->in_step * (ptrdiff_t)sizeof(T), products);
+            e.ahead[0].lines = e.ahead[1].lines = 0;
+            if (fetch_panel) {
+                const ptrdiff_t done = work->panels_outside ? block : block - from;
+                e.ahead[0] = TILE(fetch)((const char *)next_weights + done * share, share, products);
+            }
+            if (fetch_input) {
+                const ptrdiff_t fresh = y0 + (a->taps - 1) * a->dilation + 1; /* the next line begins to read this row */
+                const ptrdiff_t bytes = count * b->stride * b->in_step * (ptrdiff_t)sizeof(T);
+                if (fresh > 0 && fresh < a->in && a->in_step > b->in_step)
+                    e.ahead[1] = TILE(fetch)(image + fresh * a->in_step + (x0 > 0 ? x0 : 0) * b->in_step, bytes, products);
+                else if (a->in == 1)
+                    e.ahead[1] = TILE(fetch)(image + (x0 + count * b->stride) * b->in_step, bytes, products);
+            }
             T *y = (T *)args->y + n * args->out_batch + o * a->out_step + first * b->out_step + first_channel;
             for (ptrdiff_t m = 0; m < count; m++) out[m] = y + m * b->out_step;
             TILE(tiles)[nv - 1][count - 1](table.pixels, table.runs, table.count, weights, out, &e);
@@ -143,12 +160,16 @@ static void TILE(igemm)(const ki_igemm_args *args) {
         if (args->axis[i].taps > 1 && args->axis[i].tap_step == 1 && args->axis[i].dilation == 1 &&
             args->axis[i].in_step == args->k)
             work.side_by_side = i;
-    ptrdiff_t bytes = args->batch * a->in * b->in * args->k * (ptrdiff_t)sizeof(T);
-    work.groups = bytes / TILE(GROUP_BYTES) + 1;
+    const ptrdiff_t input = args->batch * a->in * b->in * args->k * (ptrdiff_t)sizeof(T);
+    const ptrdiff_t weights = a->taps * b->taps * args->k * args->cout * (ptrdiff_t)sizeof(T);
+    work.panels_outside = weights > input;
+    work.groups = input / TILE(GROUP_BYTES) + 1;
     if (args->threads > 1)
-        while (work.groups * work.panels < 4 * args->threads && work.groups < work.blocks) work.groups++;
+        while (work.groups * work.panels < TILE(SHARES) * args->threads && work.groups < work.blocks) work.groups++;
     if (work.groups > work.blocks) work.groups = work.blocks;
-    ki_parallel(TILE(task), &work, work.groups * work.panels, args->threads);
+    const ptrdiff_t tasks = work.groups * work.panels;
+    work.threads = tasks < args->threads ? (int)tasks : args->threads;
+    ki_parallel(TILE(task), &work, tasks, args->threads);
 }
 
 static void TILE(pack_task)(void *context, ptrdiff_t panel, int slot) {
