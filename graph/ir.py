@@ -6,6 +6,7 @@ passes map graphs to graphs, the plan compiles them. Op types and attribute name
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ import numpy as np
 from ..kernels.types import STRING, DType, TensorType, dtype_name
 from .errors import GraphError
 
-__all__ = ["UNKNOWN", "Graph", "Literal", "Node", "Port", "topological_order"]
+__all__ = ["UNKNOWN", "ArrayContent", "Content", "Graph", "Literal", "Node", "Port", "topological_order"]
 
 #: Element type of the outputs of ops that kigraph does not know.
 UNKNOWN: DType = np.dtype("V")
@@ -25,11 +26,41 @@ UNKNOWN: DType = np.dtype("V")
 _KEYS = itertools.count()
 
 
+class Content:
+    """A part of a literal's key that stands for bytes that lie elsewhere. Equal only to itself inside a process."""
+
+    __slots__ = ()
+    #: The bytes are those of a file, so that what is made of them may be kept in another file.
+    in_file = False
+
+    def content_digest(self) -> str | None:
+        """The same in every process for the same bytes; None if nobody can tell."""
+        raise NotImplementedError
+
+
+class ArrayContent(Content):
+    """The bytes of an array in memory."""
+
+    __slots__ = ("_array", "_digest")
+
+    def __init__(self, array: np.ndarray[Any, Any]) -> None:
+        self._array: np.ndarray[Any, Any] | None = array
+        self._digest: str | None = None
+
+    def content_digest(self) -> str | None:
+        if self._array is not None and self._array.dtype != STRING:
+            head = f"{self._array.dtype.str}{self._array.shape}".encode()
+            self._digest = hashlib.blake2b(head + self._array.tobytes(), digest_size=20).hexdigest()
+            self._array = None
+        return self._digest
+
+
 class Literal:
     """A constant array that need not be resident.
 
     ``key`` tells equal literals from others without reading them: what is packed or derived from a literal is cached
-    under its key. ``array()`` reads a lazy literal anew each time, so nothing is kept that nobody holds.
+    under its key. It is made of plain values, tuples and ``Content``, and says everything that the value depends on, so
+    that packed weights can be found again by another process. ``array()`` reads a lazy literal anew each time, so nothing is kept that nobody holds.
     """
 
     __slots__ = ("_load", "dtype", "key", "shape")
@@ -42,7 +73,7 @@ class Literal:
         """Wraps an array, which must not be changed afterwards."""
         array = np.asarray(array, order="C")
         array.flags.writeable = False
-        return cls(array.dtype, array.shape, lambda: array, ("array", next(_KEYS)))
+        return cls(array.dtype, array.shape, lambda: array, ("array", ArrayContent(array)))
 
     @classmethod
     def lazy(

@@ -25,6 +25,7 @@ from .ir import UNKNOWN, Port
 from .passes import optimize
 from .plan.cut import Cut, cut, specialize
 from .plan.lowering import Options
+from .plan.packed_cache import PackedCache
 from .plan.partition import Part, partition
 from .plan.program import Program
 from .plan.stores import LRU, ConstantStore
@@ -62,7 +63,7 @@ class Session:
         self.choice: Choice = resolve_choice(backend)
         self.threads = settings.resolve_threads(threads)
         self._skip = tuple(skip_passes)
-        store: ConstantStore = self.graph.stores.setdefault("constants", ConstantStore())
+        store = self.graph.stores.setdefault("constants", ConstantStore(PackedCache.from_settings()))
         self._options = Options(self.choice.order, self.threads, store, Tuner(tune))
         size = settings.PLAN_CACHE.get()
         self._cuts = LRU(size)

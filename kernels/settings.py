@@ -19,6 +19,7 @@ __all__ = [
     "CUPY_PRECISION",
     "ISA",
     "NUM_THREADS",
+    "PACKED_CACHE",
     "PLAN_CACHE",
     "SETTINGS",
     "TEST_SEED",
@@ -110,6 +111,14 @@ CACHE_DIR: Setting[str | None] = Setting(
 PLAN_CACHE = Setting(
     "KIGRAPH_PLAN_CACHE", 16, _positive, "how many compiled plans a session keeps; the least recently used goes first"
 )
+_SWITCH = ("on", "off")
+PACKED_CACHE = Setting(
+    "KIGRAPH_PACKED_CACHE",
+    "on",
+    _one_of(*_SWITCH),
+    "whether packed weights of model files are kept in the cache folder and shared between processes",
+    _SWITCH,
+)
 _TUNING = ("off", "cached", "full")
 TUNE = Setting(
     "KIGRAPH_TUNE",
@@ -131,6 +140,7 @@ SETTINGS: tuple[Setting[object], ...] = (
     WEIGHTS,
     CACHE_DIR,
     PLAN_CACHE,
+    PACKED_CACHE,
     TUNE,
     TEST_SEED,
 )  # type: ignore[assignment]

@@ -79,7 +79,9 @@ def load(
     if isinstance(card, str):
         card = card_by_name(card, graph)
     elif card is None:
-        card = find_card(graph, family=opened.family, sha256=opened.sha256 if is_known_size(opened.size) else None)
+        card = find_card(
+            graph, family=opened.family, sha256=opened.loaded.remembered_sha256 if is_known_size(opened.size) else None
+        )
     session = Session(graph, backend=backend, threads=threads)
     return Classifier(graph, session, card, _labels(graph, card, labels, path), path)
 

@@ -17,6 +17,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     # No test depends on what a developer's cache folder holds; tests of the caches choose for themselves.
     os.environ[settings.TUNE.name] = "off"
+    os.environ[settings.PACKED_CACHE.name] = "off"
     if (seed := config.getoption("--seed")) is not None:
         os.environ[settings.TEST_SEED.name] = seed
 

@@ -2,7 +2,7 @@
 
     __init__.py      sniff(path): which family; load(path): Loaded
     limits.py        LoadLimits, and the Budget that every loader spends from
-    source.py        the file: opened once, read by position
+    source.py        the file: opened once, read by position; digests.py: SHA-256 of files, remembered
     graphdef.py      TensorFlow frozen GraphDef to a Graph; graphdef_write.py writes one
     tfproto.py       TensorFlow's messages as records; tensorproto.py: constants
     wire.py          Protocol Buffers' wire format; wire_write.py writes it
@@ -53,6 +53,12 @@ class Loaded:
         """SHA-256 of the file in hex; read when first asked for."""
         assert self._source is not None
         return self._source.sha256
+
+    @property
+    def remembered_sha256(self) -> str:
+        """The same, from the cache folder if this very file was worked out before."""
+        assert self._source is not None
+        return self._source.remembered_sha256
 
 
 def load(path: str | os.PathLike[str], limits: LoadLimits | None = None) -> Loaded:

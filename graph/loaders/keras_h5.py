@@ -153,7 +153,9 @@ def _info(file: _File, dataset: Any, name: str) -> TensorInfo:
     shape = tuple(int(n) for n in dataset.shape)
     budget.tensor(shape, dtype.itemsize, place)
     _storage_rules(file, dataset, place)
-    return TensorInfo(dtype, shape, dtype.name, _loader(file, dataset, dtype, shape, place), (file.source.number, name))
+    return TensorInfo(
+        dtype, shape, dtype.name, _loader(file, dataset, dtype, shape, place), ("file", file.source, name)
+    )
 
 
 def _loader(

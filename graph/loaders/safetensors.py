@@ -116,7 +116,7 @@ def read_safetensors(source: Source, budget: Budget) -> WeightsFile:
             )
         ranges.append((begin, end, name))
         load = _loader(source, start + begin, stored, shape)
-        tensors[name] = TensorInfo(dtype, shape, stored, load, ("file", source.number, start + begin, stored, shape))
+        tensors[name] = TensorInfo(dtype, shape, stored, load, ("file", source, start + begin, stored, shape))
     _check_ranges(ranges, source.size - start, budget)
     return WeightsFile(source.name, "safetensors", MappingProxyType(tensors), MappingProxyType(metadata))
 

@@ -166,7 +166,7 @@ def _weights(
             )
         offset = start + (first + symbol.offset) * width
         load = _loader(source, offset, storage.dtype, symbol, last + 1 if elements else 0, check)
-        key = ("file", source.number, offset, storage.dtype, symbol.shape, symbol.strides)
+        key = ("file", source, offset, storage.dtype, symbol.shape, symbol.strides)
         tensors[name] = TensorInfo(dtype, symbol.shape, storage.dtype, load, key)
     return WeightsFile(source.name, "torch", MappingProxyType(tensors))
 

@@ -158,7 +158,7 @@ def _choose(result: Lowering, node: Node, ports: Sequence[Port], lowered: Lowere
     query = Query(contract, inputs, outputs, params, frozenset(constant), options.threads)
 
     def prefer(query: Query, legal: Sequence[Kernel]) -> tuple[Kernel, str] | None:
-        weights = KernelConstants(str(legal[0]), constant, options.store)
+        weights = KernelConstants(legal[0], constant, options.store)
         decision: Decision | None = options.tuner.decide(query, legal, weights)
         return None if decision is None else (decision.kernel, str(decision))
 
@@ -171,7 +171,7 @@ def _choose(result: Lowering, node: Node, ports: Sequence[Port], lowered: Lowere
         _LOG.info("%s runs on %s: %s", node, kernel, "; ".join(map(str, selection.rejected)))
     device = device_of(kernel.backend)
     assert kernel.prepare is not None
-    prepared = kernel.prepare(query, KernelConstants(str(kernel), constant, options.store))
+    prepared = kernel.prepare(query, KernelConstants(kernel, constant, options.store))
     used = [
         (Port("", 0) if i in prepared.absorbed else _on(result, root, device, node), t)
         for i, (root, t) in enumerate(zip(roots, inputs, strict=True))

@@ -84,6 +84,7 @@ class Program:
     ) -> Stage | DynamicStage:
         made = compile_stage(self.graph, part, types, values, self.options)
         self.options.tuner.save()
+        self.options.store.save()
         return made
 
     def run(self, feeds: Mapping[Port, Value], profile: bool = False) -> list[Value]:

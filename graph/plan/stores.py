@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ...kernels.devices import HOST, Device
-from ...kernels.types import Array
+from ...kernels.types import Array, Kernel
 from ..ir import Literal
+from .packed_cache import PackedCache
 
 __all__ = ["LRU", "ConstantStore", "KernelConstants"]
 
@@ -22,9 +23,13 @@ _SMALL = 1024
 
 
 class ConstantStore:
-    """Arrays made from literals, each made once: packed by kernels, or placed on a device. Thread-safe."""
+    """Arrays made from literals, each made once: packed by kernels, or placed on a device. Thread-safe.
 
-    def __init__(self) -> None:
+    cache: where packed forms are looked up before they are made, and kept for other processes.
+    """
+
+    def __init__(self, cache: PackedCache | None = None) -> None:
+        self._cache = cache
         self._made: dict[Hashable, Any] = {}
         self._locks: dict[Hashable, threading.Lock] = {}
         self._lock = threading.Lock()
@@ -59,6 +64,22 @@ class ConstantStore:
 
         return self.get(("device", device.name, literal.key), make)
 
+    def packed(self, kernel: Kernel, layout: str, literal: Literal, pack: Callable[[np.ndarray[Any, Any]], T]) -> T:
+        """The form of a literal that a kernel wants, under everything that it depends on."""
+
+        def make() -> T:
+            if self._cache is None:
+                return pack(literal.array())
+            found: T = self._cache.get(kernel, layout, literal, pack)
+            return found
+
+        return self.get(("packed", str(kernel), layout, literal.key), make)
+
+    def save(self) -> None:
+        """Keeps what was packed for other processes; call it when a stage is compiled."""
+        if self._cache is not None:
+            self._cache.save()
+
     def __len__(self) -> int:
         return len(self._made)
 
@@ -66,15 +87,14 @@ class ConstantStore:
 class KernelConstants:
     """The constants of one kernel's query, with packing through the store (kernels.types.Constants)."""
 
-    def __init__(self, kernel: str, literals: dict[int, Literal], store: ConstantStore) -> None:
+    def __init__(self, kernel: Kernel, literals: dict[int, Literal], store: ConstantStore) -> None:
         self._kernel, self._literals, self._store = kernel, literals, store
 
     def value(self, index: int) -> np.ndarray[Any, Any]:
         return self._literals[index].array()
 
     def packed(self, index: int, layout: str, pack: Callable[[np.ndarray[Any, Any]], T]) -> T:
-        literal = self._literals[index]
-        return self._store.get(("packed", self._kernel, layout, literal.key), lambda: pack(literal.array()))
+        return self._store.packed(self._kernel, layout, self._literals[index], pack)
 
 
 class LRU:

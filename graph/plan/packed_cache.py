@@ -1,0 +1,227 @@
+"""Packed weights between processes: which file an array belongs to, under which key, and when files are written.
+
+One file per model, backend and instruction set: ``CACHE/packed/<backend>-<target>-<model>.packed``. The model is known by
+the content of its files (SHA-256), an entry by kernel, layout and the literal's key, in which everything that the value
+depends on is spelled out. Only weights that come from files are kept: what a program made itself may never be seen again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import hashlib
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...kernels import settings
+from ...kernels.backends import get_backend
+from ...kernels.settings import cache_folder
+from ...kernels.types import Kernel
+from ..ir import Content, Literal
+from .packed_file import PackedFile, PackedFileError, storable, write_packed
+
+__all__ = ["PackedCache", "code_stamp", "packed_folder", "stable_key"]
+
+_LOG = logging.getLogger("kigraph")
+#: Smaller arrays are packed faster than they are looked up.
+_LEAST_BYTES = 4096
+#: A file may be this many times larger than what the process uses of it; then what it does not use goes.
+_SPARE = 4
+#: What the log has: each is said once per process.
+_SAID: set[str] = set()
+
+NDArray = np.ndarray[Any, Any]
+
+
+def packed_folder() -> Path:
+    """Where files of packed weights lie."""
+    return cache_folder() / "packed"
+
+
+def stable_key(key: Hashable) -> tuple[bytes, tuple[str, ...]] | None:
+    """A literal's key as bytes that other processes agree on, and the digests of the files behind it.
+
+    None if the key has parts that mean nothing elsewhere, or no file behind it.
+    """
+    pieces: list[bytes | Content] = []
+    if not _spell(key, pieces) or not any(isinstance(p, Content) and p.in_file for p in pieces):
+        return None
+    files: dict[str, None] = {}
+    result: list[bytes] = []
+    for piece in pieces:
+        if isinstance(piece, Content):
+            digest = piece.content_digest()
+            if digest is None:
+                return None
+            if piece.in_file:
+                files[digest] = None
+            piece = f"C{len(digest)}:{digest}".encode()
+        result.append(piece)
+    return b"".join(result), tuple(sorted(files))
+
+
+def _spell(key: object, pieces: list[bytes | Content]) -> bool:
+    if isinstance(key, Content):
+        pieces.append(key)
+    elif isinstance(key, tuple):
+        pieces.append(b"(%d:" % len(key))
+        return all(_spell(part, pieces) for part in key)
+    elif key is None or isinstance(key, bool | int | float | str | bytes):
+        text = key if isinstance(key, bytes) else repr(key).encode()
+        pieces.append(b"%s%d:%s" % (type(key).__name__.encode(), len(text), text))
+    else:
+        return False
+    return True
+
+
+@functools.cache
+def code_stamp(backend: str) -> str:
+    """Tells builds apart: names, sizes and times of the files that decide what packed weights look like.
+
+    So a changed kernel, pass or loader never meets weights that another version packed, in a checkout too.
+    """
+    here = Path(__file__).parent
+    folders = [here.parent / name for name in ("passes", "loaders", "models")]
+    module = getattr(get_backend(backend).load(), "__file__", None)
+    if module:
+        folders.append(Path(module).parent)
+    lines = [repr((sys.byteorder, np.dtype(np.float32).str))]
+    for folder in folders:
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            for entry in sorted(entries, key=lambda e: e.name):
+                if entry.name.endswith((".py", ".so")):
+                    state = entry.stat()
+                    lines.append(f"{entry.name} {state.st_size} {state.st_mtime_ns}")
+    return hashlib.blake2b("\n".join(lines).encode(), digest_size=16).hexdigest()
+
+
+@dataclass(slots=True)
+class _Group:
+    """The entries of one file."""
+
+    path: Path
+    belongs: dict[str, Any]
+    file: PackedFile | None
+    #: Keys that were used, and those that were packed here and are not in the file yet.
+    used: set[str] = field(default_factory=set)
+    fresh: dict[str, NDArray] = field(default_factory=dict)
+
+
+class PackedCache:
+    """Finds packed arrays in the cache folder and keeps new ones there. Thread-safe.
+
+    Trouble with the cache is never an error: the log says it once, and weights are packed as if there were no cache.
+    """
+
+    def __init__(self) -> None:
+        self._groups: dict[tuple[str, tuple[str, ...]], _Group] = {}
+        self._lock = threading.Lock()
+
+    @classmethod
+    def from_settings(cls) -> PackedCache | None:
+        """A cache, unless KIGRAPH_PACKED_CACHE switches it off."""
+        return cls() if settings.PACKED_CACHE.get() == "on" else None
+
+    def get(self, kernel: Kernel, layout: str, literal: Literal, pack: Callable[[NDArray], Any]) -> Any:
+        """The packed form of a literal: from the file, or packed now and kept for ``save``."""
+        found = stable_key(literal.key) if literal.nbytes >= _LEAST_BYTES else None
+        if found is None:
+            return pack(literal.array())
+        text, files = found
+        name = hashlib.blake2b(repr((str(kernel), layout)).encode() + text, digest_size=20).hexdigest()
+        with self._lock:
+            group = self._group(kernel.backend, files)
+        group.used.add(name)
+        if group.file is not None and name in group.file.entries:
+            try:
+                return group.file.array(name)
+            except PackedFileError as error:
+                _say(f"the packed weights in {group.path} are not used: {error}")
+                group.file.entries.pop(name, None)
+        packed = pack(literal.array())
+        if storable(packed) and packed.nbytes >= _LEAST_BYTES:
+            with self._lock:
+                group.fresh[name] = packed
+        return packed
+
+    def save(self) -> None:
+        """Writes files for what was packed since the last call."""
+        with self._lock:
+            for group in self._groups.values():
+                if group.fresh:
+                    fresh, group.fresh = group.fresh, {}
+                    self._write(group, fresh)
+
+    def _group(self, backend: str, files: tuple[str, ...]) -> _Group:
+        group = self._groups.get((backend, files))
+        if group is None:
+            target = get_backend(backend).target()
+            model = files[0] if len(files) == 1 else hashlib.sha256("".join(files).encode()).hexdigest()
+            path = packed_folder() / f"{backend}-{target or 'any'}-{model[:24]}.packed"
+            belongs = {"backend": backend, "target": target, "code": code_stamp(backend), "files": list(files)}
+            group = self._groups[backend, files] = _Group(path, belongs, _open(path, belongs))
+        return group
+
+    def _write(self, group: _Group, fresh: dict[str, NDArray]) -> None:
+        try:
+            group.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with _only_one(group.path.with_suffix(".lock")) as mine:
+                if not mine:
+                    return  # another process is writing this model; what it lacks is added at the next start
+                # What other processes have added meanwhile stays.
+                latest = _open(group.path, group.belongs, quiet=True)
+                if latest is not None:
+                    if group.file is not None and latest.entries.keys() != group.file.entries.keys():
+                        damaged = {k for k in latest.entries if k in group.used and k not in group.file.entries}
+                        fresh = {k: a for k, a in fresh.items() if k not in latest.entries or k in damaged}
+                    self._forget_unused(group, fresh, latest)
+                if fresh:
+                    write_packed(group.path, group.belongs, fresh, latest)
+        except OSError as error:
+            _say(f"packed weights are not kept: {group.path.parent} cannot be written: {error.strerror}")
+
+    @staticmethod
+    def _forget_unused(group: _Group, fresh: dict[str, NDArray], latest: PackedFile) -> None:
+        total = sum(e.nbytes for e in latest.entries.values())
+        used = sum(e.nbytes for k, e in latest.entries.items() if k in group.used)
+        if total > _SPARE * (used + sum(a.nbytes for a in fresh.values())):
+            for key in [k for k in latest.entries if k not in group.used]:
+                del latest.entries[key]
+
+
+def _open(path: Path, belongs: dict[str, Any], quiet: bool = False) -> PackedFile | None:
+    try:
+        return PackedFile(path, belongs)
+    except FileNotFoundError:
+        return None
+    except (OSError, PackedFileError) as error:
+        if not quiet:
+            _say(f"the packed weights in {path} are not used: {error}", logging.INFO)
+        return None
+
+
+@contextlib.contextmanager
+def _only_one(path: Path) -> Iterator[bool]:
+    """True while no other process holds the lock; the system frees it when its holder dies."""
+    with open(path, "ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        yield True
+
+
+def _say(text: str, level: int = logging.WARNING) -> None:
+    if text not in _SAID:
+        _SAID.add(text)
+        _LOG.log(level, "%s", text)
