@@ -8,6 +8,7 @@ stage.py      a compiled stage and its run contexts
 program.py    the stages one after the other; explain()
 explain.py    the texts
 stores.py     packed weights, device constants, compiled stages
+packed_cache.py packed_file.py   packed weights in the cache folder, shared between processes
 """
 
 from __future__ import annotations

@@ -111,8 +111,9 @@ class _Group:
     path: Path
     belongs: dict[str, Any]
     file: PackedFile | None
-    #: Keys that were used, and those that were packed here and are not in the file yet.
+    #: Keys that were used; those whose data was damaged; and what was packed here and is not in the file yet.
     used: set[str] = field(default_factory=set)
+    damaged: set[str] = field(default_factory=set)
     fresh: dict[str, NDArray] = field(default_factory=dict)
 
 
@@ -145,8 +146,8 @@ class PackedCache:
             try:
                 return group.file.array(name)
             except PackedFileError as error:
-                _say(f"the packed weights in {group.path} are not used: {error}")
-                group.file.entries.pop(name, None)
+                _say(f"{group.path}: {error}; it is made anew")
+                group.damaged.add(name)
         packed = pack(literal.array())
         if storable(packed) and packed.nbytes >= _LEAST_BYTES:
             with self._lock:
@@ -180,12 +181,11 @@ class PackedCache:
                 # What other processes have added meanwhile stays.
                 latest = _open(group.path, group.belongs, quiet=True)
                 if latest is not None:
-                    if group.file is not None and latest.entries.keys() != group.file.entries.keys():
-                        damaged = {k for k in latest.entries if k in group.used and k not in group.file.entries}
-                        fresh = {k: a for k, a in fresh.items() if k not in latest.entries or k in damaged}
+                    fresh = {k: a for k, a in fresh.items() if k not in latest.entries or k in group.damaged}
                     self._forget_unused(group, fresh, latest)
                 if fresh:
                     write_packed(group.path, group.belongs, fresh, latest)
+                    group.damaged.clear()
         except OSError as error:
             _say(f"packed weights are not kept: {group.path.parent} cannot be written: {error.strerror}")
 
@@ -205,7 +205,7 @@ def _open(path: Path, belongs: dict[str, Any], quiet: bool = False) -> PackedFil
         return None
     except (OSError, PackedFileError) as error:
         if not quiet:
-            _say(f"the packed weights in {path} are not used: {error}", logging.INFO)
+            _say(f"the packed weights in {path} are not used and made anew: {error}", logging.INFO)
         return None
 
 

@@ -161,7 +161,7 @@ def _entries(value: Any, start: int, size: int) -> dict[str, Entry]:
         numbers = [*shape, offset, nbytes] if isinstance(shape, list) else [None]
         if any(type(n) is not int or not 0 <= n <= size for n in numbers) or not isinstance(check, str):
             raise PackedFileError("an entry of its table is malformed")
-        if name not in _DTYPES:
+        if not isinstance(name, str) or name not in _DTYPES:
             raise PackedFileError(f"an entry has element type {str(name)[:40]!r}")
         dtype = np.dtype(name)
         if offset % ALIGNMENT or offset < start or offset + nbytes > size or prod(shape) * dtype.itemsize != nbytes:

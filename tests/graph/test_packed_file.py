@@ -1,0 +1,233 @@
+"""The file of packed weights: what goes in comes out, and every kind of damage is found before anything is used."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kigraph.graph.plan.packed_file import PackedFile, PackedFileError, checksum, write_packed
+
+BELONGS = {"backend": "b", "target": "t", "code": "c", "files": ["f"]}
+NDArray = np.ndarray[Any, Any]
+
+
+@pytest.fixture
+def arrays(rng: np.random.Generator) -> dict[str, NDArray]:
+    return {
+        "bytes": rng.integers(0, 256, 10_001, np.uint8),
+        "floats": rng.standard_normal((3, 5, 700)).astype(np.float32),
+        "empty": np.zeros((0, 4), np.int64),
+        "doubles": rng.standard_normal(4096),
+    }
+
+
+@pytest.fixture
+def path(tmp_path: Path, arrays: dict[str, NDArray]) -> Path:
+    path = tmp_path / "a.packed"
+    assert write_packed(path, BELONGS, arrays) == path.stat().st_size
+    assert [p.name for p in tmp_path.iterdir()] == ["a.packed"]
+    return path
+
+
+def test_round_trip(path: Path, arrays: dict[str, NDArray]) -> None:
+    file = PackedFile(path, BELONGS)
+    assert set(file.entries) == set(arrays)
+    for key, array in arrays.items():
+        got = file.array(key)
+        assert (got.dtype, got.shape) == (array.dtype, array.shape)
+        assert got.tobytes() == array.tobytes()
+        assert got.ctypes.data % 64 == 0
+        assert not got.flags.writeable
+    with pytest.raises(KeyError):
+        file.array("another")
+
+
+def test_a_second_writing_keeps_the_first(path: Path, arrays: dict[str, NDArray]) -> None:
+    old = PackedFile(path, BELONGS)
+    mapped = old.array("floats")
+    more = {"more": np.arange(5000), "floats": np.ones(3000, np.float32)}
+    write_packed(path, BELONGS, more, old)
+    new = PackedFile(path, BELONGS)
+    for key, array in {**arrays, **more}.items():
+        assert new.array(key).tobytes() == array.tobytes()
+    assert mapped.tobytes() == arrays["floats"].tobytes(), "who has the old file mapped keeps it"
+
+
+def test_every_flipped_bit_of_header_and_table_is_found(path: Path, rng: np.random.Generator) -> None:
+    good = path.read_bytes()
+    table = struct.unpack("=Q", good[24:32])[0]
+    checked = [*range(64), *range(64, 96), *range(128, 128 + table)]
+    for at in sorted({*checked[:96], *rng.choice(checked, 200)}):
+        bad = bytearray(good)
+        bad[at] ^= 1 << rng.integers(8)
+        path.write_bytes(bad)
+        if at >= 32 and at < 64:  # zeros behind the fields, covered by the digest
+            assert good[at] == 0
+        with pytest.raises(PackedFileError):
+            PackedFile(path, BELONGS)
+
+
+def test_every_flipped_bit_of_the_data_is_found(
+    path: Path, arrays: dict[str, NDArray], rng: np.random.Generator
+) -> None:
+    good = path.read_bytes()
+    entries = PackedFile(path, BELONGS).entries
+    for key in ("bytes", "floats", "doubles"):
+        entry = entries[key]
+        for at in (0, entry.nbytes - 1, *rng.integers(0, entry.nbytes, 20)):
+            bad = bytearray(good)
+            bad[entry.offset + int(at)] ^= 1 << rng.integers(8)
+            path.write_bytes(bad)
+            file = PackedFile(path, BELONGS)
+            with pytest.raises(PackedFileError, match="damaged"):
+                file.array(key)
+            others = [k for k in arrays if k != key]
+            assert all(file.array(k).tobytes() == arrays[k].tobytes() for k in others)
+
+
+def test_damage_is_not_made_valid_by_copying(path: Path) -> None:
+    at = PackedFile(path, BELONGS).entries["floats"].offset
+    bad = bytearray(path.read_bytes())
+    bad[at] ^= 1
+    path.write_bytes(bad)
+    write_packed(path, BELONGS, {"more": np.arange(100)}, PackedFile(path, BELONGS))
+    with pytest.raises(PackedFileError, match="damaged"):
+        PackedFile(path, BELONGS).array("floats")
+
+
+def test_lost_and_misplaced_pages_are_found(rng: np.random.Generator) -> None:
+    data = rng.integers(0, 256, 40_000, np.uint8)
+    seen = {checksum(data)}
+    for change in ("zero", "swap", "shift", "shorter", "longer"):
+        other = data.copy()
+        if change == "zero":
+            other[8192:12288] = 0
+        elif change == "swap":
+            other[:4096], other[4096:8192] = data[4096:8192], data[:4096]
+        elif change == "shift":
+            other = np.roll(data, 4096)
+        elif change == "shorter":
+            other = data[:-1].copy()
+        else:
+            other = np.append(data, np.uint8(0))
+        seen.add(checksum(other))
+    assert len(seen) == 6
+
+
+@pytest.mark.parametrize("keep", [0, 1, 63, 127, 128, 200, 5000, -1])
+def test_truncated_files_are_found(path: Path, keep: int) -> None:
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(PackedFileError):
+        PackedFile(path, BELONGS)
+
+
+def test_longer_files_are_found(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"\0" * 64)
+    with pytest.raises(PackedFileError, match="states"):
+        PackedFile(path, BELONGS)
+
+
+@pytest.mark.parametrize("key", ["backend", "target", "code", "files"])
+def test_files_of_something_else_are_not_used(path: Path, key: str) -> None:
+    with pytest.raises(PackedFileError, match="it belongs to"):
+        PackedFile(path, {**BELONGS, key: "avx2"})
+
+
+def forge(path: Path, table: Any, *, raw: bytes | None = None, order: int = 0x01020304, version: int = 1) -> None:
+    """A file whose header and table are in order, whatever the table says."""
+    text = json.dumps(table).encode() if raw is None else raw
+    size = 128 + len(text) + 4096
+    head = struct.pack("=8sIIQQ", b"KIPACK\r\n", version, order, size, len(text)).ljust(64, b"\0")
+    digest = hashlib.blake2b(head + text, digest_size=32).digest()
+    path.write_bytes((head + digest).ljust(128, b"\0") + text + bytes(4096))
+
+
+ROW = ["k", "|u1", [64], 1024, 64, "00"]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ["k", "|u1", [64], 1 << 40, 64, "00"],
+        ["k", "|u1", [1 << 62, 4], 1024, 0, "00"],
+        ["k", "|u1", [1 << 40], 1024, 1 << 40, "00"],
+        ["k", "|u1", [64], -64, 64, "00"],
+        ["k", "|u1", [-64], 1024, 64, "00"],
+        ["k", "|u1", [64], 1025, 64, "00"],
+        ["k", "|u1", [64], 0, 64, "00"],
+        ["k", "|u1", [64], 64, 64, "00"],
+        ["k", "<f4", [64], 1024, 64, "00"],
+        ["k", "|O", [8], 1024, 64, "00"],
+        ["k", "|V64", [1], 1024, 64, "00"],
+        ["k", [], [64], 1024, 64, "00"],
+        ["k", "|u1", [64.0], 1024, 64, "00"],
+        ["k", "|u1", [True], 1024, 1, "00"],
+        ["k", "|u1", 64, 1024, 64, "00"],
+        ["k", "|u1", [64], 1024, 64, 0],
+        ["k", "|u1", [64], 1024, 64],
+        [1, "|u1", [64], 1024, 64, "00"],
+        "row",
+    ],
+)
+def test_no_entry_can_lie_outside(path: Path, row: Any) -> None:
+    """Even where the digests are right: what native code reads is bounded by the file."""
+    forge(path, {**BELONGS, "entries": [ROW]})
+    assert set(PackedFile(path, BELONGS).entries) == {"k"}
+    forge(path, {**BELONGS, "entries": [row]})
+    with pytest.raises(PackedFileError):
+        PackedFile(path, BELONGS)
+
+
+def test_other_malformed_tables(path: Path) -> None:
+    for table in ({**BELONGS}, {**BELONGS, "entries": {}}, {**BELONGS, "entries": [ROW, ROW]}, [], 3):
+        forge(path, table)
+        with pytest.raises(PackedFileError):
+            PackedFile(path, BELONGS)
+    for raw in (b"{", b"[" * 100_000, b"\xff\xfe"):
+        forge(path, None, raw=raw)
+        with pytest.raises(PackedFileError):
+            PackedFile(path, BELONGS)
+    good = {**BELONGS, "entries": [ROW]}
+    for options in ({"version": 2}, {"order": 0x04030201}):
+        forge(path, good, **options)
+        with pytest.raises(PackedFileError, match="byte order mark"):
+            PackedFile(path, BELONGS)
+
+
+def test_files_that_others_may_write_are_not_used(path: Path) -> None:
+    path.chmod(0o622)
+    with pytest.raises(PackedFileError, match="another user"):
+        PackedFile(path, BELONGS)
+    path.chmod(0o644)
+    assert PackedFile(path, BELONGS).entries
+
+
+def test_links_folders_and_pipes_are_not_used(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(path)
+    with pytest.raises(OSError, match="symbolic link"):
+        PackedFile(tmp_path / "link", BELONGS)
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    for name in ("pipe", "."):
+        with pytest.raises((OSError, PackedFileError)):
+            PackedFile(tmp_path / name, BELONGS)
+
+
+def test_a_full_disk_leaves_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = path.read_bytes()
+
+    def full(*_: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(OSError, match="No space"):
+        write_packed(path, BELONGS, {"x": np.arange(10)})
+    assert path.read_bytes() == before
+    assert [p.name for p in path.parent.iterdir()] == ["a.packed"]
