@@ -146,15 +146,7 @@ def run(args: argparse.Namespace, about: Callable[[Sequence[int]], dict[str, Any
         tick("the machine's peak")
         result = about(threads) | {"batch": batch, "absent": missing, "tables": []}
         for count in threads:
-            rows = _table(
-                names,
-                count,
-                batch,
-                shapes,
-                rounds,
-                seconds,
-                lambda s: tick(f"{count} thread{'s' if count > 1 else ''}: {first[s]}"),
-            )  # noqa: B023
+            rows = _table(names, count, batch, shapes, rounds, seconds, [first[s] for s in shapes], tick)
             for row, shape in zip(rows, shapes, strict=True):
                 row |= {"layer": first[shape], "count": counts[shape], "shape": list(shape)}
                 row["flops"], row["bytes"] = work(shape, batch)
@@ -163,14 +155,21 @@ def run(args: argparse.Namespace, about: Callable[[Sequence[int]], dict[str, Any
 
 
 def _table(
-    names: Sequence[str], threads: int, batch: int, shapes: Sequence[Shape], rounds: int, seconds: float, tick: Any
+    names: Sequence[str],
+    threads: int,
+    batch: int,
+    shapes: Sequence[Shape],
+    rounds: int,
+    seconds: float,
+    titles: Sequence[str],
+    tick: Callable[[str], None],
 ) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="kigraph-layers-") as folder:
         workers = {name: Worker(name, folder, threads, 0, mode="layers") for name in names}
         try:
-            for shape in shapes:
-                tick(shape)
+            for shape, about in zip(shapes, titles, strict=True):
+                tick(f"{threads} thread{'s' if threads > 1 else ''}: {about}")
                 row: dict[str, Any] = {"ms": {}, "kernel": {}}
                 turns: dict[str, list[float]] = {name: [] for name in names}
                 # A guess at half the peak of a fast core, so that turns of all layers take about as long.
