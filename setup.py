@@ -67,7 +67,7 @@ MODULES = ("backward", "core", "igemm", "maps", "rows", "windows")
 C_DIR = "kernels/cython/c"
 #: Compiled once, and once per instruction set.
 COMMON_SOURCES = ("threads", "cpu", "maps_run", "concat")
-KERNEL_SOURCES = ("backward", "igemm", "maps", "outer", "reduce", "rows", "windows", "table")
+KERNEL_SOURCES = ("backward", "igemm", "maps", "outer", "probe", "reduce", "rows", "windows", "table")
 
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 ISA_FLAGS = {"portable": []}

@@ -3,9 +3,10 @@
 Map of the folder (arrows of import point down only)::
 
     loaders/ models/     the edge: weight files and built-in networks; nothing below imports them
-    draw/                DOT, SVG and HTML of a graph
     gradients/           the backward graph: one gradient function per contract
     session.py           feeds and fetches to programs, threads, variables
+    profile.py           times of a program's steps: table, roofline, trace, picture
+    draw/                DOT, SVG and HTML of a graph
     plan/                a compiled program: stages, kernels, buffers, explain()
     passes/              one file per rewrite, each a pure function Graph -> Graph
     rewrite.py           the one helper through which passes edit a graph

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,9 +27,12 @@ from .plan.cut import Cut, cut, specialize
 from .plan.lowering import Options
 from .plan.packed_cache import PackedCache
 from .plan.partition import Part, partition
-from .plan.program import Program
+from .plan.program import Program, Timeline
 from .plan.stores import LRU, ConstantStore
 from .values import as_array
+
+if TYPE_CHECKING:
+    from .profile import Profile
 
 __all__ = ["Session"]
 
@@ -73,6 +76,7 @@ class Session:
         self._state = threading.Lock()
         self._updating = threading.Lock()
         self._compiling = threading.Lock()
+        self._profiled: tuple[Program, Timeline] | None = None
         self._closed = False
         self._scopes: list[AbstractContextManager[Graph]] = []
 
@@ -91,6 +95,7 @@ class Session:
         self._closed = True
         self._cuts, self._programs, self._stages = LRU(1), LRU(1), LRU(1)
         self._variables.clear()
+        self._profiled = None
 
     def __repr__(self) -> str:
         return f"<Session of {len(self.graph)} operations on {self.choice}, {self.threads} threads>"
@@ -102,25 +107,69 @@ class Session:
 
         fetches: a tensor, an operation, a name ('op:0'; 'op' means its first output), or any nesting of lists, tuples
         and dicts of these. Operations give None. feed_dict: tensor or name -> value; any tensor can be fed, and what
-        lies behind it is then not computed. profile: records the time of every step for ``plan().explain()``.
+        lies behind it is then not computed. profile: measures every step; see ``last_profile`` and ``plan().explain()``.
 
         Results are fresh NumPy arrays (scalars for rank 0: NumPy scalars, or bytes).
         Raises FetchError, FeedError, UnsupportedOpError, KernelError, RunError or ImageError.
         """
         wanted = Fetches(self.graph, fetches)
-        feeds = self._feeds(feed_dict or {})
+        timeline = Timeline() if profile else None
+        program, results = self._execute(wanted, self._feeds(feed_dict or {}), timeline)
+        if timeline is not None:
+            self._profiled = (program, timeline)
+        return wanted.rebuild(results)
+
+    @property
+    def last_profile(self) -> Profile | None:
+        """What the last ``run(..., profile=True)`` of this session measured, in whichever thread; None without one."""
+        from .profile import Profile
+
+        found = self._profiled
+        return None if found is None else Profile.of(found[0], [found[1]])
+
+    def profile(
+        self,
+        fetches: Any,
+        feed_dict: Mapping[Any, Any] | None = None,
+        *,
+        runs: int = 20,
+        warm_up: int = 2,
+        progress: Callable[[int], None] | None = None,
+    ) -> Profile:
+        """Runs ``runs`` times, after ``warm_up`` runs that do not count, and tells where the time goes.
+
+        fetches, feed_dict: as for ``run``; ops that assign variables assign every time. progress: called after each run
+        with the number of those done.
+        """
+        from .profile import Profile
+
+        if runs < 1 or warm_up < 0:
+            raise FetchError(f"profile needs runs >= 1 and warm_up >= 0, got {runs} and {warm_up}")
+        wanted, feeds = Fetches(self.graph, fetches), self._feeds(feed_dict or {})
+        timelines = []
+        for number in range(warm_up + runs):
+            timeline = Timeline()
+            program, _ = self._execute(wanted, feeds, timeline)
+            timelines.append(timeline)
+            if progress is not None:
+                progress(number + 1)
+        return Profile.of(program, timelines[warm_up:])
+
+    def _execute(
+        self, wanted: Fetches, feeds: Mapping[Port, Value], timeline: Timeline | None
+    ) -> tuple[Program, list[Value]]:
         program = self._program(wanted, {p: self._type(a) for p, a in feeds.items()})
         arrays = {program.cut.feeds[p]: a for p, a in feeds.items()}
         # Runs that assign variables go one after the other, so that no update is lost; others run side by side.
         with self._updating if program.cut.assigned else contextlib.nullcontext():
-            return wanted.rebuild(self._run(program, arrays, len(wanted.ports), profile))
+            return program, self._run(program, arrays, len(wanted.ports), timeline)
 
-    def _run(self, program: Program, arrays: dict[Port, Value], count: int, profile: bool) -> list[Value]:
+    def _run(self, program: Program, arrays: dict[Port, Value], count: int, timeline: Timeline | None) -> list[Value]:
         """The first ``count`` outputs; the others are the new values of variables."""
         with self._state:
             for name, port in program.cut.variables.items():
                 arrays[port] = self._read(name)
-        results = program.run(arrays, profile)
+        results = program.run(arrays, record=timeline)
         if program.cut.assigned:
             with self._state:
                 self._variables.update(zip(program.cut.assigned, map(np.array, results[count:]), strict=True))

@@ -6,6 +6,7 @@ One name is strict. A comma-separated list is an order of preference. There is n
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import logging
@@ -23,7 +24,7 @@ from .devices import Device
 from .errors import BackendError, SettingsError
 
 if TYPE_CHECKING:
-    from .types import Kernel
+    from .types import Kernel, Roof
 
 __all__ = [
     "BACKENDS",
@@ -36,6 +37,7 @@ __all__ = [
     "backend_names",
     "get_backend",
     "resolve_choice",
+    "roof_of",
     "set_backend",
     "using_backend",
 ]
@@ -57,7 +59,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """One line of the table. ``module`` has KERNELS, DEVICE, probe() and perhaps target(); imported when first needed."""
+    """One line of the table. ``module`` has KERNELS, DEVICE, probe(), perhaps target() and roof(); imported when first needed."""
 
     name: str
     module: str
@@ -103,6 +105,12 @@ class Backend:
         """The instruction set that its kernels use, if there is a choice: the module's ``target()``, else ''."""
         target = getattr(self.load(), "target", None)
         return str(target()) if callable(target) else ""
+
+    def roof(self, threads: int) -> Roof | None:
+        """What its device can do at most: the module's ``roof(threads)``, which measures; None if it has none."""
+        roof = getattr(self.load(), "roof", None)
+        measured: Roof | None = roof(threads) if callable(roof) else None
+        return measured
 
 
 _STATUS: dict[str, Status] = {}
@@ -160,6 +168,18 @@ def get_backend(name: str) -> Backend:
 def available_backends() -> tuple[str, ...]:
     """Names of the backends that can be used on this machine, fastest first."""
     return tuple(name for name in backend_names() if get_backend(name).status().available)
+
+
+@functools.cache
+def roof_of(device: str, threads: int) -> Roof | None:
+    """The limits of a device by its name, measured once per process by the first backend on it that can; else None."""
+    for name in backend_names():
+        backend = get_backend(name)
+        if backend.installed() and backend.status().available and backend.device().name == device:
+            roof = backend.roof(threads)
+            if roof is not None:
+                return roof
+    return None
 
 
 @dataclass(frozen=True, slots=True)

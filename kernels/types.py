@@ -34,6 +34,7 @@ __all__ = [
     "Params",
     "Prepared",
     "Query",
+    "Roof",
     "Run",
     "Shape",
     "TensorType",
@@ -198,6 +199,22 @@ class Kernel:
 
     def __str__(self) -> str:
         return f"{self.backend}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Roof:
+    """What a device can do at most, measured: the two lines of a roofline."""
+
+    #: float32 operations per second; a multiply-add is two.
+    flops: float
+    #: Bytes per second, read from memory.
+    bytes: float
+    #: How it was measured.
+    source: str
+
+    def seconds(self, flops: float, moved: float, itemsize: int = 4) -> float:
+        """The least time for so many operations on numbers of ``itemsize`` bytes and so many bytes."""
+        return max(flops * itemsize / 4 / self.flops, moved / self.bytes)
 
 
 @dataclass(frozen=True, slots=True)

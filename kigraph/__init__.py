@@ -174,6 +174,7 @@ if TYPE_CHECKING:
         zeros as zeros,
         zeros_like as zeros_like,
     )
+    from .graph.profile import Profile as Profile
     from .graph.session import Session as Session
     from .kernels.backends import (
         available_backends as available_backends,
@@ -213,6 +214,7 @@ _MODULES: dict[str, str] = {
         squared_difference squeeze stack stop_gradient strided_slice string_join subtract tanh tile top_k transpose
         unstack variable where zeros zeros_like
     """,
+    "graph.profile": "Profile",
     "graph.session": "Session",
     "kernels.backends": "available_backends set_backend using_backend",
     "model": "Classifier Prediction load",

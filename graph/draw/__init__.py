@@ -6,14 +6,15 @@ Map of the folder (arrows of import point down only)::
     layout.py                layered layout of boxes and links (numbers only, knows nothing of graphs)
     scene.py links.py        what one picture shows: boxes, and the links between them
     scopes.py                name scopes as a tree, and which of them stay collapsed
-    style.py                 op families and their colours
+    style.py heat.py         op families and their colours; colours by time
     text.py                  escaping, shortening, widths
 """
 
 from __future__ import annotations
 
 from .dot import to_dot
+from .heat import Cost
 from .html import to_html
 from .svg import to_svg
 
-__all__ = ["to_dot", "to_html", "to_svg"]
+__all__ = ["Cost", "to_dot", "to_html", "to_svg"]

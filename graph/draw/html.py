@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
+from .heat import Cost, time_text
 from .scene import Album, AnyGraph
 from .scopes import Scope
 from .svg import scene_svg
@@ -27,10 +28,15 @@ _MAX_DETAILS = 20_000
 
 
 def to_html(
-    graph: AnyGraph, *, values: Mapping[str, Any] | None = None, title: str | None = None, max_boxes: int = 60
+    graph: AnyGraph,
+    *,
+    values: Mapping[str, Any] | None = None,
+    title: str | None = None,
+    max_boxes: int = 60,
+    costs: Mapping[str, Cost] | None = None,
 ) -> str:
     """The graph as a page to look around in; arguments as in ``to_svg``. A collapsed scope opens by a double click."""
-    album = Album.of(graph, values, max_boxes)
+    album = Album.of(graph, values, max_boxes, costs)
     name = elide(title or "graph", 160)
     pages, homes = _pages(album)
     data = {"nodes": _details(album, homes), "pages": [path for path, _ in pages], "title": name}
@@ -121,6 +127,9 @@ def _details(album: Album, homes: Mapping[str, tuple[int, str]]) -> list[dict[st
             "attrs": attribute_text(node.attrs),
         }
         shown = [album.values[n] for n in (node.name, *map(str, node.ports[:64])) if n in album.values]
+        cost = (album.costs or {}).get(node.name)
+        if cost is not None:
+            entry["cost"] = f"{time_text(cost.seconds)}  {clean(cost.note)}".rstrip()
         if shown:
             entry["values"] = [value_text(value, 400) for value in shown]
         result.append(entry)

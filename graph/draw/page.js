@@ -138,6 +138,7 @@
     details.replaceChildren();
     add("h2", node.op);
     add("p", node.name);
+    if (node.cost) add("code", node.cost, add("p", ""));
     for (const value of node.values || []) add("code", "= " + value, add("p", ""));
     names("Inputs", node.in);
     if (node.out.length) add("h3", "Outputs");

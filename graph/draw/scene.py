@@ -7,12 +7,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .. import builder, ir
 from ..errors import GraphError
+from .heat import Cost, Heat, heat_of
 from .links import Edge, Link, Links, edges_of
 from .scopes import Scope, build_scopes, open_scopes
 from .style import CONSTANT_OPS, family_of
@@ -41,6 +42,8 @@ class Box:
     lines: tuple[str, ...] = ()
     #: Nodes behind the box; 1 for a node.
     count: int = 1
+    #: Seconds that the nodes behind it took, where that is known.
+    seconds: float | None = None
 
     @property
     def is_scope(self) -> bool:
@@ -55,6 +58,8 @@ class Scene:
     boxes: tuple[Box, ...]
     links: tuple[Link, ...]
     home: Mapping[str, int] = field(default_factory=dict)
+    #: The scale of colours by time; None: colours by family.
+    heat: Heat | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +75,18 @@ class Album:
     #: Edges by target and by source, without those of ``inline``.
     inputs: Mapping[str, list[Edge]]
     outputs: Mapping[str, list[Edge]]
+    #: What nodes cost; None: the picture is not about time.
+    costs: Mapping[str, Cost] | None = None
 
     @classmethod
-    def of(cls, graph: AnyGraph, values: Mapping[str, Any] | None = None, budget: int = 60) -> Album:
-        """``values``: tensor or operation name -> array or text, shown in the box of its node."""
+    def of(
+        cls,
+        graph: AnyGraph,
+        values: Mapping[str, Any] | None = None,
+        budget: int = 60,
+        costs: Mapping[str, Cost] | None = None,
+    ) -> Album:
+        """``values``: tensor or operation name -> array or text, shown in the box of its node. ``costs``: by operation."""
         frozen = graph.freeze() if isinstance(graph, builder.Graph) else graph
         if len(frozen) > MAX_NODES:
             raise GraphError(
@@ -84,7 +97,7 @@ class Album:
             raise GraphError(f"max_boxes={budget} is too small for a picture; expected 8 or more")
         inline = _constants(frozen) if len(frozen) > _SMALL else {}
         root = build_scopes((node.name for node in frozen if node.name not in inline), budget)
-        return cls(frozen, root, budget, inline, values or {}, *edges_of(frozen, inline))
+        return cls(frozen, root, budget, inline, values or {}, *edges_of(frozen, inline), costs)
 
     def scene(self, scope: Scope | None = None) -> Scene:
         """The picture of a scope's inside; by default of the whole graph."""
@@ -96,21 +109,31 @@ class Album:
                 home[item] = len(boxes)
                 boxes.append(self._node_box(self.graph.nodes[item], scope.path))
             else:
-                home.update(dict.fromkeys(item.nodes(), len(boxes)))
+                nodes = item.nodes()
+                home.update(dict.fromkeys(nodes, len(boxes)))
                 title = _relative(item.path, scope.path)
-                boxes.append(Box(item.path + "/", title, "scope", self._contents(item), item.count))
+                boxes.append(
+                    Box(item.path + "/", title, "scope", self._contents(nodes), item.count, self._spent(nodes))
+                )
         inside = len(boxes)
+        heat = None if self.costs is None else heat_of(self.costs, (box.seconds for box in boxes))
+        if heat is not None:
+            boxes = [b if b.seconds is None else replace(b, lines=(*b.lines, heat.line(b.seconds))) for b in boxes]
         links = self._links(boxes, home)
-        return Scene(scope.path, tuple(boxes), links, {n: i for n, i in home.items() if i < inside})
+        return Scene(scope.path, tuple(boxes), links, {n: i for n, i in home.items() if i < inside}, heat)
 
     def collapsed(self, scope: Scope) -> list[Scope]:
         """The scopes that the picture of ``scope`` shows as one box each."""
         return [item for item in open_scopes(scope, self.budget) if isinstance(item, Scope)]
 
-    def _contents(self, scope: Scope) -> tuple[str, ...]:
-        families = Counter(family_of(self.graph.nodes[name].op).name for name in scope.nodes())
+    def _contents(self, nodes: Sequence[str]) -> tuple[str, ...]:
+        families = Counter(family_of(self.graph.nodes[name].op).name for name in nodes)
         heavy = [f"{families[name]} {name}" for name in _HEAVY if families[name]]
-        return (f"{scope.count} operations", *heavy)
+        return (f"{len(nodes)} operations", *heavy)
+
+    def _spent(self, nodes: Sequence[str]) -> float | None:
+        found = [self.costs[name].seconds for name in nodes if name in self.costs] if self.costs else []
+        return sum(found) if found else None
 
     def _node_box(self, node: ir.Node, scope: str) -> Box:
         lines: list[str] = []
@@ -125,7 +148,10 @@ class Album:
         for name in (node.name, *map(str, node.ports[:_LINES])):
             if name in self.values:
                 lines.append("= " + value_text(self.values[name]))
-        return Box(node.name, _relative(node.name, scope), node.op, tuple(elide(line, 48) for line in lines))
+        if self.costs and node.name in self.costs and self.costs[node.name].note:
+            lines.append(self.costs[node.name].note)
+        shown, spent = tuple(elide(line, 48) for line in lines), self._spent((node.name,))
+        return Box(node.name, _relative(node.name, scope), node.op, shown, seconds=spent)
 
     def _links(self, boxes: list[Box], home: Mapping[str, int]) -> tuple[Link, ...]:
         """Links between the boxes; adds boxes for what is outside."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .heat import Cost, Heat, time_text
 from .layout import Layout, Place, layered_layout
 from .links import Link
 from .scene import Album, AnyGraph, Box, Scene
@@ -27,12 +28,18 @@ text { font-family: Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-ser
 .edge { fill: none; stroke: #8893a3; stroke-width: 1.2; }
 .control { stroke-dasharray: 4 3; stroke: #b0b8c4; }
 .legend { font-size: 10.5px; fill: #4c5665; }
+.heat .name, .heat .line, .heat .legend { fill: #1d2530; }
 .heading { font-size: 15px; font-weight: 600; }
 """
 
 
 def to_svg(
-    graph: AnyGraph, *, values: Mapping[str, Any] | None = None, title: str | None = None, max_boxes: int = 60
+    graph: AnyGraph,
+    *,
+    values: Mapping[str, Any] | None = None,
+    title: str | None = None,
+    max_boxes: int = 60,
+    costs: Mapping[str, Cost] | None = None,
 ) -> str:
     """Draws a graph, data flowing from top to bottom.
 
@@ -42,9 +49,10 @@ def to_svg(
     scopes are collapsed to one box each.
 
     values: operation or tensor name -> array (or text) that is shown in the operation's box, such as results of a run.
+    costs: operation name -> what it cost; boxes are then coloured by time instead of by family.
     Raises GraphError for graphs of more than 100,000 nodes.
     """
-    return scene_svg(Album.of(graph, values, max_boxes).scene(), title)
+    return scene_svg(Album.of(graph, values, max_boxes, costs).scene(), title)
 
 
 def scene_svg(scene: Scene, title: str | None = None) -> str:
@@ -54,14 +62,18 @@ def scene_svg(scene: Scene, title: str | None = None) -> str:
     fed = {target for _, target in edges}
     sinking = frozenset(i for i in range(len(looks)) if i not in fed)
     layout = layered_layout([(look.width, look.height) for look in looks], edges, sinking)
-    legend = _legend(scene.boxes)
-    head = 26.0 if title else 0.0
+    legend = _legend(scene.boxes) if scene.heat is None else _heat_legend(scene.heat)
+    # A legend of families stands below, one of time on top: tall pictures are read from there.
+    above = scene.heat is not None
+    css = ' class="heat"' if above else ""
+    head = (26.0 if title else 0.0) + (legend.height if above else 0.0)
     width = max(layout.width, legend.width, text_width(title or "", 15)) + 2 * _MARGIN
-    height = head + layout.height + legend.height + 2 * _MARGIN
+    height = head + layout.height + (0.0 if above else legend.height) + 2 * _MARGIN
+    legend_at = _MARGIN + (head - legend.height + 2 if above else height - 2 * _MARGIN - legend.height + 14)
     shift = (width - layout.width) / 2
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
-        f'viewBox="0 0 {width:.0f} {height:.0f}">',
+        f'viewBox="0 0 {width:.0f} {height:.0f}"{css}>',
         f"<style>{_CSS}</style>",
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path d="M0 0.8 L8 4 L0 7.2 z" fill="#8893a3"/></marker></defs>',
@@ -72,10 +84,12 @@ def scene_svg(scene: Scene, title: str | None = None) -> str:
     parts.append(f'<g transform="translate({shift:.1f} {_MARGIN + head:.1f})">')
     paths, labels = _draw_links(scene, layout, looks)
     parts += paths
-    parts += [_draw_box(box, look, at) for box, look, at in zip(scene.boxes, looks, layout.nodes, strict=True)]
+    parts += [
+        _draw_box(box, look, at, scene.heat) for box, look, at in zip(scene.boxes, looks, layout.nodes, strict=True)
+    ]
     parts += labels
     parts.append("</g>")
-    parts.append(f'<g transform="translate({_MARGIN} {height - _MARGIN - legend.height + 14:.1f})">{legend.text}</g>')
+    parts.append(f'<g transform="translate({_MARGIN} {legend_at:.1f})">{legend.text}</g>')
     parts.append("</svg>\n")
     return "\n".join(parts)
 
@@ -108,12 +122,13 @@ class _Look:
         return cls(head, name, box.lines, max(widest + 2 * _PAD, 44.0), rows + 2 * _PAD - 4)
 
 
-def _draw_box(box: Box, look: _Look, at: Place) -> str:
+def _draw_box(box: Box, look: _Look, at: Place, heat: Heat | None) -> str:
     family = family_of(box.op)
+    fill, stroke = (family.fill, family.stroke) if heat is None else heat.paint(box.seconds)
     left, top = at.x - look.width / 2, at.y - look.height / 2
     tip = box.key.rstrip("/") if box.is_scope or box.op == "outside" else f"{box.op}  {box.key}"
     rect = f'x="{left:.1f}" y="{top:.1f}" width="{look.width:.1f}" height="{look.height:.1f}"'
-    paint = f'fill="{family.fill}" stroke="{family.stroke}"'
+    paint = f'fill="{fill}" stroke="{stroke}"'
     kind = "scope" if box.is_scope else "outside" if box.op == "outside" else "node"
     parts = [f'<g class="box {kind}" data-key="{xml(box.key)}"><title>{xml(elide(tip, _TIP_LIMIT))}</title>']
     if box.is_scope:
@@ -243,3 +258,21 @@ def _legend(boxes: Sequence[Box]) -> _Legend:
         x += 17 + text_width(family.name, _SMALL) + 18
         widest = max(widest, x)
     return _Legend("".join(parts), widest, y + _LEGEND_ROW + 10 if shown else 0.0)
+
+
+def _heat_legend(heat: Heat) -> _Legend:
+    """The scale from no time to the most that a box of this picture took."""
+    colours, step = heat.ramp(24), 9.0
+    parts = ['<text class="legend" x="0" y="10">time of a box:  0</text>']
+    x = text_width("time of a box:  0", _SMALL) + 8
+    parts += [
+        f'<rect x="{x + i * step:.1f}" y="0" width="{step + 0.3:.1f}" height="12" fill="{colour}"/>'
+        for i, colour in enumerate(colours)
+    ]
+    parts.append(
+        f'<rect x="{x:.1f}" y="0" width="{len(colours) * step:.1f}" height="12" fill="none" stroke="#8a5a3c" stroke-width="0.6"/>'
+    )
+    x += len(colours) * step + 8
+    text = f"{time_text(heat.most)},  all steps: {time_text(heat.total)};  grey: no time of its own"
+    parts.append(f'<text class="legend" x="{x:.1f}" y="10">{text}</text>')
+    return _Legend("".join(parts), x + text_width(text, _SMALL), _LEGEND_ROW + 10)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,14 +17,23 @@ from .cut import Cut
 from .explain import explain_program
 from .lowering import Options, Step
 from .partition import Part
-from .stage import DynamicStage, Stage, compile_stage
+from .stage import DynamicStage, Stage, Timed, compile_stage
 from .stores import LRU
 
-__all__ = ["Program"]
+__all__ = ["Program", "Timeline"]
 
 _NUMBERS = itertools.count()
 
 Value = np.ndarray[Any, Any]
+
+
+@dataclass(slots=True)
+class Timeline:
+    """What happened in one profiled run: when it began, how long it took, and each step with the index of its stage."""
+
+    start: float = 0.0
+    seconds: float = 0.0
+    steps: list[tuple[int, Timed]] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)
@@ -45,7 +55,7 @@ class Program:
     static: dict[int, Stage | DynamicStage] = field(default_factory=dict)
     #: Tells programs apart in the keys of ``stages`` (an id() is used again when a program is gone).
     number: int = field(default_factory=lambda: next(_NUMBERS))
-    #: Time per step of the last profiled run.
+    #: The last profiled run: time per step.
     profile: list[tuple[Step, float]] = field(default_factory=list)
     #: By index of the part: what nobody reads after it.
     _done: list[tuple[Port, ...]] = field(init=False)
@@ -87,28 +97,37 @@ class Program:
         self.options.store.save()
         return made
 
-    def run(self, feeds: Mapping[Port, Value], profile: bool = False) -> list[Value]:
-        """The values of the cut graph's outputs. ``feeds``: for every placeholder and variable port an array."""
+    def run(self, feeds: Mapping[Port, Value], profile: bool = False, record: Timeline | None = None) -> list[Value]:
+        """The values of the cut graph's outputs. ``feeds``: for every placeholder and variable port an array.
+
+        profile: keeps the times of the run's steps in ``self.profile``; ``record`` gets them, too.
+        """
+        if profile and record is None:
+            record = Timeline()
         env: dict[Port, Value] = dict(feeds)
-        record: list[tuple[Step, float]] | None = [] if profile else None
+        begin = time.perf_counter()
         for index, part in enumerate(self.parts):
             inputs = {p: env[p] for p in part.inputs}
             stage = self.static.get(index)
             if stage is None:
                 types = {p: TensorType(STRING if a.dtype == object else a.dtype, a.shape) for p, a in inputs.items()}
                 stage = self.stage(index, types, {p: env[p] for p in part.values})
-            env.update(stage.run(inputs, record))
+            timed: list[Timed] | None = None if record is None else []
+            env.update(stage.run(inputs, timed))
+            if record is not None and timed is not None:
+                record.steps += [(index, t) for t in timed]
             del inputs
             for port in self._done[index]:
                 env.pop(port, None)
-        if record is not None:
-            self.profile = record
         given: set[Port] = set()
         results: list[Value] = []
         for port in self.graph.outputs:
             result = self._output(port, env, feeds)
             results.append(np.array(result) if port in given else result)  # x and identity(x) are one port here
             given.add(port)
+        if record is not None:
+            record.start, record.seconds = begin, time.perf_counter() - begin
+            self.profile = [(t.step, t.seconds) for _, t in record.steps]
         return results
 
     def _output(self, port: Port, env: Mapping[Port, Value], feeds: Mapping[Port, Value]) -> Value:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from .memory import Layout, Place, lay_out
 from .partition import Part, site_of
 from .stores import ConstantStore
 
-__all__ = ["DynamicStage", "Stage", "compile_stage"]
+__all__ = ["DynamicStage", "Stage", "Timed", "compile_stage"]
 
 Value = np.ndarray[Any, Any]
 
@@ -30,6 +30,14 @@ Value = np.ndarray[Any, Any]
 _KEEP = 4
 #: Bytes of the largest context that is kept of a stage whose sizes may never come again (those of one photograph).
 _KEEP_BYTES = 1 << 21
+
+
+class Timed(NamedTuple):
+    """A step that ran in a profiled run: when (time.perf_counter) and for how many seconds."""
+
+    step: Step
+    start: float
+    seconds: float
 
 
 class _Context:
@@ -89,7 +97,7 @@ class _Context:
             )
         return step.prepared.bind(inputs, outputs, workspace)
 
-    def run(self, inputs: Mapping[Port, Value], profile: list[tuple[Step, float]] | None) -> dict[Port, Value]:
+    def run(self, inputs: Mapping[Port, Value], profile: list[Timed] | None) -> dict[Port, Value]:
         lowering = self.stage.lowering
         for port, device in self.stage.fed:
             device.upload(inputs[port], self.arrays[port])
@@ -104,7 +112,7 @@ class _Context:
                     run()
                     for device in self.devices:
                         device.synchronize()
-                    profile.append((self.steps[at], time.perf_counter() - start))
+                    profile.append(Timed(self.steps[at], start, time.perf_counter() - start))
         except KigraphError as error:
             raise located(error, self.steps[at].op, self.steps[at].node) from error.__cause__
         except Exception as error:
@@ -134,7 +142,7 @@ class Stage:
     _idle: list[_Context] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def run(self, inputs: Mapping[Port, Value], profile: list[tuple[Step, float]] | None = None) -> dict[Port, Value]:
+    def run(self, inputs: Mapping[Port, Value], profile: list[Timed] | None = None) -> dict[Port, Value]:
         """The part's outputs as fresh host arrays."""
         with self._lock:
             context = self._idle.pop() if self._idle else None
@@ -156,7 +164,7 @@ class DynamicStage:
     picked: tuple[int, ...]
     literals: Mapping[Port, Value]
 
-    def run(self, inputs: Mapping[Port, Value], profile: list[tuple[Step, float]] | None = None) -> dict[Port, Value]:
+    def run(self, inputs: Mapping[Port, Value], profile: list[Timed] | None = None) -> dict[Port, Value]:
         (node,) = self.part.nodes
         start = time.perf_counter()
         arrays = [self.literals[p] if p in self.literals else inputs[p] for p in (node.inputs[i] for i in self.picked)]
@@ -167,7 +175,7 @@ class DynamicStage:
         except Exception as error:
             raise RunError(f"{node} failed in kernel {self.step.kernel}: {error}") from error
         if profile is not None:
-            profile.append((self.step, time.perf_counter() - start))
+            profile.append(Timed(self.step, start, time.perf_counter() - start))
         return dict(zip(node.ports, outputs, strict=False))
 
 

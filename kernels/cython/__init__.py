@@ -9,6 +9,7 @@ Map of the folder::
     core.pyx         owns the C core: the table of the instruction set in use (KIGRAPH_ISA, else cpuid), the thread pool
     _border.pxi      the checks of arrays that all of them include
     tiles.py         which register tile for which product: a model of cycles
+    limits.py        the limits of the processor, measured (c/probe.c)
     support.py       reasons of refusal, prepared kernels without packing
     c/table.h        the table of C kernels; c/cpu.c chooses it
     c/threads.c      one pool of threads for the library
@@ -25,7 +26,7 @@ from __future__ import annotations
 
 from ..backends import Status
 from ..devices import HOST
-from ..types import Kernel
+from ..types import Kernel, Roof
 from . import (
     concat,
     conv2d,
@@ -41,7 +42,7 @@ from . import (
     softmax,
 )
 
-__all__ = ["DEVICE", "KERNELS", "probe", "target"]
+__all__ = ["DEVICE", "KERNELS", "probe", "roof", "target"]
 
 DEVICE = HOST
 
@@ -68,3 +69,10 @@ def probe() -> Status:
 def target() -> str:
     """The instruction set in use: packed weights and timings belong to it."""
     return str(core.ISA_IN_USE)
+
+
+def roof(threads: int) -> Roof:
+    """What this processor can do at most, measured with the instruction set in use."""
+    from .limits import measure_roof
+
+    return measure_roof(threads)

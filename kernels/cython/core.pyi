@@ -1,3 +1,5 @@
+from typing import Any
+
 DTYPES: tuple[str, ...]
 TABLE: object
 ISA_IN_USE: str
@@ -8,3 +10,5 @@ TILE_MR: tuple[int, ...]
 OUTER_MR: tuple[int, ...]
 
 def helpers() -> int: ...
+def probe_flops(rounds: int) -> float: ...
+def probe_read(x: Any) -> float: ...

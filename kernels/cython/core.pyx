@@ -9,7 +9,8 @@ from cpython.pycapsule cimport PyCapsule_New
 from ..errors import SettingsError
 from ..settings import ISA
 
-__all__ = ["DTYPES", "F32_LANES", "F64_LANES", "ISA_IN_USE", "ISAS", "OUTER_MR", "TABLE", "TILE_MR", "helpers"]
+__all__ = ["DTYPES", "F32_LANES", "F64_LANES", "ISA_IN_USE", "ISAS", "OUTER_MR", "TABLE", "TILE_MR", "helpers", "probe_flops",
+           "probe_read"]
 
 
 cdef extern from "cpu.h" nogil:
@@ -22,6 +23,8 @@ cdef extern from "cpu.h" nogil:
         int f64_lanes
         int tile_mr[5]
         int outer_mr[3]
+        double (*probe_flops)(long rounds, float *sink) noexcept nogil
+        float (*probe_read)(const float *x, Py_ssize_t n) noexcept nogil
     const ki_table *const *ki_usable_tables()
 
 
@@ -80,3 +83,24 @@ ISAS = _usable()
 def helpers():
     """Helper threads that the pool has started in this process."""
     return ki_helpers()
+
+
+def probe_flops(long rounds):
+    """Does ``rounds`` rounds of multiply-adds and nothing else, without the GIL; the float operations that were done."""
+    cdef float sink = 0
+    cdef double done
+    with nogil:
+        done = _table.probe_flops(rounds, &sink)
+    return done
+
+
+def probe_read(const float[::1] x):
+    """Reads an array once, without the GIL; the bytes that were read. Its size must be a multiple of 128."""
+    if x.shape[0] % 128:
+        raise ValueError(f"probe_read takes a multiple of 128 floats, got {x.shape[0]}")
+    cdef float total = 0
+    with nogil:
+        if x.shape[0]:
+            total = _table.probe_read(&x[0], x.shape[0])
+    # The sum is looked at, so that no compiler leaves the reading out.
+    return 4.0 * x.shape[0] if total == total else 0.0

@@ -1,6 +1,6 @@
 """kigraph.cli: the command ``kigraph``.
 
-Map of the folder: one module per command (classify, serve, bench, info, inspect_file, draw, weights), each with
+Map of the folder: one module per command (classify, serve, bench, profile, info, inspect_file, draw, weights), each with
 ``register(commands)`` and ``run(args)``; output.py prints tables, JSON and progress; options.py has what commands share;
 support.py asks which backend can run what.
 
@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from . import bench, classify, draw, info, inspect_file, serve, weights
+from . import bench, classify, draw, info, inspect_file, profile, serve, weights
 
 __all__ = ["build_parser", "main"]
 
@@ -26,6 +26,7 @@ examples:
   kigraph serve --port 8080                         the same over HTTP
   kigraph inspect my_graph.pb                       format, ops, inputs, outputs, card
   kigraph bench --backend cython,numba              how fast is this machine?
+  kigraph profile my_graph.pb --draw profile.html   where does the time go?
   kigraph info                                      backends: which are usable, and why not the others
 
 KIGRAPH_BACKEND chooses the backend, KIGRAPH_WEIGHTS the weight file; `kigraph info` lists all settings.
@@ -51,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
         classify.register,
         serve.register,
         bench.register,
+        profile.register,
         info.register,
         inspect_file.register,
         draw.register,

@@ -30,12 +30,18 @@ def add_command(commands: Commands, name: str, summary: str, examples: str, **op
     )
 
 
-def add_model_options(parser: argparse.ArgumentParser, *, backend_help: str | None = None) -> None:
-    """Options of every command that runs a model: weights, labels, backend, threads."""
+def add_model_options(
+    parser: argparse.ArgumentParser, *, backend_help: str | None = None, positional: bool = False
+) -> None:
+    """Options of every command that runs a model: weights, labels, backend, threads.
+
+    positional: the weights are an argument instead of an option.
+    """
     group = parser.add_argument_group("model")
+    names: dict[str, Any] = {"nargs": "?"} if positional else {"dest": "weights"}
     group.add_argument(
-        "-w",
-        "--weights",
+        *(("weights",) if positional else ("-w", "--weights")),
+        **names,
         metavar="FILE",
         help="weight file, or a name of `kigraph weights list` (default: KIGRAPH_WEIGHTS, else the cache, else a download)",
     )

@@ -168,3 +168,43 @@ def test_offline_without_weights_the_embedded_model_answers_and_says_so(capsys: 
         assert name in out.split("%")[1]
         assert "no trained Inception v3 here: downloads are switched off" in err
         assert "it knows apples and oranges, nothing else" in err
+
+
+def test_profile(models: Models, pictures: Pictures, capsys: Capture, tmp_path: Path) -> None:
+    trace, picture = tmp_path / "trace.json", tmp_path / "picture.html"
+    command = [
+        "profile",
+        str(models["slim"]),
+        "--runs",
+        "2",
+        "-b",
+        "numpy",
+        "--trace",
+        str(trace),
+        "--draw",
+        str(picture),
+    ]
+    assert main(command) == 0
+    text = capsys.readouterr().out
+    assert "numpy.matmul" in text
+    assert "outside of steps" in text
+    assert "median of 2 runs" in text
+    assert next(e["name"] for e in json.loads(trace.read_text())["traceEvents"] if e["ph"] == "X") == "pool_3"
+    assert "<html" in picture.read_text()
+    assert main(["profile", str(models["2015"]), "--image", str(pictures["red"]), "--runs", "1", "--json"]) == 0
+    document = _json(capsys)
+    assert document["runs"] == 1
+    assert "DecodeJpeg" in [s["op"] for s in document["steps"]]
+    assert document["files"] == []
+    assert main(["profile", str(models["2015"]), "--image", str(pictures["green"]), "--runs", "1", "--top", "1"]) == 0
+    assert "steps more" in capsys.readouterr().out
+
+
+def test_profile_says_what_is_wrong(models: Models, capsys: Capture, tmp_path: Path) -> None:
+    assert main(["profile", str(models["slim"]), "--draw", "a.png"]) == 2
+    assert ".html or .svg or .dot" in capsys.readouterr().err
+    assert main(["profile", str(models["2015"]), "--batch", "2"]) == 2
+    assert "1 image at once" in capsys.readouterr().err
+    assert main(["profile", str(models["slim"]), "--runs", "1", "--trace", str(tmp_path / "no" / "t.json")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+    assert main(["profile", str(models["slim"]), "--top", "-1"]) == 2

@@ -5,6 +5,7 @@
 #include "backward.h"
 #include "igemm.h"
 #include "maps.h"
+#include "probe.h"
 #include "rows.h"
 #include "windows.h"
 
@@ -30,6 +31,8 @@ typedef struct {
     ki_turn *const *turn;
     ki_cross_entropy *const *cross_entropy;
     ki_reduce *const (*reduce)[KI_DTYPES]; /* [ki_reduce_op] */
+    ki_probe_flops *probe_flops;
+    ki_probe_read *probe_read;
     /* The same in every table. */
     void (*run_map)(const ki_map_args *);
     void (*concat)(const ki_concat_args *);
@@ -51,7 +54,9 @@ typedef struct {
     extern ki_backward *const ki_depthwise_filter_grad__##isa[KI_DTYPES];                                              \
     extern ki_turn *const ki_turn__##isa[KI_DTYPES];                                                                   \
     extern ki_cross_entropy *const ki_cross_entropy__##isa[KI_DTYPES];                                                 \
-    extern ki_reduce *const ki_reduce__##isa[KI_REDUCE_OPS][KI_DTYPES];
+    extern ki_reduce *const ki_reduce__##isa[KI_REDUCE_OPS][KI_DTYPES];                                                \
+    ki_probe_flops ki_probe_flops__##isa;                                                                              \
+    ki_probe_read ki_probe_read__##isa;
 
 KI_DECLARE(portable)
 KI_DECLARE(avx2)
