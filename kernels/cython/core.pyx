@@ -9,8 +9,10 @@ from cpython.pycapsule cimport PyCapsule_New
 from ..errors import SettingsError
 from ..settings import ISA
 
-__all__ = ["DTYPES", "F32_LANES", "F64_LANES", "ISA_IN_USE", "ISAS", "OUTER_MR", "TABLE", "TILE_MR", "helpers", "probe_flops",
-           "probe_read"]
+__all__ = [
+    "DTYPES", "F32_LANES", "F64_LANES", "ISA_IN_USE", "ISAS", "OUTER_MR", "TABLE", "TILE_MR", "helpers", "probe_flops",
+    "probe_read",
+]
 
 
 cdef extern from "cpu.h" nogil:
@@ -86,7 +88,7 @@ def helpers():
 
 
 def probe_flops(long rounds):
-    """Does ``rounds`` rounds of multiply-adds and nothing else, without the GIL; the float operations that were done."""
+    """Does ``rounds`` rounds of multiply-adds and nothing else, without the GIL; how many float operations."""
     cdef float sink = 0
     cdef double done
     with nogil:
