@@ -62,12 +62,12 @@ PACKAGE_DATA = {
 }
 
 #: Extension modules, kernels/cython/<name>.pyx. The C code is linked into ``core`` alone; the others get its table.
-MODULES = ("backward", "core", "igemm", "maps", "rows", "windows")
+MODULES = ("backward", "core", "igemm", "maps", "rows", "windows", "winograd")
 
 C_DIR = "kernels/cython/c"
 #: Compiled once, and once per instruction set.
 COMMON_SOURCES = ("threads", "cpu", "maps_run", "concat")
-KERNEL_SOURCES = ("backward", "igemm", "maps", "outer", "probe", "reduce", "rows", "windows", "table")
+KERNEL_SOURCES = ("backward", "igemm", "maps", "outer", "probe", "reduce", "rows", "windows", "winograd", "table")
 
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 ISA_FLAGS = {"portable": []}

@@ -118,6 +118,8 @@ class Query:
     constants: frozenset[int] = frozenset()
     #: How many threads a run may use.
     threads: int = 1
+    #: Whether algorithms with fewer multiplications and larger rounding errors may serve (Winograd, Cook-Toom).
+    winograd: bool = True
 
     def __str__(self) -> str:
         ins = ", ".join(map(str, self.inputs))

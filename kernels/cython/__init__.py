@@ -40,6 +40,7 @@ from . import (
     reduce,
     resize,
     softmax,
+    winograd_conv2d,
 )
 
 __all__ = ["DEVICE", "KERNELS", "probe", "roof", "target"]
@@ -49,6 +50,7 @@ DEVICE = HOST
 KERNELS: tuple[Kernel, ...] = (
     *matmul.KERNELS,
     *conv2d.KERNELS,
+    *winograd_conv2d.KERNELS,
     *depthwise.KERNELS,
     *pool2d.KERNELS,
     *normalization.KERNELS,

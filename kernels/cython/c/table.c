@@ -18,6 +18,7 @@ const ki_table KI_NAME(ki_table) = {
     .f64_product = KI_NAME(f64_product),
     .f32_pack = KI_NAME(f32_pack),
     .f64_pack = KI_NAME(f64_pack),
+    .winograd = KI_NAME(ki_winograd),
     .unary = KI_NAME(ki_unary),
     .binary = KI_NAME(ki_binary),
     .max_pool = KI_NAME(ki_max_pool),

@@ -8,6 +8,7 @@
 #include "probe.h"
 #include "rows.h"
 #include "windows.h"
+#include "winograd.h"
 
 /* NULL in a row of element types: no such kernel. */
 typedef struct {
@@ -17,6 +18,7 @@ typedef struct {
     int tile_mr[KI_MAX_NV];
     ki_product *f32_product, *f64_product;
     ki_pack *f32_pack, *f64_pack;
+    const ki_winograd_kind *winograd; /* KI_WINOGRAD_KINDS */
     ki_map *const (*unary)[KI_DTYPES];  /* [ki_unary_op] */
     ki_map *const (*binary)[KI_DTYPES]; /* [ki_binary_op] */
     ki_window *const *max_pool, *const *average_pool, *const *depthwise;
@@ -42,6 +44,7 @@ typedef struct {
     extern const ki_table ki_table__##isa;                                                                             \
     ki_product f32_product__##isa, f64_product__##isa;                                                                 \
     ki_pack f32_pack__##isa, f64_pack__##isa;                                                                          \
+    extern const ki_winograd_kind ki_winograd__##isa[KI_WINOGRAD_KINDS];                                               \
     extern ki_map *const ki_unary__##isa[KI_UNARY_OPS][KI_DTYPES], *const ki_binary__##isa[KI_BINARY_OPS][KI_DTYPES];  \
     extern ki_window *const ki_max_pool__##isa[KI_DTYPES], *const ki_average_pool__##isa[KI_DTYPES];                   \
     extern ki_window *const ki_depthwise__##isa[KI_DTYPES];                                                            \

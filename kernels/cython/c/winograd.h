@@ -1,0 +1,67 @@
+/* Convolution with fewer multiplications, float32: Winograd's F(m x m, r x r) and, along one axis, Cook-Toom's F(m, r).
+ *
+ *     y = A^T [(G g) . (B^T d)]     per tile of n = m + r - 1 inputs, n of which give m outputs; two axes: twice
+ *
+ * Points: 0, pairs of +-p, infinity: n = 2 * pairs + 2. Summed over input channels, the products of each of the n (or
+ * n * n) points are a matrix product of their own. (Winograd 1980; Lavin and Gray 2016, arXiv:1509.09308.)
+ *
+ * Packed weights: panels of nv vectors of output channels (the last one as wide as needed), each
+ * [point][input channel][lanes * nv], zero-filled; after them cin zeros, which stand for pixels outside the image.
+ */
+#ifndef KI_WINOGRAD_H
+#define KI_WINOGRAD_H
+
+#include <stddef.h>
+
+enum { KI_PAIRS = 5, KI_TILE_OUTPUTS = 6, KI_WINOGRAD_KINDS = 8 };
+
+/* Transforms in float32 for one set of points. Polynomials in x^2, constant term first, leading term (1) left out:
+ * z of the product over all pairs of (x^2 - p^2), r of the same product without pair j. a: powers of p. */
+typedef struct {
+    float p[KI_PAIRS], z[KI_PAIRS], r[KI_PAIRS][KI_PAIRS], a[KI_PAIRS][KI_TILE_OUTPUTS];
+} ki_points;
+
+/* One spatial axis; sizes in pixels, steps in elements. */
+typedef struct {
+    ptrdiff_t in, out, before; /* before: padding at the low end */
+    ptrdiff_t in_step, out_step;
+} ki_tile_axis;
+
+typedef struct {
+    ki_tile_axis axis[2]; /* an algorithm of one axis works along axis[1] */
+    ptrdiff_t batch, in_batch, out_batch, cin, cout;
+    ptrdiff_t most_tiles;  /* whose transformed inputs are held at a time */
+    ptrdiff_t block_tiles; /* whose products are held at a time, by a thread */
+    int own_inputs;        /* each thread transforms the inputs of its own tiles */
+    int nv, threads;
+    double lo, hi; /* the activation as limits; -inf and inf for none */
+    const ki_points *points;
+    const float *x, *u, *bias; /* bias may be NULL */
+    float *y;
+    void *workspace; /* ki_winograd_workspace() bytes, 64-byte aligned */
+} ki_winograd_args;
+
+typedef void ki_winograd(const ki_winograd_args *args);
+
+typedef struct {
+    const char *name;
+    int pairs[2]; /* per axis; 0: no transform along it */
+    int outputs[2];
+    ki_winograd *run;
+} ki_winograd_kind;
+
+/* Elements between two points' matrices of ``elements``: an odd number of cache lines, so that the points of one tile
+ * do not fall into one set of the L1 cache. */
+static inline ptrdiff_t ki_point_step(ptrdiff_t elements) {
+    ptrdiff_t lines = (elements + 15) / 16;
+    return (lines | 1) * 16;
+}
+
+/* Bytes of scratch memory for ``threads`` threads and ``points`` points of panels of ``width`` channels. */
+static inline ptrdiff_t ki_winograd_workspace(ptrdiff_t points, ptrdiff_t tiles, ptrdiff_t cin, ptrdiff_t block,
+                                              ptrdiff_t width, int threads, int own) {
+    ptrdiff_t inputs = points * ki_point_step(tiles * cin), products = points * ki_point_step(block * width);
+    return (inputs * (own ? threads : 1) + products * threads) * (ptrdiff_t)sizeof(float);
+}
+
+#endif

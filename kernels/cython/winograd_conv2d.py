@@ -1,0 +1,171 @@
+"""conv2d kernels that multiply less: Winograd's on both axes, Cook-Toom's along one; the C side is c/winograd.h.
+
+Errors grow with the tile; CONV2D's contract states the bounds. A kernel takes constant weights, strides and dilations of
+one, and whatever padding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ..contracts.conv2d import CONV2D, Conv2DParams, explicit_padding
+from ..devices import HOST
+from ..types import Array, Constants, Kernel, Query, Run
+from . import core
+from .cook_toom import Points
+from .support import ACTIVATION_LIMITS, refuse_dtype
+from .winograd import KINDS, Winograd
+
+__all__ = ["KERNELS", "PreparedWinograd"]
+
+NDArray = np.ndarray[Any, Any]
+
+#: Pairs of points per number of points.
+_PAIRS = {4: (1.0,), 6: (2 / 3, 3 / 2), 8: (0.4, 1.0, 2.0), 10: (0.4, 0.8, 1.2, 2.0), 12: (0.3, 2 / 3, 1.0, 4 / 3, 2.5)}
+#: Bytes of transformed inputs, and of products, that stay in the L2 cache.
+_INPUT_BYTES, _PRODUCT_BYTES = 1 << 20, 256 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedWinograd:
+    """A Winograd with its packed weights."""
+
+    winograd: Winograd
+    packed: NDArray
+
+    @property
+    def workspace_bytes(self) -> int:
+        return self.winograd.workspace_bytes
+
+    @property
+    def absorbed(self) -> frozenset[int]:
+        return frozenset([1])
+
+    def bind(self, inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> Run:
+        bias = inputs[2] if len(inputs) > 2 else None
+        return self.winograd.bind(inputs[0], self.packed, bias, outputs[0], workspace)
+
+
+def _points(kind: str) -> tuple[Points | None, Points | None]:
+    pairs, outputs = KINDS[kind]
+    made = [Points(_PAIRS[2 * p + 2], m) if p else None for p, m in zip(pairs, outputs, strict=True)]
+    return made[0], made[1]
+
+
+def _pack(kind: str, swap: bool, vectors: int, w: NDArray) -> NDArray:
+    """Weights transformed in float64, rounded once, in panels (c/winograd.h)."""
+    taps = w.transpose(1, 0, 2, 3) if swap else w
+    _, _, cin, cout = w.shape
+    g0, g1 = (np.ones((1, 1)) if p is None else p.g for p in _points(kind))
+    lanes, points = core.F32_LANES, len(g0) * len(g1)
+    padded = -(-cout // lanes) * lanes
+    packed = HOST.allocate(4 * cin * (points * padded + 1))
+    flat = packed.view(np.float32)
+    flat[points * padded * cin :] = 0
+    for first in range(0, cout, vectors * lanes):
+        width = min(vectors * lanes, padded - first)
+        valid = min(width, cout - first)
+        part = taps[:, :, :, first : first + valid].astype(np.float64)
+        transformed = np.einsum("au,bv,uvio->abio", g0, g1, part, optimize=True).reshape(points, cin, valid)
+        panel = flat[points * cin * first : points * cin * (first + width)].reshape(points, cin, width)
+        panel[:, :, :valid] = transformed
+        panel[:, :, valid:] = 0
+    return packed
+
+
+def _prepare(query: Query, constants: Constants, *, kind: str) -> PreparedWinograd:
+    params = query.params
+    assert isinstance(params, Conv2DParams)
+    n, h, w, cin = query.inputs[0].dims
+    kh, kw, _, _ = query.inputs[1].dims
+    _, oh, ow, cout = query.outputs[0].dims
+    top, _, left, _ = explicit_padding(params.padding, (h, w), (kh, kw), params.strides, params.dilations)
+    axes = [(h, oh, top, w, ow), (w, ow, left, 1, 1)]
+    down, across = _points(kind)
+    swap = down is None and kw == 1
+    if swap:
+        axes.reverse()
+    assert across is not None
+    points = across.count * (1 if down is None else down.count)
+    per_image = -(-axes[0][1] // (1 if down is None else down.outputs)) * -(-axes[1][1] // across.outputs)
+    vectors = _vectors(cout)
+    width = vectors * core.F32_LANES
+    tiles = max(n * per_image, 1)  # an empty batch or image too
+    most = max(_INPUT_BYTES // (4 * points * max(cin, 1)), 16)
+    supers = -(-tiles // most)
+    own = query.threads > 1 and supers >= 2 * query.threads
+    most = -(-tiles // supers)
+    block = min(most, max(_PRODUCT_BYTES // (4 * points * width), 9))
+    winograd = Winograd(
+        kind,
+        query.inputs,
+        query.outputs[0],
+        points=across.coefficients(),
+        axes=axes,
+        batch=(n, h * w, oh * ow),
+        vectors=vectors,
+        tiles=(most, block),
+        own_inputs=own,
+        threads=query.threads,
+        limits=ACTIVATION_LIMITS[params.activation],
+    )
+    layout = f"{kind}:float32:{vectors}x{core.F32_LANES}{':down' if swap else ''}"
+    return PreparedWinograd(winograd, constants.packed(1, layout, partial(_pack, kind, swap, vectors)))
+
+
+def _vectors(cout: int) -> int:
+    """Vectors of a panel: the width that wastes least, the widest of these."""
+    total = -(-cout // core.F32_LANES)
+    most = min(3, max(total, 1))
+    return most if total % most == 0 or most < 3 or total % 2 else 2
+
+
+def _supports(query: Query, *, kind: str) -> str | None:
+    params = query.params
+    assert isinstance(params, Conv2DParams)
+    if not query.winograd:
+        return "switched off (winograd=False or KIGRAPH_WINOGRAD=0)"
+    if (reason := refuse_dtype(query, ("float32",))) is not None:
+        return reason
+    down, across = _points(kind)
+    assert across is not None
+    taps = across.taps
+    kh, kw, _, _ = query.inputs[1].dims
+    fits = (kh, kw) == (taps, taps) if down is not None else {kh, kw} == {1, taps}
+    if not fits:
+        return f"is for filters of {taps} x {taps}" if down is not None else f"is for filters of 1 x {taps} or {taps} x 1"
+    if params.strides != (1, 1) or params.dilations != (1, 1):
+        return "needs strides and dilations of 1"
+    if 1 not in query.constants:
+        return "needs constant weights: they are transformed when they are packed"
+    return None
+
+
+def _kernel(kind: str, rank: int) -> Kernel:
+    return Kernel(
+        CONV2D,
+        "cython",
+        f"f32_conv2d_{kind}",
+        prepare=partial(_prepare, kind=kind),
+        supports=partial(_supports, kind=kind),
+        rank=rank,
+        strided_outputs=True,
+        strided_inputs=True,
+    )
+
+
+KERNELS: tuple[Kernel, ...] = (
+    _kernel("winograd_4x4_3x3", 42),
+    _kernel("winograd_2x2_3x3", 41),
+    _kernel("winograd_2x2_5x5", 40),
+    _kernel("cook_toom_4_7", 40),
+    _kernel("cook_toom_2_7", 39),
+    _kernel("cook_toom_6_7", 38),
+    _kernel("cook_toom_4_3", 40),
+    _kernel("cook_toom_2_3", 39),
+)
