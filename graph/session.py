@@ -45,7 +45,8 @@ class Session:
     graph: default: the default graph. backend: a name (strict), a comma-separated list (order of preference) or
     'auto'; default: using_backend(), set_backend(), KIGRAPH_BACKEND, auto. threads: of one run; default:
     KIGRAPH_NUM_THREADS, else the CPUs this process may use. skip_passes: names of graph passes to leave out. tune: 'off',
-    'cached' or 'full', how a layer's kernel is chosen where several could run; default: KIGRAPH_TUNE.
+    'cached' or 'full', how a layer's kernel is chosen where several could run; default: KIGRAPH_TUNE. winograd: whether
+    convolutions may use algorithms that multiply less and round more; default: KIGRAPH_WINOGRAD (yes).
 
     ``run`` may be called from several threads at once. Variables belong to the session and start with their initial
     values. Raises BackendError if the backend cannot be used.
@@ -59,6 +60,7 @@ class Session:
         *,
         skip_passes: Collection[str] = (),
         tune: str | None = None,
+        winograd: bool | None = None,
     ) -> None:
         self.graph = get_default_graph() if graph is None else graph
         if not isinstance(self.graph, Graph):
@@ -67,7 +69,8 @@ class Session:
         self.threads = settings.resolve_threads(threads)
         self._skip = tuple(skip_passes)
         store = self.graph.stores.setdefault("constants", ConstantStore(PackedCache.from_settings()))
-        self._options = Options(self.choice.order, self.threads, store, Tuner(tune))
+        fast = settings.WINOGRAD.get() if winograd is None else winograd
+        self._options = Options(self.choice.order, self.threads, store, Tuner(tune), fast)
         size = settings.PLAN_CACHE.get()
         self._cuts = LRU(size)
         self._programs = LRU(size)

@@ -61,7 +61,11 @@ def kernels_of(backend: str, contract: Contract[Any]) -> tuple[Kernel, ...]:
 
 def legal_kernels(query: Query, backend: str) -> tuple[Kernel, ...]:
     """The kernels of a backend that support a query, preferred first."""
-    return tuple(k for k in kernels_of(backend, query.contract) if k.supports(query) is None)
+    return tuple(_ranked(query, [k for k in kernels_of(backend, query.contract) if k.supports(query) is None]))
+
+
+def _ranked(query: Query, legal: list[Kernel]) -> list[Kernel]:
+    return sorted(legal, key=lambda k: -(k.rank if k.rank_of is None else k.rank_of(query)))
 
 
 def select(query: Query, order: Sequence[str], prefer: Prefer | None = None) -> Selection:
@@ -87,10 +91,8 @@ def select(query: Query, order: Sequence[str], prefer: Prefer | None = None) -> 
                 rejected.append(Rejection(str(kernel), reason))
                 continue
             legal.append(kernel)
-            if prefer is None:
-                break
         if legal:
-            return _preferred(query, legal, rejected, prefer)
+            return _preferred(query, _ranked(query, legal), rejected, prefer)
     reasons = "; ".join(map(str, rejected))
     raise KernelError(
         f"no kernel for {query} in backend {','.join(order)}: {reasons}. "

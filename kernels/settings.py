@@ -25,6 +25,7 @@ __all__ = [
     "TEST_SEED",
     "TUNE",
     "WEIGHTS",
+    "WINOGRAD",
     "Setting",
     "available_cpus",
     "cache_folder",
@@ -77,6 +78,12 @@ def _one_of(*values: str) -> Callable[[str], str]:
     return parse
 
 
+def _switch(text: str) -> bool:
+    if text not in ("0", "1"):
+        raise ValueError("expected 0 or 1")
+    return text == "1"
+
+
 _ISAS = ("auto", "portable", "avx2", "avx512")
 
 BACKEND = Setting(
@@ -90,6 +97,13 @@ NUM_THREADS: Setting[int | None] = Setting(
 )
 ISA = Setting(
     "KIGRAPH_ISA", "auto", _one_of(*_ISAS), "instruction set of the cython backend's kernels, for tests", _ISAS
+)
+WINOGRAD: Setting[bool] = Setting(
+    "KIGRAPH_WINOGRAD",
+    True,
+    _switch,
+    "whether convolutions may use algorithms that multiply less and round more (Winograd, Cook-Toom): 0 for direct ones only",
+    ("0", "1"),
 )
 _PRECISIONS = ("fp32", "tf32", "bf16")
 CUPY_PRECISION = Setting(
@@ -136,6 +150,7 @@ SETTINGS: tuple[Setting[object], ...] = (
     BACKEND,
     NUM_THREADS,
     ISA,
+    WINOGRAD,
     CUPY_PRECISION,
     WEIGHTS,
     CACHE_DIR,

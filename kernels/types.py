@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import numpy as np
 
 if TYPE_CHECKING:
-    from .contracts.base import Contract
+    from .contracts.base import Contract, Tolerance
 
 __all__ = [
     "STRING",
@@ -188,10 +188,16 @@ class Kernel:
     supports: Callable[[Query], str | None] = _supports_all
     #: Inside one backend the legal kernel with the highest rank is taken.
     rank: int = 0
+    #: The rank where it depends on the layer; never on the batch or the threads, for the bits of a result must not.
+    rank_of: Callable[[Query], int] | None = None
     #: Outputs may be views whose last axis is dense and whose other axes have one common pitch (a concat slice).
     strided_outputs: bool = False
     #: The same for inputs.
     strided_inputs: bool = False
+    #: Error bound where it is wider than the contract's; the contract states it.
+    tolerance: Tolerance | None = None
+    #: A NaN, an infinity or a value near overflow in an input may reach outputs nearby that do not depend on it.
+    spreads: bool = False
 
     def __post_init__(self) -> None:
         if (self.prepare is None) == (self.evaluate is None):

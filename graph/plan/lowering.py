@@ -34,12 +34,16 @@ def device_of(backend: str) -> Device:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a session decides for all of its programs: backends in order, threads, how kernels are tuned."""
+    """What a session decides for all of its programs: backends in order, threads, how kernels are tuned.
+
+    winograd: whether convolutions may multiply less and round more (Query.winograd).
+    """
 
     order: tuple[str, ...]
     threads: int
     store: ConstantStore
     tuner: Tuner
+    winograd: bool = True
 
 
 @dataclass(slots=True)
@@ -155,7 +159,7 @@ def _choose(result: Lowering, node: Node, ports: Sequence[Port], lowered: Lowere
     outputs = contract.check(inputs, params)
     roots = [result.root(p) for p in ports]
     constant = {i: result.literals[r] for i, r in enumerate(roots) if r in result.literals and r == ports[i]}
-    query = Query(contract, inputs, outputs, params, frozenset(constant), options.threads)
+    query = Query(contract, inputs, outputs, params, frozenset(constant), options.threads, options.winograd)
 
     def prefer(query: Query, legal: Sequence[Kernel]) -> tuple[Kernel, str] | None:
         weights = KernelConstants(legal[0], constant, options.store)

@@ -73,13 +73,15 @@ def _summed_terms(query: Query) -> int:
     return max(flops // (2 * outputs if query.contract in _PRODUCTS else outputs), 1)
 
 
-def tolerance(case: Case, dtype: DType) -> Tolerance:
+def tolerance(case: Case, dtype: DType, wider: Tolerance | None = None) -> Tolerance:
     """The contract's tolerance, which speaks of float32, for an output of ``dtype``; integers and text are exact.
+
+    wider: a kernel's own (Kernel.tolerance).
 
     float64: smaller in proportion to the rounding unit (with a reserve of 4, for the truth has few bits more).
     float16: computed in float32 and rounded once. Complex products have no one order of rounding: a few units.
     """
-    base = case.tolerance or case.contract.tolerance
+    base = case.tolerance or wider or case.contract.tolerance
     if dtype == STRING or dtype.kind in "biu":
         return _EXACT
     unit = float(np.finfo(dtype).eps)

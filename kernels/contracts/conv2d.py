@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +11,15 @@ from ..types import Dim, Params, TensorType
 from .base import FLOATS, Contract, Tolerance, merge_shapes, require_dtype, require_rank, require_same_dtype, shape_text
 from .matmul import Activation
 
-__all__ = ["CONV2D", "DEPTHWISE_CONV2D", "Conv2DParams", "Padding", "explicit_padding", "window_output"]
+__all__ = [
+    "CONV2D",
+    "DEPTHWISE_CONV2D",
+    "FAST_TOLERANCES",
+    "Conv2DParams",
+    "Padding",
+    "explicit_padding",
+    "window_output",
+]
 
 #: 'SAME', 'VALID' or explicit (top, bottom, left, right).
 Padding = Literal["SAME", "VALID"] | tuple[int, int, int, int]
@@ -129,13 +137,28 @@ CONV2D: Contract[Conv2DParams] = Contract(
 
     x NHWC, w (height, width, in, out), optional bias (out,), y NHWC. What lies outside x counts as zero. It is
     cross-correlation: the filter is not flipped. SAME: output size ceil(size / stride), the odd pixel of padding at the
-    bottom and right. Cin = 0 gives activation(bias). FLOPs count padding taps as if they were computed.""",
+    bottom and right. Cin = 0 gives activation(bias). FLOPs count padding taps as if they were computed.
+
+    A kernel may multiply less (Winograd, Cook-Toom) where the query allows it. It then computes outputs tile by tile with
+    the larger error bounds of FAST_TOLERANCES, and a NaN or infinity in an input may reach all outputs of its tile.""",
     _infer_conv,
     Conv2DParams,
     arity=(2, 3),
     flops=_flops_conv,
     tolerance=Tolerance(1e-6, 2e-6, scale_by_reduction=True),
 )
+
+#: Error bounds of the algorithms that multiply less, F(outputs, taps) of a tile along one axis, or along both with an x.
+FAST_TOLERANCES: Mapping[str, Tolerance] = {
+    "winograd_2x2_3x3": Tolerance(1e-6, 2e-6, scale_by_reduction=True),
+    "winograd_4x4_3x3": Tolerance(1e-6, 5e-6, scale_by_reduction=True),
+    "winograd_2x2_5x5": Tolerance(1e-6, 3e-6, scale_by_reduction=True),
+    "cook_toom_2_3": Tolerance(1e-6, 2e-6, scale_by_reduction=True),
+    "cook_toom_4_3": Tolerance(1e-6, 3e-6, scale_by_reduction=True),
+    "cook_toom_2_7": Tolerance(1e-6, 6e-6, scale_by_reduction=True),
+    "cook_toom_4_7": Tolerance(1e-6, 1e-5, scale_by_reduction=True),
+    "cook_toom_6_7": Tolerance(1e-6, 1.5e-5, scale_by_reduction=True),
+}
 
 DEPTHWISE_CONV2D: Contract[Conv2DParams] = Contract(
     "depthwise_conv2d",

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..contracts.conv2d import CONV2D, Conv2DParams, explicit_padding
+from ..contracts.conv2d import CONV2D, FAST_TOLERANCES, Conv2DParams, explicit_padding
 from ..devices import HOST
 from ..types import Array, Constants, Kernel, Query, Run
 from . import core
@@ -125,6 +125,35 @@ def _vectors(cout: int) -> int:
     return most if total % most == 0 or most < 3 or total % 2 else 2
 
 
+#: Clocks in which a core gets a byte of weights from main memory, and in which it multiplies and adds.
+_BYTE_CLOCKS, _MAC_CLOCKS = 1 / 4.5, 1 / 28
+
+
+def _rank(query: Query, *, kind: str, rank: int) -> int:
+    """The rank, or less than the direct kernels' where the transformed weights take longer to read than they save.
+
+    Few tiles (images of 8 x 8) do not pay for weights that are up to four times as large.
+    """
+    _, _, cin, cout = query.inputs[1].dims
+    taps = query.inputs[1].size // max(cin * cout, 1)
+    points, per_output = 1, 1.0
+    outputs = query.outputs[0].dims[1:3]
+    for axis, size in zip(_points(kind), _along(kind, query, outputs), strict=True):
+        if axis is not None:
+            points *= axis.count
+            per_output *= -(-size // axis.outputs) * axis.count / max(size, 1)
+    pixels = outputs[0] * outputs[1]
+    direct = pixels * taps * _MAC_CLOCKS + 4 * taps * _BYTE_CLOCKS
+    fast = 1.15 * pixels * per_output * _MAC_CLOCKS + 4 * points * _BYTE_CLOCKS
+    return rank if fast < 0.95 * direct else rank - 100
+
+
+def _along(kind: str, query: Query, outputs: tuple[int, ...]) -> tuple[int, int]:
+    """Output sizes along the algorithm's two axes."""
+    down, _ = _points(kind)
+    return (outputs[1], outputs[0]) if down is None and query.inputs[1].dims[1] == 1 else (outputs[0], outputs[1])
+
+
 def _supports(query: Query, *, kind: str) -> str | None:
     params = query.params
     assert isinstance(params, Conv2DParams)
@@ -138,7 +167,9 @@ def _supports(query: Query, *, kind: str) -> str | None:
     kh, kw, _, _ = query.inputs[1].dims
     fits = (kh, kw) == (taps, taps) if down is not None else {kh, kw} == {1, taps}
     if not fits:
-        return f"is for filters of {taps} x {taps}" if down is not None else f"is for filters of 1 x {taps} or {taps} x 1"
+        return (
+            f"is for filters of {taps} x {taps}" if down is not None else f"is for filters of 1 x {taps} or {taps} x 1"
+        )
     if params.strides != (1, 1) or params.dilations != (1, 1):
         return "needs strides and dilations of 1"
     if 1 not in query.constants:
@@ -154,8 +185,11 @@ def _kernel(kind: str, rank: int) -> Kernel:
         prepare=partial(_prepare, kind=kind),
         supports=partial(_supports, kind=kind),
         rank=rank,
+        rank_of=partial(_rank, kind=kind, rank=rank),
         strided_outputs=True,
         strided_inputs=True,
+        tolerance=FAST_TOLERANCES[kind],
+        spreads=True,
     )
 
 

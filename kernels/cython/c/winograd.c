@@ -110,9 +110,8 @@ KI_INLINE void tile_in(const work *w, const tile_place at, float *restrict v, co
     for (ptrdiff_t c = 0; c < a->cin; c += L) {
         const size_t rest = (size_t)least(a->cin - c, L);
         vf32 d[MOST], t[MOST];
-        UNROLL for (int i = 0; i < n0; i++)
-            UNROLL for (int j = 0; j < n1; j++) d[i * n1 + j] =
-                rest == L ? vf32_load(pixels[i * n1 + j] + c) : vf32_load_n(pixels[i * n1 + j] + c, rest);
+        UNROLL for (int i = 0; i < n0; i++) UNROLL for (int j = 0; j < n1; j++) d[i * n1 + j] =
+            rest == L ? vf32_load(pixels[i * n1 + j] + c) : vf32_load_n(pixels[i * n1 + j] + c, rest);
         if (P0) {
             UNROLL for (int j = 0; j < n1; j++) transform_input(P0, a->points, d + j, t + j, n1);
             UNROLL for (int i = 0; i < n0; i++) transform_input(P1, a->points, t + i * n1, d + i * n1, 1);
@@ -120,30 +119,30 @@ KI_INLINE void tile_in(const work *w, const tile_place at, float *restrict v, co
             transform_input(P1, a->points, d, t, 1);
             UNROLL for (int j = 0; j < n1; j++) d[j] = t[j];
         }
-        UNROLL for (int i = 0; i < n0; i++)
-            UNROLL for (int j = 0; j < n1; j++) {
-                float *to = v + (i * n1 + j) * w->v_step + c;
-                if (rest == L)
-                    vf32_store(to, d[i * n1 + j]);
-                else
-                    vf32_store_n(to, d[i * n1 + j], rest);
-            }
+        UNROLL for (int i = 0; i < n0; i++) UNROLL for (int j = 0; j < n1; j++) {
+            float *to = v + (i * n1 + j) * w->v_step + c;
+            if (rest == L)
+                vf32_store(to, d[i * n1 + j]);
+            else
+                vf32_store_n(to, d[i * n1 + j], rest);
+        }
     }
 }
 
 /* Transforms one tile's products back, adds the bias, clamps, writes what lies inside y. */
-KI_INLINE void tile_out(const work *w, const tile_place at, const float *restrict m, ptrdiff_t m_step, ptrdiff_t channel,
-                        ptrdiff_t channels, const int P0, const int M0, const int P1, const int M1) {
+KI_INLINE void tile_out(const work *w, const tile_place at, const float *restrict m, ptrdiff_t m_step,
+                        ptrdiff_t channel, ptrdiff_t channels, const int P0, const int M0, const int P1, const int M1) {
     const ki_winograd_args *a = w->args;
     const int n0 = P0 ? 2 * P0 + 2 : 1, n1 = P1 ? 2 * P1 + 2 : 1;
     const int rows = (int)least(M0, a->axis[0].out - at.at[0]), columns = (int)least(M1, a->axis[1].out - at.at[1]);
-    float *y = a->y + at.image * a->out_batch + at.at[0] * a->axis[0].out_step + at.at[1] * a->axis[1].out_step + channel;
+    float *y =
+        a->y + at.image * a->out_batch + at.at[0] * a->axis[0].out_step + at.at[1] * a->axis[1].out_step + channel;
     const vf32 lo = vf32_set1((float)a->lo), hi = vf32_set1((float)a->hi);
     for (ptrdiff_t c = 0; c < channels; c += L, m += L, y += L) {
         const size_t rest = (size_t)least(channels - c, L);
         vf32 t[(2 * KI_PAIRS + 2) * 6], half[KI_TILE_OUTPUTS * (2 * KI_PAIRS + 2)], out[KI_TILE_OUTPUTS * 6];
-        UNROLL for (int i = 0; i < n0; i++)
-            UNROLL for (int j = 0; j < n1; j++) t[i * n1 + j] = vf32_load(m + (i * n1 + j) * m_step);
+        UNROLL for (int i = 0; i < n0; i++) UNROLL for (int j = 0; j < n1; j++) t[i * n1 + j] =
+            vf32_load(m + (i * n1 + j) * m_step);
         if (P0) {
             UNROLL for (int j = 0; j < n1; j++) transform_output(P0, M0, a->points, t + j, n1, half + j, n1);
             UNROLL for (int i = 0; i < M0; i++) transform_output(P1, M1, a->points, half + i * n1, 1, out + i * M1, 1);
@@ -151,30 +150,33 @@ KI_INLINE void tile_out(const work *w, const tile_place at, const float *restric
             transform_output(P1, M1, a->points, t, 1, out, 1);
         }
         const vf32 bias = !a->bias ? vf32_zero() : vf32_load_n(a->bias + channel + c, rest);
-        UNROLL for (int i = 0; i < M0; i++)
-            UNROLL for (int j = 0; j < M1; j++) {
-                if (i >= rows || j >= columns) continue;
-                const vf32 v = vf32_min(hi, vf32_max(lo, vf32_add(out[i * M1 + j], bias)));
-                float *to = y + i * a->axis[0].out_step + j * a->axis[1].out_step;
-                if (rest == L)
-                    vf32_store(to, v);
-                else
-                    vf32_store_n(to, v, rest);
-            }
+        UNROLL for (int i = 0; i < M0; i++) UNROLL for (int j = 0; j < M1; j++) {
+            if (i >= rows || j >= columns) continue;
+            const vf32 v = vf32_min(hi, vf32_max(lo, vf32_add(out[i * M1 + j], bias)));
+            float *to = y + i * a->axis[0].out_step + j * a->axis[1].out_step;
+            if (rest == L)
+                vf32_store(to, v);
+            else
+                vf32_store_n(to, v, rest);
+        }
     }
 }
 
-/* m = v * u for every point, tiles from .. to of those held in v. */
-static void multiply(const work *w, const float *v, float *m, ptrdiff_t m_step, ptrdiff_t points, const float *u, int nv,
-                     ptrdiff_t from, ptrdiff_t to) {
+/* m = v * u for every point, tiles from .. to of those held in v. While one point is multiplied, the next one's u is fetched
+ * from memory, evenly: weights come at 14 GB/s per core, too slow to wait for. */
+static void multiply(const work *w, const float *v, float *m, ptrdiff_t m_step, ptrdiff_t points, const float *u,
+                     int nv, ptrdiff_t from, ptrdiff_t to) {
     const ptrdiff_t cin = w->args->cin, most = product_rows[nv - 1], tiles = to - from;
     const ptrdiff_t calls = (tiles + most - 1) / most, rows = tiles / calls, longer = tiles % calls;
+    const ptrdiff_t share = (cin * nv * L * (ptrdiff_t)sizeof(float) / 64 + calls) / calls; /* lines */
+    const ptrdiff_t strips = cin / STRIP + 1, lines = (share + strips - 1) / strips;
     for (ptrdiff_t p = 0; p < points; p++, u += cin * nv * L) {
         const float *row = v + p * w->v_step + from * cin;
         float *product = m + p * m_step;
         for (ptrdiff_t call = 0; call < calls; call++) {
             const ptrdiff_t count = rows + (call < longer);
-            products[nv - 1][count - 1](row, cin, u, product, cin);
+            const uintptr_t ahead = (uintptr_t)(u + cin * nv * L) + (uintptr_t)(call * share * 64);
+            products[nv - 1][count - 1](row, cin, u, product, cin, ahead, lines);
             row += count * cin;
             product += count * nv * L;
         }
@@ -217,7 +219,7 @@ static inline ptrdiff_t cut(ptrdiff_t total, ptrdiff_t parts, ptrdiff_t i) { ret
         w.chunks = threads == 1 ? 1 : least(w.count, 4 * threads);                                                     \
         w.blocks = (w.count + w.args->block_tiles - 1) / w.args->block_tiles;                                          \
         ki_parallel(NAME##_inputs, &w, w.chunks, threads);                                                             \
-        ki_parallel(NAME##_outputs, &w, w.panels *w.blocks, threads);                                                  \
+        ki_parallel(NAME##_outputs, &w, w.panels * w.blocks, threads);                                                 \
     }                                                                                                                  \
     static void NAME(const ki_winograd_args *args) { run(args, NAME##_tiles, P0, M0, P1, M1); }
 

@@ -30,9 +30,9 @@ typedef struct {
 typedef struct {
     ki_tile_axis axis[2]; /* an algorithm of one axis works along axis[1] */
     ptrdiff_t batch, in_batch, out_batch, cin, cout;
-    ptrdiff_t most_tiles;  /* whose transformed inputs are held at a time */
+    ptrdiff_t most_tiles; /* whose transformed inputs are held at a time */
     ptrdiff_t block_tiles; /* whose products are held at a time, by a thread */
-    int own_inputs;        /* each thread transforms the inputs of its own tiles */
+    int own_inputs; /* each thread transforms the inputs of its own tiles */
     int nv, threads;
     double lo, hi; /* the activation as limits; -inf and inf for none */
     const ki_points *points;
