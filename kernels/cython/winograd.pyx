@@ -61,11 +61,11 @@ KINDS = {
 cdef class Winograd:
     """A convolution whose geometry is fixed; ``bind`` gives it addresses.
 
-    ``kind``: a name of KINDS. ``inputs``, ``output``: the TensorTypes of x, w, bias (2 or 3) and y. ``points``: for each
-    pair p, z, r (a row), a (a row): see ki_points. ``axes``: for each of the two axes (in, out, padding before, pixels
-    between neighbours in x, in y). ``batch``: (count, pixels between neighbours in x, in y). ``vectors``: of a panel of
-    output channels. ``tiles``: (held transformed at a time, multiplied at a time). ``own_inputs``: each thread transforms
-    the inputs of its own tiles. ``limits``: of the activation.
+    ``kind``: a name of KINDS. ``inputs``, ``output``: the TensorTypes of x, w, bias (2 or 3) and y. ``points``: for
+    each pair p, z, r (a row), a (a row): see ki_points. ``axes``: for each of the two axes (in, out, padding before,
+    pixels between neighbours in x, in y). ``batch``: (count, pixels between neighbours in x, in y). ``vectors``: of a
+    panel of output channels. ``tiles``: (held transformed at a time, multiplied at a time). ``own_inputs``: each thread
+    transforms the inputs of its own tiles. ``limits``: of the activation.
     """
 
     cdef ki_winograd_args args
