@@ -4,7 +4,8 @@ Map of the folder::
 
     conv2d.py matmul.py depthwise.py pool2d.py elementwise.py normalization.py softmax.py reduce.py concat.py resize.py
     gradients.py     the kernel records of one contract file each: what is supported, the geometry, preparation
-    igemm.pyx maps.pyx windows.pyx rows.pyx backward.pyx
+    winograd_conv2d.py cook_toom.py   convolutions that multiply less, and their matrices
+    igemm.pyx winograd.pyx maps.pyx windows.pyx rows.pyx backward.pyx
                      the border to the C header of the same name: checks arrays, binds addresses, releases the GIL
     core.pyx         owns the C core: the table of the instruction set in use (KIGRAPH_ISA, else cpuid), the thread pool
     _border.pxi      the checks of arrays that all of them include
@@ -15,6 +16,7 @@ Map of the folder::
     c/threads.c      one pool of threads for the library
     c/simd/          one small vector API per instruction set
     c/igemm*.[hc]    implicit GEMM: convolutions and matrix products over packed weights
+    c/winograd*.[hc] Winograd and Cook-Toom: transforms, products, transforms back, by blocks of tiles
     c/maps*.[hc]     elementwise, with broadcasting;  c/functions.h: exp, log, tanh, sigmoid
     c/windows.[hc]   pooling and depthwise convolution
     c/backward.[hc]  gradients of pooling, depthwise convolutions, cross-entropy
