@@ -6,7 +6,6 @@ passes map graphs to graphs, the plan compiles them. Op types and attribute name
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.digest import blake2b
 from ..kernels.types import STRING, DType, TensorType, dtype_name
 from .errors import GraphError
 
@@ -50,7 +50,7 @@ class ArrayContent(Content):
     def content_digest(self) -> str | None:
         if self._array is not None and self._array.dtype != STRING:
             head = f"{self._array.dtype.str}{self._array.shape}".encode()
-            self._digest = hashlib.blake2b(head + self._array.tobytes(), digest_size=20).hexdigest()
+            self._digest = blake2b(head + self._array.tobytes(), digest_size=20).hexdigest()
             self._array = None
         return self._digest
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 import time
 from pathlib import Path
 
@@ -42,6 +41,8 @@ def remember(state: os.stat_result, digest: str) -> None:
     known[_identity(state)] = digest
     kept = dict(list(known.items())[-_MOST:])
     path = _path()
+    import tempfile
+
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")

@@ -77,20 +77,22 @@ def sniff(path: str | os.PathLike[str], limits: LoadLimits | None = None) -> Fam
         return Family.KERAS_H5
     if head[4:8] == b"TFL3":
         raise refuse("a TensorFlow Lite model")
-    from .torch_pickle import LEGACY_MAGIC
-
-    if head.startswith(LEGACY_MAGIC):
-        return Family.TORCH_LEGACY
     if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        from .torch_pickle import LEGACY_MAGIC
+
+        if head.startswith(LEGACY_MAGIC):
+            return Family.TORCH_LEGACY
         raise refuse("a bare pickle", "Pickles can run code and are not read; save a state dict with torch.save.")
     if head[257:262] == b"ustar":
         raise refuse("a tar archive", "Unpack it first: tar xf FILE.")
     from .graphdef import looks_like_graphdef
-    from .safetensors import looks_like_safetensors
 
     with source.view() as view:
-        if looks_like_safetensors(view):
-            return Family.SAFETENSORS
+        if head[8:9] == b"{":
+            from .safetensors import looks_like_safetensors
+
+            if looks_like_safetensors(view):
+                return Family.SAFETENSORS
         if looks_like_graphdef(view):
             return Family.GRAPHDEF
         for pattern, what, remedy in _TEXT:

@@ -7,7 +7,6 @@ memory (87 MB for Inception v3), and a file that is truncated meanwhile gives a 
 
 from __future__ import annotations
 
-import hashlib
 import mmap
 import os
 import stat
@@ -122,6 +121,8 @@ class Source(Content):
     @cached_property
     def sha256(self) -> str:
         """SHA-256 of the content in hex; worked out on first use."""
+        import hashlib
+
         digest = hashlib.sha256()
         block = bytearray(min(_HASH_BLOCK, self.size))
         for offset in range(0, self.size, _HASH_BLOCK):

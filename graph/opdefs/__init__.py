@@ -6,7 +6,6 @@ OPDEFS.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 
 from ...kernels.types import TensorType
@@ -26,6 +25,8 @@ def opdef(op: str, node: str) -> OpDef:
     """The definition of an op type; UnsupportedOpError names the node and similar ops that are known."""
     found = OPDEFS.get(op)
     if found is None:
+        import difflib
+
         similar = difflib.get_close_matches(op, OPDEFS, n=5, cutoff=0.4)
         hint = f"similar ops that kigraph runs: {', '.join(similar)}" if similar else "kigraph has nothing similar"
         raise UnsupportedOpError(

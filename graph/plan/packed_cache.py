@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import functools
-import hashlib
 import logging
 import os
 import sys
@@ -24,6 +23,7 @@ import numpy as np
 
 from ...kernels import settings
 from ...kernels.backends import get_backend
+from ...kernels.digest import blake2b
 from ...kernels.settings import cache_folder
 from ...kernels.types import Kernel
 from ..ir import Content, Literal
@@ -101,7 +101,7 @@ def code_stamp(backend: str) -> str:
                 if entry.name.endswith((".py", ".so")):
                     state = entry.stat()
                     lines.append(f"{entry.name} {state.st_size} {state.st_mtime_ns}")
-    return hashlib.blake2b("\n".join(lines).encode(), digest_size=16).hexdigest()
+    return blake2b("\n".join(lines).encode(), digest_size=16).hexdigest()
 
 
 @dataclass(slots=True)
@@ -138,7 +138,7 @@ class PackedCache:
         if found is None:
             return pack(literal.array())
         text, files = found
-        name = hashlib.blake2b(repr((str(kernel), layout)).encode() + text, digest_size=20).hexdigest()
+        name = blake2b(repr((str(kernel), layout)).encode() + text, digest_size=20).hexdigest()
         with self._lock:
             group = self._group(kernel.backend, files)
         group.used.add(name)
@@ -166,7 +166,7 @@ class PackedCache:
         group = self._groups.get((backend, files))
         if group is None:
             target = get_backend(backend).target()
-            model = files[0] if len(files) == 1 else hashlib.sha256("".join(files).encode()).hexdigest()
+            model = files[0] if len(files) == 1 else blake2b("".join(files).encode()).hexdigest()
             path = packed_folder() / f"{backend}-{target or 'any'}-{model[:24]}.packed"
             belongs = {"backend": backend, "target": target, "code": code_stamp(backend), "files": list(files)}
             group = self._groups[backend, files] = _Group(path, belongs, _open(path, belongs))

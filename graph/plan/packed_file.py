@@ -16,13 +16,11 @@ users, or that others may write, are not used at all.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import mmap
 import os
 import stat
 import struct
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,6 +31,7 @@ from typing import Any
 import numpy as np
 
 from ...kernels.devices import ALIGNMENT
+from ...kernels.digest import blake2b
 
 __all__ = ["Entry", "PackedFile", "PackedFileError", "checksum", "storable", "write_packed"]
 
@@ -74,7 +73,7 @@ def checksum(array: NDArray) -> str:
     words = data[: data.size // 8 * 8].view(np.uint64)
     whole = words[: words.size // _BLOCK * _BLOCK]
     sums = whole.reshape(-1, _BLOCK).sum(axis=1, dtype=np.uint64)
-    digest = hashlib.blake2b(sums.tobytes(), digest_size=16)
+    digest = blake2b(sums.tobytes(), digest_size=16)
     digest.update(data[whole.nbytes :].tobytes())
     return digest.hexdigest()
 
@@ -146,7 +145,7 @@ def _read_table(descriptor: int, size: int) -> tuple[dict[str, Any], int]:
 
 
 def _digest(head: bytes, table: bytes) -> bytes:
-    return hashlib.blake2b(head[:_DIGEST_AT] + table, digest_size=_DIGEST_BYTES).digest()
+    return blake2b(head[:_DIGEST_AT] + table, digest_size=_DIGEST_BYTES).digest()
 
 
 def _entries(value: Any, start: int, size: int) -> dict[str, Entry]:
@@ -206,6 +205,8 @@ def write_packed(
     table = json.dumps({**belongs, "entries": rows}, separators=(",", ":")).encode()
     head = _HEADER.pack(_MAGIC, _FORMAT, _ORDER, at, len(table)).ljust(_DIGEST_AT, b"\0")
     head = (head + _digest(head, table)).ljust(_TABLE_AT, b"\0")
+    import tempfile
+
     descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
     try:
         with open(descriptor, "wb", buffering=0) as file:

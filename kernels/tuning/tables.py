@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import logging
 import math
 import os
-import platform
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..digest import blake2b
 from ..settings import cache_folder
 
 __all__ = ["Table", "cpu_model", "read_table", "shipped_table", "table_path", "write_table"]
@@ -45,12 +43,14 @@ def cpu_model() -> str:
                     return value.strip()
     except OSError:
         pass
+    import platform
+
     return platform.processor() or platform.machine()
 
 
 def table_path(backend: str, target: str, folder: Path | None = None) -> Path:
     """Where the table of this processor lies. ``target``: the instruction set that the backend's kernels use."""
-    digest = hashlib.blake2b(cpu_model().encode(), digest_size=6).hexdigest()
+    digest = blake2b(cpu_model().encode(), digest_size=6).hexdigest()
     return (folder or cache_folder()) / "tuning" / f"{backend}-{target}-{digest}.json"
 
 
@@ -81,6 +81,8 @@ def write_table(path: Path, backend: str, target: str, layers: Mapping[str, Mapp
     known = read_table(path, backend, target).layers
     document = {**_header(backend, target), "layers": {**known, **{k: dict(v) for k, v in layers.items()}}}
     path.parent.mkdir(parents=True, exist_ok=True)
+    import tempfile
+
     descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
     try:
         with open(descriptor, "w", encoding="utf-8") as file:

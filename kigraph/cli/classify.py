@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import glob
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -80,6 +79,8 @@ def run(args: argparse.Namespace) -> int:
 
 def expand(arguments: list[str]) -> list[str]:
     """Files for arguments that may be files, folders or glob patterns, in order, each once."""
+    import glob
+
     found: dict[str, None] = {}
     for argument in arguments:
         if argument == "-" or os.path.isfile(argument):

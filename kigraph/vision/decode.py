@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from ..errors import ImageError
+from .jpeg_header import read_jpeg_header
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
@@ -83,6 +84,11 @@ def read_image(path: str | os.PathLike[str], *, max_bytes: int = MAX_FILE_BYTES)
 
 def image_header(data: bytes, *, name: str = "the image", max_pixels: int = MAX_PIXELS) -> ImageHeader:
     """Judges an encoded image by its header; nothing is decoded. ImageError says what is wrong."""
+    jpeg = read_jpeg_header(data) if len(data) >= _EMPTY_OR_SHORT else None
+    if jpeg is not None and len(jpeg.exif) <= MAX_EXIF_BYTES:
+        _check_size(jpeg.width, jpeg.height, name, max_pixels)
+        _check_scans(data, name)
+        return ImageHeader("JPEG", jpeg.width, jpeg.height, jpeg.mode, _exif_orientation(jpeg.exif))
     with _open(data, name, max_pixels) as image:
         return _header(image, name)
 
@@ -156,9 +162,14 @@ def _open(data: bytes, name: str, max_pixels: int) -> PillowImage:
         except Exception as error:  # header parsers, too, raise whatever they meet
             raise ImageError(f"{name}: the image header is damaged: {_reason(error)}") from None
     _check_size(image.width, image.height, name, max_pixels)
-    if image.format in ("JPEG", "MPO") and (scans := data.count(b"\xff\xda")) > MAX_SCANS:
-        raise ImageError(f"{name}: the JPEG has {scans} scans over all its pixels, the limit is {MAX_SCANS}")
+    if image.format in ("JPEG", "MPO"):
+        _check_scans(data, name)
     return image
+
+
+def _check_scans(data: bytes, name: str) -> None:
+    if (scans := data.count(b"\xff\xda")) > MAX_SCANS:
+        raise ImageError(f"{name}: the JPEG has {scans} scans over all its pixels, the limit is {MAX_SCANS}")
 
 
 def _header(image: PillowImage, name: str) -> ImageHeader:

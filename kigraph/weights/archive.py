@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import tarfile
 import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import WeightsError
 from .transfer import store
+
+if TYPE_CHECKING:
+    import tarfile
 
 __all__ = ["MAX_MEMBERS", "MAX_UNPACKED", "extract_member"]
 
@@ -23,6 +26,8 @@ def extract_member(archive: Path, member: str, target: Path, *, size: int | None
     A leading "./" in the archive is ignored. Raises WeightsError if the archive is damaged, has no such regular file, or
     would unpack more than MAX_UNPACKED bytes; ``target`` may then be incomplete.
     """
+    import tarfile
+
     seen = unpacked = 0
     try:
         with tarfile.open(archive, "r|gz") as tar:

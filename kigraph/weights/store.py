@@ -17,14 +17,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import WeightsError
 from ..kernels import settings
 from ..kernels.settings import cache_folder
-from .archive import extract_member
 from .catalogue import CATALOGUE, DEFAULT, UNTRAINED, Entry, catalogue_entry
-from .transfer import Progress, download, sha256_of
+
+if TYPE_CHECKING:
+    from .transfer import Progress
 
 __all__ = [
     "EMBEDDED",
@@ -97,6 +98,8 @@ def fetch(entry: Entry, *, progress: Progress | None = None, force: bool = False
 
 def verify(entry: Entry) -> bool:
     """Whether the cached file still has the SHA-256 that was recorded; False if there is none."""
+    from .transfer import sha256_of
+
     path, record = cached_path(entry), _read_record(entry)
     return path is not None and sha256_of(path) == record.get("sha256")
 
@@ -163,6 +166,10 @@ def _folder(entry: Entry) -> Path:
 
 
 def _fetch_locked(entry: Entry, folder: Path, progress: Progress | None) -> Path:
+    # A start that downloads nothing does not load HTTP, TLS and tar.
+    from .archive import extract_member
+    from .transfer import download, sha256_of
+
     part, unpacked, target = folder / "download.part", folder / "member.part", folder / entry.filename
     old = _read_record(entry)
     # Trust on first use: a file without a published checksum may not change unnoticed.
