@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -49,9 +49,9 @@ class ArrayContent(Content):
 
     def content_digest(self) -> str | None:
         if self._array is not None and self._array.dtype != STRING:
-            head = f"{self._array.dtype.str}{self._array.shape}".encode()
-            self._digest = blake2b(head + self._array.tobytes(), digest_size=20).hexdigest()
-            self._array = None
+            digest = blake2b(f"{self._array.dtype.str}{self._array.shape}".encode(), digest_size=20)
+            digest.update(self._array.data)
+            self._digest, self._array = digest.hexdigest(), None
         return self._digest
 
 
@@ -107,12 +107,11 @@ class Literal:
         return f"Literal({self.type})"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Port:
-    """One output of one node: what TensorFlow calls 'name:index'."""
+class Port(NamedTuple):
+    """One output of one node: what TensorFlow calls 'name:index'. A tuple, because it is hashed more than anything else."""
 
     node: str
-    index: int = 0
+    index: int = 0  # type: ignore[assignment]  # tuple has a method of that name
 
     def __str__(self) -> str:
         return f"{self.node}:{self.index}"
@@ -177,8 +176,19 @@ class Graph:
         return "\n".join([*lines, f"wanted: {', '.join([*map(str, self.outputs), *self.targets])}"])
 
 
+def _is_sorted(nodes: Mapping[str, Node]) -> bool:
+    seen: set[str] = set()
+    for name, node in nodes.items():
+        if not all(p.node in seen for p in node.inputs) or not seen.issuperset(node.control):
+            return False
+        seen.add(name)
+    return True
+
+
 def topological_order(nodes: Mapping[str, Node]) -> dict[str, Node]:
     """The nodes sorted so that producers come first, otherwise in the given order. Raises GraphError on a cycle."""
+    if _is_sorted(nodes):
+        return dict(nodes)
     state: dict[str, int] = {}
     result: dict[str, Node] = {}
 

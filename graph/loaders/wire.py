@@ -211,7 +211,7 @@ class Reader:
     def read(self, record: type[R], start: int = 0, stop: int | None = None) -> R:
         """Decodes the bytes [start, stop) as one record."""
         result = record()
-        self._message(result, start, len(self._view) if stop is None else stop, 1)
+        self._message(result, start, len(self._view) if stop is None else stop, 1, True)
         return result
 
     def _varint(self, at: int, end: int) -> tuple[int, int]:
@@ -227,7 +227,8 @@ class Reader:
                 raise self.fail(at, "a variable-length number of more than 10 bytes", "at most 10")
         raise self.fail(at, "the end of the message inside a number", "the rest of it")
 
-    def _message(self, into: Any, pos: int, end: int, depth: int) -> None:
+    def _message(self, into: Any, pos: int, end: int, depth: int, new: bool) -> None:
+        """``new``: no field of ``into`` is set yet."""
         view, budget = self._view, self._budget
         budget.depth(depth, self._what, pos)
         table, members = layout_of(type(into))
@@ -242,7 +243,11 @@ class Reader:
             entry = table.get(number)
             # Length-delimited first: nearly everything is.
             if wire == LEN:
-                size, pos = self._varint(pos, end)
+                if pos < end and view[pos] < 0x80:
+                    size = view[pos]
+                    pos += 1
+                else:
+                    size, pos = self._varint(pos, end)
                 stop = pos + size
                 if stop > end:
                     raise self.fail(at, f"a field of {size} bytes where {end - pos} are left", "a field that fits")
@@ -283,9 +288,11 @@ class Reader:
                 raise self.fail(at, f"field '{name}' with wire type {wire}", f"the wire type of {kind}")
             pos = stop
             if spec.oneof:
-                for other in members:
-                    if other != name:
-                        setattr(into, other, None)
+                if not new:
+                    for other in members:
+                        if other != name:
+                            setattr(into, other, None)
+                new = False
 
     def _delimited(self, into: Any, name: str, spec: Spec, pos: int, stop: int, depth: int) -> None:
         kind = spec.kind
@@ -303,9 +310,10 @@ class Reader:
                 getattr(into, name)[key] = entry
                 return
             value = None if spec.repeated else getattr(into, name)
+            new = value is None
             if value is None:
                 value = spec.record()()
-            self._message(value, pos, stop, depth + 1)
+            self._message(value, pos, stop, depth + 1, new)
         if spec.repeated:
             getattr(into, name).append(value)
         else:
@@ -319,7 +327,7 @@ class Reader:
 
     def _map_entry(self, name: str, record: type[Any], pos: int, end: int, depth: int) -> tuple[str, Any]:
         """A map entry is a message with the key as field 1 and the value as field 2."""
-        key, value = "", record()
+        key, value, new = "", record(), True
         while pos < end:
             at = pos
             tag, pos = self._varint(pos, end)
@@ -332,7 +340,8 @@ class Reader:
             if tag >> 3 == 1:
                 key = self._text(name, pos, stop)
             else:
-                self._message(value, pos, stop, depth + 1)
+                self._message(value, pos, stop, depth + 1, new)
+                new = False
             pos = stop
         return key, value
 

@@ -94,6 +94,11 @@ class OpDef:
     unknown: Callable[[Site], tuple[TensorType, ...]] | None = None
     hands_on: Callable[[Mapping[str, Any]], Mapping[int, int]] = lambda attrs: {}
 
+    @property
+    def by_types(self) -> bool:
+        """Whether attributes and input types alone decide the output types, so that equal ones need no second look."""
+        return not self.values and self.infer is None and self.unknown is None
+
     def lowered(self, site: Site) -> Lowered:
         """What a kernel is asked for. Raises NeedsValue, or an error of ours that names the node."""
         self.check_arity(site)
@@ -171,6 +176,8 @@ def entries(site: Site, index: int) -> Shape:
 def attr_ints(site: Site, name: str, count: int | None = None, default: Sequence[int] | None = None) -> tuple[int, ...]:
     """An attribute that must be a list of integers."""
     value = site.attrs.get(name, default)
+    if type(value) is tuple and set(map(type, value)) == {int} and count in (None, len(value)):
+        return value
     if value is None or isinstance(value, (str, bytes)) or not all(isinstance(v, (int, np.integer)) for v in value):
         raise GraphError(f"{site.op} '{site.name}': attribute {name} must be a list of integers, got {value!r}")
     if count is not None and len(value) != count:

@@ -68,7 +68,8 @@ def cut(graph: Graph, fetches: Sequence[Port], targets: Sequence[str], feeds: Ma
                 )
             assigned[variable] = Port(name)
         inputs = tuple(stand_ins.get(p, p) for p in node.inputs)
-        nodes[name] = replace(node, inputs=inputs, control=())
+        plain = inputs == node.inputs and not node.control
+        nodes[name] = node if plain else replace(node, inputs=inputs, control=())
     outputs = (*(stand_ins.get(p, p) for p in fetches), *assigned.values())
     whole = Graph(topological_order(nodes), tuple(outputs))
     kept = reachable(whole)
@@ -112,7 +113,13 @@ def _retyped(graph: Graph, feed_types: Mapping[Port, TensorType] | None = None) 
         if feed_types and Port(node.name) in feed_types:
             outputs = (feed_types[Port(node.name)],)
         if node.op not in ("Const", "Placeholder", "VariableV2"):
-            outputs = infer_node(node, types.__getitem__, edit.value)
-        nodes[node.name] = replace(node, outputs=outputs)
-        types.update(zip(nodes[node.name].ports, outputs, strict=True))
+            definition = OPDEFS.get(node.op)
+            same = (
+                definition is not None
+                and definition.by_types
+                and all(types[p] == graph.type_of(p) for p in node.inputs)
+            )
+            outputs = outputs if same else infer_node(node, types.__getitem__, edit.value)
+        nodes[node.name] = node if outputs == node.outputs else replace(node, outputs=outputs)
+        types.update(zip(node.ports, outputs, strict=True))
     return Graph(nodes, graph.outputs, graph.targets)

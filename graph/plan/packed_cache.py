@@ -36,6 +36,8 @@ _LOG = logging.getLogger("kigraph")
 _LEAST_BYTES = 4096
 #: A file may be this many times larger than what the process uses of it; then what it does not use goes.
 _SPARE = 4
+#: Parts of keys whose repr() says all.
+_PLAIN = frozenset([str, int, float, bool, bytes, type(None)])
 #: What the log has: each is said once per process.
 _SAID: set[str] = set()
 
@@ -52,35 +54,33 @@ def stable_key(key: Hashable) -> tuple[bytes, tuple[str, ...]] | None:
 
     None if the key has parts that mean nothing elsewhere, or no file behind it.
     """
-    pieces: list[bytes | Content] = []
-    if not _spell(key, pieces) or not any(isinstance(p, Content) and p.in_file for p in pieces):
+    # One word per part, a tuple as its length before its parts, so that no two keys are spelled alike.
+    words: list[str] = []
+    contents: list[tuple[int, Content]] = []
+    stack: list[object] = [key]
+    while stack:
+        part = stack.pop()
+        if isinstance(part, tuple):
+            words.append(f"({len(part)}")
+            stack.extend(part)
+        elif isinstance(part, Content):
+            contents.append((len(words), part))
+            words.append("")
+        elif type(part) in _PLAIN:
+            words.append(repr(part))
+        else:
+            return None
+    if not any(content.in_file for _, content in contents):
         return None
     files: dict[str, None] = {}
-    result: list[bytes] = []
-    for piece in pieces:
-        if isinstance(piece, Content):
-            digest = piece.content_digest()
-            if digest is None:
-                return None
-            if piece.in_file:
-                files[digest] = None
-            piece = f"C{len(digest)}:{digest}".encode()
-        result.append(piece)
-    return b"".join(result), tuple(sorted(files))
-
-
-def _spell(key: object, pieces: list[bytes | Content]) -> bool:
-    if isinstance(key, Content):
-        pieces.append(key)
-    elif isinstance(key, tuple):
-        pieces.append(b"(%d:" % len(key))
-        return all(_spell(part, pieces) for part in key)
-    elif key is None or isinstance(key, bool | int | float | str | bytes):
-        text = key if isinstance(key, bytes) else repr(key).encode()
-        pieces.append(b"%s%d:%s" % (type(key).__name__.encode(), len(text), text))
-    else:
-        return False
-    return True
+    for at, content in contents:
+        digest = content.content_digest()
+        if digest is None:
+            return None
+        words[at] = f"#{digest}"
+        if content.in_file:
+            files[digest] = None
+    return " ".join(words).encode(), tuple(sorted(files))
 
 
 @functools.cache
@@ -142,17 +142,28 @@ class PackedCache:
         with self._lock:
             group = self._group(kernel.backend, files)
         group.used.add(name)
-        if group.file is not None and name in group.file.entries:
-            try:
-                return group.file.array(name)
-            except PackedFileError as error:
-                _say(f"{group.path}: {error}; it is made anew")
-                group.damaged.add(name)
+        if group.file is not None and name in group.file.entries and name not in group.damaged:
+            return group.file.array(name)
         packed = pack(literal.array())
         if storable(packed) and packed.nbytes >= _LEAST_BYTES:
             with self._lock:
                 group.fresh[name] = packed
         return packed
+
+    def confirm(self) -> bool:
+        """Waits until the data that ``get`` gave from files is checked; False if some of it is damaged.
+
+        What is damaged is then packed anew by the next ``get``; what was made of it must not be used.
+        """
+        good = True
+        with self._lock:
+            for group in self._groups.values():
+                found = group.file.damaged() if group.file is not None else frozenset()
+                if not found <= group.damaged:
+                    _say(f"{group.path}: the data of {len(found)} entries is damaged; it is made anew")
+                    group.damaged |= found
+                    good = False
+        return good
 
     def save(self) -> None:
         """Writes files for what was packed since the last call."""
@@ -181,11 +192,12 @@ class PackedCache:
                 # What other processes have added meanwhile stays.
                 latest = _open(group.path, group.belongs, quiet=True)
                 if latest is not None:
-                    fresh = {k: a for k, a in fresh.items() if k not in latest.entries or k in group.damaged}
+                    for key in latest.damaged():
+                        del latest.entries[key]
+                    fresh = {k: a for k, a in fresh.items() if k not in latest.entries}
                     self._forget_unused(group, fresh, latest)
                 if fresh:
                     write_packed(group.path, group.belongs, fresh, latest)
-                    group.damaged.clear()
         except OSError as error:
             _say(f"packed weights are not kept: {group.path.parent} cannot be written: {error.strerror}")
 

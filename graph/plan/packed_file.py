@@ -4,12 +4,13 @@ Layout, in the byte order of the machine that wrote it::
 
     header   128 bytes: magic, format, byte order mark, sizes, BLAKE2b of the header and the table
     table    JSON: what the file belongs to, and per entry key, element type, shape, offset, bytes, checksum
-    data     entries, each aligned to 64 bytes
+    data     entries, each aligned to 4 KiB
 
 A file is never changed: it is written beside its place, synced and renamed, so a crash or a full disk leaves nothing under
 its name, and who has it mapped keeps the old one. Opening checks everything that decides where is read: magic, format,
 byte order, owner, exact size, digest of header and table, and the bounds of every entry; native code therefore never gets
-an address outside the map. The data of an entry is checked against its checksum when it is first used. All this finds
+an address outside the map. The data of an entry is compared with its checksum by a thread that runs beside
+the compilation, and before anything is computed with it. All this finds
 accidents. It cannot find malice: who can write into the user's cache folder can also write a checksum, so files of other
 users, or that others may write, are not used at all.
 """
@@ -21,6 +22,7 @@ import mmap
 import os
 import stat
 import struct
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,7 +32,6 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels.devices import ALIGNMENT
 from ...kernels.digest import blake2b
 
 __all__ = ["Entry", "PackedFile", "PackedFileError", "checksum", "storable", "write_packed"]
@@ -42,8 +43,8 @@ _ORDER = 0x01020304
 _HEADER = struct.Struct("=8sIIQQ")
 _DIGEST_AT, _DIGEST_BYTES, _TABLE_AT = 64, 32, 128
 _MOST_TABLE = 16 << 20
-#: Words of 8 bytes that are summed; 4 KiB, a page.
-_BLOCK = 512
+#: Entries begin at multiples of this, and the bytes up to the next one are zero.
+PAGE = 4096
 
 NDArray = np.ndarray[Any, Any]
 
@@ -70,18 +71,26 @@ def checksum(array: NDArray) -> str:
     107. It does not find words that changed places inside a page.
     """
     data = array.reshape(-1).view(np.uint8)
-    words = data[: data.size // 8 * 8].view(np.uint64)
-    whole = words[: words.size // _BLOCK * _BLOCK]
-    sums = whole.reshape(-1, _BLOCK).sum(axis=1, dtype=np.uint64)
-    digest = blake2b(sums.tobytes(), digest_size=16)
-    digest.update(data[whole.nbytes :].tobytes())
-    return digest.hexdigest()
+    whole = data.size // PAGE * PAGE
+    rest = np.zeros(_padded(data.size - whole), np.uint8)
+    rest[: data.size - whole] = data[whole:]
+    return _digest_of(np.concatenate([_page_sums(data[:whole]), _page_sums(rest)]), data.size)
+
+
+def _page_sums(data: NDArray) -> NDArray:
+    words: NDArray = data.view(np.uint64).reshape(-1, PAGE // 8)
+    return np.asarray(words.sum(axis=1, dtype=np.uint64))
+
+
+def _digest_of(sums: NDArray, nbytes: int) -> str:
+    return blake2b(sums.tobytes() + nbytes.to_bytes(8, "little"), digest_size=16).hexdigest()
 
 
 class PackedFile:
     """A file that was opened and checked. ``entries`` by key; ``array`` gives a read-only view of the map.
 
-    Raises OSError if it cannot be opened, PackedFileError if it must not be used.
+    The data is checked by a thread of its own, in one call that does not hold the GIL and brings the pages in: ask
+    ``damaged`` before the arrays are used. Raises OSError if it cannot be opened, PackedFileError if it must not be used.
     """
 
     def __init__(self, path: Path, belongs: Mapping[str, Any]) -> None:
@@ -100,17 +109,28 @@ class PackedFile:
         with suppress(OSError, AttributeError):
             self._map.madvise(mmap.MADV_WILLNEED)
         self._bytes: NDArray = np.frombuffer(self._map, np.uint8)
-        self._good: set[str] = set()
+        self._damaged: frozenset[str] = frozenset(self.entries)
+        self._checker = threading.Thread(target=self._check, name="kigraph-packed", daemon=True)
+        self._checker.start()
 
     def array(self, key: str) -> NDArray:
-        """The entry under a key, read-only. KeyError if there is none, PackedFileError if its data is damaged."""
+        """The entry under a key, read-only. KeyError if there is none."""
         entry = self.entries[key]
-        data = self._bytes[entry.offset : entry.offset + entry.nbytes]
-        if key not in self._good:
-            if checksum(data) != entry.checksum:
-                raise PackedFileError(f"the data of an entry at byte {entry.offset} is damaged")
-            self._good.add(key)
-        return data.view(entry.dtype).reshape(entry.shape)
+        return self._bytes[entry.offset : entry.offset + entry.nbytes].view(entry.dtype).reshape(entry.shape)
+
+    def damaged(self) -> frozenset[str]:
+        """Keys of the entries whose data is not what was written; waits for the check."""
+        self._checker.join()
+        return self._damaged
+
+    def _check(self) -> None:
+        sums = _page_sums(self._bytes)
+        bad = [
+            key
+            for key, e in self.entries.items()
+            if _digest_of(sums[e.offset // PAGE : _padded(e.offset + e.nbytes) // PAGE], e.nbytes) != e.checksum
+        ]
+        self._damaged = frozenset(bad)
 
 
 def _check_owner(state: os.stat_result) -> int:
@@ -130,7 +150,7 @@ def _read_table(descriptor: int, size: int) -> tuple[dict[str, Any], int]:
     _, version, order, stated, table_bytes = _HEADER.unpack(head[: _HEADER.size])
     if (version, order) != (_FORMAT, _ORDER):
         raise PackedFileError(f"it has format {version} and byte order mark {order:#x}, not {_FORMAT} and {_ORDER:#x}")
-    if stated != size or not 2 <= table_bytes <= min(_MOST_TABLE, size - _TABLE_AT):
+    if stated != size or size % PAGE or not 2 <= table_bytes <= min(_MOST_TABLE, size - _TABLE_AT):
         raise PackedFileError(f"it has {size} bytes, and states {stated} with {table_bytes} of table")
     raw = os.pread(descriptor, table_bytes, _TABLE_AT)
     if _digest(head, raw) != head[_DIGEST_AT : _DIGEST_AT + _DIGEST_BYTES]:
@@ -163,7 +183,7 @@ def _entries(value: Any, start: int, size: int) -> dict[str, Entry]:
         if not isinstance(name, str) or name not in _DTYPES:
             raise PackedFileError(f"an entry has element type {str(name)[:40]!r}")
         dtype = np.dtype(name)
-        if offset % ALIGNMENT or offset < start or offset + nbytes > size or prod(shape) * dtype.itemsize != nbytes:
+        if offset % PAGE or offset < start or offset + nbytes > size or prod(shape) * dtype.itemsize != nbytes:
             raise PackedFileError("an entry lies outside of its file")
         entries[key] = Entry(dtype, tuple(shape), offset, nbytes, check)
     return entries
@@ -192,16 +212,16 @@ def write_packed(
     parts: list[tuple[int, Any]] = []
     # The table's size must be known before the offsets are: 20 digits each are room enough.
     room = 256 + len(json.dumps(dict(belongs))) + sum(200 + 24 * a.ndim for a in arrays.values())
-    at = _aligned(_TABLE_AT + room + sum(200 + 24 * len(e.shape) for e in old.values()))
+    at = _padded(_TABLE_AT + room + sum(200 + 24 * len(e.shape) for e in old.values()))
     for key, array in arrays.items():
         rows.append([key, array.dtype.str, list(array.shape), at, array.nbytes, checksum(array)])
         parts.append((at, array.reshape(-1).view(np.uint8)))
-        at = _aligned(at + array.nbytes)
+        at = _padded(at + array.nbytes)
     for key, entry in old.items():
         assert kept is not None
         rows.append([key, entry.dtype.str, list(entry.shape), at, entry.nbytes, entry.checksum])
         parts.append((at, kept._bytes[entry.offset : entry.offset + entry.nbytes]))
-        at = _aligned(at + entry.nbytes)
+        at = _padded(at + entry.nbytes)
     table = json.dumps({**belongs, "entries": rows}, separators=(",", ":")).encode()
     head = _HEADER.pack(_MAGIC, _FORMAT, _ORDER, at, len(table)).ljust(_DIGEST_AT, b"\0")
     head = (head + _digest(head, table)).ljust(_TABLE_AT, b"\0")
@@ -228,5 +248,5 @@ def _write_at(descriptor: int, data: memoryview, offset: int) -> None:
         done += os.pwrite(descriptor, data[done : done + (1 << 30)], offset + done)
 
 
-def _aligned(nbytes: int) -> int:
-    return -(-nbytes // ALIGNMENT) * ALIGNMENT
+def _padded(nbytes: int) -> int:
+    return -(-nbytes // PAGE) * PAGE

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...kernels.types import TensorType
 from ..ir import Graph, Node, Port
-from ..opdefs import NeedsValue, Site, opdef
+from ..opdefs import OPDEFS, NeedsValue, Site, opdef
 from ..rewrite import infer_node
 
 __all__ = ["Part", "partition", "site_of"]
@@ -57,7 +57,9 @@ def partition(graph: Graph, feed_types: Mapping[Port, TensorType]) -> tuple[Part
         if node.op in ("Placeholder", "VariableV2"):
             types[Port(node.name)] = feed_types.get(Port(node.name), node.outputs[0])
             continue
-        outputs = infer_node(node, types.__getitem__, values.get)
+        definition = OPDEFS.get(node.op)
+        same = definition is not None and definition.by_types and all(types[p] == graph.type_of(p) for p in node.inputs)
+        outputs = node.outputs if same else infer_node(node, types.__getitem__, values.get)
         types.update(zip(node.ports, outputs, strict=False))
         kind, wanted = _kind(node, types, values)
         needs[node.name] = wanted

@@ -93,6 +93,8 @@ class Program:
         self, part: Part, types: Mapping[Port, TensorType], values: Mapping[Port, Value]
     ) -> Stage | DynamicStage:
         made = compile_stage(self.graph, part, types, values, self.options)
+        if not self.options.store.confirm():
+            made = compile_stage(self.graph, part, types, values, self.options)
         self.options.tuner.save()
         self.options.store.save()
         return made

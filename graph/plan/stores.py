@@ -75,6 +75,14 @@ class ConstantStore:
 
         return self.get(("packed", str(kernel), layout, literal.key), make)
 
+    def confirm(self) -> bool:
+        """False if packed weights from the cache folder turn out to be damaged: compile again, they are made anew."""
+        if self._cache is None or self._cache.confirm():
+            return True
+        with self._lock:
+            self._made = {k: v for k, v in self._made.items() if not (isinstance(k, tuple) and k[0] == "packed")}
+        return False
+
     def save(self) -> None:
         """Keeps what was packed for other processes; call it when a stage is compiled."""
         if self._cache is not None:

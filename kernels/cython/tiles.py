@@ -38,11 +38,13 @@ def cycles(tile: Tile, lanes_bytes: int, lines: int, length: int, k: float, vect
     for count, nv in ((full, tile.vectors), (1, rest)):
         if not nv or not count:
             continue
-        for chunk in range(chunks):
-            mr = length * (chunk + 1) // chunks - length * chunk // chunks
-            step = max(mr * nv / 2, (mr + nv) / 2, _FMA_LATENCY, nv * lanes_bytes / _L2_BYTES)
-            step += _TURN_OVERHEAD + _LOAD_OVERHEAD * (mr + nv)
-            total += count * (step * k + mr * nv + _TILE_OVERHEAD)
+        # Chunks differ by one pixel at most.
+        short, longer = divmod(length, chunks) if chunks else (0, 0)
+        for mr, times in ((short, chunks - longer), (short + 1, longer)):
+            if times:
+                step = max(mr * nv / 2, (mr + nv) / 2, _FMA_LATENCY, nv * lanes_bytes / _L2_BYTES)
+                step += _TURN_OVERHEAD + _LOAD_OVERHEAD * (mr + nv)
+                total += times * count * (step * k + mr * nv + _TILE_OVERHEAD)
     return total * lines
 
 

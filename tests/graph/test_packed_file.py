@@ -18,6 +18,14 @@ BELONGS = {"backend": "b", "target": "t", "code": "c", "files": ["f"]}
 NDArray = np.ndarray[Any, Any]
 
 
+def put(path: Path, data: bytes | bytearray) -> None:
+    """Another file under that name: who has the old one mapped would die if it was cut short in place."""
+    part = path.with_name("part")
+    part.write_bytes(data)
+    part.chmod(0o600)
+    part.rename(path)
+
+
 @pytest.fixture
 def arrays(rng: np.random.Generator) -> dict[str, NDArray]:
     return {
@@ -43,8 +51,9 @@ def test_round_trip(path: Path, arrays: dict[str, NDArray]) -> None:
         got = file.array(key)
         assert (got.dtype, got.shape) == (array.dtype, array.shape)
         assert got.tobytes() == array.tobytes()
-        assert got.ctypes.data % 64 == 0
+        assert got.ctypes.data % 4096 == 0
         assert not got.flags.writeable
+    assert file.damaged() == frozenset()
     with pytest.raises(KeyError):
         file.array("another")
 
@@ -67,7 +76,7 @@ def test_every_flipped_bit_of_header_and_table_is_found(path: Path, rng: np.rand
     for at in sorted({*checked[:96], *rng.choice(checked, 200)}):
         bad = bytearray(good)
         bad[at] ^= 1 << rng.integers(8)
-        path.write_bytes(bad)
+        put(path, bad)
         if at >= 32 and at < 64:  # zeros behind the fields, covered by the digest
             assert good[at] == 0
         with pytest.raises(PackedFileError):
@@ -84,10 +93,9 @@ def test_every_flipped_bit_of_the_data_is_found(
         for at in (0, entry.nbytes - 1, *rng.integers(0, entry.nbytes, 20)):
             bad = bytearray(good)
             bad[entry.offset + int(at)] ^= 1 << rng.integers(8)
-            path.write_bytes(bad)
+            put(path, bad)
             file = PackedFile(path, BELONGS)
-            with pytest.raises(PackedFileError, match="damaged"):
-                file.array(key)
+            assert file.damaged() == {key}
             others = [k for k in arrays if k != key]
             assert all(file.array(k).tobytes() == arrays[k].tobytes() for k in others)
 
@@ -96,10 +104,9 @@ def test_damage_is_not_made_valid_by_copying(path: Path) -> None:
     at = PackedFile(path, BELONGS).entries["floats"].offset
     bad = bytearray(path.read_bytes())
     bad[at] ^= 1
-    path.write_bytes(bad)
+    put(path, bad)
     write_packed(path, BELONGS, {"more": np.arange(100)}, PackedFile(path, BELONGS))
-    with pytest.raises(PackedFileError, match="damaged"):
-        PackedFile(path, BELONGS).array("floats")
+    assert PackedFile(path, BELONGS).damaged() == {"floats"}
 
 
 def test_lost_and_misplaced_pages_are_found(rng: np.random.Generator) -> None:
@@ -123,14 +130,13 @@ def test_lost_and_misplaced_pages_are_found(rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("keep", [0, 1, 63, 127, 128, 200, 5000, -1])
 def test_truncated_files_are_found(path: Path, keep: int) -> None:
-    path.write_bytes(path.read_bytes()[:keep])
+    put(path, path.read_bytes()[:keep])
     with pytest.raises(PackedFileError):
         PackedFile(path, BELONGS)
 
 
 def test_longer_files_are_found(path: Path) -> None:
-    with path.open("ab") as file:
-        file.write(b"\0" * 64)
+    put(path, path.read_bytes() + bytes(4096))
     with pytest.raises(PackedFileError, match="states"):
         PackedFile(path, BELONGS)
 
@@ -144,36 +150,36 @@ def test_files_of_something_else_are_not_used(path: Path, key: str) -> None:
 def forge(path: Path, table: Any, *, raw: bytes | None = None, order: int = 0x01020304, version: int = 1) -> None:
     """A file whose header and table are in order, whatever the table says."""
     text = json.dumps(table).encode() if raw is None else raw
-    size = 128 + len(text) + 4096
+    size = 8192
     head = struct.pack("=8sIIQQ", b"KIPACK\r\n", version, order, size, len(text)).ljust(64, b"\0")
     digest = hashlib.blake2b(head + text, digest_size=32).digest()
-    path.write_bytes((head + digest).ljust(128, b"\0") + text + bytes(4096))
+    put(path, (head + digest).ljust(128, b"\0") + text + bytes(max(0, size - 128 - len(text))))
 
 
-ROW = ["k", "|u1", [64], 1024, 64, "00"]
+ROW = ["k", "|u1", [64], 4096, 64, "00"]
 
 
 @pytest.mark.parametrize(
     "row",
     [
         ["k", "|u1", [64], 1 << 40, 64, "00"],
-        ["k", "|u1", [1 << 62, 4], 1024, 0, "00"],
-        ["k", "|u1", [1 << 40], 1024, 1 << 40, "00"],
+        ["k", "|u1", [1 << 62, 4], 4096, 0, "00"],
+        ["k", "|u1", [1 << 40], 4096, 1 << 40, "00"],
         ["k", "|u1", [64], -64, 64, "00"],
-        ["k", "|u1", [-64], 1024, 64, "00"],
-        ["k", "|u1", [64], 1025, 64, "00"],
+        ["k", "|u1", [-64], 4096, 64, "00"],
+        ["k", "|u1", [64], 4160, 64, "00"],
         ["k", "|u1", [64], 0, 64, "00"],
         ["k", "|u1", [64], 64, 64, "00"],
-        ["k", "<f4", [64], 1024, 64, "00"],
-        ["k", "|O", [8], 1024, 64, "00"],
-        ["k", "|V64", [1], 1024, 64, "00"],
-        ["k", [], [64], 1024, 64, "00"],
-        ["k", "|u1", [64.0], 1024, 64, "00"],
-        ["k", "|u1", [True], 1024, 1, "00"],
-        ["k", "|u1", 64, 1024, 64, "00"],
-        ["k", "|u1", [64], 1024, 64, 0],
-        ["k", "|u1", [64], 1024, 64],
-        [1, "|u1", [64], 1024, 64, "00"],
+        ["k", "<f4", [64], 4096, 64, "00"],
+        ["k", "|O", [8], 4096, 64, "00"],
+        ["k", "|V64", [1], 4096, 64, "00"],
+        ["k", [], [64], 4096, 64, "00"],
+        ["k", "|u1", [64.0], 4096, 64, "00"],
+        ["k", "|u1", [True], 4096, 1, "00"],
+        ["k", "|u1", 64, 4096, 64, "00"],
+        ["k", "|u1", [64], 4096, 64, 0],
+        ["k", "|u1", [64], 4096, 64],
+        [1, "|u1", [64], 4096, 64, "00"],
         "row",
     ],
 )
