@@ -26,6 +26,7 @@ class Winograd:
         tiles: tuple[int, int],
         own_inputs: bool,
         threads: int,
+        rows: int = 0,
         limits: tuple[float, float] = ...,
     ) -> None: ...
     def bind(

@@ -24,6 +24,7 @@ cdef extern from "winograd.h" nogil:
         ptrdiff_t out, before, in_step, out_step
     ctypedef struct ki_winograd_args:
         ki_tile_axis axis[2]
+        int rows
         ptrdiff_t batch, in_batch, out_batch, cin, cout, most_tiles, block_tiles
         int own_inputs, nv, threads
         double lo, hi
@@ -65,7 +66,8 @@ cdef class Winograd:
     each pair p, z, r (a row), a (a row): see ki_points. ``axes``: for each of the two axes (in, out, padding before,
     pixels between neighbours in x, in y). ``batch``: (count, pixels between neighbours in x, in y). ``vectors``: of a
     panel of output channels. ``tiles``: (held transformed at a time, multiplied at a time). ``own_inputs``: each thread
-    transforms the inputs of its own tiles. ``limits``: of the activation.
+    transforms the inputs of its own tiles. ``rows``: the axis that counts the rows of the image. ``limits``: of the
+    activation.
     """
 
     cdef ki_winograd_args args
@@ -79,7 +81,7 @@ cdef class Winograd:
 
     def __init__(
         self, kind, inputs, output, *, points, axes, batch, vectors, tiles, own_inputs, threads,
-        limits=(float("-inf"), float("inf")),
+        rows=0, limits=(float("-inf"), float("inf")),
     ):
         cdef int i, j, number = list(KINDS).index(kind)
         cdef ptrdiff_t count = 1
@@ -105,6 +107,7 @@ cdef class Winograd:
         args.most_tiles, args.block_tiles = tiles
         if not 1 <= vectors <= 3 or min(tiles) < 1 or threads < 1:
             raise ValueError(f"panels of 1 to 3 vectors, tiles and threads > 0; got {vectors}, {tiles}, {threads}")
+        args.rows = rows
         args.nv, args.own_inputs, args.threads = vectors, own_inputs, threads
         args.lo, args.hi = limits
         self.workspace_bytes = ki_winograd_workspace(

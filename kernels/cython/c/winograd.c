@@ -82,8 +82,9 @@ typedef struct {
 } tile_place;
 
 KI_INLINE tile_place place_of(const work *w, ptrdiff_t tile, const int M0, const int M1) {
-    const ptrdiff_t row = tile / w->tiles[1];
-    return (tile_place){row / w->tiles[0], {row % w->tiles[0] * M0, tile % w->tiles[1] * M1}};
+    const int rows = w->args->rows; /* tiles are counted along the rows of the image, so that threads get rows */
+    const ptrdiff_t line = tile / w->tiles[1 - rows], row = line % w->tiles[rows], column = tile % w->tiles[1 - rows];
+    return (tile_place){line / w->tiles[rows], {(rows ? column : row) * M0, (rows ? row : column) * M1}};
 }
 
 static inline ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }

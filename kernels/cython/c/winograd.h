@@ -29,6 +29,7 @@ typedef struct {
 
 typedef struct {
     ki_tile_axis axis[2]; /* an algorithm of one axis works along axis[1] */
+    int rows; /* the axis that counts the rows of the image */
     ptrdiff_t batch, in_batch, out_batch, cin, cout;
     ptrdiff_t most_tiles; /* whose transformed inputs are held at a time */
     ptrdiff_t block_tiles; /* whose products are held at a time, by a thread */
