@@ -63,10 +63,11 @@ class Literal:
     that packed weights can be found again by another process. ``array()`` reads a lazy literal anew each time, so nothing is kept that nobody holds.
     """
 
-    __slots__ = ("_load", "dtype", "key", "shape")
+    __slots__ = ("_load", "_wide", "dtype", "key", "shape")
 
     def __init__(self, dtype: DType, shape: tuple[int, ...], load: Callable[[], np.ndarray[Any, Any]], key: Hashable):
         self.dtype, self.shape, self.key, self._load = dtype, shape, key, load
+        self._wide: Callable[[], np.ndarray[Any, Any]] | None = None
 
     @classmethod
     def of(cls, array: np.ndarray[Any, Any]) -> Literal:
@@ -82,9 +83,16 @@ class Literal:
         shape: tuple[int, ...],
         load: Callable[[], np.ndarray[Any, Any]],
         key: Hashable | None = None,
+        *,
+        wide: Callable[[], np.ndarray[Any, Any]] | None = None,
     ) -> Literal:
-        """A literal that is read when needed; without ``key`` it equals no other."""
-        return cls(np.dtype(dtype), tuple(shape), load, ("lazy", next(_KEYS)) if key is None else key)
+        """A literal that is read when needed; without ``key`` it equals no other.
+
+        wide: gives the value in float64, as it was before it was rounded to ``dtype``.
+        """
+        made = cls(np.dtype(dtype), tuple(shape), load, ("lazy", next(_KEYS)) if key is None else key)
+        made._wide = wide
+        return made
 
     @property
     def type(self) -> TensorType:
@@ -100,6 +108,10 @@ class Literal:
         if value.dtype != self.dtype or value.shape != self.shape:
             raise GraphError(f"a constant promised as {self.type} was read as {TensorType(value.dtype, value.shape)}")
         return value
+
+    def wide(self) -> np.ndarray[Any, Any]:
+        """The value in float64, unrounded if the literal was computed in float64."""
+        return self._wide() if self._wide is not None else self.array().astype(np.float64)
 
     def __repr__(self) -> str:
         if self.dtype != STRING and self.type.size <= 8:

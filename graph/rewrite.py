@@ -112,6 +112,14 @@ class Rewriter:
         self._nodes[name] = Node(name, "Const", (), {"value": literal, "dtype": literal.dtype}, (literal.type,))
         return Port(name)
 
+    def fresh(self, name: str) -> str:
+        """The name, with a number if another node has it."""
+        base, number = name, 0
+        while name in self._nodes:
+            number += 1
+            name = f"{base}_{number}"
+        return name
+
     def replace_by_constant(self, name: str, literal: Literal) -> None:
         """Turns a node with one output into a constant of the same type."""
         _require_same(f"pass replaces {self._nodes[name]} by a constant", self._nodes[name].outputs, (literal.type,))

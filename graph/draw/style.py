@@ -34,10 +34,10 @@ _OPS: tuple[tuple[Family, str], ...] = (
     ),
     (
         Family("convolution", "#fcdcc2", "#c4661b"),
-        "Conv2D DepthwiseConv2dNative KiFusedConv2D KiFusedDepthwiseConv2D",
+        "Conv2D DepthwiseConv2dNative KiFusedConv2D KiFusedDepthwiseConv2D KiSiblingConv2D",
     ),
     (Family("matrix product", "#fbe6b8", "#b97d10"), "MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3 KiFusedMatMul"),
-    (Family("pooling", "#d9f0d3", "#3f8f3a"), "MaxPool AvgPool MaxPoolV2"),
+    (Family("pooling", "#d9f0d3", "#3f8f3a"), "MaxPool AvgPool MaxPoolV2 KiFusedAvgPool"),
     (
         Family("normalization", "#e7def7", "#7653b5"),
         "FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 BatchNormWithGlobalNormalization BiasAdd BiasAddV1 LRN",

@@ -13,6 +13,7 @@ from ...kernels.contracts.conv2d import CONV2D, DEPTHWISE_CONV2D, Conv2DParams, 
 from ...kernels.contracts.normalization import BATCH_NORM, BIAS_ADD, BatchNormParams
 from ...kernels.contracts.pool2d import AVG_POOL2D, MAX_POOL2D, Pool2DParams
 from ...kernels.contracts.resize import RESIZE_BILINEAR, ResizeParams
+from ...kernels.contracts.siblings import SIBLING_CONV2D, Sibling, SiblingParams
 from ...kernels.contracts.softmax import LOG_SOFTMAX, SOFTMAX, SoftmaxParams
 from ...kernels.types import TensorType
 from ..errors import GraphError
@@ -58,10 +59,14 @@ def conv2d_params(site: Site) -> Conv2DParams:
 
 
 def pool2d_params(site: Site) -> Pool2DParams:
-    """Window, strides and padding of a pooling op (forward and backward)."""
+    """Window, strides, padding and activation of a pooling op (forward and backward)."""
     _require_nhwc(site)
     return Pool2DParams(
-        _spatial(site, "ksize"), _spatial(site, "strides"), _padding(site), bool(site.attr("count_include_pad", False))
+        _spatial(site, "ksize"),
+        _spatial(site, "strides"),
+        _padding(site),
+        bool(site.attr("count_include_pad", False)),
+        site.attr("activation", "none"),
     )
 
 
@@ -71,6 +76,12 @@ def _conv(contract: Contract[Conv2DParams]) -> Callable[[Site], Lowered]:
 
 def _pool(contract: Contract[Pool2DParams]) -> Callable[[Site], Lowered]:
     return lambda site: Lowered(contract, pool2d_params(site))
+
+
+def _siblings(site: Site) -> Lowered:
+    """x, then w and perhaps a bias of every sibling; attributes ``biases`` and ``activations`` have an entry for each."""
+    pairs = zip(site.attr("biases", ()), site.attr("activations", ()), strict=True)
+    return Lowered(SIBLING_CONV2D, SiblingParams(tuple(Sibling(bool(b), a) for b, a in pairs)))
 
 
 def _bias_add(site: Site) -> Lowered:
@@ -141,8 +152,10 @@ DEFS: tuple[OpDef, ...] = (
     OpDef("KiFusedConv2D", _conv(CONV2D), arity=(2, 3)),
     OpDef("DepthwiseConv2dNative", _conv(DEPTHWISE_CONV2D), arity=(2, 2)),
     OpDef("KiFusedDepthwiseConv2D", _conv(DEPTHWISE_CONV2D), arity=(2, 3)),
+    OpDef("KiSiblingConv2D", _siblings, arity=(2, None)),
     OpDef("MaxPool", _pool(MAX_POOL2D)),
     OpDef("AvgPool", _pool(AVG_POOL2D)),
+    OpDef("KiFusedAvgPool", _pool(AVG_POOL2D), arity=(1, 2)),
     OpDef("BiasAdd", _bias_add, arity=(2, 2)),
     OpDef("BiasAddV1", _bias_add, arity=(2, 2)),
     OpDef("BatchNormWithGlobalNormalization", _old_batch_norm, arity=(5, 5)),

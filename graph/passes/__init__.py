@@ -9,10 +9,13 @@ from collections.abc import Callable, Collection
 
 from ..errors import GraphError
 from ..ir import Graph
+from .commute_pools import commute_pools
 from .fold_affine import fold_affine
 from .fold_constants import fold_constants
+from .fold_input_affine import fold_input_affine
 from .fold_pads import fold_pads
 from .fuse_activations import fuse_activations
+from .merge_siblings import merge_siblings
 from .resolve_identities import resolve_identities
 
 __all__ = ["PASSES", "Pass", "optimize"]
@@ -25,7 +28,10 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("fold_constants", fold_constants),
     ("fold_pads", fold_pads),
     ("fold_affine", fold_affine),
+    ("fold_input_affine", fold_input_affine),
     ("fuse_activations", fuse_activations),
+    ("commute_pools", commute_pools),
+    ("merge_siblings", merge_siblings),
 )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from ..ir import Graph, Literal, Node, Port
 from ..rewrite import Rewriter
 
-__all__ = ["FUSED", "fold_affine"]
+__all__ = ["FUSED", "bias_literal", "fold_affine", "per_channel"]
 
 Value = np.ndarray[Any, Any]
 
@@ -83,12 +83,19 @@ def _fold_chain(edit: Rewriter, consumers: dict[Port, list[Node]], node: Node) -
     if scale is not None and weights is not None:
         inputs[1] = edit.constant(f"{last.name}/scaled_weights", _scaled(node, weights, scale, tuple(key)))
     if shift is not None:
-        literal = Literal.of(np.broadcast_to(shift, (channels,)).astype(node.outputs[0].dtype))
-        literal.key = ("shift", channels, node.outputs[0].dtype.str, tuple(key))
+        literal = bias_literal(
+            np.broadcast_to(shift, (channels,)), node.outputs[0].dtype, ("shift", channels, tuple(key))
+        )
         inputs.append(edit.constant(f"{last.name}/bias", literal))
     elif bias is not None:
         inputs.append(bias)
     edit.put(last.name, FUSED[node.op], tuple(inputs), node.attrs)
+
+
+def bias_literal(value: Value, dtype: Any, key: tuple[Any, ...]) -> Literal:
+    """A bias computed in float64; what is added to it later is added before it is rounded."""
+    rounded = value.astype(dtype)
+    return Literal.lazy(dtype, rounded.shape, lambda: rounded, (*key, np.dtype(dtype).str), wide=lambda: value)
 
 
 def _channels(edit: Rewriter, node: Node) -> int | None:
@@ -123,7 +130,10 @@ def _scaled(node: Node, weights: Literal, scale: Value, key: tuple[Any, ...]) ->
             result[...] = raw * factor
         return result
 
-    return Literal.lazy(weights.dtype, weights.shape, load, ("scaled", node.op, transposed, weights.key, key))
+    return Literal.lazy(
+        weights.dtype, weights.shape, load, ("scaled", node.op, transposed, weights.key, key),
+        wide=lambda: weights.wide() * factor,
+    )  # fmt: skip
 
 
 def _out_channels(node: Node, weights: Literal) -> int:
@@ -132,7 +142,7 @@ def _out_channels(node: Node, weights: Literal) -> int:
     return weights.shape[0 if node.op == "MatMul" and node.attrs.get("transpose_b") else -1]
 
 
-def _per_channel(edit: Rewriter, port: Port, channels: int) -> tuple[Value, Any] | None:
+def per_channel(edit: Rewriter, port: Port, channels: int) -> tuple[Value, Any] | None:
     """A constant that broadcasts along channels only, as float64 (channels,) or scalar."""
     literal = edit.literal(port)
     if (
@@ -153,7 +163,7 @@ def _affine(edit: Rewriter, node: Node, port: Port, channels: int, dtype: Any) -
     if node.op in _NORMS:
         return _norm(edit, node, channels) if inputs[0] == port else None
     if node.op == "BiasAdd" and inputs[0] == port:
-        found = _per_channel(edit, inputs[1], channels)
+        found = per_channel(edit, inputs[1], channels)
         return inputs[1] if found is None else _Affine(None, found[0], ("shift", found[1]))
     if node.op not in ("Add", "AddV2", "Sub", "Mul") or len(set(inputs)) != 2:
         return None
@@ -161,7 +171,7 @@ def _affine(edit: Rewriter, node: Node, port: Port, channels: int, dtype: Any) -
     rank = edit.type_of(port).rank
     if rank is None or (edit.type_of(other).rank or 0) > rank or (node.op == "Sub" and inputs[0] != port):
         return None
-    found = _per_channel(edit, other, channels)
+    found = per_channel(edit, other, channels)
     if found is None:
         return None
     value, key = found
@@ -171,7 +181,7 @@ def _affine(edit: Rewriter, node: Node, port: Port, channels: int, dtype: Any) -
 
 
 def _norm(edit: Rewriter, node: Node, channels: int) -> _Affine | None:
-    found = [_per_channel(edit, p, channels) for p in node.inputs[1:]]
+    found = [per_channel(edit, p, channels) for p in node.inputs[1:]]
     if any(f is None for f in found):
         return None
     values = [f[0] for f in found if f is not None]

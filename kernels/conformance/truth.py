@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..contracts import conv2d, gradients, matmul
+from ..contracts import conv2d, gradients, matmul, siblings
 from ..contracts.base import Tolerance
 from ..errors import KernelError
 from ..registry import kernels_of
@@ -32,8 +32,8 @@ _WIDE = {
 _EXACT = Tolerance(0, 0)
 #: Contracts whose FLOPs are a multiplication and an addition per summed term.
 _PRODUCTS = (
-    matmul.MATMUL, conv2d.CONV2D, conv2d.DEPTHWISE_CONV2D, gradients.CONV2D_INPUT_GRAD, gradients.CONV2D_FILTER_GRAD,
-    gradients.DEPTHWISE_CONV2D_INPUT_GRAD, gradients.DEPTHWISE_CONV2D_FILTER_GRAD,
+    matmul.MATMUL, conv2d.CONV2D, conv2d.DEPTHWISE_CONV2D, siblings.SIBLING_CONV2D, gradients.CONV2D_INPUT_GRAD,
+    gradients.CONV2D_FILTER_GRAD, gradients.DEPTHWISE_CONV2D_INPUT_GRAD, gradients.DEPTHWISE_CONV2D_FILTER_GRAD,
 )  # fmt: skip
 
 

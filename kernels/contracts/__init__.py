@@ -18,6 +18,7 @@ from . import (
     pool2d,
     reduce,
     resize,
+    siblings,
     softmax,
     strings,
 )
@@ -27,7 +28,7 @@ __all__ = ["CONTRACTS", "Contract"]
 
 CONTRACTS: tuple[Contract[Any], ...] = (
     matmul.MATMUL,
-    conv2d.CONV2D, conv2d.DEPTHWISE_CONV2D,
+    conv2d.CONV2D, conv2d.DEPTHWISE_CONV2D, siblings.SIBLING_CONV2D,
     pool2d.MAX_POOL2D, pool2d.AVG_POOL2D,
     normalization.BIAS_ADD, normalization.BATCH_NORM,
     *elementwise.UNARY, *elementwise.BINARY, elementwise.SELECT,

@@ -8,20 +8,22 @@ from functools import partial
 
 from ..errors import ShapeError
 from ..types import Params, TensorType
-from .base import FLOATS, INTEGERS, Contract, Tolerance, require_dtype, require_rank
+from .base import FLOATS, INTEGERS, Contract, Tolerance, merge_shapes, require_dtype, require_rank, require_same_dtype
 from .conv2d import Padding, window_output
+from .matmul import Activation
 
 __all__ = ["AVG_POOL2D", "MAX_POOL2D", "Pool2DParams"]
 
 
 @dataclass(frozen=True, slots=True)
 class Pool2DParams(Params):
-    """Window and strides are (height, width). ``count_include_pad`` matters to the average only."""
+    """Window and strides are (height, width). ``count_include_pad`` and ``activation`` are for averages only."""
 
     window: tuple[int, int]
     strides: tuple[int, int] = (1, 1)
     padding: Padding = "VALID"
     count_include_pad: bool = False
+    activation: Activation = "none"
 
     def __post_init__(self) -> None:
         if min(self.window) < 1 or min(self.strides) < 1:
@@ -37,6 +39,11 @@ class Pool2DParams(Params):
 def _infer(op: str, inputs: Sequence[TensorType], params: Pool2DParams) -> tuple[TensorType, ...]:
     require_dtype(op, "the input", inputs[0].dtype, FLOATS | INTEGERS if op == "max_pool2d" else FLOATS)
     n, h, w, c = require_rank(op, "the input (NHWC)", inputs[0].shape, 4)
+    if op == "max_pool2d" and params.activation != "none":
+        raise ShapeError(f"{op} has no activation, got {params.activation!r}")
+    if len(inputs) > 1:
+        require_same_dtype(op, inputs)
+        (c,) = merge_shapes(f"{op} bias", inputs[1].shape, (c,)) or (c,)
     oh, ow = window_output(op, (h, w), params.window, params.strides, params.padding)
     return (TensorType(inputs[0].dtype, (n, oh, ow, c)),)
 
@@ -58,11 +65,12 @@ MAX_POOL2D: Contract[Pool2DParams] = Contract(
 
 AVG_POOL2D: Contract[Pool2DParams] = Contract(
     "avg_pool2d",
-    """y[n, i, j, c] = mean of x[n, i*sh - top + u, j*sw - left + v, c] over the window.
+    """y[n, i, j, c] = activation(bias[c] + mean of x[n, i*sh - top + u, j*sw - left + v, c] over the window).
 
-    NHWC. Cells outside x count as zero; they count in the divisor only with count_include_pad (then the divisor is
-    the window's area, clipped to the padded extent).""",
+    NHWC, optional bias (c,). Cells outside x count as zero; they count in the divisor only with count_include_pad (then
+    the divisor is the window's area, clipped to the padded extent). The bias is added after the division.""",
     partial(_infer, "avg_pool2d"),
     Pool2DParams,
+    arity=(1, 2),
     flops=_flops,
 )

@@ -14,6 +14,7 @@ from ..contracts.conv2d import explicit_padding
 from ..contracts.pool2d import AVG_POOL2D, MAX_POOL2D, Pool2DParams
 from ..types import Array, Constants, DType, Kernel, Prepared, Query
 from .launch import (
+    ACTIVATIONS,
     C_TYPES,
     THREADS,
     Build,
@@ -21,6 +22,7 @@ from .launch import (
     Launch,
     Launcher,
     LaunchPrepared,
+    dense,
     grid_for,
     pitch_of,
     pointer,
@@ -35,7 +37,7 @@ _REALS = frozenset(d for d in C_TYPES if d.kind in "fiu")
 
 _INT_FIELDS = (
     "h", "w", "c", "oh", "ow", "window_h", "window_w", "stride_h", "stride_w", "pad_top", "pad_left",
-    "x_pitch", "y_pitch", "count_pad", "count_h", "count_w",
+    "x_pitch", "y_pitch", "count_pad", "count_h", "count_w", "activation",
 )  # fmt: skip
 
 
@@ -67,19 +69,22 @@ def _prepare(launcher: Launcher, contract: Contract[Any], query: Query, constant
     lowest = -np.inf if dtype.kind == "f" else np.iinfo(dtype).min
 
     def launches(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> list[Launch]:
-        (x,), (y,) = inputs, outputs
+        x, *bias = inputs
+        (y,) = outputs
         if not y.size:
             return []
         shape = PoolShape(
             h=h, w=w, c=c, oh=oh, ow=ow, window_h=params.window[0], window_w=params.window[1],
             stride_h=params.strides[0], stride_w=params.strides[1], pad_top=top, pad_left=left,
             x_pitch=pitch_of("the input", x), y_pitch=pitch_of("the output", y),
-            count_pad=params.count_include_pad, count_h=h + bottom, count_w=w + right, total=n * oh * ow * c,
+            count_pad=params.count_include_pad, count_h=h + bottom, count_w=w + right,
+            activation=ACTIVATIONS[params.activation], total=n * oh * ow * c,
         )  # fmt: skip
-        arguments: list[Any] = [pointer(launcher, x), pointer(launcher, y)]
-        if contract is MAX_POOL2D:
-            arguments.append(scalar(dtype, lowest))
-        return [Launch(function, grid_for(y.size), THREADS, (*arguments, shape))]
+        for array in bias:
+            dense("the bias", array)
+        last = scalar(dtype, lowest) if contract is MAX_POOL2D else pointer(launcher, bias[0] if bias else None)
+        arguments = (pointer(launcher, x), pointer(launcher, y), last, shape)
+        return [Launch(function, grid_for(y.size), THREADS, arguments)]
 
     return LaunchPrepared(launcher, launches)
 

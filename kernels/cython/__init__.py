@@ -2,8 +2,9 @@
 
 Map of the folder::
 
-    conv2d.py matmul.py depthwise.py pool2d.py elementwise.py normalization.py softmax.py reduce.py concat.py resize.py
-    gradients.py     the kernel records of one contract file each: what is supported, the geometry, preparation
+    conv2d.py siblings.py matmul.py depthwise.py pool2d.py elementwise.py normalization.py softmax.py reduce.py concat.py
+    resize.py gradients.py
+                     the kernel records of one contract file each: what is supported, the geometry, preparation
     winograd_conv2d.py cook_toom.py   convolutions that multiply less, and their matrices
     igemm.pyx winograd.pyx maps.pyx windows.pyx rows.pyx backward.pyx
                      the border to the C header of the same name: checks arrays, binds addresses, releases the GIL
@@ -41,6 +42,7 @@ from . import (
     pool2d,
     reduce,
     resize,
+    siblings,
     softmax,
     winograd_conv2d,
 )
@@ -53,6 +55,7 @@ KERNELS: tuple[Kernel, ...] = (
     *matmul.KERNELS,
     *conv2d.KERNELS,
     *winograd_conv2d.KERNELS,
+    *siblings.KERNELS,
     *depthwise.KERNELS,
     *pool2d.KERNELS,
     *normalization.KERNELS,

@@ -16,7 +16,7 @@ from .igemm import Igemm
 from .support import ACTIVATION_LIMITS, refuse_dtype
 from .tiles import Tile, choose_tile
 
-__all__ = ["KERNELS", "Axis", "PreparedProduct", "place_tiles"]
+__all__ = ["KERNELS", "Axis", "PreparedProduct", "place_tiles", "prepare_igemm"]
 
 #: With fewer input channels than this a tap is too short a run of products.
 _FEW_CHANNELS = 8
@@ -142,6 +142,11 @@ def _prepare(query: Query, constants: Constants, *, rows: bool) -> PreparedProdu
     return PreparedProduct(igemm, constants.packed(1, layout, igemm.pack))
 
 
+def prepare_igemm(query: Query, constants: Constants) -> PreparedProduct:
+    """Any convolution, tap by tap."""
+    return _prepare(query, constants, rows=False)
+
+
 def _supports_rows(query: Query) -> str | None:
     params = query.params
     assert isinstance(params, Conv2DParams)
@@ -171,7 +176,7 @@ KERNELS: tuple[Kernel, ...] = (
         CONV2D,
         "cython",
         "conv2d_igemm",
-        prepare=partial(_prepare, rows=False),
+        prepare=prepare_igemm,
         supports=lambda query: refuse_dtype(query, ("float32", "float64")),
         rank=10,
         strided_outputs=True,

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -6,6 +6,10 @@ import numpy as np
 from ..types import TensorType
 
 class Run:
+    def __call__(self) -> None: ...
+
+class SiblingRun:
+    def __init__(self, runs: Sequence[Callable[[], None]]) -> None: ...
     def __call__(self) -> None: ...
 
 class Igemm:

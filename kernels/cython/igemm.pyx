@@ -4,10 +4,11 @@ import numpy as np
 
 from libc.stddef cimport ptrdiff_t
 from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
 
 from ..devices import HOST
 
-__all__ = ["Igemm", "Run"]
+__all__ = ["Igemm", "Run", "SiblingRun"]
 
 include "_border.pxi"
 
@@ -40,6 +41,7 @@ cdef extern from "igemm.h" nogil:
         ptrdiff_t table_bytes, packed_bytes, transposed_bytes
         void *workspace
     ctypedef void (*ki_product "ki_product *")(const ki_product_args *) noexcept nogil
+    ctypedef void (*ki_siblings "ki_siblings *")(const ki_product_args *, ptrdiff_t) noexcept nogil
     ctypedef void (*ki_pack "ki_pack *")(const ki_pack_args *) noexcept nogil
     ptrdiff_t ki_packed_size(ptrdiff_t, ptrdiff_t, ptrdiff_t, int)
     ptrdiff_t ki_igemm_slot_bytes(ptrdiff_t, int)
@@ -49,6 +51,7 @@ cdef extern from "igemm.h" nogil:
 cdef extern from "table.h" nogil:
     ctypedef struct ki_product_table "ki_table":
         ki_product f32_product, f64_product
+        ki_siblings f32_siblings, f64_siblings
         ki_pack f32_pack, f64_pack
         int f32_lanes, f64_lanes
 
@@ -216,3 +219,49 @@ cdef class Run:
     def __call__(self):
         with nogil:
             self.function(&self.args)
+
+
+cdef class SiblingRun:
+    """Bound products of one x that run as one, group of pixels by group of pixels.
+
+    Raises ValueError unless all of them have the same x, the same number of pixels and threads, and one item.
+    """
+
+    cdef ki_product_args *products
+    cdef Py_ssize_t count
+    cdef ki_siblings function
+    cdef tuple keep
+
+    def __cinit__(self):
+        self.products = NULL
+
+    def __init__(self, runs):
+        cdef Run run, first
+        cdef Py_ssize_t i
+        self.keep = tuple(runs)
+        self.count = len(self.keep)
+        free(self.products)
+        self.products = <ki_product_args *> calloc(max(self.count, 1), sizeof(ki_product_args))
+        if self.products == NULL:
+            raise MemoryError
+        for i, one in enumerate(self.keep):
+            run, first = one, self.keep[0]
+            if (
+                run.function != first.function or run.args.items != 1 or run.args.gemm.x != first.args.gemm.x
+                or run.args.gemm.k != first.args.gemm.k or run.args.gemm.threads != first.args.gemm.threads
+                or run.args.gemm.batch != first.args.gemm.batch or _pixels(&run.args) != _pixels(&first.args)
+            ):
+                raise ValueError("siblings must be single products of the same x with the same threads")
+            memcpy(&self.products[i], &run.args, sizeof(ki_product_args))
+            self.function = KERNELS.f64_siblings if run.function == KERNELS.f64_product else KERNELS.f32_siblings
+
+    def __dealloc__(self):
+        free(self.products)
+
+    def __call__(self):
+        with nogil:
+            self.function(self.products, self.count)
+
+
+cdef ptrdiff_t _pixels(const ki_product_args *args) noexcept:
+    return args.gemm.axis[0].out * args.gemm.axis[1].out

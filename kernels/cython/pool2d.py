@@ -9,7 +9,7 @@ from typing import Literal
 from ..contracts.conv2d import explicit_padding
 from ..contracts.pool2d import AVG_POOL2D, MAX_POOL2D, Pool2DParams
 from ..types import Array, Constants, Kernel, Query, Run
-from .support import Bound, refuse_dtype
+from .support import ACTIVATION_LIMITS, Bound, refuse_dtype
 from .windows import Window, dtypes_of
 
 __all__ = ["KERNELS"]
@@ -23,12 +23,13 @@ def _prepare(kind: Literal["max", "average"], query: Query, constants: Constants
     top, _, left, _ = explicit_padding(params.padding, (height, width), params.window, params.strides)
     window = Window(
         kind,
-        [x],
+        query.inputs,
         y,
         window=params.window,
         strides=params.strides,
         before=(top, left),
         count_padding=params.count_include_pad,
+        limits=ACTIVATION_LIMITS[params.activation],
         threads=query.threads,
     )
 

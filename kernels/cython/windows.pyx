@@ -49,14 +49,17 @@ def dtypes_of(str kind):
 cdef class Window:
     """A window whose geometry is fixed; ``bind`` gives it addresses.
 
-    ``inputs``, ``output``: TensorTypes of x (and, for depthwise convolutions, w and perhaps bias) and of y. ``window``,
-    ``strides``, ``dilations``: (height, width). ``before``: padding at the top and at the left. ``count_padding``: an
-    average divides by the window's whole area. ``limits``: of a depthwise convolution's activation.
+    ``inputs``, ``output``: TensorTypes of x (for depthwise convolutions w, for these and averages perhaps bias) and y.
+    ``window``, ``strides``, ``dilations``: (height, width). ``before``: padding at the top and at the left.
+    ``count_padding``: an average divides by the window's whole area. ``limits``: of the activation of a depthwise
+    convolution or an average.
     """
 
     cdef ki_window_args args
     cdef ki_window function
     cdef tuple types
+    # Positions of w and bias among the inputs.
+    cdef int weights, bias
 
     def __init__(
         self, str kind, inputs, output, *, window, strides, before, dilations=(1, 1), count_padding=False,
@@ -69,6 +72,8 @@ cdef class Window:
         if self.function == NULL:
             raise DTypeError(f"no C kernel for {kind} windows of {output}")
         a.batch, a.size[0], a.size[1], a.channels = inputs[0].shape
+        self.weights = 1 if kind == "depthwise" else 0
+        self.bias = self.weights + 1
         a.multiplier = inputs[1].shape[3] if kind == "depthwise" else 1
         for i in range(2):
             a.out[i] = output.shape[1 + i]
@@ -77,7 +82,7 @@ cdef class Window:
         a.lo, a.hi = limits
 
     def bind(self, inputs, output):
-        """What runs the window on x (w, bias) into y."""
+        """What runs the window on the inputs into y."""
         cdef WindowRun run = WindowRun.__new__(WindowRun)
         cdef ki_window_args *a = &run.args
         cdef View x = view(inputs[0], self.types[0], "input 0", False, True)
@@ -86,10 +91,10 @@ cdef class Window:
         a.x, a.y = x.data, y.data
         a.x_step, a.x_row, a.x_image = x.pitch, x.pitch * a.size[1], x.pitch * a.size[1] * a.size[0]
         a.y_step, a.y_row, a.y_image = y.pitch, y.pitch * a.out[1], y.pitch * a.out[1] * a.out[0]
-        if len(inputs) > 1:
+        if self.weights:
             a.w = view(inputs[1], self.types[1], "input 1", False, False).data
-        if len(inputs) > 2:
-            a.bias = view(inputs[2], self.types[2], "input 2", False, False).data
+        if len(inputs) > self.bias:
+            a.bias = view(inputs[self.bias], self.types[self.bias], f"input {self.bias}", False, False).data
         run.keep = (self, *inputs, output)
         return run
 

@@ -131,6 +131,9 @@ def compiled(name: str, signature: Any, *, fastmath: frozenset[str] = frozenset(
     """
 
     def decorate(function: Any) -> Any:
+        # The machine code's symbol is made of it. Kernels of two dtypes, each compiled by another process, would have the
+        # same one, and looking one's address up would find the other.
+        function.__qualname__ = f"{function.__qualname__}.{name}"
         dispatcher = numba.njit(**_OPTIONS, fastmath=set(fastmath))(function)
         dispatcher._cache = _DiskCache(name)
         dispatcher.compile(signature)

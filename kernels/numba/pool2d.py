@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from ..contracts.pool2d import AVG_POOL2D, MAX_POOL2D
 from ..types import Array, Constants, Kernel, Query, Run
-from .border import FLOATS, NUMBERS, refuse_dtype
+from .border import FLOATS, NUMBERS, check_dense, refuse_dtype
+from .gemm import CLAMPS
 from .window import WindowRun, plan_windows
 
 __all__ = ["KERNELS"]
@@ -18,6 +21,8 @@ __all__ = ["KERNELS"]
 @dataclass(frozen=True, slots=True)
 class _Pool2D:
     window: WindowRun
+    #: Instead of a bias, where the kernel adds one and there is none.
+    zeros: np.ndarray[Any, Any] | None = None
     absorbed: frozenset[int] = frozenset()
 
     @property
@@ -25,7 +30,12 @@ class _Pool2D:
         return self.window.workspace_bytes
 
     def bind(self, inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> Run:
-        return self.window.bind(inputs[0], outputs[0], workspace)
+        bias = 0
+        if len(inputs) > 1:
+            bias = check_dense("input 1 of avg_pool2d", inputs[1], self.window.query.inputs[1])
+        elif self.zeros is not None:
+            bias = self.zeros.ctypes.data
+        return self.window.bind(inputs[0], outputs[0], workspace, (inputs, self.zeros), bias=bias)
 
 
 def _prepare_max(query: Query, constants: Constants) -> _Pool2D:
@@ -36,7 +46,13 @@ def _prepare_max(query: Query, constants: Constants) -> _Pool2D:
 def _prepare_avg(query: Query, constants: Constants) -> _Pool2D:
     params: Any = query.params
     divisor = prod(params.window) if params.count_include_pad else 0
-    return _Pool2D(plan_windows(query, "mean", params.window, params.strides, params.padding, divisor=divisor))
+    window = params.window, params.strides, params.padding
+    if len(query.inputs) == 1 and params.activation == "none":
+        return _Pool2D(plan_windows(query, "mean", *window, divisor=divisor))
+    low, high = CLAMPS[params.activation]
+    x = query.inputs[0]
+    zeros = np.zeros(x.dims[-1], x.dtype) if len(query.inputs) == 1 else None
+    return _Pool2D(plan_windows(query, "mean_bias", *window, divisor=divisor, low=low, high=high), zeros)
 
 
 def _kernel(contract: Any, prepare: Callable[[Query, Constants], _Pool2D], dtypes: Any) -> Kernel:

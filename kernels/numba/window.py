@@ -25,7 +25,8 @@ from .threads import parallel, sequence, shares
 
 __all__ = ["WindowRun", "plan_windows"]
 
-Fold = Literal["max", "mean", "depthwise"]
+#: mean_bias: a mean, then bias and clamp.
+Fold = Literal["max", "mean", "mean_bias", "depthwise"]
 
 _I64 = ir.IntType(64)
 
@@ -41,7 +42,7 @@ _JOB = np.dtype(
 
 
 class _Folder:
-    """Emits ``(y, cells, count, channels, bias, low, high)``; ``low`` is the divisor of a mean.
+    """Emits ``(y, cells, count, channels, bias, low, high, divisor)``.
 
     ``cells``: array of int64 addresses; for depthwise ``count`` addresses of x, then as many of weights.
     """
@@ -52,7 +53,7 @@ class _Folder:
         self.element: Any = floats[dtype.itemsize] if self.float else ir.IntType(dtype.itemsize * 8)
         self.size, self.fold, self.target = dtype.itemsize, fold, target
         self.module = module
-        arguments = [BYTE_POINTER, _I64.as_pointer(), _I64, _I64, BYTE_POINTER, self.element, self.element]
+        arguments = [BYTE_POINTER, _I64.as_pointer(), _I64, _I64, BYTE_POINTER, *[self.element] * 3]
         name = f"kigraph_{fold}_{dtype}_{target.name}"
         self.function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
         self.function.linkage = "internal"
@@ -84,7 +85,7 @@ class _Folder:
         return channel
 
     def _block(self, offset: Any, vectors: int, lanes: int) -> None:
-        y, cells, count, _, bias, low, high = self.function.args
+        y, cells, count, _, bias, low, high, divisor = self.function.args
         builder = self.builder
         kind: Any = self.element if lanes == 1 else ir.VectorType(self.element, lanes)
 
@@ -124,12 +125,16 @@ class _Folder:
             totals[v] = result
         for v, result in enumerate(totals):
             place = builder.gep(y, [builder.add(offset, _I64(v * lanes * self.size))])
+            if self.fold.startswith("mean"):
+                result = builder.fdiv(result, self._splat(divisor, lanes))
+            if self.fold == "mean_bias":
+                result = builder.fadd(result, load(bias, v))
             finished = self._finish(result, self._splat(low, lanes), self._splat(high, lanes))
             builder.store(finished, builder.bitcast(place, kind.as_pointer()), align=self.size)
 
     def _fold(self, total: Any, value: Any, weight: Any, kind: Any) -> Any:
         builder = self.builder
-        if self.fold == "mean":
+        if self.fold.startswith("mean"):
             return builder.fadd(total, value)
         if weight is not None:
             if not self.target.fma:
@@ -147,10 +152,8 @@ class _Folder:
 
     def _finish(self, x: Any, low: Any, high: Any) -> Any:
         builder = self.builder
-        if self.fold == "max":
+        if self.fold in ("max", "mean"):
             return x
-        if self.fold == "mean":
-            return builder.fdiv(x, low)
         x = builder.select(builder.fcmp_ordered("<", x, low), low, x)
         return builder.select(builder.fcmp_ordered(">", x, high), high, x)
 
@@ -168,16 +171,16 @@ def _fold_intrinsic(dtype: DType, target: Target, fold: Fold) -> Any:
 
     @intrinsic
     def fold_cells(
-        typing_context: Any, y: Any, cells: Any, count: Any, channels: Any, bias: Any, low: Any, high: Any
+        typing_context: Any, y: Any, cells: Any, count: Any, channels: Any, bias: Any, low: Any, high: Any, divisor: Any
     ) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            y, cells, count, channels, bias, low, high = args
+            y, cells, count, channels, bias, *rest = args
             function = _Folder(builder.module, dtype, target, fold).function
             y, bias = (builder.inttoptr(address, BYTE_POINTER) for address in (y, bias))
-            builder.call(function, [y, builder.inttoptr(cells, _I64.as_pointer()), count, channels, bias, low, high])
+            builder.call(function, [y, builder.inttoptr(cells, _I64.as_pointer()), count, channels, bias, *rest])
             return context.get_dummy_value()
 
-        return void(int64, int64, int64, int64, int64, scalar, scalar), codegen
+        return void(int64, int64, int64, int64, int64, scalar, scalar, scalar), codegen
 
     return fold_cells
 
@@ -187,7 +190,7 @@ def _window_kernel(dtype: DType, target: Target, fold: Fold) -> Any:
     """Task kernel whose arguments are one job."""
     fold_cells = _fold_intrinsic(dtype, target, fold)
     size, scalar = dtype.itemsize, dtype.type
-    depthwise, mean = fold == "depthwise", fold == "mean"
+    depthwise = fold == "depthwise"
 
     @task_kernel(f"window-{fold}-{dtype}-{target.name}")
     def window(arguments: int) -> None:
@@ -216,10 +219,9 @@ def _window_kernel(dtype: DType, target: Target, fold: Fold) -> Any:
                     for t in range(count):
                         cells[count + t] = cells[most + t]
                 low, high = scalar(job.low), scalar(job.high)
-                if mean:
-                    low = scalar(job.divisor) if job.divisor > 0 else scalar(count)
+                divisor = scalar(job.divisor) if job.divisor > 0 else scalar(count)
                 to = job.y + (row * job.out_width + j) * job.y_pitch * size
-                fold_cells(to, job.cells, count, job.channels, job.bias, low, high)
+                fold_cells(to, job.cells, count, job.channels, job.bias, low, high, divisor)
 
     return window
 
@@ -244,7 +246,7 @@ class WindowRun:
     def bind(
         self, x: Array, y: Array, workspace: Array | None, keep: Sequence[object] = (), weights: int = 0, bias: int = 0
     ) -> Run:
-        """``weights``, ``bias``: addresses, for depthwise."""
+        """``weights``, ``bias``: addresses, for depthwise; a mean_bias has a bias, too."""
         name, (out,) = self.query.contract.name, self.query.outputs
         x_address, x_pitch = pitch(f"input 0 of {name}", x, self.query.inputs[0])
         y_address, y_pitch = pitch(f"the output of {name}", y, out)

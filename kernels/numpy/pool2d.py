@@ -9,7 +9,7 @@ import numpy as np
 
 from ..contracts.conv2d import explicit_padding
 from ..contracts.pool2d import AVG_POOL2D, MAX_POOL2D, Pool2DParams
-from ..host.support import numpy_kernel, wider
+from ..host.support import activate, numpy_kernel, wider
 from ..types import Array
 from ._windows import Tap, taps
 from .reduce import lowest
@@ -32,14 +32,19 @@ def _max_pool2d(inputs: Sequence[Array], outputs: Sequence[Array], params: Pool2
 
 
 def _avg_pool2d(inputs: Sequence[Array], outputs: Sequence[Array], params: Pool2DParams) -> None:
-    (x,), (y,) = inputs, outputs
+    x, *bias = inputs
+    (y,) = outputs
     total = np.zeros(y.shape, wider(x.dtype))
     cells = np.zeros((*y.shape[1:3], 1), total.dtype)
     for tap in _taps(x, y, params):
         total[:, tap.out_rows, tap.out_columns] += x[:, tap.rows, tap.columns]
         cells[tap.out_rows, tap.out_columns] += 1
     # Output sizes are rounded down, so a window never leaves the padded extent: its area needs no clipping.
-    y[...] = total / (prod(params.window) if params.count_include_pad else cells)
+    mean = total / (prod(params.window) if params.count_include_pad else cells)
+    if bias:
+        mean += bias[0]
+    activate(mean, params.activation)
+    y[...] = mean
 
 
 KERNELS = (

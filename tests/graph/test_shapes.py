@@ -123,6 +123,11 @@ CASES: dict[str, Case] = {
     "KiFusedConv2D": lambda d, r: ([window(d, r), values(r, 1, 1, d[3], 3), values(r, 3)], {**CONV, "padding": "VALID"}),
     "DepthwiseConv2dNative": lambda d, r: ([window(d, r), values(r, 2, 3, d[3], 2)], CONV),
     "KiFusedDepthwiseConv2D": lambda d, r: ([window(d, r), values(r, 2, 2, d[3], 1), values(r, d[3])], CONV),
+    "KiSiblingConv2D": lambda d, r: (
+        [window(d, r), values(r, 1, 1, d[3], 3), values(r, 3), values(r, 1, 1, d[3], d[0])],
+        {"biases": (True, False), "activations": ("relu", "none")},
+    ),
+    "KiFusedAvgPool": lambda d, r: ([window(d, r), values(r, d[3])], {**POOL, "activation": "relu"}),
     **dict.fromkeys(["MaxPool", "AvgPool"], lambda d, r: ([window(d, r)], POOL)),
     **dict.fromkeys(["BiasAdd", "BiasAddV1"], lambda d, r: ([window(d, r), values(r, d[3])], {})),
     "BatchNormWithGlobalNormalization": lambda d, r: (

@@ -19,6 +19,7 @@ from . import (
     pool2d,
     reduce,
     resize,
+    siblings,
     softmax,
     strings,
 )
@@ -28,6 +29,7 @@ __all__ = ["CASES", "cases_of"]
 CASES: tuple[Case, ...] = (
     *matmul.CASES,
     *conv2d.CASES,
+    *siblings.CASES,
     *pool2d.CASES,
     *normalization.CASES,
     *elementwise.CASES,

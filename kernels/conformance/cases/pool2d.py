@@ -11,7 +11,7 @@ from ...contracts.base import Contract
 from ...contracts.pool2d import AVG_POOL2D, MAX_POOL2D, Pool2DParams
 from ...types import DType
 from ..case import F16, F32, F64, PLACEMENTS, Case, Memory, tensor
-from ..values import any_bits, large, normal, sparse_nan
+from ..values import any_bits, large, normal, scaled, sparse_nan
 from .inception import POOLS, PoolLayer
 
 __all__ = ["CASES", "inception_case", "pool_case"]
@@ -30,13 +30,16 @@ def pool_case(
     memory: Memory = "dense",
     threads: int = 1,
     tags: tuple[str, ...] = (),
+    bias: bool = False,
+    constant: bool = True,
     **params: Any,
 ) -> Case:
-    """A pool of x NHWC."""
+    """A pool of x NHWC; averages may have a bias and an activation."""
+    extra = (tensor(x[3:], normal, dtype, constant=constant),) if bias else ()
     return Case(
         contract,
         name,
-        (tensor(x, values, dtype, memory=x_memory),),
+        (tensor(x, values, dtype, memory=x_memory), *extra),
         Pool2DParams(window, strides, **params),
         frozenset(tags),
         memory,
@@ -136,9 +139,43 @@ def _max_only() -> Iterator[Case]:
         )
 
 
+def _fused_average() -> Iterator[Case]:
+    """Averages with a bias and an activation."""
+    for channels in (1, 3, 8, 15, 16, 17, 33, 64, 130):
+        yield pool_case(
+            AVG_POOL2D, f"fused-c{channels}", (1, 5, 6, channels), (3, 3), padding="SAME", bias=True, activation="relu",
+            tags=("tail",),
+        )  # fmt: skip
+    for activation in ("none", "relu", "relu6"):
+        for bias in (False, True):
+            for count in (False, True):
+                name = f"{activation}{'-bias' if bias else ''}{'-counted' if count else ''}"
+                yield pool_case(
+                    AVG_POOL2D, f"epilogue-{name}", (2, 9, 7, 21), (3, 2), padding="SAME", bias=bias,
+                    activation=activation, count_include_pad=count, values=scaled(9), tags=("epilogue",),
+                )  # fmt: skip
+        yield pool_case(
+            AVG_POOL2D, f"nan-{activation}-bias", (1, 9, 9, 21), (3, 3), padding="SAME", bias=True, activation=activation,
+            values=sparse_nan, tags=("nan",),
+        )  # fmt: skip
+    base: dict[str, Any] = {"bias": True, "activation": "relu", "padding": "SAME"}
+    yield pool_case(AVG_POOL2D, "fused-fed", (1, 5, 6, 7), (3, 3), constant=False, tags=("fed",), **base)
+    yield pool_case(AVG_POOL2D, "fused-threads2", (3, 17, 18, 40), (3, 3), threads=2, tags=("threads",), **base)
+    yield pool_case(AVG_POOL2D, "fused-batch0", (0, 5, 6, 7), (3, 3), tags=("empty",), **base)
+    yield pool_case(AVG_POOL2D, "fused-channels0", (1, 5, 6, 0), (3, 3), tags=("empty",), **base)
+    for x_memory, memory in PLACEMENTS:
+        yield pool_case(
+            AVG_POOL2D, f"fused-{x_memory}-to-{memory}", (2, 7, 8, 21), (3, 3), x_memory=x_memory, memory=memory,
+            tags=("strided",), **base,
+        )  # fmt: skip
+    for dtype in (F16, F64):
+        yield pool_case(AVG_POOL2D, f"fused-{dtype}", (2, 7, 8, 11), (3, 3), dtype=dtype, **base)
+
+
 CASES: tuple[Case, ...] = (
     *_cases(MAX_POOL2D),
     *_max_only(),
     *_cases(AVG_POOL2D),
+    *_fused_average(),
     *(inception_case(layer) for layer in POOLS if layer.name not in ("A1.pool", "C1.pool", "C2.pool", "C3.pool")),
 )

@@ -8,7 +8,7 @@ struct PoolShape {
     int h, w, c, oh, ow;
     int window_h, window_w, stride_h, stride_w, pad_top, pad_left;
     int x_pitch, y_pitch;
-    int count_pad, count_h, count_w;
+    int count_pad, count_h, count_w, activation;
     Index total;
 };
 
@@ -49,7 +49,7 @@ KERNEL void max_pool2d(const T* x, T* y, const T lowest, const PoolShape s) {
 EXPORT(max_pool2d)
 
 #ifdef AVERAGE
-KERNEL void avg_pool2d(const T* x, T* y, const PoolShape s) {
+KERNEL void avg_pool2d(const T* x, T* y, const T* bias, const PoolShape s) {
     GRID_STRIDE (i, s.total) {
         const Window window(s, i);
         T sum = T(0);
@@ -60,7 +60,9 @@ KERNEL void avg_pool2d(const T* x, T* y, const PoolShape s) {
             high = min(window.top + s.window_h, s.count_h) - window.top;
             wide = min(window.left + s.window_w, s.count_w) - window.left;
         }
-        y[window.output] = sum / static_cast<T>(high * wide);
+        T mean = sum / static_cast<T>(high * wide);
+        if (bias) mean += bias[window.channel];
+        y[window.output] = activate(mean, s.activation);
     }
 }
 EXPORT(avg_pool2d)

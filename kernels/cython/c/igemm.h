@@ -15,7 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { KI_MAX_NV = 5, KI_MAX_MR = 13 };
+/* KI_MAX_SIBLINGS: products that run as one; more run in several goes. */
+enum { KI_MAX_NV = 5, KI_MAX_MR = 13, KI_MAX_SIBLINGS = 16 };
 
 /* One spatial axis; sizes in pixels and taps, steps in elements. */
 typedef struct {
@@ -80,6 +81,9 @@ typedef struct {
 } ki_product_args;
 
 typedef void ki_product(const ki_product_args *args);
+
+/* Products with the same x, threads and pixels, each with its own weights, tile, bias, limits and y; of one item each. */
+typedef void ki_siblings(const ki_product_args *products, ptrdiff_t count);
 
 static inline ptrdiff_t ki_product_workspace(const ki_product_args *p) {
     ptrdiff_t tables = p->table_bytes * p->gemm.threads, rest = p->packed_bytes + p->transposed_bytes;

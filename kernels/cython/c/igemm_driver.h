@@ -4,7 +4,7 @@
  * Work is cut into blocks (one tile's pixels), groups of blocks, and panels. A task is one group x one panel. A thread
  * takes neighbouring tasks, so the order decides what each of them reads: with the panels outside, a part of the weights
  * and all of the input; with the groups outside, a part of the input and all of the weights. The smaller of the two is
- * read by all.
+ * read by all. Products of one input (siblings) run as one: their panels count through, groups and order are common.
  */
 
 enum { TILE(GROUP_BYTES) = 512 * 1024, TILE(SHARES) = 8 }; /* SHARES: tasks per thread, so that they finish together */
@@ -12,8 +12,9 @@ enum { TILE(GROUP_BYTES) = 512 * 1024, TILE(SHARES) = 8 }; /* SHARES: tasks per 
 typedef struct {
     const ki_igemm_args *args;
     ptrdiff_t chunks, blocks, groups, panels; /* chunks: blocks of one line along axis 1 */
+    ptrdiff_t first_panel, all_panels;        /* of the products before this one, of all that run as one */
     int panels_outside, threads;
-    const T *zeros;
+    const T *zeros, *following; /* following: weights of the next product, or NULL */
     int side_by_side; /* the axis whose taps lie side by side in x; -1: none */
 } TILE(work);
 
@@ -85,8 +86,9 @@ static void TILE(task)(void *context, ptrdiff_t index, int slot) {
     const TILE(work) *work = context;
     const ki_igemm_args *args = work->args;
     const ki_axis *a = &args->axis[0], *b = &args->axis[1];
-    const ptrdiff_t panel = work->panels_outside ? index / work->groups : index % work->panels;
-    const ptrdiff_t group = work->panels_outside ? index % work->groups : index / work->panels;
+    const ptrdiff_t counted = work->panels_outside ? index / work->groups : index % work->all_panels;
+    const ptrdiff_t group = work->panels_outside ? index % work->groups : index / work->all_panels;
+    const ptrdiff_t panel = counted - work->first_panel;
     const ptrdiff_t taps = a->taps * b->taps, width = (ptrdiff_t)args->nv * LANES;
     const ptrdiff_t first_channel = panel * width, products = taps * args->k;
     const ptrdiff_t valid = args->cout - first_channel < width ? args->cout - first_channel : width;
@@ -97,14 +99,15 @@ static void TILE(task)(void *context, ptrdiff_t index, int slot) {
     const ptrdiff_t from = work->blocks * group / work->groups, to = work->blocks * (group + 1) / work->groups;
     const ptrdiff_t pixels = b->out / work->chunks, longer = b->out % work->chunks; /* the first chunks are longer by 1 */
     /* What this thread will read next, fetched while it computes: the next panel, and the next pixels when first met. */
-    const ptrdiff_t tasks = work->groups * work->panels, own = ki_first_task(tasks, work->threads, slot);
+    const ptrdiff_t tasks = work->groups * work->all_panels, own = ki_first_task(tasks, work->threads, slot);
     const ptrdiff_t own_end = ki_first_task(tasks, work->threads, slot + 1);
     const ptrdiff_t turn = work->panels_outside ? work->groups : 1; /* tasks to the next panel */
-    const int fetch_panel = index + turn < own_end && panel + 1 < work->panels;
-    const int fetch_input = work->panels_outside ? index < own + work->groups : panel == 0 || index == own;
+    const int last_panel = panel + 1 == work->panels;
+    const int fetch_panel = index + turn < own_end && (!last_panel || work->following);
+    const int fetch_input = work->panels_outside ? index < own + work->groups : counted == 0 || index == own;
     const ptrdiff_t turn_blocks = work->panels_outside ? work->blocks : to - from;
     const ptrdiff_t share = products * width * (ptrdiff_t)sizeof(T) / turn_blocks + 64;
-    const T *next_weights = weights + products * width;
+    const T *next_weights = last_panel ? work->following : weights + products * width;
     T *out[KI_MAX_MR];
     for (ptrdiff_t k0 = 0; k0 == 0 || k0 < args->k; k0 += args->kc) {
         const int final = k0 + args->kc >= args->k;
@@ -148,28 +151,57 @@ static void TILE(task)(void *context, ptrdiff_t index, int slot) {
     }
 }
 
-static void TILE(igemm)(const ki_igemm_args *args) {
+/* How a product is cut into blocks and panels. */
+static TILE(work) TILE(cut)(const ki_igemm_args *args) {
     const ki_axis *a = &args->axis[0], *b = &args->axis[1];
     const ptrdiff_t lines = args->batch * a->out, width = (ptrdiff_t)args->nv * LANES;
     TILE(work) work = {.args = args, .panels = (args->cout + width - 1) / width, .side_by_side = -1};
     work.chunks = (b->out + args->mr - 1) / args->mr;
     work.blocks = lines * work.chunks;
     work.zeros = (const T *)args->w + ki_packed_size(a->taps * b->taps * args->k, args->cout, 0, LANES);
-    if (!work.blocks || !work.panels) return;
     for (int i = 0; i < 2; i++)
         if (args->axis[i].taps > 1 && args->axis[i].tap_step == 1 && args->axis[i].dilation == 1 &&
             args->axis[i].in_step == args->k)
             work.side_by_side = i;
+    return work;
+}
+
+static void TILE(family_task)(void *context, ptrdiff_t index, int slot) {
+    const TILE(work) *work = context;
+    const ptrdiff_t panel = work->panels_outside ? index / work->groups : index % work->all_panels;
+    while (panel >= work->first_panel + work->panels) work++;
+    TILE(task)((void *)work, index, slot);
+}
+
+/* Runs products of the same input and pixels as one. */
+static void TILE(run)(TILE(work) * works, ptrdiff_t count) {
+    const ki_igemm_args *args = works->args;
+    const ki_axis *a = &args->axis[0], *b = &args->axis[1];
     const ptrdiff_t input = args->batch * a->in * b->in * args->k * (ptrdiff_t)sizeof(T);
-    const ptrdiff_t weights = a->taps * b->taps * args->k * args->cout * (ptrdiff_t)sizeof(T);
-    work.panels_outside = weights > input;
-    work.groups = input / TILE(GROUP_BYTES) + 1;
+    ptrdiff_t weights = 0, panels = 0, blocks = works->blocks, groups = input / TILE(GROUP_BYTES) + 1;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        works[i].first_panel = panels;
+        works[i].following = i + 1 < count ? works[i + 1].args->w : NULL;
+        panels += works[i].panels;
+        weights += a->taps * b->taps * args->k * works[i].args->cout * (ptrdiff_t)sizeof(T);
+        if (works[i].blocks < blocks) blocks = works[i].blocks;
+    }
     if (args->threads > 1)
-        while (work.groups * work.panels < TILE(SHARES) * args->threads && work.groups < work.blocks) work.groups++;
-    if (work.groups > work.blocks) work.groups = work.blocks;
-    const ptrdiff_t tasks = work.groups * work.panels;
-    work.threads = tasks < args->threads ? (int)tasks : args->threads;
-    ki_parallel(TILE(task), &work, tasks, args->threads);
+        while (groups * panels < TILE(SHARES) * args->threads && groups < blocks) groups++;
+    if (groups > blocks) groups = blocks;
+    const ptrdiff_t tasks = groups * panels;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        works[i].all_panels = panels;
+        works[i].groups = groups;
+        works[i].panels_outside = weights > input;
+        works[i].threads = tasks < args->threads ? (int)tasks : args->threads;
+    }
+    ki_parallel(TILE(family_task), works, tasks, args->threads);
+}
+
+static void TILE(igemm)(const ki_igemm_args *args) {
+    TILE(work) work = TILE(cut)(args);
+    TILE(run)(&work, 1);
 }
 
 static void TILE(pack_task)(void *context, ptrdiff_t panel, int slot) {
@@ -215,29 +247,32 @@ static void TILE(transpose)(T *to, const T *x, ptrdiff_t rows, ptrdiff_t k, ptrd
         }
 }
 
-static void TILE(item)(void *context, ptrdiff_t item, int slot) {
-    const ki_product_args *args = context;
-    const ptrdiff_t *offsets = args->offsets + 3 * item;
-    ki_igemm_args gemm = args->gemm;
-    const int threads = gemm.threads;
-    char *own = (char *)args->workspace + args->table_bytes * threads +
-                slot * (args->packed_bytes + args->transposed_bytes);
-    gemm.tables = (char *)args->workspace + slot * args->table_bytes;
-    if (args->items > 1) gemm.threads = 1;
+/* Makes ready what a product needs in each run: packed weights, transposed x. ``own``: its part of the workspace. */
+static void TILE(make_ready)(const ki_product_args *args, ki_igemm_args *gemm, const ptrdiff_t *offsets, char *own) {
     if (args->packs) {
         ki_pack_args pack = args->pack;
         pack.w = (const T *)pack.w + offsets[1];
         pack.packed = own;
-        pack.threads = gemm.threads;
+        pack.threads = gemm->threads;
         KI_NAME(TILE(pack))(&pack);
-        gemm.w = own;
+        gemm->w = own;
     }
-    gemm.x = (const T *)gemm.x + offsets[0];
+    gemm->x = (const T *)gemm->x + offsets[0];
     if (args->transposes) {
-        TILE(transpose)((T *)(own + args->packed_bytes), gemm.x, args->rows, gemm.k, args->x_step);
-        gemm.x = own + args->packed_bytes;
+        TILE(transpose)((T *)(own + args->packed_bytes), gemm->x, args->rows, gemm->k, args->x_step);
+        gemm->x = own + args->packed_bytes;
     }
-    gemm.y = (T *)gemm.y + offsets[2];
+    gemm->y = (T *)gemm->y + offsets[2];
+}
+
+static void TILE(item)(void *context, ptrdiff_t item, int slot) {
+    const ki_product_args *args = context;
+    ki_igemm_args gemm = args->gemm;
+    char *own = (char *)args->workspace + args->table_bytes * gemm.threads +
+                slot * (args->packed_bytes + args->transposed_bytes);
+    gemm.tables = (char *)args->workspace + slot * args->table_bytes;
+    if (args->items > 1) gemm.threads = 1;
+    TILE(make_ready)(args, &gemm, args->offsets + 3 * item, own);
     TILE(igemm)(&gemm);
 }
 
@@ -246,4 +281,20 @@ void KI_NAME(TILE(product))(const ki_product_args *args) {
         TILE(item)((void *)args, 0, 0);
     else
         ki_parallel(TILE(item), (void *)args, args->items, args->gemm.threads);
+}
+
+void KI_NAME(TILE(siblings))(const ki_product_args *products, ptrdiff_t count) {
+    for (; count > 0; products += KI_MAX_SIBLINGS, count -= KI_MAX_SIBLINGS) {
+        const ptrdiff_t members = count < KI_MAX_SIBLINGS ? count : KI_MAX_SIBLINGS;
+        ki_igemm_args gemms[KI_MAX_SIBLINGS];
+        TILE(work) works[KI_MAX_SIBLINGS];
+        for (ptrdiff_t i = 0; i < members; i++) {
+            gemms[i] = products[i].gemm;
+            gemms[i].tables = products[i].workspace;
+            TILE(make_ready)(&products[i], &gemms[i], products[i].offsets,
+                             (char *)products[i].workspace + products[i].table_bytes * gemms[i].threads);
+            works[i] = TILE(cut)(&gemms[i]);
+        }
+        TILE(run)(works, members);
+    }
 }

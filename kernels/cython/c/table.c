@@ -16,6 +16,8 @@ const ki_table KI_NAME(ki_table) = {
 #endif
     .f32_product = KI_NAME(f32_product),
     .f64_product = KI_NAME(f64_product),
+    .f32_siblings = KI_NAME(f32_siblings),
+    .f64_siblings = KI_NAME(f64_siblings),
     .f32_pack = KI_NAME(f32_pack),
     .f64_pack = KI_NAME(f64_pack),
     .winograd = KI_NAME(ki_winograd),

@@ -17,6 +17,7 @@ typedef struct {
     /* Most pixels of a tile for 1 .. KI_MAX_NV vectors; 0: no such tile. */
     int tile_mr[KI_MAX_NV];
     ki_product *f32_product, *f64_product;
+    ki_siblings *f32_siblings, *f64_siblings;
     ki_pack *f32_pack, *f64_pack;
     const ki_winograd_kind *winograd; /* KI_WINOGRAD_KINDS */
     ki_map *const (*unary)[KI_DTYPES];  /* [ki_unary_op] */
@@ -43,6 +44,7 @@ typedef struct {
 #define KI_DECLARE(isa)                                                                                                \
     extern const ki_table ki_table__##isa;                                                                             \
     ki_product f32_product__##isa, f64_product__##isa;                                                                 \
+    ki_siblings f32_siblings__##isa, f64_siblings__##isa;                                                              \
     ki_pack f32_pack__##isa, f64_pack__##isa;                                                                          \
     extern const ki_winograd_kind ki_winograd__##isa[KI_WINOGRAD_KINDS];                                               \
     extern ki_map *const ki_unary__##isa[KI_UNARY_OPS][KI_DTYPES], *const ki_binary__##isa[KI_BINARY_OPS][KI_DTYPES];  \

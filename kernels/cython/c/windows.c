@@ -68,8 +68,12 @@ enum { BLOCK = 4 }; /* vectors */
                 sum[k] = V##_add(sum[k], valid < LANES ? V##_load_n(p, (size_t)valid) : V##_load(p));                  \
             }                                                                                                          \
         }                                                                                                              \
+        const T *b = a->bias ? (const T *)a->bias + c0 : NULL;                                                         \
+        const V lo = V##_set1((T)a->lo), hi = V##_set1((T)a->hi);                                                      \
         for (int k = 0; k < count; k++) {                                                                              \
             V mean = V##_div(sum[k], V##_set1(divisor));                                                               \
+            if (b) mean = V##_add(mean, valid < LANES ? V##_load_n(b, (size_t)valid) : V##_load(b + k * LANES));       \
+            mean = V##_min(hi, V##_max(lo, mean));                                                                     \
             if (valid < LANES)                                                                                         \
                 V##_store_n(y + c0 + k * LANES, mean, (size_t)valid);                                                  \
             else                                                                                                       \

@@ -13,8 +13,8 @@ typedef struct {
     ptrdiff_t x_step, x_row, x_image, y_step, y_row, y_image;
     int count_padding; /* average: divide by the window's area, not by its cells inside the image */
     int threads;
-    double lo, hi; /* depthwise: the activation */
-    const void *x, *w, *bias;
+    double lo, hi; /* depthwise, average: the activation */
+    const void *x, *w, *bias; /* bias may be NULL */
     void *y;
 } ki_window_args;
 

@@ -1,0 +1,116 @@
+"""Sibling convolutions one after the other, each by the backend's own kernel for conv2d.
+
+Serves backends that have no kernel for the whole family: they lose nothing by the merge, and gain nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ..contracts.conv2d import CONV2D
+from ..contracts.siblings import SIBLING_CONV2D, Place, places
+from ..types import Array, Constants, Kernel, Prepared, Query, Run
+
+__all__ = ["SiblingConstants", "one_by_one", "single_query"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class SiblingConstants:
+    """The constants of one sibling as its own kernel numbers them."""
+
+    whole: Constants
+    inputs: tuple[int, ...]
+    kernel: str
+
+    def value(self, index: int) -> np.ndarray[Any, Any]:
+        return self.whole.value(self.inputs[index])
+
+    def packed(self, index: int, layout: str, pack: Callable[[np.ndarray[Any, Any]], T]) -> T:
+        return self.whole.packed(self.inputs[index], f"{self.kernel}:{layout}", pack)
+
+
+def single_query(query: Query, number: int, place: Place) -> Query:
+    """What one sibling alone would ask of a kernel for conv2d."""
+    return Query(
+        CONV2D,
+        tuple(query.inputs[i] for i in place.inputs),
+        (query.outputs[number],),
+        place.params,
+        frozenset(at for at, i in enumerate(place.inputs) if i in query.constants),
+        query.threads,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _OneByOne:
+    """Workspace: shared, for one runs after the other."""
+
+    members: tuple[tuple[Place, Prepared], ...]
+
+    @property
+    def workspace_bytes(self) -> int:
+        return max(prepared.workspace_bytes for _, prepared in self.members)
+
+    @property
+    def absorbed(self) -> frozenset[int]:
+        return frozenset(place.inputs[i] for place, prepared in self.members for i in prepared.absorbed)
+
+    def bind(self, inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> Run:
+        runs = tuple(
+            prepared.bind([inputs[i] for i in place.inputs], [y], workspace if prepared.workspace_bytes else None)
+            for (place, prepared), y in zip(self.members, outputs, strict=True)
+        )
+
+        def run() -> None:
+            for one in runs:
+                one()
+
+        return run
+
+
+def one_by_one(backend: str, kernels: Sequence[Kernel], *, rank: int = 0) -> Kernel:
+    """The sibling kernel made of a backend's kernels for conv2d (others among ``kernels`` are left out)."""
+    known = sorted((k for k in kernels if k.contract is CONV2D), key=lambda k: -k.rank)
+
+    def choose(query: Query) -> Kernel | str:
+        reasons = []
+        for kernel in known:
+            reason = kernel.supports(query)
+            if reason is None:
+                return kernel
+            reasons.append(f"{kernel}: {reason}")
+        return "; ".join(reasons)
+
+    def supports(query: Query) -> str | None:
+        for number, place in enumerate(places(query.params)):  # type: ignore[arg-type]
+            found = choose(single_query(query, number, place))
+            if isinstance(found, str):
+                return found
+        return None
+
+    def prepare(query: Query, constants: Constants) -> _OneByOne:
+        members: list[tuple[Place, Prepared]] = []
+        for number, place in enumerate(places(query.params)):  # type: ignore[arg-type]
+            single = single_query(query, number, place)
+            kernel = choose(single)
+            assert isinstance(kernel, Kernel)
+            assert kernel.prepare is not None
+            members.append((place, kernel.prepare(single, SiblingConstants(constants, place.inputs, kernel.name))))
+        return _OneByOne(tuple(members))
+
+    return Kernel(
+        SIBLING_CONV2D,
+        backend,
+        "sibling_conv2d_one_by_one",
+        prepare=prepare,
+        supports=supports,
+        rank=rank,
+        strided_outputs=all(k.strided_outputs for k in known),
+        strided_inputs=all(k.strided_inputs for k in known),
+    )
