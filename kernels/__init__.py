@@ -8,6 +8,7 @@ Map of the folder (arrows of import point down only)::
     backends.py      the one table of backends: name, device, how to probe, what to install
     tuning/          which of several legal kernels a layer gets, decided by measurement
     registry.py      which kernels are legal for a query, and which of them is preferred
+    composites.py    kernels made of a backend's other kernels
     types.py         TensorType, Query, Kernel, Prepared: the words that everything speaks
     devices.py       where arrays live: host memory, and the protocol for an accelerator's
     settings.py      every environment variable, declared once

@@ -21,6 +21,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from . import settings
+from .composites import completed
 from .devices import Device
 from .errors import BackendError, SettingsError
 
@@ -96,7 +97,8 @@ class Backend:
         return status if isinstance(status, Status) else Status(False, f"probe() returned {status!r}", self.remedy)
 
     def kernels(self) -> Sequence[Kernel]:
-        return tuple(self.load().KERNELS)
+        """The module's own kernels, and what can be made of them (composites.py)."""
+        return completed(self.load().KERNELS)
 
     def device(self) -> Device:
         device: Device = self.load().DEVICE

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..host.siblings import one_by_one
 from ..types import Kernel
 from . import (
     concat,
@@ -41,8 +40,7 @@ BUILDS: tuple[tuple[Build, tuple[str, ...]], ...] = (
 def kernel_table(launcher: Launcher, precision: Callable[[], str]) -> tuple[Kernel, ...]:
     """All kernels of the backend, to run on that launcher; ``precision`` is asked whenever a plan is made."""
     return (
-        *(convolutions := conv2d.kernels(launcher, precision)),
-        one_by_one("cupy", convolutions),
+        *conv2d.kernels(launcher, precision),
         *depthwise.kernels(launcher, precision),
         *matmul.kernels(launcher, precision),
         *pool2d.kernels(launcher, precision),

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..composites import SiblingConstants, single_query
 from ..contracts.siblings import SIBLING_CONV2D, Place, SiblingParams, places
-from ..host.siblings import SiblingConstants, single_query
 from ..types import Array, Constants, Kernel, Query, Run
 from .conv2d import PreparedProduct, prepare_igemm
 from .igemm import SiblingRun

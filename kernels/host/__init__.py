@@ -2,7 +2,6 @@
 
 It cannot be chosen as a backend: it serves whatever backend was chosen. elementwise.py, reduce.py, layout.py and
 strings.py mirror the contract files; image.py has the encoded images; support.py is shared with the numpy backend.
-siblings.py makes a backend's kernel for sibling convolutions out of its kernels for single ones.
 """
 
 from __future__ import annotations

@@ -26,7 +26,6 @@ from __future__ import annotations
 
 from ..backends import Status
 from ..devices import HOST, Device
-from ..host.siblings import one_by_one
 from ..types import Kernel
 from . import concat, conv2d, depthwise, elementwise, gradients, matmul, normalization, pool2d, reduce, resize, softmax
 from .jit import VERSION, switched_off
@@ -37,7 +36,6 @@ __all__ = ["DEVICE", "KERNELS", "probe", "target"]
 KERNELS: tuple[Kernel, ...] = (
     *matmul.KERNELS,
     *conv2d.KERNELS,
-    one_by_one("numba", conv2d.KERNELS),
     *depthwise.KERNELS,
     *pool2d.KERNELS,
     *normalization.KERNELS,

@@ -11,7 +11,6 @@ import numpy as np
 
 from ..backends import Status
 from ..devices import HOST, Device
-from ..host.siblings import one_by_one
 from ..types import Kernel
 from . import concat, conv2d, elementwise, gradients, matmul, normalization, pool2d, reduce, resize, softmax
 
@@ -20,7 +19,6 @@ __all__ = ["DEVICE", "KERNELS", "probe"]
 KERNELS: tuple[Kernel, ...] = (
     *matmul.KERNELS,
     *conv2d.KERNELS,
-    one_by_one("numpy", conv2d.KERNELS),
     *pool2d.KERNELS,
     *normalization.KERNELS,
     *elementwise.KERNELS,

@@ -178,7 +178,8 @@ def test_unknown_shape_is_an_error(case: Case) -> None:
 
 def test_every_hot_float_contract_has_a_gradient() -> None:
     not_differentiable = {"resize_bilinear", "max_pool2d_grad", "avg_pool2d_grad", "depthwise_conv2d_input_grad",
-                          "depthwise_conv2d_filter_grad"}  # fmt: skip
+                          "depthwise_conv2d_filter_grad",
+                          "sibling_conv2d"}  # fmt: skip  # a pass makes it, after the gradients
     missing = {c.name for c in CONTRACTS if c.hot and c not in GRADIENTS} - not_differentiable
     assert not missing, f"no gradient function for {missing}"
 

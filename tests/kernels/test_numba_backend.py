@@ -126,6 +126,25 @@ def test_second_process_loads_from_the_cache(tmp_path: Path) -> None:
     assert python(COMPILE, KIGRAPH_CACHE_DIR=str(tmp_path)).stdout.strip() == "[]"
 
 
+LOAD = """
+import sys
+import numpy as np
+from kigraph.kernels.numba.crew import Task
+from kigraph.kernels.numba.gemm import gemm_kernel
+from kigraph.kernels.numba.targets import current
+kernels = [gemm_kernel(np.dtype(name), current()) for name in sys.argv[1:]]
+entries = [Task(k, np.zeros(4, np.int64)).entry for k in kernels]
+print(len(set(entries)))
+"""
+
+
+def test_kernels_that_two_processes_compiled_have_two_addresses(tmp_path: Path) -> None:
+    """Machine code is looked up by symbol: it must not be the same for float32 and float64."""
+    for names in (["float32"], ["float64"], ["float32", "float64"]):
+        done = python(LOAD, *names, KIGRAPH_CACHE_DIR=str(tmp_path))
+        assert done.stdout.strip() == str(len(names)), done.stderr[-2000:]
+
+
 def test_cache_that_cannot_be_written_costs_only_time(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")

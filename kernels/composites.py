@@ -1,21 +1,22 @@
-"""Sibling convolutions one after the other, each by the backend's own kernel for conv2d.
+"""Kernels made of a backend's other kernels, for contracts that only some backends serve better as a whole.
 
-Serves backends that have no kernel for the whole family: they lose nothing by the merge, and gain nothing.
+Sibling convolutions run one after the other, each by the backend's own kernel for conv2d: such a backend loses nothing by
+the graph's merge of siblings, and gains nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
 
-from ..contracts.conv2d import CONV2D
-from ..contracts.siblings import SIBLING_CONV2D, Place, places
-from ..types import Array, Constants, Kernel, Prepared, Query, Run
+from .contracts.conv2d import CONV2D
+from .contracts.siblings import SIBLING_CONV2D, Place, places
+from .types import Array, Constants, Kernel, Prepared, Query, Run
 
-__all__ = ["SiblingConstants", "one_by_one", "single_query"]
+__all__ = ["SiblingConstants", "completed", "single_query"]
 
 T = TypeVar("T")
 
@@ -37,13 +38,13 @@ class SiblingConstants:
 
 def single_query(query: Query, number: int, place: Place) -> Query:
     """What one sibling alone would ask of a kernel for conv2d."""
-    return Query(
-        CONV2D,
-        tuple(query.inputs[i] for i in place.inputs),
-        (query.outputs[number],),
-        place.params,
-        frozenset(at for at, i in enumerate(place.inputs) if i in query.constants),
-        query.threads,
+    return replace(
+        query,
+        contract=CONV2D,
+        inputs=tuple(query.inputs[i] for i in place.inputs),
+        outputs=(query.outputs[number],),
+        params=place.params,
+        constants=frozenset(at for at, i in enumerate(place.inputs) if i in query.constants),
     )
 
 
@@ -74,9 +75,16 @@ class _OneByOne:
         return run
 
 
-def one_by_one(backend: str, kernels: Sequence[Kernel], *, rank: int = 0) -> Kernel:
-    """The sibling kernel made of a backend's kernels for conv2d (others among ``kernels`` are left out)."""
-    known = sorted((k for k in kernels if k.contract is CONV2D), key=lambda k: -k.rank)
+def completed(kernels: Sequence[Kernel]) -> tuple[Kernel, ...]:
+    """A backend's kernels, and those that can be made of them where it has none of its own."""
+    convolutions = sorted((k for k in kernels if k.contract is CONV2D), key=lambda k: -k.rank)
+    if not convolutions or any(k.contract is SIBLING_CONV2D for k in kernels):
+        return tuple(kernels)
+    return (*kernels, _one_by_one(convolutions))
+
+
+def _one_by_one(known: Sequence[Kernel]) -> Kernel:
+    """Sibling convolutions by the first of the kernels that supports each."""
 
     def choose(query: Query) -> Kernel | str:
         reasons = []
@@ -106,11 +114,10 @@ def one_by_one(backend: str, kernels: Sequence[Kernel], *, rank: int = 0) -> Ker
 
     return Kernel(
         SIBLING_CONV2D,
-        backend,
+        known[0].backend,
         "sibling_conv2d_one_by_one",
         prepare=prepare,
         supports=supports,
-        rank=rank,
         strided_outputs=all(k.strided_outputs for k in known),
         strided_inputs=all(k.strided_inputs for k in known),
     )
