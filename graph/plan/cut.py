@@ -117,6 +117,7 @@ def _retyped(graph: Graph, feed_types: Mapping[Port, TensorType] | None = None) 
             same = (
                 definition is not None
                 and definition.by_types
+                and all(t.known for t in outputs)
                 and all(types[p] == graph.type_of(p) for p in node.inputs)
             )
             outputs = outputs if same else infer_node(node, types.__getitem__, edit.value)

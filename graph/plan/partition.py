@@ -58,7 +58,13 @@ def partition(graph: Graph, feed_types: Mapping[Port, TensorType]) -> tuple[Part
             types[Port(node.name)] = feed_types.get(Port(node.name), node.outputs[0])
             continue
         definition = OPDEFS.get(node.op)
-        same = definition is not None and definition.by_types and all(types[p] == graph.type_of(p) for p in node.inputs)
+        # A pass may have put a better known input in front of a node, so only outputs that are known need no second look.
+        same = (
+            definition is not None
+            and definition.by_types
+            and all(t.known for t in node.outputs)
+            and all(types[p] == graph.type_of(p) for p in node.inputs)
+        )
         outputs = node.outputs if same else infer_node(node, types.__getitem__, values.get)
         types.update(zip(node.ports, outputs, strict=False))
         kind, wanted = _kind(node, types, values)

@@ -28,4 +28,14 @@ def _supports(query: Query) -> str | None:
     return "strings are Python objects, which cannot be copied as bytes" if query.inputs[0].dtype == STRING else None
 
 
-KERNELS: tuple[Kernel, ...] = (Kernel(CONCAT, "cython", "concat", prepare=_prepare, supports=_supports),)
+KERNELS: tuple[Kernel, ...] = (
+    Kernel(
+        CONCAT,
+        "cython",
+        "concat",
+        prepare=_prepare,
+        supports=_supports,
+        strided_inputs=True,
+        strided_outputs=True,
+    ),
+)

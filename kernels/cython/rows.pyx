@@ -1,5 +1,7 @@
 """The line kernels of c/rows.h: softmax, reductions, batch normalisation, resizing, integer products, concatenation."""
 
+from math import prod
+
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int32_t
 from libc.stdlib cimport calloc, free
@@ -58,11 +60,13 @@ cdef extern from "rows.h" nogil:
         const void *b
         const void *bias
         void *y
+    ctypedef struct ki_concat_part:
+        const void *x
+        ptrdiff_t lines, bytes, step, offset
     ctypedef struct ki_concat_args:
-        ptrdiff_t rows, parts, row_bytes
+        ptrdiff_t rows, parts, row_bytes, y_step, row_step
         int threads
-        const void *const *x
-        const ptrdiff_t *bytes
+        const ki_concat_part *part
         void *y
     ctypedef void (*ki_softmax "ki_softmax *")(const ki_softmax_args *) noexcept nogil
     ctypedef void (*ki_reduce "ki_reduce *")(const ki_reduce_args *) noexcept nogil
@@ -295,12 +299,10 @@ def bind_int_matmul(inputs, types, y, y_type, *, sizes, a_steps, b_steps, offset
 
 cdef class ConcatRun(RowsRun):
     cdef ki_concat_args args
-    cdef const void **parts
-    cdef ptrdiff_t *sizes
+    cdef ki_concat_part *parts
 
     def __dealloc__(self):
         free(self.parts)
-        free(self.sizes)
 
     def __call__(self):
         with nogil:
@@ -308,25 +310,33 @@ cdef class ConcatRun(RowsRun):
 
 
 def bind_concat(inputs, types, y, y_type, axis, *, threads=1):
-    """Concatenation of dense arrays of any element type of fixed size along a non-negative axis."""
+    """Concatenation of arrays, dense or channel slices, of any element type of fixed size along a non-negative axis."""
     cdef ConcatRun run = ConcatRun.__new__(ConcatRun)
     cdef ki_concat_args *a = &run.args
-    cdef Py_ssize_t i, inner
-    a.rows, a.parts, a.threads = 1, len(inputs), threads
-    for size in y_type.shape[:axis]:
-        a.rows *= size
-    run.parts = <const void **> calloc(len(inputs), sizeof(void *))
-    run.sizes = <ptrdiff_t *> calloc(len(inputs), sizeof(ptrdiff_t))
-    if run.parts == NULL or run.sizes == NULL:
+    cdef ki_concat_part *part
+    cdef Py_ssize_t i, size = y_type.dtype.itemsize, last = len(y_type.shape) - 1, offset = 0
+    cdef View target = view(y, y_type, "the output", True, True)
+    cdef View source
+    cdef bint dense = target.pitch == y_type.shape[last]
+    a.parts, a.threads, a.y, a.y_step = len(inputs), threads, target.data, target.pitch * size
+    a.rows = prod(y_type.shape[:axis])
+    a.part = run.parts = <ki_concat_part *> calloc(len(inputs), sizeof(ki_concat_part))
+    if run.parts == NULL:
         raise MemoryError
     for i, (x, t) in enumerate(zip(inputs, types, strict=True)):
-        inner = t.dtype.itemsize
-        for size in t.shape[axis:]:
-            inner *= size
-        run.parts[i] = view(x, t, f"input {i}", False, False).data
-        run.sizes[i] = inner
-        a.row_bytes += inner
-    a.x, a.bytes = run.parts, run.sizes
-    a.y = view(y, y_type, "the output", True, False).data
+        source = view(x, t, f"input {i}", False, True)
+        run.parts[i].x, run.parts[i].step = source.data, source.pitch * size
+        dense = dense and source.pitch == t.shape[last]
+    for i, t in enumerate(types):
+        # A dense part is one line; of a pitched one every pixel is, unless the pixels' channels are what is joined.
+        part = &run.parts[i]
+        part.lines = 1 if dense else prod(t.shape[axis:last])
+        part.bytes = prod(t.shape[axis if dense else last:]) * size
+        if dense:
+            part.step = part.bytes
+        part.offset = offset
+        offset += part.bytes if dense or axis == last else part.lines * a.y_step
+        a.row_bytes += part.lines * part.bytes
+    a.row_step = a.y_step if axis == last else offset
     run.keep = (*inputs, y)
     return run

@@ -236,6 +236,25 @@ def test_concats_are_written_in_place(graph: Graph) -> None:
         assert steps_of(session, fetches, {x: value}) == counts, f"case {i}"
 
 
+def test_nested_concats_are_written_in_place(graph: Graph, session: MakeSession) -> None:
+    """Also where the inner one, or a part of the outer one, has to be copied: straight into its slice."""
+    x = ops.placeholder("float32", [2, 3, 3, 4])
+    value = np.linspace(-1, 1, 72, dtype=np.float32).reshape(2, 3, 3, 4)
+    a, b, c = ops.relu(x), ops.negative(x), ops.exp(x)
+    inner, copied = ops.concat([a, b], 3), ops.concat([x, x], 3)
+    cases: list[tuple[Tensor, tuple[int, int, int]]] = [
+        (ops.concat([c, inner], 3), (0, 0, 2)),
+        (ops.concat([ops.concat([inner, c], 3), ops.square(x)], 3), (0, 0, 3)),
+        (ops.concat([c, copied], 3), (1, 0, 1)),
+        (ops.concat([c, x], 3), (0, 1, 1)),
+    ]
+    for i, (fetch, counts) in enumerate(cases):
+        one = session()
+        wanted = session(backend="numpy", skip_passes=[]).run(fetch, {x: value})
+        np.testing.assert_allclose(one.run(fetch, {x: value}), wanted, rtol=1e-6, err_msg=f"case {i}")
+        assert steps_of(one, fetch, {x: value}) == counts, f"case {i}"
+
+
 def test_concats_of_other_kinds(graph: Graph, session: MakeSession) -> None:
     one = session()
     s = ops.placeholder("string", [None, 1])

@@ -291,6 +291,17 @@ def test_shapes_of_shapes_need_no_second_stage(graph: Graph, session: MakeSessio
         assert len(one.plan(z, {x: value}).parts) == 1
 
 
+def test_a_known_shape_behind_an_unknown_one_is_one_stage(graph: Graph, session: MakeSession) -> None:
+    """PlaceholderWithDefault forgets its default's shape; passes take it away, and what follows is static."""
+    x = ops.placeholder("float32", [1, 4])
+    y = graph.create_op("PlaceholderWithDefault", [x], {"shape": (None, 4)}).outputs[0]
+    z = ops.softmax(ops.matmul(y, np.ones((4, 3), np.float32)))
+    one = session()
+    np.testing.assert_allclose(one.run(z, {x: np.ones((1, 4))}), np.full((1, 3), 1 / 3), rtol=1e-6)
+    program = one.plan(z, {x: np.ones((1, 4))})
+    assert [part.static for part in program.parts] == [True]
+
+
 def test_explain_and_profile(graph: Graph, session: MakeSession, backend: str, rng: np.random.Generator) -> None:
     x = ops.placeholder("float32", [None, 16, 16, 8], name="x")
     y = ops.relu(ops.conv2d(x, rng.random((3, 3, 8, 16), np.float32), padding="SAME", name="conv"), name="active")

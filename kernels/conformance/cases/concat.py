@@ -9,7 +9,7 @@ import numpy as np
 
 from ...contracts.concat import CONCAT, ConcatParams
 from ...types import STRING, DType
-from ..case import F32, MEMORIES, Case, Memory, tensor
+from ..case import F32, MEMORIES, PLACEMENTS, Case, Memory, tensor
 from ..values import normal, sparse_nan
 
 __all__ = ["CASES"]
@@ -22,10 +22,12 @@ def _case(
     dtype: DType = F32,
     values: Any = normal,
     memory: Memory = "dense",
+    x_memory: Memory | None = None,
     tags: tuple[str, ...] = (),
     threads: int = 1,
 ) -> Case:
-    inputs = tuple(tensor(shape, values, dtype, memory=memory) for shape in shapes)
+    """``x_memory``: of the inputs, if it is not that of the output."""
+    inputs = tuple(tensor(shape, values, dtype, memory=x_memory or memory) for shape in shapes)
     return Case(CONCAT, name, inputs, ConcatParams(axis), frozenset(tags), memory, threads)
 
 
@@ -43,6 +45,12 @@ def _cases() -> Iterator[Case]:
     yield _case("threads2", -1, (17, 17, 192), (17, 17, 64), threads=2, tags=("threads",))
     for memory in MEMORIES:
         yield _case(memory, -1, (4, 5, 8), (4, 5, 3), memory=memory, tags=("strided",))
+        yield _case(f"middle-{memory}", 1, (2, 3, 4, 5), (2, 1, 4, 5), (2, 0, 4, 5), memory=memory, tags=("strided",))
+        yield _case(f"first-{memory}", 0, (2, 3, 5), (4, 3, 5), memory=memory, threads=2, tags=("strided",))
+    for x_memory, memory in PLACEMENTS:
+        for axis, second in ((-1, (3, 4, 9)), (1, (3, 2, 6)), (0, (1, 4, 6))):
+            yield _case(f"{x_memory}-to-{memory}-axis{axis}", axis, (3, 4, 6), second, x_memory=x_memory, memory=memory,
+                        tags=("strided",))  # fmt: skip
     for name in ("float16", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool",
                  "complex64", "complex128"):  # fmt: skip
         yield _case(name, 1, (2, 3, 2), (2, 5, 2), dtype=np.dtype(name))

@@ -17,10 +17,12 @@ static void task(void *context, ptrdiff_t index, int slot) {
     const ki_concat_args *a = w->args;
     ptrdiff_t row = index * w->rows, end = row + w->rows < a->rows ? row + w->rows : a->rows;
     for (; row < end; row++) {
-        char *y = (char *)a->y + row * a->row_bytes;
         for (ptrdiff_t i = 0; i < a->parts; i++) {
-            memcpy(y, (const char *)a->x[i] + row * a->bytes[i], (size_t)a->bytes[i]);
-            y += a->bytes[i];
+            const ki_concat_part *p = &a->part[i];
+            const char *x = (const char *)p->x + row * p->lines * p->step;
+            char *y = (char *)a->y + row * a->row_step + p->offset;
+            for (ptrdiff_t line = 0; line < p->lines; line++)
+                memcpy(y + line * a->y_step, x + line * p->step, (size_t)p->bytes);
         }
     }
 }
