@@ -28,6 +28,7 @@ class Igemm:
         limits: tuple[float, float] = ...,
         steps: tuple[int, int],
         packs: bool = False,
+        in_place: bool = False,
         kc: int | None = None,
         transposed_rows: int = 0,
         offsets: Sequence[tuple[int, int, int]] = ...,

@@ -35,7 +35,7 @@ cdef extern from "igemm.h" nogil:
     ctypedef struct ki_product_args:
         ki_igemm_args gemm
         ki_pack_args pack
-        int packs, transposes
+        int packs, transposes, in_place
         ptrdiff_t rows, x_step, items
         const ptrdiff_t *offsets
         ptrdiff_t table_bytes, packed_bytes, transposed_bytes
@@ -59,8 +59,19 @@ cdef extern from "table.h" nogil:
 cdef const ki_product_table *KERNELS = <const ki_product_table *> TABLE
 
 
+#: Bytes of packed weights per pass over the output.
+cdef ptrdiff_t _PASS_BYTES = 288 * 1024
+
+
 cdef Py_ssize_t _whole_lines(Py_ssize_t nbytes) noexcept:
     return (nbytes + 63) // 64 * 64
+
+
+cdef ptrdiff_t _rows_per_pass(ptrdiff_t rows, ptrdiff_t row_bytes) noexcept:
+    """Rows of a panel for equal passes whose part of it, and the next part, stay in the L2 cache."""
+    cdef ptrdiff_t most = max(_PASS_BYTES // row_bytes, 16)
+    cdef ptrdiff_t passes = max((rows + most - 1) // most, 1)
+    return max(((rows + passes - 1) // passes + 15) // 16 * 16, 16)
 
 
 cdef class Igemm:
@@ -70,7 +81,7 @@ cdef class Igemm:
     (in, out, taps, stride, dilation, padding before, tap step, pixels between neighbours in x, in y). ``batch``:
     (count, pixels between neighbours in x, in y). ``k``: inputs per tap. ``tile``: (pixels, vectors). ``limits``: of
     the activation. ``steps``: elements between the rows and between the columns of raw weights. ``packs``: the weights
-    are no constant and get packed in every run. ``transposed_rows``: if not 0, x is stored [k][that many rows].
+    are no constant and get packed in every run. ``in_place``: they are not even packed (few rows). ``transposed_rows``: if not 0, x is stored [k][that many rows].
     ``offsets``: for each item of a batched product the elements to add to x, w and y. ``dense_x``: refuse a pitched x.
     """
 
@@ -92,7 +103,7 @@ cdef class Igemm:
 
     def __init__(
         self, inputs, output, *, axes, batch, k, tile, limits=(float("-inf"), float("inf")), steps, packs=False,
-        kc=None, transposed_rows=0, offsets=((0, 0, 0),), threads=1, dense_x=False,
+        in_place=False, kc=None, transposed_rows=0, offsets=((0, 0, 0),), threads=1, dense_x=False,
     ):
         cdef ki_igemm_args *gemm = &self.args.gemm
         cdef ki_pack_args *pack = &self.args.pack
@@ -111,7 +122,6 @@ cdef class Igemm:
             ) = axes[i]
         gemm.batch, self.in_pixels[2], self.out_pixels[2] = batch
         gemm.k = k
-        gemm.kc = kc or max(k, 1)
         gemm.cout = output.shape[-1]
         self.tile = tuple(tile)
         gemm.mr, gemm.nv = tile
@@ -120,11 +130,13 @@ cdef class Igemm:
         gemm.lo, gemm.hi = limits
         gemm.threads = threads
         taps = gemm.axis[0].taps * gemm.axis[1].taps
-        if gemm.kc < k and taps != 1:
-            raise ValueError("several passes over the output need a single tap")
+        gemm.kc = kc or _rows_per_pass(taps * k, gemm.nv * lanes * self.itemsize)
         pack.rows, pack.cout, pack.nv, pack.threads = taps * k, gemm.cout, gemm.nv, threads
         pack.zeros = ki_zeros(gemm.axis[0].taps, gemm.axis[1].taps, k)
         pack.row_step, pack.col_step = steps
+        if in_place and (not packs or transposed_rows or taps != 1 or steps[1] != 1):
+            raise ValueError("weights can stay in place only in a product whose weights are no constant, row by row")
+        self.args.in_place = in_place
         self.args.packs, self.args.transposes = packs, transposed_rows > 0
         self.args.rows = self.args.x_step = transposed_rows
         self.args.items = len(offsets)
@@ -136,9 +148,10 @@ cdef class Igemm:
             self.offsets[3 * i], self.offsets[3 * i + 1], self.offsets[3 * i + 2] = triple
         self.args.offsets = self.offsets
         self.args.table_bytes = ki_igemm_slot_bytes(taps, gemm.mr)
-        self.args.packed_bytes = _whole_lines(
-            ki_packed_size(pack.rows, pack.cout, pack.zeros, lanes) * self.itemsize
-        )
+        if not in_place:
+            self.args.packed_bytes = _whole_lines(
+                ki_packed_size(pack.rows, pack.cout, pack.zeros, lanes) * self.itemsize
+            )
         self.args.transposed_bytes = _whole_lines(transposed_rows * k * self.itemsize)
         self.workspace_bytes = ki_product_workspace(&self.args) - (0 if packs else self._packed_slots())
 

@@ -17,8 +17,8 @@ from .tiles import choose_tile
 
 __all__ = ["KERNELS"]
 
-#: Inputs per pass over the output: a panel of weights of this depth stays in the L2 cache.
-_KC = 1024
+#: So few rows that packing b would take longer than the product.
+_FEW_ROWS = 4
 _CLAMPS = {"none": 0, "relu": 1, "relu6": 2}
 
 
@@ -63,11 +63,11 @@ def _prepare(query: Query, constants: Constants) -> PreparedProduct:
         axes=[(1, 1, 1, 1, 1, 0, 0, 0, 0), (m, m, 1, 1, 1, 0, 0, 1, 1)],
         batch=(1, 0, 0),
         k=k,
-        kc=min(k, _KC),
         tile=(tile.pixels, tile.vectors),
         limits=ACTIVATION_LIMITS[params.activation],
         steps=(1, k) if params.transpose_b else (n, 1),
         packs=not constant,
+        in_place=not constant and m <= _FEW_ROWS and not params.transpose_a and not params.transpose_b,
         transposed_rows=m if params.transpose_a else 0,
         offsets=offsets,
         threads=query.threads,

@@ -45,7 +45,7 @@ typedef struct {
     ki_axis axis[2];
     ptrdiff_t batch, in_batch, out_batch;
     ptrdiff_t k;    /* inputs per tap, contiguous in x */
-    ptrdiff_t kc;   /* inputs per pass over the output (one tap only); k: a single pass */
+    ptrdiff_t kc;   /* products (taps * k) per pass over the output: their part of a panel stays in the L2 cache */
     ptrdiff_t cout;
     int nv, mr;     /* vectors of a panel, most pixels of a tile */
     int threads;
@@ -73,6 +73,7 @@ typedef struct {
     ki_igemm_args gemm; /* w: the packed weights, unless ``packs`` */
     ki_pack_args pack;  /* w: the raw weights */
     int packs, transposes;
+    int in_place; /* weights that are no constant are used where they lie, row by row; pack says where */
     ptrdiff_t rows, x_step; /* transposes: x is stored [k][rows] with x_step elements between its rows */
     ptrdiff_t items;
     const ptrdiff_t *offsets;

@@ -76,6 +76,21 @@ static void TILE(locate)(const TILE(work) * work, const T *image, ptrdiff_t y0, 
     }
 }
 
+/* Leaves of the runs of a table only the products from ``from`` to ``to``. */
+static inline void TILE(narrow)(TILE(table) * table, ptrdiff_t from, ptrdiff_t to, ptrdiff_t count) {
+    ptrdiff_t kept = 0;
+    for (ptrdiff_t r = 0; r < table->count; r++) {
+        const ki_run run = table->runs[r];
+        const ptrdiff_t first = run.row > from ? run.row : from;
+        const ptrdiff_t end = run.row + run.length < to ? run.row + run.length : to;
+        if (end <= first) continue;
+        for (ptrdiff_t m = 0; m < count; m++)
+            table->pixels[kept * count + m] = table->pixels[r * count + m] + (first - run.row);
+        table->runs[kept++] = (ki_run){first, end - first};
+    }
+    table->count = kept;
+}
+
 /* Sets up fetching of ``bytes`` from an address on, spread over a tile's products. */
 static inline ki_ahead TILE(fetch)(const void *address, ptrdiff_t bytes, ptrdiff_t products) {
     const ptrdiff_t strips = products / KI_STRIP + 1;
@@ -98,47 +113,43 @@ static void TILE(task)(void *context, ptrdiff_t index, int slot) {
     table.runs = (ki_run *)(table.pixels + taps * args->mr);
     const ptrdiff_t from = work->blocks * group / work->groups, to = work->blocks * (group + 1) / work->groups;
     const ptrdiff_t pixels = b->out / work->chunks, longer = b->out % work->chunks; /* the first chunks are longer by 1 */
-    /* What this thread will read next, fetched while it computes: the next panel, and the next pixels when first met. */
+    /* Fetched while this task computes: the weights of the next pass, which lie behind those in use, and pixels that this
+     * thread has not met. */
     const ptrdiff_t tasks = work->groups * work->all_panels, own = ki_first_task(tasks, work->threads, slot);
     const ptrdiff_t own_end = ki_first_task(tasks, work->threads, slot + 1);
-    const ptrdiff_t turn = work->panels_outside ? work->groups : 1; /* tasks to the next panel */
+    const int first_meeting = work->panels_outside ? index < own + work->groups : counted == 0 || index == own;
     const int last_panel = panel + 1 == work->panels;
-    const int fetch_panel = index + turn < own_end && (!last_panel || work->following);
-    const int fetch_input = work->panels_outside ? index < own + work->groups : counted == 0 || index == own;
-    const ptrdiff_t turn_blocks = work->panels_outside ? work->blocks : to - from;
-    const ptrdiff_t share = products * width * (ptrdiff_t)sizeof(T) / turn_blocks + 64;
-    const T *next_weights = last_panel ? work->following : weights + products * width;
+    const int next_panel = index + 1 < own_end && (!last_panel || work->following) &&
+                           (!work->panels_outside || group + 1 == work->groups);
+    const int new_panel = !work->panels_outside || group == 0 || index == own;
     T *out[KI_MAX_MR];
-    for (ptrdiff_t k0 = 0; k0 == 0 || k0 < args->k; k0 += args->kc) {
-        const int final = k0 + args->kc >= args->k;
+    for (ptrdiff_t k0 = 0; k0 == 0 || k0 < products; k0 += args->kc) {
+        const ptrdiff_t k1 = products - k0 < args->kc ? products : k0 + args->kc;
+        const int final = k1 == products;
         TILE(epilogue) e = {.bias = args->bias ? (const T *)args->bias + first_channel : NULL,
                             .lo = final ? (T)args->lo : (T)-INFINITY,
                             .hi = final ? (T)args->hi : (T)INFINITY,
                             .valid = valid,
                             .accumulate = k0 > 0};
+        const ptrdiff_t chunk_bytes = (k1 - k0) * nv * LANES * (ptrdiff_t)sizeof(T), share = chunk_bytes / (to - from) + 64;
+        const T *behind = final && last_panel ? work->following : weights + k1 * nv * LANES;
+        const char *next_weights = (const char *)((final ? next_panel : new_panel) ? behind : NULL);
         ptrdiff_t line = from / work->chunks, chunk = from % work->chunks, n = line / a->out, o = line % a->out;
         for (ptrdiff_t block = from; block < to; block++) {
             const ptrdiff_t first = chunk * pixels + (chunk < longer ? chunk : longer), count = pixels + (chunk < longer);
             const ptrdiff_t y0 = o * a->stride - a->before, x0 = first * b->stride - b->before;
             const T *image = (const T *)args->x + n * args->in_batch;
             TILE(locate)(work, image, y0, x0, count, &table);
-            if (args->kc < args->k) { /* a pass over part of the inputs of the only tap */
-                for (ptrdiff_t m = 0; m < table.count * count; m++) table.pixels[m] += k0;
-                for (ptrdiff_t r = 0; r < table.count; r++)
-                    table.runs[r] = (ki_run){k0, args->k - k0 < args->kc ? args->k - k0 : args->kc};
-            }
+            if (args->kc < products) TILE(narrow)(&table, k0, k1, count);
             e.ahead[0].lines = e.ahead[1].lines = 0;
-            if (fetch_panel) {
-                const ptrdiff_t done = work->panels_outside ? block : block - from;
-                e.ahead[0] = TILE(fetch)((const char *)next_weights + done * share, share, products);
-            }
-            if (fetch_input) {
+            if (next_weights) e.ahead[0] = TILE(fetch)(next_weights + (block - from) * share, share, k1 - k0);
+            if (first_meeting && k0 == 0) {
                 const ptrdiff_t fresh = y0 + (a->taps - 1) * a->dilation + 1; /* the next line begins to read this row */
                 const ptrdiff_t bytes = count * b->stride * b->in_step * (ptrdiff_t)sizeof(T);
                 if (fresh > 0 && fresh < a->in && a->in_step > b->in_step)
-                    e.ahead[1] = TILE(fetch)(image + fresh * a->in_step + (x0 > 0 ? x0 : 0) * b->in_step, bytes, products);
+                    e.ahead[1] = TILE(fetch)(image + fresh * a->in_step + (x0 > 0 ? x0 : 0) * b->in_step, bytes, k1 - k0);
                 else if (a->in == 1)
-                    e.ahead[1] = TILE(fetch)(image + (x0 + count * b->stride) * b->in_step, bytes, products);
+                    e.ahead[1] = TILE(fetch)(image + (x0 + count * b->stride) * b->in_step, bytes, k1 - k0);
             }
             T *y = (T *)args->y + n * args->out_batch + o * a->out_step + first * b->out_step + first_channel;
             for (ptrdiff_t m = 0; m < count; m++) out[m] = y + m * b->out_step;
@@ -204,7 +215,28 @@ static void TILE(igemm)(const ki_igemm_args *args) {
     TILE(run)(&work, 1);
 }
 
-static void TILE(pack_task)(void *context, ptrdiff_t panel, int slot) {
+enum { TILE(PACK_ROWS) = 32 };
+
+/* Some rows of a matrix whose columns lie side by side, over all panels: what is read lies in one piece. */
+static void TILE(pack_rows)(void *context, ptrdiff_t index, int slot) {
+    (void)slot;
+    const ki_pack_args *args = context;
+    const ptrdiff_t full = (ptrdiff_t)args->nv * LANES, from = index * TILE(PACK_ROWS);
+    const ptrdiff_t to = args->rows - from < TILE(PACK_ROWS) ? args->rows : from + TILE(PACK_ROWS);
+    for (ptrdiff_t i = from; i < to; i++) {
+        const T *w = (const T *)args->w + i * args->row_step;
+        for (ptrdiff_t first = 0; first < args->cout; first += full) {
+            const ptrdiff_t valid = args->cout - first < full ? args->cout - first : full;
+            const ptrdiff_t vectors = (valid + LANES - 1) / LANES;
+            T *row = (T *)args->packed + args->rows * first + i * vectors * LANES;
+            for (ptrdiff_t v = 0; v < vectors * LANES; v += LANES)
+                VOP(store)(row + v, TILE(load_valid)(w + first + v, valid - v));
+        }
+    }
+}
+
+/* One panel of a matrix whose columns lie far apart: 16 rows at a time, so that each cache line is read once. */
+static void TILE(pack_columns)(void *context, ptrdiff_t panel, int slot) {
     (void)slot;
     const ki_pack_args *args = context;
     const ptrdiff_t first = panel * args->nv * LANES;
@@ -213,14 +245,6 @@ static void TILE(pack_task)(void *context, ptrdiff_t panel, int slot) {
     const ptrdiff_t valid = args->cout - first < width ? args->cout - first : width;
     const T *w = (const T *)args->w + first * args->col_step;
     T *to = (T *)args->packed + args->rows * first;
-    if (args->col_step == 1) {
-        for (ptrdiff_t i = 0; i < args->rows; i++, to += width, w += args->row_step) {
-            memcpy(to, w, (size_t)valid * sizeof(T));
-            memset(to + valid, 0, (size_t)(width - valid) * sizeof(T));
-        }
-        return;
-    }
-    /* Columns are far apart (a transposed matrix): 16 rows at a time, so that each cache line is read once. */
     for (ptrdiff_t i0 = 0; i0 < args->rows; i0 += 16) {
         ptrdiff_t rows = args->rows - i0 < 16 ? args->rows - i0 : 16;
         for (ptrdiff_t o = 0; o < width; o++)
@@ -230,11 +254,12 @@ static void TILE(pack_task)(void *context, ptrdiff_t panel, int slot) {
 }
 
 void KI_NAME(TILE(pack))(const ki_pack_args *args) {
-    ki_pack_args copy = *args;
     const ptrdiff_t width = (ptrdiff_t)args->nv * LANES;
-    ki_parallel(TILE(pack_task), &copy, (args->cout + width - 1) / width, args->threads);
-    memset((T *)args->packed + ki_packed_size(args->rows, args->cout, 0, LANES), 0,
-           (size_t)args->zeros * sizeof(T));
+    if (args->col_step == 1)
+        ki_parallel(TILE(pack_rows), (void *)args, (args->rows + TILE(PACK_ROWS) - 1) / TILE(PACK_ROWS), args->threads);
+    else
+        ki_parallel(TILE(pack_columns), (void *)args, (args->cout + width - 1) / width, args->threads);
+    memset((T *)args->packed + ki_packed_size(args->rows, args->cout, 0, LANES), 0, (size_t)args->zeros * sizeof(T));
 }
 
 /* to[m][i] = x[i * step + m] for m < rows, i < k, 16 x 16 at a time. */
@@ -265,6 +290,53 @@ static void TILE(make_ready)(const ki_product_args *args, ki_igemm_args *gemm, c
     gemm->y = (T *)gemm->y + offsets[2];
 }
 
+enum { TILE(COLUMNS) = 512, TILE(AT_ONCE) = 4 };
+
+/* A few rows times a matrix that is used where it lies: packing would take longer than the product. Columns from block
+ * ``index``; y stays in L1 while the matrix goes by once. The sums have the order of the tiles, so the bits are the same. */
+static void TILE(columns)(void *context, ptrdiff_t index, int slot) {
+    (void)slot;
+    const ki_product_args *args = context;
+    const ki_igemm_args *gemm = &args->gemm;
+    const ki_axis *b = &gemm->axis[1];
+    const ptrdiff_t from = index * TILE(COLUMNS);
+    const ptrdiff_t to = gemm->cout - from < TILE(COLUMNS) ? gemm->cout : from + TILE(COLUMNS);
+    const V lo = VOP(set1)((T)gemm->lo), hi = VOP(set1)((T)gemm->hi);
+    for (ptrdiff_t k = 0; k == 0 || k < gemm->k; k += TILE(AT_ONCE)) {
+        const ptrdiff_t depth = gemm->k - k < TILE(AT_ONCE) ? gemm->k - k : TILE(AT_ONCE);
+        const int final = k + TILE(AT_ONCE) >= gemm->k;
+        const T *w = (const T *)args->pack.w + k * args->pack.row_step;
+        for (ptrdiff_t c = from; c < to; c += LANES) {
+            V row[TILE(AT_ONCE)];
+            for (ptrdiff_t i = 0; i < depth; i++) row[i] = TILE(load_valid)(w + i * args->pack.row_step + c, to - c);
+            for (ptrdiff_t m = 0; m < b->out; m++) {
+                const T *x = (const T *)gemm->x + m * b->in_step + k;
+                T *y = (T *)gemm->y + m * b->out_step + c;
+                V sum = VOP(zero)();
+                if (k > 0)
+                    sum = TILE(load_valid)(y, to - c);
+                else if (gemm->bias)
+                    sum = TILE(load_valid)((const T *)gemm->bias + c, to - c);
+                if (depth == TILE(AT_ONCE))
+                    for (int i = 0; i < TILE(AT_ONCE); i++) sum = VOP(fma)(VOP(set1)(x[i]), row[i], sum);
+                else
+                    for (ptrdiff_t i = 0; i < depth; i++) sum = VOP(fma)(VOP(set1)(x[i]), row[i], sum);
+                if (final) sum = VOP(min)(hi, VOP(max)(lo, sum));
+                if (to - c >= LANES)
+                    VOP(store)(y, sum);
+                else
+                    VOP(store_n)(y, sum, (size_t)(to - c));
+            }
+        }
+    }
+}
+
+static void TILE(in_place)(ki_product_args *args) {
+    const ki_igemm_args *gemm = &args->gemm;
+    const ptrdiff_t blocks = (gemm->cout + TILE(COLUMNS) - 1) / TILE(COLUMNS);
+    ki_parallel(TILE(columns), args, blocks, gemm->k * gemm->cout < 128 * 1024 ? 1 : gemm->threads);
+}
+
 static void TILE(item)(void *context, ptrdiff_t item, int slot) {
     const ki_product_args *args = context;
     ki_igemm_args gemm = args->gemm;
@@ -272,6 +344,15 @@ static void TILE(item)(void *context, ptrdiff_t item, int slot) {
                 slot * (args->packed_bytes + args->transposed_bytes);
     gemm.tables = (char *)args->workspace + slot * args->table_bytes;
     if (args->items > 1) gemm.threads = 1;
+    if (args->in_place) {
+        ki_product_args copy = *args;
+        const ptrdiff_t *offsets = args->offsets + 3 * item;
+        gemm.x = (const T *)gemm.x + offsets[0], gemm.y = (T *)gemm.y + offsets[2];
+        copy.gemm = gemm;
+        copy.pack.w = (const T *)args->pack.w + offsets[1];
+        TILE(in_place)(&copy);
+        return;
+    }
     TILE(make_ready)(args, &gemm, args->offsets + 3 * item, own);
     TILE(igemm)(&gemm);
 }

@@ -2,6 +2,8 @@
  * blocks whose accumulators stay in registers over the window. */
 #include "windows.h"
 
+#include <math.h>
+
 #include "simd/simd.h"
 #include "table.h"
 #include "threads.h"
@@ -34,8 +36,66 @@ static inline span span_of(const ki_window_args *a, int axis, ptrdiff_t index) {
         for (ptrdiff_t j = v.from; j < v.to; j++) {                                                                    \
             const T *cell = image + (u.at + i * a->dilation[0]) * a->x_row + (v.at + j * a->dilation[1]) * a->x_step;
 
-#define LAUNCH(task)                                                                                                   \
-    if (args->out[1] && args->channels) ki_parallel(task, (void *)args, args->batch * args->out[0], args->threads)
+/* Cells below which a second thread does not pay. */
+enum { LEAST_SHARED = 256 * 1024 };
+
+static void launch(ki_task *task, const ki_window_args *a) {
+    const ptrdiff_t rows = a->batch * a->out[0];
+    const ptrdiff_t cells = rows * a->out[1] * a->channels * a->window[0] * a->window[1];
+    if (a->out[1] && a->channels) ki_parallel(task, (void *)a, rows, cells < LEAST_SHARED ? 1 : a->threads);
+}
+
+enum { BLOCK = 4 }; /* vectors */
+
+/* Pooling of ``count`` vectors of channels from channel c0 on, of which ``valid`` channels are there. A window's cells are
+ * joined one after the other: START is the value of none, JOIN(a, b) takes one more, FINISH(a) makes the result. */
+#define POOL(KIND, S, T, V, LANES, START, JOIN, FINISH)                                                                \
+    KI_INLINE void KIND##_##S(const ki_window_args *a, const T *image, T *y, span u, span v, ptrdiff_t c0,             \
+                              const int count, ptrdiff_t valid, T cells) {                                             \
+        (void)cells;                                                                                                   \
+        const T *b = a->bias ? (const T *)a->bias + c0 : NULL;                                                         \
+        const V lo = V##_set1((T)a->lo), hi = V##_set1((T)a->hi);                                                      \
+        V joined[BLOCK];                                                                                               \
+        for (int k = 0; k < count; k++) joined[k] = V##_set1(START);                                                   \
+        FOR_CELLS(T)                                                                                                   \
+            for (int k = 0; k < count; k++) {                                                                          \
+                const T *p = cell + c0 + k * LANES;                                                                    \
+                joined[k] = JOIN(joined[k], valid < LANES ? V##_load_n(p, (size_t)valid) : V##_load(p));               \
+            }                                                                                                          \
+        }                                                                                                              \
+        for (int k = 0; k < count; k++) {                                                                              \
+            V result = FINISH(joined[k]);                                                                              \
+            if (b) result = V##_add(result, valid < LANES ? V##_load_n(b, (size_t)valid) : V##_load(b + k * LANES));   \
+            result = V##_min(hi, V##_max(lo, result));                                                                 \
+            if (valid < LANES)                                                                                         \
+                V##_store_n(y + c0 + k * LANES, result, (size_t)valid);                                                \
+            else                                                                                                       \
+                V##_store(y + c0 + k * LANES, result);                                                                 \
+        }                                                                                                              \
+    }                                                                                                                  \
+    static void KIND##_row_##S(void *context, ptrdiff_t index, int slot) {                                             \
+        ROW(T);                                                                                                        \
+        for (ptrdiff_t o = 0; o < a->out[1]; o++) {                                                                    \
+            const span v = span_of(a, 1, o);                                                                           \
+            ptrdiff_t cells =                                                                                          \
+                a->count_padding ? a->window[0] * a->window[1] : (u.to - u.from) * (v.to - v.from);                    \
+            T *y = row + o * a->y_step;                                                                                \
+            ptrdiff_t c = 0;                                                                                           \
+            for (; c + BLOCK * LANES <= a->channels; c += BLOCK * LANES)                                               \
+                KIND##_##S(a, image, y, u, v, c, BLOCK, LANES, (T)cells);                                              \
+            for (; c + LANES <= a->channels; c += LANES) KIND##_##S(a, image, y, u, v, c, 1, LANES, (T)cells);         \
+            if (c < a->channels) KIND##_##S(a, image, y, u, v, c, 1, a->channels - c, (T)cells);                       \
+        }                                                                                                              \
+    }                                                                                                                  \
+    static void KIND##_pool_##S(const ki_window_args *args) { launch(KIND##_row_##S, args); }
+
+#define SAME(value) value
+#define MEAN_F32(sum) vf32_div(sum, vf32_set1(cells))
+#define MEAN_F64(sum) vf64_div(sum, vf64_set1(cells))
+POOL(max, f32, float, vf32, VF32_LANES, -INFINITY, vf32_nan_max, SAME)
+POOL(max, f64, double, vf64, VF64_LANES, -INFINITY, vf64_nan_max, SAME)
+POOL(average, f32, float, vf32, VF32_LANES, 0, vf32_add, MEAN_F32)
+POOL(average, f64, double, vf64, VF64_LANES, 0, vf64_add, MEAN_F64)
 
 #define MAX_POOL(S, T, W, LEAST, GREATEST)                                                                             \
     static void max_row_##S(void *context, ptrdiff_t index, int slot) {                                                \
@@ -45,56 +105,13 @@ static inline span span_of(const ki_window_args *a, int axis, ptrdiff_t index) {
             T *restrict y = row + o * a->y_step;                                                                       \
             for (ptrdiff_t c = 0; c < a->channels; c++) y[c] = (T)(LEAST);                                             \
             FOR_CELLS(T)                                                                                               \
-                for (ptrdiff_t c = 0; c < a->channels; c++)                                                            \
-                    y[c] = cell[c] > y[c] || cell[c] != cell[c] ? cell[c] : y[c];                                      \
+                for (ptrdiff_t c = 0; c < a->channels; c++) y[c] = cell[c] > y[c] ? cell[c] : y[c];                    \
             }                                                                                                          \
         }                                                                                                              \
     }                                                                                                                  \
-    static void max_pool_##S(const ki_window_args *args) { LAUNCH(max_row_##S); }
+    static void max_pool_##S(const ki_window_args *args) { launch(max_row_##S, args); }
 
-KI_NUMBERS(MAX_POOL)
-
-enum { BLOCK = 4 }; /* vectors */
-
-/* Average and depthwise convolution of ``count`` vectors of channels from channel c0 on; ``valid`` channels are written. */
-#define AVERAGE(S, T, V, LANES)                                                                                        \
-    KI_INLINE void average_##S(const ki_window_args *a, const T *image, T *y, span u, span v, ptrdiff_t c0,            \
-                               const int count, ptrdiff_t valid, T divisor) {                                          \
-        V sum[BLOCK];                                                                                                  \
-        for (int k = 0; k < count; k++) sum[k] = V##_zero();                                                           \
-        FOR_CELLS(T)                                                                                                   \
-            for (int k = 0; k < count; k++) {                                                                          \
-                const T *p = cell + c0 + k * LANES;                                                                    \
-                sum[k] = V##_add(sum[k], valid < LANES ? V##_load_n(p, (size_t)valid) : V##_load(p));                  \
-            }                                                                                                          \
-        }                                                                                                              \
-        const T *b = a->bias ? (const T *)a->bias + c0 : NULL;                                                         \
-        const V lo = V##_set1((T)a->lo), hi = V##_set1((T)a->hi);                                                      \
-        for (int k = 0; k < count; k++) {                                                                              \
-            V mean = V##_div(sum[k], V##_set1(divisor));                                                               \
-            if (b) mean = V##_add(mean, valid < LANES ? V##_load_n(b, (size_t)valid) : V##_load(b + k * LANES));       \
-            mean = V##_min(hi, V##_max(lo, mean));                                                                     \
-            if (valid < LANES)                                                                                         \
-                V##_store_n(y + c0 + k * LANES, mean, (size_t)valid);                                                  \
-            else                                                                                                       \
-                V##_store(y + c0 + k * LANES, mean);                                                                   \
-        }                                                                                                              \
-    }                                                                                                                  \
-    static void average_row_##S(void *context, ptrdiff_t index, int slot) {                                            \
-        ROW(T);                                                                                                        \
-        for (ptrdiff_t o = 0; o < a->out[1]; o++) {                                                                    \
-            const span v = span_of(a, 1, o);                                                                           \
-            ptrdiff_t cells =                                                                                          \
-                a->count_padding ? a->window[0] * a->window[1] : (u.to - u.from) * (v.to - v.from);                    \
-            T *y = row + o * a->y_step;                                                                                \
-            ptrdiff_t c = 0;                                                                                           \
-            for (; c + BLOCK * LANES <= a->channels; c += BLOCK * LANES)                                               \
-                average_##S(a, image, y, u, v, c, BLOCK, LANES, (T)cells);                                             \
-            for (; c + LANES <= a->channels; c += LANES) average_##S(a, image, y, u, v, c, 1, LANES, (T)cells);        \
-            if (c < a->channels) average_##S(a, image, y, u, v, c, 1, a->channels - c, (T)cells);                      \
-        }                                                                                                              \
-    }                                                                                                                  \
-    static void average_pool_##S(const ki_window_args *args) { LAUNCH(average_row_##S); }
+KI_INTEGERS(MAX_POOL)
 
 #define DEPTHWISE(S, T, V, LANES)                                                                                      \
     KI_INLINE void depthwise_##S(const ki_window_args *a, const T *image, T *y, span u, span v, ptrdiff_t c0,          \
@@ -150,10 +167,8 @@ enum { BLOCK = 4 }; /* vectors */
             if (c < a->channels) depthwise_##S(a, image, y, u, v, c, 1, a->channels - c);                              \
         }                                                                                                              \
     }                                                                                                                  \
-    static void depthwise_conv_##S(const ki_window_args *args) { LAUNCH(depthwise_row_##S); }
+    static void depthwise_conv_##S(const ki_window_args *args) { launch(depthwise_row_##S, args); }
 
-AVERAGE(f32, float, vf32, VF32_LANES)
-AVERAGE(f64, double, vf64, VF64_LANES)
 DEPTHWISE(f32, float, vf32, VF32_LANES)
 DEPTHWISE(f64, double, vf64, VF64_LANES)
 

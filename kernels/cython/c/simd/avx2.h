@@ -22,6 +22,10 @@ static inline vf32 vf32_fma(vf32 a, vf32 b, vf32 c) { return _mm256_fmadd_ps(a, 
 static inline vf32 vf32_max(vf32 a, vf32 b) { return _mm256_max_ps(a, b); }
 static inline vf32 vf32_min(vf32 a, vf32 b) { return _mm256_min_ps(a, b); }
 
+static inline vf32 vf32_nan_max(vf32 a, vf32 b) {
+    return _mm256_blendv_ps(_mm256_max_ps(a, b), a, _mm256_cmp_ps(a, a, _CMP_UNORD_Q));
+}
+
 /* Masks are loads from a sliding window of ones and zeros. */
 static const int32_t KI_MASK32[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
 static const int64_t KI_MASK64[8] = {-1, -1, -1, -1, 0, 0, 0, 0};
@@ -46,6 +50,9 @@ static inline vf64 vf64_div(vf64 a, vf64 b) { return _mm256_div_pd(a, b); }
 static inline vf64 vf64_fma(vf64 a, vf64 b, vf64 c) { return _mm256_fmadd_pd(a, b, c); }
 static inline vf64 vf64_max(vf64 a, vf64 b) { return _mm256_max_pd(a, b); }
 static inline vf64 vf64_min(vf64 a, vf64 b) { return _mm256_min_pd(a, b); }
+static inline vf64 vf64_nan_max(vf64 a, vf64 b) {
+    return _mm256_blendv_pd(_mm256_max_pd(a, b), a, _mm256_cmp_pd(a, a, _CMP_UNORD_Q));
+}
 static inline vf64 vf64_load_n(const double *p, size_t n) { return _mm256_maskload_pd(p, ki_mask64(n)); }
 static inline void vf64_store_n(double *p, vf64 v, size_t n) { _mm256_maskstore_pd(p, ki_mask64(n), v); }
 

@@ -21,6 +21,10 @@ static inline vf32 vf32_fma(vf32 a, vf32 b, vf32 c) { return _mm512_fmadd_ps(a, 
 static inline vf32 vf32_max(vf32 a, vf32 b) { return _mm512_max_ps(a, b); }
 static inline vf32 vf32_min(vf32 a, vf32 b) { return _mm512_min_ps(a, b); }
 
+static inline vf32 vf32_nan_max(vf32 a, vf32 b) {
+    return _mm512_mask_mov_ps(_mm512_max_ps(a, b), _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), a);
+}
+
 static inline __mmask16 ki_mask16(size_t n) { return (__mmask16)(n >= 16 ? 0xffffu : (1u << n) - 1u); }
 static inline vf32 vf32_load_n(const float *p, size_t n) { return _mm512_maskz_loadu_ps(ki_mask16(n), p); }
 static inline void vf32_store_n(float *p, vf32 v, size_t n) { _mm512_mask_storeu_ps(p, ki_mask16(n), v); }
@@ -36,6 +40,10 @@ static inline vf64 vf64_div(vf64 a, vf64 b) { return _mm512_div_pd(a, b); }
 static inline vf64 vf64_fma(vf64 a, vf64 b, vf64 c) { return _mm512_fmadd_pd(a, b, c); }
 static inline vf64 vf64_max(vf64 a, vf64 b) { return _mm512_max_pd(a, b); }
 static inline vf64 vf64_min(vf64 a, vf64 b) { return _mm512_min_pd(a, b); }
+
+static inline vf64 vf64_nan_max(vf64 a, vf64 b) {
+    return _mm512_mask_mov_pd(_mm512_max_pd(a, b), _mm512_cmp_pd_mask(a, a, _CMP_UNORD_Q), a);
+}
 
 static inline __mmask8 ki_mask8(size_t n) { return (__mmask8)(n >= 8 ? 0xffu : (1u << n) - 1u); }
 static inline vf64 vf64_load_n(const double *p, size_t n) { return _mm512_maskz_loadu_pd(ki_mask8(n), p); }

@@ -38,6 +38,11 @@ enum { VF32_LANES = 4, VF64_LANES = 2, KI_VECTOR_REGISTERS = 16 };
         for (int i = 0; i < (LANES); i++) v[i] = a[i] < b[i] ? a[i] : b[i];                                            \
         return v;                                                                                                      \
     }                                                                                                                  \
+    static inline V V##_nan_max(V a, V b) {                                                                            \
+        V v;                                                                                                           \
+        for (int i = 0; i < (LANES); i++) v[i] = a[i] > b[i] || a[i] != a[i] ? a[i] : b[i];                            \
+        return v;                                                                                                      \
+    }                                                                                                                  \
     static inline V V##_load_n(const T *p, size_t n) {                                                                 \
         V v = V##_zero();                                                                                              \
         for (size_t i = 0; i < (LANES) && i < n; i++) v[i] = p[i];                                                     \

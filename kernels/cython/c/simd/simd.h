@@ -6,6 +6,7 @@
  *   add, sub, mul, div                       lane by lane
  *   fma(a, b, c)                             a * b + c; rounded once except in portable C
  *   max(a, b), min(a, b)                     b if either is NaN: max(limit, x) keeps a NaN in x
+ *   nan_max(a, b)                            NaN if either is
  * KI_VECTOR_REGISTERS: how many of them the processor has.
  */
 #ifndef KI_SIMD_H
