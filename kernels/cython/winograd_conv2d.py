@@ -76,10 +76,12 @@ def _pack(kind: str, swap: bool, vectors: int, w: NDArray) -> NDArray:
         width = min(vectors * lanes, padded - first)
         valid = min(width, cout - first)
         part = taps[:, :, :, first : first + valid].astype(np.float64)
-        transformed = np.einsum("au,bv,uvio->abio", g0, g1, part, optimize=True).reshape(points, cin, valid)
-        panel = flat[points * cin * first : points * cin * (first + width)].reshape(points, cin, width)
-        panel[:, :, :valid] = transformed
-        panel[:, :, valid:] = 0
+        panel = flat[points * cin * first : points * cin * (first + width)].reshape(len(g0), len(g1), cin, width)
+        for a, row in enumerate(g0):
+            half = sum(g * taps_of_row for g, taps_of_row in zip(row, part, strict=True) if g)
+            for b, column in enumerate(g1):
+                panel[a, b, :, :valid] = sum(g * w_tap for g, w_tap in zip(column, half, strict=True) if g)
+        panel[:, :, :, valid:] = 0
     return packed
 
 
@@ -205,9 +207,9 @@ KERNELS: tuple[Kernel, ...] = (
     _kernel("winograd_4x4_3x3", 42),
     _kernel("winograd_2x2_3x3", 41),
     _kernel("winograd_2x2_5x5", 40),
-    _kernel("cook_toom_4_7", 40),
-    _kernel("cook_toom_2_7", 39),
-    _kernel("cook_toom_6_7", 38),
+    _kernel("cook_toom_4_7", 39),
+    _kernel("cook_toom_2_7", 38),
+    _kernel("cook_toom_6_7", 40),
     _kernel("cook_toom_4_3", 40),
     _kernel("cook_toom_2_3", 39),
 )
