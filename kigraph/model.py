@@ -22,6 +22,7 @@ from .weights.embedded import embedded_labels
 
 if TYPE_CHECKING:
     from .graph.loaders import LoadLimits
+    from .graph.plan import Program
 
 __all__ = ["Classifier", "Prediction", "load"]
 
@@ -147,15 +148,17 @@ class Classifier:
         parts = [self.session.run(card.output, {card.input: batch[i : i + fixed]}) for i in range(0, len(batch), fixed)]
         return np.concatenate(parts)
 
-    def explain(self) -> str:
-        """The plan for one image: which kernel runs each node, and why not another."""
+    def plan(self) -> Program:
+        """The compiled program for one image."""
         card = self.require_card()
         if card.encoded is not None:
-            plan = self.session.plan(card.output, {card.encoded: _tiny_jpeg()})
-        else:
-            images = np.zeros((self.fixed_batch or 1, *self.image_shape), np.float32)
-            plan = self.session.plan(card.output, {card.input: images})
-        return str(plan.explain())
+            return self.session.plan(card.output, {card.encoded: _tiny_jpeg()})
+        images = np.zeros((self.fixed_batch or 1, *self.image_shape), np.float32)
+        return self.session.plan(card.output, {card.input: images})
+
+    def explain(self) -> str:
+        """The plan for one image: which kernel runs each node, and why not another."""
+        return str(self.plan().explain())
 
     def __repr__(self) -> str:
         card = self.card.name if self.card else "no card"

@@ -35,7 +35,7 @@ _LOG = logging.getLogger("kigraph")
 #: Smaller arrays are packed faster than they are looked up.
 _LEAST_BYTES = 4096
 #: A file may be this many times larger than what the process uses of it; then what it does not use goes.
-_SPARE = 4
+_SPARE = 2
 #: Parts of keys whose repr() says all.
 _PLAIN = frozenset([str, int, float, bool, bytes, type(None)])
 #: What the log has: each is said once per process.
@@ -192,9 +192,7 @@ class PackedCache:
                 # What other processes have added meanwhile stays.
                 latest = _open(group.path, group.belongs, quiet=True)
                 if latest is not None:
-                    for key in latest.damaged():
-                        del latest.entries[key]
-                    fresh = {k: a for k, a in fresh.items() if k not in latest.entries}
+                    fresh = {k: a for k, a in fresh.items() if k not in latest.entries or k in group.damaged}
                     self._forget_unused(group, fresh, latest)
                 if fresh:
                     write_packed(group.path, group.belongs, fresh, latest)

@@ -45,6 +45,8 @@ _DIGEST_AT, _DIGEST_BYTES, _TABLE_AT = 64, 32, 128
 _MOST_TABLE = 16 << 20
 #: Entries begin at multiples of this, and the bytes up to the next one are zero.
 PAGE = 4096
+#: A thread gets the GIL back after up to 5 ms, so entries are checked in handfuls; and when the checker gives up waiting.
+_GATHER_SECONDS, _PATIENCE = 0.01, 100
 
 NDArray = np.ndarray[Any, Any]
 
@@ -89,8 +91,8 @@ def _digest_of(sums: NDArray, nbytes: int) -> str:
 class PackedFile:
     """A file that was opened and checked. ``entries`` by key; ``array`` gives a read-only view of the map.
 
-    The data is checked by a thread of its own, in one call that does not hold the GIL and brings the pages in: ask
-    ``damaged`` before the arrays are used. Raises OSError if it cannot be opened, PackedFileError if it must not be used.
+    The data behind ``array`` is checked by a thread of its own, which also brings its pages in: ask ``damaged`` before the
+    arrays are used. What is not asked for is not read, and takes no memory. Raises OSError if it cannot be opened, PackedFileError if it must not be used.
     """
 
     def __init__(self, path: Path, belongs: Mapping[str, Any]) -> None:
@@ -109,28 +111,60 @@ class PackedFile:
         with suppress(OSError, AttributeError):
             self._map.madvise(mmap.MADV_WILLNEED)
         self._bytes: NDArray = np.frombuffer(self._map, np.uint8)
-        self._damaged: frozenset[str] = frozenset(self.entries)
-        self._checker = threading.Thread(target=self._check, name="kigraph-packed", daemon=True)
-        self._checker.start()
+        self._lock = threading.Lock()
+        self._hurry = threading.Event()
+        self._checker: threading.Thread | None = None
+        self._asked: set[str] = set()
+        self._pending: list[str] = []
+        self._damaged: set[str] = set()
 
     def array(self, key: str) -> NDArray:
         """The entry under a key, read-only. KeyError if there is none."""
         entry = self.entries[key]
+        with self._lock:
+            if key not in self._asked:
+                self._asked.add(key)
+                self._pending.append(key)
+                if self._checker is None:
+                    self._checker = threading.Thread(target=self._check, name="kigraph-packed", daemon=True)
+                    self._checker.start()
         return self._bytes[entry.offset : entry.offset + entry.nbytes].view(entry.dtype).reshape(entry.shape)
 
     def damaged(self) -> frozenset[str]:
-        """Keys of the entries whose data is not what was written; waits for the check."""
-        self._checker.join()
-        return self._damaged
+        """Keys of the entries that were asked for and whose data is not what was written; waits for the checks."""
+        self._hurry.set()
+        while (checker := self._checker) is not None:
+            checker.join()
+        self._hurry.clear()
+        return frozenset(self._damaged)
 
     def _check(self) -> None:
-        sums = _page_sums(self._bytes)
-        bad = [
-            key
-            for key, e in self.entries.items()
-            if _digest_of(sums[e.offset // PAGE : _padded(e.offset + e.nbytes) // PAGE], e.nbytes) != e.checksum
-        ]
-        self._damaged = frozenset(bad)
+        idle = 0
+        while True:
+            self._hurry.wait(_GATHER_SECONDS)
+            with self._lock:
+                keys, self._pending = self._pending, []
+                idle = 0 if keys else idle + 1
+                if not keys and (self._hurry.is_set() or idle > _PATIENCE):
+                    self._checker = None
+                    return
+            self._check_entries([(self.entries[key], key) for key in keys])
+
+    def _check_entries(self, found: list[tuple[Entry, str]]) -> None:
+        """Neighbours in one call: entries lie in the order in which they were once asked for."""
+        found.sort(key=lambda item: item[0].offset)
+        while found:
+            first, last = found[0][0].offset, 0
+            run: list[tuple[Entry, str]] = []
+            while found and (not run or found[0][0].offset == last):
+                entry, key = found.pop(0)
+                run.append((entry, key))
+                last = _padded(entry.offset + entry.nbytes)
+            sums = _page_sums(self._bytes[first:last])
+            for entry, key in run:
+                pages = slice((entry.offset - first) // PAGE, (_padded(entry.offset + entry.nbytes) - first) // PAGE)
+                if _digest_of(sums[pages], entry.nbytes) != entry.checksum:
+                    self._damaged.add(key)
 
 
 def _check_owner(state: os.stat_result) -> int:

@@ -152,6 +152,14 @@ class Program:
         """How many threads a run may use."""
         return self.options.threads
 
+    def kernel_steps(self) -> list[Step]:
+        """The steps of all compiled stages that run a kernel."""
+        stages = [stage for _, stage in self.compiled()]
+        steps = [
+            s for stage in stages for s in ([stage.step] if isinstance(stage, DynamicStage) else stage.lowering.steps)
+        ]
+        return [s for s in steps if s.kernel is not None and s.query is not None]
+
     @property
     def arena_bytes(self) -> int:
         """Memory for activations of one run, over all compiled stages and devices."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,7 @@ class Axis:
     pixels_in: int
     pixels_out: int
 
+    @lru_cache(maxsize=1024)  # noqa: B019 - an Axis is a few numbers
     def live(self) -> float:
         """Taps that lie inside the image, averaged over the outputs."""
         starts = np.arange(self.out)[:, None] * self.stride - self.before

@@ -8,7 +8,7 @@ the rounding error and cost nothing; those here were searched for on normal inpu
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -65,6 +65,7 @@ class Points:
         rows[-1, -1] = 1
         return rows
 
+    @cache  # noqa: B019 - there are few sets of points
     def coefficients(self) -> list[tuple[float, float, list[float], list[float]]]:
         """For each pair what ki_points of c/winograd.h holds: p, z, the row r, the row a."""
         squares = [p * p for p in self.pairs]

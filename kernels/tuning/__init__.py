@@ -13,12 +13,13 @@ from __future__ import annotations
 from .measure import measure
 from .signature import signature
 from .tables import Table, read_table, shipped_table, table_path, write_table
-from .tuner import Decision, Tuner
+from .tuner import Decision, Tuner, accurate_enough
 
 __all__ = [
     "Decision",
     "Table",
     "Tuner",
+    "accurate_enough",
     "measure",
     "read_table",
     "shipped_table",

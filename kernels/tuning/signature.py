@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..contracts.base import Contract
-from ..contracts.conv2d import CONV2D, DEPTHWISE_CONV2D
+from ..contracts.conv2d import CONV2D, DEPTHWISE_CONV2D, Conv2DParams, explicit_padding
 from ..types import Query, TensorType
 
 __all__ = ["one_image", "signature"]
@@ -28,9 +28,14 @@ def signature(query: Query) -> str | None:
     if query.inputs[0].dtype != np.float32 or not all(t.known for t in query.inputs) or 0 in query.inputs[0].dims:
         return None
     image, *others = query.inputs
+    params = query.params
+    if isinstance(params, Conv2DParams):  # SAME and the same padding in numbers are one layer
+        (_, height, width, _), (kh, kw, _, _) = image.dims, others[0].dims
+        padding = explicit_padding(params.padding, (height, width), (kh, kw), params.strides, params.dilations)
+        params = replace(params, padding=padding)
     sizes = [_sizes(image.dims[1:]), *(_sizes(t.dims) for t in others)]
-    params = [f"{f.name}={_text(getattr(query.params, f.name))}" for f in fields(query.params)]
-    return " ".join((query.contract.name, image.dtype.name, *sizes, *params))
+    values = [f"{f.name}={_text(getattr(params, f.name))}" for f in fields(params)]
+    return " ".join((query.contract.name, image.dtype.name, *sizes, *values))
 
 
 def one_image(query: Query, threads: int = 1) -> Query:

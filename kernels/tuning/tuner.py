@@ -17,7 +17,7 @@ from .measure import measure
 from .signature import signature
 from .tables import Table, read_table, shipped_table, table_path, write_table
 
-__all__ = ["Decision", "Tuner"]
+__all__ = ["Decision", "Tuner", "accurate_enough"]
 
 _LOG = logging.getLogger("kigraph")
 #: How much faster another kernel must be than the one of higher rank: noise must not decide.
@@ -35,10 +35,15 @@ class Decision:
     source: str
     times: Mapping[str, float]
 
+    @property
+    def microseconds(self) -> float:
+        """Of the kernel that was chosen."""
+        return self.times[self.kernel.name]
+
     def __str__(self) -> str:
         others = sorted((t, name) for name, t in self.times.items() if name != self.kernel.name)
         against = f" against {others[0][0] / 1e3:.3f} ms of {others[0][1]}" if others else ""
-        return f"chosen by {self.source}: {self.times[self.kernel.name] / 1e3:.3f} ms{against}"
+        return f"chosen by {self.source}: {self.microseconds / 1e3:.3f} ms{against}"
 
 
 class Tuner:
@@ -67,7 +72,7 @@ class Tuner:
         if len(legal) < 2 or legal[0].backend == HOST_FAMILY:
             return None
         layer = signature(query)
-        if layer is None:
+        if layer is None or len(legal := accurate_enough(legal)) < 2:
             return None
         key = (legal[0].backend, layer, tuple(k.name for k in legal))
         if key not in self.decisions:
@@ -91,11 +96,20 @@ class Tuner:
             # An entry from before a kernel existed says nothing about that kernel.
             if all(k.name in times for k in legal):
                 return _decision(layer, legal, table.source, times)
-        if self.mode != "full":
+        return self._measured(layer, query, legal, constants) if self.mode == "full" else None
+
+    def again(self, query: Query, legal: Sequence[Kernel], constants: Constants | None = None) -> Decision | None:
+        """As ``decide``, but measures in any case, for ``save`` to store; None if there is nothing to choose."""
+        layer = signature(query)
+        if layer is None or len(legal := accurate_enough(legal)) < 2:
             return None
+        if get_backend(legal[0].backend).device().name != HOST.name:
+            return None
+        return self._measured(layer, query, legal, constants)
+
+    def _measured(self, layer: str, query: Query, legal: Sequence[Kernel], constants: Constants | None) -> Decision:
         times = measure(query, legal, constants)
-        self._tables[name][0].layers[layer] = times
-        self._new.setdefault(name, {})[layer] = times
+        self._new.setdefault(legal[0].backend, {})[layer] = times
         return _decision(layer, legal, "measuring", times)
 
     def save(self) -> None:
@@ -110,6 +124,19 @@ class Tuner:
                     _SAID.add(folder)
                     _LOG.warning("tuning is not kept: %s cannot be written: %s", folder, error.strerror)
         self._new.clear()
+
+
+def accurate_enough(legal: Sequence[Kernel]) -> tuple[Kernel, ...]:
+    """Candidates: the legal kernels whose error bound is no wider than that of the kernel of highest rank.
+
+    How much error speed may cost is decided by who ranks the kernels, not by a measurement of time.
+    """
+    most = _error(max(legal, key=lambda k: k.rank))
+    return tuple(k for k in legal if _error(k) <= most)
+
+
+def _error(kernel: Kernel) -> float:
+    return (kernel.tolerance or kernel.contract.tolerance).atol
 
 
 def _decision(layer: str, legal: Sequence[Kernel], source: str, times: Mapping[str, float]) -> Decision:

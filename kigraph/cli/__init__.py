@@ -1,7 +1,7 @@
 """kigraph.cli: the command ``kigraph``.
 
-Map of the folder: one module per command (classify, serve, bench, profile, info, inspect_file, draw, weights), each with
-``register(commands)`` and ``run(args)``; output.py prints tables, JSON and progress; options.py has what commands share;
+Map of the folder: one module per command (classify, serve, bench, profile, tune, cache, info,
+inspect_file, draw, weights), each with ``register(commands)`` and ``run(args)``; output.py prints tables, JSON and progress; options.py has what commands share;
 support.py asks which backend can run what.
 
 Exit codes: 0 done; 1 some of the inputs failed; 2 wrong usage or an error that concerns everything.
@@ -28,6 +28,7 @@ examples:
   kigraph inspect my_graph.pb                       format, ops, inputs, outputs, card
   kigraph bench --backend cython,numba              how fast is this machine?
   kigraph profile my_graph.pb --draw profile.html   where does the time go?
+  kigraph tune my_graph.pb                          measure which kernels are fastest here, and keep it
   kigraph info                                      backends: which are usable, and why not the others
 
 KIGRAPH_BACKEND chooses the backend, KIGRAPH_WEIGHTS the weight file; `kigraph info` lists all settings.
@@ -41,6 +42,8 @@ _COMMANDS = {
     "serve": "kigraph.cli.serve",
     "bench": "kigraph.cli.bench",
     "profile": "kigraph.cli.profile",
+    "tune": "kigraph.cli.tune",
+    "cache": "kigraph.cli.cache",
     "info": "kigraph.cli.info",
     "inspect": "kigraph.cli.inspect_file",
     "draw": "kigraph.cli.draw",

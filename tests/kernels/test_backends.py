@@ -223,3 +223,19 @@ def test_a_kernel_record_must_fit_its_contract() -> None:
         Kernel(RELU, "numpy", "nothing")
     with pytest.raises(TypeError, match="a dynamic contract needs evaluate"):
         Kernel(RELU, "numpy", "wrong", evaluate=lambda inputs, params: ())
+
+
+def test_plugins_are_looked_for_cheaply_and_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """importlib.metadata is loaded only where some package names the group."""
+    other = tmp_path / "other-1.0.dist-info"
+    other.mkdir()
+    (other / "entry_points.txt").write_text("[console_scripts]\nother = other:main\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), str(tmp_path / "missing")])
+    assert not backends._plugins_declared()
+    mine = tmp_path / "acme-1.0.dist-info"
+    mine.mkdir()
+    (mine / "entry_points.txt").write_text("[kigraph.backends]\nacme = acme_kernels\n")
+    assert backends._plugins_declared()
+    (tmp_path / "packages.zip").write_bytes(b"")
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "packages.zip")])
+    assert backends._plugins_declared(), "who knows what a zip archive holds"

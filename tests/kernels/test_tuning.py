@@ -16,12 +16,14 @@ import pytest
 
 from kigraph.kernels import registry
 from kigraph.kernels.backends import get_backend
+from kigraph.kernels.contracts.base import Tolerance
 from kigraph.kernels.contracts.conv2d import CONV2D, Conv2DParams
 from kigraph.kernels.contracts.matmul import MATMUL, MatMulParams
 from kigraph.kernels.errors import KernelError, SettingsError
 from kigraph.kernels.registry import legal_kernels, select
 from kigraph.kernels.tuning import (
     Tuner,
+    accurate_enough,
     measure,
     read_table,
     shipped_table,
@@ -279,3 +281,26 @@ def test_the_registry_takes_only_legal_kernels() -> None:
     stranger = pretend("stranger", 0, 0)
     with pytest.raises(KernelError, match=r"numpy\.stranger was preferred .* none of numpy\.slow, numpy\.fast"):
         select(conv(), ["numpy"], lambda query, legal: (stranger, "because"))
+
+
+def test_time_does_not_buy_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How far a kernel may be from the truth is decided by who ranks the kernels."""
+    wide = replace(pretend("wide", 0.0, 3), tolerance=Tolerance(1e-6, 1e-3))
+    monkeypatch.setattr(registry, "kernels_of", lambda backend, contract: (SLOW, wide, FAST))
+    assert accurate_enough((SLOW, wide, FAST)) == (SLOW, FAST)
+    assert choose(Tuner("full"), conv()).kernel is FAST
+    first = replace(wide, rank=20)
+    assert accurate_enough((first, SLOW, FAST)) == (first, SLOW, FAST)
+
+
+def test_measuring_again_replaces_the_entry() -> None:
+    layer = signature(conv()) or ""
+    write_table(table_path("numpy", ""), "numpy", "", {layer: {"slow": 1.0, "fast": 9e9}})
+    mine = Tuner("full")
+    decision = mine.again(conv(), (SLOW, FAST))
+    assert decision is not None
+    assert decision.kernel is FAST
+    assert decision.microseconds == decision.times["fast"]
+    mine.save()
+    assert read_table(table_path("numpy", ""), "numpy", "").layers[layer]["fast"] < 9e9
+    assert mine.again(conv(), (SLOW,)) is None
