@@ -169,7 +169,7 @@ cdef class Igemm:
     def pack(self, w):
         """The packed form of raw weights: a 64-byte aligned uint8 array."""
         cdef View raw = view(w, self.types[1], "the weights", False, False)
-        packed = HOST.allocate(self.args.packed_bytes)
+        packed = HOST.allocate_lasting(self.args.packed_bytes)
         cdef Py_buffer buffer
         cdef ki_pack_args pack = self.args.pack
         PyObject_GetBuffer(packed, &buffer, PyBUF_STRIDES | PyBUF_WRITABLE)

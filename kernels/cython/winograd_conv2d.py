@@ -69,7 +69,7 @@ def _pack(kind: str, swap: bool, vectors: int, w: NDArray) -> NDArray:
     g0, g1 = (np.ones((1, 1)) if p is None else p.g for p in _points(kind))
     lanes, points = core.F32_LANES, len(g0) * len(g1)
     padded = -(-cout // lanes) * lanes
-    packed = HOST.allocate(4 * cin * (points * padded + 1))
+    packed = HOST.allocate_lasting(4 * cin * (points * padded + 1))
     flat = packed.view(np.float32)
     flat[points * padded * cin :] = 0
     for first in range(0, cout, vectors * lanes):

@@ -223,7 +223,7 @@ class Gemm:
 
     def pack(self, b: np.ndarray[Any, Any], transposed: bool = False) -> np.ndarray[Any, Any]:
         """The packed form of a dense (k, columns) matrix, or of a (columns, k) one."""
-        packed = HOST.allocate(self.packed_bytes)
+        packed = HOST.allocate_lasting(self.packed_bytes)
         for run in self.pack_tasks(b.ctypes.data, packed.ctypes.data, transposed, 1):
             run()
         return packed
