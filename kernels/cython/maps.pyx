@@ -54,6 +54,8 @@ MAX_RANK = KI_MAP_RANK - 1
 
 
 cdef ki_map _find(str op, int dtype):
+    if dtype < 0:
+        return NULL
     if op in UNARY:
         return KERNELS.unary[<int> UNARY[op]][dtype]
     return KERNELS.binary[<int> BINARY[op]][dtype]
