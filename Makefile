@@ -26,19 +26,12 @@ DEMO_EXTRAS := demo$(if $(wildcard /dev/nvidiactl),$(comma)cupy)
 # An environment that has the dev extra has everything that the demo needs.
 DEMO_ENV := $(if $(wildcard $(STAMPS)/dev),$(STAMPS)/dev,$(STAMPS)/demo)
 
-# An environment made here is made anew after its interpreter went away, or after the checkout was moved or copied:
-# it must not run the code of the place it came from.
-ifneq ($(wildcard $(STAMPS)/place),)
-ifneq ($(shell $(BIN)/python -c '' && cat $(STAMPS)/place),$(abspath $(VENV)))
-$(shell rm -rf $(VENV))
-endif
-endif
 
 .PHONY: help
 help: ## this text
 	@echo "make targets:"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name text; do \
-		printf '  %-20s%s\n' "$$name" "$$text"; done
+		printf '  %-21s%s\n' "$$name" "$$text"; done
 
 .PHONY: demo
 demo: $(DEMO_ENV) $(STAMPS)/built ## classify a photograph on every backend; writes a picture and results into out/
@@ -87,6 +80,10 @@ layers: $(STAMPS)/dev ## import-linter: arrows point down only
 docs-table: $(STAMPS)/dev $(STAMPS)/built ## write docs/support-table.md, the op x backend table
 	$(BIN)/python docs/support_table.py
 
+.PHONY: sanitize
+sanitize: $(STAMPS)/dev ## the C kernels under AddressSanitizer and UBSan: a build of its own, the kernel tests
+	.ci/sanitize $(BIN)/python $(PYTEST_ARGS)
+
 .PHONY: package
 package: $(STAMPS)/dev ## sdist, and the wheel that is built from it, into dist/
 	rm -rf dist
@@ -105,6 +102,17 @@ distclean: clean ## clean, and remove the environment
 	rm -rf $(VENV)
 
 # -- the environment ------------------------------------------------------------------------------------------------
+
+# An environment made here is made anew after its interpreter went away, or after the checkout was moved or copied:
+# it must not run the code of the place it came from. Only targets that need an environment do so.
+ifneq ($(wildcard $(STAMPS)/place),)
+ifneq ($(shell $(BIN)/python -c '' 2>/dev/null && cat $(STAMPS)/place),$(abspath $(VENV)))
+$(VENV)/pyvenv.cfg $(STAMPS)/dev $(STAMPS)/demo $(STAMPS)/peers $(STAMPS)/built: stale-environment
+.PHONY: stale-environment
+stale-environment:
+	rm -rf $(VENV)
+endif
+endif
 
 $(VENV)/pyvenv.cfg:
 	@test -n "$(PYTHON)" || { echo "kigraph needs Python 3.11 or newer; found: $$(python3 --version 2>&1)." \

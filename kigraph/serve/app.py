@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from ..errors import ImageError
 from .bodies import read_upload
@@ -75,22 +76,26 @@ class Service:
             _LOG.exception("the canary image failed")
             self.problem = "the canary image failed"
 
-    async def classify(self, request: Request) -> JSONResponse:
-        if self.receiving >= self.options.uploads:
-            raise Refused(
-                429, "too_many_uploads", "too many images are being sent; try again later", {"Retry-After": "1"}
-            )
-        self.receiving += 1
-        try:
-            upload = await read_upload(request, self.options.max_image_bytes, self.options.timeout)
-        finally:
-            self.receiving -= 1
+    async def classify(self, request: Request) -> Response:
         top = _number(request, "top", self.options.top, 1, 1000)
         seconds = (
             min(_timeout(request), self.options.timeout)
             if "x-request-timeout" in request.headers
             else self.options.timeout
         )
+        try:
+            if self.receiving >= self.options.uploads:
+                raise Refused(
+                    429, "too_many_uploads", "too many images are being sent; try again later", {"Retry-After": "1"}
+                )
+            self.engine.admit(0, seconds)
+        except Refused as refused:
+            return Unread(refused, request)
+        self.receiving += 1
+        try:
+            upload = await read_upload(request, self.options.max_image_bytes, self.options.timeout)
+        finally:
+            self.receiving -= 1
         job = self.engine.submit(upload.data, int(top), seconds)
         try:
             prediction = await self._unless_gone(request, job)
@@ -140,6 +145,35 @@ class Service:
         return JSONResponse(openapi(self.options))
 
 
+def _refusal(refused: Refused) -> JSONResponse:
+    return JSONResponse({"error": {"code": refused.code, "message": refused.message}}, refused.status, refused.headers)
+
+
+class Unread(Response):
+    """An answer that is sent before the request's body is read, and closes the connection.
+
+    A connection that is closed on unread data is reset, and the client may lose the answer with it: so what still comes is
+    read and dropped, for a short time.
+    """
+
+    LINGER = 1.0
+
+    def __init__(self, refused: Refused, request: Request) -> None:
+        self._answer = _refusal(refused)
+        super().__init__(status_code=self._answer.status_code)
+        self._answer.headers["Connection"] = "close"
+        self.raw_headers, self.body, self._request = self._answer.raw_headers, self._answer.body, request
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": True})
+        with contextlib.suppress(TimeoutError, ClientDisconnect):
+            async with asyncio.timeout(self.LINGER):
+                async for _ in self._request.stream():
+                    pass
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
 async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
@@ -174,9 +208,7 @@ def _guarded(
         try:
             response = await handler(request)
         except Refused as refused:
-            response = JSONResponse(
-                {"error": {"code": refused.code, "message": refused.message}}, refused.status, refused.headers
-            )
+            response = _refusal(refused)
         except ClientDisconnect:
             response = Response(status_code=499)
         except Exception:

@@ -74,21 +74,23 @@ class Engine:
         """Queues an image; Refused 503 while draining, 429 if the queue is full or the wait would outlast the deadline."""
         loop = asyncio.get_running_loop()
         with self._lock:
-            wait = self.predicted_wait()
-            retry = {"Retry-After": str(max(1, round(wait)))}
-            if self.draining:
-                raise Refused(
-                    503, "draining", "the service is shutting down", {"Retry-After": "5", "Connection": "close"}
-                )
-            if self._waiting >= self._size or self._waiting_bytes + len(data) > self._bytes:
-                raise Refused(429, "queue_full", "too many images are waiting; try again later", retry)
-            if wait > seconds:
-                raise Refused(429, "too_slow", f"the answer would take about {wait:.1f} s, longer than allowed", retry)
+            self.admit(len(data), seconds)
             job = Job(data, top, loop, loop.create_future(), time.monotonic() + seconds)
             self._waiting += 1
             self._waiting_bytes += len(data)
         self._queue.put(job)
         return job
+
+    def admit(self, nbytes: int, seconds: float) -> None:
+        """Raises what ``submit`` would raise now for an image of so many bytes; without the lock it is only likely."""
+        wait = self.predicted_wait()
+        retry = {"Retry-After": str(max(1, round(wait)))}
+        if self.draining:
+            raise Refused(503, "draining", "the service is shutting down", {"Retry-After": "5", "Connection": "close"})
+        if self._waiting >= self._size or self._waiting_bytes + nbytes > self._bytes:
+            raise Refused(429, "queue_full", "too many images are waiting; try again later", retry)
+        if wait > seconds:
+            raise Refused(429, "too_slow", f"the answer would take about {wait:.1f} s, longer than allowed", retry)
 
     async def result(self, job: Job) -> Any:
         """The prediction; Refused 504 when the job's time is up. Cancelling the caller cancels the job."""

@@ -7,6 +7,7 @@ import io
 import json
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -182,6 +183,75 @@ def test_a_full_queue_says_429_and_when_to_come_back(image: Image) -> None:
         for thread in threads:
             thread.join()
         assert sorted(statuses) == [200] * 3 + [429] * 9
+
+
+def test_a_full_queue_answers_before_the_body_is_read(image: Image) -> None:
+    """The answer goes out first, and closes; what the client still sends is dropped, so that no reset eats the answer."""
+    import asyncio
+
+    model = SlowModel()
+    with _client(model, image, queue_size=1) as client:
+        model.gate.clear()
+        threads, _ = _posted(client, 2, content=b"x")
+        service = client.app.state.service
+        while service.engine.depth < 2:
+            pass
+        events: list[str] = []
+        headers: dict[bytes, bytes] = {}
+
+        async def receive() -> dict[str, Any]:
+            events.append("receive")
+            more = events.count("receive") < 3
+            return {"type": "http.request", "body": b"y" * 1000, "more_body": more}
+
+        async def send(message: Any) -> None:
+            events.append(message["type"])
+            if message["type"] == "http.response.start":
+                events.append(str(message["status"]))
+                headers.update(message["headers"])
+
+        scope = {
+            "type": "http", "method": "POST", "path": "/v1/classify", "query_string": b"", "app": client.app,
+            "headers": [(b"content-type", b"image/png"), (b"content-length", b"3000")],
+        }  # fmt: skip
+        asyncio.run(client.app.router(scope, receive, send))
+        assert events[:3] == ["http.response.start", "429", "http.response.body"]
+        assert events[3:] == ["receive"] * 3 + ["http.response.body"]
+        assert headers[b"connection"] == b"close"
+        assert int(headers[b"retry-after"]) >= 1
+        assert service.receiving == 0
+        model.gate.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_a_client_that_sends_slowly_is_not_waited_for(image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    import asyncio
+
+    from kigraph.serve.app import Unread
+    from kigraph.serve.errors import Refused
+
+    monkeypatch.setattr(Unread, "LINGER", 0.05)
+
+    async def receive() -> Any:
+        await asyncio.sleep(30)
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def run() -> None:
+        from starlette.requests import Request
+
+        scope: Any = {"type": "http", "method": "POST", "path": "/", "headers": [], "query_string": b""}
+        await Unread(Refused(429, "queue_full", "later"), Request(scope, receive))(scope, receive, send)
+
+    start = time.monotonic()
+    asyncio.run(run())
+    assert time.monotonic() - start < 10
+    assert [m["type"] for m in sent] == ["http.response.start", "http.response.body", "http.response.body"]
+    assert b"queue_full" in sent[1]["body"]
 
 
 def test_what_takes_too_long_is_504_and_the_service_goes_on(image: Image) -> None:
