@@ -27,6 +27,16 @@ def _cases() -> Iterator[Case]:
         yield matmul_case(f"square-{n}", n, n, n, constant=True)
     for n in (512, 1024):
         yield matmul_case(f"square-{n}-fed", n, n, n)
+    for m, k, n in (
+        (1, 1024, 1024),
+        (4, 1024, 1024),
+        (8, 512, 512),
+        (1024, 1024, 1),
+        (512, 8, 512),
+        (512, 512, 8),
+        (16, 16, 16),
+    ):
+        yield matmul_case(f"{m}x{k}x{n}-fed", m, k, n)
     for channels, size in ((32, 112), (128, 56), (512, 14)):
         yield conv_case(
             f"mobilenet-{channels}x{size}", (1, size, size, channels), (3, 3, 1), contract=DEPTHWISE_CONV2D, padding="SAME",
