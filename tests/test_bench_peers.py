@@ -93,6 +93,17 @@ def test_next_to_a_peer(tmp_path: Path) -> None:
     assert "ONNX Runtime" in again.stdout, again.stderr
 
 
+def test_peak_memory_is_the_contenders_own(tmp_path: Path) -> None:
+    from benchmarks.peers.network import write_network
+    from benchmarks.peers.whole import measure_whole
+
+    network = write_network(tmp_path, MODEL)
+    ballast = np.ones(400 << 20, np.uint8)  # the parent's memory is none of it
+    found = measure_whole(network, ["kigraph"], 1, 1, lambda what: None)["kigraph"]
+    assert 10 < found["peak_mb"] < ballast.nbytes / 1e6
+    assert 0 < found["cold_low_s"] <= found["cold_s"] <= found["cold_high_s"]
+
+
 def test_who_is_not_installed_is_left_out_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     from benchmarks.peers import contenders
 

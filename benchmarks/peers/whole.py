@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -48,12 +48,10 @@ def _start(network: Network, name: str, threads: int) -> tuple[float, float]:
     assert process.stdout is not None
     answered = process.stdout.readline()
     seconds = time.perf_counter() - begin
-    process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)  # Popen must not wait for a process that is gone
+    status = process.wait()
     if process.stdin is not None:
         process.stdin.close()
     process.stdout.close()
     if not answered or status:
-        raise RuntimeError(f"the process of {name} ended with {process.returncode} without a result")
-    return seconds, usage.ru_maxrss * 1024 / 1e6  # Linux counts KiB
+        raise RuntimeError(f"the process of {name} ended with {status} without a result")
+    return seconds, json.loads(answered)["peak_bytes"] / 1e6

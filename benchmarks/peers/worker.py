@@ -92,6 +92,14 @@ def _turn(run: Any, seconds: float, batch: int) -> list[float]:
     return times
 
 
+def _peak_bytes() -> int:
+    """The most memory that this process has had. Not ru_maxrss, which begins with what the parent had."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError("/proc/self/status has no VmHWM")
+
+
 def main(arguments: list[str]) -> None:
     mode, name, folder, threads, batch = arguments[0], arguments[1], arguments[2], int(arguments[3]), int(arguments[4])
     answers = os.fdopen(os.dup(1), "w")
@@ -111,7 +119,7 @@ def main(arguments: list[str]) -> None:
     network = read_network(folder)
     ready = contender(name).make(network, threads, network.images(batch))
     ready.run()
-    say(version=ready.version)
+    say(version=ready.version, peak_bytes=_peak_bytes())
     if mode == "once":
         return None
     ready.run()

@@ -201,3 +201,13 @@ def test_pool_works_after_fork() -> None:
     assert os.waitstatus_to_exitcode(status) == 0
     run()
     assert y.tobytes() == wanted
+
+
+def test_numbas_own_threading_layer_is_never_started() -> None:
+    import numba
+
+    run, y = convolution(0, threads=2)
+    run()
+    assert not np.isnan(y).any()
+    with pytest.raises(ValueError, match="not initialized"):
+        numba.threading_layer()
