@@ -81,7 +81,8 @@ cdef class Igemm:
     (in, out, taps, stride, dilation, padding before, tap step, pixels between neighbours in x, in y). ``batch``:
     (count, pixels between neighbours in x, in y). ``k``: inputs per tap. ``tile``: (pixels, vectors). ``limits``: of
     the activation. ``steps``: elements between the rows and between the columns of raw weights. ``packs``: the weights
-    are no constant and get packed in every run. ``in_place``: they are not even packed (few rows). ``transposed_rows``: if not 0, x is stored [k][that many rows].
+    are no constant and get packed in every run. ``in_place``: they are not even packed (few rows). ``transposed_rows``:
+    if not 0, x is stored [k][that many rows].
     ``offsets``: for each item of a batched product the elements to add to x, w and y. ``dense_x``: refuse a pitched x.
     """
 
