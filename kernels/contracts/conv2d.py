@@ -153,6 +153,7 @@ FAST_TOLERANCES: Mapping[str, Tolerance] = {
     "winograd_2x2_3x3": Tolerance(1e-6, 2e-6, scale_by_reduction=True),
     "winograd_4x4_3x3": Tolerance(1e-6, 5e-6, scale_by_reduction=True),
     "winograd_2x2_5x5": Tolerance(1e-6, 3e-6, scale_by_reduction=True),
+    "winograd_4x4_5x5": Tolerance(1e-6, 1e-5, scale_by_reduction=True),
     "cook_toom_2_3": Tolerance(1e-6, 2e-6, scale_by_reduction=True),
     "cook_toom_4_3": Tolerance(1e-6, 3e-6, scale_by_reduction=True),
     "cook_toom_2_7": Tolerance(1e-6, 6e-6, scale_by_reduction=True),

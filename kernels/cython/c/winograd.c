@@ -248,18 +248,20 @@ static void run(const ki_winograd_args *args, ki_task *tiles, int P0, int M0, in
         for (ptrdiff_t s = 0; s < w.supers; s++) tiles(&w, s, 0);
 }
 
-ALGORITHM(winograd_2x2_3x3, 1, 2, 1, 2)
-ALGORITHM(winograd_4x4_3x3, 2, 4, 2, 4)
-ALGORITHM(winograd_2x2_5x5, 2, 2, 2, 2)
-ALGORITHM(cook_toom_2_3, 0, 1, 1, 2)
-ALGORITHM(cook_toom_4_3, 0, 1, 2, 4)
-ALGORITHM(cook_toom_2_7, 0, 1, 3, 2)
-ALGORITHM(cook_toom_4_7, 0, 1, 4, 4)
-ALGORITHM(cook_toom_6_7, 0, 1, 5, 6)
+/* name, pairs of points and outputs along both axes */
+#define ALGORITHMS(X)                                                                                                  \
+    X(winograd_2x2_3x3, 1, 2, 1, 2)                                                                                    \
+    X(winograd_4x4_3x3, 2, 4, 2, 4)                                                                                    \
+    X(winograd_2x2_5x5, 2, 2, 2, 2)                                                                                    \
+    X(winograd_4x4_5x5, 3, 4, 3, 4)                                                                                    \
+    X(cook_toom_2_3, 0, 1, 1, 2)                                                                                       \
+    X(cook_toom_4_3, 0, 1, 2, 4)                                                                                       \
+    X(cook_toom_2_7, 0, 1, 3, 2)                                                                                       \
+    X(cook_toom_4_7, 0, 1, 4, 4)                                                                                       \
+    X(cook_toom_6_7, 0, 1, 5, 6)
 
-const ki_winograd_kind KI_NAME(ki_winograd)[KI_WINOGRAD_KINDS] = {
-    {"winograd_2x2_3x3", {1, 1}, {2, 2}, winograd_2x2_3x3}, {"winograd_4x4_3x3", {2, 2}, {4, 4}, winograd_4x4_3x3},
-    {"winograd_2x2_5x5", {2, 2}, {2, 2}, winograd_2x2_5x5}, {"cook_toom_2_3", {0, 1}, {1, 2}, cook_toom_2_3},
-    {"cook_toom_4_3", {0, 2}, {1, 4}, cook_toom_4_3},       {"cook_toom_2_7", {0, 3}, {1, 2}, cook_toom_2_7},
-    {"cook_toom_4_7", {0, 4}, {1, 4}, cook_toom_4_7},       {"cook_toom_6_7", {0, 5}, {1, 6}, cook_toom_6_7},
-};
+ALGORITHMS(ALGORITHM)
+
+#define KIND(NAME, P0, M0, P1, M1) {#NAME, {P0, P1}, {M0, M1}, NAME},
+
+const ki_winograd_kind KI_NAME(ki_winograd)[KI_WINOGRAD_KINDS] = {ALGORITHMS(KIND)};

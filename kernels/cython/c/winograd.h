@@ -13,7 +13,7 @@
 
 #include <stddef.h>
 
-enum { KI_PAIRS = 5, KI_TILE_OUTPUTS = 6, KI_WINOGRAD_KINDS = 8 };
+enum { KI_PAIRS = 5, KI_TILE_OUTPUTS = 6, KI_WINOGRAD_KINDS = 9 };
 
 /* Transforms in float32 for one set of points. Polynomials in x^2, constant term first, leading term (1) left out:
  * z of the product over all pairs of (x^2 - p^2), r of the same product without pair j. a: powers of p. */
