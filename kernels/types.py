@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from math import prod
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -57,6 +58,7 @@ Run = Callable[[], None]
 STRING: DType = np.dtype(object)
 
 
+@cache  # NumPy puts the name together anew each time
 def dtype_name(dtype: DType) -> str:
     """The user's word for an element type: 'float32', 'string', ..."""
     return "string" if dtype == STRING else dtype.name

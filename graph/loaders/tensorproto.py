@@ -70,7 +70,7 @@ def literal(proto: TensorProto, reader: Reader, source: Source, budget: Budget, 
                 place, f"{content.size} bytes", f"{count * dtype.itemsize} bytes for {dtype.name}{list(shape)}"
             )
         load = _content_loader(source, content, dtype, shape)
-        key = ("file", source, content.start, dtype.name, shape)
+        key = ("file", source, content.start, dtype.str, shape)
         return _resident(load) if content.size <= _SMALL else Literal.lazy(dtype, shape, load, key)
     if any(name != field for name in filled):
         raise budget.error(place, f"values in {', '.join(filled)}", f"values in {field} for {dtype.name}")
@@ -126,7 +126,7 @@ def _values(
 
     if max(count * dtype.itemsize, size) <= _SMALL:
         return _resident(load)
-    return Literal.lazy(dtype, shape, load, ("file", source, kind, tuple(map(tuple, spans)), dtype.name, shape))
+    return Literal.lazy(dtype, shape, load, ("file", source, kind, tuple(map(tuple, spans)), dtype.str, shape))
 
 
 def _narrow(values: np.ndarray[Any, Any], dtype: DType, budget: Budget, place: str) -> np.ndarray[Any, Any]:

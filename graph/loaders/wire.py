@@ -366,6 +366,8 @@ def unpack_numbers(data: bytes, kind: str) -> np.ndarray[Any, Any]:
     raw = np.frombuffer(data, np.uint8)
     if not raw.size:
         return np.empty(0, np.int64)
+    if raw.max() < 0x80:  # numbers of one byte each: strides, window sizes, axes
+        return raw != 0 if kind == "bool" else raw.astype(np.uint64 if kind in ("uint32", "uint64") else np.int64)
     ends = np.flatnonzero(raw < 0x80)
     if not ends.size or ends[-1] != raw.size - 1:
         raise ValueError("packed numbers that end inside a number")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kigraph.graph.plan import packed_file
 from kigraph.graph.plan.packed_file import PackedFile, PackedFileError, checksum, write_packed
 
 BELONGS = {"backend": "b", "target": "t", "code": "c", "files": ["f"]}
@@ -242,3 +243,45 @@ def test_a_full_disk_leaves_nothing(path: Path, monkeypatch: pytest.MonkeyPatch)
         write_packed(path, BELONGS, {"x": np.arange(10)})
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == ["a.packed"]
+
+
+def test_what_was_found_good_is_remembered_until_the_file_changes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def checked() -> int:
+        """How many entries a new process would compare with their checksums."""
+        seen: list[int] = []
+        original = packed_file.PackedFile._check_entries
+
+        def count(self: PackedFile, found: list[Any]) -> None:
+            seen.append(len(found))
+            original(self, found)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(packed_file.PackedFile, "_check_entries", count)
+            file = PackedFile(path, BELONGS)
+            for key in file.entries:
+                file.array(key)
+            file.damaged()
+        return sum(seen)
+
+    everything = len(PackedFile(path, BELONGS).entries)
+    assert checked() == everything
+    assert checked() == 0
+    with path.open("r+b") as file:  # one bit, in place, and the old time put back
+        state = path.stat()
+        file.seek(PackedFile(path, BELONGS).entries["floats"].offset)
+        file.write(b"\xff\x01")
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    damaged = PackedFile(path, BELONGS)
+    damaged.array("floats")
+    assert damaged.damaged() == {"floats"}
+    assert checked() == everything
+    record = path.with_suffix(".checked")
+    for text in ("", "[]", "{", '{"file": 1, "good": 2}', json.dumps({"file": [1], "good": ["floats"]})):
+        record.write_text(text)
+        record.chmod(0o600)
+        assert checked() == everything
+    assert checked() == 1, "the damaged one"
+    record.chmod(0o666)
+    assert checked() == everything, "a record that others may write is no record"
+    monkeypatch.setattr(packed_file, "_boot", lambda: "another start of the machine")
+    assert checked() == everything
