@@ -81,9 +81,9 @@ cdef class Igemm:
     (in, out, taps, stride, dilation, padding before, tap step, pixels between neighbours in x, in y). ``batch``:
     (count, pixels between neighbours in x, in y). ``k``: inputs per tap. ``tile``: (pixels, vectors). ``limits``: of
     the activation. ``steps``: elements between the rows and between the columns of raw weights. ``packs``: the weights
-    are no constant and get packed in every run. ``in_place``: they are not even packed (few rows). ``transposed_rows``:
-    if not 0, x is stored [k][that many rows].
-    ``offsets``: for each item of a batched product the elements to add to x, w and y. ``dense_x``: refuse a pitched x.
+    are no constant and get packed in every run. ``in_place``: they are not even packed (few rows).
+    ``transposed_rows``: if not 0, x is stored [k][that many rows]. ``offsets``: for each item of a batched product the
+    elements to add to x, w and y. ``dense_x``: refuse a pitched x.
     """
 
     cdef ki_product_args args
@@ -261,9 +261,10 @@ cdef class SiblingRun:
         for i, one in enumerate(self.keep):
             run, first = one, self.keep[0]
             if (
-                run.function != first.function or run.args.items != 1 or run.args.gemm.x != first.args.gemm.x
-                or run.args.gemm.k != first.args.gemm.k or run.args.gemm.threads != first.args.gemm.threads
-                or run.args.gemm.batch != first.args.gemm.batch or _pixels(&run.args) != _pixels(&first.args)
+                run.function != first.function or run.args.items != 1 or run.args.in_place
+                or run.args.gemm.x != first.args.gemm.x or run.args.gemm.k != first.args.gemm.k
+                or run.args.gemm.threads != first.args.gemm.threads or run.args.gemm.batch != first.args.gemm.batch
+                or _pixels(&run.args) != _pixels(&first.args)
             ):
                 raise ValueError("siblings must be single products of the same x with the same threads")
             memcpy(&self.products[i], &run.args, sizeof(ki_product_args))

@@ -184,6 +184,9 @@ static void TILE(family_task)(void *context, ptrdiff_t index, int slot) {
     TILE(task)((void *)work, index, slot);
 }
 
+/* Weights of products that run as one, if every group of pixels meets them all: they must stay in the L2 cache. */
+enum { TILE(FAMILY_BYTES) = 1024 * 1024 };
+
 /* Runs products of the same input and pixels as one. */
 static void TILE(run)(TILE(work) * works, ptrdiff_t count) {
     const ki_igemm_args *args = works->args;
@@ -196,6 +199,10 @@ static void TILE(run)(TILE(work) * works, ptrdiff_t count) {
         panels += works[i].panels;
         weights += a->taps * b->taps * args->k * works[i].args->cout * (ptrdiff_t)sizeof(T);
         if (works[i].blocks < blocks) blocks = works[i].blocks;
+    }
+    if (count > 1 && weights <= input && weights > TILE(FAMILY_BYTES)) {
+        for (ptrdiff_t i = 0; i < count; i++) TILE(run)(works + i, 1);
+        return;
     }
     if (args->threads > 1)
         while (groups * panels < TILE(SHARES) * args->threads && groups < blocks) groups++;
