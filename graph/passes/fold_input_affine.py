@@ -121,7 +121,7 @@ def _scaled(weights: Literal, scale: Value, key: tuple[Any, ...]) -> Literal:
 
 def _shifted(weights: Literal, bias: Literal | None, shift: Value, dtype: Any, key: tuple[Any, ...]) -> Literal:
     """The bias plus what the shift adds to every output; computed now, for a first layer is small."""
-    added = np.einsum("uvio,i->o", weights.wide(), shift)
+    added = (weights.wide() * shift[:, None]).sum((0, 1, 2))
     if bias is not None:
         added = added + bias.wide()
     return bias_literal(added, dtype, ("shifted_input", weights.key, None if bias is None else bias.key, key))
