@@ -24,7 +24,7 @@ class Winograd:
         batch: tuple[int, int, int],
         vectors: int,
         tiles: tuple[int, int],
-        own_inputs: bool,
+        division: str,
         threads: int,
         rows: int = 0,
         limits: tuple[float, float] = ...,

@@ -13,6 +13,9 @@ cdef extern from "winograd.h" nogil:
         KI_PAIRS
         KI_TILE_OUTPUTS
         KI_WINOGRAD_KINDS
+        KI_DIVIDE_BLOCKS
+        KI_DIVIDE_TILES
+        KI_DIVIDE_PANELS
     ctypedef struct ki_points:
         float p[KI_PAIRS]
         float z[KI_PAIRS]
@@ -26,7 +29,7 @@ cdef extern from "winograd.h" nogil:
         ki_tile_axis axis[2]
         int rows
         ptrdiff_t batch, in_batch, out_batch, cin, cout, most_tiles, block_tiles
-        int own_inputs, nv, threads
+        int division, nv, threads
         double lo, hi
         const ki_points *points
         const float *x
@@ -59,14 +62,17 @@ KINDS = {
 }
 
 
+DIVISIONS = {"blocks": KI_DIVIDE_BLOCKS, "tiles": KI_DIVIDE_TILES, "panels": KI_DIVIDE_PANELS}
+
+
 cdef class Winograd:
     """A convolution whose geometry is fixed; ``bind`` gives it addresses.
 
     ``kind``: a name of KINDS. ``inputs``, ``output``: the TensorTypes of x, w, bias (2 or 3) and y. ``points``: for
     each pair p, z, r (a row), a (a row): see ki_points. ``axes``: for each of the two axes (in, out, padding before,
     pixels between neighbours in x, in y). ``batch``: (count, pixels between neighbours in x, in y). ``vectors``: of a
-    panel of output channels. ``tiles``: (held transformed at a time, multiplied at a time). ``own_inputs``: each thread
-    transforms the inputs of its own tiles. ``rows``: the axis that counts the rows of the image. ``limits``: of the
+    panel of output channels. ``tiles``: (held transformed at a time, multiplied at a time). ``division``: what
+    threads divide, 'blocks', 'tiles' or 'panels' (c/winograd.h). ``rows``: the axis that counts the rows of the image. ``limits``: of the
     activation.
     """
 
@@ -80,7 +86,7 @@ cdef class Winograd:
     cdef readonly Py_ssize_t packed_bytes
 
     def __init__(
-        self, kind, inputs, output, *, points, axes, batch, vectors, tiles, own_inputs, threads,
+        self, kind, inputs, output, *, points, axes, batch, vectors, tiles, division, threads,
         rows=0, limits=(float("-inf"), float("inf")),
     ):
         cdef int i, j, number = list(KINDS).index(kind)
@@ -108,10 +114,10 @@ cdef class Winograd:
         if not 1 <= vectors <= 3 or min(tiles) < 1 or threads < 1:
             raise ValueError(f"panels of 1 to 3 vectors, tiles and threads > 0; got {vectors}, {tiles}, {threads}")
         args.rows = rows
-        args.nv, args.own_inputs, args.threads = vectors, own_inputs, threads
+        args.nv, args.division, args.threads = vectors, DIVISIONS[division], threads
         args.lo, args.hi = limits
         self.workspace_bytes = ki_winograd_workspace(
-            count, args.most_tiles, args.cin, args.block_tiles, vectors * lanes, threads, own_inputs
+            count, args.most_tiles, args.cin, args.block_tiles, vectors * lanes, threads, args.division
         )
         self.packed_bytes = (count * ((args.cout + lanes - 1) // lanes * lanes) + 1) * args.cin * sizeof(float)
 

@@ -69,7 +69,7 @@ def test_the_contract_states_the_error_bound(kernel: Kernel) -> None:
 
 #: Relative L2 error on ReLU-like inputs, normal weights, 128 channels; about twice what is measured.
 L2 = {
-    "winograd_2x2_3x3": 6e-7, "winograd_4x4_3x3": 1.2e-6, "winograd_2x2_5x5": 1.2e-6, "winograd_4x4_5x5": 4e-6,
+    "winograd_2x2_3x3": 6e-7, "winograd_4x4_3x3": 1.2e-6, "winograd_2x2_5x5": 1.2e-6, "winograd_4x4_5x5": 8e-6,
     "cook_toom_2_3": 5e-7,
     "cook_toom_4_3": 9e-7, "cook_toom_2_7": 2e-6, "cook_toom_4_7": 4e-6, "cook_toom_6_7": 7e-6,
 }  # fmt: skip

@@ -1,8 +1,8 @@
 /* Winograd and Cook-Toom convolution on one instruction set.
  *
  * Inputs of ``most_tiles`` tiles are transformed (points x tiles x cin); then, panel by panel and block by block of tiles,
- * the products of all points are made and at once transformed back while they are in the L2 cache. With many tiles each
- * thread does both for its own; with few the threads share the transformed inputs and divide panels and blocks. */
+ * the products of all points are made and at once transformed back while they are in the L2 cache. ki_division says what
+ * the threads divide. */
 #include "winograd.h"
 
 #include <stdint.h>
@@ -69,11 +69,10 @@ typedef struct {
     ptrdiff_t tiles[2]; /* tiles along the axes of an image */
     ptrdiff_t all, supers, panels, width;
     ptrdiff_t panels_size, v_size, m_size; /* elements of all panels, and of one thread's parts of the workspace */
-    int alone;                             /* each thread has transformed inputs of its own */
     float *v, *m;
     /* Of the tiles that are held at the moment: */
     ptrdiff_t first, count, v_step;
-    ptrdiff_t blocks, chunks;
+    ptrdiff_t blocks, chunks, first_panel;
 } work;
 
 /* The place of a tile. */
@@ -200,7 +199,8 @@ static inline ptrdiff_t cut(ptrdiff_t total, ptrdiff_t parts, ptrdiff_t i) { ret
         const work *w = context;                                                                                       \
         const ki_winograd_args *a = w->args;                                                                           \
         enum { POINTS = (P0 ? 2 * P0 + 2 : 1) * (P1 ? 2 * P1 + 2 : 1) };                                               \
-        const ptrdiff_t panel = task / w->blocks, block = task % w->blocks, channel = panel * w->width;                \
+        const ptrdiff_t panel = w->first_panel + task / w->blocks, block = task % w->blocks,                           \
+                        channel = panel * w->width;                                                                    \
         const ptrdiff_t from = cut(w->count, w->blocks, block), to = cut(w->count, w->blocks, block + 1);              \
         const ptrdiff_t valid = least(a->cout - channel, w->width);                                                    \
         const int nv = (int)((valid + L - 1) / L);                                                                     \
@@ -211,21 +211,31 @@ static inline ptrdiff_t cut(ptrdiff_t total, ptrdiff_t parts, ptrdiff_t i) { ret
             tile_out(w, place_of(w, w->first + t, M0, M1), m + (t - from) * nv * L, m_step, channel, valid, P0, M0,    \
                      P1, M1);                                                                                          \
     }                                                                                                                  \
-    static void NAME##_tiles(void *context, ptrdiff_t super, int slot) {                                               \
-        work w = *(const work *)context;                                                                               \
-        const int threads = w.alone ? 1 : w.args->threads;                                                             \
-        w.first = cut(w.all, w.supers, super), w.count = cut(w.all, w.supers, super + 1) - w.first;                    \
-        if (w.alone) w.v += slot * w.v_size, w.m += slot * w.m_size;                                                   \
-        w.v_step = ki_point_step(w.count * w.args->cin);                                                               \
-        w.chunks = threads == 1 ? 1 : least(w.count, 4 * threads);                                                     \
-        w.blocks = (w.count + w.args->block_tiles - 1) / w.args->block_tiles;                                          \
-        ki_parallel(NAME##_inputs, &w, w.chunks, threads);                                                             \
-        ki_parallel(NAME##_outputs, &w, w.panels * w.blocks, threads);                                                 \
+    static void NAME##_super(work *w, ptrdiff_t super, int threads, ptrdiff_t first_panel, ptrdiff_t end_panel) {      \
+        w->first = cut(w->all, w->supers, super), w->count = cut(w->all, w->supers, super + 1) - w->first;             \
+        w->v_step = ki_point_step(w->count * w->args->cin);                                                            \
+        w->chunks = threads == 1 ? 1 : least(w->count, 4 * threads);                                                   \
+        w->blocks = (w->count + w->args->block_tiles - 1) / w->args->block_tiles;                                      \
+        w->first_panel = first_panel;                                                                                  \
+        ki_parallel(NAME##_inputs, w, w->chunks, threads);                                                             \
+        ki_parallel(NAME##_outputs, w, (end_panel - first_panel) * w->blocks, threads);                                \
     }                                                                                                                  \
-    static void NAME(const ki_winograd_args *args) { run(args, NAME##_tiles, P0, M0, P1, M1); }
+    static void NAME##_part(void *context, ptrdiff_t part, int slot) {                                                 \
+        work w = *(const work *)context;                                                                               \
+        const int threads = w.args->threads;                                                                           \
+        w.v += slot * w.v_size, w.m += slot * w.m_size;                                                                \
+        if (w.args->division == KI_DIVIDE_TILES)                                                                       \
+            NAME##_super(&w, part, 1, 0, w.panels);                                                                    \
+        else if (w.args->division == KI_DIVIDE_PANELS)                                                                 \
+            for (ptrdiff_t s = 0; s < w.supers; s++)                                                                   \
+                NAME##_super(&w, s, 1, cut(w.panels, threads, part), cut(w.panels, threads, part + 1));                \
+        else                                                                                                           \
+            for (ptrdiff_t s = 0; s < w.supers; s++) NAME##_super(&w, s, threads, 0, w.panels);                        \
+    }                                                                                                                  \
+    static void NAME(const ki_winograd_args *args) { run(args, NAME##_part, P0, M0, P1, M1); }
 
 /* Lays out the work and the workspace. */
-static void run(const ki_winograd_args *args, ki_task *tiles, int P0, int M0, int P1, int M1) {
+static void run(const ki_winograd_args *args, ki_task *part, int P0, int M0, int P1, int M1) {
     const ptrdiff_t points = (P0 ? 2 * P0 + 2 : 1) * (P1 ? 2 * P1 + 2 : 1);
     work w = {.args = args, .width = (ptrdiff_t)args->nv * L};
     w.tiles[0] = (args->axis[0].out + M0 - 1) / M0;
@@ -235,17 +245,14 @@ static void run(const ki_winograd_args *args, ki_task *tiles, int P0, int M0, in
     if (!w.all || !w.panels) return;
     w.panels_size = points * args->cin * ((args->cout + L - 1) / L) * L;
     w.supers = (w.all + args->most_tiles - 1) / args->most_tiles;
-    w.alone = args->own_inputs;
-    if (w.alone) w.supers = (w.supers + args->threads - 1) / args->threads * args->threads;
+    const int threads = args->threads, divided = args->division != KI_DIVIDE_BLOCKS;
+    if (args->division == KI_DIVIDE_TILES) w.supers = (w.supers + threads - 1) / threads * threads;
     if (w.supers > w.all) w.supers = w.all;
     w.v_size = points * ki_point_step(args->most_tiles * args->cin);
     w.m_size = points * ki_point_step(args->block_tiles * w.width);
     w.v = args->workspace;
-    w.m = w.v + w.v_size * (w.alone ? args->threads : 1);
-    if (w.alone)
-        ki_parallel(tiles, &w, w.supers, args->threads);
-    else
-        for (ptrdiff_t s = 0; s < w.supers; s++) tiles(&w, s, 0);
+    w.m = w.v + w.v_size * (divided ? threads : 1);
+    ki_parallel(part, &w, args->division == KI_DIVIDE_TILES ? w.supers : divided ? threads : 1, threads);
 }
 
 /* name, pairs of points and outputs along both axes */

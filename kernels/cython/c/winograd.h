@@ -21,6 +21,11 @@ typedef struct {
     float p[KI_PAIRS], z[KI_PAIRS], r[KI_PAIRS][KI_PAIRS], a[KI_PAIRS][KI_TILE_OUTPUTS];
 } ki_points;
 
+/* What threads divide. Tiles: each transforms its own and reads all weights. Panels: each transforms all tiles and reads its
+ * part of the weights. Blocks: they share the transformed inputs, and divide panels and blocks of tiles. A core reads
+ * slowly what another has just written, so sharing is for weights that are much larger than the inputs. */
+enum { KI_DIVIDE_BLOCKS, KI_DIVIDE_TILES, KI_DIVIDE_PANELS };
+
 /* One spatial axis; sizes in pixels, steps in elements. */
 typedef struct {
     ptrdiff_t in, out, before; /* before: padding at the low end */
@@ -33,7 +38,7 @@ typedef struct {
     ptrdiff_t batch, in_batch, out_batch, cin, cout;
     ptrdiff_t most_tiles; /* whose transformed inputs are held at a time */
     ptrdiff_t block_tiles; /* whose products are held at a time, by a thread */
-    int own_inputs; /* each thread transforms the inputs of its own tiles */
+    int division; /* ki_division */
     int nv, threads;
     double lo, hi; /* the activation as limits; -inf and inf for none */
     const ki_points *points;
@@ -60,9 +65,9 @@ static inline ptrdiff_t ki_point_step(ptrdiff_t elements) {
 
 /* Bytes of scratch memory for ``threads`` threads and ``points`` points of panels of ``width`` channels. */
 static inline ptrdiff_t ki_winograd_workspace(ptrdiff_t points, ptrdiff_t tiles, ptrdiff_t cin, ptrdiff_t block,
-                                              ptrdiff_t width, int threads, int own) {
+                                              ptrdiff_t width, int threads, int division) {
     ptrdiff_t inputs = points * ki_point_step(tiles * cin), products = points * ki_point_step(block * width);
-    return (inputs * (own ? threads : 1) + products * threads) * (ptrdiff_t)sizeof(float);
+    return (inputs * (division == KI_DIVIDE_BLOCKS ? 1 : threads) + products * threads) * (ptrdiff_t)sizeof(float);
 }
 
 #endif
