@@ -88,7 +88,7 @@ def truth_of(network: Network) -> tuple[Array, Array]:
 
     graph = open_file(network.model, strict=True).graph
     assert graph is not None
-    session = ki.Session(_in_float64(graph, network.input), backend="numpy")
+    session = ki.Session(_in_float64(graph, network.input, network.probabilities), backend="numpy")
     rows = [
         session.run(
             [network.logits, network.probabilities], {network.input: network.images(IMAGES)[i : i + 1].astype("f8")}
@@ -98,8 +98,8 @@ def truth_of(network: Network) -> tuple[Array, Array]:
     return np.concatenate([r[0] for r in rows]), np.concatenate([r[1] for r in rows])
 
 
-def _in_float64(graph: Any, input_: str) -> Any:
-    """A copy from ``input_`` on, which becomes a placeholder, with float64 wherever there was float32."""
+def _in_float64(graph: Any, input_: str, output: str) -> Any:
+    """A copy of what lies between two tensors; the first becomes a placeholder, and float32 becomes float64."""
     import kigraph as ki
     from kigraph.graph.ir import Literal
 
@@ -115,9 +115,15 @@ def _in_float64(graph: Any, input_: str) -> Any:
     made: dict[Any, Any] = {
         start: copy.create_op("Placeholder", (), {"dtype": double, "shape": start.shape}, start.op.name, exact_name=True).outputs[0]
     }  # fmt: skip
+    needed, waiting = set(), [graph.tensor(output).op]
+    while waiting:
+        op = waiting.pop()
+        if op.name not in needed and op.name != start.op.name:
+            needed.add(op.name)
+            waiting += [t.op for t in op.inputs]
     for op in graph.operations:
-        if op is start.op or any(t not in made for t in op.inputs) or op.type == "Placeholder":
-            continue  # what lies before the input
+        if op.name not in needed:
+            continue
         attrs = {name: widen(value) for name, value in op.attrs.items()}
         done = copy.create_op(op.type, [made[t] for t in op.inputs], attrs, op.name, exact_name=True)
         made.update(zip(op.outputs, done.outputs, strict=True))
