@@ -100,7 +100,6 @@ class BuildKernels(build_ext):
             if extension.name.endswith(".core"):
                 extension.extra_objects = objects
                 extension.depends = [*extension.depends, *objects]  # linked again when one of them is newer
-                extension.depends = [*extension.depends, *objects]
         super().build_extensions()
 
     def compile_kernels(self) -> list[str]:

@@ -77,18 +77,18 @@ class _OneByOne:
 
 def completed(kernels: Sequence[Kernel]) -> tuple[Kernel, ...]:
     """A backend's kernels, and those that can be made of them where it has none of its own."""
-    convolutions = sorted((k for k in kernels if k.contract is CONV2D), key=lambda k: -k.rank)
+    convolutions = [k for k in kernels if k.contract is CONV2D]
     if not convolutions or any(k.contract is SIBLING_CONV2D for k in kernels):
         return tuple(kernels)
     return (*kernels, _one_by_one(convolutions))
 
 
 def _one_by_one(known: Sequence[Kernel]) -> Kernel:
-    """Sibling convolutions by the first of the kernels that supports each."""
+    """Sibling convolutions, each by the kernel of highest rank that supports it."""
 
     def choose(query: Query) -> Kernel | str:
         reasons = []
-        for kernel in known:
+        for kernel in sorted(known, key=lambda k: -k.rank_for(query)):
             reason = kernel.supports(query)
             if reason is None:
                 return kernel

@@ -65,7 +65,7 @@ def legal_kernels(query: Query, backend: str) -> tuple[Kernel, ...]:
 
 
 def _ranked(query: Query, legal: list[Kernel]) -> list[Kernel]:
-    return sorted(legal, key=lambda k: -(k.rank if k.rank_of is None else k.rank_of(query)))
+    return sorted(legal, key=lambda k: -k.rank_for(query))
 
 
 def select(query: Query, order: Sequence[str], prefer: Prefer | None = None) -> Selection:

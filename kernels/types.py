@@ -207,6 +207,10 @@ class Kernel:
         if (self.evaluate is not None) != self.contract.dynamic:
             raise TypeError(f"kernel {self}: a dynamic contract needs evaluate, any other prepare")
 
+    def rank_for(self, query: Query) -> int:
+        """The rank for a query's layer."""
+        return self.rank if self.rank_of is None else self.rank_of(query)
+
     def __str__(self) -> str:
         return f"{self.backend}.{self.name}"
 

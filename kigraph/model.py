@@ -63,10 +63,12 @@ def load(
     labels: str | os.PathLike[str] | LabelSet | Sequence[str] | None = None,
     card: Card | str | None = None,
     limits: LoadLimits | None = None,
+    tune: str | None = None,
+    winograd: bool | None = None,
 ) -> Classifier:
     """Loads a trained model of any supported format; the format is told by the file's content.
 
-    backend, threads: as for Session.
+    backend, threads, tune, winograd: as for Session.
     labels: a label file, the name of a label set, or the names themselves; default: what the card says.
     card: a Card or the name of one; default: chosen by the file's checksum, family or nodes.
     limits: what the file may ask for.
@@ -83,7 +85,7 @@ def load(
         card = find_card(
             graph, family=opened.family, sha256=opened.loaded.remembered_sha256 if is_known_size(opened.size) else None
         )
-    session = Session(graph, backend=backend, threads=threads)
+    session = Session(graph, backend=backend, threads=threads, tune=tune, winograd=winograd)
     return Classifier(graph, session, card, _labels(graph, card, labels, path), path)
 
 

@@ -13,18 +13,18 @@ from . import core
 
 __all__ = ["measure_roof"]
 
-#: Rounds of about a millisecond, so that some of them are disturbed by nobody. Bytes that no core's own caches hold.
+#: Rounds of about a millisecond, so that some of them are disturbed by nobody.
 _ROUNDS, _REPEATS = 400_000, 30
-_READ_BYTES, _READ_REPEATS = 48 << 20, 8
+#: Bytes that a thread reads: more than its core's own caches hold; less with many threads, all together at most 256 MiB.
+_MOST_BYTES, _ALL_BYTES, _LEAST_BYTES, _READ_REPEATS = 48 << 20, 256 << 20, 4 << 20, 8
 
 
 def measure_roof(threads: int) -> Roof:
     """Takes about a tenth of a second. The sum of what each of ``threads`` threads reached at best while all worked."""
     import numpy as np
 
-    buffers = [
-        HOST.view(HOST.allocate(_READ_BYTES), 0, np.dtype(np.float32), (_READ_BYTES // 4,)) for _ in range(threads)
-    ]
+    size = max(min(_MOST_BYTES, _ALL_BYTES // threads), _LEAST_BYTES) // 4096 * 4096
+    buffers = [HOST.view(HOST.allocate(size), 0, np.dtype(np.float32), (size // 4,)) for _ in range(threads)]
     for buffer in buffers:
         buffer.fill(1)
 

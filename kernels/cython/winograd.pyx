@@ -71,9 +71,9 @@ cdef class Winograd:
     ``kind``: a name of KINDS. ``inputs``, ``output``: the TensorTypes of x, w, bias (2 or 3) and y. ``points``: for
     each pair p, z, r (a row), a (a row): see ki_points. ``axes``: for each of the two axes (in, out, padding before,
     pixels between neighbours in x, in y). ``batch``: (count, pixels between neighbours in x, in y). ``vectors``: of a
-    panel of output channels. ``tiles``: (held transformed at a time, multiplied at a time). ``division``: what
-    threads divide, 'blocks', 'tiles' or 'panels' (c/winograd.h). ``rows``: the axis that counts the rows of the image. ``limits``: of the
-    activation.
+    panel of output channels. ``tiles``: (held transformed at a time, multiplied at a time). ``division``: what threads
+    divide, 'blocks', 'tiles' or 'panels' (c/winograd.h). ``rows``: the axis that counts the rows of the image.
+    ``limits``: of the activation.
     """
 
     cdef ki_winograd_args args
@@ -133,7 +133,7 @@ cdef class Winograd:
         run.function = self.function
         args.points = &self.points
         args.x, args.y = <const float *> vx.data, <float *> vy.data
-        if packed.dtype.itemsize != 1 or packed.nbytes < self.packed_bytes:
+        if packed.dtype.itemsize != 1 or packed.nbytes != self.packed_bytes:
             raise KernelError(
                 f"packed weights: expected {self.packed_bytes} bytes (uint8), got {packed.nbytes} of {packed.dtype}"
             )

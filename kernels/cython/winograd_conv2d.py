@@ -119,7 +119,8 @@ def _prepare(query: Query, constants: Constants, *, kind: str) -> PreparedWinogr
         rows=int(swap),
         limits=ACTIVATION_LIMITS[params.activation],
     )
-    layout = f"{kind}:float32:{vectors}x{core.F32_LANES}{':down' if swap else ''}"
+    pairs = _PAIRS[across.count]  # both axes have the same
+    layout = f"{kind}:{pairs}:float32:{vectors}x{core.F32_LANES}{':down' if swap else ''}"
     return PreparedWinograd(winograd, constants.packed(1, layout, partial(_pack, kind, swap, vectors)))
 
 

@@ -127,7 +127,7 @@ class Tuner:
 
 
 def accurate_enough(legal: Sequence[Kernel]) -> tuple[Kernel, ...]:
-    """Candidates: the legal kernels whose error bound is no wider than that of the kernel of highest rank.
+    """Candidates: the legal kernels whose error bound is no wider than that of the kernel whose own rank is highest.
 
     How much error speed may cost is decided by who ranks the kernels, not by a measurement of time.
     """

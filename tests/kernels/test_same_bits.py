@@ -77,7 +77,9 @@ def test_conv2d(turn: int, seed: int) -> None:
     if turn >= len(windows):
         cin += 400  # several passes over the weights
     stride = int(rng.integers(1, 3))
-    params = Conv2DParams((stride, stride), ("SAME", "VALID")[int(rng.integers(2))], (1, 1), "relu")
+    dilation = int(rng.integers(1, 3)) if stride == 1 else 1
+    height, width = height + 6 * dilation, width + 6 * dilation
+    params = Conv2DParams((stride, stride), ("SAME", "VALID")[int(rng.integers(2))], (dilation, dilation), "relu")
     x = normal(rng, 3, height, width, cin)
     check_all(x, [normal(rng, kh, kw, cin, cout), normal(rng, cout)], params, bool(turn % 3))
 

@@ -89,8 +89,7 @@ KI_INLINE tile_place place_of(const work *w, ptrdiff_t tile, const int M0, const
 static inline ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
 /* Transforms one tile's inputs: all channels, points v_step apart in v. */
-KI_INLINE void tile_in(const work *w, const tile_place at, float *restrict v, const int P0, const int M0, const int P1,
-                       const int M1) {
+KI_INLINE void tile_in(const work *w, const tile_place at, float *restrict v, const int P0, const int P1) {
     enum { MOST = (2 * KI_PAIRS + 2) * 6 };
     const ki_winograd_args *a = w->args;
     const ki_tile_axis *down = &a->axis[0], *across = &a->axis[1];
@@ -106,7 +105,6 @@ KI_INLINE void tile_in(const work *w, const tile_place at, float *restrict v, co
             pixels[i * n1 + j] = inside ? image + y * down->in_step + x * across->in_step : zeros;
         }
     }
-    (void)M0, (void)M1;
     for (ptrdiff_t c = 0; c < a->cin; c += L) {
         const size_t rest = (size_t)least(a->cin - c, L);
         vf32 d[MOST], t[MOST];
@@ -193,7 +191,7 @@ static inline ptrdiff_t cut(ptrdiff_t total, ptrdiff_t parts, ptrdiff_t i) { ret
         const work *w = context;                                                                                       \
         const ptrdiff_t to = cut(w->count, w->chunks, chunk + 1);                                                      \
         for (ptrdiff_t t = cut(w->count, w->chunks, chunk); t < to; t++)                                               \
-            tile_in(w, place_of(w, w->first + t, M0, M1), w->v + t * w->args->cin, P0, M0, P1, M1);                    \
+            tile_in(w, place_of(w, w->first + t, M0, M1), w->v + t * w->args->cin, P0, P1);                            \
     }                                                                                                                  \
     static void NAME##_outputs(void *context, ptrdiff_t task, int slot) {                                              \
         const work *w = context;                                                                                       \

@@ -16,13 +16,13 @@ typedef void product_fn(const float *v, ptrdiff_t v_step, const float *u, float 
                         ptrdiff_t lines);
 
 /* Inputs per turn of the inner loop: two are 3 to 9 % faster than one. With 27 accumulators instead of 24 they spill. */
-enum { STRIP = 16, STEP = 2 };
+enum { STRIP = 16, STEP = 2, PRODUCT_NV = 3 };
 
 /* acc += v[..][i] * u */
 KI_INLINE void product_step(const int MR, const int NV, const float *const *row, ptrdiff_t i, const float *u,
                             vf32 *acc) {
     enum { L = VF32_LANES };
-    vf32 b[5];
+    vf32 b[PRODUCT_NV];
     UNROLL for (int o = 0; o < NV; o++) {
         b[o] = vf32_load(u + o * L);
         __builtin_prefetch((const void *)((uintptr_t)u + (8 * NV + o) * sizeof(vf32)));
@@ -66,12 +66,10 @@ KI_INLINE void product(const int MR, const int NV, const float *restrict v, ptrd
 #define ROWS_12(X, NV) ROWS_8(X, NV) X(9, NV) X(10, NV) X(11, NV) X(12, NV)
 
 #if defined(KI_ISA_AVX512)
-#define ALL_PRODUCTS(X) ROWS_12(X, 1) ROWS_12(X, 2) ROWS_8(X, 3) ROWS_6(X, 4)
-enum { PRODUCT_NV = 4 };
-static const int product_rows[PRODUCT_NV] = {12, 12, 8, 6};
+#define ALL_PRODUCTS(X) ROWS_12(X, 1) ROWS_12(X, 2) ROWS_8(X, 3)
+static const int product_rows[PRODUCT_NV] = {12, 12, 8};
 #else
 #define ALL_PRODUCTS(X) ROWS_12(X, 1) ROWS_6(X, 2) ROWS_4(X, 3)
-enum { PRODUCT_NV = 3 };
 static const int product_rows[PRODUCT_NV] = {12, 6, 4};
 #endif
 
