@@ -126,6 +126,7 @@ class PackedCache:
     def __init__(self) -> None:
         self._groups: dict[tuple[str, tuple[str, ...]], _Group] = {}
         self._lock = threading.Lock()
+        self._found = 0
 
     @classmethod
     def from_settings(cls) -> PackedCache | None:
@@ -150,20 +151,19 @@ class PackedCache:
                 group.fresh[name] = packed
         return packed
 
-    def confirm(self) -> bool:
-        """Waits until the data that ``get`` gave from files is checked; False if some of it is damaged.
+    def confirm(self) -> int:
+        """Waits until the data that ``get`` gave from files is checked; returns how often damage was found so far.
 
         What is damaged is then packed anew by the next ``get``; what was made of it must not be used.
         """
-        good = True
         with self._lock:
             for group in self._groups.values():
                 found = group.file.damaged() if group.file is not None else frozenset()
                 if not found <= group.damaged:
                     _say(f"{group.path}: the data of {len(found)} entries is damaged; it is made anew")
                     group.damaged |= found
-                    good = False
-        return good
+                    self._found += 1
+            return self._found
 
     def save(self) -> None:
         """Writes files for what was packed since the last call."""

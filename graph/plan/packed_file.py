@@ -23,7 +23,8 @@ import os
 import stat
 import struct
 import threading
-from collections.abc import Iterable, Mapping
+import weakref
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
@@ -113,14 +114,20 @@ class PackedFile:
         with suppress(OSError, AttributeError):
             self._map.madvise(mmap.MADV_WILLNEED)
         self._bytes: NDArray = np.frombuffer(self._map, np.uint8)
-        self._lock = threading.Lock()
-        self._hurry = threading.Event()
-        self._checker: threading.Thread | None = None
         self._record = _Record(path.with_suffix(".checked"), state)
         self._good = self._record.read() & self.entries.keys()
         self._asked = set(self._good)
-        self._pending: list[str] = []
+        self._verified = set(self._good)
         self._damaged: set[str] = set()
+        self._renew()
+        _OPEN.add(self)
+
+    def _renew(self) -> None:
+        """For a new process, too: its parent's checker is not there, and may have held the lock."""
+        self._lock = threading.Lock()
+        self._hurry = threading.Event()
+        self._checker: threading.Thread | None = None
+        self._pending: list[str] = []
 
     def array(self, key: str) -> NDArray:
         """The entry under a key, read-only. KeyError if there is none."""
@@ -129,22 +136,30 @@ class PackedFile:
             if key not in self._asked:
                 self._asked.add(key)
                 self._pending.append(key)
-                if self._checker is None:
+                if self._checker is None or not self._checker.is_alive():
                     self._checker = threading.Thread(target=self._check, name="kigraph-packed", daemon=True)
-                    self._checker.start()
+                    with suppress(RuntimeError):  # no more threads: ``damaged`` does the work
+                        self._checker.start()
         return self._bytes[entry.offset : entry.offset + entry.nbytes].view(entry.dtype).reshape(entry.shape)
 
     def damaged(self) -> frozenset[str]:
         """Keys of the entries that were asked for and whose data is not what was written; waits for the checks."""
         self._hurry.set()
-        while (checker := self._checker) is not None:
+        with self._lock:
+            checker = self._checker
+        if checker is not None and checker.is_alive():
             checker.join()
         self._hurry.clear()
-        good = self._asked - self._damaged
-        if not good <= self._good:
-            self._good = good
-            self._record.write(good)
-        return frozenset(self._damaged)
+        with self._lock:
+            left = self._asked - self._verified - self._damaged
+        if left:  # the checker died, or is not in this process
+            self._check_keys(left)
+        with self._lock:
+            verified, damaged = self._verified.copy(), frozenset(self._damaged)
+        if verified != self._good:
+            self._good = verified
+            self._record.write(verified)
+        return damaged
 
     def _check(self) -> None:
         idle = 0
@@ -156,7 +171,15 @@ class PackedFile:
                 if not keys and (self._hurry.is_set() or idle > _PATIENCE):
                     self._checker = None
                     return
+            self._check_keys(keys)
+
+    def _check_keys(self, keys: Collection[str]) -> None:
+        """What cannot be checked, for want of memory say, counts as damaged: then it is made anew."""
+        try:
             self._check_entries([(self.entries[key], key) for key in keys])
+        except Exception:
+            with self._lock:
+                self._damaged.update(key for key in keys if key not in self._verified)
 
     def _check_entries(self, found: list[tuple[Entry, str]]) -> None:
         """Neighbours in one call: entries lie in the order in which they were once asked for."""
@@ -171,8 +194,22 @@ class PackedFile:
             sums = _page_sums(self._bytes[first:last])
             for entry, key in run:
                 pages = slice((entry.offset - first) // PAGE, (_padded(entry.offset + entry.nbytes) - first) // PAGE)
-                if _digest_of(sums[pages], entry.nbytes) != entry.checksum:
-                    self._damaged.add(key)
+                good = _digest_of(sums[pages], entry.nbytes) == entry.checksum
+                with self._lock:
+                    (self._verified if good else self._damaged).add(key)
+
+
+#: So that a forked process can renew what its parent's threads held.
+_OPEN: weakref.WeakSet[PackedFile] = weakref.WeakSet()
+
+
+def _renew_open() -> None:
+    for file in list(_OPEN):
+        file._renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_open)
 
 
 class _Record:

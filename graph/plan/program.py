@@ -92,9 +92,11 @@ class Program:
     def _compile(
         self, part: Part, types: Mapping[Port, TensorType], values: Mapping[Port, Value]
     ) -> Stage | DynamicStage:
-        made = compile_stage(self.graph, part, types, values, self.options)
-        if not self.options.store.confirm():
+        while True:
+            generation = self.options.store.generation
             made = compile_stage(self.graph, part, types, values, self.options)
+            if self.options.store.confirm() == generation:
+                break
         self.options.tuner.save()
         self.options.store.save()
         return made

@@ -33,20 +33,27 @@ class ConstantStore:
         self._made: dict[Hashable, Any] = {}
         self._locks: dict[Hashable, threading.Lock] = {}
         self._lock = threading.Lock()
+        self._generation = 0
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        found: T
         with self._lock:
             if key in self._made:
-                found: T = self._made[key]
+                found = self._made[key]
                 return found
             lock = self._locks.setdefault(key, threading.Lock())
         with lock:
-            if key not in self._made:
-                self._made[key] = make()
-                with self._lock:
-                    self._locks.pop(key, None)
-            result: T = self._made[key]
-            return result
+            with self._lock:
+                if key in self._made:
+                    found = self._made[key]
+                    return found
+                generation = self._generation
+            found = make()
+            with self._lock:
+                self._locks.pop(key, None)
+                if self._generation == generation:  # else it may be made of damaged data, and its user asks again
+                    self._made[key] = found
+            return found
 
     def on_device(self, literal: Literal, device: Device) -> Array:
         """The literal as a dense, aligned array of a device."""
@@ -75,13 +82,23 @@ class ConstantStore:
 
         return self.get(("packed", str(kernel), layout, literal.key), make)
 
-    def confirm(self) -> bool:
-        """False if packed weights from the cache folder turn out to be damaged: compile again, they are made anew."""
-        if self._cache is None or self._cache.confirm():
-            return True
+    @property
+    def generation(self) -> int:
+        """Rises when packed weights from the cache folder turn out to be damaged; see ``confirm``."""
         with self._lock:
-            self._made = {k: v for k, v in self._made.items() if not (isinstance(k, tuple) and k[0] == "packed")}
-        return False
+            return self._generation
+
+    def confirm(self) -> int:
+        """Waits for the checks of packed weights. If it is not the ``generation`` from before a compilation, compile again.
+
+        What is damaged is then made anew. Each session that may have met it sees the change, not just the first.
+        """
+        found = self._cache.confirm() if self._cache is not None else 0
+        with self._lock:
+            if found > self._generation:
+                self._generation = found
+                self._made = {k: v for k, v in self._made.items() if not (isinstance(k, tuple) and k[0] == "packed")}
+        return found
 
     def save(self) -> None:
         """Keeps what was packed for other processes; call it when a stage is compiled."""

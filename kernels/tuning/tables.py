@@ -71,7 +71,7 @@ def read_table(path: Path, backend: str, target: str) -> Table:
         if found != wanted:
             raise ValueError(f"it is for {found}, not for {wanted}")
         table.layers = _layers(document["layers"])
-    except (ValueError, KeyError, RecursionError) as error:
+    except (ValueError, KeyError, OverflowError, RecursionError) as error:
         _LOG.warning("the tuning file %s is not used: %s", path, error)
     return table
 

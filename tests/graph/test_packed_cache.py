@@ -7,8 +7,10 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ from kigraph.graph.loaders.graphdef_write import save_graphdef
 from kigraph.graph.loaders.source import Source
 from kigraph.graph.plan import packed_cache
 from kigraph.graph.plan.packed_cache import stable_key
+from kigraph.graph.plan.packed_file import PackedFile
+from kigraph.graph.plan.stores import ConstantStore
 from kigraph.kernels.backends import get_backend
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -200,6 +204,33 @@ def test_damaged_files_are_rebuilt(
     packs.clear()
     np.testing.assert_array_equal(run(model), first)
     assert packs == [], "it was rebuilt"
+
+
+def test_every_session_hears_of_damage(model: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two sessions of one graph take the same damaged array before either of them waits for the checks."""
+    expected = run(model)
+    (path,) = files(cache)
+    belongs = json.loads(path.read_bytes()[128:].partition(b"\0")[0].partition(b',"entries"')[0] + b"}")
+    for entry in PackedFile(path, belongs).entries.values():
+        damage(path, entry.offset + 3)
+    both, seen, original = threading.Barrier(2, timeout=60), threading.local(), ConstantStore.confirm
+
+    def confirm(self: ConstantStore) -> Any:
+        if not hasattr(seen, "waited"):
+            seen.waited = True
+            both.wait()
+        return original(self)
+
+    monkeypatch.setattr(ConstantStore, "confirm", confirm)
+    graph = load_graph(model)
+
+    def start(_: int) -> Any:
+        with ki.Session(graph, backend="cython") as session:
+            return session.run("y:0", {"x": X})
+
+    with ThreadPoolExecutor(2) as pool:
+        for result in pool.map(start, range(2)):
+            np.testing.assert_array_equal(result, expected)
 
 
 def test_new_forms_are_added_and_unused_ones_go(model: Path, cache: Path, packs: list[str], monkeypatch: Any) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import signal
 import struct
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -285,3 +290,91 @@ def test_what_was_found_good_is_remembered_until_the_file_changes(path: Path, mo
     assert checked() == everything, "a record that others may write is no record"
     monkeypatch.setattr(packed_file, "_boot", lambda: "another start of the machine")
     assert checked() == everything
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("error", [MemoryError, SystemExit])
+def test_a_checker_that_dies_does_not_stop_the_world(
+    path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    """What it left is checked by who asks; what cannot be checked at all is damaged, not good."""
+    main, original = threading.current_thread(), PackedFile._check_entries
+
+    def fail(self: PackedFile, found: list[Any]) -> None:
+        if error is MemoryError or threading.current_thread() is not main:
+            raise error
+        original(self, found)
+
+    monkeypatch.setattr(PackedFile, "_check_entries", fail)
+    file = PackedFile(path, BELONGS)
+    file.array("floats")
+    assert _within(10, file.damaged) == ({"floats"} if error is MemoryError else frozenset())
+    file.array("doubles")
+    file.array("floats")
+    assert _within(10, file.damaged) == ({"floats", "doubles"} if error is MemoryError else frozenset())
+
+
+def _within(seconds: float, work: Callable[[], Any]) -> Any:
+    """The result of something that might never end; KeyboardInterrupt would not get it out of a loop of joins."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        return work()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+@pytest.mark.parametrize("locked", [False, True])
+def test_a_child_forked_beside_the_checker_checks_itself(path: Path, locked: bool) -> None:
+    bad = bytearray(path.read_bytes())
+    bad[PackedFile(path, BELONGS).entries["floats"].offset] ^= 1
+    put(path, bad)
+    file = PackedFile(path, BELONGS)
+    file.array("floats")
+    file.array("doubles")
+    with file._lock if locked else contextlib.nullcontext():
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            os._exit(0 if file.damaged() == {"floats"} else 1)
+    _, status = os.waitpid(child, 0)
+    assert status == 0
+    assert file.damaged() == {"floats"}
+
+
+def test_what_was_not_checked_is_not_recorded_as_good(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread asks for an entry when the checks are done and the record is not yet made."""
+    main, original = threading.current_thread(), PackedFile._check_entries
+    checked: set[str] = set()
+
+    def check(self: PackedFile, found: list[Any]) -> None:
+        keys = {key for _, key in found}
+        if "doubles" in keys and threading.current_thread() is not main:
+            time.sleep(0.3)
+        original(self, found)
+        checked.update(keys)
+
+    class Late(threading.Event):
+        def clear(self) -> None:
+            super().clear()
+            file.array("doubles")
+
+    def write(good: set[str]) -> None:
+        assert set(good) <= checked
+        written.append(set(good))
+
+    written: list[set[str]] = []
+    monkeypatch.setattr(PackedFile, "_check_entries", check)
+    file = PackedFile(path, BELONGS)
+    monkeypatch.setattr(file, "_hurry", Late())
+    monkeypatch.setattr(file._record, "write", write)
+    file.array("floats")
+    file.damaged()
+    file.damaged()
+    assert written[-1] == {"floats", "doubles"}

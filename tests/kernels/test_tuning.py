@@ -238,6 +238,7 @@ GOOD = {"format": 1, "backend": "numpy", "target": "", "cpu": tables.cpu_model()
         json.dumps({**GOOD, "layers": {"a": {"x": True}}}),
         json.dumps({**GOOD, "layers": {"a": {"x": float("nan")}}}),
         json.dumps({**GOOD, "layers": {"a": {"x": "fast"}}}),
+        json.dumps({**GOOD, "layers": {"a": {"x": 10**400}}}),
         "\x00" * 100,
     ],
 )
