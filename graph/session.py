@@ -68,7 +68,9 @@ class Session:
         self.choice: Choice = resolve_choice(backend)
         self.threads = settings.resolve_threads(threads)
         self._skip = tuple(skip_passes)
-        store = self.graph.stores.setdefault("constants", ConstantStore(PackedCache.from_settings()))
+        store = self.graph.stores.get("constants")
+        if store is None:
+            store = self.graph.stores.setdefault("constants", ConstantStore(PackedCache.from_settings()))
         fast = settings.WINOGRAD.get() if winograd is None else winograd
         self._options = Options(self.choice.order, self.threads, store, Tuner(tune), fast)
         size = settings.PLAN_CACHE.get()

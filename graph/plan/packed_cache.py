@@ -189,6 +189,8 @@ class PackedCache:
             with _only_one(group.path.with_suffix(".lock")) as mine:
                 if not mine:
                     return  # another process is writing this model; what it lacks is added at the next start
+                for part in group.path.parent.glob(f"{group.path.name}*.part"):
+                    part.unlink(missing_ok=True)  # of a writer that was killed: only who holds the lock writes
                 # What other processes have added meanwhile stays.
                 latest = _open(group.path, group.belongs, quiet=True)
                 if latest is not None:

@@ -239,9 +239,13 @@ class _Record:
 
         with suppress(OSError):
             descriptor, part = tempfile.mkstemp(dir=self._path.parent, prefix=self._path.name, suffix=".part")
-            with open(descriptor, "w", encoding="utf-8") as file:
-                json.dump({"file": self._identity, "good": sorted(good)}, file)
-            os.replace(part, self._path)
+            try:
+                with open(descriptor, "w", encoding="utf-8") as file:
+                    json.dump({"file": self._identity, "good": sorted(good)}, file)
+                os.replace(part, self._path)
+            except BaseException:
+                Path(part).unlink(missing_ok=True)
+                raise
 
 
 def _boot() -> str:

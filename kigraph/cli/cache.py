@@ -17,7 +17,13 @@ kigraph cache clear               # packed weights, tuning, compiled kernels; do
 kigraph cache clear packed
 """
 #: Folder of the cache -> what is in it. Downloaded weights are not listed: `kigraph weights` looks after them.
-_PARTS = {"packed": "packed weights", "tuning": "measured times of kernels", "numba": "compiled kernels"}
+_PARTS = {
+    "packed": "packed weights",
+    "tuning": "measured times of kernels",
+    "numba": "kernels compiled by Numba",
+    "cupy": "compiled CUDA kernels",
+    "emulation": "CUDA kernels compiled for the CPU",
+}
 
 
 def register(commands: Commands) -> None:

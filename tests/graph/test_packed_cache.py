@@ -233,6 +233,17 @@ def test_every_session_hears_of_damage(model: Path, cache: Path, monkeypatch: py
             np.testing.assert_array_equal(result, expected)
 
 
+def test_what_killed_writers_left_goes(model: Path, cache: Path) -> None:
+    run(model)
+    (path,) = files(cache)
+    for name in (path.name + "abc.part", "another.packedabc.part"):
+        (cache / name).write_bytes(b"half")
+    path.unlink()
+    run(model)
+    assert files(cache) == [path]
+    assert [p.name for p in cache.glob("*.part")] == ["another.packedabc.part"], "its writer may be at work"
+
+
 def test_new_forms_are_added_and_unused_ones_go(model: Path, cache: Path, packs: list[str], monkeypatch: Any) -> None:
     run(model)
     (path,) = files(cache)

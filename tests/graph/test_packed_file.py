@@ -250,6 +250,17 @@ def test_a_full_disk_leaves_nothing(path: Path, monkeypatch: pytest.MonkeyPatch)
     assert [p.name for p in path.parent.iterdir()] == ["a.packed"]
 
 
+def test_a_record_that_cannot_be_kept_leaves_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    file = PackedFile(path, BELONGS)
+    file.array("floats")
+    assert file.damaged() == frozenset()
+    assert [p.name for p in path.parent.iterdir()] == ["a.packed"]
+
+
 def test_what_was_found_good_is_remembered_until_the_file_changes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def checked() -> int:
         """How many entries a new process would compare with their checksums."""
