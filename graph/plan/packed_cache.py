@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from ... import kernels
 from ...kernels import settings
 from ...kernels.backends import get_backend
 from ...kernels.digest import blake2b
@@ -85,23 +86,34 @@ def stable_key(key: Hashable) -> tuple[bytes, tuple[str, ...]] | None:
 
 @functools.cache
 def code_stamp(backend: str) -> str:
-    """Tells builds apart: names, sizes and times of the files that decide what packed weights look like.
+    """Tells builds apart: names, sizes and times of all files of graph/ and kernels/, and NumPy's version.
 
-    So a changed kernel, pass or loader never meets weights that another version packed, in a checkout too.
+    So a changed kernel, pass or loader never meets weights that another version packed, in a checkout too. A plug-in adds
+    its package, or its one file.
     """
-    here = Path(__file__).parent
-    folders = [here.parent / name for name in ("passes", "loaders", "models")]
-    module = getattr(get_backend(backend).load(), "__file__", None)
-    if module:
-        folders.append(Path(module).parent)
-    lines = [repr((sys.byteorder, np.dtype(np.float32).str))]
-    for folder in folders:
-        with contextlib.suppress(OSError), os.scandir(folder) as entries:
-            for entry in sorted(entries, key=lambda e: e.name):
-                if entry.name.endswith((".py", ".so")):
-                    state = entry.stat()
-                    lines.append(f"{entry.name} {state.st_size} {state.st_mtime_ns}")
+    graph = Path(__file__).parent.parent
+    roots = [graph, Path(kernels.__file__ or "").parent]
+    module = Path(getattr(get_backend(backend).load(), "__file__", None) or kernels.__file__ or "")
+    roots.append(module.parent if module.name == "__init__.py" else module)
+    lines = [repr((sys.byteorder, np.dtype(np.float32).str, np.__version__))]
+    for root in roots:
+        lines += _states(root)
     return blake2b("\n".join(lines).encode(), digest_size=16).hexdigest()
+
+
+def _states(root: Path) -> Iterator[str]:
+    """Name, size and time of a file, or of all Python and shared-object files below a folder, in order."""
+    if root.is_file():
+        state = root.stat()
+        yield f"{root.name} {state.st_size} {state.st_mtime_ns}"
+        return
+    with contextlib.suppress(OSError), os.scandir(root) as entries:
+        for entry in sorted(entries, key=lambda e: e.name):
+            if entry.is_dir() and entry.name != "__pycache__":
+                yield from _states(Path(entry.path))
+            elif entry.name.endswith((".py", ".so")):
+                state = entry.stat()
+                yield f"{entry.name} {state.st_size} {state.st_mtime_ns}"
 
 
 @dataclass(slots=True)

@@ -380,3 +380,17 @@ def test_a_damaged_record_is_no_record(model: Path, cache: Path, text: str) -> N
     (cache / "digests.json").write_text(text)
     assert Source(model).remembered_sha256 == expected
     assert expected in (cache / "digests.json").read_text()
+
+
+def test_the_stamp_covers_what_packed_weights_come_from(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a.py").write_text("1")
+    (tmp_path / "note.txt").write_text("not code")
+    before = list(packed_cache._states(tmp_path))
+    assert [line.split()[0] for line in before] == ["a.py"]
+    (tmp_path / "folder" / "a.py").write_text("12")
+    assert list(packed_cache._states(tmp_path)) != before
+    assert [line.split()[0] for line in packed_cache._states(tmp_path / "note.txt")] == ["note.txt"]
+    root = Path(packed_cache.__file__).parents[1]
+    names = {line.split()[0] for line in packed_cache._states(root)}
+    assert {"ir.py", "rewrite.py", "fold_input_affine.py", "packed_cache.py"} <= names
