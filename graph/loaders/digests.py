@@ -17,6 +17,7 @@ import os
 import time
 from pathlib import Path
 
+from ...kernels.files import replacing
 from ...kernels.settings import cache_folder
 
 __all__ = ["recall", "remember"]
@@ -41,18 +42,10 @@ def remember(state: os.stat_result, digest: str) -> None:
     known[_identity(state)] = digest
     kept = dict(list(known.items())[-_MOST:])
     path = _path()
-    import tempfile
-
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-        try:
-            with open(descriptor, "w", encoding="utf-8") as file:
-                json.dump({"format": _FORMAT, "files": kept}, file, indent=0)
-            os.replace(part, path)
-        except BaseException:
-            Path(part).unlink(missing_ok=True)
-            raise
+        with replacing(path, "w", durable=False, encoding="utf-8") as file:
+            json.dump({"format": _FORMAT, "files": kept}, file, indent=0)
 
 
 def _path() -> Path:

@@ -34,6 +34,7 @@ from typing import Any
 import numpy as np
 
 from ...kernels.digest import blake2b
+from ...kernels.files import replacing
 
 __all__ = ["Entry", "PackedFile", "PackedFileError", "checksum", "storable", "write_packed"]
 
@@ -235,17 +236,8 @@ class _Record:
 
     def write(self, good: Iterable[str]) -> None:
         """Keeps the keys, if the folder can be written."""
-        import tempfile
-
-        with suppress(OSError):
-            descriptor, part = tempfile.mkstemp(dir=self._path.parent, prefix=self._path.name, suffix=".part")
-            try:
-                with open(descriptor, "w", encoding="utf-8") as file:
-                    json.dump({"file": self._identity, "good": sorted(good)}, file)
-                os.replace(part, self._path)
-            except BaseException:
-                Path(part).unlink(missing_ok=True)
-                raise
+        with suppress(OSError), replacing(self._path, "w", durable=False, encoding="utf-8") as file:
+            json.dump({"file": self._identity, "good": sorted(good)}, file)
 
 
 def _boot() -> str:
@@ -348,20 +340,12 @@ def write_packed(
     table = json.dumps({**belongs, "entries": rows}, separators=(",", ":")).encode()
     head = _HEADER.pack(_MAGIC, _FORMAT, _ORDER, at, len(table)).ljust(_DIGEST_AT, b"\0")
     head = (head + _digest(head, table)).ljust(_TABLE_AT, b"\0")
-    import tempfile
-
-    descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with open(descriptor, "wb", buffering=0) as file:
-            os.ftruncate(descriptor, at)
-            _write_at(descriptor, memoryview(head + table), 0)
-            for offset, data in parts:
-                _write_at(descriptor, data.data, offset)
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise
+    with replacing(path, buffering=0) as file:
+        descriptor = file.fileno()
+        os.ftruncate(descriptor, at)
+        _write_at(descriptor, memoryview(head + table), 0)
+        for offset, data in parts:
+            _write_at(descriptor, data.data, offset)
     return at
 
 

@@ -7,15 +7,14 @@ changed file or another NVRTC never meets an old binary. Needs no GPU and no CUD
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from .. import settings
 from ..errors import BackendError, KernelError
+from ..files import replacing
 from .launch import Build
 
 __all__ = ["SOURCES", "architecture", "cache_folder", "compile_cubin", "compile_with_log", "read_sources", "store"]
@@ -55,14 +54,8 @@ def digest(texts: Mapping[str, str], *more: object) -> str:
 def store(path: Path, data: bytes) -> None:
     """Writes a file so that another process sees all of it or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with replacing(path, durable=False) as file:
+        file.write(data)
 
 
 def architecture(major: int, minor: int) -> str:

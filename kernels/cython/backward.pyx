@@ -5,6 +5,7 @@ from libc.stddef cimport ptrdiff_t
 __all__ = ["Backward", "BackwardRun", "CrossEntropyRun", "TurnRun", "bind_cross_entropy", "bind_turn", "dtypes_of"]
 
 include "_border.pxi"
+include "_workspace.pxi"
 
 
 cdef extern from "backward.h" nogil:
@@ -80,18 +81,6 @@ cdef ki_backward _find(str kind, int dtype) except? NULL:
 def dtypes_of(str kind):
     """Names of the element types that a kind of gradient takes."""
     return tuple(name for i, name in enumerate(core.DTYPES) if _find(kind, i) != NULL)
-
-
-cdef char *_memory(object workspace, Py_ssize_t nbytes) except? NULL:
-    """Address of a workspace of at least ``nbytes`` bytes."""
-    cdef Py_buffer buffer
-    cdef char *address
-    if workspace is None or workspace.nbytes < nbytes:
-        raise KernelError(f"the workspace must have {nbytes} bytes, got {workspace!r:.80}")
-    PyObject_GetBuffer(workspace, &buffer, PyBUF_STRIDES | PyBUF_WRITABLE)
-    address = <char *> buffer.buf
-    PyBuffer_Release(&buffer)
-    return address
 
 
 cdef ki_steps _steps(Py_ssize_t pitch, const ptrdiff_t *size) noexcept:
@@ -171,7 +160,7 @@ cdef class Backward:
         if dw is not None:
             a.dw = view(dw, self.w_type, "the output", True, False).data
         if self.workspace_bytes:
-            a.sums = _memory(workspace, self.workspace_bytes)
+            a.sums = scratch(workspace, self.workspace_bytes)
         run.keep = (self, x, y, dy, w, dx, dw, workspace)
         return run
 
@@ -220,7 +209,7 @@ def bind_turn(w, w_type, packed, *, first, taps, steps, int vectors, zeros, thre
     a.first, a.zeros, a.nv, a.threads = first, zeros, vectors, threads
     a.w = view(w, w_type, "the filter", False, False).data
     elements = a.taps[0] * a.taps[1] * a.cout * ((a.channels + lanes - 1) // lanes) * lanes + a.zeros
-    a.packed = _memory(packed, elements * w_type.dtype.itemsize)
+    a.packed = scratch(packed, elements * w_type.dtype.itemsize)
     run.function = KERNELS.turn[<int> DTYPE_INDEX[w_type.dtype.name]]
     run.keep = (w, packed)
     return run

@@ -11,6 +11,7 @@ from ..devices import HOST
 __all__ = ["Igemm", "Run", "SiblingRun"]
 
 include "_border.pxi"
+include "_workspace.pxi"
 
 
 cdef extern from "igemm.h" nogil:
@@ -214,11 +215,7 @@ cdef class Igemm:
             run.args.x_step = vx.pitch
             gemm.axis[1].in_step = gemm.k
         if self.workspace_bytes:
-            if workspace is None or workspace.nbytes < self.workspace_bytes:
-                raise KernelError(f"the workspace must have {self.workspace_bytes} bytes, got {workspace!r:.80}")
-            PyObject_GetBuffer(workspace, &buffer, PyBUF_STRIDES | PyBUF_WRITABLE)
-            run.args.workspace = buffer.buf
-            PyBuffer_Release(&buffer)
+            run.args.workspace = scratch(workspace, self.workspace_bytes)
         run.keep = (self, x, w, bias, y, workspace)
         return run
 

@@ -12,6 +12,7 @@ __all__ = [
 ]
 
 include "_border.pxi"
+include "_workspace.pxi"
 
 
 cdef extern from "rows.h" nogil:
@@ -203,7 +204,6 @@ def bind_norm(inputs, types, y, y_type, workspace, *, epsilon, threads=1):
     cdef NormRun run = NormRun.__new__(NormRun)
     cdef ki_norm_args *a = &run.args
     cdef View vx = view(inputs[0], types[0], "input 0", False, True), vy = view(y, y_type, "the output", True, True)
-    cdef Py_buffer buffer
     a.rows = 1
     for size in y_type.shape[:-1]:
         a.rows *= size
@@ -216,11 +216,7 @@ def bind_norm(inputs, types, y, y_type, workspace, *, epsilon, threads=1):
     if len(inputs) == 5:
         a.scale = view(inputs[4], types[4], "input 4", False, False).data
     if a.channels:
-        if workspace is None or workspace.nbytes < a.channels * y_type.dtype.itemsize:
-            raise KernelError(f"the workspace must have {a.channels * y_type.dtype.itemsize} bytes")
-        PyObject_GetBuffer(workspace, &buffer, PyBUF_STRIDES | PyBUF_WRITABLE)
-        a.factors = buffer.buf
-        PyBuffer_Release(&buffer)
+        a.factors = scratch(workspace, a.channels * y_type.dtype.itemsize)
     run.function = KERNELS.norm[<int> DTYPE_INDEX[y_type.dtype.name]]
     run.keep = (*inputs, y, workspace)
     return run

@@ -6,6 +6,7 @@ from libc.string cimport memset
 __all__ = ["KINDS", "Run", "Winograd"]
 
 include "_border.pxi"
+include "_workspace.pxi"
 
 
 cdef extern from "winograd.h" nogil:
@@ -146,11 +147,7 @@ cdef class Winograd:
             args.axis[i].in_step = self.in_pixels[i] * vx.pitch
             args.axis[i].out_step = self.out_pixels[i] * vy.pitch
         args.in_batch, args.out_batch = self.in_pixels[2] * vx.pitch, self.out_pixels[2] * vy.pitch
-        if workspace is None or workspace.nbytes < self.workspace_bytes:
-            raise KernelError(f"the workspace must have {self.workspace_bytes} bytes, got {workspace!r:.80}")
-        PyObject_GetBuffer(workspace, &buffer, PyBUF_STRIDES | PyBUF_WRITABLE)
-        args.workspace = buffer.buf
-        PyBuffer_Release(&buffer)
+        args.workspace = scratch(workspace, self.workspace_bytes)
         run.keep = (self, x, packed, bias, y, workspace)
         return run
 

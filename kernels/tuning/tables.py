@@ -6,13 +6,13 @@ import functools
 import json
 import logging
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..digest import blake2b
+from ..files import replacing
 from ..settings import cache_folder
 
 __all__ = ["Table", "cpu_model", "read_table", "shipped_table", "table_path", "write_table"]
@@ -81,18 +81,8 @@ def write_table(path: Path, backend: str, target: str, layers: Mapping[str, Mapp
     known = read_table(path, backend, target).layers
     document = {**_header(backend, target), "layers": {**known, **{k: dict(v) for k, v in layers.items()}}}
     path.parent.mkdir(parents=True, exist_ok=True)
-    import tempfile
-
-    descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(dump(document))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise
+    with replacing(path, "w", encoding="utf-8") as file:
+        file.write(dump(document))
 
 
 def dump(document: Mapping[str, Any]) -> str:

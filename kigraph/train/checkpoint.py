@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import LoadError
+from ..kernels.files import replacing
 
 __all__ = ["Checkpoint", "load_checkpoint", "save_checkpoint"]
 
@@ -39,16 +39,8 @@ def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> Pat
     target.parent.mkdir(parents=True, exist_ok=True)
     arrays = {f"v/{name}": value for name, value in checkpoint.variables.items()}
     text = json.dumps({"version": _VERSION, **checkpoint.meta})
-    handle, partial = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, **{_META: np.frombuffer(text.encode(), np.uint8)}, **arrays)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, target)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
+    with replacing(target) as file:
+        np.savez(file, **{_META: np.frombuffer(text.encode(), np.uint8)}, **arrays)  # type: ignore[arg-type]
     return target
 
 
