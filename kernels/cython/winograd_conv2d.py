@@ -127,7 +127,7 @@ def _prepare(query: Query, constants: Constants, *, kind: str) -> PreparedWinogr
 def _division(threads: int, inputs: int, weights: int, panels: int) -> str:
     """What threads divide (c/winograd.h); ``inputs`` and ``weights``: elements per point.
 
-    Inception on two threads: blocks everywhere 38.2 ms, mostly tiles 28.7; panels where they divide evenly save 0.4.
+    Inception on two threads: blocks everywhere 38.2 ms, mostly tiles 28.7; panels where they divide evenly save 0.5.
     """
     if threads == 1:
         return "blocks"
@@ -137,7 +137,7 @@ def _division(threads: int, inputs: int, weights: int, panels: int) -> str:
 
 
 def _vectors(cout: int) -> int:
-    """Vectors of a panel: the width that wastes least, the widest of these."""
+    """Vectors of a panel: three, or two where these divide the channels and three do not; fewer channels: all."""
     total = -(-cout // core.F32_LANES)
     most = min(3, max(total, 1))
     return most if total % most == 0 or most < 3 or total % 2 else 2

@@ -17,7 +17,7 @@
 
 enum { MAX_HELPERS = 1023, MAX_PARTS = 64, SPINS_PER_CLOCK = 64 };
 /* How long to spin before sleeping: longer than the gaps inside a run. On a virtual machine a thread that slept comes back
- * up to a millisecond late: Inception on two threads took 37 ms when they slept after 0.1 ms, and 28 ms with this. After
+ * up to a millisecond late: Inception on two threads took 37 ms when they slept after 0.1 ms, and 29 ms with this. After
  * the first part of it others that want the processor get it. */
 enum { SPIN_NS = 2000 * 1000, ALONE_NS = 100 * 1000 };
 

@@ -1,6 +1,6 @@
 /* Convolution with fewer multiplications, float32: Winograd's F(m x m, r x r) and, along one axis, Cook-Toom's F(m, r).
  *
- *     y = A^T [(G g) . (B^T d)]     per tile of n = m + r - 1 inputs, n of which give m outputs; two axes: twice
+ *     y = A^T [(G g) . (B^T d)]     a tile: m outputs from n = m + r - 1 inputs by n products; two axes: twice
  *
  * Points: 0, pairs of +-p, infinity: n = 2 * pairs + 2. Summed over input channels, the products of each of the n (or
  * n * n) points are a matrix product of their own. (Winograd 1980; Lavin and Gray 2016, arXiv:1509.09308.)
@@ -24,7 +24,7 @@ typedef struct {
 /* What threads divide. Tiles: each transforms its own and reads all weights. Panels: each transforms all tiles and reads its
  * part of the weights. Blocks: they share the transformed inputs, and divide panels and blocks of tiles. A core reads
  * slowly what another has just written, so sharing is for weights that are much larger than the inputs. */
-enum { KI_DIVIDE_BLOCKS, KI_DIVIDE_TILES, KI_DIVIDE_PANELS };
+enum ki_division { KI_DIVIDE_BLOCKS, KI_DIVIDE_TILES, KI_DIVIDE_PANELS };
 
 /* One spatial axis; sizes in pixels, steps in elements. */
 typedef struct {

@@ -37,7 +37,7 @@ KI_INLINE void product(const int MR, const int NV, const float *restrict v, ptrd
                        float *restrict m, ptrdiff_t k, uintptr_t ahead, ptrdiff_t lines) {
     enum { L = VF32_LANES };
     vf32 acc[KI_PRODUCT_ACCUMULATORS];
-    const float *row[13];
+    const float *row[12];
     UNROLL for (int t = 0; t < MR; t++) row[t] = v + t * v_step;
     UNROLL for (int t = 0; t < MR; t++) UNROLL for (int o = 0; o < NV; o++) acc[t * NV + o] = vf32_zero();
     for (ptrdiff_t i = 0; i < k;) {
