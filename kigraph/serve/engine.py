@@ -66,6 +66,11 @@ class Engine:
         """Images that wait or are being worked on."""
         return self._waiting + self._running
 
+    @property
+    def running(self) -> int:
+        """Images that are being worked on."""
+        return self._running
+
     def predicted_wait(self) -> float:
         """Seconds until an image that came now would be done, from the recent mean."""
         return (self.depth + 1) * (sum(self._seconds) / len(self._seconds)) / len(self._threads)

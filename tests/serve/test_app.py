@@ -152,19 +152,30 @@ class SlowModel:
         from kigraph.model import Prediction
         from kigraph.vision.labels import Label
 
-        assert self.gate.wait(20)
+        assert self.gate.wait(60)
         if data == b"broken":
             raise RuntimeError("secret /path/to/model")
         return Prediction("x", (Label("cat", 1.0, 0, None),))
 
 
-def _posted(client: Any, count: int, **request: Any) -> tuple[list[threading.Thread], list[int]]:
+def _until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"not so within {seconds} s"
+        time.sleep(0.001)
+
+
+def _posted(client: Any, count: int) -> tuple[list[threading.Thread], list[int]]:
+    """Sends ``count`` images to a gated service of one worker: the first is being worked on before the others go out."""
     statuses: list[int] = []
     threads = [
-        threading.Thread(target=lambda: statuses.append(client.post("/v1/classify", **request).status_code))
+        threading.Thread(target=lambda: statuses.append(client.post("/v1/classify", content=b"x").status_code))
         for _ in range(count)
     ]
-    for thread in threads:
+    threads[0].start()
+    engine = client.app.state.service.engine
+    _until(lambda: engine.running == 1)
+    for thread in threads[1:]:
         thread.start()
     return threads, statuses
 
@@ -173,9 +184,8 @@ def test_a_full_queue_says_429_and_when_to_come_back(image: Image) -> None:
     model = SlowModel()
     with _client(model, image, queue_size=2) as client:
         model.gate.clear()
-        threads, statuses = _posted(client, 12, content=b"x")
-        while statuses.count(429) < 9:  # one is being worked on, two wait
-            pass
+        threads, statuses = _posted(client, 12)
+        _until(lambda: statuses.count(429) == 9)  # one is being worked on, two wait
         response = client.post("/v1/classify", content=b"x")
         assert response.status_code == 429
         assert int(response.headers["retry-after"]) >= 1
@@ -192,10 +202,9 @@ def test_a_full_queue_answers_before_the_body_is_read(image: Image) -> None:
     model = SlowModel()
     with _client(model, image, queue_size=1) as client:
         model.gate.clear()
-        threads, _ = _posted(client, 2, content=b"x")
+        threads, _ = _posted(client, 2)
         service = client.app.state.service
-        while service.engine.depth < 2:
-            pass
+        _until(lambda: service.engine.depth == 2)
         events: list[str] = []
         headers: dict[bytes, bytes] = {}
 
@@ -277,10 +286,9 @@ def test_draining_refuses_new_images_and_finishes_accepted_ones(image: Image) ->
     model = SlowModel()
     with _client(model, image) as client:
         model.gate.clear()
-        threads, statuses = _posted(client, 3, content=b"x")
+        threads, statuses = _posted(client, 3)
         engine = client.app.state.service.engine
-        while engine.depth < 3:
-            pass
+        _until(lambda: engine.depth == 3)
         engine.drain()
         assert client.get("/readyz").status_code == 503
         assert client.get("/livez").status_code == 200
