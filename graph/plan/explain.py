@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...kernels.types import STRING
+from .images import Images
 from .lowering import Step
 from .stage import DynamicStage, Stage
 
@@ -49,7 +50,7 @@ def explain_program(program: Program, *, rejected: bool) -> str:
     lines = [f"backends {choice}, {program.threads} thread{'s' if program.threads != 1 else ''}"]
     lines += [f"  not usable: {name}: {status.detail} (remedy: {status.remedy})" for name, status in choice.skipped]
     times = {id(step): seconds for step, seconds in program.profile}
-    compiled: dict[int, list[Stage | DynamicStage]] = {}
+    compiled: dict[int, list[Stage | DynamicStage | Images]] = {}
     for index, stage in program.compiled():
         compiled.setdefault(index, []).append(stage)
     for index, part in enumerate(program.parts):
@@ -64,11 +65,24 @@ def explain_program(program: Program, *, rejected: bool) -> str:
         stage = compiled[index][-1]
         if len(compiled[index]) > 1:
             lines.append(f"  ({len(compiled[index])} sizes compiled; the last one:)")
-        lines += _stage_lines(stage, times, rejected)
+        if isinstance(stage, Images):
+            lines += _image_lines(stage, times, rejected)
+        else:
+            lines += _stage_lines(stage, times, rejected)
     total = sum(times.values())
     if times:
         lines.append(f"last profiled run: {total * 1e3:.3f} ms in {len(times)} steps")
     return "\n".join(lines)
+
+
+def _image_lines(stage: Images, times: dict[int, float], rejected: bool) -> list[str]:
+    threads = f"{stage.threads} threads work on different images" if stage.threads > 1 else "one after the other"
+    lines = [f"  {stage.alone} images, each by itself ({threads}; KIGRAPH_SPLIT_BATCH=0 for whole batches):"]
+    lines += _stage_lines(stage.one, times, rejected)
+    if stage.rest is not None:
+        lines.append("  the images that are left over, on all threads:")
+        lines += _stage_lines(stage.rest, times, rejected)
+    return lines
 
 
 def _stage_lines(stage: Stage | DynamicStage, times: dict[int, float], rejected: bool) -> list[str]:

@@ -36,7 +36,7 @@ def device_of(backend: str) -> Device:
 class Options:
     """What a session decides for all of its programs: backends in order, threads, how kernels are tuned.
 
-    winograd: whether convolutions may multiply less and round more (Query.winograd).
+    winograd: whether convolutions may multiply less and round more (Query.winograd). split_batch: see images.py.
     """
 
     order: tuple[str, ...]
@@ -44,6 +44,7 @@ class Options:
     store: ConstantStore
     tuner: Tuner
     winograd: bool = True
+    split_batch: bool = True
 
 
 @dataclass(slots=True)
@@ -64,16 +65,21 @@ class Step:
     rejected: tuple[Rejection, ...] = ()
     #: Why this kernel, if not by rank; what memory.py did to a step when concat inputs were written in place.
     note: str = ""
+    #: How often it runs in a run of the program: more than once where a batch is run image by image.
+    images: int = 1
 
     @property
     def flops(self) -> int:
+        """Of all its runs."""
         q = self.query
-        return 0 if q is None else q.contract.flops(q.inputs, q.outputs, q.params)
+        return 0 if q is None else self.images * q.contract.flops(q.inputs, q.outputs, q.params)
 
     @property
     def bytes_moved(self) -> int:
+        """Of all its runs."""
         q = self.query
-        return 2 * self.inputs[0][1].nbytes if q is None else q.contract.bytes_moved(q.inputs, q.outputs)
+        once = 2 * self.inputs[0][1].nbytes if q is None else q.contract.bytes_moved(q.inputs, q.outputs)
+        return self.images * once
 
 
 @dataclass(slots=True)

@@ -15,9 +15,10 @@ from ...kernels.types import STRING, TensorType
 from ..ir import Graph, Port
 from .cut import Cut
 from .explain import explain_program
+from .images import Images, compile_part
 from .lowering import Options, Step
 from .partition import Part
-from .stage import DynamicStage, Stage, Timed, compile_stage
+from .stage import DynamicStage, Stage, Timed
 from .stores import LRU
 
 __all__ = ["Program", "Timeline"]
@@ -52,7 +53,7 @@ class Program:
     #: Compiled stages of which there may be many (one per image size); shared by all programs of a session.
     stages: LRU
     #: Compiled stages of which there is one: what is known from the feeds alone. By index of the part.
-    static: dict[int, Stage | DynamicStage] = field(default_factory=dict)
+    static: dict[int, Stage | DynamicStage | Images] = field(default_factory=dict)
     #: Tells programs apart in the keys of ``stages`` (an id() is used again when a program is gone).
     number: int = field(default_factory=lambda: next(_NUMBERS))
     #: The last profiled run: time per step.
@@ -76,7 +77,9 @@ class Program:
             if all(t.known for t in known.values()) and not part.values:
                 self.stage(index, known, {})
 
-    def stage(self, index: int, types: Mapping[Port, TensorType], values: Mapping[Port, Value]) -> Stage | DynamicStage:
+    def stage(
+        self, index: int, types: Mapping[Port, TensorType], values: Mapping[Port, Value]
+    ) -> Stage | DynamicStage | Images:
         """The compiled stage for given input types, from the cache or made now."""
         if index in self.static:
             return self.static[index]
@@ -91,10 +94,10 @@ class Program:
 
     def _compile(
         self, part: Part, types: Mapping[Port, TensorType], values: Mapping[Port, Value]
-    ) -> Stage | DynamicStage:
+    ) -> Stage | DynamicStage | Images:
         while True:
             generation = self.options.store.generation
-            made = compile_stage(self.graph, part, types, values, self.options)
+            made = compile_part(self.graph, part, types, values, self.options)
             if self.options.store.confirm() == generation:
                 break
         self.options.tuner.save()
@@ -140,7 +143,7 @@ class Program:
             return np.array(literal.array())
         return np.array(env[port]) if port in feeds else env[port]
 
-    def compiled(self) -> list[tuple[int, Stage | DynamicStage]]:
+    def compiled(self) -> list[tuple[int, Stage | DynamicStage | Images]]:
         """The compiled stages that are in the cache, in order."""
         found = list(self.static.items())
         for entry in self.stages.items():
@@ -156,16 +159,18 @@ class Program:
 
     def kernel_steps(self) -> list[Step]:
         """The steps of all compiled stages that run a kernel."""
-        stages = [stage for _, stage in self.compiled()]
-        steps = [
-            s for stage in stages for s in ([stage.step] if isinstance(stage, DynamicStage) else stage.lowering.steps)
-        ]
+        steps: list[Step] = []
+        for _, stage in self.compiled():
+            if isinstance(stage, DynamicStage):
+                steps.append(stage.step)
+            else:
+                steps += [s for one in stage.stages for s in one.lowering.steps]
         return [s for s in steps if s.kernel is not None and s.query is not None]
 
     @property
     def arena_bytes(self) -> int:
         """Memory for activations of one run, over all compiled stages and devices."""
-        return sum(sum(s.layout.arenas.values()) for _, s in self.compiled() if isinstance(s, Stage))
+        return sum(s.arena_bytes for _, s in self.compiled() if not isinstance(s, DynamicStage))
 
     def explain(self, *, rejected: bool = False) -> str:
         """Which kernel every node got, with types, FLOPs, bytes and, after a profiled run, times.

@@ -139,8 +139,19 @@ class Stage:
     layout: Layout
     store: ConstantStore
     fed: tuple[tuple[Port, Device], ...]
+    #: Contexts that are kept for later runs.
+    keep: int = _KEEP
     _idle: list[_Context] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        return (self,)
+
+    @property
+    def arena_bytes(self) -> int:
+        """Memory for activations of one run, over all devices."""
+        return sum(self.layout.arenas.values())
 
     def run(self, inputs: Mapping[Port, Value], profile: list[Timed] | None = None) -> dict[Port, Value]:
         """The part's outputs as fresh host arrays."""
@@ -149,7 +160,7 @@ class Stage:
         context = context or _Context(self)
         result = context.run(inputs, profile)
         with self._lock:
-            if len(self._idle) < _KEEP and (self.part.static or sum(self.layout.arenas.values()) <= _KEEP_BYTES):
+            if len(self._idle) < self.keep and (self.part.static or self.arena_bytes <= _KEEP_BYTES):
                 self._idle.append(context)
         return result
 

@@ -6,7 +6,7 @@ gives the most that can be known. They raise ShapeError or DTypeError for what c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -21,8 +21,10 @@ __all__ = [
     "NUMBERS",
     "Contract",
     "Tolerance",
+    "aligned_items",
     "broadcast_dim",
     "broadcast_shapes",
+    "items_of_first",
     "merge_shapes",
     "normalize_axis",
     "require_dtype",
@@ -54,6 +56,19 @@ def _no_flops(inputs: Sequence[TensorType], outputs: Sequence[TensorType], param
     return 0
 
 
+def items_of_first(inputs: Sequence[TensorType], params: Any, items: Collection[int]) -> bool:
+    """Contract.by_item of ops on NHWC images or rows whose other inputs are weights."""
+    return set(items) == {0}
+
+
+def aligned_items(inputs: Sequence[TensorType], params: Any, items: Collection[int]) -> bool:
+    """Contract.by_item of elementwise ops: what has items has all axes, what has none is broadcast along the first."""
+    rank = max(len(t.dims) for t in inputs)
+    return rank > 0 and all(
+        len(t.dims) == rank if i in items else len(t.dims) < rank or t.dims[0] == 1 for i, t in enumerate(inputs)
+    )
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Contract(Generic[P]):
     """What one op computes, independent of who computes it. Kernels are registered against this object.
@@ -64,6 +79,8 @@ class Contract(Generic[P]):
     shared CPU family (kernels/host) when the chosen backend has no kernel for them.
     ``dynamic``: output shapes depend on values. ``inplace``: the output may overwrite an input of the same type.
     ``view``: the output is the input's memory under another shape; no kernel runs.
+    ``by_item(inputs, params, items)``: whether item n along axis 0 of every output comes from item n of the inputs whose
+    numbers are ``items``, and else only from the other inputs as a whole (all shapes known). None: not known of any.
     """
 
     name: str
@@ -77,6 +94,7 @@ class Contract(Generic[P]):
     dynamic: bool = False
     inplace: bool = False
     view: bool = False
+    by_item: Callable[[Sequence[TensorType], P, Collection[int]], bool] | None = None
 
     def check(self, inputs: Sequence[TensorType], params: Any) -> tuple[TensorType, ...]:
         """Checks arity and parameter class, then applies the shape and dtype rule."""

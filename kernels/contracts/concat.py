@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ..errors import ShapeError
@@ -38,6 +38,10 @@ def _infer(inputs: Sequence[TensorType], params: ConcatParams) -> tuple[TensorTy
     return (TensorType(dtype, (*merged[:axis], total, *merged[axis + 1 :])),)
 
 
+def _by_item(inputs: Sequence[TensorType], params: ConcatParams, items: Collection[int]) -> bool:
+    return len(items) == len(inputs) and normalize_axis("concat", params.axis, len(inputs[0].dims)) > 0
+
+
 CONCAT: Contract[ConcatParams] = Contract(
     "concat",
     "The inputs one after the other along the axis; all other sizes and the dtype are equal. In a plan most concats cost nothing: "
@@ -46,4 +50,5 @@ CONCAT: Contract[ConcatParams] = Contract(
     ConcatParams,
     arity=(1, None),
     tolerance=Tolerance(0, 0),
+    by_item=_by_item,
 )

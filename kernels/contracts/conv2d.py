@@ -8,7 +8,7 @@ from typing import Literal
 
 from ..errors import ShapeError
 from ..types import Dim, Params, TensorType
-from .base import FLOATS, Contract, Tolerance, merge_shapes, require_dtype, require_rank, require_same_dtype, shape_text
+from .base import FLOATS, Contract, Tolerance, items_of_first, merge_shapes, require_dtype, require_rank, require_same_dtype, shape_text
 from .matmul import Activation
 
 __all__ = [
@@ -146,6 +146,7 @@ CONV2D: Contract[Conv2DParams] = Contract(
     arity=(2, 3),
     flops=_flops_conv,
     tolerance=Tolerance(1e-6, 2e-6, scale_by_reduction=True),
+    by_item=items_of_first,
 )
 
 #: Error bounds of the algorithms that multiply less, F(outputs, taps) of a tile along one axis, or along both with an x.
@@ -171,4 +172,5 @@ DEPTHWISE_CONV2D: Contract[Conv2DParams] = Contract(
     arity=(2, 3),
     flops=_flops_depthwise,
     tolerance=Tolerance(1e-6, 2e-6, scale_by_reduction=True),
+    by_item=items_of_first,
 )

@@ -11,7 +11,17 @@ import numpy as np
 
 from ..errors import DTypeError
 from ..types import DType, Params, TensorType
-from .base import FLOATS, INTEGERS, NUMBERS, Contract, Tolerance, broadcast_shapes, require_dtype, require_same_dtype
+from .base import (
+    FLOATS,
+    INTEGERS,
+    NUMBERS,
+    Contract,
+    Tolerance,
+    aligned_items,
+    broadcast_shapes,
+    require_dtype,
+    require_same_dtype,
+)
 
 __all__ = [
     "ABS",
@@ -82,6 +92,7 @@ def _unary(
         hot=hot,
         flops=lambda inputs, outputs, params: outputs[0].size,
         tolerance=tolerance or Tolerance(0, 0),
+        by_item=aligned_items,
     )
 
 
@@ -108,6 +119,7 @@ def _binary(
         hot=hot,
         flops=lambda inputs, outputs, params: outputs[0].size,
         tolerance=tolerance or Tolerance(0, 0),
+        by_item=aligned_items,
     )
 
 

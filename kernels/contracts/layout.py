@@ -18,6 +18,7 @@ from .base import (
     Contract,
     Tolerance,
     broadcast_shapes,
+    items_of_first,
     merge_shapes,
     normalize_axis,
     require_dtype,
@@ -66,11 +67,13 @@ RESHAPE: Contract[ReshapeParams] = Contract(
     view=True,
     tolerance=EXACT,
     hot=False,
+    by_item=lambda inputs, params, items: _infer_reshape(inputs, params)[0].dims[:1] == inputs[0].dims[:1],
 )
 
 IDENTITY: Contract[Params] = Contract(
-    "identity", "y = x.", lambda inputs, params: (inputs[0],), view=True, tolerance=EXACT, hot=False
-)
+    "identity",
+    "y = x.", lambda inputs, params: (inputs[0],), view=True, tolerance=EXACT, hot=False, by_item=items_of_first,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,7 @@ TRANSPOSE: Contract[TransposeParams] = Contract(
     TransposeParams,
     tolerance=EXACT,
     hot=False,
+    by_item=lambda inputs, params, items: params.axes(len(inputs[0].dims))[0] == 0,
 )
 
 
@@ -135,7 +139,10 @@ def _infer_pad(inputs: Sequence[TensorType], params: PadParams) -> tuple[TensorT
     )
 
 
-PAD: Contract[PadParams] = Contract("pad", "x with a border.", _infer_pad, PadParams, tolerance=EXACT, hot=False)
+PAD: Contract[PadParams] = Contract(
+    "pad", "x with a border.", _infer_pad, PadParams, tolerance=EXACT, hot=False,
+    by_item=lambda inputs, params, items: params.paddings[0] == (0, 0),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,4 +397,5 @@ CAST: Contract[CastParams] = Contract(
     CastParams,
     tolerance=EXACT,
     hot=False,
+    by_item=items_of_first,
 )

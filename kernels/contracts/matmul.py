@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -62,6 +62,12 @@ def _flops(inputs: Sequence[TensorType], outputs: Sequence[TensorType], params: 
     return 2 * outputs[0].size * inputs[0].dims[-2 if params.transpose_a else -1]
 
 
+def _by_item(inputs: Sequence[TensorType], params: MatMulParams, items: Collection[int]) -> bool:
+    """Rows of a, or leading products of a, with one b for all."""
+    a, b = (len(t.dims) for t in inputs[:2])
+    return set(items) == {0} and b == 2 and (a > 2 or not params.transpose_a)
+
+
 MATMUL: Contract[MatMulParams] = Contract(
     "matmul",
     """y[..., i, j] = activation(sum over k of a[..., i, k] * b[..., k, j] + bias[j]).
@@ -74,4 +80,5 @@ MATMUL: Contract[MatMulParams] = Contract(
     arity=(2, 3),
     flops=_flops,
     tolerance=Tolerance(1e-6, 2e-6, scale_by_reduction=True),
+    by_item=_by_item,
 )

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ..errors import ShapeError
 from ..types import Params, TensorType
-from .base import FLOATS, NUMBERS, Contract, Tolerance, merge_shapes, require_dtype, require_same_dtype, shape_text
+from .base import (
+    FLOATS,
+    NUMBERS,
+    Contract,
+    Tolerance,
+    items_of_first,
+    merge_shapes,
+    require_dtype,
+    require_same_dtype,
+    shape_text,
+)
 
 __all__ = ["BATCH_NORM", "BIAS_ADD", "BatchNormParams"]
 
@@ -47,6 +57,10 @@ def _infer_norm(inputs: Sequence[TensorType], params: BatchNormParams) -> tuple[
     return _infer_channels("batch_norm", inputs)
 
 
+def _by_item(inputs: Sequence[TensorType], params: Params, items: Collection[int]) -> bool:
+    return items_of_first(inputs, params, items) and len(inputs[0].dims) > 1
+
+
 BIAS_ADD: Contract[Params] = Contract(
     "bias_add",
     "y[..., c] = x[..., c] + b[c]; x of any rank >= 1, b (C,).",
@@ -55,6 +69,7 @@ BIAS_ADD: Contract[Params] = Contract(
     inplace=True,
     flops=lambda inputs, outputs, params: outputs[0].size,
     tolerance=Tolerance(0, 0),
+    by_item=_by_item,
 )
 
 BATCH_NORM: Contract[BatchNormParams] = Contract(
@@ -69,4 +84,5 @@ BATCH_NORM: Contract[BatchNormParams] = Contract(
     inplace=True,
     flops=lambda inputs, outputs, params: 2 * outputs[0].size,
     tolerance=Tolerance(4e-6, 4e-6),
+    by_item=_by_item,
 )

@@ -8,7 +8,17 @@ from functools import partial
 
 from ..errors import ShapeError
 from ..types import Params, TensorType
-from .base import FLOATS, INTEGERS, Contract, Tolerance, merge_shapes, require_dtype, require_rank, require_same_dtype
+from .base import (
+    FLOATS,
+    INTEGERS,
+    Contract,
+    Tolerance,
+    items_of_first,
+    merge_shapes,
+    require_dtype,
+    require_rank,
+    require_same_dtype,
+)
 from .conv2d import Padding, window_output
 from .matmul import Activation
 
@@ -61,6 +71,7 @@ MAX_POOL2D: Contract[Pool2DParams] = Contract(
     Pool2DParams,
     flops=_flops,
     tolerance=Tolerance(0, 0),
+    by_item=items_of_first,
 )
 
 AVG_POOL2D: Contract[Pool2DParams] = Contract(
@@ -73,4 +84,5 @@ AVG_POOL2D: Contract[Pool2DParams] = Contract(
     Pool2DParams,
     arity=(1, 2),
     flops=_flops,
+    by_item=items_of_first,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -59,6 +59,9 @@ def _reduction(
         shape = tuple(1 if i in axes else d for i, d in enumerate(x.shape) if params.keepdims or i not in axes)
         return (TensorType(x.dtype, shape),)
 
+    def by_item(inputs: Sequence[TensorType], params: ReduceParams, items: Collection[int]) -> bool:
+        return 0 not in params.normalized(len(inputs[0].dims))
+
     return Contract(
         name,
         f"y = {formula} over the given axes; an empty list of axes copies. NaN in gives NaN out.",
@@ -67,6 +70,7 @@ def _reduction(
         flops=lambda inputs, outputs, params: inputs[0].size,
         tolerance=tolerance,
         hot=hot,
+        by_item=by_item,
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..types import Params, TensorType
-from .base import FLOATS, INTEGERS, Contract, Tolerance, require_dtype, require_rank, shape_text
+from .base import FLOATS, INTEGERS, Contract, Tolerance, items_of_first, require_dtype, require_rank, shape_text
 
 __all__ = ["RESIZE_BILINEAR", "ResizeParams"]
 
@@ -49,4 +49,5 @@ RESIZE_BILINEAR: Contract[ResizeParams] = Contract(
     ResizeParams,
     flops=lambda inputs, outputs, params: 6 * outputs[0].size,
     tolerance=Tolerance(1e-6, 3e-5),
+    by_item=items_of_first,
 )

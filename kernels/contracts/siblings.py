@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..errors import ShapeError
 from ..types import Params, TensorType
-from .base import FLOATS, Contract, Tolerance, require_dtype, require_rank
+from .base import FLOATS, Contract, Tolerance, items_of_first, require_dtype, require_rank
 from .conv2d import CONV2D, Conv2DParams
 from .matmul import Activation
 
@@ -78,4 +78,5 @@ SIBLING_CONV2D: Contract[SiblingParams] = Contract(
     arity=(2, None),
     flops=_flops,
     tolerance=Tolerance(1e-6, 2e-6, scale_by_reduction=True),
+    by_item=items_of_first,
 )

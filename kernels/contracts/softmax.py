@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ..types import Params, TensorType
@@ -25,6 +25,9 @@ def _contract(name: str, formula: str) -> Contract[SoftmaxParams]:
             normalize_axis(name, params.axis, len(inputs[0].shape))
         return (inputs[0],)
 
+    def by_item(inputs: Sequence[TensorType], params: SoftmaxParams, items: Collection[int]) -> bool:
+        return normalize_axis(name, params.axis, len(inputs[0].dims)) > 0
+
     return Contract(
         name,
         f"y = {formula} along the axis, computed after subtracting the largest value. A NaN makes its whole line NaN.",
@@ -33,6 +36,7 @@ def _contract(name: str, formula: str) -> Contract[SoftmaxParams]:
         inplace=True,
         flops=lambda inputs, outputs, params: 4 * outputs[0].size,
         tolerance=Tolerance(4e-6, 1e-6),
+        by_item=by_item,
     )
 
 
