@@ -46,9 +46,7 @@ class Session:
     'auto'; default: using_backend(), set_backend(), KIGRAPH_BACKEND, auto. threads: of one run; default:
     KIGRAPH_NUM_THREADS, else the CPUs this process may use. skip_passes: names of graph passes to leave out. tune: 'off',
     'cached' or 'full', how a layer's kernel is chosen where several could run; default: KIGRAPH_TUNE. winograd: whether
-    convolutions may use algorithms that multiply less and round more; default: KIGRAPH_WINOGRAD (yes). split_batch: whether
-    a batch is run image by image, several at once, where images are independent and large enough; the results are the
-    same; default: KIGRAPH_SPLIT_BATCH (yes).
+    convolutions may use algorithms that multiply less and round more; default: KIGRAPH_WINOGRAD (yes).
 
     ``run`` may be called from several threads at once. Variables belong to the session and start with their initial
     values. Raises BackendError if the backend cannot be used.
@@ -63,7 +61,6 @@ class Session:
         skip_passes: Collection[str] = (),
         tune: str | None = None,
         winograd: bool | None = None,
-        split_batch: bool | None = None,
     ) -> None:
         self.graph = get_default_graph() if graph is None else graph
         if not isinstance(self.graph, Graph):
@@ -75,8 +72,7 @@ class Session:
         if store is None:
             store = self.graph.stores.setdefault("constants", ConstantStore(PackedCache.from_settings()))
         fast = settings.WINOGRAD.get() if winograd is None else winograd
-        split = settings.SPLIT_BATCH.get() if split_batch is None else split_batch
-        self._options = Options(self.choice.order, self.threads, store, Tuner(tune), fast, split)
+        self._options = Options(self.choice.order, self.threads, store, Tuner(tune), fast)
         size = settings.PLAN_CACHE.get()
         self._cuts = LRU(size)
         self._programs = LRU(size)

@@ -61,7 +61,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """One line of the table. ``module`` has KERNELS, DEVICE, probe(), perhaps target(), roof() and KEEPS_TO_THREADS; imported when first needed."""
+    """One line of the table. ``module`` has KERNELS, DEVICE, probe(), perhaps target() and roof(); imported when first needed."""
 
     name: str
     module: str
@@ -108,13 +108,6 @@ class Backend:
         """The instruction set that its kernels use, if there is a choice: the module's ``target()``, else ''."""
         target = getattr(self.load(), "target", None)
         return str(target()) if callable(target) else ""
-
-    def keeps_to_threads(self) -> bool:
-        """Whether its kernels use no more threads than a query allows, so that runs may go side by side.
-
-        The module's KEEPS_TO_THREADS; without it no.
-        """
-        return bool(getattr(self.load(), "KEEPS_TO_THREADS", False))
 
     def roof(self, threads: int) -> Roof | None:
         """What its device can do at most: the module's ``roof(threads)``, which measures; None if it has none."""

@@ -105,13 +105,6 @@ WINOGRAD: Setting[bool] = Setting(
     "whether convolutions may use algorithms that multiply less and round more (Winograd, Cook-Toom): 0 for direct ones only",
     ("0", "1"),
 )
-SPLIT_BATCH: Setting[bool] = Setting(
-    "KIGRAPH_SPLIT_BATCH",
-    True,
-    _switch,
-    "whether a batch is run image by image, several at once, where images are independent and large enough: 0 for whole batches",
-    ("0", "1"),
-)
 _PRECISIONS = ("fp32", "tf32", "bf16")
 CUPY_PRECISION = Setting(
     "KIGRAPH_CUPY_PRECISION",
@@ -158,7 +151,6 @@ SETTINGS: tuple[Setting[object], ...] = (
     NUM_THREADS,
     ISA,
     WINOGRAD,
-    SPLIT_BATCH,
     CUPY_PRECISION,
     WEIGHTS,
     CACHE_DIR,

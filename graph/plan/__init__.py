@@ -5,7 +5,7 @@ partition.py  stages: parts whose shapes are known together
 lowering.py   nodes to steps: contract, parameters, chosen kernel, device, copies between devices
 memory.py     concat by slices, lifetimes, one arena per device
 stage.py      a compiled stage and its run contexts
-images.py     a batch run image by image, several at once
+images.py     a batch run image by image
 program.py    the stages one after the other; explain()
 explain.py    the texts
 stores.py     packed weights, device constants, compiled stages

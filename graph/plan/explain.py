@@ -66,23 +66,13 @@ def explain_program(program: Program, *, rejected: bool) -> str:
         if len(compiled[index]) > 1:
             lines.append(f"  ({len(compiled[index])} sizes compiled; the last one:)")
         if isinstance(stage, Images):
-            lines += _image_lines(stage, times, rejected)
-        else:
-            lines += _stage_lines(stage, times, rejected)
+            lines.append(f"  {stage.count} images, one after the other; each:")
+            stage = stage.one
+        lines += _stage_lines(stage, times, rejected)
     total = sum(times.values())
     if times:
         lines.append(f"last profiled run: {total * 1e3:.3f} ms in {len(times)} steps")
     return "\n".join(lines)
-
-
-def _image_lines(stage: Images, times: dict[int, float], rejected: bool) -> list[str]:
-    threads = f"{stage.threads} threads work on different images" if stage.threads > 1 else "one after the other"
-    lines = [f"  {stage.alone} images, each by itself ({threads}; KIGRAPH_SPLIT_BATCH=0 for whole batches):"]
-    lines += _stage_lines(stage.one, times, rejected)
-    if stage.rest is not None:
-        lines.append("  the images that are left over, on all threads:")
-        lines += _stage_lines(stage.rest, times, rejected)
-    return lines
 
 
 def _stage_lines(stage: Stage | DynamicStage, times: dict[int, float], rejected: bool) -> list[str]:

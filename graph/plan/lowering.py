@@ -36,7 +36,7 @@ def device_of(backend: str) -> Device:
 class Options:
     """What a session decides for all of its programs: backends in order, threads, how kernels are tuned.
 
-    winograd: whether convolutions may multiply less and round more (Query.winograd). split_batch: see images.py.
+    winograd: whether convolutions may multiply less and round more (Query.winograd).
     """
 
     order: tuple[str, ...]
@@ -44,7 +44,6 @@ class Options:
     store: ConstantStore
     tuner: Tuner
     winograd: bool = True
-    split_batch: bool = True
 
 
 @dataclass(slots=True)

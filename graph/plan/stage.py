@@ -139,8 +139,6 @@ class Stage:
     layout: Layout
     store: ConstantStore
     fed: tuple[tuple[Port, Device], ...]
-    #: Contexts that are kept for later runs.
-    keep: int = _KEEP
     _idle: list[_Context] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -160,7 +158,7 @@ class Stage:
         context = context or _Context(self)
         result = context.run(inputs, profile)
         with self._lock:
-            if len(self._idle) < self.keep and (self.part.static or self.arena_bytes <= _KEEP_BYTES):
+            if len(self._idle) < _KEEP and (self.part.static or self.arena_bytes <= _KEEP_BYTES):
                 self._idle.append(context)
         return result
 

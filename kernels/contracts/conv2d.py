@@ -8,7 +8,17 @@ from typing import Literal
 
 from ..errors import ShapeError
 from ..types import Dim, Params, TensorType
-from .base import FLOATS, Contract, Tolerance, items_of_first, merge_shapes, require_dtype, require_rank, require_same_dtype, shape_text
+from .base import (
+    FLOATS,
+    Contract,
+    Tolerance,
+    items_of_first,
+    merge_shapes,
+    require_dtype,
+    require_rank,
+    require_same_dtype,
+    shape_text,
+)
 from .matmul import Activation
 
 __all__ = [

@@ -47,10 +47,9 @@ from . import (
     winograd_conv2d,
 )
 
-__all__ = ["DEVICE", "KEEPS_TO_THREADS", "KERNELS", "probe", "roof", "target"]
+__all__ = ["DEVICE", "KERNELS", "probe", "roof", "target"]
 
 DEVICE = HOST
-KEEPS_TO_THREADS = True
 
 KERNELS: tuple[Kernel, ...] = (
     *matmul.KERNELS,

@@ -13,8 +13,8 @@ from . import core
 
 __all__ = ["Tile", "choose_tile", "cycles"]
 
-#: Bytes per clock that the L2 cache delivers to a stream of weights.
-_L2_BYTES = 24
+#: Bytes per clock that the L2 cache delivers to a stream of weights; a panel of at most so many bytes stays in the L1 cache.
+_L2_BYTES, _L1_PANEL = 24, 24 << 10
 #: Clocks to begin and end a tile, besides one per accumulator.
 _TILE_OVERHEAD = 60
 _FMA_LATENCY = 4
@@ -42,7 +42,8 @@ def cycles(tile: Tile, lanes_bytes: int, lines: int, length: int, k: float, vect
         short, longer = divmod(length, chunks) if chunks else (0, 0)
         for mr, times in ((short, chunks - longer), (short + 1, longer)):
             if times:
-                step = max(mr * nv / 2, (mr + nv) / 2, _FMA_LATENCY, nv * lanes_bytes / _L2_BYTES)
+                weights = nv * lanes_bytes / _L2_BYTES if k * nv * lanes_bytes > _L1_PANEL else 0.0
+                step = max(mr * nv / 2, (mr + nv) / 2, _FMA_LATENCY, weights)
                 step += _TURN_OVERHEAD + _LOAD_OVERHEAD * (mr + nv)
                 total += times * count * (step * k + mr * nv + _TILE_OVERHEAD)
     return total * lines

@@ -31,7 +31,7 @@ from . import concat, conv2d, depthwise, elementwise, gradients, matmul, normali
 from .jit import VERSION, switched_off
 from .targets import current
 
-__all__ = ["DEVICE", "KEEPS_TO_THREADS", "KERNELS", "probe", "target"]
+__all__ = ["DEVICE", "KERNELS", "probe", "target"]
 
 KERNELS: tuple[Kernel, ...] = (
     *matmul.KERNELS,
@@ -48,7 +48,6 @@ KERNELS: tuple[Kernel, ...] = (
 )
 
 DEVICE: Device = HOST
-KEEPS_TO_THREADS = True
 
 
 def probe() -> Status:

@@ -38,13 +38,13 @@ def png(height: int, width: int, seed: int = 0) -> tuple[bytes, NDArray]:
 def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The ops of every stage that is compiled, as 'Conv2D BiasAdd ...', in order."""
     found: list[str] = []
-    compile_stage = program_module.compile_stage
+    compile_part = program_module.compile_part
 
     def record(graph: Any, part: Any, *args: Any) -> Any:
         found.append(" ".join(node.op for node in part.nodes))
-        return compile_stage(graph, part, *args)
+        return compile_part(graph, part, *args)
 
-    monkeypatch.setattr(program_module, "compile_stage", record)
+    monkeypatch.setattr(program_module, "compile_part", record)
     return found
 
 

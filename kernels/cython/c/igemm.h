@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 /* KI_MAX_SIBLINGS: products that run as one; more run in several goes. */
-enum { KI_MAX_NV = 5, KI_MAX_MR = 13, KI_MAX_SIBLINGS = 16 };
+enum { KI_MAX_NV = 5, KI_MAX_MR = 10, KI_MAX_SIBLINGS = 16 };
 
 /* One spatial axis; sizes in pixels and taps, steps in elements. */
 typedef struct {

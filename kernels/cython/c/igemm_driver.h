@@ -3,11 +3,13 @@
  *
  * Work is cut into blocks (one tile's pixels), groups of blocks, and panels. A task is one group x one panel. A thread
  * takes neighbouring tasks, so the order decides what each of them reads: with the panels outside, a part of the weights
- * and all of the input; with the groups outside, a part of the input and all of the weights. The smaller of the two is
- * read by all. Products of one input (siblings) run as one: their panels count through, groups and order are common.
+ * and all of the input; with the groups outside, a part of the input and all of the weights. One thread reads the smaller of
+ * the two again and again; several read all of the weights up to INPUT_SHARE times the input, for what another has just
+ * written comes slowly (Inception on two threads: 2 %). Products of one input (siblings) run as one: their panels count through, groups and order are common.
  */
 
-enum { TILE(GROUP_BYTES) = 512 * 1024, TILE(SHARES) = 8 }; /* SHARES: tasks per thread, so that they finish together */
+/* SHARES: tasks per thread, so that they finish together */
+enum { TILE(GROUP_BYTES) = 512 * 1024, TILE(SHARES) = 8, TILE(INPUT_SHARE) = 3 };
 
 typedef struct {
     const ki_igemm_args *args;
@@ -211,7 +213,7 @@ static void TILE(run)(TILE(work) * works, ptrdiff_t count) {
     for (ptrdiff_t i = 0; i < count; i++) {
         works[i].all_panels = panels;
         works[i].groups = groups;
-        works[i].panels_outside = weights > input;
+        works[i].panels_outside = weights > input * (args->threads > 1 ? TILE(INPUT_SHARE) : 1);
         works[i].threads = tasks < args->threads ? (int)tasks : args->threads;
     }
     ki_parallel(TILE(family_task), works, tasks, args->threads);

@@ -8,10 +8,10 @@ const ki_table KI_NAME(ki_table) = {
     .f32_lanes = VF32_LANES,
     .f64_lanes = VF64_LANES,
 #if defined(KI_ISA_AVX512)
-    .tile_mr = {13, 12, 9, 6, 5},
+    .tile_mr = {10, 10, 9, 6, 5},
     .outer_mr = {12, 12, 9},
 #else
-    .tile_mr = {12, 6, 4},
+    .tile_mr = {10, 6, 4},
     .outer_mr = {12, 6, 4},
 #endif
     .f32_product = KI_NAME(f32_product),
