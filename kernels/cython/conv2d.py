@@ -86,25 +86,28 @@ def place_tiles(
 ) -> tuple[Tile, tuple[Axis, Axis], tuple[int, int, int]]:
     """The best tile, the axes in the order in which tiles should run along the second, and the batch to go with them.
 
-    ``one_product``: a 1x1 convolution over whole dense images becomes a plain matrix product over all their pixels.
+    ``one_product``: a 1x1 convolution over whole dense images becomes a plain matrix product over all their pixels. The
+    tile is the best one for a single image, so that weights are packed once for all batches.
     """
     down, across = axes
-    if (
+    merged = (
         one_product
         and all(a.taps == 1 and a.stride == 1 and a.before == 0 and a.size == a.out for a in axes)
         and (down.pixels_out, across.pixels_out) == (across.out, 1)
-    ):
-        total = batch[0] * down.out * across.out
-        down = replace(down, size=1, out=1)
-        across = replace(across, size=total, out=total)
-        batch = (1, 0, 0)
+    )
+    if merged:
+        one = down.out * across.out
+        down, across = replace(down, size=1, out=1), replace(across, size=one, out=one)
+        images, batch = batch[0], (1, 0, 0)
     # Tiles run along the second axis. A tile that lies wholly in the padding of a tap skips it.
     candidates: list[tuple[float, Tile, tuple[Axis, Axis]]] = []
     for outer, inner in ((down, across), (across, down)):
         work = outer.live() * inner.taps * k
-        estimate, tile = choose_tile(itemsize, batch[0] * outer.out, inner.out, work, cout)
+        estimate, tile = choose_tile(itemsize, outer.out, inner.out, work, cout)
         candidates.append((estimate, tile, (outer, inner)))
     _, tile, axes = min(candidates, key=lambda c: c[0])
+    if merged:
+        axes = (down, replace(across, size=images * one, out=images * one))
     return tile, axes, batch
 
 

@@ -17,6 +17,8 @@ from .tiles import choose_tile
 
 __all__ = ["KERNELS"]
 
+#: Rows for which the tile of constant weights is chosen, whatever rows come: they are packed once for all.
+_USUAL_ROWS = 256
 #: So few rows that packing b would take longer than the product.
 _FEW_ROWS = 4
 _CLAMPS = {"none": 0, "relu": 1, "relu6": 2}
@@ -56,7 +58,7 @@ def _prepare(query: Query, constants: Constants) -> PreparedProduct:
     elif len(offsets) > 1:
         constant = False
     lanes = core.F32_LANES if dtype.itemsize == 4 else core.F64_LANES
-    _, tile = choose_tile(dtype.itemsize, 1, m, k, n)
+    _, tile = choose_tile(dtype.itemsize, 1, _USUAL_ROWS if constant else m, k, n)
     igemm = Igemm(
         query.inputs,
         query.outputs[0],
