@@ -50,12 +50,12 @@ def test_items_are_independent(contract: Contract[Any], seed: int) -> None:
             inputs = tuple(
                 replace(spec, type=TensorType(v.dtype, v.shape)) for spec, v in zip(case.inputs, alone, strict=True)
             )
-            params = (
-                replace(case.params, shape=(1, *case.params.shape[1:])) if contract.name == "reshape" else case.params
-            )
-            for got, want in zip(truth(replace(case, inputs=inputs, params=params), alone), whole, strict=True):
+            for got, want in zip(truth(replace(case, inputs=inputs), alone), whole, strict=True):
                 assert got.shape == (1, *want.shape[1:]), case
-                np.testing.assert_allclose(got, want[n : n + 1], rtol=1e-6, atol=1e-6, err_msg=str(case))
+                if got.dtype.kind in "fc":
+                    np.testing.assert_allclose(got, want[n : n + 1], rtol=1e-6, atol=1e-6, err_msg=str(case))
+                else:
+                    assert (got == want[n : n + 1]).all(), case
 
 
 def test_what_mixes_items_does_not_claim_otherwise() -> None:
