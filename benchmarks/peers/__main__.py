@@ -34,8 +34,8 @@ def _parser() -> argparse.ArgumentParser:
         "--threads", type=_numbers, metavar="N,...", help="default: 1,2 and, if there are more, all CPUs"
     )
     parser.add_argument("--batch", type=_numbers, metavar="N,...", help="images at once; default: 1,8")
-    parser.add_argument("--rounds", type=int, metavar="N", help="turns of each contender per setting; default: 7")
-    parser.add_argument("--seconds", type=float, metavar="S", help="length of a turn; default: 1")
+    parser.add_argument("--rounds", type=int, metavar="N", help="turns of each contender per setting; default: 15")
+    parser.add_argument("--seconds", type=float, metavar="S", help="length of a turn; default: 0.4")
     parser.add_argument("--only", type=_names(names), metavar="NAME,...", help=f"of {', '.join(names)}")
     parser.add_argument(
         "--quick", action="store_true", help="1 thread, batch 1, 3 rounds of half a second; results in out/"
@@ -44,7 +44,12 @@ def _parser() -> argparse.ArgumentParser:
         "--layers", action="store_true", help="the convolutions one by one, against ONNX Runtime and the roofline"
     )
     parser.add_argument("--no-whole", action="store_true", help="leave out cold start and peak memory")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="for JSON and PNG; default: benchmarks/results")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="for JSON and PNG; default: benchmarks/results, with --quick and --show out/",
+    )
     parser.add_argument("--readme", action="store_true", help="put the table into README.md, too")
     parser.add_argument(
         "--show", type=Path, metavar="JSON", help="measure nothing: print and draw an earlier result again"
@@ -126,7 +131,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     cpus = available_cpus()
     threads = args.threads or ([1] if args.quick else sorted({1, min(2, cpus), cpus}))
     batches = args.batch or ([1] if args.quick else [1, 8])
-    rounds, seconds = args.rounds or (3 if args.quick else 7), args.seconds or (0.5 if args.quick else 1.0)
+    rounds, seconds = args.rounds or (3 if args.quick else 15), args.seconds or (0.5 if args.quick else 0.4)
     missing = absent(args.only or ())
     for name, reason in missing.items():
         print(f"left out: {contender(name).title}: {reason}", file=sys.stderr)
@@ -161,7 +166,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
-    out: Path = args.out or (ROOT / "out" if args.quick else ROOT / "benchmarks" / "results")
+    out: Path = args.out or (ROOT / "out" if args.quick or args.show else ROOT / "benchmarks" / "results")
     if args.layers:
         from . import layers as part
         from . import layers_report as report
