@@ -66,7 +66,7 @@ def explain_program(program: Program, *, rejected: bool) -> str:
         if len(compiled[index]) > 1:
             lines.append(f"  ({len(compiled[index])} sizes compiled; the last one:)")
         if isinstance(stage, Images):
-            lines.append(f"  {stage.count} images, one after the other; each:")
+            lines.append(f"  {stage.count} images, one after the other; the types of one, the work and times of all:")
             stage = stage.one
         lines += _stage_lines(stage, times, rejected)
     total = sum(times.values())

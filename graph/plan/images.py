@@ -7,7 +7,8 @@ An image needs less memory than a batch, so more of it stays in the caches: Ince
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ from ...kernels.errors import KigraphError
 from ...kernels.types import TensorType
 from ..errors import GraphError
 from ..ir import Graph, Port
-from ..opdefs import opdef
+from ..opdefs import NeedsValue, opdef
 from .lowering import Options
 from .partition import Part, site_of
 from .stage import DynamicStage, Stage, Timed, compile_stage
@@ -28,23 +29,28 @@ __all__ = ["Images", "Work", "compile_part", "work_per_image"]
 
 Value = np.ndarray[Any, Any]
 
-#: Float operations of an image from which it is worth a run of its own; and per byte of weights, which every image reads.
-_LEAST_FLOPS, _FLOPS_PER_BYTE = 1e8, 20.0
+_LOG = logging.getLogger("kigraph")
+
+#: Float operations of an image from which it is worth a run of its own, and per byte of the weights that it waits for.
+_LEAST_FLOPS, _FLOPS_PER_BYTE = 1e8, 500.0
+#: An op with fewer float operations per byte of weights and image waits for its weights (a dense layer has 0.5).
+_WAITS = 16.0
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Of a part that works image by image: how many, the types of what each of them has, its float operations and weights."""
+    """Of a part that works image by image: how many, the types of what each of them has, its float operations, and the bytes
+    of weights that it would wait for, where a batch waits once."""
 
     images: int
     types: Mapping[Port, TensorType]
     flops: int
-    weight_bytes: int
+    waited_bytes: int
 
     @property
     def pays(self) -> bool:
         """Whether an image is enough work for a run of its own."""
-        return self.flops >= max(_LEAST_FLOPS, _FLOPS_PER_BYTE * self.weight_bytes)
+        return self.flops >= max(_LEAST_FLOPS, _FLOPS_PER_BYTE * self.waited_bytes)
 
 
 def work_per_image(graph: Graph, part: Part, types: Mapping[Port, TensorType]) -> Work | None:
@@ -54,7 +60,7 @@ def work_per_image(graph: Graph, part: Part, types: Mapping[Port, TensorType]) -
         return None
     items: dict[Port, TensorType] = {p: types[p] for p in part.inputs}
     known, values = dict(types), {}
-    flops = weights = 0
+    flops = waited = 0
     for node in part.nodes:
         for port in node.inputs:
             if port not in known and (literal := graph.literal(port)) is not None:
@@ -75,11 +81,12 @@ def work_per_image(graph: Graph, part: Part, types: Mapping[Port, TensorType]) -
         by_item = lowered.contract.by_item
         if not which or by_item is None or any(graph.literal(p) is None for p in others):
             return None
+        made = lowered.contract.check(inputs, lowered.params)
         if not by_item(inputs, lowered.params, which):
             return None
-        made = lowered.contract.check(inputs, lowered.params)
-        flops += lowered.contract.flops(inputs, made, lowered.params)
-        weights += sum(known[p].nbytes for p in others)
+        work, weights = lowered.contract.flops(inputs, made, lowered.params), sum(known[p].nbytes for p in others)
+        flops += work
+        waited += weights if work < _WAITS * weights * images else 0
         handed_on = definition.hands_on(node.attrs)
         for number, (port, t) in enumerate(zip(node.ports, outputs, strict=False)):
             known[port] = t
@@ -88,7 +95,7 @@ def work_per_image(graph: Graph, part: Part, types: Mapping[Port, TensorType]) -
     if not all(p in items and items[p].dims[:1] == (images,) for p in part.outputs):
         return None
     one = {p: TensorType(t.dtype, (1, *t.dims[1:])) for p, t in items.items()}
-    return Work(images, one, flops // images, weights)
+    return Work(images, one, flops // images, waited)
 
 
 @dataclass(slots=True)
@@ -101,6 +108,7 @@ class Images:
 
     @property
     def stages(self) -> tuple[Stage, ...]:
+        """What is compiled."""
         return (self.one,)
 
     @property
@@ -120,14 +128,13 @@ class Images:
                 results[port][image] = value[0]
             if timed is not None:
                 measured.append(timed)
-        if profile is not None:
-            profile += _added_up(measured)
+        if profile is not None:  # each step once, as if all images had gone through it together
+            at = measured[0][0].start
+            for times in zip(*measured, strict=True):
+                seconds = sum(t.seconds for t in times)
+                profile.append(Timed(times[0].step, at, seconds))
+                at += seconds
         return results
-
-
-def _added_up(runs: Sequence[Sequence[Timed]]) -> list[Timed]:
-    """The same steps of several images as one each."""
-    return [Timed(t[0].step, t[0].start, sum(x.seconds for x in t)) for t in zip(*runs, strict=True)]
 
 
 def compile_part(
@@ -143,8 +150,8 @@ def compile_part(
             work = work_per_image(graph, part, types)
             if work is not None and work.pays:
                 return _split(graph, part, work, options)
-        except KigraphError:
-            pass  # a shape has the number of images in it: the whole batch fits, or its error says what is wrong
+        except (KigraphError, NeedsValue) as error:  # the whole batch fits, or its own error says what is wrong
+            _LOG.debug("a batch is not run image by image: %s", error)
     return compile_stage(graph, part, types, values, options)
 
 
@@ -155,6 +162,7 @@ def _split(graph: Graph, part: Part, work: Work, options: Options) -> Images:
         raise GraphError("the sizes of a part do not follow those of its inputs")
     for step in one.lowering.steps:
         step.images = work.images
+        step.note = "; ".join(filter(None, (step.note, f"{work.images} images")))
     return Images(part, one, work.images)
 
 

@@ -144,6 +144,7 @@ class Stage:
 
     @property
     def stages(self) -> tuple[Stage, ...]:
+        """What is compiled: itself."""
         return (self,)
 
     @property

@@ -97,14 +97,9 @@ def _infer_transpose(inputs: Sequence[TensorType], params: TransposeParams) -> t
 
 
 TRANSPOSE: Contract[TransposeParams] = Contract(
-    "transpose",
-    "y[i0, i1, ...] = x with its axes permuted.",
-    _infer_transpose,
-    TransposeParams,
-    tolerance=EXACT,
-    hot=False,
+    "transpose", "y[i0, i1, ...] = x with its axes permuted.", _infer_transpose, TransposeParams, tolerance=EXACT, hot=False,
     by_item=lambda inputs, params, items: params.axes(len(inputs[0].dims))[0] == 0,
-)
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

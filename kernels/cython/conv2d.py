@@ -18,6 +18,8 @@ from .tiles import Tile, choose_tile
 
 __all__ = ["KERNELS", "Axis", "PreparedProduct", "place_tiles", "prepare_igemm"]
 
+#: Rows for which the tile of a matrix product is chosen where an image has fewer.
+_USUAL_ROWS = 64
 #: With fewer input channels than this a tap is too short a run of products.
 _FEW_CHANNELS = 8
 
@@ -96,9 +98,9 @@ def place_tiles(
         and (down.pixels_out, across.pixels_out) == (across.out, 1)
     )
     if merged:
-        one = down.out * across.out
-        down, across = replace(down, size=1, out=1), replace(across, size=one, out=one)
-        images, batch = batch[0], (1, 0, 0)
+        rows, batch = batch[0] * down.out * across.out, (1, 0, 0)
+        usual = max(down.out * across.out, _USUAL_ROWS)
+        down, across = replace(down, size=1, out=1), replace(across, size=usual, out=usual)
     # Tiles run along the second axis. A tile that lies wholly in the padding of a tap skips it.
     candidates: list[tuple[float, Tile, tuple[Axis, Axis]]] = []
     for outer, inner in ((down, across), (across, down)):
@@ -107,7 +109,7 @@ def place_tiles(
         candidates.append((estimate, tile, (outer, inner)))
     _, tile, axes = min(candidates, key=lambda c: c[0])
     if merged:
-        axes = (down, replace(across, size=images * one, out=images * one))
+        axes = (down, replace(across, size=rows, out=rows))
     return tile, axes, batch
 
 

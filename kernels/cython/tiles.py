@@ -1,7 +1,8 @@
 """Which register tile an implicit GEMM should use: a model of cycles, fitted to measured tiles.
 
 A tile of MR pixels x NV vectors spends per input channel the most of: its FMAs (two per clock), its loads (two per clock),
-the latency of a chain of FMAs (4 clocks), and its weights' way from the L2 cache; and a little for its loop and each load.
+the latency of a chain of FMAs (4 clocks), and its weights' way from the L2 cache, unless they stay in L1; and a little for
+its loop and each load.
 """
 
 from __future__ import annotations

@@ -73,6 +73,9 @@ def test_a_profile_counts_the_work_of_all_images(graph: Graph) -> None:
     assert len(split.steps) == len(whole.steps)
     assert [s.flops for s in split.steps] == [s.flops for s in whole.steps]
     assert 0 < split.steps_seconds <= split.seconds
+    assert all("4 images" in s.note for s in split.steps)
+    ends = [s.start + s.span for s in split.steps]
+    assert all(end <= s.start + 1e-9 for end, s in zip(ends[:-1], split.steps[1:], strict=True)), "one after the other"
 
 
 def test_what_mixes_images_runs_as_a_whole(graph: Graph) -> None:
@@ -125,6 +128,18 @@ def test_little_work_stays_together(graph: Graph, monkeypatch: pytest.MonkeyPatc
             patch.setattr(images, name, value)
             session = Session(graph, backend="numpy", threads=1)
             assert not isinstance(stages(session, y, {x: batch})[0], Images)
+
+
+def test_large_dense_layers_keep_a_batch_together(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They wait for their weights, which a batch reads once."""
+    monkeypatch.setattr(images, "_FLOPS_PER_BYTE", 500.0)
+    x, y = network(np.random.default_rng(0))
+    batch = np.zeros((3, *SHAPE[1:]), np.float32)
+    wide = ops.matmul(y, np.ones((5, 60_000), np.float32))
+    assert not isinstance(stages(Session(graph, backend="numpy", threads=1), wide, {x: batch})[0], Images)
+    feeds = {x: batch}
+    dense = ops.matmul(ops.reduce_mean(ops.relu(x), [1, 2]), np.ones((8, 5), np.float32))
+    assert not isinstance(stages(Session(graph, backend="numpy", threads=1), dense, feeds)[0], Images)
 
 
 def test_variables_are_not_cut(graph: Graph) -> None:

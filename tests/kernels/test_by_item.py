@@ -93,7 +93,18 @@ def test_what_mixes_items_does_not_claim_otherwise() -> None:
             assert not contract.by_item([t(4, 3), t(4, 3)], contract.params(), {0}), "a whole input along the items"
             assert not contract.by_item([t(4), t(4, 3)], contract.params(), {0, 1}), "broadcast to another axis"
             assert contract.by_item([t(4, 3), t(3)], contract.params(), {0})
+            assert contract.by_item([t(3), t(4, 3)], contract.params(), {1})
             assert contract.by_item([t(4, 3), t(1, 3)], contract.params(), {0})
+
+
+def test_views_keep_items_where_axis_0_stays() -> None:
+    from kigraph.kernels.contracts import layout
+
+    by_item = layout.RESHAPE.by_item
+    assert by_item is not None
+    x = [TensorType(np.dtype(np.float32), (4, 2, 3))]
+    for shape, want in (((4, 6), True), ((-1, 6), True), ((4, 3, 2), True), ((24,), False), ((2, 12), False)):
+        assert by_item(x, layout.ReshapeParams(shape), {0}) is want, shape
 
 
 def test_ops_that_look_across_items_claim_nothing() -> None:

@@ -148,3 +148,43 @@ def test_merged_taps_refuse_a_pitched_input() -> None:
     y = np.empty(query.outputs[0].dims, np.float32)
     with pytest.raises(KernelError, match="expected a dense array"):
         prepared.bind([x, w], [y], HOST.allocate(prepared.workspace_bytes))
+
+
+@pytest.mark.parametrize("size", [1, 2, 8, 17, 35])
+def test_constant_weights_are_packed_in_one_layout_for_all_batches(size: int) -> None:
+    from kigraph.kernels.conformance.check import FixedConstants
+    from kigraph.kernels.contracts.conv2d import CONV2D, Conv2DParams
+    from kigraph.kernels.contracts.matmul import MATMUL, MatMulParams
+    from kigraph.kernels.registry import legal_kernels
+    from kigraph.kernels.types import Query
+
+    rng = np.random.default_rng(0)
+    layouts: set[str] = set()
+
+    class Recorded(FixedConstants):
+        def packed(self, index: int, layout: str, pack: Any) -> Any:
+            layouts.add(layout)
+            return super().packed(index, layout, pack)
+
+    def prepare(contract: Any, x: tuple[int, ...], w: NDArray, params: Any) -> None:
+        types = (TensorType(np.dtype(np.float32), x), typed(w))
+        query = Query(contract, types, contract.check(types, params), params, frozenset([1]))
+        kernel = next(k for k in legal_kernels(query, "cython") if "igemm" in k.name)
+        assert kernel.prepare is not None
+        kernel.prepare(query, Recorded({1: w}))
+
+    for channels in (48, 80, 192, 320):
+        for shape in ((1, 1, 24, channels), (3, 3, 24, channels)):
+            layouts.clear()
+            for batch in (1, 2, 3, 8, 33):
+                prepare(
+                    CONV2D,
+                    (batch, size, size, 24),
+                    rng.standard_normal(shape, np.float32),
+                    Conv2DParams(padding="SAME"),
+                )
+            assert len(layouts) == 1, (channels, shape)
+        layouts.clear()
+        for rows in (1, 2, 3, 5, 8, 64, 1000):
+            prepare(MATMUL, (rows, 24), rng.standard_normal((24, channels), np.float32), MatMulParams())
+        assert len(layouts) == 1, channels

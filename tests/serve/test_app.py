@@ -172,8 +172,9 @@ def _posted(client: Any, count: int) -> tuple[list[threading.Thread], list[int]]
         threading.Thread(target=lambda: statuses.append(client.post("/v1/classify", content=b"x").status_code))
         for _ in range(count)
     ]
-    threads[0].start()
     engine = client.app.state.service.engine
+    _until(lambda: engine.depth == 0)  # the canary has gone
+    threads[0].start()
     _until(lambda: engine.running == 1)
     for thread in threads[1:]:
         thread.start()

@@ -3,9 +3,10 @@
  *
  * Work is cut into blocks (one tile's pixels), groups of blocks, and panels. A task is one group x one panel. A thread
  * takes neighbouring tasks, so the order decides what each of them reads: with the panels outside, a part of the weights
- * and all of the input; with the groups outside, a part of the input and all of the weights. One thread reads the smaller of
- * the two again and again; several read all of the weights up to INPUT_SHARE times the input, for what another has just
- * written comes slowly (Inception on two threads: 2 %). Products of one input (siblings) run as one: their panels count through, groups and order are common.
+ * and all of the input; with the groups outside, a part of the input and all of the weights. One thread reads the smaller
+ * of the two again and again. Several read all of the weights up to INPUT_SHARE times the input, because what another
+ * thread has just written comes slowly (Inception on two threads: 2 %). Products of one input (siblings) run as one: their
+ * panels count through, groups and order are common.
  */
 
 /* SHARES: tasks per thread, so that they finish together */
