@@ -87,6 +87,8 @@ class Backend:
 
     def _probe(self) -> Status:
         try:
+            if not self.installed():  # importing cupy's module to be told so takes 11 ms
+                return Status(False, f"import failed: the package {self.needs} is not installed", self.remedy)
             status = self.load().probe()
         except SettingsError:
             raise  # the user's mistake, not a property of the machine

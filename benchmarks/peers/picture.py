@@ -67,7 +67,7 @@ def _times(axes: Any, settings: Any, names: list[str]) -> None:
             ratio = s["ratios"].get(name)
             if ratio is not None:
                 axes.annotate(
-                    f"{ratio['median']:.2f}", (x, top), xytext=(0, 3), textcoords="offset points", ha="center", fontsize=7.5,
+                    f"{ratio['median']:.2f}", (x, top), xytext=(0, 3), textcoords="offset points", ha="center", fontsize=6.5,
                     fontweight="bold" if name == "kigraph" else "normal",
                 )  # fmt: skip
     labels = [f"{s['threads']} thread{'s' if s['threads'] > 1 else ''}\nbatch {s['batch']}" for s in settings]

@@ -141,6 +141,15 @@ def test_a_backend_that_cannot_be_imported_has_a_reason_and_a_remedy() -> None:
     backends._STATUS.pop("ghost")
 
 
+def test_a_backend_without_its_package_is_not_imported() -> None:
+    backend = Backend("lonely", "no.such.module", "", "pip install it", "surely_absent_package")
+    status = backend.status()
+    assert not status.available
+    assert status.detail == "import failed: the package surely_absent_package is not installed"
+    assert status.remedy == "pip install it"
+    backends._STATUS.pop("lonely")
+
+
 def test_a_plug_in_is_found_by_its_entry_point(tmp_path: Path) -> None:
     """A package of one module and an entry point is a backend, without an edit anywhere."""
     (tmp_path / "acme_kernels.py").write_text(
