@@ -6,7 +6,6 @@ An image needs less memory than a batch, so more of it stays in the caches: Ince
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from ...kernels.types import TensorType
 from ..errors import GraphError
 from ..ir import Graph, Port
 from ..opdefs import NeedsValue, opdef
-from .lowering import Options
+from .lowering import Lowering, Options
 from .partition import Part, site_of
 from .stage import DynamicStage, Stage, Timed, compile_stage
 
@@ -107,9 +106,9 @@ class Images:
     count: int
 
     @property
-    def stages(self) -> tuple[Stage, ...]:
-        """What is compiled."""
-        return (self.one,)
+    def lowering(self) -> Lowering:
+        """The steps, once for all images."""
+        return self.one.lowering
 
     @property
     def arena_bytes(self) -> int:
@@ -145,7 +144,7 @@ def compile_part(
     options: Options,
 ) -> Stage | DynamicStage | Images:
     """As ``compile_stage``; on one thread of main memory's processor, a batch whose images pay becomes Images."""
-    if options.threads == 1 and part.static and not part.dynamic and _on_host(options):
+    if options.threads == 1 and part.static and _on_host(options):
         try:
             work = work_per_image(graph, part, types)
             if work is not None and work.pays:
@@ -168,5 +167,5 @@ def _split(graph: Graph, part: Part, work: Work, options: Options) -> Images:
 
 def _on_host(options: Options) -> bool:
     """Whether the first backend that can be used works on main memory."""
-    usable = (b for b in map(get_backend, options.order) if b.status().available)
-    return all(b.device().name == HOST.name for b in itertools.islice(usable, 1))
+    first = next((b for b in map(get_backend, options.order) if b.status().available), None)
+    return first is not None and first.device().name == HOST.name

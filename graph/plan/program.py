@@ -159,12 +159,10 @@ class Program:
 
     def kernel_steps(self) -> list[Step]:
         """The steps of all compiled stages that run a kernel."""
-        steps: list[Step] = []
-        for _, stage in self.compiled():
-            if isinstance(stage, DynamicStage):
-                steps.append(stage.step)
-            else:
-                steps += [s for one in stage.stages for s in one.lowering.steps]
+        stages = [stage for _, stage in self.compiled()]
+        steps = [
+            s for stage in stages for s in ([stage.step] if isinstance(stage, DynamicStage) else stage.lowering.steps)
+        ]
         return [s for s in steps if s.kernel is not None and s.query is not None]
 
     @property

@@ -143,11 +143,6 @@ class Stage:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
-    def stages(self) -> tuple[Stage, ...]:
-        """What is compiled: itself."""
-        return (self,)
-
-    @property
     def arena_bytes(self) -> int:
         """Memory for activations of one run, over all devices."""
         return sum(self.layout.arenas.values())
