@@ -121,6 +121,17 @@ class Backend:
 _STATUS: dict[str, Status] = {}
 _STATUS_LOCK = threading.RLock()
 
+
+def _forget_statuses() -> None:
+    """In a forked child: what a backend could do in the parent it may not be able to do here (CUDA)."""
+    global _STATUS_LOCK
+    _STATUS_LOCK = threading.RLock()  # a thread of the parent may have held it
+    _STATUS.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_statuses)
+
 #: Built-in backends, fastest first: this is the order of ``auto``.
 BACKENDS: tuple[Backend, ...] = (
     Backend("cupy", "kigraph.kernels.cupy", "CUDA kernels through CuPy", "pip install 'kigraph[cupy]'", "cupy"),

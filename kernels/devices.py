@@ -6,13 +6,27 @@ import contextlib
 import mmap
 import os
 import threading
-from typing import Any, Protocol
+import weakref
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from .errors import OutOfMemoryError
 from .types import Array, DType
 
-__all__ = ["ALIGNMENT", "HOST", "Device", "HostDevice"]
+__all__ = [
+    "ALIGNMENT",
+    "HOST",
+    "Device",
+    "HoldsIdleMemory",
+    "HostDevice",
+    "after_giving_back",
+    "give_back_idle",
+    "may_give_back",
+]
+
+T = TypeVar("T")
 
 #: Bytes; one cache line, and the widest SIMD register.
 ALIGNMENT = 64
@@ -51,6 +65,41 @@ class Device(Protocol):
         ...
 
 
+class HoldsIdleMemory(Protocol):
+    """What keeps memory for later that nobody uses at the moment."""
+
+    def give_back(self) -> None:
+        """Drops that memory; called from any thread, when an allocation failed."""
+        ...
+
+
+_HOLDERS: weakref.WeakSet[HoldsIdleMemory] = weakref.WeakSet()
+_HOLDERS_LOCK = threading.Lock()
+
+
+def may_give_back(holder: HoldsIdleMemory) -> None:
+    """Registers, weakly, a holder of memory that an allocation may ask back."""
+    with _HOLDERS_LOCK:
+        _HOLDERS.add(holder)
+
+
+def give_back_idle() -> None:
+    """Asks every holder for its idle memory."""
+    with _HOLDERS_LOCK:
+        holders = list(_HOLDERS)
+    for holder in holders:
+        holder.give_back()
+
+
+def after_giving_back(allocate: Callable[[], T]) -> T:
+    """``allocate()``; if it raises a MemoryError, once more after all idle memory was given back."""
+    try:
+        return allocate()
+    except MemoryError:
+        give_back_idle()
+    return allocate()
+
+
 def _aligned(nbytes: int, alignment: int) -> np.ndarray[Any, Any]:
     raw = np.empty(nbytes + alignment, np.uint8)
     start = -raw.ctypes.data % alignment
@@ -85,7 +134,12 @@ class HostDevice:
         self._lock = threading.Lock()
 
     def allocate(self, nbytes: int) -> np.ndarray[Any, Any]:
-        return _aligned(nbytes, ALIGNMENT)
+        try:
+            return after_giving_back(lambda: _aligned(nbytes, ALIGNMENT))
+        except MemoryError:
+            raise OutOfMemoryError(
+                f"{nbytes:,} bytes of main memory cannot be had. Remedy: run a smaller batch, or close other sessions"
+            ) from None
 
     def allocate_lasting(self, nbytes: int) -> np.ndarray[Any, Any]:
         """A buffer that is read in every run and lives about as long as its neighbours: packed weights.

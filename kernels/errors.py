@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["BackendError", "DTypeError", "ImageError", "KernelError", "KigraphError", "SettingsError", "ShapeError"]
+__all__ = [
+    "BackendError",
+    "DTypeError",
+    "DeviceError",
+    "ImageError",
+    "KernelError",
+    "KigraphError",
+    "OutOfMemoryError",
+    "SettingsError",
+    "ShapeError",
+]
 
 
 class KigraphError(Exception):
@@ -27,6 +37,21 @@ class ImageError(KernelError, ValueError):
 
 class BackendError(KigraphError, RuntimeError):
     """A backend is unknown or cannot be used here; the message has the reason and the remedy."""
+
+
+class DeviceError(KigraphError, RuntimeError):
+    """A device failed while it ran kernels or copied; the message says whether it can still be used.
+
+    deferred: the device works behind the caller's back, and the error may be that of an earlier kernel.
+    """
+
+    def __init__(self, message: str, *, deferred: bool = False) -> None:
+        super().__init__(message)
+        self.deferred = deferred
+
+
+class OutOfMemoryError(KigraphError, MemoryError):
+    """A device has not as much free memory as is needed, even after idle memory was given back."""
 
 
 class SettingsError(KigraphError, ValueError):

@@ -17,6 +17,7 @@ __all__ = [
     "BACKEND",
     "CACHE_DIR",
     "CUPY_PRECISION",
+    "CUPY_SYNC",
     "ISA",
     "NUM_THREADS",
     "PACKED_CACHE",
@@ -113,6 +114,14 @@ CUPY_PRECISION = Setting(
     "how the cupy backend multiplies float32 in convolutions and matrix products: fp32 exactly, tf32 or bf16 on tensor cores",
     _PRECISIONS,
 )
+CUPY_SYNC: Setting[bool] = Setting(
+    "KIGRAPH_CUPY_SYNC",
+    False,
+    _switch,
+    "whether the cupy backend waits after every kernel and checks it, so that an error names the step that failed: 1 to find "
+    "a fault, slower",
+    ("0", "1"),
+)
 WEIGHTS: Setting[str | None] = Setting(
     "KIGRAPH_WEIGHTS", None, str, "path of the weight file that the command line and the demo use"
 )
@@ -152,6 +161,7 @@ SETTINGS: tuple[Setting[object], ...] = (
     ISA,
     WINOGRAD,
     CUPY_PRECISION,
+    CUPY_SYNC,
     WEIGHTS,
     CACHE_DIR,
     PLAN_CACHE,

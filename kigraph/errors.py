@@ -6,12 +6,23 @@
 from __future__ import annotations
 
 from .graph.errors import FeedError, FetchError, GraphError, LoadError, RunError, UnsupportedOpError
-from .kernels.errors import BackendError, DTypeError, ImageError, KernelError, KigraphError, SettingsError, ShapeError
+from .kernels.errors import (
+    BackendError,
+    DeviceError,
+    DTypeError,
+    ImageError,
+    KernelError,
+    KigraphError,
+    OutOfMemoryError,
+    SettingsError,
+    ShapeError,
+)
 
 __all__ = [
     "BackendError",
     "CardError",
     "DTypeError",
+    "DeviceError",
     "FeedError",
     "FetchError",
     "GraphError",
@@ -20,6 +31,7 @@ __all__ = [
     "KigraphError",
     "LabelError",
     "LoadError",
+    "OutOfMemoryError",
     "RunError",
     "SettingsError",
     "ShapeError",

@@ -11,11 +11,11 @@ import numpy as np
 
 from ...kernels.backends import HOST_FAMILY, get_backend
 from ...kernels.devices import HOST, Device
-from ...kernels.errors import KernelError
+from ...kernels.errors import KernelError, KigraphError
 from ...kernels.registry import Rejection, select
 from ...kernels.tuning import Decision, Tuner
 from ...kernels.types import Kernel, Prepared, Query, TensorType
-from ..errors import GraphError, UnsupportedOpError
+from ..errors import GraphError, UnsupportedOpError, located
 from ..evaluate import shape_of
 from ..ir import Graph, Literal, Node, Port
 from ..opdefs import Lowered, opdef
@@ -180,7 +180,10 @@ def _choose(result: Lowering, node: Node, ports: Sequence[Port], lowered: Lowere
         _LOG.info("%s runs on %s: %s", node, kernel, "; ".join(map(str, selection.rejected)))
     device = device_of(kernel.backend)
     assert kernel.prepare is not None
-    prepared = kernel.prepare(query, KernelConstants(kernel, constant, options.store))
+    try:
+        prepared = kernel.prepare(query, KernelConstants(kernel, constant, options.store))
+    except KigraphError as error:  # such as no memory for packed weights
+        raise located(error, node.op, node.name) from error.__cause__
     used = [
         (Port("", 0) if i in prepared.absorbed else _on(result, root, device, node), t)
         for i, (root, t) in enumerate(zip(roots, inputs, strict=True))

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...kernels.devices import HOST, Device
-from ...kernels.errors import KigraphError
+from ...kernels.devices import HOST, Device, may_give_back
+from ...kernels.errors import DeviceError, KigraphError, OutOfMemoryError
 from ...kernels.registry import select
 from ...kernels.types import STRING, Array, Query, Run, TensorType
 from ..errors import RunError, located
@@ -48,7 +48,7 @@ class _Context:
         lowering, layout = stage.lowering, stage.layout
         devices = {step.device.name: step.device for step in lowering.steps}
         devices.update({d.name: d for d in lowering.home.values()})
-        self.buffers = {name: devices[name].allocate(max(size, 64)) for name, size in layout.arenas.items()}
+        self.buffers = {name: _arena(devices[name], size, lowering) for name, size in layout.arenas.items()}
         self.arrays: dict[Port, Array] = {}
         for port, device in lowering.home.items():
             t = lowering.types[port]
@@ -59,7 +59,10 @@ class _Context:
         self.runs: list[Run] = []
         self.steps: list[Step] = []
         for i, step in enumerate(lowering.steps):
-            run = self._bind(i, step)
+            try:
+                run = self._bind(i, step)
+            except KigraphError as error:
+                raise located(error, step.op, step.node) from error.__cause__
             if run is not None:
                 self.runs.append(run)
                 self.steps.append(step)
@@ -98,11 +101,10 @@ class _Context:
         return step.prepared.bind(inputs, outputs, workspace)
 
     def run(self, inputs: Mapping[Port, Value], profile: list[Timed] | None) -> dict[Port, Value]:
-        lowering = self.stage.lowering
-        for port, device in self.stage.fed:
-            device.upload(inputs[port], self.arrays[port])
-        at = 0
+        at = -1
         try:
+            for port, device in self.stage.fed:
+                device.upload(inputs[port], self.arrays[port])
             if profile is None:
                 for at, run in enumerate(self.runs):  # noqa: B007 - the index tells which step failed
                     run()
@@ -113,24 +115,57 @@ class _Context:
                     for device in self.devices:
                         device.synchronize()
                     profile.append(Timed(self.steps[at], start, time.perf_counter() - start))
+            at = len(self.runs)
+            return {port: self._result(port, inputs) for port in self.stage.part.outputs}
         except KigraphError as error:
-            raise located(error, self.steps[at].op, self.steps[at].node) from error.__cause__
+            raise self._located(error, at, checked=profile is not None) from error.__cause__
         except Exception as error:
+            if not 0 <= at < len(self.steps):
+                raise
             step = self.steps[at]
             raise RunError(f"{step.op} '{step.node}' failed in kernel {step.kernel}: {error}") from error
-        results: dict[Port, Value] = {}
-        for port in self.stage.part.outputs:
-            root, t = lowering.root(port), lowering.types[port]
-            if root in lowering.literals:
-                results[port] = np.array(lowering.literals[root].array()).reshape(t.dims)
-            elif root in inputs and root not in lowering.home:
-                results[port] = np.array(inputs[root]).reshape(t.dims)  # a result is nobody else's memory
+
+    def _located(self, error: KigraphError, at: int, checked: bool) -> KigraphError:
+        """The error with the step that raised it, or, of a device that works behind our back, what can be said of it.
+
+        at: index of the step, -1 for the upload of the feeds, the number of steps for the results. checked: the device was
+        waited for after each step.
+        """
+        inside = 0 <= at < len(self.steps)
+        if isinstance(error, DeviceError) and error.deferred and not (checked and inside):
+            if inside:
+                place = (
+                    f"step {at + 1} of {len(self.steps)}, {self.steps[at].op} '{self.steps[at].node}'; raised by it or"
+                )
             else:
-                results[port] = lowering.home[root].download(self.arrays[root]).reshape(t.dims)
-        return results
+                place = f"{'the copy of the feeds' if at < 0 else 'the copy of the results'}; raised"
+            error.args = (f"reported at {place} by one of the steps before it, of this run or of another: {error}",)
+            return error
+        return located(error, self.steps[at].op, self.steps[at].node) if inside else error
+
+    def _result(self, port: Port, inputs: Mapping[Port, Value]) -> Value:
+        """An output as a fresh host array."""
+        lowering = self.stage.lowering
+        root, t = lowering.root(port), lowering.types[port]
+        if root in lowering.literals:
+            return np.array(lowering.literals[root].array()).reshape(t.dims)
+        if root in inputs and root not in lowering.home:
+            return np.array(inputs[root]).reshape(t.dims)  # a result is nobody else's memory
+        return lowering.home[root].download(self.arrays[root]).reshape(t.dims)
 
 
-@dataclass(slots=True)
+def _arena(device: Device, nbytes: int, lowering: Lowering) -> Array:
+    """Memory for the activations of one run."""
+    try:
+        return device.allocate(max(nbytes, 64))
+    except OutOfMemoryError as error:
+        error.args = (
+            f"the activations of {len(lowering.steps)} steps do not fit into the memory of {device.name}: {error}",
+        )
+        raise
+
+
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Stage:
     """One part of a program for given input types: chosen kernels and a memory layout. Runs from several threads."""
 
@@ -141,6 +176,14 @@ class Stage:
     fed: tuple[tuple[Port, Device], ...]
     _idle: list[_Context] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        may_give_back(self)
+
+    def give_back(self) -> None:
+        """Drops the contexts that no run uses."""
+        with self._lock:
+            self._idle.clear()
 
     @property
     def arena_bytes(self) -> int:

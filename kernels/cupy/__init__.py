@@ -8,7 +8,9 @@ Own sources, compiled at run time by NVRTC and kept on disk; CuPy is the binding
     copies.py         strided copies, which concat and layout are made of
     launch.py         the Launcher that all of them are given, arguments, strides
     compiler.py       NVRTC and the cache of cubins
-    runtime.py        the only module that imports CuPy: probe, device memory, launches
+    binding.py        the only module that imports CuPy: probe, who may use CUDA, CUDA's errors in our words
+    device.py         the device's memory, and copies
+    runtime.py        the launcher for the GPU
     cuda/             *.cu and their headers; ptx.cuh has every PTX instruction, each in one inline function
     emulation/        the same sources as host C++: every kernel is tested on machines without a GPU
 
@@ -19,7 +21,9 @@ from __future__ import annotations
 
 from .. import settings
 from ..types import Kernel
-from .runtime import CudaDevice, CudaLauncher, probe
+from .binding import probe
+from .device import CudaDevice
+from .runtime import CudaLauncher
 from .table import kernel_table
 
 __all__ = ["DEVICE", "KERNELS", "probe"]

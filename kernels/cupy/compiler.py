@@ -64,7 +64,7 @@ def architecture(major: int, minor: int) -> str:
 
 
 def _nvrtc() -> Any:
-    from .runtime import nvrtc
+    from .binding import nvrtc
 
     return nvrtc()
 

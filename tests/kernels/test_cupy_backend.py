@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -18,7 +19,15 @@ from kigraph.kernels.backends import resolve_choice
 from kigraph.kernels.conformance.cases.inception import CONVOLUTIONS
 from kigraph.kernels.contracts.elementwise import RELU
 from kigraph.kernels.contracts.softmax import SOFTMAX
-from kigraph.kernels.cupy import runtime
+from kigraph.kernels.cupy import binding, runtime
+from kigraph.kernels.cupy.emulation.standin import StandIn, _Event, _Graph, _Module, _Stream
+from kigraph.kernels.cupy.emulation.standin_memory import (
+    CUDADriverError,
+    CUDARuntimeError,
+    OutOfMemoryError,
+    Pointer,
+    Pool,
+)
 from kigraph.kernels.cupy.implicit_gemm import TILES, choose_tile
 from kigraph.kernels.cupy.launch import (
     Build,
@@ -33,6 +42,12 @@ from kigraph.kernels.cupy.launch import (
 )
 from kigraph.kernels.errors import BackendError, KernelError, SettingsError
 from kigraph.kernels.types import Query, TensorType
+
+
+@pytest.fixture(autouse=True)
+def fresh_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the process did with CUDA."""
+    monkeypatch.setattr(binding, "STATE", binding.State())
 
 
 class CudaError(Exception):
@@ -65,7 +80,7 @@ def failing(message: str) -> Any:
 
 
 def test_probe_with_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "_cupy", fake_cupy)
+    monkeypatch.setattr(binding, "cupy", fake_cupy)
     status = backend.probe()
     assert status.available
     assert status.detail == "NVIDIA A100, sm_80, 108 multiprocessors, CuPy 14.2.0, NVRTC 13.0"
@@ -92,7 +107,7 @@ def test_probe_with_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_probe_says_why_not(changes: dict[str, Any], reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "_cupy", lambda: fake_cupy(**changes))
+    monkeypatch.setattr(binding, "cupy", lambda: fake_cupy(**changes))
     status = backend.probe()
     assert not status.available
     assert reason in status.detail
@@ -103,7 +118,7 @@ def test_probe_without_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing() -> None:
         raise ImportError("No module named 'cupy'")
 
-    monkeypatch.setattr(runtime, "_cupy", missing)
+    monkeypatch.setattr(binding, "cupy", missing)
     status = backend.probe()
     assert not status.available
     assert "No module named 'cupy'" in status.detail
@@ -148,22 +163,88 @@ def test_arrays_beyond_32_bits_are_refused() -> None:
         assert "has more than 2^31 - 1 elements" in (kernel.supports(query) or "")
 
 
-def test_cupy_has_what_runtime_uses() -> None:
-    """The names and arguments of CuPy that only run on a GPU."""
+def parameters(function: Any) -> tuple[list[str], int]:
+    """Names of a function's parameters, and how many have no default: by inspect, or from the first line that Cython writes."""
+    try:
+        given = [p for p in inspect.signature(function).parameters.values() if p.name != "self"]
+        return [p.name for p in given], sum(p.default is p.empty for p in given)
+    except ValueError:
+        line = (function.__doc__ or "").splitlines()[0]
+    listed = re.search(r"\((.*)\)", line)
+    assert listed, f"no signature in {line!r}"
+    parts = [p.strip() for p in listed[1].split(",") if p.strip() not in ("self", "")]
+    return [p.split("=")[0].split()[-1] for p in parts], sum("=" not in p for p in parts)
+
+
+def held_against(ours: Any, real: Any, place: str) -> list[str]:
+    """Public names of the stand-in's object, at any depth, whose counterpart in CuPy is called in the same way."""
+    seen = []
+    for name in (n for n in dir(ours) if not n.startswith("_")):
+        mine, where = getattr(ours, name), f"{place}.{name}"
+        assert hasattr(real, name), f"CuPy has no {where}"
+        theirs = getattr(real, name)
+        if isinstance(mine, SimpleNamespace):
+            seen += held_against(mine, theirs, where)
+            continue
+        if callable(mine) and not (isinstance(mine, type) and issubclass(mine, Exception)):
+            if isinstance(mine, type) or isinstance(theirs, type):
+                assert isinstance(theirs, type), where
+            else:
+                (names, needed), (wanted, required) = parameters(mine), parameters(theirs)
+                # The stand-in may lack optional ones at the end.
+                assert names == wanted[: len(names)], f"{where}: {names}, CuPy has {wanted}"
+                assert needed == required, f"{where}: {needed} arguments are needed, CuPy needs {required}"
+        seen.append(where)
+    return seen
+
+
+def test_the_stand_in_is_called_as_cupy_is() -> None:
+    """Every name of the stand-in is one of the installed CuPy, and its functions take CuPy's arguments."""
     cupy = pytest.importorskip("cupy")
     driver = importlib.import_module("cupy_backends.cuda.api.driver")
-    assert "shared_mem_bytes, intptr_t stream, intptr_t kernel_params, intptr_t extra" in driver.launchKernel.__doc__
-    assert callable(driver.funcSetAttribute)
-    assert hasattr(cupy.cuda.Module, "load")
-    assert hasattr(cupy.cuda.Module, "get_function")
-    assert hasattr(cupy.cuda.Function, "ptr")
-    for name in ("copy_from_host_async", "copy_to_host_async"):
-        assert hasattr(cupy.cuda.MemoryPointer, name)
-    for name in ("alloc", "alloc_pinned_memory", "get_current_stream"):
-        assert callable(getattr(cupy.cuda, name))
-    for name in ("driverGetVersion", "getDeviceCount", "getDeviceProperties", "getDevice", "setDevice"):
-        assert callable(getattr(cupy.cuda.runtime, name))
-    assert issubclass(cupy.cuda.runtime.CUDARuntimeError, Exception)
+    standin = StandIn()
+    seen = held_against(standin.driver, driver, "driver") + held_against(standin.cupy.cuda, cupy.cuda, "cuda")
+    assert len(seen) >= 25
+    for ours, real in (
+        (Pointer, cupy.cuda.MemoryPointer),
+        (Pool, cupy.cuda.MemoryPool),
+        (_Stream, cupy.cuda.Stream),
+        (_Event, cupy.cuda.Event),
+        (_Graph, cupy.cuda.Graph),
+        (_Module, cupy.cuda.Module),
+    ):
+        for name in (n for n, f in vars(ours).items() if inspect.isfunction(f) and not n.startswith("_")):
+            if (ours, name) not in OWN:
+                held_against(SimpleNamespace(**{name: getattr(ours, name)}), real, real.__name__)
+    for name in ("shape", "dtype", "ndim", "size", "nbytes", "data", "strides", "flags", "reshape"):
+        assert hasattr(cupy.ndarray, name)
+    assert "ptr" in dir(cupy.cuda.MemoryPointer)
+    assert "ptr" in dir(cupy.cuda.Function)
+
+
+#: What the stand-in alone has.
+OWN = {(Pool, "info"), (Pool, "plain"), (Pool, "take_back"), (_Stream, "do")}
+
+
+def test_the_stand_ins_errors_are_of_cupys_kinds() -> None:
+    """OutOfMemoryError is a MemoryError and no CUDARuntimeError; both CUDA errors carry their number as ``status``."""
+    cupy = pytest.importorskip("cupy")
+    driver = importlib.import_module("cupy_backends.cuda.api.driver")
+    for ours, real in (
+        (OutOfMemoryError, cupy.cuda.memory.OutOfMemoryError),
+        (CUDARuntimeError, cupy.cuda.runtime.CUDARuntimeError),
+        (CUDADriverError, driver.CUDADriverError),
+    ):
+        assert ours.__name__ == real.__name__
+        assert [b.__name__ for b in ours.__mro__[1:]] == [b.__name__ for b in real.__mro__[1:]]
+    assert str(cupy.cuda.memory.OutOfMemoryError(1000, 24)) == str(OutOfMemoryError(1000, 24))
+    assert "status" in (
+        cupy.cuda.runtime.CUDARuntimeError.__init__.__code__.co_names + tuple(vars(CUDARuntimeError(2)))
+    )
+    for number in (2, 700, 900):
+        real_error = cupy.cuda.runtime.CUDARuntimeError(number)
+        assert real_error.status == CUDARuntimeError(number).status == number
+        assert str(real_error) == str(CUDARuntimeError(number))
 
 
 def test_launches_go_to_the_current_stream(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,8 +267,8 @@ def test_launches_go_to_the_current_stream(monkeypatch: pytest.MonkeyPatch) -> N
     cupy = fake_cupy()
     cupy.cuda.Module = Module
     cupy.cuda.get_current_stream = lambda: streams[-1]
-    monkeypatch.setattr(runtime, "_cupy", lambda: cupy)
-    monkeypatch.setattr(runtime, "_driver", lambda: driver)
+    monkeypatch.setattr(binding, "cupy", lambda: cupy)
+    monkeypatch.setattr(binding, "driver", lambda: driver)
     monkeypatch.setattr(runtime, "compile_cubin", lambda build, arch: f"{build} {arch}".encode())
     launcher = runtime.CudaLauncher()
     assert launcher.multiprocessors == 108

@@ -3,8 +3,9 @@ emulated kernels, so that copies, pitches, views and launches are those of a GPU
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ import kigraph.kernels.cupy as backend
 from kigraph.graph.loaders import load
 from kigraph.kernels import backends
 from kigraph.kernels.conformance import check_kernel, supported_cases
-from kigraph.kernels.cupy import runtime
 from kigraph.kernels.cupy.emulation.standin import StandIn
 from kigraph.kernels.cupy.table import kernel_table
 from kigraph.kernels.errors import KernelError
@@ -27,23 +27,9 @@ NDArray = np.ndarray[Any, Any]
 
 
 @pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
-    """A backend cupy that can be chosen, with fresh caches before and after."""
-    standin = StandIn()
-    standin.install(lambda name, value: monkeypatch.setattr(runtime, name, value))
-    installed = backends.Backend.installed
-    monkeypatch.setattr(backends.Backend, "installed", lambda b: b.name == "cupy" or installed(b))  # CuPy need not be
-    launcher = runtime.CudaLauncher()
-    monkeypatch.setattr(backend._LAUNCHER, "_modules", {})
-    monkeypatch.setattr(backend._LAUNCHER, "_functions", {})
-    before = dict(backends._STATUS)
-    backends._STATUS.pop("cupy", None)
-    assert launcher.multiprocessors == 4
-    backend._LAUNCHER.__dict__.pop("_properties", None)
-    yield standin
-    backend._LAUNCHER.__dict__.pop("_properties", None)
-    backends._STATUS.clear()
-    backends._STATUS.update(before)
+def gpu(stand_in: Callable[..., StandIn]) -> StandIn:
+    """A backend cupy that can be chosen."""
+    return stand_in()
 
 
 def classifier(rng: np.random.Generator) -> tuple[ki.Graph, str, str]:
@@ -141,7 +127,8 @@ def test_probe_sees_the_stand_in(gpu: StandIn) -> None:
     assert "cupy" in backends.available_backends()
 
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "models" / "mobilenet_v1_0.25_224"
+MODELS = Path(os.environ.get("KIGRAPH_SHARED") or Path(__file__).resolve().parents[3] / "shared") / "models"
+SHARED = MODELS / "mobilenet_v1_0.25_224"
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason=f"no real models beside the project: {SHARED} is missing")
