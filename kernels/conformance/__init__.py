@@ -14,11 +14,13 @@ Map of the folder::
     truth.py     the reference in a wider type, and the tolerance
     memory.py    arrays between guard bytes
     check.py     check_kernel: judges one kernel on one case
+    bind.py      bind_case: one kernel on one case, to be run as often as wanted
     table.py     the table of ops, backends and element types
 """
 
 from __future__ import annotations
 
+from .bind import Bound, bind_case
 from .case import Case, Input, tensor
 from .cases import CASES, cases_of
 from .check import ConformanceError, Outcome, check_kernel, process_seed, unsupported
@@ -26,10 +28,12 @@ from .table import gaps, support_table, supported_cases
 
 __all__ = [
     "CASES",
+    "Bound",
     "Case",
     "ConformanceError",
     "Input",
     "Outcome",
+    "bind_case",
     "cases_of",
     "check_kernel",
     "gaps",

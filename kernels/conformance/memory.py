@@ -10,7 +10,7 @@ from ..devices import ALIGNMENT, Device
 from ..types import Array, TensorType
 from .case import Memory
 
-__all__ = ["GuardedArray", "GuardedBytes"]
+__all__ = ["GuardedArray", "GuardedBytes", "place"]
 
 NDArray = np.ndarray[Any, Any]
 
@@ -19,7 +19,7 @@ _BAND = 4 * ALIGNMENT
 _SENTINEL = 0xA5
 
 
-def _place(t: TensorType, memory: Memory) -> tuple[int, tuple[int, ...], int]:
+def place(t: TensorType, memory: Memory) -> tuple[int, tuple[int, ...], int]:
     """(offset of the first element, strides, end) in bytes of an array of that kind of memory."""
     item, shape = t.dtype.itemsize, t.dims
     offset, pitch = _BAND, (shape[-1] if shape else 1) * item
@@ -47,7 +47,7 @@ class GuardedArray:
     """
 
     def __init__(self, device: Device, t: TensorType, memory: Memory = "dense") -> None:
-        offset, strides, end = _place(t, memory)
+        offset, strides, end = place(t, memory)
         self._device = device
         self._type, self._offset, self._strides = t, offset, strides
         self._nbytes = -(-(end + _BAND) // ALIGNMENT) * ALIGNMENT
