@@ -91,12 +91,17 @@ def give_back_idle() -> None:
         holder.give_back()
 
 
-def after_giving_back(allocate: Callable[[], T]) -> T:
-    """``allocate()``; if it raises a MemoryError, once more after all idle memory was given back."""
+def after_giving_back(allocate: Callable[[], T], free: Callable[[], None] | None = None) -> T:
+    """``allocate()``; if it raises a MemoryError, once more after all idle memory was given back.
+
+    free: what hands the given-back memory on, from an allocator's pool to the device.
+    """
     try:
         return allocate()
     except MemoryError:
         give_back_idle()
+    if free is not None:
+        free()
     return allocate()
 
 

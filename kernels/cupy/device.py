@@ -27,10 +27,14 @@ class CudaDevice:
         """By CuPy's current allocator, aligned to 256 bytes or more; idle memory is asked back before it fails."""
         binding.enter()
         cupy = binding.cupy()
-        try:
-            memory = after_giving_back(lambda: cupy.cuda.alloc(nbytes))
-        except Exception as error:
-            raise binding.failure(error, f"allocating {nbytes:,} bytes") from error
+
+        def allocate() -> Any:
+            try:
+                return cupy.cuda.alloc(nbytes)
+            except Exception as error:
+                raise binding.failure(error, f"allocating {nbytes:,} bytes") from error
+
+        memory = after_giving_back(allocate, lambda: cupy.get_default_memory_pool().free_all_blocks())
         return cupy.ndarray((nbytes,), np.uint8, memory)
 
     def view(

@@ -205,6 +205,7 @@ def test_the_stand_in_is_called_as_cupy_is() -> None:
     standin = StandIn()
     seen = held_against(standin.driver, driver, "driver") + held_against(standin.cupy.cuda, cupy.cuda, "cuda")
     assert len(seen) >= 25
+    assert isinstance(cupy.get_default_memory_pool(), cupy.cuda.MemoryPool)
     for ours, real in (
         (Pointer, cupy.cuda.MemoryPointer),
         (Pool, cupy.cuda.MemoryPool),

@@ -75,6 +75,12 @@ def test_idle_contexts_and_the_pool_are_freed_first(stand_in: MakeGpu) -> None:
                     current.run(y, {x: images(batch)}), expected(images(batch)), rtol=1e-4, atol=1e-5
                 )
     assert gpu.pool.used + gpu.pool.idle <= gpu.pool.total
+    # With a limit CuPy's pool refuses without freeing what lies idle in it.
+    with ki.Session(graph, backend="cupy") as session:
+        gpu.pool.free_all_blocks()
+        gpu.pool.set_limit(size=gpu.pool.used + 8 * IMAGE * 3)
+        for batch in (8, 7, 6):
+            session.run(y, {x: images(batch)})
 
 
 def test_out_of_memory_while_weights_are_packed_names_the_layer(stand_in: MakeGpu) -> None:
@@ -311,11 +317,13 @@ def test_a_bound_run_can_be_captured_and_replayed(stand_in: MakeGpu) -> None:
 
 def test_plain_allocations_can_be_asked_for(stand_in: MakeGpu) -> None:
     """As sanitizers need them: each array an allocation of its own, so that an access beyond its end is seen."""
-    gpu = stand_in(memory=1 << 20)
+    gpu = stand_in(memory=10 * IMAGE * 3)
     gpu.cupy.cuda.set_allocator(None)
     graph, x, y = chain()
     with ki.Session(graph, backend="cupy") as session:
         np.testing.assert_allclose(session.run(y, {x: images(1)}), expected(images(1)), rtol=1e-4, atol=1e-5)
         assert gpu.plain_allocations > 3
+        for batch in (8, 7):  # the second one asks back what the first one left
+            session.run(y, {x: images(batch)})
         with pytest.raises(ki.OutOfMemoryError, match=r"cudaErrorMemoryAllocation.*Remedy"):
             session.run(y, {x: images(64)})

@@ -151,7 +151,12 @@ class StandIn:
         self.driver = SimpleNamespace(
             CUDADriverError=CUDADriverError, launchKernel=self._launch, funcSetAttribute=self._set_attribute
         )
-        self.cupy = SimpleNamespace(__version__="emulated", ndarray=self._array_type(), cuda=self._cuda())
+        self.cupy = SimpleNamespace(
+            __version__="emulated",
+            ndarray=self._array_type(),
+            cuda=self._cuda(),
+            get_default_memory_pool=lambda: self.pool,
+        )
 
     def _array_type(self) -> type[_Array]:
         return type("ndarray", (_Array,), {"_allocate": staticmethod(lambda nbytes: self._alloc(nbytes))})

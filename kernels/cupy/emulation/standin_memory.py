@@ -78,7 +78,7 @@ class Pool:
     """cupy.cuda.MemoryPool over a device of ``total`` bytes: what was given back stays with the pool until it is freed."""
 
     def __init__(self, total: int) -> None:
-        self.total, self.used, self.idle = total, 0, 0
+        self.total, self.used, self.idle, self.limit = total, 0, 0, 0
         self._lock = threading.RLock()
 
     def info(self) -> tuple[int, int]:
@@ -91,6 +91,8 @@ class Pool:
         with self._lock:
             if self.idle >= size:
                 self.idle -= size
+            elif self.limit and self.used + self.idle + size > self.limit:
+                raise OutOfMemoryError(size, self.used + self.idle, self.limit)
             elif self.used + self.idle + size > self.total:
                 self.free_all_blocks()
                 if self.used + size > self.total:
@@ -114,6 +116,13 @@ class Pool:
         with self._lock:
             self.used -= size
             self.idle += size if pooled else 0
+
+    def set_limit(self, size: int | None = None) -> None:
+        """The pool takes at most ``size`` bytes of the device, idle ones included; 0 for all."""
+        self.limit = size or 0
+
+    def used_bytes(self) -> int:
+        return self.used
 
     def free_all_blocks(self, stream: Any = None) -> None:
         with self._lock:
