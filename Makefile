@@ -16,6 +16,14 @@ STAMPS := $(VENV)/.stamps
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
+# The interpreter of machines with a GPU, as their PyTorch images have it; make gpu-rehearse and gpu-pack want it.
+PYTHON312 ?= $(shell for p in python3.12 "$$HOME"/.pyenv/versions/3.12.*/bin/python3.12; do \
+	$$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null && { echo $$p; break; }; done)
+REHEARSAL := .venv-gpu
+# The NVRTC that PyTorch 2.11 pins, and so what a machine with a GPU is likely to compile with.
+GPU_NVRTC := 13.0.88
+BUDGET ?= 540
+
 METADATA := pyproject.toml setup.py
 C_SOURCES := $(shell find kernels/cython -name '*.pyx' -o -name '*.pxd' -o -name '*.h' -o -path '*/c/*' -name '*.c')
 FORMATTED_C := $(shell git ls-files 'kernels/*.c' 'kernels/*.h' 'kernels/*.cu' 'kernels/*.cuh' 2>/dev/null)
@@ -54,6 +62,31 @@ bench-peers: $(STAMPS)/peers $(STAMPS)/built ## Inception v3 next to ONNX Runtim
 .PHONY: bench-peers-layers
 bench-peers-layers: $(STAMPS)/peers $(STAMPS)/built ## each of its convolutions next to ONNX Runtime and the roofline
 	$(BIN)/python -m benchmarks.peers --layers $(BENCH_ARGS)
+
+.PHONY: gpu-pack
+gpu-pack: $(STAMPS)/dev $(STAMPS)/built $(if $(PYTHON312),$(REHEARSAL)/ready) ## .gpu/: all that a bare machine with a GPU needs beside the checkout
+	$(BIN)/python -m benchmarks.gpu_prepare --python $(if $(PYTHON312),$(REHEARSAL),$(VENV))/bin/python
+
+.PHONY: gpu-check
+gpu-check: ## prove and measure the cupy backend on this machine's GPU; BUDGET=540 seconds, results in out/gpu
+	bash benchmarks/gpu_check.sh $(BUDGET)
+
+# No C build: machines with a GPU run the checkout as it is, with the numpy backend as reference.
+.PHONY: gpu-rehearse
+gpu-rehearse: $(REHEARSAL)/ready ## the same without a GPU, with the versions that such machines have: Python 3.12, NVRTC 13.0
+	PYTHONPATH=. $(REHEARSAL)/bin/python -m pytest -q -p no:cacheprovider $(PYTEST_ARGS) tests/gpu \
+		tests/kernels/test_cupy_backend.py tests/kernels/test_cupy_compile.py tests/kernels/test_cupy_failures.py \
+		tests/kernels/test_cupy_gpu.py tests/kernels/test_cupy_precision.py tests/kernels/test_cupy_sessions.py
+	PYTHON=$(REHEARSAL)/bin/python bash benchmarks/gpu_check.sh --dry
+
+$(REHEARSAL)/ready: Makefile
+	@test -n "$(PYTHON312)" || { echo "The rehearsal needs Python 3.12, which was not found." \
+		"Install it, or say where it is: make gpu-rehearse PYTHON312=/path/to/python3.12" >&2; exit 1; }
+	$(PYTHON312) -m venv --clear $(REHEARSAL)
+	$(REHEARSAL)/bin/python -m pip install --quiet 'numpy==2.5.*' 'cupy-cuda13x==14.2.*' \
+		nvidia-cuda-nvrtc==$(GPU_NVRTC) 'cuda-core>=1,<2' 'nvidia-cuda-nvdisasm>=13,<14' 'pillow>=11,<14' 'rich>=13.7,<16' \
+		'simplejpeg>=1.8,<2' 'pytest>=9,<10' 'hypothesis>=6.100,<7' 'h5py>=3.11,<4'
+	@touch $@
 
 .PHONY: lint
 lint: $(STAMPS)/dev ## ruff, cython-lint, clang-format

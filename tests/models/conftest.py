@@ -15,7 +15,7 @@ import pytest
 
 from kigraph.kernels.backends import get_backend
 
-SHARED = Path(__file__).resolve().parents[3] / "shared"
+SHARED = Path(os.environ.get("KIGRAPH_SHARED") or Path(__file__).resolve().parents[3] / "shared")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,187 @@
+"""Part 12: $OUT/results.jsonl as a table for people: $OUT/table.md, and the same on the screen, last.
+
+    python -m benchmarks.gpu.table [--dry]
+
+What was wrong comes first, then speed next to PyTorch's, then what the device can do, then the steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from .record import output_folder, read
+
+__all__ = ["main", "report"]
+
+Records = Sequence[dict[str, Any]]
+#: Steps that are listed of each precision and batch.
+_STEPS = 12
+#: Columns of the speeds: heading, part, figure and mode.
+_PEERS = (
+    ("eager", "torch-eager", "network", "plain"),
+    ("eager graph", "torch-eager", "network", "graph"),
+    ("compile", "torch-compile", "network", "reduce-overhead"),
+    ("max-autotune", "autotune", "network", "max-autotune"),
+)
+
+
+def _rows(heading: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    """A Markdown table; nothing for no rows."""
+    lines = ["| " + " | ".join(map(str, row)) + " |" for row in rows]
+    return ["| " + " | ".join(heading) + " |", "|" + " --- |" * len(heading), *lines, ""] if lines else []
+
+
+def _text(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
+
+
+def _find(records: Records, part: str, figure: str, **tags: object) -> dict[str, Any] | None:
+    """The last such record."""
+    matching = (r for r in reversed(records) if r["part"] == part and r["figure"] == figure)
+    return next((r for r in matching if all(r.get(k) == v for k, v in tags.items())), None)
+
+
+def _parts(records: Records) -> list[str]:
+    """How each part ended."""
+    ends = [r for r in records if r["figure"] == "part"]
+    lines = {str(r["part"]): [x for x in records if x["part"] == r["part"]] for r in ends}
+    return _rows(
+        ("part", "ended", "s", "limit s", "figures", "wrong", "skipped"),
+        (
+            (
+                r["part"], {0: "well", 1: "with something wrong", 124: "at its limit", 137: "killed at its limit"}.get(r["status"], f"with {r['status']}"),
+                r["seconds"], r["limit"], len(lines[r["part"]]) - 1,
+                sum(x.get("ok") is False for x in lines[r["part"]]) or "", sum("skipped" in x for x in lines[r["part"]]) or "",
+            )
+            if "skipped" not in r
+            else (r["part"], f"not run: {r['skipped']}", "", r["limit"], "", "", "")
+            for r in ends
+        ),
+    )  # fmt: skip
+
+
+def _wrong(records: Records) -> list[str]:
+    hidden = ("part", "figure", "value", "unit", "ok", "time", "dry")
+    rows = [
+        (r["part"], r["figure"], _text(r["value"]), " ".join(f"{k}={_text(v)}" for k, v in r.items() if k not in hidden))
+        for r in records
+        if r.get("ok") is False
+    ]  # fmt: skip
+    if not rows:
+        return ["Nothing was wrong.", ""]
+    shown = _rows(("part", "figure", "value", "of"), ((a, b, c[:160], d[:160]) for a, b, c, d in rows[:30]))
+    return [f"**{len(rows)} figures were wrong.**", "", *shown, *([f"... and {len(rows) - 30} more", ""] if len(rows) > 30 else [])]  # fmt: skip
+
+
+def _speeds(records: Records) -> list[str]:
+    """Inception v3: ms by precision and batch, kigraph's three ways, PyTorch's, and kigraph's best over PyTorch's best."""
+    ours = [r for r in records if r["part"] == "speed" and r["figure"] == "captured" and r["value"] is not None]
+    rows = []
+    for r in {(x["precision"], x["batch"]): x for x in ours}.values():
+        tags = {"precision": r["precision"], "batch": r["batch"]}
+        launched, session = (_find(records, "speed", name, **tags) for name in ("launched", "session"))
+        peers = [_find(records, part, figure, mode=mode, **tags) for _, part, figure, mode in _PEERS]
+        times = [p["value"] for p in peers if p and p.get("value") is not None]
+        error = _find(records, "speed", "error", **tags)
+        rows.append(
+            (
+                r["precision"], r["batch"], _text(r["value"]), _text(launched and launched["value"]),
+                _text(session and session["value"]), *(_text(p and p.get("value")) for p in peers),
+                f"{r['value'] / min(times):.2f}" if times else "", f"{r['images_per_s']:,.0f}", _text(r["tflops"]),
+                _text(error and error.get("value")),
+            )
+        )  # fmt: skip
+    heading = (
+        "precision", "batch", "captured ms", "launched ms", "session ms", *(f"PyTorch {name} ms" for name, *_ in _PEERS),
+        "captured / best of PyTorch", "images/s", "TFLOP/s", "error",
+    )  # fmt: skip
+    return _rows(heading, rows)
+
+
+def _ceilings(records: Records) -> list[str]:
+    return _rows(
+        ("what the device can do", "value", "unit", "of"),
+        (
+            (r["figure"], _text(r["value"]), r["unit"], r.get("precision") or _text(r.get("nodes")))
+            for r in records
+            if r["part"] == "ceilings" and r["figure"] != "part" and r["value"] is not None
+        ),
+    )
+
+
+def _golden(records: Records) -> list[str]:
+    """The worst layer of each precision, and the other figures as they are."""
+    layers: dict[str, dict[str, Any]] = {}
+    for r in records:
+        if r["part"] == "golden" and r["figure"] == "layer" and isinstance(r["value"], float):
+            worst = layers.get(r["precision"])
+            layers[r["precision"]] = r if worst is None or r["value"] > worst["value"] else worst
+    rows = [("worst layer", p, _text(r["value"]), _text(r.get("bound")), r["layer"]) for p, r in layers.items()]
+    rows += [
+        (r["figure"], r.get("precision", ""), _text(r["value"]), _text(r.get("bound")), _text(r.get("batch")))
+        for r in records
+        if r["part"] == "golden" and r["figure"] not in ("layer", "inside", "part")
+    ]
+    return _rows(("right answers", "precision", "found", "bound", "where"), rows)
+
+
+def _steps(records: Records) -> list[str]:
+    steps = [r for r in records if r["part"] == "speed" and r["figure"] == "step"]
+    lines = []
+    for key in dict.fromkeys((r["precision"], r["batch"]) for r in steps):
+        group = [r for r in steps if (r["precision"], r["batch"]) == key]
+        total, floors = sum(r["value"] for r in group), sum(r["floor_us"] for r in group)
+        lines += [
+            f"{key[0]}, batch {key[1]}: {len(group)} steps take {total:,.0f} us, their floors {floors:,.0f} us.",
+            "",
+        ]
+        lines += _rows(
+            ("step", "kernel", "us", "share", "floor us", "of floor"),
+            (
+                (r["node"], r["kernel"], f"{r['value']:.1f}", f"{r['value'] / total:.1%}", f"{r['floor_us']:.1f}", f"{r['of_floor']:.1%}")
+                for r in sorted(group, key=lambda r: -r["value"])[:_STEPS]
+            ),
+        )  # fmt: skip
+    return lines
+
+
+def report(records: Records) -> str:
+    """The whole table as Markdown."""
+    facts = {r["figure"]: _text(r["value"]) for r in records if r["part"] == "environment" and r["value"] is not None}
+    head = [f"# GPU check: {facts.get('nvidia-smi', 'unknown device')}", ""]
+    if any(r.get("dry") for r in records):
+        head += ["**A rehearsal without a GPU: results are emulated, times mean nothing.**", ""]
+    named = ("commit", "backend", "python", "numpy", "torch", "nvidia-cuda-nvrtc", "system")
+    head += [", ".join(f"{name} {facts[name]}" for name in named if name in facts), ""]
+    counters = _rows(
+        ("counter", "layer", "value", "unit"),
+        (
+            (r["figure"], r["layer"], r["value"], r["unit"])
+            for r in records
+            if r["part"] == "counters" and r.get("layer")
+        ),
+    )
+    blocks = (_parts, _wrong, _speeds, _golden, _ceilings, _steps)
+    return "\n".join([*head, *(line for block in blocks for line in block(records)), *counters]).rstrip() + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Writes table.md and prints it; 1 if there are no results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dry", action="store_true", help="the same: for the calls of gpu_check.sh")
+    parser.parse_args(arguments)
+    folder = output_folder()
+    if not (folder / "results.jsonl").is_file():
+        print(f"{folder / 'results.jsonl'} is missing: no part has written a line", file=sys.stderr)
+        return 1
+    text = report(read(folder / "results.jsonl"))
+    (folder / "table.md").write_text(text, encoding="utf-8")
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
