@@ -8,6 +8,8 @@ Own sources, compiled at run time by NVRTC and kept on disk; CuPy is the binding
     copies.py         strided copies, which concat and layout are made of
     launch.py         the Launcher that all of them are given, arguments, strides
     compiler.py       NVRTC and the cache of cubins
+    elf.py            whether a cubin is whole
+    bounds.py         how far a product may be off, per precision
     binding.py        the only module that imports CuPy: probe, who may use CUDA, CUDA's errors in our words
     device.py         the device's memory, and copies
     runtime.py        the launcher for the GPU

@@ -1,7 +1,8 @@
 """CUDA sources to cubins: NVRTC (CuPy's binding of it), with a cache on disk.
 
 A cubin is found again by the hash of the sources, the macros, the architecture and the compiler's version, so that a
-changed file or another NVRTC never meets an old binary. Needs no GPU and no CUDA toolkit.
+changed file or another NVRTC never meets an old binary. Needs no GPU and no CUDA toolkit. Cubins are whole ELF files,
+from the cache too: a file there that is cut off or no cubin is compiled anew and replaced.
 """
 
 from __future__ import annotations
@@ -9,19 +10,33 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from .. import settings
 from ..errors import BackendError, KernelError
 from ..files import replacing
+from .elf import check_whole, completed
 from .launch import Build
 
-__all__ = ["SOURCES", "architecture", "cache_folder", "compile_cubin", "compile_with_log", "read_sources", "store"]
+__all__ = [
+    "SOURCES",
+    "architecture",
+    "cache_folder",
+    "compile_cubin",
+    "compile_with_log",
+    "cubin_path",
+    "read_cubin",
+    "read_sources",
+    "store",
+]
 
 #: The CUDA sources; part of the package.
 SOURCES = Path(__file__).parent / "cuda"
 _INCLUDE = re.compile(r"^\s*#include\s*<([\w.]+\.cuh)>", re.MULTILINE)
+#: Part of every cubin's name in the cache; 2: with the last byte, which files of 1 lack.
+_CACHE_FORMAT = 2
 _OPTIONS = ("--std=c++17", "--ptxas-options=-v", "--extra-device-vectorization")
 
 
@@ -70,7 +85,10 @@ def _nvrtc() -> Any:
 
 
 def compile_with_log(build: Build, arch: str) -> tuple[bytes, str]:
-    """The cubin and the compiler's log (registers, spills). Raises KernelError with the log if it does not compile."""
+    """The cubin and the compiler's log (registers, spills).
+
+    Raises KernelError with the log if it does not compile, and if what the compiler gave is no whole ELF file.
+    """
     nvrtc = _nvrtc()
     texts = read_sources(build.source)
     headers = [name for name in texts if name != build.source]
@@ -94,22 +112,38 @@ def compile_with_log(build: Build, arch: str) -> tuple[bytes, str]:
         log = nvrtc.getProgramLog(program).rstrip("\0")
         raise KernelError(f"cupy: {build} does not compile for {arch} ({error}):\n{log}") from None
     else:
-        return bytes(nvrtc.getCUBIN(program)), nvrtc.getProgramLog(program).rstrip("\0")
+        cubin, log = bytes(nvrtc.getCUBIN(program)), nvrtc.getProgramLog(program).rstrip("\0")
     finally:
         nvrtc.destroyProgram(program)
+    try:
+        return completed(cubin), log
+    except ValueError as error:
+        raise KernelError(f"cupy: NVRTC's cubin of {build} for {arch} is not whole: {error}") from None
+
+
+def cubin_path(build: Build, arch: str) -> Path:
+    """Where the cache has the cubin of these sources by this NVRTC, if it has it."""
+    version = ".".join(map(str, _nvrtc().getVersion()))
+    name = digest(read_sources(build.source), build, arch, version, _OPTIONS, _CACHE_FORMAT)
+    return cache_folder("cupy") / f"{Path(build.source).stem}-{arch}-{name}.cubin"
+
+
+def read_cubin(path: Path) -> bytes | None:
+    """The cubin of a cache file; None if there is none, or one that must not reach the driver."""
+    try:
+        cubin = path.read_bytes()
+        check_whole(cubin)
+    except (OSError, ValueError):
+        return None
+    return cubin
 
 
 def compile_cubin(build: Build, arch: str) -> bytes:
     """The cubin, from the cache or compiled and put there. A cache that cannot be written is done without."""
-    version = ".".join(map(str, _nvrtc().getVersion()))
-    name = digest(read_sources(build.source), build, arch, version, _OPTIONS)
-    path = cache_folder("cupy") / f"{Path(build.source).stem}-{arch}-{name}.cubin"
-    try:
-        return path.read_bytes()
-    except OSError:
+    path = cubin_path(build, arch)
+    cubin = read_cubin(path)
+    if cubin is None:
         cubin, _ = compile_with_log(build, arch)
-    try:
-        store(path, cubin)
-    except OSError:
-        return cubin
+        with suppress(OSError):
+            store(path, cubin)
     return cubin

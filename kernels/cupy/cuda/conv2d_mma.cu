@@ -30,8 +30,9 @@ struct Lane {
 };
 
 // Chunks 2*pair and 2*pair + 1 (4 floats each) of 16 rows of A: word[0], [1]: rows g, g + 8 of the first chunk.
-DEVICE void load_a(unsigned (&word)[4], const float* a, int row0, int pair, const Lane& lane) {
-    ldmatrix_x4(word, a + swizzle(row0 + (lane.half & 1) * 8 + lane.row, pair * 2 + (lane.half >> 1)));
+// `place`: this lane's float of pair 0. A swizzle is an exclusive or, so that another pair only flips bits of it.
+DEVICE void load_a(unsigned (&word)[4], const float* a, int place, int pair) {
+    ldmatrix_x4(word, a + (place ^ pair * 8));
 }
 
 struct Tf32 {
@@ -40,9 +41,8 @@ struct Tf32 {
 
     static __device__ __forceinline__ int b_place(int row, int chunk) { return swizzle(row, chunk) * 4; }
 
-    static __device__ __forceinline__ void fragment_a(unsigned (&out)[4], const float* a, int row0, int slice,
-                                                      const Lane& lane) {
-        load_a(out, a, row0, slice, lane);
+    static __device__ __forceinline__ void fragment_a(unsigned (&out)[4], const float* a, int place, int slice) {
+        load_a(out, a, place, slice);
         UNROLL
         for (int i = 0; i < 4; ++i) out[i] = round_tf32(bits_to_float(out[i]));
     }
@@ -62,11 +62,10 @@ struct Bf16 {
         return row * 64 + ((chunk ^ ((row >> 1) & 3)) << 4);
     }
 
-    static __device__ __forceinline__ void fragment_a(unsigned (&out)[4], const float* a, int row0, int slice,
-                                                      const Lane& lane) {
+    static __device__ __forceinline__ void fragment_a(unsigned (&out)[4], const float* a, int place, int slice) {
         unsigned low[4], high[4];
-        load_a(low, a, row0, slice * 2, lane);
-        load_a(high, a, row0, slice * 2 + 1, lane);
+        load_a(low, a, place, slice * 2);
+        load_a(high, a, place, slice * 2 + 1);
         out[0] = pack_bf16(bits_to_float(low[0]), bits_to_float(low[2]));
         out[1] = pack_bf16(bits_to_float(low[1]), bits_to_float(low[3]));
         out[2] = pack_bf16(bits_to_float(high[0]), bits_to_float(high[2]));
@@ -96,7 +95,11 @@ DEVICE void convolve(unsigned char* memory, const float* x, const unsigned char*
     const Index pitch = static_cast<Index>(s.k_padded) * Math::BYTES;
 
     Gather<BM, GATHER, THREADS> gather;
-    const unsigned char* weights = packed + block.n0 * pitch + static_cast<Index>(block.first) * ROW_BYTES;
+    // One 64-bit address per thread: with one per copy, bf16 128x64 and tf32 128x128 spill on sm_90 by NVRTC 13.0.88.
+    static_assert(THREADS % CHUNKS == 0, "all copies of a thread must be of one column of chunks");
+    const int b_row = thread / CHUNKS, b_chunk = thread % CHUNKS;
+    const unsigned char* weights =
+        packed + (block.n0 + b_row) * pitch + static_cast<Index>(block.first) * ROW_BYTES + b_chunk * 16;
     if (block.steps > 0) gather.init(s, x, block.m0, block.first);
 
     float sum[TILES_M][TILES_N][4] = {};
@@ -106,11 +109,14 @@ DEVICE void convolve(unsigned char* memory, const float* x, const unsigned char*
         gather.load(s, reinterpret_cast<float*>(a));
         UNROLL
         for (int i = 0; i < B_COPIES; ++i) {
-            const int row = (thread + i * THREADS) / CHUNKS, chunk = (thread + i * THREADS) % CHUNKS;
-            cp_async16(a + A_BYTES + Math::b_place(row, chunk), weights + row * pitch + chunk * 16, true);
+            constexpr int ROWS = THREADS / CHUNKS;
+            cp_async16(a + A_BYTES + Math::b_place(b_row + i * ROWS, b_chunk), weights + i * ROWS * pitch, true);
         }
         weights += ROW_BYTES;
     };
+
+    const int place_a = swizzle(warp_m + (lane.half & 1) * 8 + lane.row, lane.half >> 1);
+    const int place_b = Math::b_place(warp_n + (lane.half >> 1) * 8 + lane.row, lane.half & 1);
 
     auto compute = [&](int stage) {
         const float* a = reinterpret_cast<const float*>(memory + stage * STAGE_BYTES);
@@ -119,11 +125,10 @@ DEVICE void convolve(unsigned char* memory, const float* x, const unsigned char*
         for (int slice = 0; slice < Math::SLICES; ++slice) {
             unsigned rows[TILES_M][4], columns[TILES_N / 2][4];
             UNROLL
-            for (int i = 0; i < TILES_M; ++i) Math::fragment_a(rows[i], a, warp_m + i * 16, slice, lane);
+            for (int i = 0; i < TILES_M; ++i) Math::fragment_a(rows[i], a + i * 16 * BK, place_a, slice);
             UNROLL
             for (int j = 0; j < TILES_N / 2; ++j)
-                ldmatrix_x4(columns[j], b + Math::b_place(warp_n + j * 16 + (lane.half >> 1) * 8 + lane.row,
-                                                          slice * 2 + (lane.half & 1)));
+                ldmatrix_x4(columns[j], b + j * 16 * ROW_BYTES + (place_b ^ slice * 32));
             UNROLL
             for (int i = 0; i < TILES_M; ++i) {
                 UNROLL

@@ -35,6 +35,8 @@ DEVICE int swizzle(int row, int chunk) {
 }
 
 // One thread's share of the gathers of A tiles. VEC: floats per copy, 4 (aligned channels) or 1 (any).
+// The tap's place is carried from step to step: worked out in load(), the compiler does so once per copy (bf16 128x64,
+// sm_90, NVRTC 13.0: 57 of 357 instructions per step). x + base + shift in 64 bits: 32 more, and a register per copy.
 template <int BM, int VEC, int THREADS>
 struct Gather {
     static constexpr int COPIES_PER_ROW = BK / VEC;
@@ -45,7 +47,8 @@ struct Gather {
     const float* x;
     int base[PASSES]; // element of x under the filter's first tap
     int top[PASSES], left[PASSES]; // its row and column, negative in the padding
-    int c, u, v; // this thread's k as channel, filter row, filter column
+    int c, down, right; // this thread's k as channel, and as the tap's distance from the first in rows and columns
+    int shift; // elements from the first tap to this k
 
     __device__ __forceinline__ void init(const ConvShape& s, const float* input, int m0, int step) {
         x = input;
@@ -61,21 +64,21 @@ struct Gather {
         }
         const int k = step * BK + static_cast<int>(threadIdx.x) % COPIES_PER_ROW * VEC;
         c = k % s.cin;
-        u = k / s.cin / s.kw;
-        v = k / s.cin % s.kw;
+        down = k / s.cin / s.kw * s.dilation_h;
+        right = k / s.cin % s.kw * s.dilation_w;
+        shift = (down * s.w + right) * s.x_pitch + c;
     }
 
     // Starts the copies of one K-step into `tile` and moves on to the next.
     __device__ __forceinline__ void load(const ConvShape& s, float* tile) {
         const int element = static_cast<int>(threadIdx.x) % COPIES_PER_ROW * VEC;
-        const int shift_h = u * s.dilation_h, shift_w = v * s.dilation_w;
-        const int shift = (shift_h * s.w + shift_w) * s.x_pitch + c;
         UNROLL
         for (int p = 0; p < PASSES; ++p) {
             const int row = static_cast<int>(threadIdx.x) / COPIES_PER_ROW + p * ROWS_PER_PASS;
-            const bool valid = u < s.kh && static_cast<unsigned>(top[p] + shift_h) < static_cast<unsigned>(s.h) &&
-                               static_cast<unsigned>(left[p] + shift_w) < static_cast<unsigned>(s.w);
-            const float* source = valid ? x + base[p] + shift : x;
+            const bool valid = down < s.kh * s.dilation_h &&
+                               static_cast<unsigned>(top[p] + down) < static_cast<unsigned>(s.h) &&
+                               static_cast<unsigned>(left[p] + right) < static_cast<unsigned>(s.w);
+            const float* source = valid ? x + (base[p] + shift) : x;
             float* target = tile + swizzle(row, element >> 2) + (element & 3);
             if (VEC == 4)
                 cp_async16(target, source, valid);
@@ -84,11 +87,13 @@ struct Gather {
         }
         for (c += BK; c >= s.cin;) {
             c -= s.cin;
-            if (++v == s.kw) {
-                v = 0;
-                ++u;
+            right += s.dilation_w;
+            if (right == s.kw * s.dilation_w) {
+                right = 0;
+                down += s.dilation_h;
             }
         }
+        shift = (down * s.w + right) * s.x_pitch + c;
     }
 };
 
