@@ -77,6 +77,15 @@ _HOLDERS: weakref.WeakSet[HoldsIdleMemory] = weakref.WeakSet()
 _HOLDERS_LOCK = threading.Lock()
 
 
+def _renew_holders_lock() -> None:
+    global _HOLDERS_LOCK
+    _HOLDERS_LOCK = threading.Lock()  # a thread of the parent may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_holders_lock)
+
+
 def may_give_back(holder: HoldsIdleMemory) -> None:
     """Registers, weakly, a holder of memory that an allocation may ask back."""
     with _HOLDERS_LOCK:

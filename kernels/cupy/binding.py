@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import importlib
 import os
+import threading
 from dataclasses import dataclass
 from typing import Any
 
 from ..backends import Status
+from ..devices import after_giving_back
 from ..errors import BackendError, DeviceError, KigraphError, OutOfMemoryError
 from .compiler import architecture
 
-__all__ = ["State", "cupy", "driver", "enter", "failure", "nvrtc", "probe"]
+__all__ = ["State", "cupy", "driver", "enter", "failure", "nvrtc", "pinned", "probe"]
 
 _CHOOSE = "or choose another backend, for example KIGRAPH_BACKEND=cython"
 _INSTALL = f"pip install 'kigraph[cupy]', {_CHOOSE}"
@@ -26,10 +28,17 @@ _DRIVER = f"install an NVIDIA driver for CUDA 13 or newer and check it with nvid
 _LEAST_CAPABILITY = (8, 0)
 #: cudaErrorMemoryAllocation.
 _NO_MEMORY = 2
-#: Errors that a kernel or the device raised: CUDA reports them at some later call, and the context is gone for good.
-#: 214 ECC, 700 illegal address, 702 time-out, 709 context destroyed, 710 assert, 714 to 719 faults of instructions and
-#: addresses, 721 contained; the runtime's and the driver's numbers agree.
-_STICKY = frozenset((214, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 721))
+#: Errors that a kernel or the device raised: CUDA reports them at some later call, and the context is gone for good. 214 and
+#: 220 uncorrectable errors of memory and NVLink, 226 contained error, 700 illegal address, 702 time-out, 709 context destroyed,
+#: 710 assert, 714 to 719 faults of instructions and addresses, 721 leaked tensor memory, 810 MPS client ended. The
+#: runtime's and the driver's numbers agree.
+_STICKY = frozenset((214, 220, 226, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 721, 810))
+#: cudaErrorInitializationError: what every call gives in a child that was forked after somebody else used CUDA.
+_NOT_INITIALIZED = 3
+_FORKED = (
+    "if this process was forked after CUDA was used, start it by 'spawn' or 'forkserver'; else check the driver with "
+    "nvidia-smi"
+)
 _RESTART = "Remedy: restart the process; to find the step, run it again with KIGRAPH_CUPY_SYNC=1"
 _SPAWN = (
     "CUDA was used before this process was forked, and cannot be used in the child. Remedy: start children by 'spawn' or "
@@ -49,6 +58,7 @@ class State:
 
 #: Replaced as a whole by tests.
 STATE = State()
+_CHOOSING = threading.Lock()
 
 
 def _in_child() -> None:
@@ -106,7 +116,8 @@ def probe() -> Status:
                 f"use a newer GPU, {_CHOOSE}",
             )
     except Exception as error:
-        return Status(False, f"no CUDA device can be used: {error}", _DRIVER)
+        forked = getattr(error, "status", None) == _NOT_INITIALIZED
+        return Status(False, f"no CUDA device can be used: {error}", f"{_FORKED}, {_CHOOSE}" if forked else _DRIVER)
     try:
         version = ".".join(map(str, nvrtc().getVersion()))
     except Exception as error:
@@ -124,19 +135,41 @@ def enter() -> None:
     try:
         current = cupy().cuda.runtime.getDevice()
     except Exception as error:
+        if getattr(error, "status", None) in _STICKY:  # any call may report an earlier kernel's fault
+            raise failure(error, "asking for the current device") from error
         status = probe()
         raise BackendError(
             f"backend cupy cannot be used on this machine: {status.detail if status.remedy else error}. "
             f"Remedy: {status.remedy or _DRIVER}"
         ) from error
     if current != STATE.device:
-        if STATE.device is not None:
+        with _CHOOSING:
+            if STATE.device is None:
+                STATE.used, STATE.device = True, current
+        if current != STATE.device:
             raise BackendError(
                 f"backend cupy uses CUDA device {STATE.device} in this process, and the current device of this thread is "
                 f"{current}; one process uses one device. Remedy: call cupy.cuda.Device({STATE.device}).use() in this "
                 f"thread, or start another process with CUDA_VISIBLE_DEVICES={current}"
             )
-        STATE.used, STATE.device = True, current
+
+
+def pinned(nbytes: int) -> Any:
+    """Page-locked host memory of CuPy's pool; idle memory is asked back before it fails."""
+    cuda = cupy().cuda
+
+    def allocate() -> Any:
+        try:
+            return cuda.alloc_pinned_memory(nbytes)
+        except Exception as error:
+            if isinstance(error, MemoryError) or getattr(error, "status", None) == _NO_MEMORY:
+                raise OutOfMemoryError(
+                    f"backend cupy: {nbytes:,} bytes of page-locked main memory cannot be had: {error}. Remedy: run a "
+                    "smaller batch, or free main memory"
+                ) from error
+            raise failure(error, f"allocating {nbytes:,} bytes of page-locked main memory") from error
+
+    return after_giving_back(allocate, lambda: cupy().get_default_pinned_memory_pool().free_all_blocks())
 
 
 def failure(error: Exception, doing: str) -> KigraphError:

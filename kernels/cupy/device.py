@@ -56,7 +56,7 @@ class CudaDevice:
         binding.enter()
         cuda = binding.cupy().cuda
         try:
-            staging = cuda.alloc_pinned_memory(source.nbytes)
+            staging = binding.pinned(source.nbytes)
             np.copyto(_host_view(staging, source), source)
             stream = cuda.get_current_stream()
             if target.flags.c_contiguous:
@@ -79,7 +79,7 @@ class CudaDevice:
         binding.enter()
         cuda = binding.cupy().cuda
         try:
-            staging = cuda.alloc_pinned_memory(result.nbytes)
+            staging = binding.pinned(result.nbytes)
             stream = cuda.get_current_stream()
             if source.flags.c_contiguous:
                 source.data.copy_to_host_async(staging.ptr, result.nbytes, stream)

@@ -31,6 +31,7 @@ class CudaLauncher:
         self._modules: dict[Build, Any] = {}
         self._functions: dict[tuple[Function, int], Any] = {}
         self._lock = threading.RLock()
+        self._checking = threading.Lock()
         self._thread = threading.local()
 
     @cached_property
@@ -95,9 +96,9 @@ class CudaLauncher:
                 self._enter_thread()
 
         def run() -> None:
-            enter()
-            stream = current_stream().ptr
             try:
+                enter()
+                stream = current_stream().ptr
                 for call, table in steps:
                     launch_kernel(*call, stream, table, 0)
             except Exception as error:
@@ -107,15 +108,16 @@ class CudaLauncher:
             enter()
             stream = current_stream()
             for name, (call, table) in zip(names, steps, strict=True):
-                try:
-                    launch_kernel(*call, stream.ptr, table, 0)
-                    stream.synchronize()
-                except Exception as error:
-                    found = binding.failure(error, f"running {name}")
-                    if isinstance(found, DeviceError):
-                        found.deferred = False  # all launches before were waited for
-                        found.args = (f"kernel {name}: {found}",)
-                    raise found from error
+                with self._checking:  # else another thread's kernel may be the one that failed
+                    try:
+                        launch_kernel(*call, stream.ptr, table, 0)
+                        stream.synchronize()
+                    except Exception as error:
+                        found = binding.failure(error, f"running {name}")
+                        if isinstance(found, DeviceError):
+                            found.deferred = False  # all launches before were waited for
+                            found.args = (f"kernel {name}: {found}",)
+                        raise found from error
 
         chosen = run_and_check if CUPY_SYNC.get() else run
         chosen.keep = (tuple(launches), tuple(kernels), tuple(keep))  # type: ignore[attr-defined]

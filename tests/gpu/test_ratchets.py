@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,6 @@ from kigraph.graph.models.inception_v3 import build
 from kigraph.graph.models.inception_weights import seeded_weights
 from kigraph.graph.plan.stage import Stage, _Context
 from kigraph.graph.session import Session
-from kigraph.kernels import backends
-from kigraph.kernels import cupy as backend
 from kigraph.kernels.cupy.device import CudaDevice
 from kigraph.kernels.cupy.emulation.standin import StandIn
 from kigraph.kernels.cupy.implicit_gemm import TILES, Tile
@@ -108,7 +106,7 @@ class Nowhere:
 
 
 @pytest.fixture
-def launches(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Launch]]:
+def launches(stand_in: Callable[..., StandIn], monkeypatch: pytest.MonkeyPatch) -> list[Launch]:
     """The launches that are bound; nothing is compiled, copied or run."""
     bound: list[Launch] = []
 
@@ -116,18 +114,12 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Launch]]:
         bound.extend(launches)
         return lambda: None
 
-    gpu = StandIn(multiprocessors=132)
-    gpu.install(monkeypatch.setattr)
+    gpu = stand_in(multiprocessors=132)
     monkeypatch.setattr(gpu.cupy.cuda, "alloc", lambda size: Nowhere())
     monkeypatch.setattr(CudaLauncher, "bind", bind)
     monkeypatch.setattr(CudaDevice, "upload", lambda self, source, target: None)
-    installed = backends.Backend.installed
-    monkeypatch.setattr(backends.Backend, "installed", lambda b: b.name == "cupy" or installed(b))  # CuPy need not be
-    monkeypatch.setattr(backends, "_STATUS", {})
     monkeypatch.setenv("KIGRAPH_CUPY_PRECISION", "bf16")
-    backend._LAUNCHER.__dict__.pop("_properties", None)
-    yield bound
-    backend._LAUNCHER.__dict__.pop("_properties", None)
+    return bound
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,13 @@
-"""What kernel tests share: calling one contract on given arrays; the stand-in for a GPU."""
+"""What kernel tests share: calling one contract on given arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
-from kigraph.kernels import backends
 from kigraph.kernels.contracts.base import Contract
 from kigraph.kernels.registry import select
 from kigraph.kernels.types import NoConstants, Query, TensorType
@@ -38,31 +37,3 @@ def call_kernel(
 @pytest.fixture
 def call() -> Call:
     return call_kernel
-
-
-@pytest.fixture
-def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
-    """Makes StandIn(...) and puts it in CuPy's place: a backend cupy that can be chosen, with fresh caches around it."""
-    import kigraph.kernels.cupy as backend
-    from kigraph.kernels.cupy.emulation.standin import StandIn
-
-    launcher = backend._LAUNCHER
-    before = dict(backends._STATUS)
-
-    def make(**options: Any) -> StandIn:
-        gpu = StandIn(**options)
-        gpu.install(monkeypatch.setattr)
-        installed = backends.Backend.installed
-        monkeypatch.setattr(
-            backends.Backend, "installed", lambda b: b.name == "cupy" or installed(b)
-        )  # CuPy need not be
-        monkeypatch.setattr(launcher, "_modules", {})
-        monkeypatch.setattr(launcher, "_functions", {})
-        launcher.__dict__.pop("_properties", None)
-        backends._STATUS.pop("cupy", None)
-        return gpu
-
-    yield make
-    launcher.__dict__.pop("_properties", None)
-    backends._STATUS.clear()
-    backends._STATUS.update(before)

@@ -93,6 +93,7 @@ def test_probe_with_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"getDeviceCount": lambda: 0}, "the driver reports none"),
         ({"getDeviceCount": failing("cudaErrorNoDevice: no CUDA-capable device is detected")}, "cudaErrorNoDevice"),
         ({"getDeviceCount": failing("cudaErrorInsufficientDriver: too old")}, "cudaErrorInsufficientDriver"),
+        ({"getDeviceCount": failing("cudaErrorInitializationError: initialization error")}, "InitializationError"),
         (
             {
                 "getDeviceProperties": lambda n: {
@@ -239,9 +240,6 @@ def test_the_stand_ins_errors_are_of_cupys_kinds() -> None:
         assert ours.__name__ == real.__name__
         assert [b.__name__ for b in ours.__mro__[1:]] == [b.__name__ for b in real.__mro__[1:]]
     assert str(cupy.cuda.memory.OutOfMemoryError(1000, 24)) == str(OutOfMemoryError(1000, 24))
-    assert "status" in (
-        cupy.cuda.runtime.CUDARuntimeError.__init__.__code__.co_names + tuple(vars(CUDARuntimeError(2)))
-    )
     for number in (2, 700, 900):
         real_error = cupy.cuda.runtime.CUDARuntimeError(number)
         assert real_error.status == CUDARuntimeError(number).status == number

@@ -101,7 +101,10 @@ def test_out_of_pinned_memory_is_the_same_error(stand_in: MakeGpu, monkeypatch: 
 
         with monkeypatch.context() as patch:
             patch.setattr(gpu.cupy.cuda, "alloc_pinned_memory", none_left)
-            with pytest.raises(ki.OutOfMemoryError, match=r"copying 18,432 bytes to the device.*Remedy"):
+            with pytest.raises(
+                ki.OutOfMemoryError,
+                match=r"18,432 bytes of page-locked main memory cannot be had: .*Remedy: run a smaller batch",
+            ):
                 session.run(y, {x: images(1)})
         session.run(y, {x: images(1)})
 
@@ -164,24 +167,38 @@ def test_a_fault_is_reported_late_and_said_to_be(stand_in: MakeGpu) -> None:
 def test_a_fault_that_a_later_launch_reports_does_not_blame_that_step(stand_in: MakeGpu) -> None:
     gpu = stand_in()
     graph, x, y = chain()
+    launch = gpu.driver.launchKernel
     with ki.Session(graph, backend="cupy") as session:
-        session.run(y, {x: images(1)})
-        first = gpu.launches
-        gpu.break_launch(first)
-        run = gpu.driver.launchKernel
 
         def reporting(*arguments: Any) -> None:
-            run(*arguments)
-            if gpu.launches == first + 2:
+            launch(*arguments)
+            if gpu.launches == broken + 2:
                 gpu._lost = gpu._pending  # the device got there before the third launch
 
-        gpu.driver.launchKernel = reporting
-        session = ki.Session(graph, backend="cupy")  # bound anew, to the function above
-        gpu._broken, first = {}, gpu.launches
-        gpu.break_launch(first)
+        gpu.driver.launchKernel = reporting  # before the steps are bound
+        broken = gpu.launches + 3  # behind the three launches that pack weights
+        gpu.break_launch(broken)
         with pytest.raises(
-            ki.DeviceError, match=r"reported at step 3 of 3, Conv2D 'third'; raised by it or by one of the steps before"
+            ki.DeviceError,
+            match=r"reported at step 3 of 3, Conv2D 'third'; raised by it or by one of the steps before",
         ):
+            session.run(y, {x: images(1)})
+
+
+def test_a_fault_that_the_look_at_the_device_reports_is_a_fault(stand_in: MakeGpu) -> None:
+    """cudaGetDevice, too, may give the error of an earlier kernel; it is no missing driver."""
+    gpu = stand_in()
+    graph, x, y = chain()
+    with ki.Session(graph, backend="cupy") as session:
+        session.run(y, {x: images(1)})
+
+        def lost() -> int:
+            raise gpu.cupy.cuda.runtime.CUDARuntimeError(719)
+
+        gpu.cupy.cuda.runtime.getDevice = lost
+        with pytest.raises(ki.DeviceError, match=r"cudaErrorLaunchFailure.*the CUDA context is lost"):
+            session.run(y, {x: images(1)})
+        with pytest.raises(ki.DeviceError, match="is lost since cudaErrorLaunchFailure"):
             session.run(y, {x: images(1)})
 
 

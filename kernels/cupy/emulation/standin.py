@@ -156,6 +156,7 @@ class StandIn:
             ndarray=self._array_type(),
             cuda=self._cuda(),
             get_default_memory_pool=lambda: self.pool,
+            get_default_pinned_memory_pool=lambda: SimpleNamespace(free_all_blocks=lambda: None),
         )
 
     def _array_type(self) -> type[_Array]:
