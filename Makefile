@@ -79,13 +79,17 @@ gpu-rehearse: $(REHEARSAL)/ready ## the same without a GPU, with the versions th
 		tests/kernels/test_cupy_gpu.py tests/kernels/test_cupy_precision.py tests/kernels/test_cupy_sessions.py
 	PYTHON=$(REHEARSAL)/bin/python bash benchmarks/gpu_check.sh --dry
 
+.PHONY: python312
+python312: # prints it, or nothing
+	@echo $(PYTHON312)
+
 $(REHEARSAL)/ready: Makefile
 	@test -n "$(PYTHON312)" || { echo "The rehearsal needs Python 3.12, which was not found." \
 		"Install it, or say where it is: make gpu-rehearse PYTHON312=/path/to/python3.12" >&2; exit 1; }
 	$(PYTHON312) -m venv --clear $(REHEARSAL)
 	$(REHEARSAL)/bin/python -m pip install --quiet 'numpy==2.5.*' 'cupy-cuda13x==14.2.*' \
 		nvidia-cuda-nvrtc==$(GPU_NVRTC) 'cuda-core>=1,<2' 'nvidia-cuda-nvdisasm>=13,<14' 'pillow>=11,<14' 'rich>=13.7,<16' \
-		'simplejpeg>=1.8,<2' 'pytest>=9,<10' 'hypothesis>=6.100,<7' 'h5py>=3.11,<4'
+		'simplejpeg>=1.8,<2' 'pytest>=9,<10' 'pytest-xdist>=3.6,<4' 'hypothesis>=6.100,<7' 'h5py>=3.11,<4'
 	@touch $@
 
 .PHONY: lint
@@ -165,8 +169,8 @@ $(STAMPS)/dev: $(METADATA) | $(VENV)/pyvenv.cfg
 
 # A second NVRTC, which the tests of the CUDA sources compile with, too; they say so where it is not to be had.
 $(STAMPS)/nvrtc: $(STAMPS)/dev
-	-$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/nvrtc-$(GPU_NVRTC) nvidia-cuda-nvrtc==$(GPU_NVRTC)
-	@touch $@
+	-$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/nvrtc-$(GPU_NVRTC) \
+		nvidia-cuda-nvrtc==$(GPU_NVRTC) && touch $@
 
 $(STAMPS)/demo: $(METADATA) | $(VENV)/pyvenv.cfg
 	$(BIN)/python -m pip install --quiet --editable '.[$(DEMO_EXTRAS)]'

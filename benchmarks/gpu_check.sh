@@ -35,7 +35,9 @@ PYTHON=${PYTHON:-python3}
 export OUT=${OUT:-$PWD/out/gpu}
 mkdir -p "$OUT" || exit 2
 OUT=$(cd "$OUT" && pwd)
-export PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+export PYTHONUNBUFFERED=1
+# One seed for all processes of the tests, so that a failure can be repeated; the environment part writes it down.
+export KIGRAPH_TEST_SEED=${KIGRAPH_TEST_SEED:-$RANDOM}
 if [ -d .gpu ] && [ -z "$dry" ]; then
     export KIGRAPH_CACHE_DIR=${KIGRAPH_CACHE_DIR:-$PWD/.gpu/cache}
     [ -d .gpu/shared ] && export KIGRAPH_SHARED=${KIGRAPH_SHARED:-$PWD/.gpu/shared}
@@ -45,9 +47,11 @@ unset KIGRAPH_BACKEND KIGRAPH_CUPY_PRECISION KIGRAPH_CUPY_SYNC
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
 
 scratch=$(mktemp -d) || exit 2
-clocks=
+# Each part is a process of its own: what one compiled of the checkout the next one need not.
+export PYTHONPYCACHEPREFIX=$scratch/pycache
+background=()
 finish() {
-    [ -n "$clocks" ] && kill "$clocks" 2>/dev/null
+    [ ${#background[@]} -gt 0 ] && kill "${background[@]}" 2>/dev/null
     rm -rf "$scratch"
 }
 trap finish EXIT
@@ -60,7 +64,11 @@ if [ -z "$dry" ] && ls .gpu/whl/*.whl >/dev/null 2>&1 && ! "$PYTHON" -c 'import 
 fi
 if [ -z "$dry" ] && command -v nvidia-smi >/dev/null; then
     nvidia-smi dmon -s pc -d 1 >"$OUT/clocks.txt" 2>&1 &
-    clocks=$!
+    background+=($!)
+fi
+if [ -z "$dry" ]; then # gigabytes of libraries, which part 3 would otherwise wait for on a cold disk
+    nice "$PYTHON" -c 'import torch' >/dev/null 2>&1 &
+    background+=($!)
 fi
 
 # Parts by name add to what is there.
@@ -102,31 +110,22 @@ run() { # name limit least module arguments...
     shift 4
     part "$name" "$limit" "$least" "$PYTHON" -m "benchmarks.gpu.$module" "$@" $dry
 }
-compile_torch() { # batches: each in a process of its own, so that one that fails leaves the other its time
-    local batch status=0
-    for batch in 128 1; do
-        timeout -k 5 "$1" "$PYTHON" -m benchmarks.gpu.torch_compile --batch "$batch" --mode reduce-overhead $dry || status=1
-        [ -n "$dry" ] && break
-    done
-    return $status
-}
-export -f compile_torch
-export PYTHON dry
-
 run environment 15 5 environment
 CUDA_LAUNCH_BLOCKING=1 run smoke 40 10 smoke
 [ $? -ne 0 ] && smoke_failed=1 || smoke_failed=
 # A fault at first contact: the sanitizer says where, before time is spent on anything else.
-[ -n "$smoke_failed" ] && run sanitizer 70 20 sanitize
+[ -n "$smoke_failed" ] && run sanitizer 100 20 sanitize
 run builds 40 10 builds
-run ceilings 20 8 ceilings
+run ceilings 40 8 ceilings
 run golden 60 15 golden
 run speed 110 30 speed
 run torch-eager 45 15 torch_eager
-part torch-compile 120 30 bash -c 'compile_torch 55'
-[ -z "$smoke_failed" ] && run sanitizer 75 20 sanitize
-run tests 70 15 suite
+run torch-compile 60 30 torch_compile --batch 128
+[ -z "$dry" ] && run torch-compile 60 30 torch_compile --batch 1
+[ -z "$smoke_failed" ] && run sanitizer 100 20 sanitize
+run tests 75 20 suite --seconds 70
 run counters 35 10 counters
+[ -z "$dry" ] && run torch-compile 60 40 torch_compile --batch 128 --precision tf32
 run autotune 290 60 torch_compile --batch 128 --mode max-autotune
 run table 20 0 table
 [ -n "$dry" ] && echo "A rehearsal: nothing of this was measured on a GPU."

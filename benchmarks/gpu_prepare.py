@@ -3,8 +3,8 @@
     python -m benchmarks.gpu_prepare --python /path/to/python3.12    # an interpreter with the device's CuPy and NVRTC
 
 Models and photographs (shared/), cubins (cache/), the simplejpeg wheel (whl/), the float64 reference, the commit and a
-list of all files with their hashes. What is already right is kept. Ends with 1 if checkout and .gpu/ are too large to
-travel.
+list of all files with their hashes. What is already right is kept. Ends with 1 if checkout and .gpu/ are over the size
+limits.
 """
 
 from __future__ import annotations
@@ -34,11 +34,12 @@ from kigraph.kernels.cupy import compiler
 
 from .gpu import reference
 from .gpu.builds import compile_builds, float_builds
+from .gpu.environment import sources
 from .gpu.golden import PHOTOS, PREPARED, ROOT, photographs
 
 __all__ = ["Pack", "main"]
 
-#: What travels: the checkout with .gpu/, and .gpu/ alone.
+#: Size limits of what is copied to such a machine: the checkout with .gpu/, and .gpu/ alone.
 MOST_BYTES, MOST_PREPARED = 64 << 20, 60_000_000
 #: NVRTC of the machines with a GPU (their PyTorch pins 13.0.88). A cubin is found by the NVRTC that made it only.
 DEVICE_NVRTC = "13.0"
@@ -163,7 +164,8 @@ def compile_all(arch: str) -> int:
         return 1
     packages = {d.metadata["Name"].lower(): d.version for d in metadata.distributions() if d.metadata["Name"]}
     package = next((v for name, v in packages.items() if name.startswith("nvidia-cuda-nvrtc")), "unknown")
-    done = list(compile_builds(float_builds(), arch))
+    builds = float_builds()
+    done = sorted(compile_builds(builds, arch), key=lambda compiled: builds.index(compiled.build))
     files, errors = [d.path for d in done if d.path], [f"{d.build}: {d.error}" for d in done if d.error]
     print(json.dumps({"version": version, "package": package, "files": files, "errors": errors}))
     return 0
@@ -238,10 +240,10 @@ def git(*arguments: str) -> str | None:
 
 
 def add_commit(pack: Pack) -> None:
-    """The repository may not travel along."""
+    """For a machine to which the repository was not copied; with a hash of the sources, which may change."""
     described = (git("describe", "--always", "--dirty", "--abbrev=12") or "unknown").strip()
     text = f"{described} {datetime.now(UTC).isoformat(timespec='seconds')}"
-    (pack.folder / "commit").write_text(text + "\n")
+    (pack.folder / "commit").write_text(f"{text}\n{sources()}\n")
     pack.made("commit")
     report("commit", text)
 
@@ -258,7 +260,7 @@ def write_manifest(pack: Pack) -> None:
 
 
 def checkout_sizes(pack: Pack) -> dict[str, int]:
-    """Bytes of the files that travel without being asked for: tracked, and untracked but not ignored."""
+    """Bytes of the checkout's own files: tracked, and untracked but not ignored."""
     listed = git("ls-files", "-z", "--cached", "--others", "--exclude-standard")
     if listed is None:
         report("size", "no git here: the checkout's own files are not counted", True)

@@ -11,7 +11,6 @@ this machine's NVRTC may be one that was never tried.
 from __future__ import annotations
 
 import multiprocessing
-import os
 import re
 import sys
 import time
@@ -23,6 +22,7 @@ from kigraph.kernels import cupy as backend
 from kigraph.kernels.cupy import binding, compiler
 from kigraph.kernels.cupy.launch import Build
 from kigraph.kernels.cupy.table import BUILDS
+from kigraph.kernels.settings import available_cpus
 
 from . import dry
 from .record import Recorder
@@ -54,12 +54,10 @@ class Compiled:
 
 
 def compile_one(build: Build, arch: str) -> Compiled:
-    """Puts the build's cubin into the cache if it is not there; an exception becomes ``error``."""
+    """Compiles the build into the cache; an exception becomes ``error``."""
     start = time.perf_counter()
     try:
         path = compiler.cubin_path(build, arch)
-        if compiler.read_cubin(path) is not None:
-            return Compiled(build, str(path), True, time.perf_counter() - start)
         cubin, log = compiler.compile_with_log(build, arch)
         compiler.store(path, cubin)
     except Exception as error:
@@ -70,10 +68,21 @@ def compile_one(build: Build, arch: str) -> Compiled:
 
 
 def compile_builds(builds: Sequence[Build], arch: str) -> Iterator[Compiled]:
-    """All of them, as they are ready; children are spawned, since CUDA does not survive a fork."""
-    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
-        for done in as_completed([pool.submit(compile_one, build, arch) for build in builds]):
-            yield done.result()
+    """All of them, as they are ready: what is cached at once, the others in processes.
+
+    Those are spawned, since CUDA does not survive a fork.
+    """
+    missing = []
+    for build in builds:
+        path = compiler.cubin_path(build, arch)
+        if compiler.read_cubin(path) is None:
+            missing.append(build)
+        else:
+            yield Compiled(build, str(path), True, 0.0)
+    if missing:
+        with ProcessPoolExecutor(min(available_cpus(), len(missing)), multiprocessing.get_context("spawn")) as pool:
+            for done in as_completed([pool.submit(compile_one, build, arch) for build in missing]):
+                yield done.result()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

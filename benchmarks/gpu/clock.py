@@ -7,11 +7,12 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from kigraph.kernels.cupy import binding
 
-__all__ = ["Clock", "Times", "timed"]
+__all__ = ["Clock", "Times"]
 
 Runs = Sequence[Callable[[], object]]
 
@@ -30,18 +31,12 @@ class Times:
         return cls(statistics.median(ordered), ordered[math.ceil(0.95 * len(ordered)) - 1], len(ordered))
 
 
-def timed(once: Callable[[], float], seconds: float, most: int = 1000) -> Times:
-    """``once()`` gives a pass's ms; after one pass to warm up as many as fit into the seconds, at least three."""
-    once()
-    times: list[float] = []
-    end = time.perf_counter() + seconds
-    while len(times) < 3 or (time.perf_counter() < end and len(times) < most):
-        times.append(once())
-    return Times.of(times)
-
-
 class Clock:
-    """On a stream of its own, which is where a graph is captured."""
+    """On a stream of its own, which is where a graph is captured.
+
+    Passes are queued one behind the other with an event between two of them, as torch_common's clock does: no wait of the host
+    is in a time, but where launching takes longer than the device, a pass takes as long as its launches.
+    """
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -56,7 +51,7 @@ class Clock:
                 run()
 
         with self._stream:
-            return self._events(once)
+            return self._queued(once)
 
     def captured(self, runs: Runs) -> Times:
         """One CUDA graph of all runs, replayed."""
@@ -71,7 +66,7 @@ class Clock:
                     run()
             finally:
                 graph = stream.end_capture()
-            return self._events(lambda: graph.launch(stream))
+            return self._queued(lambda: graph.launch(stream))
 
     def called(self, call: Callable[[], object]) -> Times:
         """Host time of a call that waits for its result."""
@@ -81,15 +76,23 @@ class Clock:
             call()
             return (time.perf_counter() - start) * 1e3
 
-        return timed(once, self.seconds)
+        once()
+        return Times.of([once() for _ in range(self._count(once()))])
 
-    def _events(self, once: Callable[[], None]) -> Times:
-        def between() -> float:
-            start, end = self._cuda.Event(), self._cuda.Event()
-            start.record(self._stream)
+    def _count(self, ms: float) -> int:
+        return max(3, min(200, int(self.seconds * 1e3 / max(ms, 1e-3))))
+
+    def _queued(self, once: Callable[[], None]) -> Times:
+        self._between(once, 1)
+        (first,) = self._between(once, 1)
+        return Times.of(self._between(once, self._count(first)))
+
+    def _between(self, once: Callable[[], None], count: int) -> list[float]:
+        """ms of ``count`` passes."""
+        events = [self._cuda.Event() for _ in range(count + 1)]
+        events[0].record(self._stream)
+        for event in events[1:]:
             once()
-            end.record(self._stream)
-            end.synchronize()
-            return float(self._cuda.get_elapsed_time(start, end))
-
-        return timed(between, self.seconds)
+            event.record(self._stream)
+        events[-1].synchronize()
+        return [float(self._cuda.get_elapsed_time(a, b)) for a, b in pairwise(events)]

@@ -5,6 +5,7 @@ python -m benchmarks.gpu.environment [--dry]
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.metadata
 import os
@@ -21,7 +22,7 @@ from kigraph.kernels import cupy as backend
 from . import dry
 from .record import Recorder
 
-__all__ = ["commit", "main"]
+__all__ = ["commit", "main", "sources"]
 
 ROOT = Path(__file__).resolve().parents[2]
 _QUERY = "name,driver_version,memory.total,clocks.max.sm,clocks.max.mem,power.limit"
@@ -31,19 +32,29 @@ _PACKAGES = ("numpy", "torch", "triton", "cupy-cuda13x", "cupy-cuda12x", "nvidia
 def _output(*command: str) -> str:
     """The first line that a command prints; 'unknown' if it does not run."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, cwd=ROOT, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, cwd=ROOT, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"
     return (done.stdout.strip().splitlines() or ["unknown"])[0]
 
 
+def sources() -> str:
+    """A hash of everything that the backend's results and times depend on: kernels, graph, these benchmarks."""
+    state = hashlib.sha256()
+    for path in sorted(p for folder in ("kernels", "graph", "benchmarks") for p in (ROOT / folder).rglob("*.*")):
+        if path.suffix in (".py", ".cu", ".cuh", ".sh") and path.is_file():
+            state.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\1")
+    return state.hexdigest()[:16]
+
+
 def commit() -> str:
-    """git describe; where .git did not travel, what gpu_prepare wrote down."""
+    """git describe; without a repository what gpu_prepare wrote down, and whether the sources are still those."""
     found = _output("git", "describe", "--always", "--dirty", "--abbrev=12")
     written = ROOT / ".gpu" / "commit"
-    if found == "unknown" and written.is_file():
-        return (written.read_text(encoding="utf-8").strip().splitlines() or ["unknown"])[0]
-    return found
+    if found != "unknown" or not written.is_file():
+        return found
+    packed, *known = written.read_text(encoding="utf-8").splitlines() or ["unknown"]
+    return packed if known == [sources()] else f"{packed}, but the sources have changed since"
 
 
 def _version(package: str) -> str | None:
@@ -58,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = dry.parse(__doc__, arguments)
     facts: dict[str, Callable[[], str | None]] = {
         "commit": commit,
+        "sources": sources,
         "nvidia-smi": lambda: _output("nvidia-smi", f"--query-gpu={_QUERY}", "--format=csv,noheader"),
         "python": platform.python_version,
         "system": platform.platform,

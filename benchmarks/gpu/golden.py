@@ -70,15 +70,6 @@ def photographs(files: Sequence[str], count: int = 24) -> list[int]:
 
 
 @contextmanager
-def attempt(record: Recorder, figure: str, **more: str) -> Iterator[None]:
-    """An exception inside is a wrong figure; the next one is measured nevertheless."""
-    try:
-        yield
-    except Exception as error:
-        record.line(figure, f"{type(error).__name__}: {error}"[:2000], ok=False, **more)
-
-
-@contextmanager
 def opened(graph: Graph, precision: str, backend: str = "cupy") -> Iterator[Session]:
     """A session whose GPU multiplies in that precision, which is read when a plan is made."""
     before = os.environ.get("KIGRAPH_CUPY_PRECISION")
@@ -120,7 +111,7 @@ def check_layers(record: Recorder, wanted: ref.Reference, graph: Graph, precisio
     first = _errors(record, "layer", wanted, precision, ref.LAYERS, fetch)
     inner = "none"
     if names := ref.inside(graph, first) if first != "none" else ():
-        with attempt(record, "inside", precision=precision):
+        with record.attempt("inside", precision=precision):
             inner = _errors(record, "inside", wanted, precision, names, fetch)
     record.line("first_wrong", first, precision=precision, inside=inner, ok=first == "none")
 
@@ -157,14 +148,14 @@ def inception(record: Recorder, precisions: Sequence[str] = tuple(BOUNDS)) -> No
     graph = ref.network()
     wanted = _reference(record, graph, 1 if record.dry else ref.BATCH)
     for precision in precisions:
-        with attempt(record, "inception", precision=precision):
+        with record.attempt("inception", precision=precision):
             if record.dry:
                 _rehearse(record, wanted, graph, precision)
                 continue
             with opened(graph, precision) as session:
-                with attempt(record, "layers", precision=precision):
+                with record.attempt("layers", precision=precision):
                     check_layers(record, wanted, graph, precision, fetch_from(session, wanted.batch))
-                with attempt(record, "batches", precision=precision):
+                with record.attempt("batches", precision=precision):
                     check_batches(record, wanted, precision, session, LARGE)
 
 
@@ -193,7 +184,7 @@ def mobilenet(record: Recorder, shared: Path, photos: Sequence[str] = PHOTOS) ->
     assert loaded.graph is not None
     with np.load(folder / "golden_tensorflow.npz") as golden, opened(loaded.graph, "fp32") as session:
         for photo in photos:
-            with attempt(record, "mobilenet", photo=photo):
+            with record.attempt("mobilenet", photo=photo):
                 wanted = golden[f"{photo}.probabilities"]
                 (found,) = session.run(loaded.outputs[0], {loaded.inputs[0]: golden[photo]})
                 error, bound = float(np.abs(found - wanted).max()), MOBILENET_BOUND
@@ -246,7 +237,7 @@ def flowers(
     with _unpacked(folder) as path:
         graph = load_graph(path)
         for precision in precisions:
-            with attempt(record, "flowers", precision=precision), opened(graph, precision, backend) as session:
+            with record.attempt("flowers", precision=precision), opened(graph, precision, backend) as session:
                 rows = np.stack([session.run(RESULT, feeds)[0] for _, feeds in sample])
                 error = float(np.abs(rows - wanted[there]).max())
                 same = int((rows.argmax(1) == wanted[there].argmax(1)).sum())
@@ -269,11 +260,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ["KIGRAPH_PACKED_CACHE"] = "off"
     shared = shared_folder()
     with Recorder("golden", dry=dry) as record:
-        with attempt(record, "inception"):
+        with record.attempt("inception"):
             inception(record)
-        with attempt(record, "mobilenet"):
+        with record.attempt("mobilenet"):
             mobilenet(record, shared, PHOTOS[:1] if dry else PHOTOS)
-        with attempt(record, "flowers"):
+        with record.attempt("flowers"):
             flowers(record, shared, *((2, ("fp32",), "numpy") if dry else ()))
     return record.rate()
 

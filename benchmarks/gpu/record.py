@@ -6,6 +6,8 @@ import json
 import math
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -68,6 +70,21 @@ class Recorder:
     def skip(self, figure: str, why: str) -> None:
         """A figure that cannot be had here, with the reason."""
         self.line(figure, None, skipped=why)
+
+    @contextmanager
+    def attempt(self, figure: str, wrong: bool = True, **more: Scalar) -> Iterator[None]:
+        """An exception inside becomes the figure's line, and the next figure is measured nevertheless.
+
+        wrong: the figure was a check, so that it counts as failed; else it is only one that could not be measured.
+        """
+        try:
+            yield
+        except Exception as error:
+            text = f"{type(error).__name__}: {error}"[:1000]
+            if wrong:
+                self.line(figure, text, ok=False, **more)
+            else:
+                self.line(figure, None, failed=text, **more)
 
     def rate(self) -> int:
         """The part's exit status: 1 if a figure was wrong."""

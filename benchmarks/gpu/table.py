@@ -44,59 +44,71 @@ def _find(records: Records, part: str, figure: str, **tags: object) -> dict[str,
     return next((r for r in matching if all(r.get(k) == v for k, v in tags.items())), None)
 
 
+_ENDS = {0: "well", 1: "with something wrong", 124: "at its limit", 137: "killed at its limit"}
+
+
 def _parts(records: Records) -> list[str]:
-    """How each part ended."""
-    ends = [r for r in records if r["figure"] == "part"]
-    lines = {str(r["part"]): [x for x in records if x["part"] == r["part"]] for r in ends}
-    return _rows(
-        ("part", "ended", "s", "limit s", "figures", "wrong", "skipped"),
+    """How each part ended, and its figures: wrong ones, ones that could not be measured, ones that cannot be had here."""
+    rows: list[tuple[object, ...]] = []
+    for r in (r for r in records if r["figure"] == "part"):
+        lines = [x for x in records if x["part"] == r["part"] and x["figure"] != "part"]
+        wrong, failed = sum(x.get("ok") is False for x in lines), sum("failed" in x for x in lines)
+        skipped = sum("skipped" in x for x in lines)
+        how = f"not run: {r['skipped']}" if "skipped" in r else _ENDS.get(r["status"], f"with {r['status']}")
+        rows.append((r["part"], how, r["seconds"], r["limit"], len(lines), wrong or "", failed or "", skipped or ""))
+    return _rows(("part", "ended", "s", "limit s", "figures", "wrong", "not measured", "skipped"), rows)
+
+
+def _listed(records: Records) -> list[str]:
+    """part, figure, value and the rest of each record, as a table; the first 30."""
+    hidden = ("part", "figure", "value", "unit", "ok", "time", "dry")
+    rows = [
         (
-            (
-                r["part"], {0: "well", 1: "with something wrong", 124: "at its limit", 137: "killed at its limit"}.get(r["status"], f"with {r['status']}"),
-                r["seconds"], r["limit"], len(lines[r["part"]]) - 1,
-                sum(x.get("ok") is False for x in lines[r["part"]]) or "", sum("skipped" in x for x in lines[r["part"]]) or "",
-            )
-            if "skipped" not in r
-            else (r["part"], f"not run: {r['skipped']}", "", r["limit"], "", "", "")
-            for r in ends
-        ),
-    )  # fmt: skip
+            r["part"], r["figure"], _text(r["value"])[:160],
+            " ".join(f"{k}={_text(v)}" for k, v in r.items() if k not in hidden)[:200],
+        )
+        for r in records[:30]
+    ]  # fmt: skip
+    more = [f"... and {len(records) - 30} more", ""] if len(records) > 30 else []
+    return [*_rows(("part", "figure", "value", "of"), rows), *more]
 
 
 def _wrong(records: Records) -> list[str]:
-    hidden = ("part", "figure", "value", "unit", "ok", "time", "dry")
-    rows = [
-        (r["part"], r["figure"], _text(r["value"]), " ".join(f"{k}={_text(v)}" for k, v in r.items() if k not in hidden))
-        for r in records
-        if r.get("ok") is False
-    ]  # fmt: skip
-    if not rows:
-        return ["Nothing was wrong.", ""]
-    shown = _rows(("part", "figure", "value", "of"), ((a, b, c[:160], d[:160]) for a, b, c, d in rows[:30]))
-    return [f"**{len(rows)} figures were wrong.**", "", *shown, *([f"... and {len(rows) - 30} more", ""] if len(rows) > 30 else [])]  # fmt: skip
+    """Missed bounds and failed checks; then what could not be measured, which says nothing about results."""
+    wrong = [r for r in records if r.get("ok") is False]
+    failed = [r for r in records if "failed" in r and r.get("ok") is not False and r["figure"] != "passed"]
+    lines = [f"**{len(wrong)} figures were wrong.**", "", *_listed(wrong)] if wrong else ["Nothing was wrong.", ""]
+    if failed:
+        lines += [f"{len(failed)} figures could not be measured.", "", *_listed(failed)]
+    return lines
 
 
 def _speeds(records: Records) -> list[str]:
     """Inception v3: ms by precision and batch, kigraph's three ways, PyTorch's, and kigraph's best over PyTorch's best."""
-    ours = [r for r in records if r["part"] == "speed" and r["figure"] == "captured" and r["value"] is not None]
+    shown = [r for r in records if r["part"] == "speed" or r["figure"] == "network"]
+    keys = dict.fromkeys((r["precision"], r["batch"]) for r in shown if "precision" in r and "batch" in r)
     rows = []
-    for r in {(x["precision"], x["batch"]): x for x in ours}.values():
-        tags = {"precision": r["precision"], "batch": r["batch"]}
-        launched, session = (_find(records, "speed", name, **tags) for name in ("launched", "session"))
-        peers = [_find(records, part, figure, mode=mode, **tags) for _, part, figure, mode in _PEERS]
-        times = [p["value"] for p in peers if p and p.get("value") is not None]
-        error = _find(records, "speed", "error", **tags)
+    for precision, batch in keys:
+        tags = {"precision": precision, "batch": batch}
+        ours = _find(records, "speed", "captured", **tags) or {}
+        best, launched, session, error = (
+            (_find(records, "speed", name, **tags) or {}).get("value")
+            for name in ("captured", "launched", "session", "error")
+        )
+        peers = [
+            (_find(records, part, figure, mode=mode, **tags) or {}).get("value") for _, part, figure, mode in _PEERS
+        ]
+        times = [p for p in peers if p is not None]
         rows.append(
             (
-                r["precision"], r["batch"], _text(r["value"]), _text(launched and launched["value"]),
-                _text(session and session["value"]), *(_text(p and p.get("value")) for p in peers),
-                f"{r['value'] / min(times):.2f}" if times else "", f"{r['images_per_s']:,.0f}", _text(r["tflops"]),
-                _text(error and error.get("value")),
+                precision, batch, _text(best), _text(launched), _text(session), *map(_text, peers),
+                f"{best / min(times):.2f}" if times and best else "", f"{ours['images_per_s']:,.0f}" if best else "",
+                _text(ours.get("tflops")), _text(error),
             )
         )  # fmt: skip
     heading = (
         "precision", "batch", "captured ms", "launched ms", "session ms", *(f"PyTorch {name} ms" for name, *_ in _PEERS),
-        "captured / best of PyTorch", "images/s", "TFLOP/s", "error",
+        "captured / fastest PyTorch measured", "images/s", "TFLOP/s", "error",
     )  # fmt: skip
     return _rows(heading, rows)
 
@@ -121,7 +133,7 @@ def _golden(records: Records) -> list[str]:
             layers[r["precision"]] = r if worst is None or r["value"] > worst["value"] else worst
     rows = [("worst layer", p, _text(r["value"]), _text(r.get("bound")), r["layer"]) for p, r in layers.items()]
     rows += [
-        (r["figure"], r.get("precision", ""), _text(r["value"]), _text(r.get("bound")), _text(r.get("batch")))
+        (r["figure"], r.get("precision", ""), _text(r["value"])[:80], _text(r.get("bound")), _text(r.get("batch")))
         for r in records
         if r["part"] == "golden" and r["figure"] not in ("layer", "inside", "part")
     ]

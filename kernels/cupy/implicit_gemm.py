@@ -34,6 +34,7 @@ __all__ = [
     "choose_tile",
     "conv_shape",
     "supports_precision",
+    "without_alignment",
 ]
 
 #: Floats of K that a pipeline stage holds; mirrors implicit_gemm.cuh.
@@ -148,7 +149,7 @@ BUILDS: tuple[tuple[Build, tuple[str, ...]], ...] = (
 )
 
 
-def _without_alignment(tile: Tile) -> Tile:
+def without_alignment(tile: Tile) -> Tile:
     """The tile to take when A is gathered by single floats: that needs more registers, so at most 64 rows."""
     return next(t for t in TILES[tile.precision.name] if t.bm < 128) if tile.bm >= 128 else tile
 
@@ -290,7 +291,7 @@ class GemmPrepared:
                 launches.append(self._pack_launch(launcher.address(weights), packed))
         if bias is not None:
             pitch_of("the bias", bias)
-        tile = self._tile if vector == 4 else _without_alignment(self._tile)
+        tile = self._tile if vector == 4 else without_alignment(self._tile)
         launches.append(
             Launch(
                 tile.function(vector),

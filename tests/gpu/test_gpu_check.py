@@ -147,6 +147,8 @@ def test_the_table_shows_what_was_wrong_and_the_ratio_to_pytorch() -> None:
             record("torch-eager", "network", 16.0, mode="plain", **speed),
             record("torch-compile", "network", 8.0, mode="reduce-overhead", **speed),
             record("torch-compile", "network", 1.0, mode="reduce-overhead", precision="bf16", batch=1),
+            record("torch-eager", "network", 5.0, mode="plain", precision="fp32", batch=8),
+            record("counters", "ncu", None, failed="this user may not read hardware counters"),
             record("golden", "part", 3, status=1, seconds=3, limit=60),
         ]
     )
@@ -156,6 +158,8 @@ def test_the_table_shows_what_was_wrong_and_the_ratio_to_pytorch() -> None:
     row = next(line for line in text.splitlines() if line.startswith("| bf16 | 128 |"))
     assert "| 1.25 | 12,800 |" in row
     assert "| golden | with something wrong | 3 |" in text
+    assert "| fp32 | 8 |  |  |  | 5 |" in text  # though nothing of ours was measured
+    assert "1 figures could not be measured." in text
 
 
 def test_counters_of_ncu_are_read() -> None:
@@ -177,3 +181,35 @@ def test_counters_of_ncu_are_read() -> None:
     assert row["metric"] in METRICS
     assert parse_report("==ERROR== no permission") == []
     assert len(hottest("bf16")) == 3
+
+
+def test_first_contact_and_memcheck_run_every_build_of_the_convolutions() -> None:
+    """And the other tools the widest tile of each precision: the one with copies of 16 bytes that most layers take."""
+    from benchmarks.gpu.sanitize import selected
+    from benchmarks.gpu.tiles import checks
+    from kigraph.kernels.cupy.implicit_gemm import BUILDS, TILES
+
+    convolutions = {build for build, names in BUILDS if names[0].startswith("conv2d_")}
+    for found in (checks(), selected(every=True)):
+        assert {tile.function(vector).build for tile, vector in (c.build for c in found)} == convolutions
+    few = {(c.build[0].bm, c.build[1]) for c in selected(every=False)}
+    assert few >= {(max(t.bm for t in tiles), 4) for tiles in TILES.values()}
+    assert {vector for _, vector in few} == {1, 4}
+
+
+def test_tests_that_are_cut_off_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pytest is interrupted, and writes down what has run; the line says that it was stopped, not that a result was wrong."""
+    from benchmarks.gpu import suite
+    from benchmarks.gpu.record import read
+
+    (tmp_path / "test_slow.py").write_text("import time\ndef test_a(): pass\ndef test_b(): time.sleep(60)\n")
+    monkeypatch.setenv("OUT", str(tmp_path / "out"))
+    monkeypatch.setattr(suite, "_TESTS", (str(tmp_path / "test_slow.py"),))
+    monkeypatch.setattr(suite, "_CHOSEN", "test")
+    monkeypatch.setattr(suite, "_GRACE", 4)
+    monkeypatch.setattr(suite.importlib.util, "find_spec", lambda name: None)  # one process, no plug-ins
+    suite.main(["--seconds", "9"])
+    found = {r["figure"]: r for r in read(tmp_path / "out" / "results.jsonl")}
+    assert "stopped after 5 s" in found["pytest"]["failed"]
+    assert "ok" not in found["pytest"]
+    assert found["passed"]["value"] in (1, 2)  # pytest's report has the interrupted test without a result

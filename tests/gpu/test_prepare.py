@@ -188,7 +188,7 @@ def test_the_pack_is_whole_and_kept(pack: Any, tmp_path: Path, capsys: pytest.Ca
     damaged.write_bytes(b"?" * len(wanted))
     old.parent.mkdir(parents=True, exist_ok=True)
     old.write_bytes(b"a cubin of other sources")
-    (folder / "inductor_cache.bin").write_bytes(b"brought back from a run")
+    (folder / "inductor_cache.bin").write_bytes(b"of an earlier run")
     assert pack(f"--shared={shared}") == 0
     printed = capsys.readouterr().out
     assert "36 files with 24 flowers, 1 copied" in printed
@@ -237,7 +237,7 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path, capsys: pytest.
     assert mine.read_text() == "mine"
 
 
-def test_what_travels_of_the_checkout(tmp_path: Path) -> None:
+def test_sizes_of_the_checkout(tmp_path: Path) -> None:
     sizes = prepare.checkout_sizes(prepare.Pack(tmp_path))
     if not sizes:
         pytest.skip("not a git checkout")

@@ -1,7 +1,8 @@
-"""Sessions on every CPU backend of this machine, and an empty default graph for every test."""
+"""Sessions on every CPU backend of this machine, or on the GPU if it is asked for, and an empty default graph for every test."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,9 +11,12 @@ import pytest
 
 from kigraph.graph.builder import Graph
 from kigraph.graph.session import Session
+from kigraph.kernels import settings
 from kigraph.kernels.backends import get_backend
 
 CPU_BACKENDS = ("numpy", "cython", "numba")
+#: KIGRAPH_BACKEND=cupy runs the sessions of these tests on the GPU.
+CHOSEN = ("cupy",) if os.environ.get(settings.BACKEND.name) == "cupy" else CPU_BACKENDS
 
 MakeSession = Callable[..., Session]
 
@@ -24,7 +28,7 @@ def graph() -> Iterator[Graph]:
         yield graph
 
 
-@pytest.fixture(params=CPU_BACKENDS)
+@pytest.fixture(params=CHOSEN)
 def backend(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     status = get_backend(name).status()

@@ -19,6 +19,7 @@ from kigraph.graph.passes import PASSES
 from kigraph.graph.plan import program as program_module
 from kigraph.graph.plan.stores import LRU, ConstantStore
 from kigraph.graph.session import Session
+from kigraph.kernels.backends import get_backend
 from kigraph.kernels.errors import KigraphError, ShapeError
 
 NDArray = np.ndarray[Any, Any]
@@ -317,7 +318,7 @@ def test_explain_and_profile(graph: Graph, session: MakeSession, backend: str, r
         "active",
         "KiFusedConv2D",
         "free: its inputs are written in place",
-        "memory on cpu: arena",
+        f"memory on {get_backend(backend).device().name}: arena",
         "1 views",
     ):
         assert part in text, text

@@ -27,15 +27,6 @@ from kigraph.kernels.cupy.table import kernel_table
 from kigraph.kernels.errors import KernelError
 from kigraph.kernels.types import Kernel
 
-if os.environ.get("KIGRAPH_TEST_STAND_IN") == "1":  # a rehearsal of these tests themselves where no GPU is
-    from kigraph.kernels import backends
-    from kigraph.kernels.cupy.emulation.standin import StandIn
-
-    REHEARSED = StandIn()
-    REHEARSED.install(setattr)
-    sys.modules["cupy"] = REHEARSED.cupy  # type: ignore[assignment]
-    backends.Backend.installed = lambda self: True  # type: ignore[method-assign]
-
 STATUS = backend.probe()
 pytestmark = pytest.mark.skipif(not STATUS.available, reason=f"backend cupy cannot be used here: {STATUS.detail}")
 
