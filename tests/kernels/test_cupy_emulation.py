@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import shutil
 import zlib
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from kigraph.kernels.contracts.matmul import MATMUL, MatMulParams
 from kigraph.kernels.cupy import implicit_gemm
 from kigraph.kernels.cupy.emulation.launcher import SCHEDULES, HostLauncher, Schedule
 from kigraph.kernels.cupy.implicit_gemm import TILES, Tile
+from kigraph.kernels.cupy.launch import Launch
 from kigraph.kernels.cupy.pool2d import PoolShape
 from kigraph.kernels.cupy.table import kernel_table
 from kigraph.kernels.devices import HOST
@@ -122,6 +125,37 @@ def test_every_tile(tile: Tile, memory: Any, splits: int, schedule: Schedule, mo
     kernel = TABLES[precision, schedule][f"f32_conv2d_igemm_{precision}"]
     case = conv_case("odd", x_memory=memory, memory=memory, **ODD)  # type: ignore[arg-type]
     check_kernel(kernel, with_rounded_operands(case, precision), device=HOST)
+
+
+class Turning(HostLauncher):
+    """Each launch runs its blocks in another order than the one before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = 0
+        self._orders = itertools.cycle(("backward", "shuffled", "forward"))
+
+    def _run(self, launch: Launch) -> None:
+        self.schedule = Schedule(blocks=next(self._orders), seed=launch.threads)  # type: ignore[arg-type]
+        self.blocks = max(self.blocks, prod(launch.grid))
+        super()._run(launch)
+
+
+def kernel_names() -> list[Any]:
+    """Each kernel once, with a precision under which it is legal."""
+    names = TABLES["fp32", SCHEDULES[0]]
+    return [pytest.param(n, n[-4:] if n[-4:] in PRECISIONS else "fp32", id=n) for n in names]
+
+
+@pytest.mark.parametrize(("name", "precision"), kernel_names())
+def test_bits_do_not_depend_on_the_order_of_blocks(name: str, precision: str) -> None:
+    """check_kernel() runs twice and compares the bits; in another order each time."""
+    host = Turning()
+    kernel = next(k for k in kernel_table(host, lambda: precision) if k.name == name)
+    case = max(filter(emulated, supported_cases(kernel)), key=lambda c: c.query().outputs[0].size)
+    check_kernel(kernel, with_rounded_operands(case, precision), device=HOST)
+    if case.query().outputs[0].size > 1024:
+        assert host.blocks > 1
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

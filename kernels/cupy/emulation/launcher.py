@@ -22,7 +22,17 @@ from ...types import Array, Run
 from ..compiler import SOURCES, cache_folder, digest, read_sources, store
 from ..launch import Build, Function, Launch
 
-__all__ = ["FORWARD", "SCHEDULES", "HostLauncher", "Schedule", "Statistics", "compiler", "library", "run_emulated"]
+__all__ = [
+    "FORWARD",
+    "SCHEDULES",
+    "HostLauncher",
+    "Schedule",
+    "Statistics",
+    "compiler",
+    "library",
+    "run_emulated",
+    "sees_plain_accesses",
+]
 
 _HERE = Path(__file__).parent
 # _longjmp between stacks is what a fiber switch is; fortified longjmp refuses it.
@@ -30,25 +40,36 @@ _FLAGS = (
     "-std=c++17",
     "-O1",
     "-fPIC",
-    "-shared",
     "-w",
     "-ffp-contract=off",
     "-U_FORTIFY_SOURCE",
     "-fcf-protection=none",
 )
+#: Each memory access is preceded by a call, of which hooks.cuh makes a race detector.
+_INSTRUMENTED = "-fsanitize=thread"
+_HEADERS = ("ptx.cuh", "block.cuh", "races.cuh", "hooks.cuh")
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """In which order the threads of a block take turns, and when asynchronous copies happen."""
+    """In which order blocks run and the threads of a block take turns, and when asynchronous copies happen.
+
+    With ``races``, two accesses to shared memory that nothing orders are an error; without, their outcome is seen.
+    """
 
     order: Literal["forward", "backward", "shuffled"] = "forward"
     copies: Literal["late", "early", "random"] = "late"
     seed: int = 1
+    blocks: Literal["forward", "backward", "shuffled"] = "forward"
+    races: bool = True
 
 
 FORWARD = Schedule()
-SCHEDULES = (FORWARD, Schedule("backward", "early"), Schedule("shuffled", "random"))
+SCHEDULES = (
+    FORWARD,
+    Schedule("backward", "early", blocks="backward"),
+    Schedule("shuffled", "random", blocks="shuffled"),
+)
 
 _ORDERS = {"forward": 0, "backward": 1, "shuffled": 2}
 _COPIES = {"late": 0, "early": 1, "random": 2}
@@ -79,6 +100,8 @@ class _Settings(ctypes.Structure):
         ("order", ctypes.c_int),
         ("seed", ctypes.c_uint),
         ("copies", ctypes.c_int),
+        ("blocks", ctypes.c_int),
+        ("races", ctypes.c_int),
         ("barriers", ctypes.c_longlong),
         ("collectives", ctypes.c_longlong),
         ("bank_conflicts", ctypes.c_longlong),
@@ -97,32 +120,46 @@ def compiler() -> tuple[str, str]:
     raise BackendError("the emulation of CUDA kernels needs a C++17 compiler. Remedy: install g++")
 
 
+def _compile(arguments: Sequence[str | Path], what: object) -> None:
+    done = subprocess.run([compiler()[0], *map(str, arguments)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise KernelError(f"{what} does not compile for the host:\n{done.stderr}")
+
+
+@cache
+def sees_plain_accesses() -> bool:
+    """Whether the host compiler instruments memory accesses (g++ and clang++ do); else only accesses by the functions
+    of ptx.cuh (cp.async, ldmatrix, 16-byte loads and stores) take part in the search for races.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        source, output = Path(folder) / "probe.cpp", Path(folder) / "probe.o"
+        source.write_text("void probe(int* p) { *p = 1; }\n", encoding="utf-8")
+        try:
+            _compile(["-O1", _INSTRUMENTED, "-c", source, "-o", output], source.name)
+        except KernelError:
+            return False
+        return b"__tsan_write4" in output.read_bytes()
+
+
 @cache
 def library(build: Build) -> ctypes.CDLL:
     """The build as a shared library of the host, from the cache or compiled and put there."""
-    path, version = compiler()
+    version = compiler()[1]
     texts = read_sources(build.source)
-    texts |= {header: (_HERE / header).read_text(encoding="utf-8") for header in ("ptx.cuh", "block.cuh")}
+    shared = any("SHARED_MEMORY(" in text for header, text in texts.items() if header != "ptx.cuh")
+    texts |= {header: (_HERE / header).read_text(encoding="utf-8") for header in _HEADERS}
     flags = (*_FLAGS, *(f"-D{name}={value}" for name, value in build.defines))
+    if shared and sees_plain_accesses():
+        flags = (*flags, _INSTRUMENTED)
     name = f"{Path(build.source).stem}-{digest(texts, version, flags)}.so"
     target = cache_folder("emulation") / name
     if not target.exists():
         with tempfile.TemporaryDirectory() as folder:
-            output = Path(folder) / name
-            command = [
-                path,
-                *flags,
-                f"-I{_HERE}",
-                f"-I{SOURCES}",
-                "-x",
-                "c++",
-                str(SOURCES / build.source),
-                "-o",
-                str(output),
-            ]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise KernelError(f"{build} does not compile for the host:\n{done.stderr}")
+            unit, output = Path(folder) / "unit.o", Path(folder) / name
+            include = (f"-I{_HERE}", f"-I{SOURCES}")
+            _compile([*flags, *include, "-x", "c++", "-c", SOURCES / build.source, "-o", unit], build)
+            # Linked apart: with the flag of the instrumentation the compiler would link libtsan.
+            _compile(["-shared", unit, "-o", output], build)
             store(target, output.read_bytes())
     return ctypes.CDLL(str(target))
 
@@ -160,6 +197,8 @@ def run_emulated(
         shared_bytes=shared_bytes,
         order=_ORDERS[schedule.order],
         copies=_COPIES[schedule.copies],
+        blocks=_ORDERS[schedule.blocks],
+        races=schedule.races,
         seed=schedule.seed,
     )
     with _LOCK:

@@ -2,6 +2,7 @@
 // See emulation/__init__.py for what this finds and what it cannot find.
 #pragma once
 #include "block.cuh"
+#include "hooks.cuh"
 
 // CUDA C++ has these without a namespace.
 using std::exp, std::log, std::log1p, std::sqrt, std::erf, std::sin, std::cos, std::tanh, std::floor, std::ceil,
@@ -13,6 +14,7 @@ using std::min, std::max;
 #define __forceinline__ inline
 #define KERNEL extern "C"
 #define DEVICE static inline
+#define EMULATED UNCHECKED static inline // what touches shared memory, or is called often
 #define LAUNCH_BOUNDS(threads, blocks)
 #define IN_CONSTANT_MEMORY
 #define UNROLL
@@ -26,10 +28,10 @@ using std::min, std::max;
         return emulation::describe(kernel, kinds, sizes);                                                              \
     }
 
-#define threadIdx (emulation::current->index)
-#define blockIdx (emulation::block.index)
-#define blockDim (emulation::block.settings->block)
-#define gridDim (emulation::block.settings->grid)
+#define threadIdx (emulation::thread_index())
+#define blockIdx (emulation::block_index())
+#define blockDim (emulation::block_size())
+#define gridDim (emulation::grid_size())
 
 struct float2 {
     float x, y;
@@ -47,28 +49,29 @@ DEVICE float4 make_float4(float x, float y, float z, float w) {
     return {x, y, z, w};
 }
 
-DEVICE void cp_async16(void* shared, const void* global, bool valid) {
+EMULATED void cp_async16(void* shared, const void* global, bool valid) {
     emulation::start_copy(shared, global, 16, valid);
 }
-DEVICE void cp_async4(void* shared, const void* global, bool valid) {
+EMULATED void cp_async4(void* shared, const void* global, bool valid) {
     emulation::start_copy(shared, global, 4, valid);
 }
-DEVICE void cp_async_commit() {
+EMULATED void cp_async_commit() {
     emulation::current->committed++;
 }
 
 template <int N>
-DEVICE void cp_async_wait() {
+EMULATED void cp_async_wait() {
     emulation::wait_copies(N);
 }
 
-DEVICE unsigned float_bits(float x) {
+// Inlined into unchecked functions, too.
+__attribute__((always_inline)) DEVICE unsigned float_bits(float x) {
     unsigned bits;
     memcpy(&bits, &x, 4);
     return bits;
 }
 
-DEVICE float bits_to_float(unsigned bits) {
+__attribute__((always_inline)) DEVICE float bits_to_float(unsigned bits) {
     float x;
     memcpy(&x, &bits, 4);
     return x;
@@ -78,19 +81,23 @@ struct LoadMatrices {
     const unsigned char* row;
     unsigned word[4];
 
-    static void execute(LoadMatrices** lanes) {
+    UNCHECKED static void execute(LoadMatrices** lanes) {
+        emulation::Fiber* warp = emulation::current - emulation::current->linear % 32;
         for (int matrix = 0; matrix < 4; ++matrix) {
             unsigned used = 0; // which of the 8 groups of 4 banks the 8 rows touch
             for (int row = 0; row < 8; ++row)
                 used |= 1u << (reinterpret_cast<uintptr_t>(lanes[matrix * 8 + row]->row) / 16 % 8);
             emulation::block.settings->bank_conflicts += 8 - __builtin_popcount(used);
-            for (int lane = 0; lane < 32; ++lane)
-                memcpy(&lanes[lane]->word[matrix], lanes[matrix * 8 + lane / 4]->row + lane % 4 * 4, 4);
+            for (int lane = 0; lane < 32; ++lane) {
+                const unsigned char* from = lanes[matrix * 8 + lane / 4]->row + lane % 4 * 4;
+                emulation::touch(from, 4, emulation::READ, warp + lane);
+                memcpy(&lanes[lane]->word[matrix], from, 4);
+            }
         }
     }
 };
 
-DEVICE void ldmatrix_x4(unsigned (&word)[4], const void* row) {
+EMULATED void ldmatrix_x4(unsigned (&word)[4], const void* row) {
     emulation::check_shared(row, 16, "ldmatrix reads outside the block's shared memory");
     emulation::check_aligned(row, 16, "ldmatrix from a misaligned address");
     LoadMatrices mine{static_cast<const unsigned char*>(row), {}};
@@ -105,12 +112,12 @@ struct MultiplyMatrices {
     const unsigned (&a)[4];
     unsigned b[2];
 
-    static float element(unsigned word, int part) {
+    UNCHECKED static float element(unsigned word, int part) {
         if (PER_WORD == 2) return bits_to_float(part ? word & 0xffff0000u : word << 16);
         return bits_to_float(word & 0xffffe000u); // the hardware ignores the low 13 bits
     }
 
-    static void execute(MultiplyMatrices** lanes) {
+    UNCHECKED static void execute(MultiplyMatrices** lanes) {
         float a[16][K], b[K][8];
         for (int lane = 0; lane < 32; ++lane)
             for (int part = 0; part < PER_WORD; ++part) {
@@ -129,12 +136,12 @@ struct MultiplyMatrices {
     }
 };
 
-DEVICE void mma_tf32(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+EMULATED void mma_tf32(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
     MultiplyMatrices<8, 1> mine{c, a, {b0, b1}};
     emulation::collective(&mine);
 }
 
-DEVICE void mma_bf16(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+EMULATED void mma_bf16(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
     MultiplyMatrices<16, 2> mine{c, a, {b0, b1}};
     emulation::collective(&mine);
 }
@@ -155,18 +162,21 @@ DEVICE unsigned pack_bf16(float low, float high) {
     return round_bf16(low) | round_bf16(high) << 16;
 }
 
-DEVICE float4 load4(const float* p) {
+EMULATED float4 load4(const float* p) {
     emulation::check_aligned(p, 16, "16-byte load from a misaligned address");
+    emulation::touch(p, 16, emulation::READ);
     return {p[0], p[1], p[2], p[3]};
 }
 
-DEVICE void store4(float* p, float4 v) {
+EMULATED void store4(float* p, float4 v) {
     emulation::check_aligned(p, 16, "16-byte store to a misaligned address");
+    emulation::touch(p, 16, emulation::WRITE);
     p[0] = v.x, p[1] = v.y, p[2] = v.z, p[3] = v.w;
 }
 
-DEVICE void store2(float* p, float2 v) {
+EMULATED void store2(float* p, float2 v) {
     emulation::check_aligned(p, 8, "8-byte store to a misaligned address");
+    emulation::touch(p, 8, emulation::WRITE);
     p[0] = v.x, p[1] = v.y;
 }
 
@@ -175,19 +185,19 @@ struct ExchangeLanes {
     T in, out;
     int mask;
 
-    static void execute(ExchangeLanes** lanes) {
+    UNCHECKED static void execute(ExchangeLanes** lanes) {
         for (int lane = 0; lane < 32; ++lane) lanes[lane]->out = lanes[lane ^ lanes[lane]->mask]->in;
     }
 };
 
 template <typename T>
-DEVICE T lane_xor(T value, int mask) {
+EMULATED T lane_xor(T value, int mask) {
     ExchangeLanes<T> mine{value, value, mask};
     emulation::collective(&mine);
     return mine.out;
 }
 
-DEVICE void block_barrier() {
+EMULATED void block_barrier() {
     emulation::barrier();
 }
 

@@ -1,4 +1,4 @@
-"""The stand-in's memory: host blocks that count against a device's size, a pool over them as CuPy's, and CUDA's errors."""
+"""The stand-in's memory: host blocks that count against a device's size, a pool as CuPy's over them; CUDA's errors."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Pointer:
 
 
 class Pool:
-    """cupy.cuda.MemoryPool over a device of ``total`` bytes: what was given back stays with the pool until it is freed."""
+    """cupy.cuda.MemoryPool over a device of ``total`` bytes: what is given back stays with the pool until it is freed."""
 
     def __init__(self, total: int) -> None:
         self.total, self.used, self.idle, self.limit = total, 0, 0, 0

@@ -58,6 +58,211 @@ KERNEL void overwritten_too_early(const float* x, float* y) {
 }
 EXPORT(overwritten_too_early)
 
+// The same with a barrier for each use of the tile: nothing is wrong.
+KERNEL void reversed_twice(const float* x, float* y) {
+    SHARED_MEMORY(memory);
+    reverse<true>(memory, x, y);
+    block_barrier();
+    float* tile = reinterpret_cast<float*>(memory);
+    cp_async4(tile + threadIdx.x, x + blockDim.x - 1 - threadIdx.x, true);
+    cp_async_commit();
+    cp_async_wait<0>();
+    y[threadIdx.x] = tile[threadIdx.x]; // its own copy: no barrier is needed
+}
+EXPORT(reversed_twice)
+
+// y = x in pieces of 32, each a group of its own; GROUPS of them may be unfinished when the second one is read.
+template <int GROUPS, bool BARRIER>
+DEVICE void fetch_in_groups(unsigned char* memory, const float* x, float* y) {
+    float* tile = reinterpret_cast<float*>(memory);
+    const int at = threadIdx.x % 32, half = threadIdx.x / 32;
+    for (int group = 0; group < 2; ++group) {
+        if (half == 0) cp_async4(tile + group * 32 + at, x + group * 32 + at, true);
+        cp_async_commit();
+    }
+    cp_async_wait<GROUPS>();
+    if (BARRIER) block_barrier();
+    y[threadIdx.x] = tile[half * 32 + at];
+}
+
+KERNEL void fetched_in_groups(const float* x, float* y) {
+    SHARED_MEMORY(memory);
+    fetch_in_groups<0, true>(memory, x, y);
+}
+EXPORT(fetched_in_groups)
+
+KERNEL void waits_for_too_few_groups(const float* x, float* y) {
+    SHARED_MEMORY(memory);
+    fetch_in_groups<1, true>(memory, x, y);
+}
+EXPORT(waits_for_too_few_groups)
+
+KERNEL void waits_without_barrier(const float* x, float* y) {
+    SHARED_MEMORY(memory);
+    fetch_in_groups<0, false>(memory, x, y);
+}
+EXPORT(waits_without_barrier)
+
+KERNEL void reads_its_own_copy_early(const float* x, float* y) {
+    SHARED_MEMORY(memory);
+    float* tile = reinterpret_cast<float*>(memory);
+    cp_async4(tile + threadIdx.x, x + threadIdx.x, true);
+    cp_async_commit();
+    y[threadIdx.x] = tile[threadIdx.x];
+    cp_async_wait<0>();
+}
+EXPORT(reads_its_own_copy_early)
+
+KERNEL void waits_without_commit(const float* x, float* y) {
+    SHARED_MEMORY(memory);
+    float* tile = reinterpret_cast<float*>(memory);
+    cp_async4(tile + threadIdx.x, x + threadIdx.x, true);
+    cp_async_wait<0>();
+    y[threadIdx.x] = tile[threadIdx.x];
+}
+EXPORT(waits_without_commit)
+
+KERNEL void copies_twice(const float* x, float* y) {
+    SHARED_MEMORY(memory);
+    float* tile = reinterpret_cast<float*>(memory);
+    for (int i = 0; i < 2; ++i) cp_async4(tile + threadIdx.x, x + threadIdx.x, true);
+    cp_async_commit();
+    cp_async_wait<0>();
+    y[threadIdx.x] = tile[threadIdx.x];
+}
+EXPORT(copies_twice)
+
+KERNEL void two_threads_write(const float* x, float* y) {
+    SHARED_MEMORY(memory);
+    float* tile = reinterpret_cast<float*>(memory);
+    tile[threadIdx.x / 2] = x[0];
+    block_barrier();
+    y[threadIdx.x] = tile[threadIdx.x / 2];
+}
+EXPORT(two_threads_write)
+
+// y = x (whole numbers below 128) reversed as elements of type T: several threads share a word. OVERLAP: a thread
+// writes the next thread's element, too.
+template <typename T, bool OVERLAP, bool BARRIER>
+DEVICE void reverse_small(unsigned char* memory, const float* x, float* y) {
+    T* tile = reinterpret_cast<T*>(memory);
+    tile[threadIdx.x] = static_cast<T>(x[threadIdx.x]);
+    if (OVERLAP) tile[threadIdx.x + 1] = static_cast<T>(x[threadIdx.x]);
+    if (BARRIER) block_barrier();
+    y[threadIdx.x] = tile[blockDim.x - 1 - threadIdx.x];
+}
+
+KERNEL void reversed_bytes(const float* x, float* y) {
+    SHARED_MEMORY(memory);
+    reverse_small<unsigned char, false, true>(memory, x, y);
+}
+EXPORT(reversed_bytes)
+
+KERNEL void reversed_shorts(const float* x, float* y) {
+    SHARED_MEMORY(memory);
+    reverse_small<short, false, true>(memory, x, y);
+}
+EXPORT(reversed_shorts)
+
+KERNEL void reversed_bytes_without_barrier(const float* x, float* y) {
+    SHARED_MEMORY(memory);
+    reverse_small<unsigned char, false, false>(memory, x, y);
+}
+EXPORT(reversed_bytes_without_barrier)
+
+KERNEL void bytes_overlap(const float* x, float* y) {
+    SHARED_MEMORY(memory);
+    reverse_small<unsigned char, true, true>(memory, x, y);
+}
+EXPORT(bytes_overlap)
+
+// Thread 0 reads a word of which thread 1 writes one byte.
+KERNEL void a_byte_of_a_word(const float* x, float* y) {
+    SHARED_MEMORY(memory);
+    if (threadIdx.x == 0) y[0] = reinterpret_cast<float*>(memory)[5];
+    if (threadIdx.x == 1) memory[22] = static_cast<unsigned char>(x[0]);
+}
+EXPORT(a_byte_of_a_word)
+
+// y = x, 4 at a time through shared memory, by the 16-byte accesses of ptx.cuh.
+KERNEL void vectors_without_barrier(const float* x, float* y) {
+    SHARED_MEMORY(memory);
+    float* tile = reinterpret_cast<float*>(memory);
+    if (threadIdx.x < 16) store4(tile + threadIdx.x * 4, load4(x + threadIdx.x * 4));
+    if (threadIdx.x >= 48) store4(y + (threadIdx.x - 48) * 4, load4(tile + (threadIdx.x - 48) * 4));
+}
+EXPORT(vectors_without_barrier)
+
+KERNEL void matrices_without_barrier(const float* x, float* y) {
+    SHARED_MEMORY(memory);
+    store2(reinterpret_cast<float*>(memory) + threadIdx.x * 2, make_float2(x[threadIdx.x], 0));
+    unsigned word[4];
+    ldmatrix_x4(word, memory + threadIdx.x % 32 * 16);
+    y[threadIdx.x] = bits_to_float(word[0]);
+}
+EXPORT(matrices_without_barrier)
+
+// Row 10, word 3 is what lane 11 of each warp is given.
+KERNEL void one_word_of_a_matrix(const float* x, float* y) {
+    SHARED_MEMORY(memory);
+    if (threadIdx.x == 40) reinterpret_cast<float*>(memory)[43] = x[0];
+    unsigned word[4];
+    ldmatrix_x4(word, memory + threadIdx.x % 32 * 16);
+    y[threadIdx.x] = bits_to_float(word[0]);
+}
+EXPORT(one_word_of_a_matrix)
+
+// Thread 0, one of many readers, writes when its warp has read.
+KERNEL void read_by_all_then_written(const float* x, float* y) {
+    SHARED_MEMORY(memory);
+    float* tile = reinterpret_cast<float*>(memory);
+    y[threadIdx.x] = lane_xor(tile[0], 1);
+    if (threadIdx.x == 0) tile[0] = x[0];
+}
+EXPORT(read_by_all_then_written)
+
+// A byte and then, by cp.async, the whole word; the barrier does not stand in for the wait.
+KERNEL void copies_over_a_byte(const float* x, float* y) {
+    SHARED_MEMORY(memory);
+    float* tile = reinterpret_cast<float*>(memory);
+    memory[threadIdx.x * 4 + 1] = 1;
+    cp_async4(tile + threadIdx.x, x + threadIdx.x, true);
+    cp_async_commit();
+    block_barrier();
+    y[threadIdx.x] = tile[threadIdx.x];
+}
+EXPORT(copies_over_a_byte)
+
+// A struct of 12 bytes per thread, handed to the next thread.
+struct Triple {
+    float a, b, c;
+};
+
+KERNEL void structs_without_barrier(const float* x, float* y) {
+    SHARED_MEMORY(memory);
+    Triple* tile = reinterpret_cast<Triple*>(memory);
+    if (threadIdx.x < 16) tile[threadIdx.x] = reinterpret_cast<const Triple*>(x)[threadIdx.x];
+    if (threadIdx.x >= 48) reinterpret_cast<Triple*>(y)[threadIdx.x - 48] = tile[threadIdx.x - 48];
+}
+EXPORT(structs_without_barrier)
+
+// y[block] = how many blocks ran before it. Blocks of 1 thread; y[63] counts.
+KERNEL void turns(const float* x, float* y) {
+    y[blockIdx.x + gridDim.x * (blockIdx.y + gridDim.y * blockIdx.z)] = y[63];
+    y[63] += 1;
+}
+EXPORT(turns)
+
+// A block ends with a copy that it never waited for; the next block uses the same word rightly.
+KERNEL void ends_with_a_copy(const float* x, float* y) {
+    SHARED_MEMORY(memory);
+    float* tile = reinterpret_cast<float*>(memory);
+    tile[threadIdx.x] = x[threadIdx.x];
+    y[threadIdx.x] = tile[threadIdx.x];
+    cp_async4(tile + threadIdx.x, x, true);
+}
+EXPORT(ends_with_a_copy)
+
 KERNEL void one_thread_skips_the_barrier(const float* x, float* y) {
     if (threadIdx.x != 5) block_barrier();
     y[threadIdx.x] = x[threadIdx.x];
@@ -134,7 +339,8 @@ KERNEL void matrices_in_one_bank(const float* x, float* y) {
 }
 EXPORT(matrices_in_one_bank)
 
-// c = a (16x16) * b (16x8) with the fragments as the PTX manual lays them out; a, b small integers, exact in bf16 and tf32.
+// c = a (16x16) * b (16x8) with the fragments as the PTX manual lays them out; a, b small integers, exact in bf16 and
+// tf32.
 KERNEL void multiply_bf16(const float* a, const float* b, float* y) {
     const int group = threadIdx.x / 4, pair = threadIdx.x % 4 * 2;
     unsigned words[4], columns[2];
@@ -142,7 +348,10 @@ KERNEL void multiply_bf16(const float* a, const float* b, float* y) {
         const float* from = a + (group + (i & 1) * 8) * 16 + pair + (i >> 1) * 8;
         words[i] = pack_bf16(from[0], from[1]);
     }
-    for (int i = 0; i < 2; ++i) columns[i] = pack_bf16(b[(pair + i * 8) * 8 + group], b[(pair + i * 8 + 1) * 8 + group]);
+    for (int i = 0; i < 2; ++i) {
+        const float* from = b + (pair + i * 8) * 8 + group;
+        columns[i] = pack_bf16(from[0], from[8]);
+    }
     float c[4] = {};
     mma_bf16(c, words, columns[0], columns[1]);
     for (int i = 0; i < 4; ++i) y[(group + (i >> 1) * 8) * 8 + pair + (i & 1)] = c[i];
