@@ -18,7 +18,8 @@
     inputs.py         the images that all parts feed
     reference.py      seeded Inception v3 in float64
     tiles.py          convolutions of random operands through a tile of choice
-    clock.py          device time by CUDA events through CuPy; ceilings.py has the one through PyTorch
+    clock.py          device time by CUDA events, through CuPy
+    torch_common.py   what the parts in PyTorch share: the search for it, their clock
     torch_model.py    Inception v3 in PyTorch with our weights
     sass.py           machine code of the hot builds, counted; needs no GPU
 

@@ -2,29 +2,23 @@
 
     python -m benchmarks.gpu.ceilings [--dry]
 
-Operands are random, never zeros. Also the clock and the search for PyTorch, which parts 6, 7 and 11 use as well.
+Operands are random, never zeros.
 """
 
 from __future__ import annotations
 
-import math
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import pairwise
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import dry
-from .record import Recorder, Scalar
+from .record import Recorder
+from .torch_common import NO_TF32, Clock, capture, find_torch, tf32
 
-__all__ = ["PREPARED", "Clock", "Timing", "capture", "figure", "find_torch", "main", "tf32"]
+__all__ = ["main"]
 
-#: What was prepared beforehand: the float64 reference, the cache of torch.compile.
-PREPARED = Path(__file__).resolve().parents[2] / ".gpu"
 #: Bytes of each operand of the copy on the device, and of the copies over the bus.
 COPIED, CARRIED = 4 << 30, 256 << 20
 #: Rows and columns of the matrices.
@@ -33,119 +27,6 @@ SIZE = 8192
 MATMULS: dict[str, tuple[float, float]] = {"bf16": (5e-4, 1e-2), "tf32": (2e-5, 2e-3), "fp32": (0.0, 2e-5)}
 #: Launches of one timed pass: fewer than the 1024 that the driver queues before it makes the host wait.
 LAUNCHES = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """Median and 95th percentile of ``runs`` runs, in ms."""
-
-    ms: float
-    p95_ms: float
-    runs: int
-
-    @classmethod
-    def of(cls, times: Sequence[float]) -> Timing:
-        ordered = sorted(times)
-        return cls(statistics.median(ordered), ordered[math.ceil(0.95 * len(ordered)) - 1], len(ordered))
-
-
-class Clock:
-    """Times calls for about ``seconds`` each: on a GPU between CUDA events, else by the host's clock.
-
-    torch: the module. device: 'cuda' or 'cpu'. Calls put their work on the current stream.
-    """
-
-    def __init__(self, torch: Any, device: str, seconds: float = 0.4) -> None:
-        self.torch, self.device, self.seconds = torch, device, seconds
-        self.cuda = device == "cuda"
-
-    def synchronize(self) -> None:
-        """Waits for the device; an error of earlier work is raised here."""
-        if self.cuda:
-            self.torch.cuda.synchronize()
-
-    def queued(self, run: Callable[[], object]) -> Timing:
-        """Calls without a wait between them: the device's time, or the host's where launching takes longer."""
-        if not self.cuda:
-            return self.waited(run)
-        run()
-        (first,) = self._between_events(run, 1)
-        return Timing.of(self._between_events(run, self._count(first)))
-
-    def waited(self, run: Callable[[], object]) -> Timing:
-        """From the call until the device has finished, by the host's clock, one call at a time."""
-
-        def once() -> float:
-            start = time.perf_counter()
-            run()
-            self.synchronize()
-            return (time.perf_counter() - start) * 1e3
-
-        once()
-        first = once()
-        return Timing.of([once() for _ in range(self._count(first))])
-
-    def _count(self, ms: float) -> int:
-        return max(3, min(200, int(self.seconds * 1e3 / max(ms, 1e-3))))
-
-    def _between_events(self, run: Callable[[], object], count: int) -> list[float]:
-        events = [self.torch.cuda.Event(enable_timing=True) for _ in range(count + 1)]
-        self.synchronize()
-        events[0].record()
-        for event in events[1:]:
-            run()
-            event.record()
-        self.synchronize()
-        return [float(before.elapsed_time(after)) for before, after in pairwise(events)]
-
-
-def find_torch(*, dry: bool) -> tuple[Any, str]:
-    """(torch, 'cuda'), with ``dry`` (torch, 'cpu'); (None, the reason) where there is no PyTorch or no GPU."""
-    try:
-        import torch
-    except Exception as error:  # an incomplete installation raises OSError and others
-        return None, f"PyTorch cannot be imported: {type(error).__name__}: {error}"
-    if dry:
-        return torch, "cpu"
-    if not torch.cuda.is_available():
-        return None, f"PyTorch {torch.__version__} finds no CUDA device"
-    return torch, "cuda"
-
-
-@contextmanager
-def figure(out: Recorder, name: str, **more: Scalar) -> Iterator[None]:
-    """An exception becomes the figure's line, with ok=False; the next figure is measured all the same."""
-    try:
-        yield
-    except Exception as error:
-        out.line(name, None, ok=False, error=f"{type(error).__name__}: {error}"[:500], **more)
-
-
-def tf32(torch: Any, on: bool) -> None:
-    """Whether float32 convolutions and matrix products may run in TF32; PyTorch lets convolutions by default."""
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = on
-
-
-def capture(torch: Any, run: Callable[[], Any]) -> tuple[Any, Any]:
-    """A CUDA graph of ``run`` and what it returned: after ``replay()`` that holds the results.
-
-    ``run`` is called before on a side stream: at the first call libraries set themselves up and choose kernels, which
-    must not happen during capture.
-    """
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            run()
-    torch.cuda.current_stream().wait_stream(side)
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        result = run()
-    return graph, result
-
-
-# --- the figures -----------------------------------------------------------------------------------------------------
 
 
 def _copy(out: Recorder, clock: Clock, elements: int) -> None:
@@ -246,21 +127,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 out.line("matmul", None, precision=precision, skipped=device)
             return out.rate()
         clock = Clock(torch, device, 0.01 if args.dry else 0.4)
-        with figure(out, "copy"):
+        with out.attempt("copy", wrong=False):
             _copy(out, clock, (1 << 20 if args.dry else COPIED) // 4)
         for precision in MATMULS:
-            _clear(torch, device)
             if device == "cpu" and precision == "tf32":
-                out.line("matmul", None, precision=precision, skipped="a CPU has no TF32")
+                out.line("matmul", None, precision=precision, skipped=NO_TF32)
                 continue
-            with figure(out, "matmul", precision=precision):
+            with out.attempt("matmul", wrong=False, precision=precision):
+                _clear(torch, device)
                 _matmul(out, clock, precision, 64 if args.dry else SIZE)
         for name, measure in only_gpu.items():
-            _clear(torch, device)
             if device == "cpu":
                 out.skip(name, "needs a CUDA device")
                 continue
-            with figure(out, name):
+            with out.attempt(name, wrong=False):
+                _clear(torch, device)
                 measure(out, clock)
     return out.rate()
 

@@ -3,6 +3,8 @@
     python -m benchmarks.gpu.torch_compile --batch 128 --mode reduce-overhead [--dry]
     python -m benchmarks.gpu.torch_compile --batch 128 --mode max-autotune       # part 11, lines of part 'autotune'
 
+--precision: bf16; tf32, which is float32 with TF32 allowed; fp32, true float32.
+
 Both modes replay a CUDA graph; parameters are frozen, so that batch normalisation is folded into the convolutions. What
 was compiled is kept in $OUT/inductor_cache.bin, and taken from there and from .gpu/inductor_cache.bin. After SIGTERM,
 by which a time limit ends the process, it still keeps what is there.
@@ -23,18 +25,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from kigraph.kernels.settings import available_cpus
+
 from . import dry
-from .ceilings import PREPARED, Clock, figure, find_torch, tf32
 from .inputs import images
 from .record import Recorder, Scalar, output_folder
-from .torch_eager import fp32_logits, placed, speed
+from .torch_common import NO_TF32, PREPARED, Clock, find_torch, tf32
+from .torch_eager import PRECISIONS, fp32_logits, placed, speed
 
 __all__ = ["main", "read_cache", "write_cache"]
 
 PARTS = {"reduce-overhead": "torch-compile", "max-autotune": "autotune"}
-CACHE = "inductor_cache.bin"
-#: The largest cache that is brought back from the machine with the GPU.
-MOST_BYTES = 16 << 20
+FIGURES = (
+    "cache loaded", "compile", "record", "error against fp32", "error against reference", "network", "cache saved",
+)  # fmt: skip
+#: The cache, and what the name of a member ends with if the process was cut off or failed.
+CACHE, CUT = "inductor_cache.bin", "-cut"
+#: Size limit of the cache that is copied from the machine: .gpu/, where it is read, has no more room within its 60 MB.
+MOST_BYTES = 8_000_000
 #: Images whose logits are compared.
 CHECKED = 8
 
@@ -77,7 +85,7 @@ def write_cache(path: Path, members: Mapping[str, bytes], most: int = MOST_BYTES
                 file.writestr(name, data)
         size = fresh.stat().st_size
         if size > most:
-            raise ValueError(f"{size} bytes; no more than {most} are brought back")
+            raise ValueError(f"{size} bytes; the size limit is {most}")
         fresh.replace(path)
     finally:
         fresh.unlink(missing_ok=True)
@@ -88,21 +96,25 @@ def _load(out: Recorder, torch: Any, members: Mapping[str, bytes], **tags: Scala
     if not members:
         out.line("cache loaded", None, skipped=f"no {CACHE}", **tags)
     for name, data in members.items():
-        with figure(out, "cache loaded", member=name, **tags):
+        with out.attempt("cache loaded", wrong=False, member=name, **tags):
             info = torch.compiler.load_cache_artifacts(data)
             count = 0 if info is None else sum(map(len, info.artifacts.values()))
             out.line("cache loaded", count, "artifacts", member=name, bytes=len(data), **tags)
 
 
 def _save(out: Recorder, torch: Any, known: Mapping[str, bytes], own: str, **tags: Scalar) -> None:
-    """Keeps what this process compiled next to what others did; without them if all is too much."""
-    with figure(out, "cache saved", **tags):
+    """Keeps what this process compiled next to what others did; without them if all is too much.
+
+    What an attempt that was cut off has left is not kept beside the whole of the same case.
+    """
+    others = {name: data for name, data in known.items() if name != f"{own}{CUT}"}
+    with out.attempt("cache saved", wrong=False, **tags):
         made = torch.compiler.save_cache_artifacts()
         if made is None:
             out.line("cache saved", None, skipped="nothing was compiled", **tags)
             return
         path = output_folder() / CACHE
-        for members in ({**known, own: made[0]}, {own: made[0]}):
+        for members in ({**others, own: made[0]}, {own: made[0]}):
             try:
                 size = write_cache(path, members)
             except ValueError as error:
@@ -128,8 +140,8 @@ def _compiled(torch: Any, network: Any, backend: str, mode: str) -> Any:
 
 
 def _threads() -> int:
-    """Processes that compile: as many as there are cores. Must be said before inductor is imported."""
-    return int(os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(os.cpu_count() or 1)))
+    """Processes that compile: one for each CPU that may be used. Must be said before inductor is imported."""
+    return int(os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(available_cpus())))
 
 
 def _counts(torch: Any, prefix: str) -> dict[str, Any]:
@@ -149,7 +161,7 @@ def _measure(out: Recorder, torch: Any, device: str, args: argparse.Namespace, t
     truth = Truth(fp32_logits(torch, placed(torch, seeded(), device, "fp32"), given[:CHECKED]).cpu().numpy())
     network = placed(torch, seeded(), device, args.precision)
     x = given.to(next(network.parameters()).dtype)
-    tf32(torch, False)
+    tf32(torch, args.precision == "tf32")
     torch.backends.cudnn.benchmark = True
     # Freezing needs gradients off; inference_mode would make tensors that tracing treats apart.
     with torch.no_grad():
@@ -159,7 +171,7 @@ def _measure(out: Recorder, torch: Any, device: str, args: argparse.Namespace, t
         clock.synchronize()
         seconds = time.perf_counter() - start
         out.line("compile", seconds, "s", **tags, **_counts(torch, "fxgraph_cache_"), threads=_threads())
-        with figure(out, "record", **tags):
+        with out.attempt("record", wrong=False, **tags):
             start = time.perf_counter()
             for _ in range(2):  # the second call records the CUDA graph, the third replays it
                 logits = run(x)
@@ -167,29 +179,30 @@ def _measure(out: Recorder, torch: Any, device: str, args: argparse.Namespace, t
             seconds = time.perf_counter() - start
             out.line("record", seconds, "s", **tags, **_counts(torch, "cudagraph_"))
         case: dict[str, Any] = {"batch": args.batch, "mode": args.mode}
-        with figure(out, "error against fp32", **tags):
+        with out.attempt("error against fp32", wrong=False, **tags):
             truth.check(out, logits[:CHECKED], args.precision, **case)
-        with figure(out, "network", **tags):
+        with out.attempt("network", wrong=False, **tags):
             speed(out, clock, lambda: run(x), args.batch, precision=args.precision, mode=args.mode)
 
 
 def _run(out: Recorder, args: argparse.Namespace, tags: dict[str, Any]) -> None:
     _threads()
     torch, device = find_torch(dry=args.dry)
-    if torch is None:
-        for name in ("cache loaded", "compile", "record", "error against fp32", "error against reference", "network"):
-            out.line(name, None, skipped=device, **tags)
-        out.line("cache saved", None, skipped=device, **tags)
+    why = device if torch is None else NO_TF32 if device == "cpu" and args.precision == "tf32" else None
+    if why:
+        for name in FIGURES:
+            out.line(name, None, skipped=why, **tags)
         return
     known = {**read_cache(PREPARED / CACHE), **read_cache(output_folder() / CACHE)}
-    own, start = f"{args.mode}-{args.precision}-{args.batch}", time.perf_counter()
+    whole = f"{args.mode}-{args.precision}-{args.batch}"
+    own, start = f"{whole}{CUT}", time.perf_counter()  # under its own name: what is known of the whole stays
     try:
         with _terminable():
             _load(out, torch, known, **tags)
-            with figure(out, "compile", **tags):
+            with out.attempt("compile", wrong=False, **tags):
                 _measure(out, torch, device, args, tags)
+                own = whole
     except _CutOff:
-        own += "-cut"  # what is known of the whole stays
         out.line("cut off", time.perf_counter() - start, "s", skipped="SIGTERM: the time is up", **tags)
     _save(out, torch, known, own, **tags)
 
@@ -199,7 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--batch", type=int, default=128, help="images (default: %(default)s)")
     parser.add_argument("--mode", choices=list(PARTS), default="reduce-overhead", help="default: %(default)s")
-    parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16", help="default: %(default)s")
+    parser.add_argument("--precision", choices=PRECISIONS, default="bf16", help="default: %(default)s")
     parser.add_argument("--backend", choices=("inductor", "eager"), help="default: inductor; eager with --dry")
     args = dry.parse(__doc__, arguments, parser)
     args.backend = args.backend or ("eager" if args.dry else "inductor")

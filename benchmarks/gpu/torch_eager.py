@@ -1,10 +1,10 @@
 """Part 6: Inception v3 in PyTorch without a compiler, same weights and images; channels last, cuDNN's algorithms timed.
 
-    python -m benchmarks.gpu.torch_eager [--batches 128,1,8,32] [--dry]
+    python -m benchmarks.gpu.torch_eager [--batches 128,1,8,32] [--precisions bf16,tf32,fp32] [--dry]
 
 Precisions: bf16; tf32, which is float32 with TF32 allowed; fp32, true float32. Modes: 'plain', kernel by kernel;
 'graph', a replayed CUDA graph. 'network' is the network alone on the device; 'host to host' begins with uint8 pixels in
-pinned memory and ends with logits there.
+pinned memory and ends with logits there; only bf16 is measured so. The order is that of ``cases``.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from typing import Any
 import numpy as np
 
 from . import dry
-from .ceilings import Clock, capture, figure, find_torch, tf32
 from .inputs import images
 from .record import Recorder, Scalar
+from .torch_common import NO_TF32, Clock, capture, find_torch, tf32
 
-__all__ = ["fp32_logits", "main", "placed", "speed"]
+__all__ = ["PRECISIONS", "cases", "fp32_logits", "main", "placed", "speed"]
 
 PRECISIONS = ("bf16", "tf32", "fp32")
 MODES = ("plain", "graph")
 #: The one precision that is also measured from host to host.
 HOST_PRECISION = "bf16"
-#: What a CPU does not have.
-NO_GRAPHS, NO_TF32 = "a CPU has no CUDA graphs", "a CPU has no TF32"
+#: Why a CPU has no line of the mode 'graph'.
+NO_GRAPHS = "a CPU has no CUDA graphs"
 
 
 def placed(torch: Any, network: Any, device: str, precision: str) -> Any:
@@ -119,7 +119,20 @@ def _host_to_host(out: Recorder, clock: Clock, network: Any, exact: Any, batch: 
     )  # fmt: skip
 
 
-def _measure(out: Recorder, clock: Clock, batches: Sequence[int]) -> None:
+def cases(batches: Sequence[int], precisions: Sequence[str]) -> list[tuple[str, int]]:
+    """Pairs (precision, batch) by what is wanted most, since the time limit may cut off the last of them.
+
+    Two batches at a time: the first precision with both, then the others with one batch after the other.
+    """
+    found: list[tuple[str, int]] = []
+    for start in range(0, len(batches), 2):
+        two = batches[start : start + 2]
+        found += product(precisions[:1], two)
+        found += ((precision, batch) for batch in two for precision in precisions[1:])
+    return found
+
+
+def _measure(out: Recorder, clock: Clock, batches: Sequence[int], precisions: Sequence[str]) -> None:
     from .torch_model import Truth, from_images, seeded
 
     torch, device = clock.torch, clock.device
@@ -128,23 +141,21 @@ def _measure(out: Recorder, clock: Clock, batches: Sequence[int]) -> None:
     networks = {"bf16": placed(torch, seeded(), device, "bf16"), "tf32": exact, "fp32": exact}
     given = from_images(images(max(batches))).to(device)
     truth = Truth(fp32_logits(torch, exact, given).cpu().numpy())
-    modes, precisions = (MODES, PRECISIONS) if device == "cuda" else (MODES[:1], ("bf16", "fp32"))
-    for batch in batches:
-        for precision in precisions:
-            x = given[:batch].to(torch.bfloat16 if precision == "bf16" else torch.float32, copy=True)
+    modes = MODES if device == "cuda" else MODES[:1]
+    for precision, batch in cases(batches, precisions):
+        tags: dict[str, Any] = {"batch": batch, "precision": precision}
+        network = networks[precision]
+        with out.attempt("network", wrong=False, **tags), torch.inference_mode():
+            if device == "cuda":
+                torch.cuda.empty_cache()
+            x = given[:batch].to(next(network.parameters()).dtype, copy=True)
             for mode in modes:
-                with figure(out, "network", batch=batch, precision=precision, mode=mode), torch.inference_mode():
+                with out.attempt("network", wrong=False, **tags, mode=mode):
                     tf32(torch, precision == "tf32")
-                    _network(out, clock, networks[precision], truth, x, mode, precision)
-            if precision == HOST_PRECISION:
-                for mode in modes:
-                    with (
-                        figure(out, "host to host", batch=batch, precision=precision, mode=mode),
-                        torch.inference_mode(),
-                    ):
-                        _host_to_host(out, clock, networks[precision], exact, batch, mode, precision)
-        if device == "cuda":
-            torch.cuda.empty_cache()
+                    _network(out, clock, network, truth, x, mode, precision)
+            for mode in modes if precision == HOST_PRECISION else ():
+                with out.attempt("host to host", wrong=False, **tags, mode=mode):
+                    _host_to_host(out, clock, network, exact, batch, mode, precision)
 
 
 def _skip(out: Recorder, why: str, batches: Sequence[int], precisions: Sequence[str], modes: Sequence[str]) -> None:
@@ -155,22 +166,44 @@ def _skip(out: Recorder, why: str, batches: Sequence[int], precisions: Sequence[
             out.line(name, None, batch=batch, precision=precision, mode=mode, skipped=why)
 
 
+def _batches(text: str) -> list[int]:
+    found = [int(batch) for batch in text.split(",")]
+    if min(found) < 1:
+        raise argparse.ArgumentTypeError(f"batches must be 1 or more, got {text}")
+    return found
+
+
+def _precisions(text: str) -> list[str]:
+    found = text.split(",")
+    if unknown := [precision for precision in found if precision not in PRECISIONS]:
+        raise argparse.ArgumentTypeError(f"unknown precision {unknown[0]!r}; known: {', '.join(PRECISIONS)}")
+    return found
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Writes every figure; 1 if a result was wrong."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--batches", default="128,1,8,32", help="comma-separated, in this order (default: %(default)s)")
+    parser.add_argument(
+        "--batches", type=_batches, default="128,1,8,32", help="comma-separated, two at a time (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--precisions", type=_precisions, default=",".join(PRECISIONS),
+        help="comma-separated, the first one first with both batches (default: %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--seconds", type=float, default=0.3, help="of each figure (default: %(default)s)")
     args = dry.parse(__doc__, arguments, parser)
-    batches = [1] if args.dry else [int(batch) for batch in args.batches.split(",")]
+    batches = [1] if args.dry else args.batches
     with Recorder("torch-eager", dry=args.dry) as out:
         torch, device = find_torch(dry=args.dry)
         if torch is None:
-            _skip(out, device, batches, PRECISIONS, MODES)
+            _skip(out, device, batches, args.precisions, MODES)
             return out.rate()
-        _measure(out, Clock(torch, device, 0.01 if args.dry else args.seconds), batches)
+        precisions = [precision for precision in args.precisions if device == "cuda" or precision != "tf32"]
+        with out.attempt("setup", wrong=False):
+            _measure(out, Clock(torch, device, 0.01 if args.dry else args.seconds), batches, precisions)
         if device == "cpu":
-            _skip(out, NO_TF32, batches, ["tf32"], ["plain"])
-            _skip(out, NO_GRAPHS, batches, PRECISIONS, ["graph"])
+            _skip(out, NO_TF32, batches, [precision for precision in args.precisions if precision == "tf32"], ["plain"])
+            _skip(out, NO_GRAPHS, batches, args.precisions, ["graph"])
     return out.rate()
 
 

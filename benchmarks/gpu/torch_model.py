@@ -19,9 +19,9 @@ from kigraph.graph.models.inception_layers import CONVS, FEATURES, NETWORK, Bloc
 from kigraph.graph.models.inception_v3 import Options
 from kigraph.graph.models.inception_weights import ConvWeights, InceptionWeights, seeded_weights
 
-from .ceilings import PREPARED
 from .record import Recorder, Scalar
 from .reference import LOGITS, Reference
+from .torch_common import PREPARED
 
 __all__ = ["BOUNDS", "Truth", "build", "error", "from_images", "seeded"]
 
@@ -147,4 +147,4 @@ class Truth:
                 out.line(what, None, precision=precision, skipped="no .gpu/reference.npz of this commit", **more)
                 continue
             off = error(got, want)
-            out.line(what, off, ok=least <= off <= bound, precision=precision, bound=bound, **more)
+            out.line(what, off, ok=least <= off <= bound, precision=precision, least=least, bound=bound, **more)

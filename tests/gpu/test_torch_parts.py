@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,11 +26,10 @@ CEILINGS = {
     *((name, None) for name in ("copy", "launch", "graph node", "host to device", "device to host")),
     *(("matmul", precision) for precision in ("bf16", "tf32", "fp32")),
 }
+MODES = ("plain", "graph")
 EAGER = {
-    *product(
-        ("network", "error against fp32", "error against reference"), ("bf16", "tf32", "fp32"), ("plain", "graph")
-    ),
-    *product(("host to host",), ("bf16",), ("plain", "graph")),
+    *product(("network", "error against fp32", "error against reference"), ("bf16", "tf32", "fp32"), MODES),
+    *product(("host to host",), ("bf16",), MODES),
 }
 COMPILE = {
     "cache loaded", "compile", "record", "error against fp32", "error against reference", "network", "cache saved",
@@ -43,10 +43,14 @@ def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def run(module: str, *arguments: str, hidden: Path | None = None) -> Lines:
-    """The lines of a part, which ends with 0. hidden: a folder for a ``torch`` that cannot be imported."""
+def recorded() -> Lines:
     from benchmarks.gpu.record import read
 
+    return read(Path(os.environ["OUT"]) / "results.jsonl")
+
+
+def run(module: str, *arguments: str, hidden: Path | None = None) -> Lines:
+    """The lines of a part, which ends with 0. hidden: a folder for a ``torch`` that cannot be imported."""
     path = str(ROOT)
     if hidden is not None:
         (hidden / "torch.py").write_text("raise ImportError('hidden')\n")
@@ -56,7 +60,7 @@ def run(module: str, *arguments: str, hidden: Path | None = None) -> Lines:
         cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    return read(Path(os.environ["OUT"]) / "results.jsonl")
+    return recorded()
 
 
 def keys(lines: Lines, *tags: str) -> set[Any]:
@@ -75,6 +79,7 @@ def keys(lines: Lines, *tags: str) -> set[Any]:
         ("torch_eager", ("--batches=4",), "torch-eager", ("precision", "mode"), EAGER),
         ("torch_compile", ("--batch=4",), "torch-compile", (), COMPILE),
         ("torch_compile", ("--batch=4", "--mode=max-autotune"), "autotune", (), COMPILE),
+        ("torch_compile", ("--batch=4", "--precision=tf32"), "torch-compile", (), COMPILE),
     ],
 )
 def test_without_pytorch_every_figure_says_why(
@@ -121,11 +126,12 @@ def test_eager_dry(torch: Any) -> None:
             assert line["images_per_s"] == pytest.approx(line["batch"] / line["value"] * 1e3)
 
 
-@pytest.mark.parametrize("mode", ["reduce-overhead", "max-autotune"])
-def test_compile_dry(torch: Any, mode: str) -> None:
-    lines = run("torch_compile", "--dry", "--mode", mode)
+@pytest.mark.parametrize("option", ["--mode=reduce-overhead", "--mode=max-autotune", "--precision=tf32"])
+def test_compile_dry(torch: Any, option: str) -> None:
+    lines = run("torch_compile", "--dry", option)
     assert keys(lines) == COMPILE
-    right(lines, {"compile", "record", "error against fp32", "network"})
+    right(lines, set() if "tf32" in option else {"compile", "record", "error against fp32", "network"})
+    assert "tf32" not in option or all("no TF32" in line["skipped"] for line in lines)
 
 
 @pytest.mark.parametrize("other", [False, True], ids=["default", "other-options"])
@@ -154,8 +160,63 @@ def test_padding_that_pytorch_does_not_have_is_refused(torch: Any) -> None:
         _padding((3, 3), 2, "SAME")
 
 
+@pytest.fixture
+def tiny(torch: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """One convolution in place of Inception v3, without a float64 reference; TF32's switches are put back."""
+    from benchmarks.gpu import torch_model
+
+    layers = torch.nn.Conv2d(3, 10, 9, 32), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(1)
+    network = torch.nn.Sequential(*layers).eval().requires_grad_(False)
+    monkeypatch.setattr(torch_model, "seeded", lambda: copy.deepcopy(network))
+    monkeypatch.setattr(torch_model.Truth.__init__, "__defaults__", (tmp_path / "absent.npz",))
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    yield
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+def test_eager_goes_on_after_a_case_that_does_not_fit(torch: Any, tiny: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks.gpu import torch_eager
+
+    network = torch_eager._network
+
+    def unless_too_large(*given: Any) -> None:
+        if len(given[4]) == 4:
+            raise torch.OutOfMemoryError("no room")
+        network(*given)
+
+    monkeypatch.setattr(torch_eager, "find_torch", lambda dry: (torch, "cpu"))
+    monkeypatch.setattr(torch_eager, "_network", unless_too_large)
+    assert torch_eager.main(["--batches=4,1,2", "--seconds=0.01"]) == 0
+    there = [line for line in recorded() if "skipped" not in line]
+    cases = [f"{line['precision']} {line['batch']} {'failed' in line}" for line in there if line["figure"] == "network"]
+    assert cases == ["bf16 4 True", "bf16 1 False", "fp32 4 True", "fp32 1 False", "bf16 2 False", "fp32 2 False"]
+    assert [line["batch"] for line in there if line["figure"] == "host to host"] == [4, 1, 2]
+
+
+@pytest.mark.parametrize(("precision", "on", "accepted"), [("tf32", True, False), ("fp32", False, True)])
+def test_tf32_is_compiled_for_and_seen_when_it_was_not_used(
+    torch: Any, tiny: None, monkeypatch: pytest.MonkeyPatch, precision: str, on: bool, accepted: bool
+) -> None:
+    """On a CPU the float32 network with TF32 allowed is as exact as without: beneath the least error of tf32."""
+    from benchmarks.gpu import record, torch_compile
+
+    seen = []
+
+    def compiled(_: Any, network: Any, *more: object) -> Any:
+        seen.append((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
+        return network
+
+    monkeypatch.setattr(torch_compile, "_compiled", compiled)
+    args = SimpleNamespace(dry=True, batch=2, precision=precision, backend="eager", mode="reduce-overhead")
+    recorder = record.Recorder("test")
+    torch_compile._measure(recorder, torch, "cpu", args, {"precision": precision})  # type: ignore[arg-type]
+    (line,) = (line for line in recorded() if line["figure"] == "error against fp32")
+    assert (line["ok"], recorder.rate()) == (accepted, int(not accepted))
+    assert seen == [(on, on)]
+
+
 def test_logits_are_held_to_both_truths(torch: Any, tmp_path: Path) -> None:
-    from benchmarks.gpu.record import Recorder, read
+    from benchmarks.gpu.record import Recorder
     from benchmarks.gpu.reference import LOGITS, Layer, Reference, made_from
     from benchmarks.gpu.torch_model import Truth
 
@@ -163,15 +224,14 @@ def test_logits_are_held_to_both_truths(torch: Any, tmp_path: Path) -> None:
     Reference({LOGITS: Layer.of(want)}, made_from()).save(tmp_path / "reference.npz")
     truth = Truth(want.astype(np.float32), tmp_path / "reference.npz")
     recorder = Recorder("test")
-    nan = want.copy()
-    nan[1, 2] = np.nan
+    nan = np.where(want == want[1, 2], np.nan, want)
     for logits, precision in ((want, "fp32"), (want[:1], "bf16"), (want, "tf32"), (want + 1e-3, "tf32"), (nan, "bf16")):
         truth.check(recorder, torch.from_numpy(logits), precision)
-    lines = read(tmp_path / "out" / "results.jsonl")
+    lines = recorded()
     assert [line["ok"] for line in lines] == [True] * 4 + [False] * 2 + [True] * 2 + [False] * 2
     assert keys(lines) == {"error against fp32", "error against reference"}
     Truth(want, tmp_path / "absent.npz").check(recorder, torch.from_numpy(want), "fp32")
-    assert "reference.npz" in read(tmp_path / "out" / "results.jsonl")[-1]["skipped"]
+    assert "reference.npz" in recorded()[-1]["skipped"]
 
 
 # --- the clock, the cache, the end by a signal: need no PyTorch ------------------------------------------------------
@@ -199,7 +259,7 @@ class Device:
 
 @pytest.mark.parametrize(("ms", "counted"), [(2.0, 100), (0.001, 200), (500.0, 3)])
 def test_the_clock_takes_the_median_within_its_time(ms: float, counted: int) -> None:
-    from benchmarks.gpu.ceilings import Clock
+    from benchmarks.gpu.torch_common import Clock
 
     device = Device(ms)
     timing = Clock(device, "cuda", 0.2).queued(device.run)
@@ -209,19 +269,35 @@ def test_the_clock_takes_the_median_within_its_time(ms: float, counted: int) -> 
     assert timing.p95_ms == pytest.approx(10 * ms)
 
 
-def test_a_failure_becomes_the_figures_line(out: Path) -> None:
-    from benchmarks.gpu.ceilings import figure
-    from benchmarks.gpu.record import Recorder, read
+def test_a_figure_that_cannot_be_measured_is_no_wrong_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks.gpu import ceilings, torch_eager
 
-    with Recorder("test") as recorder:
-        with figure(recorder, "first", batch=8):
-            raise MemoryError("no room")
-        with figure(recorder, "second"):
-            recorder.line("second", 1.0, "ms")
-    first, second = read(out / "results.jsonl")
-    assert first["error"] == "MemoryError: no room"
-    assert (first["ok"], first["batch"], second["value"]) == (False, 8, 1.0)
-    assert recorder.rate() == 1
+    # A PyTorch that has nothing of what the parts call.
+    for part in (ceilings, torch_eager):
+        monkeypatch.setattr(part, "find_torch", lambda dry: (SimpleNamespace(), "cuda"))
+    assert (ceilings.main([]), torch_eager.main(["--batches=4"])) == (0, 0)
+    lines = recorded()
+    assert keys(lines, "precision") == {*CEILINGS, ("setup", None)}
+    assert all("Error" in str(line["failed"]) and "ok" not in line for line in lines)
+
+
+def test_the_most_wanted_cases_come_first() -> None:
+    from benchmarks.gpu.torch_eager import cases
+
+    assert cases([128, 1, 8, 32], ["bf16", "tf32", "fp32"]) == [
+        ("bf16", 128), ("bf16", 1), ("tf32", 128), ("fp32", 128), ("tf32", 1), ("fp32", 1),
+        ("bf16", 8), ("bf16", 32), ("tf32", 8), ("fp32", 8), ("tf32", 32), ("fp32", 32),
+    ]  # fmt: skip
+    assert cases([4, 2, 1], ["fp32"]) == [("fp32", 4), ("fp32", 2), ("fp32", 1)]
+
+
+@pytest.mark.parametrize("option", ["--batches=8,0", "--batches=8,", "--precisions=bf16,fp8"])
+def test_options_are_checked(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from benchmarks.gpu.torch_eager import main
+
+    with pytest.raises(SystemExit, match="2"):
+        main([option])
+    assert f"argument {option.split('=')[0]}: " in capsys.readouterr().err
 
 
 def test_cache_files_keep_what_others_compiled(tmp_path: Path) -> None:
@@ -232,7 +308,7 @@ def test_cache_files_keep_what_others_compiled(tmp_path: Path) -> None:
     size = write_cache(path, {"a-128": b"x" * 9000, "a-1": noise})
     assert size == path.stat().st_size < 9000
     assert read_cache(path) == {"a-128": b"x" * 9000, "a-1": noise}
-    with pytest.raises(ValueError, match="brought back"):
+    with pytest.raises(ValueError, match="the size limit is 4000"):
         write_cache(path, {"a-1": noise}, most=4000)
     assert sorted(read_cache(path)) == ["a-1", "a-128"]
     assert list(tmp_path.iterdir()) == [path]
@@ -245,7 +321,6 @@ def compiled_by(
 ) -> tuple[Lines, int]:
     """The lines of torch_compile and its status with a PyTorch that compiles ``made`` while ``measure`` runs."""
     from benchmarks.gpu import torch_compile
-    from benchmarks.gpu.record import read
 
     compiler = SimpleNamespace(load_cache_artifacts=lambda data: None, save_cache_artifacts=lambda: (made, None))
     monkeypatch.setattr(torch_compile, "find_torch", lambda dry: (SimpleNamespace(compiler=compiler), "cuda"))
@@ -253,7 +328,7 @@ def compiled_by(
     monkeypatch.setattr(torch_compile, "PREPARED", prepared)
     monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", "1")
     status = torch_compile.main(["--batch=8", "--mode=max-autotune"])
-    return read(Path(os.environ["OUT"]) / "results.jsonl"), status
+    return recorded(), status
 
 
 def test_at_the_time_limit_what_was_compiled_is_kept(
@@ -273,10 +348,8 @@ def test_at_the_time_limit_what_was_compiled_is_kept(
 
     lines, status = compiled_by(monkeypatch, measure, b"half", tmp_path)
     assert keys(lines) == {"cache loaded", "cut off", "cache saved"}
-    assert read_cache(out / "inductor_cache.bin") == {
-        "max-autotune-bf16-8": b"whole",
-        "max-autotune-bf16-8-cut": b"half",
-    }
+    kept = read_cache(out / "inductor_cache.bin")
+    assert kept == {"max-autotune-bf16-8": b"whole", "max-autotune-bf16-8-cut": b"half"}
     assert status == 0
     assert signal.getsignal(signal.SIGTERM) is before
 
@@ -291,17 +364,36 @@ def test_a_cache_that_is_too_large_is_left(monkeypatch: pytest.MonkeyPatch, tmp_
     assert lines[-1]["value"] < MOST_BYTES
     (out / "inductor_cache.bin").unlink()
     lines, status = compiled_by(monkeypatch, lambda *_: None, noise + noise[::-1], tmp_path)
-    assert "brought back" in lines[-1]["skipped"]
+    assert "size limit" in lines[-1]["skipped"]
     assert not (out / "inductor_cache.bin").exists()
     assert status == 0
 
 
-def test_a_failed_compile_is_wrong_and_still_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_failed_compile_is_no_wrong_answer_and_kept_apart(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, out: Path
+) -> None:
+    from benchmarks.gpu.torch_compile import read_cache, write_cache
+
     def measure(*_: object) -> None:
         raise RuntimeError("no kernel")
 
+    write_cache(tmp_path / "inductor_cache.bin", {"max-autotune-bf16-8": b"whole"})
     lines, status = compiled_by(monkeypatch, measure, b"some", tmp_path)
-    assert [(line["figure"], line.get("ok")) for line in lines] == [
-        ("cache loaded", None), ("compile", False), ("cache saved", None),
-    ]  # fmt: skip
-    assert status == 1
+    assert [line["figure"] for line in lines] == ["cache loaded", "compile", "cache saved"]
+    assert lines[1]["failed"] == "RuntimeError: no kernel"
+    assert not any("ok" in line for line in lines)
+    assert status == 0
+    kept = read_cache(out / "inductor_cache.bin")
+    assert kept == {"max-autotune-bf16-8": b"whole", "max-autotune-bf16-8-cut": b"some"}
+    compiled_by(monkeypatch, lambda *_: None, b"all", tmp_path)
+    assert read_cache(out / "inductor_cache.bin") == {"max-autotune-bf16-8": b"all"}
+
+
+def test_one_compiling_process_for_each_cpu_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks.gpu import torch_compile
+
+    monkeypatch.setattr(torch_compile, "available_cpus", lambda: 13)
+    monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", "5")
+    assert torch_compile._threads() == 5
+    monkeypatch.delenv("TORCHINDUCTOR_COMPILE_THREADS")
+    assert torch_compile._threads() == 13 == int(os.environ["TORCHINDUCTOR_COMPILE_THREADS"])
