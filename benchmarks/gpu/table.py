@@ -102,7 +102,7 @@ def _speeds(records: Records) -> list[str]:
         rows.append(
             (
                 precision, batch, _text(best), _text(launched), _text(session), *map(_text, peers),
-                f"{best / min(times):.2f}" if times and best else "", f"{ours['images_per_s']:,.0f}" if best else "",
+                f"{best / min(times):.2f}" if times and best and not ours.get("dry") else "", f"{ours['images_per_s']:,.0f}" if best else "",
                 _text(ours.get("tflops")), _text(error),
             )
         )  # fmt: skip
