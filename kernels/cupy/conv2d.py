@@ -8,7 +8,7 @@ from functools import partial
 from ..contracts.conv2d import CONV2D, Conv2DParams, explicit_padding
 from ..types import Constants, Kernel, Prepared, Query
 from .implicit_gemm import BUILDS, PRECISIONS, GemmPrepared, Precision, conv_shape, supports_precision
-from .launch import ACTIVATIONS, Launcher, float32_only
+from .launch import ACTIVATIONS, MAX_ELEMENTS, Launcher, float32_only, reaches_too_far
 
 __all__ = ["BUILDS", "kernels"]
 
@@ -30,7 +30,13 @@ def _prepare(launcher: Launcher, precision: Precision, query: Query, constants: 
 
 
 def _supports(precision: Precision, chosen: Callable[[], str], query: Query) -> str | None:
-    return float32_only(query) or supports_precision(precision.name, chosen)
+    (_, h, w, cin), (kh, kw, *_) = (t.dims for t in query.inputs[:2])
+    params = query.params
+    assert isinstance(params, Conv2DParams)
+    far = reaches_too_far((h, w), (kh, kw), params.strides, params.dilations, params.padding)
+    if far is None and (h + kh * params.dilations[0]) * w * cin > MAX_ELEMENTS:
+        far = f"taps of a filter of {kh} rows with dilation {params.dilations[0]} lie 2^31 or more elements apart"
+    return float32_only(query) or supports_precision(precision.name, chosen) or far
 
 
 def kernels(launcher: Launcher, precision: Callable[[], str]) -> tuple[Kernel, ...]:

@@ -21,6 +21,7 @@ from .launch import (
     grid_for,
     pitch_of,
     pointer,
+    reaches_too_far,
     types_only,
 )
 
@@ -80,7 +81,11 @@ def _prepare(launcher: Launcher, query: Query, constants: Constants) -> Prepared
 
 
 def _supports(query: Query) -> str | None:
-    return types_only(query, _FLOATS)
+    (_, h, w, _), (kh, kw, *_) = (t.dims for t in query.inputs[:2])
+    params = query.params
+    assert isinstance(params, Conv2DParams)
+    far = reaches_too_far((h, w), (kh, kw), params.strides, params.dilations, params.padding)
+    return types_only(query, _FLOATS) or far
 
 
 def kernels(launcher: Launcher, precision: Callable[[], str]) -> tuple[Kernel, ...]:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..contracts.conv2d import explicit_padding
 from ..devices import Device
 from ..errors import KernelError
 from ..types import Array, DType, Query, Run
@@ -37,6 +38,7 @@ __all__ = [
     "input_rows",
     "pitch_of",
     "pointer",
+    "reaches_too_far",
     "rows_of",
     "scalar",
     "strided",
@@ -44,6 +46,8 @@ __all__ = [
     "too_large",
     "types_only",
 ]
+
+Pair = tuple[int, int]
 
 #: Threads of a block of the kernels without tiles.
 THREADS = 256
@@ -281,6 +285,23 @@ def too_large(query: Query) -> str | None:
     for t in (*query.inputs, *query.outputs):
         if t.size > MAX_ELEMENTS:
             return f"{t} has more than 2^31 - 1 elements"
+    return None
+
+
+def reaches_too_far(size: Pair, window: Pair, strides: Pair, dilations: Pair, padding: Any) -> str | None:
+    """A reason if a row or column that a window touches, padding included, cannot be numbered in 32 bits.
+
+    size, window, strides, dilations: (height, width); padding: as explicit_padding takes it.
+    """
+    before_h, after_h, before_w, after_w = explicit_padding(padding, size, window, strides, dilations)
+    for name, n, k, s, d, before, after in (
+        ("height", size[0], window[0], strides[0], dilations[0], before_h, after_h),
+        ("width", size[1], window[1], strides[1], dilations[1], before_w, after_w),
+    ):
+        if before + n + after + k * d + s > MAX_ELEMENTS:
+            return (
+                f"windows of {k} elements with dilation {d} and stride {s} over a {name} of {n} reach beyond 2^31 - 1"
+            )
     return None
 
 

@@ -26,6 +26,7 @@ from .launch import (
     grid_for,
     pitch_of,
     pointer,
+    reaches_too_far,
     scalar,
     types_only,
 )
@@ -105,4 +106,7 @@ def kernels(launcher: Launcher, precision: Callable[[], str]) -> tuple[Kernel, .
 
 
 def _supports(types: frozenset[DType], query: Query) -> str | None:
-    return types_only(query, types)
+    params = query.params
+    assert isinstance(params, Pool2DParams)
+    _, h, w, _ = query.inputs[0].dims
+    return types_only(query, types) or reaches_too_far((h, w), params.window, params.strides, (1, 1), params.padding)

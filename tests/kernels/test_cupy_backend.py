@@ -164,6 +164,50 @@ def test_arrays_beyond_32_bits_are_refused() -> None:
         assert "has more than 2^31 - 1 elements" in (kernel.supports(query) or "")
 
 
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"dilations": (2**31, 1)}, "reach beyond 2^31 - 1"),
+        ({"dilations": (1, 2**32 + 1)}, "over a width of 6 reach beyond 2^31 - 1"),
+        ({"dilations": (1 << 62, 1)}, "reach beyond 2^31 - 1"),
+        (
+            {"dilations": (2**24, 1)},
+            "taps of a filter of 3 rows with dilation 16777216 lie 2^31 or more elements apart",
+        ),
+        ({"strides": (2**32, 1)}, "reach beyond 2^31 - 1"),
+        ({"dilations": (9, 9)}, None),
+    ],
+)
+def test_windows_beyond_32_bits_are_refused(changes: dict[str, Any], reason: str | None) -> None:
+    """ctypes would cut the number off, and the kernel compute with what is left."""
+    from kigraph.kernels.conformance.cases.conv2d import conv_case
+    from kigraph.kernels.contracts.conv2d import DEPTHWISE_CONV2D
+
+    kernel = next(k for k in backend.KERNELS if k.name == "f32_conv2d_igemm_fp32")
+    query = conv_case("far", (1, 5, 6, 20), (3, 3, 8), padding="SAME", **changes).query()
+    found = kernel.supports(query)
+    assert found is None if reason is None else reason in (found or "")
+    depthwise = next(k for k in backend.KERNELS if k.name == "depthwise_conv2d")
+    query = conv_case("far", (1, 5, 6, 20), (3, 3, 1), contract=DEPTHWISE_CONV2D, padding="SAME", **changes).query()
+    found = depthwise.supports(query)
+    assert found is None if reason is None or "taps" in reason else reason in (found or "")
+
+
+def test_pools_beyond_32_bits_are_refused() -> None:
+    from kigraph.kernels.contracts.pool2d import MAX_POOL2D, Pool2DParams
+
+    kernel = next(k for k in backend.KERNELS if k.name == "max_pool2d")
+    x = TensorType(np.dtype(np.float32), (1, 5, 6, 8))
+    for window, strides, right in (
+        ((3, 3), (1, 1), True),
+        ((2**32 + 2, 3), (1, 1), False),
+        ((2, 2), (2**33, 1), False),
+    ):
+        params = Pool2DParams(window=window, strides=strides, padding="SAME")
+        query = Query(MAX_POOL2D, (x,), MAX_POOL2D.check((x,), params), params)
+        assert (kernel.supports(query) is None) == right
+
+
 def parameters(function: Any) -> tuple[list[str], int]:
     """Names of a function's parameters, and how many have no default: by inspect, or from the first line that Cython writes."""
     try:
