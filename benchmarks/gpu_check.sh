@@ -10,6 +10,7 @@
 # disk before the next is measured. Results: $OUT (default out/gpu): results.jsonl, table.md, junit.xml, sanitizer.txt,
 # ncu.txt, clocks.txt, inductor_cache.bin. PYTHON names the interpreter (default python3). Ends with 0 if nothing was wrong.
 set -u
+SECONDS=0
 cd "$(dirname "$0")/.." || exit 2
 
 usage() { sed -n '2,13s/^# \{0,1\}//p' "$0"; }
@@ -47,8 +48,6 @@ unset KIGRAPH_BACKEND KIGRAPH_CUPY_PRECISION KIGRAPH_CUPY_SYNC
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
 
 scratch=$(mktemp -d) || exit 2
-# Each part is a process of its own: what one compiled of the checkout the next one need not.
-export PYTHONPYCACHEPREFIX=$scratch/pycache
 background=()
 finish() {
     [ ${#background[@]} -gt 0 ] && kill "${background[@]}" 2>/dev/null
@@ -73,7 +72,6 @@ fi
 
 # Parts by name add to what is there.
 [ ${#only[@]} -eq 0 ] && rm -f "$OUT"/{results.jsonl,sanitizer.txt,ncu.txt,table.md,junit.xml}
-SECONDS=0
 wrong=0
 ended() { # name status seconds limit [why it did not run]
     printf '{"part": "%s", "figure": "part", "value": %s, "unit": "s", "status": %s, "seconds": %s, "limit": %s%s%s}\n' \
