@@ -83,6 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if args.dry:
         environment["KIGRAPH_TEST_STAND_IN"] = "1"
     with Recorder("tests", dry=args.dry) as out:
+        if importlib.util.find_spec("pytest") is None:
+            out.skip("pytest", "pytest is not installed")
+            return out.rate()
         start = time.perf_counter()
         with (
             tempfile.TemporaryFile("w+") as log,
