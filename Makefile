@@ -76,7 +76,8 @@ gpu-check: ## prove and measure the cupy backend on this machine's GPU; BUDGET=5
 gpu-rehearse: $(REHEARSAL)/ready ## the same without a GPU, with the versions that such machines have: Python 3.12, NVRTC 13.0
 	PYTHONPATH=. $(REHEARSAL)/bin/python -m pytest -q -p no:cacheprovider $(PYTEST_ARGS) tests/gpu \
 		tests/kernels/test_cupy_backend.py tests/kernels/test_cupy_compile.py tests/kernels/test_cupy_failures.py \
-		tests/kernels/test_cupy_gpu.py tests/kernels/test_cupy_precision.py tests/kernels/test_cupy_sessions.py
+		tests/kernels/test_cupy_gpu.py tests/kernels/test_cupy_precision.py tests/kernels/test_cupy_sessions.py \
+		tests/kernels/test_cupy_standin.py
 	PYTHON=$(REHEARSAL)/bin/python bash benchmarks/gpu_check.sh --dry
 
 .PHONY: python312
