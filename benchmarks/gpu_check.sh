@@ -8,12 +8,13 @@
 #
 # Each part has a time limit of its own. One that fails, hangs or is out of time never stops the rest; each figure is on the
 # disk before the next is measured. Results: $OUT (default out/gpu): results.jsonl, table.md, junit.xml, sanitizer.txt,
-# ncu.txt, clocks.txt, inductor_cache.bin. PYTHON names the interpreter (default python3). Ends with 0 if nothing was wrong.
+# ncu.txt, clocks.txt, inductor_cache.bin. PYTHON names the interpreter (default: python3,
+# .venv or .venv-gpu, the first that has what is needed). Ends with 0 if nothing was wrong.
 set -u
 SECONDS=0
 cd "$(dirname "$0")/.." || exit 2
 
-usage() { sed -n '2,13s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '2,14s/^# \{0,1\}//p' "$0"; }
 dry=
 budget=540
 only=()
@@ -32,7 +33,23 @@ for name in "$@"; do
     esac
 done
 
-PYTHON=${PYTHON:-python3}
+# The first interpreter that has these modules.
+having() {
+    local python
+    for python in python3 .venv/bin/python .venv-gpu/bin/python; do
+        "$python" -c "import $1" 2>/dev/null && { echo "$python"; return 0; }
+    done
+    return 1
+}
+needs="numpy, PIL$([ -n "$dry" ] || echo ', cupy')"
+if [ -z "${PYTHON:-}" ]; then
+    PYTHON=$(having "$needs, pytest") || PYTHON=$(having "$needs") || {
+        echo "gpu_check.sh: neither python3 nor an environment of this checkout has $needs." \
+            "Run make test first, or say PYTHON=/path/to/python" >&2
+        [ -n "$dry" ] && exit 2
+        PYTHON=python3 # the parts say what is missing, and those in PyTorch may run
+    }
+fi
 export OUT=${OUT:-$PWD/out/gpu}
 mkdir -p "$OUT" || exit 2
 OUT=$(cd "$OUT" && pwd)
@@ -78,8 +95,7 @@ ended() { # name status seconds limit [why it did not run]
         "$1" "$3" "$2" "$3" "$4" "${5:+, \"skipped\": \"$5\"}" "${dry:+, \"dry\": true}" >>"$OUT/results.jsonl"
 }
 wanted() { # name
-    [ ${#only[@]} -eq 0 ] && { [ "$1" != autotune ] || [ -n "$dry" ] || [ $((budget - SECONDS)) -ge 60 ]; } && return 0
-    [ "$1" = table ] && return 0
+    { [ ${#only[@]} -eq 0 ] || [ "$1" = table ]; } && return 0
     local name
     for name in ${only[@]+"${only[@]}"}; do [ "$name" = "$1" ] && return 0; done
     return 1
@@ -108,6 +124,7 @@ run() { # name limit least module arguments...
     shift 4
     part "$name" "$limit" "$least" "$PYTHON" -m "benchmarks.gpu.$module" "$@" $dry
 }
+
 run environment 15 5 environment
 CUDA_LAUNCH_BLOCKING=1 run smoke 40 10 smoke
 [ $? -ne 0 ] && smoke_failed=1 || smoke_failed=

@@ -205,17 +205,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         pairs = [(batch, precision) for batch in batches for precision in args.precisions.split(",")]
         # What is wanted most comes first, should the limit cut it.
         for batch, precision in sorted(pairs, key=lambda pair: pair[1] != "bf16" or pair[0] not in STEP_BATCHES):
-            if precision:
-                os.environ["KIGRAPH_CUPY_PRECISION"] = precision  # read when a plan is made: a session for each
-                try:
-                    with Session(network.graph, backend="cupy") as session:
-                        stage, feeds = measure(out, clock, network, session, precision, batch)
-                        if batch in step_batches and (precision == "bf16" or batch > 1):
-                            measure_steps(out, short, stage, feeds, precision, batch)
-                except Exception as error:
-                    out.line(
-                        "run", f"{type(error).__name__}: {error}"[:800], ok=False, precision=precision, batch=batch
-                    )
+            os.environ["KIGRAPH_CUPY_PRECISION"] = precision  # read when a plan is made: a session for each
+            with (
+                out.attempt("run", precision=precision, batch=batch),
+                Session(network.graph, backend="cupy") as session,
+            ):
+                stage, feeds = measure(out, clock, network, session, precision, batch)
+                if batch in step_batches and (precision == "bf16" or batch > 1):
+                    measure_steps(out, short, stage, feeds, precision, batch)
     return out.rate()
 
 

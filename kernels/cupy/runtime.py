@@ -90,15 +90,19 @@ class CudaLauncher:
         thread, state = self._thread, binding.STATE
 
         def enter() -> None:
-            if state.blocked or current_device() != state.device:
+            try:
+                elsewhere = current_device() != state.device
+            except Exception as error:  # an earlier kernel's fault, as any call may report it
+                raise binding.failure(error, "asking for the current device") from error
+            if elsewhere or state.blocked:
                 binding.enter()
             if not hasattr(thread, "entered"):
                 self._enter_thread()
 
         def run() -> None:
+            enter()
+            stream = current_stream().ptr
             try:
-                enter()
-                stream = current_stream().ptr
                 for call, table in steps:
                     launch_kernel(*call, stream, table, 0)
             except Exception as error:

@@ -99,6 +99,23 @@ def test_a_part_that_fails_hangs_or_is_killed_stops_nothing(tmp_path: Path) -> N
     assert "| ceilings | at its limit |" in table
 
 
+def test_the_interpreter_is_one_that_has_what_is_needed(tmp_path: Path) -> None:
+    """python3 if it has the modules; never one that lacks them."""
+    asked = tmp_path / "asked"
+    python3 = tmp_path / "python3"
+    python3.write_text(f'#!/bin/bash\necho "$*" >>{asked}\nexec {sys.executable} "$@"\n')
+    python3.chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    done = check(tmp_path / "out", "--dry", "environment", PYTHON="", PATH=path)
+    assert done.returncode == 0, done.stderr
+    assert "-m benchmarks.gpu.environment --dry" in asked.read_text()
+    asked.unlink()
+    python3.write_text(f'#!/bin/bash\necho "$*" >>{asked}\nexit 1\n')
+    done = check(tmp_path / "out", "--dry", "environment", PYTHON="", PATH=path)
+    assert "benchmarks.gpu.environment" not in asked.read_text()
+    assert done.returncode == 0 or "has numpy, PIL" in done.stderr
+
+
 def test_a_wrong_call_says_what_is_right(tmp_path: Path) -> None:
     for arguments, message in (
         (("soon",), "whole number of seconds"),

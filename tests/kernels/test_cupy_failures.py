@@ -185,6 +185,26 @@ def test_a_fault_that_a_later_launch_reports_does_not_blame_that_step(stand_in: 
             session.run(y, {x: images(1)})
 
 
+@pytest.mark.parametrize("checked", ["0", "1"])
+def test_a_bound_run_tells_a_fault_that_the_look_at_the_device_reports(
+    checked: str, stand_in: MakeGpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KIGRAPH_CUPY_SYNC", checked)
+    gpu = stand_in()
+    answers = iter([0, 0])
+
+    def lost_after() -> int:
+        for answer in answers:
+            return answer
+        raise gpu.cupy.cuda.runtime.CUDARuntimeError(700)
+
+    gpu.cupy.cuda.runtime.getDevice = lost_after
+    run = backend._LAUNCHER.bind((), ())  # looks once
+    run()
+    with pytest.raises(ki.DeviceError, match=r"cudaErrorIllegalAddress.*the CUDA context is lost"):
+        run()
+
+
 def test_a_fault_that_the_look_at_the_device_reports_is_a_fault(stand_in: MakeGpu) -> None:
     """cudaGetDevice, too, may give the error of an earlier kernel; it is no missing driver."""
     gpu = stand_in()
