@@ -58,6 +58,9 @@ export PYTHONUNBUFFERED=1
 export KIGRAPH_TEST_SEED=${KIGRAPH_TEST_SEED:-$RANDOM}
 if [ -d .gpu ] && [ -z "$dry" ]; then
     export KIGRAPH_CACHE_DIR=${KIGRAPH_CACHE_DIR:-$PWD/.gpu/cache}
+    # Compiled kernels that others own or may write are not used; a copy from another machine may have such modes.
+    chmod -R go-w .gpu/cache 2>/dev/null
+    [ "$(id -u)" != 0 ] || chown -R 0 .gpu/cache 2>/dev/null
     [ -d .gpu/shared ] && export KIGRAPH_SHARED=${KIGRAPH_SHARED:-$PWD/.gpu/shared}
 fi
 # What is measured is said by arguments alone.

@@ -5,7 +5,7 @@ replaced by one of the same size whose mtime was set back (cp -p, tar, rsync). c
 change when a file is renamed over another one. What is left is a file that is written twice within one tick of the clock
 of the file system, so a file that is younger than a few seconds is not remembered.
 
-The record is as trustworthy as the cache folder, which must be the user's own. A digest from here finds packed weights
+The record must be the user's own, as everything in the cache folder. A digest from here finds packed weights
 and names a weights card; what verifies a download works the digest out.
 """
 
@@ -17,6 +17,7 @@ import os
 import time
 from pathlib import Path
 
+from ...kernels.cache_files import UnsafeFileError, read_private
 from ...kernels.files import replacing
 from ...kernels.settings import cache_folder
 
@@ -59,9 +60,8 @@ def _identity(state: os.stat_result) -> str:
 def _read() -> dict[str, str]:
     """What is known; a damaged record is no record."""
     try:
-        with open(_path(), "rb") as file:
-            document = json.loads(file.read(_MOST_BYTES))
-    except (OSError, ValueError, RecursionError):
+        document = json.loads(read_private(_path(), _MOST_BYTES))
+    except (OSError, UnsafeFileError, ValueError, RecursionError):
         return {}
     files = document.get("files") if isinstance(document, dict) and document.get("format") == _FORMAT else None
     if not isinstance(files, dict):

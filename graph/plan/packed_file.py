@@ -20,7 +20,6 @@ from __future__ import annotations
 import json
 import mmap
 import os
-import stat
 import struct
 import threading
 import weakref
@@ -33,6 +32,7 @@ from typing import Any
 
 import numpy as np
 
+from ...kernels.cache_files import UnsafeFileError, check_private
 from ...kernels.digest import blake2b
 from ...kernels.files import replacing
 
@@ -249,10 +249,10 @@ def _boot() -> str:
 
 
 def _check_owner(state: os.stat_result, least: int = _TABLE_AT) -> int:
-    if not stat.S_ISREG(state.st_mode):
-        raise PackedFileError("it is no regular file")
-    if state.st_uid not in (os.geteuid(), 0) or state.st_mode & 0o022:
-        raise PackedFileError("another user owns it or may write it")
+    try:
+        check_private(state)
+    except UnsafeFileError as error:
+        raise PackedFileError(str(error)) from None
     if state.st_size < least:
         raise PackedFileError(f"it has {state.st_size} bytes")
     return state.st_size

@@ -8,6 +8,7 @@ from the cache too: a file there that is cut off or no cubin is compiled anew an
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import settings
+from ..cache_files import UnsafeFileError, read_sealed, write_sealed
 from ..errors import BackendError, KernelError
-from ..files import replacing
 from .elf import check_whole, completed
 from .launch import Build
 
@@ -32,11 +33,14 @@ __all__ = [
     "store",
 ]
 
+_LOG = logging.getLogger("kigraph")
 #: The CUDA sources; part of the package.
 SOURCES = Path(__file__).parent / "cuda"
 _INCLUDE = re.compile(r"^\s*#include\s*<([\w.]+\.cuh)>", re.MULTILINE)
-#: Part of every cubin's name in the cache; 2: with the last byte, which files of 1 lack.
-_CACHE_FORMAT = 2
+#: Part of every cubin's name in the cache; 2: with the last byte, which files of 1 lack; 3: sealed.
+_CACHE_FORMAT = 3
+#: The largest of today has 0.2 MB.
+_MOST_BYTES = 64 << 20
 _OPTIONS = ("--std=c++17", "--ptxas-options=-v", "--extra-device-vectorization")
 
 
@@ -67,10 +71,8 @@ def digest(texts: Mapping[str, str], *more: object) -> str:
 
 
 def store(path: Path, data: bytes) -> None:
-    """Writes a file so that another process sees all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path, durable=False) as file:
-        file.write(data)
+    """Writes a sealed file, so that another process sees all of it or nothing, and finds damage."""
+    write_sealed(path, data)
 
 
 def architecture(major: int, minor: int) -> str:
@@ -129,11 +131,14 @@ def cubin_path(build: Build, arch: str) -> Path:
 
 
 def read_cubin(path: Path) -> bytes | None:
-    """The cubin of a cache file; None if there is none, or one that must not reach the driver."""
+    """The cubin of a cache file; None if there is none, or one that must not reach the driver (the log says why)."""
     try:
-        cubin = path.read_bytes()
+        cubin = read_sealed(path, _MOST_BYTES)
         check_whole(cubin)
-    except (OSError, ValueError):
+    except OSError:
+        return None
+    except (UnsafeFileError, ValueError) as error:
+        _LOG.warning("the compiled kernel %s is not used and made anew: %s", path, error)
         return None
     return cubin
 

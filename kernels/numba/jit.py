@@ -6,17 +6,17 @@ during a run. ``compiled`` compiles for one explicit signature or loads the mach
 The cache has its own key: digest of this folder's sources, versions of Numba, llvmlite, NumPy and Python, the CPU
 and its features. Numba's own key covers only the file that a function stands in, so it would miss a changed helper
 or another KIGRAPH_ISA. The folder is KIGRAPH_CACHE_DIR or ~/.cache/kigraph, so an installed package may be read-only;
-where nothing can be written, the code is compiled anew in each process.
+where nothing can be written, the code is compiled anew in each process. Files are sealed (kernels/cache_files.py): reading one
+means running what is in it, so a damaged one, or one that others may write, is compiled anew, and the log says so.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-import os
+import logging
 import pickle
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from numba.core import types as _types
 from numba.core.caching import NullCache
 
 from .. import settings
+from ..cache_files import UnsafeFileError, read_sealed, write_sealed
 from ..types import DType
 
 __all__ = [
@@ -68,6 +69,9 @@ int64: Any = _types.int64
 
 VERSION: str = numba.__version__
 
+_LOG = logging.getLogger("kigraph")
+#: The largest of today has 0.4 MB.
+_MOST_BYTES = 64 << 20
 _OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False}
 BYTE_POINTER = ir.IntType(8).as_pointer()
 
@@ -94,7 +98,7 @@ def cache_folder() -> Path:
 
 
 class _DiskCache(NullCache):
-    """Numba's cache protocol with one file per kernel, signature and CPU. Errors of the disk only cost time."""
+    """Numba's cache protocol with one sealed file per kernel, signature and CPU. Errors of the disk only cost time."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -105,20 +109,21 @@ class _DiskCache(NullCache):
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         target_context.refresh()
+        path = self._path(sig, target_context.codegen())
         try:
-            data = self._path(sig, target_context.codegen()).read_bytes()
-            payload = pickle.loads(data)
-        except (OSError, EOFError, pickle.UnpicklingError):
+            data = read_sealed(path, _MOST_BYTES)
+        except OSError:
             return None
-        return compiler.CompileResult._rebuild(target_context, *payload)
+        except UnsafeFileError as error:
+            _LOG.warning("the compiled kernel %s is not used and made anew: %s", path, error)
+            return None
+        # Only what this package of this Numba wrote comes so far: its digest is in the folder's name and in the seal.
+        return compiler.CompileResult._rebuild(target_context, *pickle.loads(data))
 
     def save_overload(self, sig: Any, data: Any) -> None:
         path = self._path(sig, data.codegen)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-                file.write(serialize.dumps(data._reduce()))
-            os.replace(file.name, path)  # atomic: another process sees all of it or nothing
+            write_sealed(path, serialize.dumps(data._reduce()))
         except OSError:
             return
 

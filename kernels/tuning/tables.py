@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..cache_files import UnsafeFileError, read_private
 from ..digest import blake2b
 from ..files import replacing
 from ..settings import cache_folder
@@ -58,20 +59,15 @@ def read_table(path: Path, backend: str, target: str) -> Table:
     """The table of a file; empty if there is none, or if it is damaged or of another machine (the log says so)."""
     table = Table("tuning")
     try:
-        with open(path, "rb") as file:
-            raw = file.read(_MOST_BYTES + 1)
-    except OSError:
-        return table
-    try:
-        if len(raw) > _MOST_BYTES:
-            raise ValueError(f"more than {_MOST_BYTES} bytes")
-        document = json.loads(raw)
+        document = json.loads(read_private(path, _MOST_BYTES))
         wanted = _header(backend, target)
         found = {key: document.get(key) for key in wanted} if isinstance(document, dict) else None
         if found != wanted:
             raise ValueError(f"it is for {found}, not for {wanted}")
         table.layers = _layers(document["layers"])
-    except (ValueError, KeyError, OverflowError, RecursionError) as error:
+    except OSError:
+        return table
+    except (UnsafeFileError, ValueError, KeyError, OverflowError, RecursionError) as error:
         _LOG.warning("the tuning file %s is not used: %s", path, error)
     return table
 

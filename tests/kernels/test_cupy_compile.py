@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from kigraph.kernels.cache_files import write_sealed
 from kigraph.kernels.cupy import compiler, implicit_gemm
 from kigraph.kernels.cupy.compiler import SOURCES, compile_cubin, compile_with_log, read_sources
 from kigraph.kernels.cupy.elf import check_whole, completed
@@ -184,9 +185,16 @@ def test_a_damaged_file_in_the_cache_is_replaced(damage: str, tmp_path: Path, mo
     build = Build("cast.cu", (("FROM", "float"), ("TO", "int")))
     whole = compile_cubin(build, "sm_80")
     (path,) = (tmp_path / "cupy").iterdir()
-    path.write_bytes(DAMAGE[damage](whole))
+    sealed = path.read_bytes()
+    for broken in (DAMAGE[damage](sealed), sealed[:1000] + bytes([sealed[1000] ^ 4]) + sealed[1001:]):
+        path.write_bytes(broken)
+        assert compile_cubin(build, "sm_80") == whole
+        assert path.read_bytes() == sealed
+    write_sealed(path, DAMAGE[damage](whole))
     assert compile_cubin(build, "sm_80") == whole
-    assert path.read_bytes() == whole
+    path.chmod(0o666)  # others may have written it
+    assert compile_cubin(build, "sm_80") == whole
+    assert path.stat().st_mode & 0o022 == 0
     assert len(list((tmp_path / "cupy").iterdir())) == 1
 
 

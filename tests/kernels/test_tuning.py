@@ -255,6 +255,25 @@ def test_damaged_and_foreign_files_are_not_used(text: str, caplog: pytest.LogCap
     assert read_table(path, "numpy", "").layers == {"b": {"x": 1.0}}
 
 
+def test_every_damage_of_a_tuning_file_is_survived() -> None:
+    """Flipped bits, cut ends, and files that others may write: a table of checked numbers, or none."""
+    path = table_path("numpy", "")
+    write_table(path, "numpy", "", {f"layer {i}": {"x": float(i), "y": 2.0} for i in range(1, 20)})
+    whole = path.read_bytes()
+    for i in np.random.default_rng().integers(len(whole) * 8, size=300).tolist():
+        data = bytearray(whole)
+        data[i // 8] ^= 1 << i % 8
+        path.write_bytes(data if i % 3 else data[: i // 8])
+        for times in read_table(path, "numpy", "").layers.values():
+            assert all(0 < t < np.inf for t in times.values())
+    path.write_bytes(whole)
+    assert len(read_table(path, "numpy", "").layers) == 19
+    path.chmod(0o622)
+    assert read_table(path, "numpy", "").layers == {}
+    write_table(path, "numpy", "", {"b": {"x": 1.0}})
+    assert read_table(path, "numpy", "").layers == {"b": {"x": 1.0}}
+
+
 @pytest.mark.usefixtures("two")
 def test_a_folder_that_cannot_be_written_is_said_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture

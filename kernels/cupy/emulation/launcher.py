@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ...cache_files import UnsafeFileError, read_sealed
 from ...devices import HOST, HostDevice
 from ...errors import BackendError, KernelError
 from ...types import Array, Run
@@ -153,7 +154,7 @@ def library(build: Build) -> ctypes.CDLL:
         flags = (*flags, _INSTRUMENTED)
     name = f"{Path(build.source).stem}-{digest(texts, version, flags)}.so"
     target = cache_folder("emulation") / name
-    if not target.exists():
+    if not _intact(target):
         with tempfile.TemporaryDirectory() as folder:
             unit, output = Path(folder) / "unit.o", Path(folder) / name
             include = (f"-I{_HERE}", f"-I{SOURCES}")
@@ -162,6 +163,14 @@ def library(build: Build) -> ctypes.CDLL:
             _compile(["-shared", unit, "-o", output], build)
             store(target, output.read_bytes())
     return ctypes.CDLL(str(target))
+
+
+def _intact(path: Path) -> bool:
+    try:
+        read_sealed(path, 1 << 30)
+    except (OSError, UnsafeFileError):
+        return False
+    return True
 
 
 def _kind(argument: Any) -> str:
