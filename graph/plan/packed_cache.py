@@ -1,8 +1,9 @@
 """Packed weights between processes: which file an array belongs to, under which key, and when files are written.
 
-One file per model, backend and instruction set: ``CACHE/packed/<backend>-<target>-<model>.packed``. The model is known by
-the content of its files (SHA-256), an entry by kernel, layout and the literal's key, in which everything that the value
-depends on is spelled out. Only weights that come from files are kept: what a program made itself may never be seen again.
+One file per model, backend, instruction set and code: ``CACHE/packed/<backend>-<target>-<model>-<code>.packed``. The model
+is known by the content of its files (SHA-256), the code by ``code_stamp``, so that two installations with one cache folder
+keep a file each. An entry is known by kernel, layout and the literal's key, in which everything that the value depends on is
+spelled out. Only weights that come from files are kept: what a program made itself may never be seen again.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ _LOG = logging.getLogger("kigraph")
 _LEAST_BYTES = 4096
 #: A file may be this many times larger than what the process uses of it; then what it does not use goes.
 _SPARE = 2
+#: Installations that keep a file of a model; of more, those that were not used for longest go.
+_INSTALLATIONS = 3
 #: Parts of keys whose repr() says all.
 _PLAIN = frozenset([str, int, float, bool, bytes, type(None)])
 #: What the log has: each is said once per process.
@@ -121,6 +124,8 @@ class _Group:
     """The entries of one file."""
 
     path: Path
+    #: What the names of this model's files begin with, whatever code wrote them.
+    family: str
     belongs: dict[str, Any]
     file: PackedFile | None
     #: Keys that were used; those whose data was damaged; and what was packed here and is not in the file yet.
@@ -190,9 +195,12 @@ class PackedCache:
         if group is None:
             target = get_backend(backend).target()
             model = files[0] if len(files) == 1 else blake2b("".join(files).encode()).hexdigest()
-            path = packed_folder() / f"{backend}-{target or 'any'}-{model[:24]}.packed"
-            belongs = {"backend": backend, "target": target, "code": code_stamp(backend), "files": list(files)}
-            group = self._groups[backend, files] = _Group(path, belongs, _open(path, belongs))
+            family, code = f"{backend}-{target or 'any'}-{model[:24]}", code_stamp(backend)
+            path = packed_folder() / f"{family}-{code[:8]}.packed"
+            belongs = {"backend": backend, "target": target, "code": code, "files": list(files)}
+            group = self._groups[backend, files] = _Group(path, family, belongs, _open(path, belongs))
+            with contextlib.suppress(OSError):
+                os.utime(path.with_suffix(".checked"))  # the file itself must keep its times
         return group
 
     def _write(self, group: _Group, fresh: dict[str, NDArray]) -> None:
@@ -210,6 +218,7 @@ class PackedCache:
                     self._forget_unused(group, fresh, latest)
                 if fresh:
                     write_packed(group.path, group.belongs, fresh, latest)
+                    _forget_others(group)
         except OSError as error:
             _say(f"packed weights are not kept: {group.path.parent} cannot be written: {error.strerror}")
 
@@ -220,6 +229,22 @@ class PackedCache:
         if total > _SPARE * (used + sum(a.nbytes for a in fresh.values())):
             for key in [k for k in latest.entries if k not in group.used]:
                 del latest.entries[key]
+
+
+def _forget_others(group: _Group) -> None:
+    """Deletes this model's files of installations that were not used for longest; who has one mapped keeps it."""
+
+    def last_use(path: Path) -> int:
+        times = []
+        for file in (path, path.with_suffix(".checked")):
+            with contextlib.suppress(OSError):
+                times.append(file.lstat().st_mtime_ns)
+        return max(times, default=0)
+
+    others = [p for p in group.path.parent.glob(f"{group.family}*.packed") if p != group.path]
+    for path in sorted(others, key=last_use, reverse=True)[_INSTALLATIONS - 1 :]:
+        for suffix in (".packed", ".checked", ".lock"):
+            path.with_suffix(suffix).unlink(missing_ok=True)
 
 
 def _open(path: Path, belongs: dict[str, Any], quiet: bool = False) -> PackedFile | None:

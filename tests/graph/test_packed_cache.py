@@ -196,6 +196,7 @@ def test_damaged_files_are_rebuilt(
         path.rename(path.with_name(path.name.replace(path.name.split("-")[1], "mmx")))
     else:
         monkeypatch.setattr(packed_cache, "code_stamp", lambda backend: "another version")
+        path.rename(path.with_name(path.name.replace(path.stem.split("-")[-1], "another ")))
     packs.clear()
     with caplog.at_level(logging.INFO, "kigraph"):
         np.testing.assert_array_equal(run(model), first)
@@ -267,9 +268,67 @@ def test_new_forms_are_added_and_unused_ones_go(model: Path, cache: Path, packs:
         packs.clear()
         run(model)
         assert packs == [], "nothing new, so nothing is written"
-    monkeypatch.setattr(packed_cache, "code_stamp", lambda backend: "another version")
+    path.unlink()
     run(model)
     assert path.stat().st_size < 1.2 * before
+
+
+def test_two_installations_keep_a_file_each(
+    model: Path, cache: Path, packs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one cache folder between them, neither throws away what the other packed; old ones go."""
+
+    def installation(name: str) -> None:
+        monkeypatch.setattr(packed_cache, "code_stamp", lambda backend: name * 8)
+        packs.clear()
+        run(model)
+
+    for name in ("a", "b"):
+        installation(name)
+        assert len(packs) == 2
+    for name in ("a", "b", "a"):
+        installation(name)
+        assert packs == [], name
+    first, second = files(cache)
+    for path in (first, first.with_suffix(".checked")):
+        os.utime(path, ns=(0, 0))  # not used for long
+    installation("c")
+    assert files(cache)[:2] == [first, second], "three may stay"
+    os.utime(first.with_suffix(".checked"), ns=(0, 0))
+    os.utime(first, ns=(0, 0))
+    installation("d")
+    assert not first.with_suffix(".checked").exists()
+    assert [p.stem[-1] for p in files(cache)] == ["b", "c", "d"]
+
+
+@pytest.mark.parametrize("how", ["in place before the check", "replaced after opening"])
+def test_a_file_that_changes_while_it_is_mapped(
+    model: Path, cache: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is computed comes from the file that was checked, or is packed anew."""
+    expected = run(model)
+    (path,) = files(cache)
+    path.with_suffix(".checked").unlink(missing_ok=True)
+    original = ConstantStore.confirm
+    changed: list[str] = []
+
+    def confirm(self: ConstantStore) -> Any:
+        if not changed:
+            changed.append(how)
+            if how.startswith("in place"):
+                with open(path, "r+b") as file:
+                    for at in range(path.stat().st_size // 2, path.stat().st_size, 512):
+                        file.seek(at)
+                        file.write(b"\xff" * 64)
+            else:
+                put(path, bytes(path.stat().st_size))
+        return original(self)
+
+    monkeypatch.setattr(PackedFile, "_check", lambda self: None)  # the checker comes late: confirm does its work
+    monkeypatch.setattr(ConstantStore, "confirm", confirm)
+    np.testing.assert_array_equal(run(model), expected)
+    assert changed
+    np.testing.assert_array_equal(run(model), expected)
 
 
 def test_switched_off(model: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
