@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -43,6 +44,7 @@ Origin = Literal["argument", "KIGRAPH_WEIGHTS", "cache", "download", "embedded",
 #: A small model that kigraph trained itself and carries: apples or oranges (examples/apples_or_oranges.py).
 EMBEDDED = Path(__file__).parent.parent / "data" / "apples_or_oranges.pb"
 
+_LOG = logging.getLogger("kigraph")
 _RECORD = "record.json"
 _LOCK_SECONDS = 1800.0
 
@@ -91,7 +93,7 @@ def fetch(entry: Entry, *, progress: Progress | None = None, force: bool = False
             raise WeightsError(
                 f"the cache {folder} cannot be used: {error.strerror}; set {settings.CACHE_DIR.name} to another folder"
             ) from None
-        if not force and (path := cached_path(entry)) is not None:
+        if not force and (path := _intact(entry)) is not None:
             return path
         return _fetch_locked(entry, folder, progress)
 
@@ -102,6 +104,22 @@ def verify(entry: Entry) -> bool:
 
     path, record = cached_path(entry), _read_record(entry)
     return path is not None and sha256_of(path) == record.get("sha256")
+
+
+def _intact(entry: Entry) -> Path | None:
+    """The cached file if its content is what was recorded; a damaged one is said in the log.
+
+    The SHA-256 of a file that did not change is remembered (graph/loaders/digests.py), so this costs one reading per change.
+    """
+    from ..graph.loaders.source import Source
+
+    path, record = cached_path(entry), _read_record(entry)
+    if path is None:
+        return None
+    if Source(path).remembered_sha256 == record.get("sha256"):
+        return path
+    _LOG.warning("%s is damaged: its SHA-256 is not the recorded one; it is not used", path)
+    return None
 
 
 def generated_path() -> Path:
@@ -129,7 +147,7 @@ def resolve_weights(
                 os.fspath(text), "argument" if origin == "argument" else "KIGRAPH_WEIGHTS", allow_download, progress
             )
     entry = catalogue_entry(DEFAULT)
-    if (path := cached_path(entry)) is not None:
+    if (path := _intact(entry)) is not None:
         return Resolved(path, "cache", entry)
     failure = "downloads are switched off"
     if allow_download:
@@ -152,7 +170,7 @@ def _named(text: str, origin: Origin, allow_download: bool, progress: Progress |
         return Resolved(path, origin, None, trained=path != generated_path())
     if text in (e.name for e in CATALOGUE):
         entry = catalogue_entry(text)
-        if not allow_download and cached_path(entry) is None:
+        if not allow_download and _intact(entry) is None:
             raise WeightsError(f"{text!r} (from {origin}) is not in the cache and downloads are switched off")
         return Resolved(fetch(entry, progress=progress), origin, entry)
     raise WeightsError(

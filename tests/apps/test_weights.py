@@ -235,9 +235,27 @@ def test_a_changed_cache_is_noticed(server: Server) -> None:
     path.write_bytes(bytes(len(CONTENT)))
     assert cached_path(entry) == path
     assert not store.verify(entry)
+    assert fetch(entry).read_bytes() == CONTENT, "a damaged file is not used, but fetched anew"
+    assert store.verify(entry)
     path.write_bytes(b"short")
     assert cached_path(entry) is None
     assert fetch(entry).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("at", [0, 1000, len(CONTENT) - 1])
+def test_a_flipped_bit_never_reaches_a_model(server: Server, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = server.entry()
+    path = fetch(entry)
+    data = bytearray(CONTENT)
+    data[at] ^= 0x40
+    path.write_bytes(data)
+    monkeypatch.setattr(store, "CATALOGUE", (entry,))
+    monkeypatch.setattr(store, "catalogue_entry", lambda name: entry)
+    with pytest.raises(WeightsError, match="not in the cache"):
+        resolve_weights(entry.name, allow_download=False)
+    with pytest.raises(WeightsError):
+        resolve_weights(allow_download=False)
+    assert resolve_weights().path.read_bytes() == CONTENT
 
 
 def test_several_at_once_download_once(server: Server) -> None:
