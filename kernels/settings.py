@@ -1,12 +1,15 @@
 """Every environment variable of kigraph, declared once: name, type, default, help, allowed values.
 
-A setting is read when a session is made. Precedence: argument > ``with`` > environment > default.
+A setting is read when a session is made. Precedence: argument > ``with`` > environment > default. A variable that looks like
+one of them and is none, with a letter missing, is warned about once: it would be ignored, and another model answer.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -20,6 +23,7 @@ __all__ = [
     "CUPY_SYNC",
     "ISA",
     "NUM_THREADS",
+    "OTHER_NAMES",
     "PACKED_CACHE",
     "PLAN_CACHE",
     "SETTINGS",
@@ -30,7 +34,10 @@ __all__ = [
     "Setting",
     "available_cpus",
     "cache_folder",
+    "register_names",
     "resolve_threads",
+    "unknown_names",
+    "warn_of_unknown_names",
 ]
 
 T = TypeVar("T")
@@ -169,6 +176,68 @@ SETTINGS: tuple[Setting[object], ...] = (
     TUNE,
     TEST_SEED,
 )  # type: ignore[assignment]
+
+#: Names that begin like a setting and are read elsewhere: by the tests, the benchmarks and setup.py.
+OTHER_NAMES = ("KIGRAPH_SHARED", "KIGRAPH_TEST_STAND_IN", "KIGRAPH_SANITIZE")
+#: Families of names that somebody else reads. As long as nobody has registered the names of one, all of it is accepted.
+_FAMILIES: dict[str, set[str]] = {"KIGRAPH_SERVE_": set()}
+
+_PREFIX = "KIGRAPH"
+#: A misspelt prefix, as in KIGRPAH_BACKEND, is so like a name; no variable of another program is.
+_NEARLY = 0.9
+_LOG = logging.getLogger("kigraph")
+_WARNED: set[str] = set()
+_WARNING = threading.Lock()
+
+
+def register_names(names: Iterable[str], family: str = "KIGRAPH_") -> None:
+    """Adds names of environment variables that a module outside of ``SETTINGS`` reads, so that none of them is warned about.
+
+    family: the prefix that they share. From then on other names with that prefix are unknown.
+    """
+    names = tuple(names)
+    if strange := [n for n in names if not n.startswith(family) or not family.startswith(f"{_PREFIX}_")]:
+        raise SettingsError(f"{strange[0]!r} does not begin with {family!r}, or that not with '{_PREFIX}_'")
+    with _WARNING:
+        _FAMILIES.setdefault(family, set()).update(names)
+
+
+def unknown_names() -> dict[str, str]:
+    """Variables of the environment that look like settings and are none -> the nearest real name, or ''."""
+    known = {*(setting.name for setting in SETTINGS), *OTHER_NAMES, *(n for f in _FAMILIES.values() for n in f)}
+    open_families = tuple(prefix for prefix, names in _FAMILIES.items() if not names)
+    found = {}
+    for name in sorted(os.environ):
+        upper = name.upper()
+        if name in known or not upper.startswith("K") or (open_families and name.startswith(open_families)):
+            continue
+        ours = upper.startswith(tuple(_PREFIX + separator for separator in "_-."))
+        near = _nearest(upper, known, 0.6 if ours else _NEARLY)
+        if near or ours:
+            found[name] = near
+    return found
+
+
+def warn_of_unknown_names() -> None:
+    """One log warning for each of ``unknown_names``, once per process. Their values are never shown."""
+    for name, near in unknown_names().items():
+        with _WARNING:
+            if name in _WARNED:
+                continue
+            _WARNED.add(name)
+        remedy = f"did you mean {near}?" if near else f"known: {', '.join(s.name for s in SETTINGS)}"
+        shown = "".join(c if c.isprintable() else "?" for c in name[:80])
+        _LOG.warning("the environment variable %s is no setting of kigraph and has no effect; %s", shown, remedy)
+
+
+def _nearest(name: str, known: Iterable[str], least: float) -> str:
+    """The known name that is most like ``name``; '' if none is. Behind a right prefix only what follows counts."""
+    import difflib  # late: it takes 3 ms that only a wrong name costs
+
+    start = f"{_PREFIX}_" if name.startswith(f"{_PREFIX}_") else ""
+    names = {n.removeprefix(start): n for n in known}
+    close = difflib.get_close_matches(name.removeprefix(start)[:80], names, 1, least)
+    return names[close[0]] if close else ""
 
 
 def cache_folder() -> Path:
