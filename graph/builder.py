@@ -16,9 +16,9 @@ from typing import Any, SupportsIndex
 
 from ..kernels.types import Shape, TensorType
 from . import ir
-from .errors import GraphError, UnsupportedOpError
+from .errors import GraphError, MissingNameError, UnsupportedOpError
 from .handles import Operation, Tensor
-from .hints import similar
+from .hints import ends_text, missing_operation, shown
 from .opdefs import OPDEFS, Site
 from .values import constant_value, known_sizes
 
@@ -62,29 +62,45 @@ class Graph:
         return len(self._operations)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._operations
+        return isinstance(name, str) and name in self._operations
 
     def operation(self, name: str) -> Operation:
-        """The operation of that name; GraphError with similar names if there is none."""
-        found = self._operations.get(name)
+        """The operation of that name; MissingNameError says what the graph has instead."""
+        found = self._operations.get(name) if isinstance(name, str) else None
         if found is None:
-            raise GraphError(f"the graph has no operation '{name}'{self._similar(name)}")
+            raise self._missing(name)
         return found
 
     def tensor(self, name: str) -> Tensor:
-        """The tensor 'op:index'; 'op' alone means 'op:0'."""
+        """The tensor 'op:index'; 'op' alone means 'op:0'. MissingNameError says what the graph has instead."""
+        if not isinstance(name, str):
+            raise self._missing(name)
         op_name, colon, index = name.partition(":")
         if colon and not (index.isdecimal() and len(index) <= 9):
-            raise GraphError(f"'{name}' is not a tensor's name; expected 'operation:index', such as 'softmax:0'")
+            raise MissingNameError(
+                f"{shown(name)} is not a tensor's name; expected 'operation:index', such as 'softmax:0' ({ends_text(self)})"
+            )
         operation = self.operation(op_name)
         at = int(index or 0)
         if at >= len(operation.outputs):
-            raise GraphError(f"{operation.type} '{op_name}' has {len(operation.outputs)} outputs; there is no '{name}'")
+            count = len(operation.outputs)
+            there = f" (':0' to ':{count - 1}')" if count > 1 else " (':0')" if count else ""
+            raise MissingNameError(
+                f"{operation.type} {shown(op_name)} has {count} outputs{there}; there is no {shown(name)} "
+                f"({ends_text(self)})"
+            )
         return operation.outputs[at]
 
-    def _similar(self, name: str) -> str:
-        near = similar(name, self._operations)
-        return f"; similar: {near}" if near else f"; it has {len(self)} operations (see `kigraph inspect`)"
+    def _missing(self, name: object) -> MissingNameError:
+        if not isinstance(name, str):
+            what = f"{shown(name)} of type {type(name).__name__}"
+            return MissingNameError(f"a name is text, such as 'softmax:0', got {what} ({ends_text(self)})")
+        op_name = name.partition(":")[0]
+        if op_name != name and op_name in self._operations:
+            return MissingNameError(
+                f"{shown(name)} is the name of a tensor; its operation is '{op_name}' (see get_tensor_by_name)"
+            )
+        return MissingNameError(f"the graph has no operation {shown(name)}; {missing_operation(self, op_name)}")
 
     def get_operations(self) -> list[Operation]:
         """TensorFlow 1's spelling of ``operations``."""

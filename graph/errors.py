@@ -4,11 +4,27 @@ from __future__ import annotations
 
 from ..kernels.errors import KigraphError
 
-__all__ = ["FeedError", "FetchError", "GraphError", "LoadError", "RunError", "UnsupportedOpError", "located"]
+__all__ = [
+    "FeedError",
+    "FetchError",
+    "GraphError",
+    "LoadError",
+    "MissingNameError",
+    "RunError",
+    "UnsupportedOpError",
+    "located",
+]
 
 
 class GraphError(KigraphError):
     """A graph is built or edited in a way that can never work."""
+
+
+class MissingNameError(GraphError, KeyError):
+    """A name that no operation or tensor of a graph has. A KeyError, too, as programs for TensorFlow 1 expect."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""  # KeyError would show the repr
 
 
 class FeedError(KigraphError, ValueError):

@@ -10,9 +10,24 @@ import numpy as np
 from .builder import Graph
 from .errors import FetchError, GraphError
 from .handles import Operation, Tensor
+from .hints import ends_text, shown
 from .ir import Port
 
-__all__ = ["Fetches"]
+__all__ = ["Fetches", "stranger"]
+
+
+def stranger(graph: Graph, item: object, expected: str) -> str:
+    """Says that ``item``, which should be ``expected`` or its name, is nothing of ``graph``, and what is."""
+    text = f"{shown(item)} is not {expected} of this session's graph, nor a name of one"
+    if isinstance(item, Operation) and item.graph is graph:
+        text = f"{item.type} {shown(item.name)} has 0 outputs, so there is nothing to feed"
+    elif isinstance(item, (Tensor, Operation)):
+        text = f"{shown(item)} is not {expected} of this session's graph, but of another"
+        if (item.op.name if isinstance(item, Tensor) else item.name) in graph:
+            return f"{text}, which has one of that name: pass the name, {shown(item.name)}"
+    elif isinstance(item, bytes):
+        text = f"{text}: names are text, not bytes"
+    return f"{text} ({ends_text(graph)})"
 
 
 class Fetches:
@@ -53,7 +68,7 @@ class Fetches:
                 raise FetchError(f"fetch: {error}") from None
             item = found.outputs[0] if isinstance(found, Operation) and found.outputs else found
         if not isinstance(item, (Tensor, Operation)) or item.graph is not self._graph:
-            raise FetchError(f"fetch: {item!r} is not a tensor or operation of this session's graph, nor a name of one")
+            raise FetchError(f"fetch: {stranger(self._graph, item, 'a tensor or operation')}")
         if isinstance(item, Operation):
             self._targets[item.name] = None
             return None

@@ -1,13 +1,21 @@
-"""Hints in error messages: names that look like the one that was not found."""
+"""Hints in error messages: names that look like the one that was not found, and what a graph takes and gives."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING
 
-__all__ = ["similar"]
+if TYPE_CHECKING:
+    from .builder import Graph
+
+__all__ = ["ends_text", "guess_inputs", "guess_outputs", "missing_operation", "shown", "similar"]
 
 #: difflib takes about 0.1 ms per name of 100 letters, and grows with the square of the length.
 _MAX_COMPARED, _MAX_COMPARED_LENGTH = 5000, 150
+#: A message stays short, however large the graph is.
+_MOST_LISTED, _MOST_LETTERS = 5, 80
+_PLACEHOLDERS = ("Placeholder", "PlaceholderV2")
+_NO_RESULTS = ("Const", *_PLACEHOLDERS, "NoOp", "Assert", "CheckNumerics", "Assign", "SaveV2", "RestoreV2")
 
 
 def similar(name: str, names: Collection[str]) -> str:
@@ -18,3 +26,72 @@ def similar(name: str, names: Collection[str]) -> str:
         return ""
     short = [n for n in names if len(n) <= _MAX_COMPARED_LENGTH]
     return ", ".join(difflib.get_close_matches(name, short, n=3))
+
+
+def shown(value: object) -> str:
+    """``repr`` of anything on one line of at most 80 letters."""
+    if isinstance(value, str | bytes):  # the repr of a huge text is not made
+        value = value[: _MOST_LETTERS + 1]
+    text = " ".join(repr(value).split())
+    return text if len(text) <= _MOST_LETTERS else f"{text[: _MOST_LETTERS - 3]}..."
+
+
+def guess_inputs(graph: Graph) -> tuple[str, ...]:
+    """What a user would feed: the placeholders, else the encoded image that a decoder reads from a Const."""
+    named = tuple(f"{op.name}:0" for op in graph.operations if op.type in _PLACEHOLDERS)
+    encoded = tuple(
+        op.inputs[0].name
+        for op in graph.operations
+        if op.type.startswith("Decode") and op.inputs and op.inputs[0].op.type in ("Const", "PlaceholderWithDefault")
+    )
+    return named or encoded
+
+
+def guess_outputs(graph: Graph) -> tuple[str, ...]:
+    """Results that nothing in the graph reads, in graph order; only Softmax nodes if there are any among them."""
+    used: set[str] = set()
+    for op in graph.operations:
+        used.update(t.op.name for t in op.inputs)
+        used.update(c.name for c in op.control_inputs)
+    free = [op for op in graph.operations if op.name not in used and op.type not in _NO_RESULTS and op.outputs]
+    softmax = [op for op in free if op.type == "Softmax"]
+    return tuple(op.outputs[0].name for op in softmax or free)
+
+
+def ends_text(graph: Graph) -> str:
+    """'inputs: a:0, b:0; outputs: c:0', at most five of each."""
+    return f"inputs: {_listed(guess_inputs(graph))}; outputs: {_listed(guess_outputs(graph))}"
+
+
+def missing_operation(graph: Graph, name: str) -> str:
+    """What to say after "the graph has no operation 'name'": the name that was meant, if it can be told, and the ends."""
+    names = [op.name for op in graph.operations]
+    if not names:
+        return "the graph is empty"
+    hint = _other_scope(name, names)
+    if not hint:
+        near = similar(name, names)
+        hint = f"similar: {near}" if near else f"it has {len(names):,} operations"
+    return f"{hint}; {ends_text(graph)}"
+
+
+def _other_scope(name: str, names: Collection[str]) -> str:
+    """The same name with scopes less (tf.import_graph_def puts "import/" in front), with scopes more, or in other case."""
+    there = set(names)
+    for at, letter in enumerate(name):
+        if letter == "/" and (rest := name[at + 1 :]) in there:
+            return f"without the prefix '{_cut(name[: at + 1])}' there is '{_cut(rest)}:0'"
+    if inside := [n for n in names if n.endswith(f"/{name}")]:
+        return f"inside of scopes there is {_listed(inside)}"
+    same = [n for n in names if n.casefold() == name.casefold()]
+    return f"in other case there is {_listed(same)}" if same else ""
+
+
+def _listed(names: Iterable[str]) -> str:
+    found = list(names)
+    text = ", ".join(_cut(n) for n in found[:_MOST_LISTED])
+    return (f"{text} and {len(found) - _MOST_LISTED:,} more" if len(found) > _MOST_LISTED else text) or "none"
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _MOST_LETTERS else f"{name[: _MOST_LETTERS - 3]}..."

@@ -13,14 +13,15 @@ import numpy as np
 from ..kernels import settings
 from ..kernels.backends import Choice, resolve_choice
 from ..kernels.contracts.base import merge_shapes, shape_text
-from ..kernels.errors import ShapeError
+from ..kernels.errors import KigraphError, ShapeError
 from ..kernels.tuning import Tuner
 from ..kernels.types import STRING, TensorType
 from . import ir
 from .builder import Graph, get_default_graph
 from .errors import FeedError, FetchError, GraphError
-from .fetches import Fetches
+from .fetches import Fetches, stranger
 from .handles import Operation, Tensor
+from .hints import shown
 from .ir import UNKNOWN, Port
 from .passes import optimize
 from .plan.cut import Cut, cut, specialize
@@ -65,6 +66,7 @@ class Session:
         self.graph = get_default_graph() if graph is None else graph
         if not isinstance(self.graph, Graph):
             raise GraphError(f"Session needs a Graph, got {type(graph).__name__}; a loaded model has it as .graph")
+        settings.warn_of_unknown_names()
         self.choice: Choice = resolve_choice(backend)
         self.threads = settings.resolve_threads(threads)
         self._skip = tuple(skip_passes)
@@ -195,9 +197,7 @@ class Session:
 
     def variable_value(self, variable: Tensor | str) -> Value:
         """The session's present value of a variable (a copy)."""
-        port = self._port(variable)
-        if self.graph.operation(port.node).type != "VariableV2":
-            raise FetchError(f"'{port.node}' is not a variable")
+        port = self._variable(variable, "variable_value", FetchError)
         with self._state:
             return np.array(self._read(port.node))
 
@@ -205,9 +205,7 @@ class Session:
         """Sets variables by name; all of them or, if one does not fit, none."""
         new: dict[str, Value] = {}
         for name, value in values.items():
-            port = self._port(name)
-            if self.graph.operation(port.node).type != "VariableV2":
-                raise FeedError(f"'{port.node}' is not a variable")
+            port = self._variable(name, "set_variables", FeedError)
             new[port.node] = np.array(self._feed(port, value))
         with self._state:
             self._variables.update(new)
@@ -222,7 +220,7 @@ class Session:
 
     # --- feeds --------------------------------------------------------------------------------------------------------
 
-    def _port(self, key: Any) -> Port:
+    def _port(self, key: Any, where: str = "feed_dict", error: type[KigraphError] = FeedError) -> Port:
         try:
             if isinstance(key, str):
                 return self.graph.tensor(key).port
@@ -230,9 +228,18 @@ class Session:
                 key = key.outputs[0] if key.outputs else key
             if isinstance(key, Tensor) and key.graph is self.graph:
                 return key.port
-        except GraphError as error:
-            raise FeedError(f"feed_dict: {error}") from None
-        raise FeedError(f"feed_dict: {key!r} is not a tensor of this session's graph, nor a name of one")
+        except GraphError as missing:
+            raise error(f"{where}: {missing}") from None
+        raise error(f"{where}: {stranger(self.graph, key, 'a tensor')}")
+
+    def _variable(self, key: Any, where: str, error: type[KigraphError]) -> Port:
+        """The port of a variable, by tensor or name."""
+        port = self._port(key, where, error)
+        if self.graph.operation(port.node).type != "VariableV2":
+            names = [op.name for op in self.graph.operations if op.type == "VariableV2"]
+            listed = f"{', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''}" or "none"
+            raise error(f"{where}: {shown(port.node)} is not a variable; variables of this graph: {listed}")
+        return port
 
     def _feeds(self, feed_dict: Mapping[Any, Any]) -> dict[Port, Value]:
         if not isinstance(feed_dict, Mapping):

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         KigraphError as KigraphError,
         LabelError as LabelError,
         LoadError as LoadError,
+        MissingNameError as MissingNameError,
         OutOfMemoryError as OutOfMemoryError,
         RunError as RunError,
         SettingsError as SettingsError,
@@ -198,7 +199,8 @@ _MODULES: dict[str, str] = {
     "dtypes": "bool_ complex64 float16 float32 float64 int8 int16 int32 int64 string uint8 uint16 uint32 uint64",
     "errors": """
         BackendError CardError DTypeError DeviceError FeedError FetchError GraphError ImageError KernelError KigraphError
-        LabelError LoadError OutOfMemoryError RunError SettingsError ShapeError UnsupportedOpError WeightsError
+        LabelError LoadError MissingNameError OutOfMemoryError RunError SettingsError ShapeError UnsupportedOpError
+        WeightsError
     """,
     "graph.builder": "Graph Operation Tensor control_dependencies get_default_graph name_scope reset_default_graph",
     "graph.draw": "to_dot to_html to_svg",

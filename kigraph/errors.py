@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from .graph.errors import FeedError, FetchError, GraphError, LoadError, RunError, UnsupportedOpError
+from .graph.errors import FeedError, FetchError, GraphError, LoadError, MissingNameError, RunError, UnsupportedOpError
 from .kernels.errors import (
     BackendError,
     DeviceError,
@@ -31,6 +31,7 @@ __all__ = [
     "KigraphError",
     "LabelError",
     "LoadError",
+    "MissingNameError",
     "OutOfMemoryError",
     "RunError",
     "SettingsError",

@@ -16,7 +16,7 @@ from ...kernels.errors import KigraphError
 from ...kernels.types import DType
 from ..builder import Graph
 from ..errors import GraphError, LoadError
-from ..hints import similar
+from ..hints import guess_inputs, guess_outputs, similar
 from ..ir import UNKNOWN, Node, Port, topological_order
 from ..opdefs import OPDEFS
 from .limits import Budget
@@ -256,26 +256,3 @@ def _shape(shape: Any, budget: Budget, place: str) -> tuple[int | None, ...] | N
     if dims is not None and any(d is not None and not 0 <= d < 1 << 62 for d in dims):
         raise budget.error(place, f"shape {dims}", "sizes from 0, or -1 for unknown")
     return dims
-
-
-def guess_inputs(graph: Graph) -> tuple[str, ...]:
-    """What a user would feed: the placeholders, else the encoded image that a decoder reads from a Const."""
-    named = tuple(f"{op.name}:0" for op in graph.operations if op.type in ("Placeholder", "PlaceholderV2"))
-    encoded = tuple(
-        op.inputs[0].name
-        for op in graph.operations
-        if op.type.startswith("Decode") and op.inputs and op.inputs[0].op.type in ("Const", "PlaceholderWithDefault")
-    )
-    return named or encoded
-
-
-def guess_outputs(graph: Graph) -> tuple[str, ...]:
-    """Results that nothing in the graph reads, in graph order; only Softmax nodes if there are any among them."""
-    used: set[str] = set()
-    for op in graph.operations:
-        used.update(t.op.name for t in op.inputs)
-        used.update(c.name for c in op.control_inputs)
-    ignored = ("Const", "Placeholder", "NoOp", "Assert", "CheckNumerics", "Assign", "SaveV2", "RestoreV2")
-    free = [op for op in graph.operations if op.name not in used and op.type not in ignored and op.outputs]
-    softmax = [op for op in free if op.type == "Softmax"]
-    return tuple(op.outputs[0].name for op in softmax or free)
