@@ -130,7 +130,10 @@ CUPY_SYNC: Setting[bool] = Setting(
     ("0", "1"),
 )
 WEIGHTS: Setting[str | None] = Setting(
-    "KIGRAPH_WEIGHTS", None, str, "path of the weight file that the command line and the demo use"
+    "KIGRAPH_WEIGHTS",
+    None,
+    str,
+    "weight file of the command line and the demo: a path, a name of `kigraph weights list`, or demo",
 )
 CACHE_DIR: Setting[str | None] = Setting(
     "KIGRAPH_CACHE_DIR",
@@ -195,7 +198,8 @@ def register_names(names: Iterable[str], family: str = "KIGRAPH_") -> None:
 
     family: the prefix that they share. From then on other names with that prefix are unknown.
     """
-    names = tuple(names)
+    if not (names := tuple(names)):
+        return
     if strange := [n for n in names if not n.startswith(family) or not family.startswith(f"{_PREFIX}_")]:
         raise SettingsError(f"{strange[0]!r} does not begin with {family!r}, or that not with '{_PREFIX}_'")
     with _WARNING:
@@ -241,13 +245,19 @@ def _nearest(name: str, known: Iterable[str], least: float) -> str:
 
 
 def cache_folder() -> Path:
-    """KIGRAPH_CACHE_DIR, else XDG_CACHE_HOME/kigraph, else ~/.cache/kigraph; not created here."""
+    """KIGRAPH_CACHE_DIR, else XDG_CACHE_HOME/kigraph, else ~/.cache/kigraph; not created here.
+
+    SettingsError if that needs a home folder and there is none.
+    """
     chosen = CACHE_DIR.get()
-    if chosen:
-        return Path(chosen).expanduser()
     xdg = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG specification: a relative path is to be ignored.
-    return (Path(xdg) if xdg.startswith("/") else Path.home() / ".cache") / "kigraph"
+    try:
+        if chosen:
+            return Path(chosen).expanduser()
+        # The XDG specification: a relative path is to be ignored.
+        return (Path(xdg) if xdg.startswith("/") else Path.home() / ".cache") / "kigraph"
+    except RuntimeError as error:  # a user without a home folder, or ~somebody who is not there
+        raise SettingsError(f"no cache folder: {error}; set {CACHE_DIR.name} to a folder") from None
 
 
 def available_cpus() -> int:

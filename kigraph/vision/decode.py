@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from ..errors import ImageError
+from ..kernels.files import open_regular
 from .jpeg_header import read_jpeg_header
 
 if TYPE_CHECKING:
@@ -69,12 +70,10 @@ def read_image(path: str | os.PathLike[str], *, max_bytes: int = MAX_FILE_BYTES)
     """The bytes of an image file; ImageError if it is missing, not a regular file, empty or larger than ``max_bytes``."""
     name = os.fspath(path)
     try:
-        with open(name, "rb") as file:
-            if not os.path.isfile(name):
-                raise ImageError(f"{name}: not a regular file")
+        with open_regular(name) as file:
             data = file.read(max_bytes + 1)
     except OSError as error:
-        raise ImageError(f"{name}: cannot be read: {error.strerror or error}") from None
+        raise ImageError(f"{name[:200] or repr(name)}: cannot be read: {error.strerror or error}") from None
     if len(data) > max_bytes:
         raise ImageError(f"{name}: larger than {max_bytes:,} bytes, the limit for one image file")
     if not data:

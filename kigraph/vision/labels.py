@@ -22,13 +22,16 @@ from typing import Any
 import numpy as np
 
 from ..errors import LabelError
+from ..kernels.files import open_regular
 
-__all__ = ["LABEL_SETS", "Label", "LabelSet", "label_set", "numbered", "read_label_file"]
+__all__ = ["LABEL_SETS", "Label", "LabelSet", "clean_label", "label_set", "numbered", "read_label_file"]
 
 LABEL_SETS = ("imagenet-1000", "imagenet-1001", "imagenet-2015")
 
 _MAX_FILE_BYTES = 4 * 2**20
-_NUMBERED = re.compile(r"^(\d+)\s*[:\t]\s*(.*)$")
+_NUMBERED = re.compile(r"^([0-9]{1,9})\s*[:\t]\s*(.*)$")
+#: Not str.splitlines, which also ends a line at characters that a name may have, such as U+0085 and U+2028.
+_LINE_END = re.compile(r"\r\n|\n|\r")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,9 @@ class LabelSet:
 def label_set(name: str) -> LabelSet:
     """One of LABEL_SETS."""
     if name not in LABEL_SETS:
-        raise LabelError(f"unknown label set {name!r}; known: {', '.join(LABEL_SETS)}, or the path of a label file")
+        raise LabelError(
+            f"unknown label set {name[:80]!r}; known: {', '.join(LABEL_SETS)}, or the path of a label file"
+        )
     classes = _imagenet()
     if name == "imagenet-1000":
         return LabelSet(name, tuple(c[2] for c in classes), tuple(c[0] for c in classes))
@@ -101,10 +106,10 @@ def read_label_file(path: str | os.PathLike[str]) -> LabelSet:
     """
     name = os.fspath(path)
     try:
-        with open(name, "rb") as file:
+        with open_regular(name) as file:
             data = file.read(_MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise LabelError(f"label file {name}: cannot be read: {error.strerror or error}") from None
+        raise LabelError(f"label file {name[:200] or repr(name)}: cannot be read: {error.strerror or error}") from None
     if len(data) > _MAX_FILE_BYTES:
         raise LabelError(f"label file {name}: larger than {_MAX_FILE_BYTES:,} bytes, the limit")
     try:
@@ -115,7 +120,7 @@ def read_label_file(path: str | os.PathLike[str]) -> LabelSet:
         names, synsets = _from_json(text, name)
     else:
         names, synsets = _from_lines(text, name), []
-    names = [_clean(n) for n in names]
+    names = [clean_label(n) for n in names]
     if not any(names):
         raise LabelError(f"label file {name}: no labels in it")
     return LabelSet(Path(name).name, tuple(names), tuple(synsets))
@@ -127,7 +132,7 @@ def _imagenet() -> list[tuple[str, int, str]]:
 
 
 def _from_lines(text: str, file: str) -> list[str]:
-    lines = [line.strip() for line in text.splitlines()]
+    lines = [line.strip() for line in _LINE_END.split(text)]
     while lines and not lines[-1]:
         lines.pop()
     matches = [_NUMBERED.match(line) for line in lines]
@@ -163,6 +168,6 @@ def _from_json(text: str, file: str) -> tuple[list[str], list[str | None]]:
     return names, synsets
 
 
-def _clean(text: str) -> str:
+def clean_label(text: str) -> str:
     """A label is shown on terminals and web pages: no control characters."""
     return "".join(c for c in text if c.isprintable()).strip()
