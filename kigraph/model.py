@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,21 +12,26 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from .errors import CardError, FeedError, ImageError, LabelError
+from .errors import CardError, FeedError, GraphError, ImageError, LabelError, LoadError
 from .graph.builder import Graph
+from .graph.hints import ends_text, shown
 from .graph.session import Session
+from .kernels.settings import warn_of_unknown_names
 from .loading import open_file
 from .vision.decode import ImageLike, apply_orientation, decode_image, image_header, read_image, to_pixels
 from .vision.labels import LABEL_SETS, Label, LabelSet, label_set, numbered, read_label_file
-from .weights.cards import LABELS_BESIDE, LABELS_INSIDE, Card, card_by_name, find_card
-from .weights.catalogue import is_known_size
+from .weights.cards import CARDS, LABELS_BESIDE, LABELS_INSIDE, Card, card_by_name, find_card
+from .weights.catalogue import CATALOGUE, DEMO, is_known_size
 from .weights.embedded import embedded_labels
+from .weights.store import EMBEDDED
 
 if TYPE_CHECKING:
     from .graph.loaders import LoadLimits
     from .graph.plan import Program
 
 __all__ = ["Classifier", "Prediction", "load"]
+
+_LOG = logging.getLogger("kigraph")
 
 #: Images that go through the network together; more would only cost memory.
 _BATCH = 8
@@ -68,39 +75,99 @@ def load(
 ) -> Classifier:
     """Loads a trained model of any supported format; the format is told by the file's content.
 
+    path: a file. Names ("demo", those of the catalogue) are for the command line; ``ki.weights.resolve_weights("demo").path``
+    is the file of one.
     backend, threads, tune, winograd: as for Session.
     labels: a label file, the name of a label set, or the names themselves; default: what the card says.
     card: a Card or the name of one; default: chosen by the file's checksum, family or nodes.
     limits: what the file may ask for.
     Raises LoadError for a damaged or unknown file, CardError, LabelError, BackendError. A model without a known card loads,
-    and only ``classify`` raises.
+    and only ``classify`` raises; one without labels answers "class 0", "class 1", ..., and warns of that once.
     """
-    path = Path(path)
+    warn_of_unknown_names()
+    path = _file(path)
     opened = open_file(path, limits, strict=True)
     graph = opened.graph
     assert graph is not None
     if isinstance(card, str):
         card = card_by_name(card, graph)
+    elif card is not None and not isinstance(card, Card):
+        raise CardError(f"card must be a ki.Card or the name of one, got {type(card).__name__}")
     elif card is None:
         card = find_card(
             graph, family=opened.family, sha256=opened.loaded.remembered_sha256 if is_known_size(opened.size) else None
         )
     session = Session(graph, backend=backend, threads=threads, tune=tune, winograd=winograd)
-    return Classifier(graph, session, card, _labels(graph, card, labels, path), path)
+    found, rejected = _labels(graph, card, labels, path)
+    return Classifier(graph, session, card, found, path, rejected)
+
+
+def _file(path: str | os.PathLike[str]) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        raise LoadError(f"load takes the path of a model file, got {type(path).__name__} {shown(path)}")
+    if isinstance(path, str) and (path == DEMO or path in (e.name for e in CATALOGUE)) and not os.path.exists(path):
+        raise LoadError(
+            f"there is no file {path!r}; the name is one of the command line's, and in Python "
+            f"ki.weights.resolve_weights({path!r}).path is its file"
+        )
+    return Path(path)
 
 
 class Classifier:
-    """A graph with its session, weights card and labels. Safe to use from several threads at once."""
+    """A graph with its session, weights card and labels. Safe to use from several threads at once.
+
+    ``rejected``: a label file that was found beside the model and does not fit it, in words.
+    """
 
     def __init__(
-        self, graph: Graph, session: Session, card: Card | None, labels: LabelSet | None, path: Path | None = None
+        self,
+        graph: Graph,
+        session: Session,
+        card: Card | None,
+        labels: LabelSet | None,
+        path: Path | None = None,
+        rejected: str = "",
     ) -> None:
         self.graph, self.session, self.card, self.labels, self.path = graph, session, card, labels, path
+        self._rejected = rejected
+        self._unlabelled = threading.Lock()  # taken, and never given back, by the first answer without labels
         if card is not None:
-            for tensor in card.tensors:
-                graph.tensor(tensor)  # GraphError now rather than at the first image
+            try:
+                for tensor in card.tensors:
+                    graph.tensor(tensor)  # now rather than at the first image
+            except GraphError as error:
+                raise CardError(f"card {card.name!r} does not fit this graph: {error}") from None
             if labels is not None:
                 _check_count(graph, card, labels)
+
+    @property
+    def name(self) -> str:
+        """What answers are signed with: the name of the file, or 'demo' for the model that comes with kigraph."""
+        if self.path is None:
+            return "a graph"
+        return DEMO if self.path == EMBEDDED else self.path.name
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the classes have names; if not, answers are 'class 0', 'class 1', ..."""
+        return self.labels is not None
+
+    @property
+    def label_source(self) -> str | None:
+        """Where the names of the classes are from: a file's name, a label set, 'embedded' or 'given'; None without any."""
+        return self.labels.name if self.labels is not None else None
+
+    @property
+    def label_note(self) -> str:
+        """What to tell a user of a model without labels, in one line; '' if it has some."""
+        if self.labels is not None:
+            return ""
+        stem = f"{self.path.stem}_labels.txt or " if self.path else ""
+        found = f" ({self._rejected})" if self._rejected else ""
+        return (
+            f"{self.name} has no labels{found}, so answers are 'class 0', 'class 1', ...; put {stem}labels.txt beside the "
+            "model, one name per line, or pass the names (labels=, or --labels FILE)"
+        )
 
     @overload
     def classify(self, images: ImageLike, top: int = 5) -> Prediction: ...
@@ -172,8 +239,12 @@ class Classifier:
         """The weights card; CardError if none is known."""
         if self.card is None:
             raise CardError(
-                f"{self!r}: no weights card is known for this graph, so its input and output are not known either. "
-                "Pass card= (see ki.Card), or use session.run with the names that `kigraph inspect` shows"
+                f"{self!r}: no weights card is known for this graph ({ends_text(self.graph)}), so what is an image's input and "
+                "what its scores is not known either. From a shell only a card of --card helps, if the graph is of its kind: "
+                f"{', '.join(rule.name for rule in CARDS)}. From Python say it yourself: ki.load(FILE, labels=[...], "
+                "card=ki.Card('mine', 'my network', INPUT, OUTPUT, ki.Preprocessing((HEIGHT, WIDTH), 'half_pixel', "
+                "ki.Normalization((MEAN,) * 3, (STD,) * 3)), 'file')), or run the graph as it is: "
+                "model.session.run(OUTPUT, {INPUT: array})"
             )
         return self.card
 
@@ -197,7 +268,9 @@ class Classifier:
         return (*card.preprocessing.size, 3)
 
     def name_scores(self, scores: np.ndarray[Any, Any], top: int = 5, source: str = "") -> Prediction:
-        """The labels of one row of ``probabilities``."""
+        """The labels of one row of ``probabilities``; the first answer of a model without labels logs a warning."""
+        if self.labels is None and self._unlabelled.acquire(blocking=False):
+            _LOG.warning("%s", self.label_note)
         return Prediction(source, (self.labels or numbered(len(scores))).top(scores, top))
 
     def _classify(self, images: Sequence[ImageLike], top: int) -> list[Prediction]:
@@ -244,26 +317,38 @@ def _probabilities(scores: np.ndarray[Any, Any], card: Card) -> np.ndarray[Any, 
 
 def _labels(
     graph: Graph, card: Card | None, labels: str | os.PathLike[str] | LabelSet | Sequence[str] | None, path: Path
-) -> LabelSet | None:
-    if isinstance(labels, LabelSet):
-        return labels
+) -> tuple[LabelSet | None, str]:
+    """The labels, and which label file beside the model was not taken, and why."""
     if labels is not None:
-        if isinstance(labels, str | os.PathLike):
-            return label_set(str(labels)) if labels in LABEL_SETS else read_label_file(labels)
-        return LabelSet("given", tuple(labels))
+        return _given(labels), ""
     if card is None:
-        return None
+        return None, ""
     if card.labels == LABELS_INSIDE:
-        return embedded_labels(graph)
+        return embedded_labels(graph), ""
     if card.labels != LABELS_BESIDE:
-        return label_set(card.labels) if card.labels in LABEL_SETS else read_label_file(card.labels)
+        return label_set(card.labels) if card.labels in LABEL_SETS else read_label_file(card.labels), ""
+    rejected = []
     for name in (f"{path.stem}_labels.txt", f"{path.stem}.labels.txt", *_LABEL_FILES):
         if (path.parent / name).is_file():
             found = read_label_file(path.parent / name)
             # A file that happens to lie there and does not fit belongs to another model.
-            if _classes(graph, card) in (None, len(found)):
-                return found
-    return None
+            if (classes := _classes(graph, card)) in (None, len(found)):
+                return found, ""
+            rejected.append(f"{name} beside it has {len(found)} names, but {card.output} has {classes} outputs")
+    return None, "; ".join(rejected)
+
+
+def _given(labels: str | os.PathLike[str] | LabelSet | Sequence[str]) -> LabelSet:
+    if isinstance(labels, LabelSet):
+        return labels
+    if isinstance(labels, str | os.PathLike):
+        return label_set(str(labels)) if labels in LABEL_SETS else read_label_file(labels)
+    if isinstance(labels, Sequence) and all(isinstance(name, str) for name in labels):
+        return LabelSet("given", tuple(labels))
+    raise LabelError(
+        "labels must be a label file, the name of a label set, a LabelSet or a list of names, got "
+        f"{type(labels).__name__} {shown(labels)}"
+    )
 
 
 def _classes(graph: Graph, card: Card) -> int | None:

@@ -292,4 +292,4 @@ def _rule(name: str) -> CardRule:
     for rule in CARDS:
         if rule.name == name:
             return rule
-    raise CardError(f"unknown card {name!r}; known: {', '.join(rule.name for rule in CARDS)}")
+    raise CardError(f"unknown card {name[:80]!r}; known: {', '.join(rule.name for rule in CARDS)}")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..errors import WeightsError
 
-__all__ = ["CATALOGUE", "DEFAULT", "UNTRAINED", "Entry", "catalogue_entry", "is_known_size"]
+__all__ = ["CATALOGUE", "DEFAULT", "DEMO", "REMEDY", "UNTRAINED", "Entry", "catalogue_entry", "is_known_size"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,15 @@ _APACHE = "Apache-2.0"
 
 #: What commands use when nothing else is said.
 DEFAULT = "inception-v3-2015"
+
+#: The name of the small model that comes with kigraph: apples or oranges. It answers to this name only.
+DEMO = "demo"
+
+#: What to do where there are no weights.
+REMEDY = (
+    "name a weight file with --weights FILE or KIGRAPH_WEIGHTS=FILE, download one with `kigraph weights fetch`, "
+    f"or take the small demo model, which knows apples and oranges only, with --weights {DEMO}"
+)
 
 #: How results of the demo's generated file are labelled everywhere.
 UNTRAINED = "untrained weights: the speed is real, the labels mean nothing"
@@ -118,7 +127,7 @@ def catalogue_entry(name: str) -> Entry:
     for entry in CATALOGUE:
         if entry.name == name:
             return entry
-    raise WeightsError(f"unknown weights {name!r}; known: {', '.join(e.name for e in CATALOGUE)}")
+    raise WeightsError(f"unknown weights {name[:80]!r}; known: {', '.join(e.name for e in CATALOGUE)}")
 
 
 def is_known_size(size: int) -> bool:

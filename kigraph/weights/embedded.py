@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CardError
-from ..vision.labels import LabelSet
+from ..vision.labels import LabelSet, clean_label
 from ..vision.normalize import Normalization, Preprocessing
 from ..vision.resize import RESIZE_RULES
 
@@ -61,7 +61,7 @@ def read_card_text(graph: Graph) -> dict[str, Any] | None:
             and card["std"] != 0
             and (card["classes"] is None or all(isinstance(c, str) for c in card["classes"]))
         )
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
         raise CardError(f"the card in node '{CARD_NODE}' cannot be read: {error}") from None
     if not fits:
         raise CardError(f"the card in node '{CARD_NODE}' has wrong or missing entries")
@@ -78,4 +78,6 @@ def scale_of(card: dict[str, Any]) -> Preprocessing:
 def embedded_labels(graph: Graph) -> LabelSet | None:
     """The class names in a graph's own card."""
     card = read_card_text(graph)
-    return None if card is None or card["classes"] is None else LabelSet("embedded", tuple(card["classes"]))
+    if card is None or card["classes"] is None:
+        return None
+    return LabelSet("embedded", tuple(map(clean_label, card["classes"])))
