@@ -1,7 +1,10 @@
 # The service on port 8080:
 #     docker build -t kigraph .
-#     docker run --rm --read-only --tmpfs /tmp -p 8080:8080 -v "$PWD/model.pb:/models/model.pb:ro" -e KIGRAPH_WEIGHTS=/models/model.pb kigraph
-# Without KIGRAPH_WEIGHTS it answers with the small model that comes with kigraph.
+#     docker run --rm --read-only --tmpfs /tmp -p 8080:8080 kigraph
+# That answers with the small demo model, which knows apples and oranges only: KIGRAPH_WEIGHTS is "demo" below. A model of
+# your own comes with its labels, so mount their folder: models/model.pb, and models/labels.txt beside it:
+#     docker run --rm --read-only --tmpfs /tmp -p 8080:8080 -v "$PWD/models:/models:ro" -e KIGRAPH_WEIGHTS=/models/model.pb kigraph
+# A file that is not there, or a model that cannot classify, ends the container at once with exit code 2.
 
 FROM python:3.12-slim AS build
 RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
@@ -14,7 +17,7 @@ RUN useradd --system --uid 10001 --home-dir /nonexistent --shell /usr/sbin/nolog
 COPY --from=build /wheels /wheels
 RUN pip install --no-cache-dir --no-index --find-links=/wheels "kigraph[serve]" && rm -rf /wheels
 USER 10001
-ENV PYTHONUNBUFFERED=1 KIGRAPH_CACHE_DIR=/tmp/kigraph
+ENV PYTHONUNBUFFERED=1 KIGRAPH_CACHE_DIR=/tmp/kigraph KIGRAPH_WEIGHTS=demo
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=4s --start-period=30s CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8080/readyz', timeout=3)"]
 STOPSIGNAL SIGTERM

@@ -64,13 +64,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
+    from .cli.options import backend_names
     from .cli.output import download_progress, note, print_json
     from .kernels.backends import available_backends
     from .kernels.settings import resolve_threads
     from .machine import backends, describe
     from .weights.store import resolve_weights
 
-    image = Path(args.image) if args.image else sample_photograph()
+    image = Path(args.image) if args.image is not None else sample_photograph()
     with download_progress(args.json) as progress:
         resolved = resolve_weights(
             args.weights, allow_download=not args.no_download, allow_generated=True, progress=progress
@@ -79,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         note(
             f"{resolved.reason or 'no trained weights'}\nThe demo uses a generated file of the same network instead: {UNTRAINED}.\n"
         )
-    names = [n.strip() for n in args.backend.split(",")] if args.backend else list(available_backends())
+    names = backend_names(args.backend) or list(available_backends())
     results, problems = _measure_all(names, resolved, image, args)
     machine, threads = describe(), resolve_threads(args.threads)
     report = _report(results, problems, resolved, image, machine.to_json(), threads)
@@ -120,27 +121,40 @@ def sample_photograph() -> Path:
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    from .cli.options import add_json, positive
+    from .cli.options import add_json, filled, whole
 
-    parser.add_argument("--image", metavar="FILE", help="a photograph (default: grace_hopper.jpg of matplotlib)")
+    parser.add_argument(
+        "--image", type=filled, metavar="FILE", help="a photograph (default: grace_hopper.jpg of matplotlib)"
+    )
     parser.add_argument(
         "-w",
         "--weights",
+        type=filled,
         metavar="FILE",
-        help="weight file or catalogue name (default: KIGRAPH_WEIGHTS, cache, download)",
+        help="weight file or catalogue name (default: KIGRAPH_WEIGHTS, cache, download, else a generated untrained file)",
     )
     parser.add_argument(
         "--no-download", action="store_true", help="use a generated untrained file instead of downloading"
     )
     parser.add_argument(
-        "-b", "--backend", metavar="NAMES", help="backends to compare, as a,b (default: all usable here)"
+        "-b", "--backend", type=filled, metavar="NAMES", help="backends to compare, as a,b (default: all usable here)"
     )
-    parser.add_argument("-t", "--threads", type=positive, metavar="N", help="threads (default: all CPUs)")
+    parser.add_argument("-t", "--threads", type=whole(1, 1024), metavar="N", help="threads (default: all CPUs)")
     parser.add_argument(
-        "-n", "--repeats", type=positive, default=20, metavar="N", help="calls per backend, at most (default: 20)"
+        "-n",
+        "--repeats",
+        type=whole(1, 1_000_000),
+        default=20,
+        metavar="N",
+        help="calls per backend, at most (default: 20)",
     )
     parser.add_argument(
-        "-o", "--out", default="out", metavar="FOLDER", help="where demo.json and demo.png go (default: out)"
+        "-o",
+        "--out",
+        type=filled,
+        default="out",
+        metavar="FOLDER",
+        help="where demo.json and demo.png go (default: out)",
     )
     add_json(parser)
 
@@ -267,8 +281,12 @@ def _write(
 ) -> None:
     import json
 
+    from .cli.output import writable
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for name in ("demo.json", "demo.png"):
+            writable(folder / name)
         (folder / "demo.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise KigraphError(f"{error.filename}: cannot be written: {error.strerror}") from None

@@ -11,11 +11,16 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import contextlib
 import gc
 import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
+
+from ..kernels.settings import warn_of_unknown_names
+from .output import warnings_as_notes
 
 __all__ = ["build_parser", "main"]
 
@@ -32,6 +37,8 @@ examples:
   kigraph info                                      backends: which are usable, and why not the others
 
 KIGRAPH_BACKEND chooses the backend, KIGRAPH_WEIGHTS the weight file; `kigraph info` lists all settings.
+Without --weights and KIGRAPH_WEIGHTS the official Inception v3 is taken from the cache or downloaded; where that fails it is an
+error. The small model that comes with kigraph (apples or oranges) answers to its name only: --weights demo
 exit codes: 0 done, 1 some inputs failed, 2 wrong usage or an error that concerns everything
 """
 
@@ -52,11 +59,21 @@ _COMMANDS = {
 }
 
 
+_LONGEST_WORD = 300
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says on one line what is wrong, however long the argument is."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(_one_line(message))
+
+
 def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     """The parser of all commands, or of one."""
     from .. import __version__
 
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="kigraph",
         description="Runs trained image classifiers, such as Inception v3, on the fastest kernels of this machine.",
         epilog=_EPILOG,
@@ -82,13 +99,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The collection at exit looks at every object once more: 50 ms, for memory that the system takes back anyway.
         atexit.register(gc.freeze)
         argv = sys.argv[1:]
+        _open_streams()
     first = next((a for a in argv if not a.startswith("-")), None)
     try:
         args = build_parser(first if first in _COMMANDS else None).parse_args(argv)
     except SystemExit as stop:  # argparse has printed help or what is wrong
         return stop.code if isinstance(stop.code, int) else 2
     try:
-        code = int(args.run(args))
+        with warnings_as_notes():
+            warn_of_unknown_names()
+            code = int(args.run(args))
         sys.stdout.flush()
         return code
     except KigraphError as error:
@@ -98,14 +118,44 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except BrokenPipeError:
         # The reader (head, less) has gone: nothing to say, and Python must not try to flush again at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
+    except (OSError, MemoryError) as error:
+        if args.traceback:
+            raise
+        print(f"kigraph: {_system_error(error)}", file=sys.stderr)
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            return 2
+        _drop_output()
+        return 2
     except KeyboardInterrupt:
         print("\nkigraph: interrupted", file=sys.stderr)
         return 130
 
 
-def _one_line(error: BaseException) -> str:
+def _open_streams() -> None:
+    """A process may be started without standard streams (`>&-`): what it prints then goes nowhere."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+
+
+def _drop_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _system_error(error: OSError | MemoryError) -> str:
+    """What the system refused: a full disk behind standard output, a folder that may not be read, too little memory."""
+    if isinstance(error, MemoryError):
+        return f"OutOfMemoryError: there is not enough memory: {_one_line(error) or 'an allocation failed'}"
+    place = f"{error.filename}: " if error.filename is not None else ""
+    return _one_line(f"{type(error).__name__}: {place}{error.strerror or error}")
+
+
+def _one_line(error: BaseException | str) -> str:
+    """A message on one line, without control characters, in which no word, such as a file's name, is longer than a screen."""
     notes = "; ".join(getattr(error, "__notes__", ()))
-    text = " ".join(f"{error}; {notes}".split()) if notes else " ".join(str(error).split())
+    words = (f"{error}; {notes}" if notes else str(error)).split()
+    text = " ".join(w if len(w) <= _LONGEST_WORD else f"{w[:_LONGEST_WORD]}..." for w in words)
     return "".join(c if c.isprintable() else "?" for c in text)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import KigraphError
 from ..timing import measure
-from .options import Commands, add_command, add_json, add_model_options, open_model, positive
+from .options import Commands, add_command, add_json, add_model_options, backend_names, model_json, open_model, whole
 from .output import note, print_json, print_table
 
 if TYPE_CHECKING:
@@ -26,10 +26,15 @@ def register(commands: Commands) -> None:
     parser = add_command(commands, "bench", "measure a model on every backend of this machine", _EXAMPLES)
     parser.add_argument("--batch", type=_numbers, default=(1,), metavar="N,...", help="images at once (default: 1)")
     parser.add_argument(
-        "-n", "--repeats", type=positive, default=20, metavar="N", help="calls per figure, at most (default: 20)"
+        "-n",
+        "--repeats",
+        type=whole(1, 1_000_000),
+        default=20,
+        metavar="N",
+        help="calls per figure, at most (default: 20)",
     )
     parser.add_argument(
-        "--seconds", type=positive, default=10, metavar="S", help="time per figure, about (default: 10)"
+        "--seconds", type=whole(1, 86_400), default=10, metavar="S", help="time per figure, about (default: 10)"
     )
     add_json(parser)
     add_model_options(parser, backend_help="backends to compare, as a,b (default: all that are usable here)")
@@ -41,13 +46,15 @@ def run(args: argparse.Namespace) -> int:
     from ..kernels.settings import resolve_threads
     from ..machine import describe
 
-    names = args.backend.split(",") if args.backend else list(available_backends())
+    names = backend_names(args.backend) or list(available_backends())
     results: list[dict[str, Any]] = []
     failed = 0
     source = ""
+    described: dict[str, Any] = {}
     for name in names:
-        model, resolved = open_model(args, backend=name.strip())
-        source = str(resolved)
+        model, resolved = open_model(args, backend=name)
+        model.require_card()
+        source, described = str(resolved), model_json(model, resolved)
         for batch in args.batch:
             if not args.json:
                 note(f"measuring {name}, batch {batch} ...")
@@ -65,7 +72,14 @@ def run(args: argparse.Namespace) -> int:
     machine, threads = describe(), resolve_threads(args.threads)
     if args.json:
         print_json(
-            {"machine": machine.to_json(), "threads": threads, "weights": source, "results": results, "failed": failed}
+            {
+                "machine": machine.to_json(),
+                "threads": threads,
+                "weights": source,
+                "model": {key: described[key] for key in ("name", "path", "origin", "trained", "card")},
+                "results": results,
+                "failed": failed,
+            }
         )
         return 1 if failed else 0
     print(f"{machine}; {threads} threads\n{source}\n")
@@ -107,4 +121,4 @@ def _add_speed(results: list[dict[str, Any]]) -> None:
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(positive(part.strip()) for part in text.split(","))
+    return tuple(whole(1, 1024)(part.strip()) for part in text.split(","))

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from ..errors import KigraphError
-from .options import Commands, add_command, positive
-from .output import note
+from .options import Commands, add_command, file_of, filled, positive
+from .output import clean, note, writable
 
 __all__ = ["register", "run"]
 
@@ -21,9 +21,13 @@ _FORMATS = (".html", ".svg", ".dot")
 
 def register(commands: Commands) -> None:
     parser = add_command(commands, "draw", "draw a model's graph as HTML, SVG or DOT", _EXAMPLES)
-    parser.add_argument("file", metavar="FILE", help="a model")
+    parser.add_argument("file", type=filled, metavar="FILE", help="a model, or 'demo'")
     parser.add_argument(
-        "-o", "--output", metavar="PICTURE", help="*.html, *.svg or *.dot (default: FILE's name with .html)"
+        "-o",
+        "--output",
+        type=filled,
+        metavar="PICTURE",
+        help="*.html, *.svg or *.dot (default: FILE's name with .html)",
     )
     parser.add_argument(
         "--boxes", type=positive, default=None, metavar="N", help="collapse name scopes above so many boxes"
@@ -35,18 +39,21 @@ def run(args: argparse.Namespace) -> int:
     from ..graph import draw
     from ..loading import open_file
 
-    output = Path(args.output) if args.output else Path(Path(args.file).name).with_suffix(".html")
+    file = file_of(args.file)
     writers = {".html": draw.to_html, ".svg": draw.to_svg, ".dot": draw.to_dot}
-    if output.suffix.lower() not in writers:
-        raise KigraphError(f"{output}: the name must end in one of {', '.join(_FORMATS)}")
-    graph = open_file(args.file, strict=True).graph
+    if args.output is not None and Path(args.output).suffix.lower() not in writers:
+        raise KigraphError(f"{args.output}: the name must end in one of {', '.join(_FORMATS)}")
+    graph = open_file(file, strict=True).graph
     assert graph is not None  # strict
+    name = Path(file).name
+    output = Path(args.output) if args.output is not None else Path(name).with_suffix(".html")
+    writable(output)
     options = {} if args.boxes is None else {"max_boxes": args.boxes}
-    text = writers[output.suffix.lower()](graph, title=Path(args.file).name, **options)
+    text = writers[output.suffix.lower()](graph, title=clean(name), **options)
     try:
         output.write_text(text, encoding="utf-8")
     except OSError as error:
         raise KigraphError(f"{output}: cannot be written: {error.strerror}") from None
-    print(output)
+    print(clean(output))
     note(f"{len(graph)} operations, {len(text.encode()):,} bytes")
     return 0

@@ -35,7 +35,7 @@ def _overview(as_json: bool) -> int:
     from .. import __version__
     from ..errors import KigraphError
     from ..kernels.backends import resolve_choice
-    from ..kernels.settings import SETTINGS
+    from ..kernels.settings import SETTINGS, unknown_names
     from ..machine import backends, describe
     from ..weights.catalogue import CATALOGUE
     from ..weights.store import cache_folder, cached_path
@@ -62,6 +62,7 @@ def _overview(as_json: bool) -> int:
                 "backends": [b.to_json() for b in found],
                 "choice": choice or None,
                 "problem": problem or None,
+                "unknown_settings": [{"name": n, "nearest": near or None} for n, near in unknown_names().items()],
                 "settings": [{"name": n, "value": v, "source": s, "help": h} for n, v, s, h in settings],
                 "cache": {"folder": str(cache_folder()), "weights": cached},
             }

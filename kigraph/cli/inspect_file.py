@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from .options import Commands, add_command, add_json
+from .options import Commands, add_command, add_json, file_of, filled
 from .output import clean, print_json, print_table, size_text
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def register(commands: Commands) -> None:
     parser = add_command(
         commands, "inspect", "show a file's format, ops, inputs, outputs, parameters and card", _EXAMPLES
     )
-    parser.add_argument("file", metavar="FILE", help="a model or weights file")
+    parser.add_argument("file", type=filled, metavar="FILE", help="a model or weights file, or 'demo'")
     parser.add_argument("--tensors", action="store_true", help="list every operation, or every array of a weights file")
     add_json(parser)
     parser.set_defaults(run=run)
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     from ..loading import open_file
     from ..weights.cards import find_card
 
-    opened = open_file(args.file)
+    opened = open_file(file_of(args.file))
     card = find_card(opened.graph, family=opened.family, sha256=opened.sha256) if opened.graph is not None else None
     report: dict[str, Any] = {
         "file": opened.path,

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .output import download_progress, note
+from ..errors import BackendError, WeightsError
+from ..weights.catalogue import DEMO
+from .output import download_progress
 
 if TYPE_CHECKING:
     from ..model import Classifier
     from ..weights.store import Resolved
 
-__all__ = ["Commands", "add_command", "add_json", "add_model_options", "open_model", "positive"]
+__all__ = [
+    "Commands",
+    "add_command",
+    "add_json",
+    "add_model_options",
+    "backend_names",
+    "file_of",
+    "filled",
+    "model_json",
+    "open_model",
+    "positive",
+    "whole",
+]
 
 
 #: What ``ArgumentParser.add_subparsers`` returns.
@@ -35,31 +50,37 @@ def add_model_options(
 ) -> None:
     """Options of every command that runs a model: weights, labels, backend, threads.
 
-    positional: the weights are an argument instead of an option.
+    positional: the weights are an argument, too.
     """
     group = parser.add_argument_group("model")
-    names: dict[str, Any] = {"nargs": "?"} if positional else {"dest": "weights"}
-    group.add_argument(
-        *(("weights",) if positional else ("-w", "--weights")),
-        **names,
-        metavar="FILE",
-        help="weight file, or a name of `kigraph weights list` (default: KIGRAPH_WEIGHTS, else the cache, else a download)",
+    what = (
+        f"weight file, '{DEMO}' for the small model that comes with kigraph, or a name of `kigraph weights list` "
+        "(default: KIGRAPH_WEIGHTS, else the cache, else a download)"
     )
+    if positional:
+        group.add_argument("file", nargs="?", type=filled, metavar="FILE", help=what)
+        what = "the same as an option"
+    group.add_argument("-w", "--weights", type=filled, metavar="FILE", help=what)
     group.add_argument(
-        "--labels", metavar="FILE", help="label file or label set (default: what the weights' card says)"
+        "--labels", type=filled, metavar="FILE", help="label file or label set (default: what the weights' card says)"
     )
-    group.add_argument("--card", metavar="NAME", help="weights card, where the automatic choice is wrong")
+    group.add_argument("--card", type=filled, metavar="NAME", help="weights card, where the automatic choice is wrong")
     group.add_argument("--no-download", action="store_true", help="fail instead of downloading weights")
     group = parser.add_argument_group("running")
     group.add_argument(
         "-b",
         "--backend",
+        type=filled,
         metavar="NAMES",
         help=backend_help
         or "numpy, cython, numba, cupy: one is strict, a,b is an order (default: KIGRAPH_BACKEND, else auto)",
     )
     group.add_argument(
-        "-t", "--threads", type=positive, metavar="N", help="threads (default: KIGRAPH_NUM_THREADS, else all CPUs)"
+        "-t",
+        "--threads",
+        type=whole(1, 1024),
+        metavar="N",
+        help="threads (default: KIGRAPH_NUM_THREADS, else all CPUs)",
     )
 
 
@@ -69,31 +90,80 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def open_model(args: argparse.Namespace, *, backend: str | None = None) -> tuple[Classifier, Resolved]:
-    """The model that the options of ``add_model_options`` ask for."""
+    """The model that the options of ``add_model_options`` ask for. WeightsError if there is none."""
     from ..model import load
     from ..weights.store import resolve_weights
 
+    named = getattr(args, "file", None)
+    if named is not None and args.weights is not None:
+        raise WeightsError(f"two weight files: FILE is {named[:80]!r} and --weights is {args.weights[:80]!r}; give one")
     with download_progress(args.json) as progress:
         resolved = resolve_weights(
-            args.weights, allow_download=not args.no_download, allow_embedded=True, progress=progress
-        )
-    if resolved.origin == "embedded":
-        note(
-            f"no trained Inception v3 here: {resolved.reason}\n"
-            "Using the small model that comes with kigraph: it knows apples and oranges, nothing else."
+            args.weights if named is None else named, allow_download=not args.no_download, progress=progress
         )
     model = load(
         resolved.path,
-        backend=backend or args.backend,
+        backend=args.backend if backend is None else backend,
         threads=args.threads,
         labels=args.labels,
-        card=args.card or None,
+        card=args.card,
     )
     return model, resolved
 
 
+def model_json(model: Classifier, resolved: Resolved) -> dict[str, Any]:
+    """Which model gave the answers in a JSON document, and with what it runs."""
+    return {
+        "name": model.name,
+        "path": str(resolved.path),
+        "origin": resolved.origin,
+        "trained": resolved.trained,
+        "labelled": model.labelled,
+        "labels": model.label_source,
+        "note": model.label_note or None,
+        "card": model.card.to_json() if model.card else None,
+        "backend": str(model.session.choice),
+    }
+
+
+def file_of(name: str) -> str:
+    """The path for an argument that is a file, the name of the demo model, or that of a file in the cache."""
+    from ..weights.store import named_weights
+
+    found = named_weights(name, allow_download=False)
+    return name if found is None else str(found.path)
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """A type for argparse: a whole number from ``low`` to ``high``."""
+
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdecimal()) or len(text) > 18 or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {low} to {high}, got {text[:40]!r}")
+        return int(text)
+
+    return parse
+
+
 def positive(text: str) -> int:
     """A whole number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    if not (text.isascii() and text.isdecimal()) or len(text) > 9 or int(text) < 1:
+        raise argparse.ArgumentTypeError(
+            f"expected a whole number of at least 1 and at most 999999999, got {text[:40]!r}"
+        )
     return int(text)
+
+
+def backend_names(text: str | None) -> list[str]:
+    """The backends of 'a, b', which a command runs one after the other; none without a text. BackendError if it has none."""
+    names = [name.strip() for name in (text or "").split(",") if name.strip()]
+    if text is not None and not names:
+        raise BackendError(f"--backend {text[:40]!r} names no backend")
+    return names
+
+
+def filled(text: str) -> str:
+    """A text that is not empty: "$UNSET" in a script must not stand for the default."""
+    if not text.strip() or "\0" in text:
+        raise argparse.ArgumentTypeError(f"expected a value, got {text[:40]!r}; leave the option out for its default")
+    return text

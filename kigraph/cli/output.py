@@ -7,16 +7,31 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..errors import KigraphError
+from ..kernels.files import check_writable
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
     from ..weights.transfer import Progress
 
-__all__ = ["clean", "download_progress", "note", "print_json", "print_table", "size_text", "track"]
+__all__ = [
+    "clean",
+    "download_progress",
+    "note",
+    "print_json",
+    "print_table",
+    "size_text",
+    "track",
+    "warnings_as_notes",
+    "writable",
+]
 
 T = TypeVar("T")
 
@@ -28,12 +43,34 @@ def clean(text: object) -> str:
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output; numbers that JSON lacks (NaN) become null."""
-    print(json.dumps(_finite(value), indent=2, ensure_ascii=False))
+    encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "")
+    text = json.dumps(_finite(value), indent=2, ensure_ascii=encoding != "utf8")
+    # A file's name that is no UTF-8 has lone surrogates, whose escape in JSON is just what backslashreplace writes.
+    print(text.encode("utf-8", "backslashreplace").decode())
 
 
 def note(text: str) -> None:
     """A remark on standard error; it may have several lines."""
     print("\n".join(clean(line) for line in text.split("\n")), file=sys.stderr)
+
+
+class _Notes(logging.Handler):
+    """Log warnings as remarks, where nothing else writes them to standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not any(getattr(h, "stream", None) is sys.stderr for h in logging.getLogger().handlers):
+            note(f"kigraph: warning: {' '.join(record.getMessage().split())}")
+
+
+@contextlib.contextmanager
+def warnings_as_notes() -> Iterator[None]:
+    """Inside, warnings of the logger "kigraph" are remarks on standard error, one line each."""
+    handler, logger = _Notes(logging.WARNING), logging.getLogger("kigraph")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[int] = ()) -> None:
@@ -93,6 +130,14 @@ def _download_bar() -> Bar:
 
     columns = (TextColumn("downloading"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     return Bar(*columns, console=Console(stderr=True), transient=True)
+
+
+def writable(path: str | os.PathLike[str]) -> None:
+    """KigraphError if something other than a file is where a file is to be written: nothing waits for a pipe's reader."""
+    try:
+        check_writable(path)
+    except OSError as error:
+        raise KigraphError(f"{os.fspath(path)[:200]}: cannot be written: {error.strerror}") from None
 
 
 def size_text(count: int | None) -> str:

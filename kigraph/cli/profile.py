@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import KigraphError
-from .options import Commands, add_command, add_json, add_model_options, open_model, positive
-from .output import note, print_json, print_table
+from .options import Commands, add_command, add_json, add_model_options, filled, open_model, whole
+from .output import clean, note, print_json, print_table, writable
 
 if TYPE_CHECKING:
     from ..graph.profile import Profile
@@ -32,17 +32,27 @@ def register(commands: Commands) -> None:
     parser = add_command(
         commands, "profile", "show where a model's time goes: time, GFLOP/s and roofline of every step", _EXAMPLES
     )
-    parser.add_argument("--image", metavar="PHOTO", help="run on this photograph (default: noise)")
+    parser.add_argument("--image", type=filled, metavar="PHOTO", help="run on this photograph (default: noise)")
     parser.add_argument(
-        "--batch", type=positive, default=1, metavar="N", help="images at once, without --image (default: 1)"
+        "--batch", type=whole(1, 1024), default=1, metavar="N", help="images at once, without --image (default: 1)"
     )
-    parser.add_argument("-n", "--runs", type=positive, default=20, metavar="N", help="runs that count (default: 20)")
     parser.add_argument(
-        "--top", type=_count, default=25, metavar="N", help="steps that the table shows; 0: all (default: 25)"
+        "-n", "--runs", type=whole(1, 1_000_000), default=20, metavar="N", help="runs that count (default: 20)"
+    )
+    parser.add_argument(
+        "--top",
+        type=whole(0, 1_000_000_000),
+        default=25,
+        metavar="N",
+        help="steps that the table shows; 0: all (default: 25)",
     )
     parser.add_argument("--order", choices=("time", "run"), default="time", help="of the steps (default: time)")
-    parser.add_argument("--trace", metavar="FILE", help="write a Chrome trace (JSON), for Perfetto or chrome://tracing")
-    parser.add_argument("--draw", metavar="PICTURE", help="draw the graph coloured by time: *.html, *.svg or *.dot")
+    parser.add_argument(
+        "--trace", type=filled, metavar="FILE", help="write a Chrome trace (JSON), for Perfetto or chrome://tracing"
+    )
+    parser.add_argument(
+        "--draw", type=filled, metavar="PICTURE", help="draw the graph coloured by time: *.html, *.svg or *.dot"
+    )
     add_json(parser)
     add_model_options(parser, positional=True)
     parser.set_defaults(run=run)
@@ -55,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
         path = getattr(args, name)
         if path is not None and Path(path).suffix.lower() not in suffixes:  # known before anything is measured
             raise KigraphError(f"--{name} {path}: the name must end in {' or '.join(suffixes)}")
+        if path is not None:
+            writable(path)
     model, resolved = open_model(args)
     fetch, feeds = _feeds(model, args)
     with _progress(args.runs + _WARM_UP, args.json) as progress:
@@ -64,12 +76,12 @@ def run(args: argparse.Namespace) -> int:
         if args.trace is not None:
             written.append(profile.write_trace(args.trace))
         if args.draw is not None:
-            written.append(profile.draw(args.draw, title=Path(resolved.path).name))
+            written.append(profile.draw(args.draw, title=clean(resolved.path.name)))
     except OSError as error:
         raise KigraphError(f"{error.filename}: cannot be written: {error.strerror}") from None
     machine = describe()
     if args.json:
-        document = {"machine": machine.to_json(), "weights": str(resolved), **profile.to_json()}
+        document = {"machine": machine.to_json(), "weights": str(resolved), "model": model.name, **profile.to_json()}
         print_json(document | {"files": [str(path) for path in written]})
         return 0
     print(f"{machine}\n{resolved}\n")
@@ -131,9 +143,3 @@ def _progress(total: int, quiet: bool) -> Iterator[Callable[[int], None] | None]
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("running", total=total)
         yield lambda done: bar.update(task, completed=done)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}")
-    return int(text)

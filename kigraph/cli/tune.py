@@ -58,7 +58,11 @@ def run(args: argparse.Namespace) -> int:
             {"layer": d.layer, "count": n, "kernel": str(d.kernel), "before": before[d.layer], "microseconds": d.times}
             for d, n in decisions
         ]
-        print_json({"machine": describe().to_json(), "weights": str(resolved), "layers": rows, "files": paths})
+        print_json(
+            {
+                "machine": describe().to_json(), "weights": str(resolved), "model": model.name, "layers": rows, "files": paths
+            }
+        )  # fmt: skip
         return 0
     print(f"{describe()}\n{resolved}\n")
     if not decisions:

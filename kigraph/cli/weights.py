@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from ..weights.catalogue import CATALOGUE, DEFAULT, catalogue_entry
+from ..errors import WeightsError
+from ..weights.catalogue import CATALOGUE, DEFAULT, DEMO, catalogue_entry
 from .options import Commands, add_command, add_json
 from .output import download_progress, note, print_json, print_table, size_text
 
@@ -15,6 +16,7 @@ kigraph weights list
 kigraph weights fetch inception-v3-2016
 kigraph classify dog.jpg --weights inception-v3-2016
 python my_program.py "$(kigraph weights path inception-v3-2015)"
+kigraph weights path demo                     # the small model that comes with kigraph
 """
 
 
@@ -61,13 +63,17 @@ def run_list(args: argparse.Namespace) -> int:
         [(e.name, size_text(e.size), e.checked_by, "yes" if cached_path(e) else "no", e.title) for e in CATALOGUE],
         right=(1,),
     )
-    note(f"cache: {cache_folder()}; default: {DEFAULT}")
+    note(f"cache: {cache_folder()}; default: {DEFAULT}; beside these: {DEMO}, the small model that comes with kigraph")
     return 0
 
 
 def run_fetch(args: argparse.Namespace) -> int:
     from ..weights.store import fetch, verify
 
+    if args.name == DEMO:
+        raise WeightsError(
+            f"{DEMO!r} comes with kigraph, nothing is downloaded; `kigraph weights path {DEMO}` says where it is"
+        )
     entry = catalogue_entry(args.name)
     with download_progress(args.json) as progress:
         path = fetch(entry, progress=progress, force=args.force)
@@ -82,12 +88,12 @@ def run_fetch(args: argparse.Namespace) -> int:
 
 
 def run_path(args: argparse.Namespace) -> int:
-    from ..weights.store import cache_folder, cached_path
+    from ..weights.store import EMBEDDED, cache_folder, cached_path
 
     if args.name is None:
         print(cache_folder())
         return 0
-    path = cached_path(catalogue_entry(args.name))
+    path = EMBEDDED if args.name == DEMO else cached_path(catalogue_entry(args.name))
     if path is None:
         note(f"kigraph: {args.name} is not in the cache; `kigraph weights fetch {args.name}` downloads it")
         return 1

@@ -1,8 +1,9 @@
 """The cache of weight files, and the one rule by which a command finds its weights.
 
-The order: argument, then KIGRAPH_WEIGHTS, then the cache, then a download. If there is none of these: the small model that
-comes with kigraph (commands that answer), or a generated untrained file (the demo, which measures); the caller says which,
-and the user is told.
+The order: argument, then KIGRAPH_WEIGHTS, then the cache, then a download. If there is none of these it is an error: no other
+model answers in the place of the one that was meant. The small model that comes with kigraph is taken by its name only, "demo".
+A name ("demo", or one of the catalogue) goes before a file of that name, which is "./demo". Only the demo, which measures, may
+fall back on a generated untrained file, and says so.
 
 Layout: ``CACHE/weights/<entry>/<file>`` with a ``record.json`` beside it. A file appears under its name only when it is
 complete and verified (written beside it, then renamed), so a killed download leaves nothing that could be loaded.
@@ -22,8 +23,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import WeightsError
 from ..kernels import settings
+from ..kernels.files import open_regular
 from ..kernels.settings import cache_folder
-from .catalogue import CATALOGUE, DEFAULT, UNTRAINED, Entry, catalogue_entry
+from .catalogue import CATALOGUE, DEFAULT, DEMO, REMEDY, UNTRAINED, Entry, catalogue_entry
 
 if TYPE_CHECKING:
     from .transfer import Progress
@@ -35,6 +37,7 @@ __all__ = [
     "cached_path",
     "fetch",
     "generated_path",
+    "named_weights",
     "resolve_weights",
     "verify",
 ]
@@ -53,7 +56,7 @@ _LOCK_SECONDS = 1800.0
 class Resolved:
     """A weight file on this machine, where it came from, and whether it was ever trained.
 
-    ``reason``: of a generated file, why there is no trained one.
+    ``origin``: "embedded" is the demo model. ``reason``: of a generated file, why there is no trained one.
     """
 
     path: Path
@@ -65,7 +68,7 @@ class Resolved:
     def __str__(self) -> str:
         origin = self.origin if self.origin in ("argument", "KIGRAPH_WEIGHTS") else f"the {self.origin}"
         if self.origin == "embedded":
-            origin = "the small model that comes with kigraph"
+            origin = "the demo model that comes with kigraph: it knows apples and oranges, nothing else"
         return f"{self.path} ({origin if self.trained else UNTRAINED})"
 
 
@@ -131,52 +134,79 @@ def resolve_weights(
     argument: str | os.PathLike[str] | None = None,
     *,
     allow_download: bool = True,
-    allow_embedded: bool = False,
     allow_generated: bool = False,
     progress: Progress | None = None,
 ) -> Resolved:
     """Finds the weights by the rule at the top of this module.
 
-    allow_embedded, allow_generated: what to fall back on, with the reason in the result, when there is no trained file.
-
-    ``argument`` and KIGRAPH_WEIGHTS are a path or a name of the catalogue. Raises WeightsError with what was tried.
+    ``argument`` and KIGRAPH_WEIGHTS are a path, "demo" or a name of the catalogue; a Path is never a name.
+    allow_generated: fall back on an untrained file, with the reason in the result, when there is no trained one.
+    Raises WeightsError with what was tried and what to do.
     """
+    settings.warn_of_unknown_names()
     for text, origin in ((argument, "argument"), (settings.WEIGHTS.get(), "KIGRAPH_WEIGHTS")):
         if text is not None:
-            return _named(
-                os.fspath(text), "argument" if origin == "argument" else "KIGRAPH_WEIGHTS", allow_download, progress
-            )
+            found = named_weights(text, origin, allow_download=allow_download, progress=progress)
+            return _existing(os.fspath(text), origin) if found is None else found
     entry = catalogue_entry(DEFAULT)
     if (path := _intact(entry)) is not None:
         return Resolved(path, "cache", entry)
-    failure = "downloads are switched off"
+    failure = f"downloads are switched off, and {entry.name!r} is not in the cache {cache_folder()}"
     if allow_download:
         try:
             return Resolved(fetch(entry, progress=progress), "download", entry)
         except WeightsError as error:
-            if not (allow_embedded or allow_generated):
-                raise
             failure = str(error)
-    if allow_embedded:
-        return Resolved(EMBEDDED, "embedded", None, reason=failure)
     if not allow_generated:
-        raise WeightsError(f"no weights: {failure}, and {entry.name!r} is not in the cache {cache_folder()}")
+        raise WeightsError(f"no weights: {failure}. Remedy: {REMEDY}")
     return Resolved(_generate(), "generated", None, trained=False, reason=failure)
 
 
-def _named(text: str, origin: Origin, allow_download: bool, progress: Progress | None) -> Resolved:
-    path = Path(text).expanduser()
-    if path.exists():
-        return Resolved(path, origin, None, trained=path != generated_path())
-    if text in (e.name for e in CATALOGUE):
-        entry = catalogue_entry(text)
-        if not allow_download and _intact(entry) is None:
-            raise WeightsError(f"{text!r} (from {origin}) is not in the cache and downloads are switched off")
-        return Resolved(fetch(entry, progress=progress), origin, entry)
-    raise WeightsError(
-        f"no such file: {text} (from {origin}), and no catalogue entry of that name; "
-        f"known: {', '.join(e.name for e in CATALOGUE)}"
-    )
+def named_weights(
+    text: str | os.PathLike[str],
+    origin: str = "argument",
+    *,
+    allow_download: bool = True,
+    progress: Progress | None = None,
+) -> Resolved | None:
+    """The demo model or the catalogue's file if ``text`` is their name, else None: then it is a path.
+
+    Raises WeightsError if the file is not in the cache and cannot or may not be downloaded.
+    """
+    if not isinstance(text, str) or (text != DEMO and text not in (e.name for e in CATALOGUE)):
+        return None
+    if os.path.lexists(text):
+        _LOG.warning("%s is a name of weights, and taken as that; the file of that name is ./%s", text, text)
+    if text == DEMO:
+        return Resolved(EMBEDDED, "embedded")
+    entry = catalogue_entry(text)
+    if not allow_download and _intact(entry) is None:
+        raise WeightsError(
+            f"{text!r} (from {origin}) is not in the cache and downloads are switched off; "
+            f"`kigraph weights fetch {text}` downloads it"
+        )
+    return Resolved(fetch(entry, progress=progress), "argument" if origin == "argument" else "KIGRAPH_WEIGHTS", entry)
+
+
+def _existing(text: str, origin: str) -> Resolved:
+    """A file that was named by its path."""
+    if not text.strip():
+        raise WeightsError(f"the name of the weights is empty (from {origin}). Remedy: {REMEDY}")
+    shown = text if len(text) <= 200 else f"{text[:200]}..."
+    try:
+        path = Path(text).expanduser()
+        path.stat()
+    except FileNotFoundError:
+        names = ", ".join([*(e.name for e in CATALOGUE), DEMO])
+        raise WeightsError(
+            f"no such file: {shown} (from {origin}), and no weights of that name; known: {names}"
+        ) from None
+    except (OSError, ValueError, RuntimeError) as error:  # no permission; a NUL; no home folder of that user
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise WeightsError(f"{shown} (from {origin}) cannot be opened: {reason}") from None
+    generated = generated_path()
+    trained = not (generated.exists() and path.samefile(generated))
+    return Resolved(path, "argument" if origin == "argument" else "KIGRAPH_WEIGHTS", trained=trained)
 
 
 def _folder(entry: Entry) -> Path:
@@ -220,9 +250,9 @@ def _fetch_locked(entry: Entry, folder: Path, progress: Progress | None) -> Path
 
 def _read_record(entry: Entry) -> dict[str, Any]:
     try:
-        with open(_folder(entry) / _RECORD, encoding="utf-8") as file:
+        with open_regular(_folder(entry) / _RECORD) as file:
             value = json.load(file)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 

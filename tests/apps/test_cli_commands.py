@@ -159,17 +159,6 @@ def test_weights_list_and_path(capsys: Capture, tmp_path: Path) -> None:
     assert "weights fetch inception-v3-2015" in out.err
 
 
-def test_offline_without_weights_the_embedded_model_answers_and_says_so(capsys: Capture) -> None:
-    from kigraph.weights.store import EMBEDDED
-
-    for name in ("apple", "orange"):
-        assert main(["classify", str(EMBEDDED.parent / f"{name}.png"), "--no-download", "--top", "1"]) == 0
-        out, err = capsys.readouterr()
-        assert name in out.split("%")[1]
-        assert "no trained Inception v3 here: downloads are switched off" in err
-        assert "it knows apples and oranges, nothing else" in err
-
-
 def test_profile(models: Models, pictures: Pictures, capsys: Capture, tmp_path: Path) -> None:
     trace, picture = tmp_path / "trace.json", tmp_path / "picture.html"
     command = [
