@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import GraphError
+from .kernels.files import check_writable
 
 if TYPE_CHECKING:
     from .graph.builder import Graph
@@ -19,9 +20,10 @@ def save_graph(graph: Graph, path: str | os.PathLike[str], outputs: Sequence[str
     """Writes a graph without variables: '.pb' as a TensorFlow frozen GraphDef, '.onnx' as ONNX.
 
     outputs: names of the tensors that the file's users want; default: those that nothing in the graph reads.
-    Raises GraphError for another suffix, or an op that the format does not have.
+    Raises GraphError for another suffix, or an op that the format does not have, OSError where nothing can be written.
     """
     target = Path(path)
+    check_writable(target)  # a pipe or device is not replaced by a file
     if target.suffix == ".pb":
         from .graph.loaders.graphdef_write import save_graphdef
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import LoadError
-from ..kernels.files import replacing
+from ..kernels.files import open_regular, replacing
 
 __all__ = ["Checkpoint", "load_checkpoint", "save_checkpoint"]
 
@@ -47,7 +47,7 @@ def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> Pat
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Raises LoadError for a file that is damaged or not a checkpoint."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open_regular(path) as file, np.load(file, allow_pickle=False) as archive:
             meta = json.loads(bytes(archive[_META]).decode())
             variables = {name[2:]: archive[name] for name in archive.files if name.startswith("v/")}
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:

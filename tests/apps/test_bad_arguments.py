@@ -346,3 +346,18 @@ def test_a_huge_folder_is_counted_up_to_a_limit(place: Path, monkeypatch: pytest
     assert found.more
     assert 20 < found.images < 60
     assert str(found).startswith("many: at least ")
+
+
+def test_models_and_checkpoints_are_neither_read_from_nor_written_into_a_pipe(place: Path) -> None:
+    from kigraph.train.checkpoint import load_checkpoint
+
+    graph = ki.Graph()
+    with graph.as_default():
+        ki.constant(1.0, name="one")
+    with pytest.raises(OSError, match="not a regular file"):
+        ki.save_graph(graph, "pipe.pb")
+    assert (place / "pipe.pb").is_fifo()
+    with pytest.raises(ki.LoadError, match="not a regular file"):
+        load_checkpoint("pipe")
+    with pytest.raises(ki.LoadError, match="pipe"):
+        ki.load("pipe.pb")
