@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import LoadError
@@ -101,4 +102,23 @@ def open_file(path: str | os.PathLike[str], limits: LoadLimits | None = None, *,
         if strict:
             raise
         return Opened(loaded, None, loaded.weights.family, str(error))
+    if graph.metadata.get("family") == "torchvision":
+        _read_beside(graph, loaded.path)
     return Opened(loaded, graph, str(graph.metadata.get("family", loaded.weights.family)))
+
+
+def _read_beside(graph: Graph, path: str) -> None:
+    """timm's config.json beside the weights says how images are prepared; without it the default is assumed."""
+    from .weights.timm_config import read_timm_config
+
+    config = read_timm_config(Path(path))
+    metadata = graph.metadata
+    if config is not None:
+        shape = graph.tensor(metadata.get("output", "predictions:0")).shape
+        classes = shape[-1] if shape else None
+        if config.classes not in (None, 0, classes) and metadata.get("scores") != "values":
+            raise LoadError(
+                f"{Path(path).parent / 'config.json'}: num_classes {config.classes}, but the weights beside it have {classes} "
+                "classes; they do not belong together. Move the weights to a folder of their own"
+            )
+        metadata["timm"] = config

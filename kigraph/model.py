@@ -23,6 +23,7 @@ from .vision.labels import LABEL_SETS, Label, LabelSet, label_set, numbered, rea
 from .weights.cards import CARDS, LABELS_BESIDE, LABELS_INSIDE, Card, card_by_name, find_card
 from .weights.catalogue import CATALOGUE, DEMO, is_known_size
 from .weights.embedded import embedded_labels
+from .weights.scores import check_classifies, classes_of, probabilities_of
 from .weights.store import EMBEDDED
 
 if TYPE_CHECKING:
@@ -189,6 +190,7 @@ class Classifier:
     def probabilities(self, images: Sequence[ImageLike]) -> np.ndarray[Any, np.dtype[np.float32]]:
         """All scores of a list of images as probabilities, float32 (images, classes)."""
         card = self.require_card()
+        check_classifies(self.graph.tensor(card.output).shape, card)
         if card.encoded is not None:
             rows = [self._run_encoded(card, image) for image in images]
         else:
@@ -198,7 +200,7 @@ class Classifier:
                 rows.append(self.predict(batch))
         if not rows:
             return np.zeros((0, len(self.labels) if self.labels else 0), np.float32)
-        return _probabilities(np.concatenate(rows), card)
+        return probabilities_of(np.concatenate(rows), card)
 
     def predict(self, batch: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """The model's raw output for preprocessed images: float32 (n, height, width, 3) -> (n, classes).
@@ -307,14 +309,6 @@ def _source(image: ImageLike) -> str:
     return getattr(image, "filename", "") or f"<{type(image).__name__}>"
 
 
-def _probabilities(scores: np.ndarray[Any, Any], card: Card) -> np.ndarray[Any, np.dtype[np.float32]]:
-    scores = scores.reshape(len(scores), -1).astype(np.float32, copy=False)
-    if card.scores == "logits":
-        exponents = np.exp(scores - scores.max(axis=1, keepdims=True))
-        scores = exponents / exponents.sum(axis=1, keepdims=True)
-    return scores
-
-
 def _labels(
     graph: Graph, card: Card | None, labels: str | os.PathLike[str] | LabelSet | Sequence[str] | None, path: Path
 ) -> tuple[LabelSet | None, str]:
@@ -325,6 +319,9 @@ def _labels(
         return None, ""
     if card.labels == LABELS_INSIDE:
         return embedded_labels(graph), ""
+    timm = graph.metadata.get("timm")
+    if timm is not None and timm.labels:
+        return LabelSet("config.json", timm.labels), ""
     if card.labels != LABELS_BESIDE:
         return label_set(card.labels) if card.labels in LABEL_SETS else read_label_file(card.labels), ""
     rejected = []
@@ -352,8 +349,7 @@ def _given(labels: str | os.PathLike[str] | LabelSet | Sequence[str]) -> LabelSe
 
 
 def _classes(graph: Graph, card: Card) -> int | None:
-    shape = graph.tensor(card.output).shape
-    return shape[-1] if shape else None
+    return classes_of(graph.tensor(card.output).shape, card)
 
 
 def _check_count(graph: Graph, card: Card, labels: LabelSet) -> None:

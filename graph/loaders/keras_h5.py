@@ -3,7 +3,7 @@
 Layout: the root attribute ``layer_names`` lists groups, each group's attribute ``weight_names`` lists its datasets.
 HDF5 can follow links into other files, keep data in other files, and declare exabytes in a few bytes; so every object
 is checked before it is opened or read: hard links only, no external or virtual storage, plain number types, known
-filters, declared sizes and chunks within the budget. The JSON of a whole model (which can name code) is never read.
+filters, declared sizes and chunks within the budget. The JSON of a whole model (which can name code) is text here.
 """
 
 from __future__ import annotations
@@ -95,6 +95,18 @@ class _File:
             part += 1
         return names
 
+    def text(self, group: Any, attribute: str) -> str | None:
+        """One text, if the attribute exists."""
+        if attribute not in group.attrs:
+            return None
+        texts = self._texts(group, attribute)
+        if len(texts) != 1 or len(texts[0]) > _MAX_ATTRIBUTE:
+            found = f"{len(texts)} texts" if len(texts) != 1 else f"{len(texts[0]):,} characters"
+            raise self.budget.error(
+                f"attribute '{attribute}'", found, f"one text of at most {_MAX_ATTRIBUTE:,} characters"
+            )
+        return texts[0]
+
     def _texts(self, group: Any, attribute: str) -> list[str]:
         place = f"attribute '{attribute}' of '{group.name}'"
         info = group.attrs.get_id(attribute)
@@ -175,7 +187,8 @@ def _loader(
 def read_keras_h5(source: Source, budget: Budget) -> WeightsFile:
     """The arrays of a Keras 2 file under their weight names ('conv2d_1/kernel:0'), in the file's order.
 
-    ``metadata['layers']`` maps each layer's name to the names of its weights.
+    ``metadata['layers']`` maps each layer's name to the names of its weights; ``metadata['model_config']`` is the text of
+    a whole model's architecture, if there is one (see keras_config).
     """
     file = _File(source, budget)
     with file.guard("the file"):
@@ -188,7 +201,7 @@ def read_keras_h5(source: Source, budget: Budget) -> WeightsFile:
                     "the file",
                     "Keras 3 weights (.weights.h5)",
                     "Keras 2 weights",
-                    "Save them with Keras 2, or as safetensors; reading this form comes later.",
+                    "Save the whole model: model.save('model.h5').",
                 )
             else:
                 raise budget.error("the root group", "no attribute 'layer_names'", "a Keras weights file")
@@ -208,5 +221,8 @@ def read_keras_h5(source: Source, budget: Budget) -> WeightsFile:
             layers[layer] = tuple(names)
         if not tensors:
             raise budget.error("the file", "no weights", "layers with weights")
-    metadata = MappingProxyType({"layers": MappingProxyType(layers)})
+        config = file.text(file.root, "model_config")
+    metadata = MappingProxyType(
+        {"layers": MappingProxyType(layers)} | ({"model_config": config} if config is not None else {})
+    )
     return WeightsFile(source.name, "keras-h5", MappingProxyType(tensors), metadata)

@@ -20,6 +20,8 @@ __all__ = ["Family", "sniff"]
 
 _FAMILIES = "a TensorFlow frozen GraphDef, safetensors, a PyTorch state dict or Keras 2 weights (.h5)"
 _LATER = "Reading this family comes later; use another one for now."
+_KERAS_3 = "Save it as HDF5: model.save('model.h5'); or freeze it in TensorFlow (README, 'Keras models')."
+_SAVED = "Freeze it in TensorFlow (README, 'Keras models')."
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 #: First bytes -> what it is, what to do. Asked in this order.
 _FOREIGN: tuple[tuple[bytes, str, str], ...] = (
@@ -114,7 +116,7 @@ def _refuse_folder(path: Path) -> None:
     except (OSError, ValueError):
         return  # Source says what is wrong
     what = "a TensorFlow SavedModel (a folder)" if saved else "a folder"
-    raise load_error(str(path), "the path", what, _FAMILIES, _LATER if saved else "Give the file inside it.")
+    raise load_error(str(path), "the path", what, _FAMILIES, _SAVED if saved else "Give the file inside it.")
 
 
 def _zip_family(source: Source, refuse: Callable[..., LoadError], limits: LoadLimits | None) -> Family:
@@ -124,7 +126,7 @@ def _zip_family(source: Source, refuse: Callable[..., LoadError], limits: LoadLi
     if any(n.endswith("/data.pkl") and n.count("/") == 1 for n in names):
         return Family.TORCH_ZIP
     if "config.json" in names and "model.weights.h5" in names:
-        raise refuse("a Keras 3 model (.keras)")
+        raise refuse("a Keras 3 model (.keras)", _KERAS_3)
     if any(n.endswith("saved_model.pb") for n in names):
         raise refuse("a zipped TensorFlow SavedModel")
     if any(n.endswith(".npy") for n in names):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-__all__ = ["CONVS", "FEATURES", "NETWORK", "Block", "Conv", "Pool", "Sized", "connect"]
+__all__ = ["CONVS", "FEATURES", "NETWORK", "Block", "Conv", "Pool", "Sized", "Step", "connect", "sized_convs"]
 
 T = TypeVar("T")
 #: Channels that the last block gives.
@@ -182,7 +182,11 @@ NETWORK: tuple[Step, ...] = (
 
 
 def connect(
-    x: T, conv: Callable[[Conv, T], T], pool: Callable[[Pool, T], T], join: Callable[[Block, Sequence[T]], T]
+    x: T,
+    conv: Callable[[Conv, T], T],
+    pool: Callable[[Pool, T], T],
+    join: Callable[[Block, Sequence[T]], T],
+    network: Sequence[Step] = NETWORK,
 ) -> T:
     """Walks the table from the input ``x`` to the last block's output with the given meaning of each step."""
 
@@ -200,7 +204,7 @@ def connect(
                 value = join(step, parts)
         return [value]
 
-    (result,) = follow(NETWORK, x)
+    (result,) = follow(network, x)
     return result
 
 
@@ -212,16 +216,16 @@ class Sized:
     shape: tuple[int, int, int, int]
 
 
-def _sized() -> tuple[Sized, ...]:
+def sized_convs(network: Sequence[Step] = NETWORK) -> tuple[Sized, ...]:
+    """The convolutions of the table, or of its beginning, in its order."""
     found: list[Sized] = []
 
     def conv(step: Conv, channels: int) -> int:
         found.append(Sized(step, (*step.kernel, channels, step.filters)))
         return step.filters
 
-    channels = connect(3, conv, lambda step, channels: channels, lambda step, parts: sum(parts))
-    assert channels == FEATURES
+    connect(3, conv, lambda step, channels: channels, lambda step, parts: sum(parts), network)
     return tuple(found)
 
 
-CONVS: tuple[Sized, ...] = _sized()
+CONVS: tuple[Sized, ...] = sized_convs()

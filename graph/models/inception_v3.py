@@ -8,121 +8,94 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from ...kernels.errors import KigraphError
 from ...kernels.types import STRING
-from .. import ir
-from ..builder import Graph, Operation, Tensor
+from ..builder import Graph, Tensor
+from ..loaders.limits import load_error
 from ..loaders.weights import WeightsFile
+from .inception_files import OPTIONS, network_of
 from .inception_layers import FEATURES, Block, Conv, Pool, connect
-from .inception_weights import InceptionWeights, find_naming, seeded_weights, weights_of
+from .inception_weights import ConvWeights, InceptionWeights, find_naming, seeded_weights
+from .network import SIZE, InceptionNetwork, Options, classifier, scores_of
+from .nodes import FLOAT32, INT32, Nodes
+from .steps import add_steps
 
-__all__ = ["Options", "build", "build_2015", "build_from_file", "write_untrained_2015"]
+__all__ = [
+    "OPTIONS",
+    "Options",
+    "build",
+    "build_2015",
+    "build_from_file",
+    "build_network",
+    "write_untrained_2015",
+]
 
-FLOAT32, INT32 = np.dtype(np.float32), np.dtype(np.int32)
-SIZE = 299
 #: From here on the 2015 graph's batch normalisation has a scale; in the blocks before, its gamma is not used.
 _SCALED_FROM = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What implementations of Inception v3 do differently.
-
-    epsilon: of the batch normalisation. last_pool: the pool branch of mixed_10, 'avg' (paper, torchvision, Keras) or
-    'max' (TensorFlow 2015). count_padding: average pools divide by 9 at the border too (torchvision), instead of by the
-    pixels that exist. input: 'scaled' takes [-1, 1]; 'imagenet' takes pixels with ImageNet's mean and deviation and
-    rescales them (torchvision's transform_input); 'pixels' takes uint8 pixels of any size, resizes (bilinear, half-pixel
-    centres) and scales them, and feeds 'input' from there.
-    """
-
-    epsilon: float = 1e-3
-    last_pool: Literal["avg", "max"] = "avg"
-    count_padding: bool = False
-    input: Literal["scaled", "imagenet", "pixels"] = "scaled"
-
-
-#: Whose names a weights file has -> how its network differs.
-OPTIONS: dict[str, Options] = {
-    "torchvision": Options(count_padding=True),
-    "keras": Options(),
-    "kigraph": Options(),
-}
-
-
-class _Nodes:
-    """Adds operations under their exact names."""
-
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
-
-    def operation(
-        self, type: str, inputs: Sequence[Tensor], name: str, control: Sequence[Operation] = (), **attrs: Any
-    ) -> Operation:
-        return self.graph.create_op(type, inputs, attrs, name, control, exact_name=True)
-
-    def op(
-        self, type: str, inputs: Sequence[Tensor], name: str, control: Sequence[Operation] = (), **attrs: Any
-    ) -> Tensor:
-        return self.operation(type, inputs, name, control, **attrs).outputs[0]
-
-    def const(self, name: str, value: ir.Literal | np.ndarray[Any, Any]) -> Tensor:
-        literal = value if isinstance(value, ir.Literal) else ir.Literal.of(value)
-        return self.op("Const", (), name, dtype=literal.dtype, value=literal)
-
-
-def build(weights: InceptionWeights, options: Options = Options(), batch: int | None = None) -> Graph:
+def build(weights: InceptionWeights, options: Options | None = None, batch: int | None = None) -> Graph:
     """Inception v3 for 299x299 images, float32 (batch, 299, 299, 3) to (batch, classes)."""
-    nodes = _Nodes(Graph())
+    return build_network(InceptionNetwork(weights.convs, classifier(weights), options or Options(), batch=batch))
+
+
+def build_network(network: InceptionNetwork) -> Graph:
+    """The graph of a network, float32 (batch, height, width, 3) to what its head gives.
+
+    ``metadata``: that of the network, and where it is no plain classifier 'output' (the tensor's name) and 'scores' (see
+    scores_of). GraphError or ShapeError if the head does not fit.
+    """
+    nodes = Nodes(Graph())
+    options = network.options
+    x = add_steps(nodes, _input(nodes, options, network.batch, network.size), network.front)
     x = connect(
-        _input(nodes, options, batch),
-        lambda step, x: _conv(nodes, step, x, weights, options),
+        x,
+        lambda step, x: _conv(nodes, step, x, network.convs[step.path], options),
         lambda step, x: _pool(nodes, step, x, options),
         lambda step, parts: _join(nodes, step, parts),
+        network.table,
     )
-    x = nodes.op(
-        "AvgPool",
-        [x],
-        "pool_3",
-        T=FLOAT32,
-        ksize=(1, 8, 8, 1),
-        strides=(1, 1, 1, 1),
-        padding="VALID",
-        data_format="NHWC",
-    )
-    shape = nodes.const("pool_3/_reshape/shape", np.array([-1, FEATURES], np.int32))
-    x = nodes.op("Reshape", [x, shape], "pool_3/_reshape", T=FLOAT32, Tshape=INT32)
-    product = [x, nodes.const("logits/kernel", weights.kernel)]
-    x = nodes.op("MatMul", product, "logits/MatMul", T=FLOAT32, transpose_a=False, transpose_b=False)
-    x = nodes.op("BiasAdd", [x, nodes.const("logits/bias", weights.bias)], "logits", T=FLOAT32, data_format="NHWC")
-    nodes.op("Softmax", [x], "predictions", T=FLOAT32)
+    x = add_steps(nodes, x, network.head)
+    nodes.graph.metadata.update(network.metadata)
+    scores = scores_of(network.head, x.shape)
+    if (x.name, scores) != ("predictions:0", "probabilities"):
+        nodes.graph.metadata.update(output=x.name, scores=scores)
     return nodes.graph
 
 
 def build_from_file(file: WeightsFile, options: Options | None = None, batch: int | None = None) -> Graph:
     """The network with a file's weights; ``options`` default to those of whoever's names the file has."""
-    naming = find_naming(file)
-    graph = build(weights_of(file), options or OPTIONS[naming], batch)
-    graph.metadata.update(family=naming, file_family=file.family)
+    network = network_of(file)
+    if options is not None:
+        network = replace(network, options=options)
+    if batch is not None:
+        network = replace(network, batch=batch)
+    try:
+        graph = build_network(network)
+    except KigraphError as e:
+        raise load_error(file.file, "the network", str(e), "layers that fit each other") from None
+    graph.metadata.update(family=find_naming(file), file_family=file.family)
     return graph
 
 
-def _input(nodes: _Nodes, options: Options, batch: int | None) -> Tensor:
+def _input(nodes: Nodes, options: Options, batch: int | None, size: tuple[int | None, int | None]) -> Tensor:
     if options.input == "pixels":
         pixels = nodes.op("Placeholder", (), "pixels", dtype=np.dtype(np.uint8), shape=(batch, None, None, 3))
         x = nodes.op("Cast", [pixels], "pixels/float", SrcT=np.dtype(np.uint8), DstT=FLOAT32)
-        size = nodes.const("pixels/size", np.array([SIZE, SIZE], np.int32))
+        target = nodes.const("pixels/size", np.array([SIZE, SIZE], np.int32))
         x = nodes.op(
-            "ResizeBilinear", [x, size], "pixels/resized", T=FLOAT32, align_corners=False, half_pixel_centers=True
+            "ResizeBilinear", [x, target], "pixels/resized", T=FLOAT32, align_corners=False, half_pixel_centers=True
         )
         x = nodes.op(
             "Mul", [x, nodes.const("pixels/scale", np.array(1 / 127.5, np.float32))], "pixels/scaled", T=FLOAT32
         )
         return nodes.op("Sub", [x, nodes.const("pixels/one", np.array(1, np.float32))], "input", T=FLOAT32)
-    x = nodes.op("Placeholder", (), "input", dtype=FLOAT32, shape=(batch, SIZE, SIZE, 3))
+    x = nodes.op("Placeholder", (), "input", dtype=FLOAT32, shape=(batch, *size, 3))
     if options.input == "imagenet":
         # ((x * std + mean) - 0.5) / 0.5 with ImageNet's statistics, as torchvision's _transform_input.
         std, mean = np.array([0.229, 0.224, 0.225]), np.array([0.485, 0.456, 0.406])
@@ -133,8 +106,7 @@ def _input(nodes: _Nodes, options: Options, batch: int | None) -> Tensor:
     return x
 
 
-def _conv(nodes: _Nodes, step: Conv, x: Tensor, weights: InceptionWeights, options: Options) -> Tensor:
-    w = weights.convs[step.path]
+def _conv(nodes: Nodes, step: Conv, x: Tensor, w: ConvWeights, options: Options) -> Tensor:
     kernel = nodes.const(f"{step.path}/kernel", w.kernel)
     x = nodes.op(
         "Conv2D",
@@ -162,7 +134,7 @@ def _conv(nodes: _Nodes, step: Conv, x: Tensor, weights: InceptionWeights, optio
     return nodes.op("Relu", [x], step.path, T=FLOAT32)
 
 
-def _pool(nodes: _Nodes, step: Pool, x: Tensor, options: Options) -> Tensor:
+def _pool(nodes: Nodes, step: Pool, x: Tensor, options: Options) -> Tensor:
     kind = options.last_pool if step.kind == "last" else step.kind
     window: dict[str, Any] = {
         "T": FLOAT32,
@@ -178,7 +150,7 @@ def _pool(nodes: _Nodes, step: Pool, x: Tensor, options: Options) -> Tensor:
     return nodes.op("AvgPool", [x], step.path, **window)
 
 
-def _join(nodes: _Nodes, step: Block, parts: Sequence[Tensor]) -> Tensor:
+def _join(nodes: Nodes, step: Block, parts: Sequence[Tensor]) -> Tensor:
     axis = nodes.const(f"{step.path}/join/axis", np.array(3, np.int32))
     return nodes.op("ConcatV2", [*parts, axis], f"{step.path}/join", T=FLOAT32, N=len(parts), Tidx=INT32)
 
@@ -194,7 +166,7 @@ def build_2015(weights: InceptionWeights, jpeg: bytes) -> Graph:
     """
     graph = Graph()
     graph.metadata.update(family="graphdef", producer=8)
-    nodes = _Nodes(graph)
+    nodes = Nodes(graph)
     x = connect(
         _input_2015(nodes, jpeg),
         lambda step, x: _conv_2015(nodes, step, x, weights),
@@ -212,7 +184,7 @@ def build_2015(weights: InceptionWeights, jpeg: bytes) -> Graph:
     return graph
 
 
-def _input_2015(nodes: _Nodes, jpeg: bytes) -> Tensor:
+def _input_2015(nodes: Nodes, jpeg: bytes) -> Tensor:
     contents = np.empty((), STRING)
     contents[()] = jpeg
     x = nodes.op(
@@ -233,7 +205,7 @@ def _input_2015(nodes: _Nodes, jpeg: bytes) -> Tensor:
     return nodes.op("Mul", [x, nodes.const("Mul/y", np.array(1 / 128, np.float32))], "Mul", T=FLOAT32)
 
 
-def _checked(nodes: _Nodes, x: Tensor, path: str) -> Tensor:
+def _checked(nodes: Nodes, x: Tensor, path: str) -> Tensor:
     """x, after a check of it for NaN and infinity has run."""
     check = nodes.operation(
         "CheckNumerics", [x], f"{path}/CheckNumerics", T=FLOAT32, message=f"{path} tensor had NaN/Inf values"
@@ -241,7 +213,7 @@ def _checked(nodes: _Nodes, x: Tensor, path: str) -> Tensor:
     return nodes.op("Identity", [x], f"{path}/control_dependency", [check], T=FLOAT32)
 
 
-def _conv_2015(nodes: _Nodes, step: Conv, x: Tensor, weights: InceptionWeights) -> Tensor:
+def _conv_2015(nodes: Nodes, step: Conv, x: Tensor, weights: InceptionWeights) -> Tensor:
     path, w = step.path, weights.convs[step.path]
     kernel = nodes.const(f"{path}/conv2d_params", w.kernel)
     strides = (1, step.stride, step.stride, 1)
@@ -268,7 +240,7 @@ def _conv_2015(nodes: _Nodes, step: Conv, x: Tensor, weights: InceptionWeights) 
     return nodes.op("Relu", [_checked(nodes, x, path)], path, T=FLOAT32)
 
 
-def _pool_2015(nodes: _Nodes, step: Pool, x: Tensor) -> Tensor:
+def _pool_2015(nodes: Nodes, step: Pool, x: Tensor) -> Tensor:
     kind = "AvgPool" if step.kind == "avg" else "MaxPool"
     attrs: dict[str, Any] = {"T": FLOAT32} if kind == "AvgPool" else {}  # MaxPool took float32 only
     strides = (1, step.stride, step.stride, 1)
@@ -276,7 +248,7 @@ def _pool_2015(nodes: _Nodes, step: Pool, x: Tensor) -> Tensor:
     return nodes.op(kind, [x], step.path, ksize=(1, 3, 3, 1), strides=strides, padding=step.padding, **attrs)
 
 
-def _join_2015(nodes: _Nodes, step: Block, parts: Sequence[Tensor]) -> Tensor:
+def _join_2015(nodes: Nodes, step: Block, parts: Sequence[Tensor]) -> Tensor:
     axis = nodes.const(f"{step.path}/join/concat_dim", np.array(3, np.int32))
     return nodes.op("Concat", [axis, *parts], f"{step.path}/join", T=FLOAT32, N=len(parts))
 

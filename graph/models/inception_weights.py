@@ -1,13 +1,13 @@
 """Weights for the built-in Inception v3: from files with torchvision's, Keras' or kigraph's names, or from a seed.
 
 Everything stays a lazy Literal: a kernel is read, transposed and turned into float32 when a plan packs it.
-timm's Inception v3 has torchvision's names. Names of the auxiliary classifier are ignored.
+timm's Inception v3 has torchvision's names. What else is in a file, and which head it means: inception_files.py.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +18,29 @@ from ..ir import Literal
 from ..loaders.weights import TensorInfo, WeightsFile
 from .inception_layers import CONVS, FEATURES, Sized
 
-__all__ = ["ConvWeights", "InceptionWeights", "canonical_arrays", "find_naming", "seeded_weights", "weights_of"]
+__all__ = [
+    "SAVE_WHOLE",
+    "TORCHVISION_FIRST",
+    "ConvWeights",
+    "InceptionWeights",
+    "canonical_arrays",
+    "canonical_convs",
+    "find_naming",
+    "keras_convs",
+    "left_over",
+    "literal",
+    "seeded_weights",
+    "torchvision_convs",
+    "weights_of",
+]
 
 FLOAT32 = np.dtype(np.float32)
+#: Ends the name of the first array in torchvision's files, whatever module it was inside.
+TORCHVISION_FIRST = "Conv2d_1a_3x3.conv.weight"
+#: The way out where weights alone do not say their network.
+SAVE_WHOLE = "weights alone do not say how they are connected; save the whole model: model.save('model.h5')"
+#: Names that a message lists.
+_SHOWN = 5
 Array = np.ndarray[Any, Any]
 
 
@@ -50,7 +70,9 @@ class InceptionWeights:
 
 def find_naming(file: WeightsFile) -> str:
     """Whose names the file has: 'torchvision', 'keras' or 'kigraph'. LoadError if none of them."""
-    if "Conv2d_1a_3x3.conv.weight" in file.tensors:
+    if "model_config" in file.metadata:
+        return "keras"
+    if any(name.endswith(TORCHVISION_FIRST) for name in file.tensors):
         return "torchvision"
     if "conv/kernel" in file.tensors:
         return "kigraph"
@@ -58,16 +80,24 @@ def find_naming(file: WeightsFile) -> str:
         return "keras"
     raise LoadError(
         f"{file.file}: the arrays {', '.join(list(file.tensors)[:4])}, ... are not those of a known Inception v3; expected the names of "
-        "torchvision or timm (Conv2d_1a_3x3.conv.weight), Keras (conv2d_1/kernel:0) or kigraph (conv/kernel)"
+        "torchvision or timm (Conv2d_1a_3x3.conv.weight), Keras (conv2d_1/kernel:0) or kigraph (conv/kernel). Weights alone do not "
+        "say their network: export another one as a frozen TensorFlow graph (.pb) and load that"
     )
 
 
 def weights_of(file: WeightsFile) -> InceptionWeights:
-    """The weights in a file, whatever its names. Raises LoadError for missing arrays and wrong shapes."""
-    return {"torchvision": _torchvision, "keras": _keras, "kigraph": _canonical}[find_naming(file)](file)
+    """The weights of a network whose head is one dense layer, whatever its names. LoadError for anything else."""
+    from .inception_files import network_of
+    from .steps import Dense
+
+    network = network_of(file)
+    dense = [step for step in network.head if isinstance(step, Dense)]
+    if len(dense) != 1 or dense[0].bias is None:
+        raise LoadError(f"{file.file}: {len(dense)} dense layers; expected one with a bias")
+    return InceptionWeights(network.convs, dense[0].kernel, dense[0].bias)
 
 
-def _literal(
+def literal(
     file: WeightsFile,
     name: str,
     shape: tuple[int | None, ...],
@@ -88,37 +118,52 @@ def _literal(
     return Literal.lazy(FLOAT32, tuple(info.shape[a] for a in axes), load, (info.key, axes, "float32"))
 
 
-def _torchvision(file: WeightsFile) -> InceptionWeights:
+def left_over(file: WeightsFile, used: Collection[str]) -> str:
+    """The arrays of a file that belong to nothing that is built, in words; '' if there are none."""
+    names = [name for name in file.tensors if name not in used]
+    if not names:
+        return ""
+    shown = ", ".join(f"'{n[:100]}' {file.tensors[n].shape}" for n in names[:_SHOWN])
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{len(names)} that no layer of the network takes: {shown}{more}"
+
+
+def torchvision_convs(file: WeightsFile) -> tuple[dict[str, ConvWeights], set[str]]:
+    """The convolutions, and the names of their arrays."""
     convs: dict[str, ConvWeights] = {}
+    used: set[str] = set()
     for sized in CONVS:
         name = sized.conv.torchvision
         height, width, inputs, filters = sized.shape
         bn = (filters,)
         convs[sized.conv.path] = ConvWeights(
-            _literal(file, f"{name}.conv.weight", (filters, inputs, height, width), turned=(2, 3, 1, 0)),
-            _literal(file, f"{name}.bn.bias", bn),
-            _literal(file, f"{name}.bn.running_mean", bn),
-            _literal(file, f"{name}.bn.running_var", bn),
-            _literal(file, f"{name}.bn.weight", bn),
+            literal(file, f"{name}.conv.weight", (filters, inputs, height, width), turned=(2, 3, 1, 0)),
+            literal(file, f"{name}.bn.bias", bn),
+            literal(file, f"{name}.bn.running_mean", bn),
+            literal(file, f"{name}.bn.running_var", bn),
+            literal(file, f"{name}.bn.weight", bn),
         )
-    kernel = _literal(file, "fc.weight", (None, FEATURES), turned=(1, 0))
-    return InceptionWeights(convs, kernel, _literal(file, "fc.bias", (kernel.shape[1],)))
+        used |= {f"{name}.conv.weight"}
+        used |= {f"{name}.bn.{v}" for v in ("bias", "running_mean", "running_var", "weight", "num_batches_tracked")}
+    return convs, used
 
 
-def _canonical(file: WeightsFile) -> InceptionWeights:
+def canonical_convs(file: WeightsFile) -> tuple[dict[str, ConvWeights], set[str]]:
+    """As torchvision_convs, for kigraph's own names."""
     convs: dict[str, ConvWeights] = {}
+    used: set[str] = set()
     for sized in CONVS:
         path, bn = sized.conv.path, (sized.shape[3],)
         gamma = f"{path}/gamma"
         convs[path] = ConvWeights(
-            _literal(file, f"{path}/kernel", sized.shape),
-            _literal(file, f"{path}/beta", bn),
-            _literal(file, f"{path}/mean", bn),
-            _literal(file, f"{path}/variance", bn),
-            _literal(file, gamma, bn) if gamma in file.tensors else None,
+            literal(file, f"{path}/kernel", sized.shape),
+            literal(file, f"{path}/beta", bn),
+            literal(file, f"{path}/mean", bn),
+            literal(file, f"{path}/variance", bn),
+            literal(file, gamma, bn) if gamma in file.tensors else None,
         )
-    kernel = _literal(file, "logits/kernel", (FEATURES, None))
-    return InceptionWeights(convs, kernel, _literal(file, "logits/bias", (kernel.shape[1],)))
+        used |= {f"{path}/{v}" for v in ("kernel", "beta", "mean", "variance", "gamma")}
+    return convs, used
 
 
 # --- Keras: layers have automatic names; the number tells the order of creation, which is the table's order ------------
@@ -126,35 +171,29 @@ def _canonical(file: WeightsFile) -> InceptionWeights:
 _KERAS = re.compile(r"(?:.*/)?(conv2d|batch_normalization)(?:_(\d+))?/(\w+?)(?::0)?")
 
 
-def _keras(file: WeightsFile) -> InceptionWeights:
-    """The numbers need not begin at 1: a program that made other layers before has 'conv2d_95' first."""
+def keras_convs(file: WeightsFile) -> tuple[dict[str, ConvWeights], set[str]]:
+    """As torchvision_convs. The numbers need not begin at 1: a program that made other layers before has 'conv2d_95' first."""
     layers: dict[str, dict[int, dict[str, str]]] = {"conv2d": {}, "batch_normalization": {}}
+    used: set[str] = set()
     for name in file.tensors:
         match = _KERAS.fullmatch(name)
         if match is not None:
-            layers[match[1]].setdefault(int(match[2] or 0), {})[match[3]] = name
+            kept = layers[match[1]].setdefault(int(match[2] or 0), {}).setdefault(match[3], name)
+            if kept != name:
+                raise LoadError(f"{file.file}: '{kept}' and '{name}' have the same layer and variable; {SAVE_WHOLE}")
+            used.add(name)
     convs_found = [layers["conv2d"][n] for n in sorted(layers["conv2d"])]
     norms_found = [layers["batch_normalization"][n] for n in sorted(layers["batch_normalization"])]
     if len(convs_found) != len(CONVS) or len(norms_found) != len(CONVS):
         raise LoadError(
             f"{file.file}: {len(convs_found)} convolutions and {len(norms_found)} batch normalisations; Keras' Inception v3 "
-            f"has {len(CONVS)} of each"
+            f"has {len(CONVS)} of each; {SAVE_WHOLE}"
         )
     convs = {
         sized.conv.path: _keras_conv(file, sized, conv, norm)
         for sized, conv, norm in zip(CONVS, convs_found, norms_found, strict=True)
     }
-    top = next((n for n, t in file.tensors.items() if _is_classifier(n, t)), None)
-    if top is None:
-        raise LoadError(
-            f"{file.file}: no classifier (predictions/kernel); these are weights without top, which give features, not labels"
-        )
-    kernel = _literal(file, top, (FEATURES, None))
-    return InceptionWeights(convs, kernel, _literal(file, top.replace("kernel", "bias"), (kernel.shape[1],)))
-
-
-def _is_classifier(name: str, info: TensorInfo) -> bool:
-    return _KERAS.fullmatch(name) is None and "kernel" in name and len(info.shape) == 2 and info.shape[0] == FEATURES
+    return convs, used
 
 
 def _keras_conv(file: WeightsFile, sized: Sized, conv: dict[str, str], norm: dict[str, str]) -> ConvWeights:
@@ -165,12 +204,16 @@ def _keras_conv(file: WeightsFile, sized: Sized, conv: dict[str, str], norm: dic
         raise LoadError(f"{file.file}: the layer of '{near}' has no {', '.join(sorted(missing))}")
     if "bias" in conv:
         raise LoadError(f"{file.file}: '{conv['bias']}' exists; the convolutions of Inception v3 have no bias")
+    other = {*(conv.keys() - {"kernel"}), *(norm.keys() - {"beta", "moving_mean", "moving_variance", "gamma"})}
+    if other:
+        near = next(v for k, v in [*conv.items(), *norm.items()] if k in other)
+        raise LoadError(f"{file.file}: '{near}' exists; no layer of Inception v3 has such an array; {SAVE_WHOLE}")
     return ConvWeights(
-        _literal(file, conv["kernel"], sized.shape),
-        _literal(file, norm["beta"], bn),
-        _literal(file, norm["moving_mean"], bn),
-        _literal(file, norm["moving_variance"], bn),
-        _literal(file, norm["gamma"], bn) if "gamma" in norm else None,
+        literal(file, conv["kernel"], sized.shape),
+        literal(file, norm["beta"], bn),
+        literal(file, norm["moving_mean"], bn),
+        literal(file, norm["moving_variance"], bn),
+        literal(file, norm["gamma"], bn) if "gamma" in norm else None,
     )
 
 

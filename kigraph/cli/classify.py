@@ -49,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
     model, resolved = open_model(args)
     if not args.json:
         note(f"{model.card.name if model.card else 'no card'} | {resolved} | {model.session.choice}")
+        if model.card is not None and model.card.note:
+            note(f"  {model.card.note}")
     model.require_card()
     answers: list[dict[str, Any]] = []
     failed = 0

@@ -17,6 +17,7 @@ from ..errors import CardError
 from ..vision.normalize import INCEPTION, INCEPTION_2015, Normalization, Preprocessing
 from .catalogue import CATALOGUE
 from .embedded import CARD_NODE, read_card_text, scale_of
+from .timm_card import with_timm
 
 if TYPE_CHECKING:
     from ..graph.builder import Graph
@@ -36,7 +37,9 @@ class Card:
 
     ``input`` takes preprocessed images (batch, height, width, 3) float32. A graph that decodes JPEG itself has
     ``encoded`` (a string scalar: the file) and ``pixels`` (uint8, any size); what it does after that is described, not
-    done, by ``preprocessing``. ``output`` has one row of ``scores`` per image.
+    done, by ``preprocessing``. ``output`` has one row of ``scores`` per image: 'probabilities'; 'logits', which a softmax makes
+    probabilities; 'sigmoid', one probability for each class by itself (a single one is that of the second of two classes);
+    'values', which are no scores. ``note``: what is not known and was assumed.
     """
 
     name: str
@@ -45,9 +48,10 @@ class Card:
     output: str
     preprocessing: Preprocessing
     labels: str
-    scores: Literal["probabilities", "logits"] = "probabilities"
+    scores: Literal["probabilities", "logits", "sigmoid", "values"] = "probabilities"
     encoded: str | None = None
     pixels: str | None = None
+    note: str = ""
 
     @property
     def tensors(self) -> tuple[str, ...]:
@@ -66,6 +70,7 @@ class Card:
             "pixels": self.pixels,
             "scores": self.scores,
             "labels": self.labels,
+            "note": self.note,
             "preprocessing": {
                 "size": list(p.size),
                 "rule": p.rule,
@@ -85,6 +90,7 @@ class Card:
             f"  preprocessing  {self.preprocessing}, {where}\n"
             f"  output         {self.output} ({self.scores})\n"
             f"  labels         {_LABELS_IN_WORDS.get(self.labels, self.labels)}"
+            + (f"\n  note           {self.note}" if self.note else "")
         )
 
 
@@ -192,21 +198,40 @@ def _slim(graph: Graph, family: str, card: str, title: str) -> Card | None:
     )
 
 
-def _built_in(name: str, title: str, rule: str, labels: str = "imagenet-1000") -> Callable[[Graph], Card | None]:
-    """Weights-only files run in the built-in Inception v3, which takes [-1, 1] and gives probabilities."""
+def _built_in(
+    name: str, title: str, rule: str, labels: str = "imagenet-1000", assumed: str = ""
+) -> Callable[[Graph], Card | None]:
+    """Weights-only files and Keras models run in the built-in Inception v3; ``graph.metadata`` says with which head."""
 
     def build(graph: Graph) -> Card | None:
-        ops = _op_types(graph)
-        if not {"input", "predictions"} <= ops.keys():
+        found = graph.metadata
+        output = str(found.get("output", "predictions:0"))
+        if not {"input", output.partition(":")[0]} <= _op_types(graph).keys():
             return None
-        return Card(
+        pixels = found.get("pixels_divided_by", 0)
+        if pixels is None:
+            return None  # the layers in front leave open what range of pixels they take
+        normalization = Normalization((0.0,) * 3, (pixels,) * 3) if pixels else INCEPTION
+        note = f"the network itself scales; it takes pixels from 0 to {255 / pixels:g}" if pixels else assumed
+        size = _square(graph, "input:0", 299)
+        if None in (_shape(graph, "input:0") or ())[1:3]:
+            size = found.get("size", size)
+        card = Card(
             name=name,
-            title=title,
+            title=f"Inception v3 in the Keras model '{found['model'][:80]}'" if "model" in found else title,
             input="input:0",
-            output="predictions:0",
-            preprocessing=Preprocessing(_square(graph, "input:0", 299), rule, INCEPTION),
-            labels=labels if _classes(graph, "predictions:0") in (None, 1000) else LABELS_BESIDE,
+            output=output,
+            preprocessing=Preprocessing(size, rule, normalization),
+            labels=labels if _classes(graph, output) in (None, 1000) else LABELS_BESIDE,
+            scores=found.get("scores", "probabilities"),
+            note=str(found.get("assumed", note)),
         )
+        if found.get("variant") == "2015":
+            preprocessing = Preprocessing((299, 299), "half_pixel", INCEPTION)
+            title_2015 = "Inception v3 of 2015, weights with torchvision's names"
+            return replace(card, title=title_2015, preprocessing=preprocessing, labels="imagenet-2015", note="")
+        timm = found.get("timm")
+        return card if timm is None else with_timm(card, timm)
 
     return build
 
@@ -244,12 +269,22 @@ CARDS: tuple[CardRule, ...] = (
     CardRule(
         "inception-v3-torchvision",
         "weights with torchvision's names",
-        _built_in("inception-v3-torchvision", "Inception v3, weights of torchvision", "torchvision"),
+        _built_in(
+            "inception-v3-torchvision",
+            "Inception v3, weights of torchvision",
+            "torchvision",
+            assumed="pixels scaled to [-1, 1], as for torchvision's own weights; the file does not say",
+        ),
     ),
     CardRule(
         "inception-v3-keras",
         "weights with Keras' layers",
-        _built_in("inception-v3-keras", "Inception v3, weights of Keras applications", "keras_nearest"),
+        _built_in(
+            "inception-v3-keras",
+            "Inception v3, weights of Keras applications",
+            "keras_nearest",
+            assumed="pixels scaled to [-1, 1], as keras.applications does; the file does not say",
+        ),
     ),
     CardRule(
         "inception-v3-kigraph",
@@ -273,7 +308,7 @@ def find_card(graph: Graph, *, family: str | None = None, sha256: str | None = N
     if name is not None:
         card = _rule(name).build(graph)
         if card is not None:
-            return card
+            return replace(card, note="") if by_hash else card
     for rule in CARDS:
         if rule.name not in _BY_FAMILY.values() and (card := rule.build(graph)) is not None:
             return card

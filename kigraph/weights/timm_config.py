@@ -1,0 +1,86 @@
+"""config.json beside a weights file, as timm and Hugging Face write it: how images were prepared for these weights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from ..errors import LoadError
+
+__all__ = ["TimmConfig", "read_timm_config"]
+
+_MAX_BYTES = 4 << 20
+#: Names of Inception v3 in timm's releases.
+_ARCHITECTURES = ("inception_v3", "tf_inception_v3", "gluon_inception_v3", "adv_inception_v3")
+
+
+@dataclass(frozen=True, slots=True)
+class TimmConfig:
+    """``mean`` and ``std`` of pixels from 0 to 1; ``size`` (height, width); ``labels`` in order, or empty."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    size: tuple[int, int]
+    crop: float
+    interpolation: str
+    classes: int | None
+    labels: tuple[str, ...]
+    tag: str
+
+
+def read_timm_config(weights: Path) -> TimmConfig | None:
+    """The config of an Inception v3 beside the file, or None if there is none. LoadError if it cannot be used."""
+    path = weights.parent / "config.json"
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+    except OSError:
+        return None
+    if len(data) > _MAX_BYTES:
+        return None  # belongs to something else
+    try:
+        config = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(config, dict) or config.get("architecture") not in _ARCHITECTURES:
+        return None
+    inner = config.get("pretrained_cfg")
+    values = {**config, **(inner if isinstance(inner, dict) else {})}
+    size = values.get("input_size", [3, 299, 299])
+    if not isinstance(size, list) or len(size) != 3 or any(type(n) is not int or not 0 < n < 1 << 15 for n in size):
+        raise _error(path, "input_size", size, "[3, height, width]")
+    labels = values.get("label_names") or []
+    if not isinstance(labels, list) or not all(isinstance(n, str) for n in labels):
+        raise _error(path, "label_names", labels, "a list of names")
+    classes = config.get("num_classes", values.get("num_classes"))
+    if classes is not None and type(classes) is not int:
+        raise _error(path, "num_classes", classes, "a number")
+    crop = values.get("crop_pct", 0.875)
+    if isinstance(crop, bool) or not isinstance(crop, (int, float)) or not 0 < crop <= 1:
+        raise _error(path, "crop_pct", crop, "a number up to 1")
+    mean, std = (_three(path, values, key) for key in ("mean", "std"))
+    if min(std) <= 0:
+        raise _error(path, "std", list(std), "numbers above 0")
+    return TimmConfig(
+        mean, std, (size[1], size[2]), float(crop), str(values.get("interpolation", "bilinear"))[:40], classes,
+        tuple(labels), str(values.get("tag", ""))[:80],
+    )  # fmt: skip
+
+
+def _three(path: Path, values: dict[str, Any], key: str) -> tuple[float, float, float]:
+    found = values.get(key)
+    numbers = found if isinstance(found, list) else []
+    good = [float(v) for v in numbers if isinstance(v, (int, float)) and not isinstance(v, bool) and isfinite(v)]
+    if len(good) != 3 or len(numbers) != 3:
+        raise _error(path, key, found, "three numbers, for pixels from 0 to 1")
+    return (good[0], good[1], good[2])
+
+
+def _error(path: Path, key: str, found: object, expected: str) -> LoadError:
+    return LoadError(
+        f"{path}: {key}: found {str(found)[:80]}; expected {expected}. It is read because it lies beside the weights; "
+        "mend it, or move the weights elsewhere"
+    )
