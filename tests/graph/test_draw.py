@@ -138,6 +138,7 @@ def test_a_node_named_like_a_scope_is_drawn_inside_it() -> None:
     assert scene.boxes[0].count == 2
 
 
+@pytest.mark.slow
 def test_a_dense_graph_makes_a_bounded_page() -> None:
     """Every node reads 30 others anywhere in the graph, and no scope orders them: the worst for a picture."""
     kind, nodes = (TensorType(FLOAT, (1,)),), {"n0": Node("n0", "Placeholder", (), {}, (TensorType(FLOAT, (1,)),))}

@@ -7,10 +7,8 @@ import logging
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,73 +18,14 @@ import pytest
 import kigraph as ki
 from kigraph.graph.ir import Literal
 from kigraph.graph.loaders import digests, load_graph
-from kigraph.graph.loaders.graphdef_write import save_graphdef
 from kigraph.graph.loaders.source import Source
 from kigraph.graph.plan import packed_cache
 from kigraph.graph.plan.packed_cache import stable_key
-from kigraph.graph.plan.packed_file import PackedFile
-from kigraph.graph.plan.stores import ConstantStore
 from kigraph.kernels.backends import get_backend
+from tests.graph.packed_models import X, files, run, write_model
 
 ROOT = Path(__file__).resolve().parents[2]
-X = np.linspace(-1, 1, 2 * 9 * 9 * 8, dtype=np.float32).reshape(2, 9, 9, 8)
-
-
-@pytest.fixture(autouse=True)
-def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    monkeypatch.setenv("KIGRAPH_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("KIGRAPH_PACKED_CACHE", "on")
-    monkeypatch.setattr(packed_cache, "_SAID", set())
-    monkeypatch.setattr(digests, "_YOUNG_SECONDS", 0.0)
-    return tmp_path / "cache" / "packed"
-
-
-def write_model(path: Path, seed: int = 0) -> Path:
-    """A convolution with a batch norm, and a matrix product."""
-    rng = np.random.default_rng(seed)
-
-    def numbers(*shape: int) -> Any:
-        return ki.constant(rng.standard_normal(shape).astype(np.float32))
-
-    graph = ki.Graph()
-    with graph.as_default():
-        x = ki.placeholder(ki.float32, [None, 9, 9, 8], name="x")
-        y = ki.conv2d(x, numbers(3, 3, 8, 48), padding="SAME")
-        ones = ki.constant(np.linspace(0.5, 1.5, 48, dtype=np.float32))
-        y = ki.relu(ki.batch_normalization(y, numbers(48), ones, numbers(48), ones, 1e-3))
-        y = ki.matmul(ki.reduce_mean(y, [1, 2]), numbers(48, 70))
-        ki.identity(y, name="y")
-    save_graphdef(graph, path)
-    return path
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    return write_model(tmp_path / "model.pb")
-
-
-def run(model: Path, backend: str = "cython", **feeds: Any) -> np.ndarray[Any, Any]:
-    """What a new process would do, but for the process."""
-    with ki.Session(load_graph(model), backend=backend) as session:
-        result: np.ndarray[Any, Any] = session.run("y:0", feeds or {"x": X})
-    return result
-
-
-@pytest.fixture
-def packs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The layouts in which large constants were really packed."""
-    made: list[str] = []
-    original = packed_cache.PackedCache.get
-
-    def get(self: Any, kernel: Any, layout: str, literal: Literal, pack: Callable[[Any], Any]) -> Any:
-        return original(self, kernel, layout, literal, lambda w: (w.nbytes > 4096 and made.append(layout), pack(w))[1])
-
-    monkeypatch.setattr(packed_cache.PackedCache, "get", get)
-    return made
-
-
-def files(cache: Path) -> list[Path]:
-    return sorted(cache.glob("*.packed"))
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.mark.parametrize("backend", ["cython", "numba"])
@@ -164,87 +103,6 @@ def test_keys_agree_between_loadings_and_refuse_what_they_do_not_know(model: Pat
     assert stable_key(Literal.of(np.ones(3)).key) is None, "no file behind it"
 
 
-def put(path: Path, data: bytes | bytearray) -> None:
-    """Another file under that name: who has the old one mapped would die if it was cut short in place."""
-    part = path.with_name("part")
-    part.write_bytes(data)
-    part.chmod(0o600)
-    part.rename(path)
-
-
-def damage(path: Path, at: int) -> None:
-    data = bytearray(path.read_bytes())
-    data[at] ^= 0x10
-    put(path, data)
-
-
-@pytest.mark.parametrize("where", ["header", "table", "data", "short", "empty", "other isa", "other version", "text"])
-def test_damaged_files_are_rebuilt(
-    model: Path, cache: Path, packs: list[str], where: str, monkeypatch: pytest.MonkeyPatch, caplog: Any
-) -> None:
-    first = run(model)
-    (path,) = files(cache)
-    good = path.read_bytes()
-    if where in ("header", "table", "data"):
-        damage(path, {"header": 20, "table": 140, "data": len(good) - 9000}[where])
-    elif where in ("short", "empty"):
-        put(path, good[: len(good) // 2] if where == "short" else b"")
-    elif where == "text":
-        put(path, b"not packed weights at all\n" * 400)
-    elif where == "other isa":
-        monkeypatch.setattr(type(get_backend("cython")), "target", lambda self: "mmx")
-        path.rename(path.with_name(path.name.replace(path.name.split("-")[1], "mmx")))
-    else:
-        monkeypatch.setattr(packed_cache, "code_stamp", lambda backend: "another version")
-        path.rename(path.with_name(path.name.replace(path.stem.split("-")[-1], "another ")))
-    packs.clear()
-    with caplog.at_level(logging.INFO, "kigraph"):
-        np.testing.assert_array_equal(run(model), first)
-    assert len(packs) == (1 if where == "data" else 2)
-    assert "anew" in caplog.text
-    packs.clear()
-    np.testing.assert_array_equal(run(model), first)
-    assert packs == [], "it was rebuilt"
-
-
-def test_every_session_hears_of_damage(model: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two sessions of one graph take the same damaged array before either of them waits for the checks."""
-    expected = run(model)
-    (path,) = files(cache)
-    belongs = json.loads(path.read_bytes()[128:].partition(b"\0")[0].partition(b',"entries"')[0] + b"}")
-    for entry in PackedFile(path, belongs).entries.values():
-        damage(path, entry.offset + 3)
-    both, seen, original = threading.Barrier(2, timeout=60), threading.local(), ConstantStore.confirm
-
-    def confirm(self: ConstantStore) -> Any:
-        if not hasattr(seen, "waited"):
-            seen.waited = True
-            both.wait()
-        return original(self)
-
-    monkeypatch.setattr(ConstantStore, "confirm", confirm)
-    graph = load_graph(model)
-
-    def start(_: int) -> Any:
-        with ki.Session(graph, backend="cython") as session:
-            return session.run("y:0", {"x": X})
-
-    with ThreadPoolExecutor(2) as pool:
-        for result in pool.map(start, range(2)):
-            np.testing.assert_array_equal(result, expected)
-
-
-def test_what_killed_writers_left_goes(model: Path, cache: Path) -> None:
-    run(model)
-    (path,) = files(cache)
-    for name in (path.name + "abc.part", "another.packedabc.part"):
-        (cache / name).write_bytes(b"half")
-    path.unlink()
-    run(model)
-    assert files(cache) == [path]
-    assert [p.name for p in cache.glob("*.part")] == ["another.packedabc.part"], "its writer may be at work"
-
-
 def test_new_forms_are_added_and_unused_ones_go(model: Path, cache: Path, packs: list[str], monkeypatch: Any) -> None:
     run(model)
     (path,) = files(cache)
@@ -299,36 +157,6 @@ def test_two_installations_keep_a_file_each(
     installation("d")
     assert not first.with_suffix(".checked").exists()
     assert [p.stem[-1] for p in files(cache)] == ["b", "c", "d"]
-
-
-@pytest.mark.parametrize("how", ["in place before the check", "replaced after opening"])
-def test_a_file_that_changes_while_it_is_mapped(
-    model: Path, cache: Path, how: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What is computed comes from the file that was checked, or is packed anew."""
-    expected = run(model)
-    (path,) = files(cache)
-    path.with_suffix(".checked").unlink(missing_ok=True)
-    original = ConstantStore.confirm
-    changed: list[str] = []
-
-    def confirm(self: ConstantStore) -> Any:
-        if not changed:
-            changed.append(how)
-            if how.startswith("in place"):
-                with open(path, "r+b") as file:
-                    for at in range(path.stat().st_size // 2, path.stat().st_size, 512):
-                        file.seek(at)
-                        file.write(b"\xff" * 64)
-            else:
-                put(path, bytes(path.stat().st_size))
-        return original(self)
-
-    monkeypatch.setattr(PackedFile, "_check", lambda self: None)  # the checker comes late: confirm does its work
-    monkeypatch.setattr(ConstantStore, "confirm", confirm)
-    np.testing.assert_array_equal(run(model), expected)
-    assert changed
-    np.testing.assert_array_equal(run(model), expected)
 
 
 def test_switched_off(model: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -387,6 +215,7 @@ def _refusing_open(cache: Path) -> Callable[..., Any]:
     return refuse
 
 
+@pytest.mark.slow
 def test_first_starts_at_once(model: Path, cache: Path) -> None:
     """Several processes on an empty cache, all at the same moment; then one that finds everything."""
     code = """

@@ -18,6 +18,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.slow
 def test_a_few_benchmarks_end_to_end(tmp_path: Path) -> None:
     pytest.importorskip("pytest_benchmark")
     result, picture = tmp_path / "bench.json", tmp_path / "bench.png"

@@ -57,6 +57,7 @@ def python(code: str, *args: str, **environment: str) -> subprocess.CompletedPro
 # --- instruction sets -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("isa", USABLE[1:])
 def test_conformance_of_other_instruction_sets(isa: str) -> None:
     """The kernels with explicit vectors; test_conformance.py covers the set in use."""
@@ -82,6 +83,7 @@ def test_tiles_fit_the_registers(target: targets.Target) -> None:
         assert rows * vectors + vectors + 1 <= registers
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("avx512" not in USABLE, reason="needs AVX-512")
 def test_full_tile_keeps_its_accumulators_in_registers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The inner loop of the 14 x 2 tile: 4 steps of 28 multiply-adds on zmm, and no zmm moved to or from the stack."""

@@ -314,6 +314,7 @@ def test_shapes_that_never_fit_name_the_node(make: Any) -> None:
         load(path)
 
 
+@pytest.mark.slow
 def test_a_long_chain_does_not_recurse(tf_proto: SimpleNamespace, write: Write) -> None:
     count = 100_000
     graph = tf_proto.GraphDef()
@@ -326,6 +327,7 @@ def test_a_long_chain_does_not_recurse(tf_proto: SimpleNamespace, write: Write) 
     assert loaded.outputs == (f"n{count - 1}:0",)
 
 
+@pytest.mark.slow
 def test_a_long_cycle_has_a_short_message(tf_proto: SimpleNamespace, write: Write) -> None:
     graph = tf_proto.GraphDef()
     for i in range(50_000):

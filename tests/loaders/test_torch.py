@@ -263,6 +263,7 @@ def test_compressed_members_are_refused(torch_files: SimpleNamespace, write: Wri
         load(write(good(torch_files, compress=True)))
 
 
+@pytest.mark.slow
 def test_a_zip_bomb_is_never_inflated(write: Write) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:

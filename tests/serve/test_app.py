@@ -92,6 +92,7 @@ def test_wrong_requests_have_their_status(client: Any, image: Image) -> None:
     assert client.get("/nothing").status_code == 404
 
 
+@pytest.mark.slow
 def test_a_chunked_body_is_bounded_while_it_is_read(client: Any) -> None:
     def endless() -> Iterator[bytes]:
         for _ in range(10_000):
@@ -101,6 +102,7 @@ def test_a_chunked_body_is_bounded_while_it_is_read(client: Any) -> None:
     assert response.status_code == 413
 
 
+@pytest.mark.slow
 def test_corrupted_images_only_give_4xx(client: Any, image: Image) -> None:
     """A thousand damaged files of several formats: each is answered, none breaks the service."""
     rng = random.Random(process_seed())

@@ -47,6 +47,7 @@ def make(backend: str | None = None, seed: int = 3) -> Model:
     return Model(layers, (8, 8, 3), optimizer=Adam(0.01), seed=seed, classes=["bottom", "top"], backend=backend)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", [b for b in ki.available_backends() if b != "cupy"])
 def test_learns(backend: str) -> None:
     x, y = pictures()
@@ -96,6 +97,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path: Path) -> None:
             other.restore(tmp_path / "bad.npz")
 
 
+@pytest.mark.slow
 def test_the_saved_file_runs_in_another_process_without_the_training_code(tmp_path: Path) -> None:
     x, y = pictures(64)
     model = make()
