@@ -55,6 +55,8 @@ def _encode(value: Any, what: str) -> bytes:
 
 def _strings(value: Any, what: str) -> Value:
     """An object array of bytes. Lists are walked here: NumPy's own string types drop zeros at the end."""
+    if isinstance(value, np.ndarray) and not value.size:
+        return np.empty(value.shape, object)
     shape: list[int] = []
     items: list[Any] = [value]
     nested = (list, tuple, np.ndarray)

@@ -180,14 +180,17 @@ _NAMED: Row = {"container": Attr("string", ""), "shared_name": Attr("string", ""
 
 
 def _rows(ops: str, row: Row) -> dict[str, Row]:
-    return {op: row for op in ops.split()}
+    return dict.fromkeys(ops.split(), row)
 
 
+#: Element types that BatchMatMulV3 gives.
+_PRODUCTS = ("float16", "float32", "float64", "int16", "int32", "int64", "complex64", "complex128")
 #: Ops whose only attribute is T, the type of input 0.
 _PLAIN = (
     "Abs Add AddV2 BiasAddV1 Ceil Cos Div Erf Exp Floor FloorDiv FloorMod Greater GreaterEqual Identity Inv Less LessEqual Log "
     "Log1p Maximum Minimum Mul Neg Pow Rank RealDiv Reciprocal Relu Relu6 Relu6Grad ReluGrad Rint Round Rsqrt Sigmoid "
-    "Sign Sin Snapshot SoftmaxCrossEntropyWithLogits Softplus Sqrt Square SquaredDifference StopGradient Sub Tanh KiSumTo"
+    "Sign Sin Snapshot SoftmaxCrossEntropyWithLogits Softplus Sqrt Square SquaredDifference StopGradient Sub Tanh KiSumTo TruncateDiv "
+    "TruncateMod Mod"
 )
 
 ATTRIBUTES: Mapping[str, Row] = {
@@ -210,7 +213,7 @@ ATTRIBUTES: Mapping[str, Row] = {
     "ArgMin": {**_ARGUMENT, "output_type": Attr("type", I64, allowed=(I32, I64))},
     "AsString": {
         **_T, "precision": Attr("int", -1), "scientific": _FALSE, "shortest": _FALSE, "width": Attr("int", -1),
-        "fill": Attr("string", ""),
+        "fill": Attr("string", ""), "reads_back": replace(_FALSE, own=True),
     },
     "Assign": {**_T, "validate_shape": _TRUE, "use_locking": _TRUE},
     "AvgPool": {**_PLAIN_POOL, "explicit_paddings": Attr("ints", (), own=True), "count_include_pad": _COUNTED},
@@ -218,7 +221,7 @@ ATTRIBUTES: Mapping[str, Row] = {
         **_PLAIN_POOL, "T": _of(1), "explicit_paddings": Attr("ints", (), own=True), "count_include_pad": _COUNTED,
     },
     "BatchMatMulV3": {
-        "adj_x": _FALSE, "adj_y": _FALSE, **_GRAD_XY, "Ta": _of(0), "Tb": _of(1), "Tout": Attr("type"),
+        "adj_x": _FALSE, "adj_y": _FALSE, **_GRAD_XY, "Ta": _of(0), "Tb": _of(1), "Tout": Attr("type", allowed=_types(*_PRODUCTS)),
     },
     "BatchNormWithGlobalNormalization": {
         **_T, "variance_epsilon": Attr("float"), "scale_after_normalization": Attr("bool"),

@@ -19,7 +19,7 @@ from ...kernels.types import DType, Params, Shape, TensorType, dtype_name
 from ..errors import GraphError, UnsupportedOpError, located
 from .attributes import ATTRIBUTES, Attr, check_attributes
 
-__all__ = ["Lowered", "NeedsValue", "OpDef", "Site", "attr_dtype", "attr_ints", "entries", "ints", "simple"]
+__all__ = ["Lowered", "NeedsValue", "OpDef", "Site", "attr_dtype", "attr_ints", "entries", "ints", "required", "simple"]
 
 T = TypeVar("T")
 
@@ -191,6 +191,14 @@ def attr_ints(site: Site, name: str, count: int | None = None, default: Sequence
     if count is not None and len(value) != count:
         raise GraphError(f"{site.op} '{site.name}': attribute {name} must have {count} entries, got {value!r}")
     return tuple(int(v) for v in value)
+
+
+def required(site: Site, name: str) -> int:
+    """An attribute without a default that must be a number."""
+    value = site.attrs.get(name)
+    if not isinstance(value, (int, np.integer)):
+        raise GraphError(f"{site.op} '{site.name}': attribute {name} must be an integer, got {value!r}")
+    return int(value)
 
 
 def attr_dtype(site: Site, name: str, default: DType | None = None) -> DType:

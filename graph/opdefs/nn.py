@@ -37,6 +37,11 @@ def _spatial(site: Site, name: str, default: tuple[int, ...] | None = None) -> t
 
 def _padding(site: Site) -> Padding:
     padding = site.attr("padding")
+    if padding != "EXPLICIT" and site.attr("explicit_paddings", ()):
+        raise GraphError(
+            f"{site.op} '{site.name}': explicit_paddings {site.attrs['explicit_paddings']} with padding {padding!r}; "
+            "they are for padding EXPLICIT only"
+        )
     if padding == "SAME" or padding == "VALID":
         return padding  # type: ignore[no-any-return]
     if padding == "EXPLICIT":
@@ -91,8 +96,10 @@ def _bias_add(site: Site) -> Lowered:
 
 def _old_batch_norm(site: Site) -> Lowered:
     """x, mean, variance, beta, gamma; gamma is ignored unless scale_after_normalization."""
-    scaled = bool(site.attr("scale_after_normalization", True))
-    epsilon = float(site.attr("variance_epsilon", 1e-3))
+    missing = [k for k in ("scale_after_normalization", "variance_epsilon") if k not in site.attrs]
+    if missing:
+        raise GraphError(f"{site.op} '{site.name}': attribute {missing[0]} is missing; it has no default")
+    scaled, epsilon = bool(site.attrs["scale_after_normalization"]), float(site.attrs["variance_epsilon"])
     return Lowered(BATCH_NORM, BatchNormParams(epsilon), (0, 1, 2, 3, 4) if scaled else (0, 1, 2, 3))
 
 
