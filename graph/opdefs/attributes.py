@@ -221,7 +221,8 @@ ATTRIBUTES: Mapping[str, Row] = {
         **_PLAIN_POOL, "T": _of(1), "explicit_paddings": Attr("ints", (), own=True), "count_include_pad": _COUNTED,
     },
     "BatchMatMulV3": {
-        "adj_x": _FALSE, "adj_y": _FALSE, **_GRAD_XY, "Ta": _of(0), "Tb": _of(1), "Tout": Attr("type", allowed=_types(*_PRODUCTS)),
+        "adj_x": _FALSE, "adj_y": _FALSE, **_GRAD_XY, "Ta": _of(0), "Tb": _of(1),
+        "Tout": Attr("type", allowed=_types(*_PRODUCTS)),
     },
     "BatchNormWithGlobalNormalization": {
         **_T, "variance_epsilon": Attr("float"), "scale_after_normalization": Attr("bool"),

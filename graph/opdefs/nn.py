@@ -19,7 +19,7 @@ from ...kernels.types import TensorType
 from ..errors import GraphError
 from .base import Lowered, OpDef, Site, attr_ints, entries, ints, simple
 
-__all__ = ["DEFS", "conv2d_params", "pool2d_params"]
+__all__ = ["DEFS", "conv2d_params", "groups_of", "pool2d_params"]
 
 
 def _require_nhwc(site: Site) -> None:
@@ -73,6 +73,37 @@ def pool2d_params(site: Site) -> Pool2DParams:
         bool(site.attr("count_include_pad", False)),
         site.attr("activation", "none"),
     )
+
+
+def groups_of(x: TensorType, w: TensorType) -> int:
+    """How many groups of channels a Conv2D has: 1 unless the image has a multiple of the filter's input channels."""
+    if x.shape is None or w.shape is None or len(x.shape) != 4 or len(w.shape) != 4:
+        return 1
+    cin, taken = x.shape[3], w.shape[2]
+    return cin // taken if cin and taken and cin % taken == 0 else 1
+
+
+def _conv2d(site: Site) -> Lowered:
+    groups = groups_of(*site.inputs[:2])
+    if groups > 1:  # what the plan could, it has split already
+        raise site.unsupported(
+            f"a grouped convolution (groups = {groups})",
+            "give the image a known number of channels, so that it is split into one convolution per group, and no gradient",
+        )
+    return Lowered(CONV2D, conv2d_params(site))
+
+
+def _infer_conv2d(site: Site) -> tuple[TensorType, ...]:
+    """Every group is a convolution of its own channels."""
+    x, w = site.inputs
+    groups = groups_of(x, w)
+    if groups > 1 and x.shape is not None and w.shape is not None:
+        if w.shape[3] is not None and w.shape[3] % groups:
+            raise GraphError(
+                f"Conv2D '{site.name}': {groups} groups ({x} with a filter {w}) do not divide {w.shape[3]} output channels"
+            )
+        x = TensorType(x.dtype, (*x.shape[:3], w.shape[2]))
+    return CONV2D.check([x, w], conv2d_params(site))
 
 
 def _conv(contract: Contract[Conv2DParams]) -> Callable[[Site], Lowered]:
@@ -155,7 +186,7 @@ def _statistics(attrs: Mapping[str, Any]) -> Mapping[int, int]:
 
 DEFS: tuple[OpDef, ...] = (
     *(simple(name, contract) for name, contract in _ACTIVATIONS),
-    OpDef("Conv2D", _conv(CONV2D), arity=(2, 2)),
+    OpDef("Conv2D", _conv2d, arity=(2, 2), infer=_infer_conv2d),
     OpDef("KiFusedConv2D", _conv(CONV2D), arity=(2, 3)),
     OpDef("DepthwiseConv2dNative", _conv(DEPTHWISE_CONV2D), arity=(2, 2)),
     OpDef("KiFusedDepthwiseConv2D", _conv(DEPTHWISE_CONV2D), arity=(2, 3)),

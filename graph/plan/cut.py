@@ -11,6 +11,7 @@ from ..ir import UNKNOWN, Graph, Node, Port, topological_order
 from ..opdefs import OPDEFS, opdef
 from ..passes.fold_constants import fold_constants
 from ..rewrite import Rewriter, infer_node, reachable
+from .groups import split_groups
 
 __all__ = ["Cut", "cut", "specialize"]
 
@@ -76,7 +77,7 @@ def cut(graph: Graph, fetches: Sequence[Port], targets: Sequence[str], feeds: Ma
     whole = Graph({n: node for n, node in whole.nodes.items() if n in kept}, whole.outputs)
     if not natural or any(t.dtype == UNKNOWN for node in whole for t in node.outputs):
         whole = _retyped(whole)  # raises what the loader put off: why a node of the file cannot run
-    return Cut(whole, stand_ins, {n: p for n, p in variables.items() if n in kept}, tuple(assigned))
+    return Cut(split_groups(whole), stand_ins, {n: p for n, p in variables.items() if n in kept}, tuple(assigned))
 
 
 def _needed(

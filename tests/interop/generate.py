@@ -9,7 +9,7 @@ import numpy as np
 
 from .oracle import Case, Value
 
-__all__ = ["GENERATORS", "WITHOUT"]
+__all__ = ["GENERATORS", "INTS", "Rng", "array", "pick", "several", "shape"]
 
 Rng = np.random.Generator
 FLOATS = ("float16", "float32", "float64")
@@ -295,5 +295,3 @@ GENERATORS: dict[str, Callable[[str, Rng], Case]] = {
     "SoftmaxCrossEntropyWithLogits": cross_entropy, "SparseSoftmaxCrossEntropyWithLogits": cross_entropy,
     **dict.fromkeys(("ReluGrad", "Relu6Grad"), binary(*FLOATS, "int32", odd=False)),
 }  # fmt: skip
-#: Op types without cases: structure, variables, what other tests compare.
-WITHOUT: frozenset[str] = frozenset()

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .generate import INTS, Rng, array, pick, several, shape
+from .generate import Rng, array, pick, several, shape
 from .oracle import Case, Value
 
 __all__ = ["GENERATORS"]
@@ -223,4 +223,3 @@ GENERATORS: dict[str, Callable[[str, Rng], Case]] = {
     "StridedSlice": strided, **dict.fromkeys(("Split", "SplitV"), split), **dict.fromkeys(("Gather", "GatherV2"), gather),
     "StringJoin": join, "PlaceholderWithDefault": default,
 }  # fmt: skip
-assert INTS
