@@ -58,7 +58,7 @@ def test_every_group_sees_its_own_channels(
 
 def test_what_cannot_be_split_is_refused_by_name(graph: Graph, session: Make) -> None:
     w = np.ones((1, 1, 2, 6), np.float32)
-    with pytest.raises(GraphError, match="3 groups .* do not divide 4 output channels"):
+    with pytest.raises(GraphError, match=r"3 groups .* do not divide 4 output channels"):
         ops.conv2d(np.ones((1, 3, 3, 6), np.float32), np.ones((1, 1, 2, 4), np.float32))
     unknown = ops.placeholder("float32")
     with pytest.raises(UnsupportedOpError, match=r"grouped convolution \(groups = 2\)"):

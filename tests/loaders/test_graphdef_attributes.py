@@ -205,3 +205,21 @@ def test_own_attributes_live_under_own_types_in_files(tmp_path: Path, tf_proto: 
     with Session(graph, backend="numpy") as one, Session(again, backend="numpy") as two:
         for a, b in zip(one.run(fetches, {"x:0": value}), two.run(fetches, {"x:0": value}), strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_shapes_that_are_computed_agree_with_their_types(make: Make) -> None:
+    """Flatten as Keras writes it: the sizes that a slice takes of a shape are worked out while the file is read."""
+    graph = make(
+        ("shape", "Shape", ["x"], {"T": F32, "out_type": I32}),
+        *(
+            (name, "Const", [], {"dtype": I32, "value": np.array(value, np.int32)})
+            for name, value in {"zero": [0], "one": [1], "rest": -1}.items()
+        ),
+        ("batch", "StridedSlice", ["shape", "zero", "one", "one"], {"T": I32, "Index": I32, "shrink_axis_mask": 1}),
+        ("sizes", "Pack", ["batch", "rest"], {"T": I32, "N": 2, "axis": 0}),
+        ("y", "Reshape", ["x", "sizes"], {"T": F32, "Tshape": I32}), shape=(-1, 3, 2),
+    )  # fmt: skip
+    assert graph.tensor("y").shape == (None, None)
+    x = np.arange(24, dtype=np.float32).reshape(4, 3, 2)
+    with Session(graph, backend="numpy") as session:
+        np.testing.assert_array_equal(session.run("y:0", {"x:0": x}), x.reshape(4, 6))
