@@ -98,7 +98,12 @@ class OpDef:
     attributes: Mapping[str, Attr] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "attributes", self.attributes or ATTRIBUTES[self.name])
+        row = self.attributes or ATTRIBUTES.get(self.name)
+        if row is None:
+            raise GraphError(
+                f"op {self.name} states no attributes; add a row to ATTRIBUTES in graph/opdefs/attributes.py"
+            )
+        object.__setattr__(self, "attributes", row)
 
     @property
     def by_types(self) -> bool:
