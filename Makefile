@@ -23,6 +23,7 @@ REHEARSAL := .venv-gpu
 # The NVRTC that PyTorch 2.11 pins, and so what a machine with a GPU is likely to compile with.
 GPU_NVRTC := 13.0.88
 BUDGET ?= 540
+INTEROP := .venv-interop
 
 METADATA := pyproject.toml setup.py
 C_SOURCES := $(shell find kernels/cython -name '*.pyx' -o -name '*.pxd' -o -name '*.h' -o -path '*/c/*' -name '*.c')
@@ -66,6 +67,16 @@ bench-peers: $(STAMPS)/peers $(STAMPS)/built ## Inception v3 next to ONNX Runtim
 .PHONY: bench-peers-layers
 bench-peers-layers: $(STAMPS)/peers $(STAMPS)/built ## each of its convolutions next to ONNX Runtime and the roofline
 	$(BIN)/python -m benchmarks.peers --layers $(BENCH_ARGS)
+
+# An environment of its own: TensorFlow pins much of what it brings.
+.PHONY: interop
+interop: $(INTEROP)/ready ## compare with the real TensorFlow, op by op: attributes, shapes, values
+	$(INTEROP)/bin/python -m pytest $(PYTEST_ARGS) tests/interop
+
+$(INTEROP)/ready: $(METADATA) $(C_SOURCES) Makefile
+	$(PYTHON) -m venv --clear $(INTEROP)
+	$(INTEROP)/bin/python -m pip install --quiet --editable '.[interop]'
+	@touch $@
 
 .PHONY: gpu-pack
 gpu-pack: $(STAMPS)/dev $(STAMPS)/built $(if $(PYTHON312),$(REHEARSAL)/ready) ## .gpu/: all that a bare machine with a GPU needs beside the checkout

@@ -14,6 +14,7 @@ from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any, SupportsIndex
 
+from ..kernels.errors import DTypeError
 from ..kernels.types import Shape, TensorType
 from . import ir
 from .errors import GraphError, MissingNameError, UnsupportedOpError
@@ -256,7 +257,7 @@ class Graph:
         )  # fmt: skip
         try:
             return definition.types(site)
-        except UnsupportedOpError:
+        except (UnsupportedOpError, DTypeError):
             # A loaded graph (count given) can be inspected and fed over; running the node says what is not supported.
             if count is not None:
                 return (TensorType(ir.UNKNOWN),) * count

@@ -55,6 +55,8 @@ def _encode(value: Any, what: str) -> bytes:
 
 def _strings(value: Any, what: str) -> Value:
     """An object array of bytes. Lists are walked here: NumPy's own string types drop zeros at the end."""
+    if isinstance(value, np.ndarray) and not value.size:
+        return np.empty(value.shape, object)
     shape: list[int] = []
     items: list[Any] = [value]
     nested = (list, tuple, np.ndarray)
@@ -233,8 +235,11 @@ def _picked_sizes(tensor: Tensor, sizes: tuple[int | None, ...]) -> Shape:
     bounds = [constant_value(t) for t in op.inputs[1:]]
     if any(b is None for b in bounds):
         return None
-    vector = TensorType(np.dtype(np.int64), (len(sizes),))
+    dtype = op.inputs[0].dtype
+    if len(sizes) > np.iinfo(dtype).max:
+        return None
+    vector = TensorType(dtype, (len(sizes),))
     types = (vector, *(t.type for t in op.inputs[1:]))
     site = Site(op.name, op.type, op.attrs, types, lambda i: bounds[i - 1] if i else None)
-    outputs = evaluate(site, [np.arange(len(sizes)), *bounds])
+    outputs = evaluate(site, [np.arange(len(sizes), dtype=dtype), *bounds])
     return None if outputs is None else tuple(sizes[int(i)] for i in outputs[0].reshape(-1))

@@ -48,7 +48,7 @@ _OPS: tuple[tuple[Family, str], ...] = (
     ),
     (
         Family("arithmetic", "#dfe6fb", "#4a63b8"),
-        "Add AddV2 AddN Sub Mul Div RealDiv FloorDiv Mod FloorMod Pow Neg Abs Exp Log Sqrt Rsqrt Square Reciprocal "
+        "Add AddV2 AddN Sub Mul Div RealDiv FloorDiv TruncateDiv TruncateMod Mod FloorMod Pow Neg Abs Exp Log Sqrt Rsqrt Square Reciprocal "
         "Maximum Minimum SquaredDifference Equal NotEqual Less LessEqual Greater GreaterEqual LogicalAnd LogicalOr "
         "LogicalNot Select SelectV2 Floor Ceil Round Rint Sign ComplexAbs Inv Log1p Erf Sin Cos",
     ),

@@ -129,6 +129,10 @@ def _fill(use: Use, grads: Grads) -> Result:
 def _gather(use: Use, grads: Grads) -> Result:
     """Adds every slice back to where it was taken, as a product with the one-hot matrix of the indices."""
     x, indices = use.inputs
+    if use.params.batch_dims:
+        raise GraphError(
+            f"gradients: {use.op.type} '{use.op.name}' with batch_dims {use.params.batch_dims} has no gradient"
+        )
     dims = _dims(use, x)
     axis = use.params.axis % len(dims)
     count = int(np.prod(indices.type.dims)) if indices.type.known else -1

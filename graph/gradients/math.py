@@ -130,6 +130,17 @@ def _squared_difference(use: Use, grads: Grads) -> Result:
     return _pair(use, slope, ops.negative(slope))
 
 
+@gradient_of(e.SELECT_ROWS)
+def _select_rows(use: Use, grads: Grads) -> Result:
+    zeros = ops.multiply(grads[0], _scalar(0, grads[0]))
+    condition = use.inputs[0]
+    return [
+        None,
+        add_op("Select", [condition, grads[0], zeros], None),
+        add_op("Select", [condition, zeros, grads[0]], None),
+    ]
+
+
 @gradient_of(e.SELECT)
 def _select(use: Use, grads: Grads) -> Result:
     condition, x, y = use.inputs

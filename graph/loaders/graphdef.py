@@ -18,7 +18,7 @@ from ..builder import Graph
 from ..errors import GraphError, LoadError
 from ..hints import guess_inputs, guess_outputs, similar
 from ..ir import UNKNOWN, Node, Port, topological_order
-from ..opdefs import OPDEFS
+from ..opdefs import OPDEFS, OWN, Foreign
 from .limits import Budget
 from .source import Source
 from .tensorproto import literal, shape_dims
@@ -33,6 +33,8 @@ _INPUT = re.compile(r"(?P<control>\^)?(?P<node>[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*)(
 #: Until then a Placeholder of shape () meant "shape not known" (array_ops.cc, graph_def_version() <= 21).
 _LAST_PRODUCER_WITH_SCALAR_AS_UNKNOWN = 21
 _LOOPS = frozenset(["NextIteration", "RefNextIteration"])
+#: Type in a file -> op type that has attributes which TensorFlow's does not.
+_OWN_TYPES = {f"Ki{op}": op for op in OWN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +91,9 @@ def _build(proto: GraphDef, reader: Reader, source: Source, budget: Budget) -> G
     graph.metadata.update(family="graphdef", producer=producer)
     for name in order:
         definition = definitions[name]
+        op = _OWN_TYPES.get(definition.op, definition.op)
         place = f"node '{name}' ({definition.op})"
-        attrs = _attributes(definition, producer, reader, source, budget, place)
+        attrs = _attributes(definition, op, producer, reader, source, budget, place)
         tensors = []
         for port in edges[name].inputs:
             available = graph.operation(port.node).outputs
@@ -100,7 +103,7 @@ def _build(proto: GraphDef, reader: Reader, source: Source, budget: Budget) -> G
         _check_output_count(attrs, budget, place)
         try:
             graph.create_op(
-                definition.op,
+                op,
                 tensors,
                 attrs,
                 name,
@@ -111,7 +114,7 @@ def _build(proto: GraphDef, reader: Reader, source: Source, budget: Budget) -> G
         except LoadError:
             raise
         except (KigraphError, ArithmeticError, LookupError, TypeError, ValueError) as e:
-            what = str(e).removeprefix(f"{definition.op} '{name}': ")  # the place has both
+            what = str(e).removeprefix(f"{op} '{name}': ")  # the place has both
             raise LoadError(f"{budget.file}: {place}: {what}") from e
     return graph
 
@@ -177,13 +180,18 @@ def _output_counts(edges: Mapping[str, _Edges], budget: Budget) -> dict[str, int
 
 
 def _attributes(
-    node: NodeDef, producer: int, reader: Reader, source: Source, budget: Budget, place: str
+    node: NodeDef, op: str, producer: int, reader: Reader, source: Source, budget: Budget, place: str
 ) -> dict[str, Any]:
-    known = node.op in OPDEFS
+    """All but hints, whose names begin with ``_``: whatever they hold, nothing depends on them."""
+    known = op in OPDEFS
     attrs = {
         name: _attribute(value, known, reader, source, budget, f"{place}, attribute '{name}'")
         for name, value in node.attr.items()
+        if not name.startswith("_")
     }
+    if op == node.op:
+        for name in OWN.get(op, frozenset()).intersection(attrs):
+            attrs[name] = Foreign(attrs[name])
     if node.op in ("Placeholder", "PlaceholderV2") and producer <= _LAST_PRODUCER_WITH_SCALAR_AS_UNKNOWN:
         attrs["shape"] = attrs.get("shape") or None
     return attrs

@@ -1,7 +1,8 @@
 """A Graph to TensorFlow's frozen GraphDef, readable by TensorFlow.
 
 Type and count attributes that follow from a node's inputs (T, N, Tidx, ...) are added where they are missing, because
-TensorFlow insists on them and kigraph does not. Constants are streamed: one is in memory at a time.
+TensorFlow insists on them and kigraph does not. An op type of TensorFlow with one of kigraph's own attributes (a softmax
+along another axis, say) gets "Ki" before its type, so that TensorFlow refuses it instead of computing something else. Constants are streamed: one is in memory at a time.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ...kernels.types import DType
 from ..builder import Graph, Operation
 from ..errors import GraphError
 from ..ir import UNKNOWN, Literal
-from ..opdefs import OPDEFS
+from ..opdefs import OPDEFS, OWN, Foreign
 from .graphdef import Function
 from .tensorproto import tensor_proto
 from .tfproto import (
@@ -90,8 +91,12 @@ def _write(file: BinaryIO, record: GraphDef) -> None:
 def _node(operation: Operation) -> NodeDef:
     inputs = [t.name if t.index else t.op.name for t in operation.inputs]
     inputs += [f"^{c.name}" for c in operation.control_inputs]
-    attrs = {name: _attr(operation, name, value) for name, value in _complete(operation).items()}
-    return NodeDef(name=operation.name, op=operation.type, input=inputs, attr=dict(sorted(attrs.items())))
+    values = _complete(operation)
+    own = {name for name in OWN.get(operation.type, ()) if name in values and type(values[name]) is not Foreign}
+    plain = {name for name in own if values[name] == OPDEFS[operation.type].attributes[name].default}
+    attrs = {name: _attr(operation, name, value) for name, value in values.items() if name not in plain}
+    op = f"Ki{operation.type}" if own - plain else operation.type
+    return NodeDef(name=operation.name, op=op, input=inputs, attr=dict(sorted(attrs.items())))
 
 
 def _complete(operation: Operation) -> Mapping[str, Any]:
@@ -113,6 +118,8 @@ def _attr(operation: Operation, name: str, value: Any) -> AttrValue:
     def fail() -> GraphError:
         return GraphError(f"{operation.type} '{operation.name}': attribute {name} = {value!r} cannot be saved")
 
+    if isinstance(value, Foreign):
+        return _attr(operation, name, value.value)
     if name in _SHAPES and (value is None or isinstance(value, tuple)):
         return AttrValue(shape=_shape(value))
     if isinstance(value, tuple):

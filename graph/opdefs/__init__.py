@@ -1,6 +1,6 @@
 """Op types of the graph: how each becomes a contract with parameters, and the types of its outputs.
 
-base.py: Site, Lowered, OpDef. math.py, nn.py, array.py, slices.py, gradients.py, strings.py: the definitions, listed in
+base.py: Site, Lowered, OpDef. attributes.py: which attributes an op has. math.py, nn.py, array.py, slices.py, gradients.py, strings.py: the definitions, listed in
 OPDEFS.
 """
 
@@ -12,9 +12,10 @@ from ...kernels.types import TensorType
 from ..errors import UnsupportedOpError
 from . import array, gradients, math, nn, slices, strings
 from .array import STRUCTURAL
+from .attributes import OWN, Foreign
 from .base import Lowered, NeedsValue, OpDef, Site
 
-__all__ = ["OPDEFS", "STRUCTURAL", "Lowered", "NeedsValue", "OpDef", "Site", "TensorType", "opdef"]
+__all__ = ["OPDEFS", "OWN", "STRUCTURAL", "Foreign", "Lowered", "NeedsValue", "OpDef", "Site", "TensorType", "opdef"]
 
 OPDEFS: Mapping[str, OpDef] = {
     d.name: d for module in (array, slices, math, nn, gradients, strings) for d in module.DEFS

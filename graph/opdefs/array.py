@@ -28,9 +28,9 @@ from ...kernels.contracts.layout import (
     TileParams,
     TransposeParams,
 )
-from ...kernels.types import Params, TensorType
+from ...kernels.types import Params, TensorType, dtype_name
 from ..errors import GraphError
-from ..ir import Literal
+from ..ir import UNKNOWN, Literal
 from .base import Lowered, NeedsValue, OpDef, Site, attr_dtype, attr_ints, entries, ints
 
 __all__ = ["DEFS", "STRUCTURAL"]
@@ -49,6 +49,10 @@ def _infer_const(site: Site) -> tuple[TensorType, ...]:
     value = site.attr("value")
     if not isinstance(value, Literal):
         raise GraphError(f"Const '{site.name}' has no value")
+    if attr_dtype(site, "dtype", value.dtype) not in (value.dtype, UNKNOWN):
+        raise GraphError(
+            f"Const '{site.name}': attribute dtype is {dtype_name(site.attrs['dtype'])}, the value {value.type}"
+        )
     return (value.type,)
 
 
@@ -141,7 +145,7 @@ def _squeezed(site: Site) -> list[int | None] | None:
     shape = site.inputs[0].shape
     if shape is None:
         return None
-    axes = attr_ints(site, "squeeze_dims", default=site.attr("axis", ()))
+    axes = attr_ints(site, "squeeze_dims", default=())
     if not axes:
         return None if None in shape else [d for d in shape if d != 1]
     picked = {normalize_axis(f"Squeeze '{site.name}'", a, len(shape)) for a in axes}
@@ -169,7 +173,8 @@ def _infer_squeeze(site: Site) -> tuple[TensorType, ...]:
 
 
 def _transpose(site: Site) -> Lowered:
-    return Lowered(TRANSPOSE, TransposeParams(ints(site, 1, "perm")), (0,))
+    perm = ints(site, 1, "perm")
+    return Lowered(TRANSPOSE, TransposeParams(tuple(p + len(perm) if -len(perm) <= p < 0 else p for p in perm)), (0,))
 
 
 def _unknown_same_rank(site: Site) -> tuple[TensorType, ...]:
@@ -192,13 +197,20 @@ def _concat(axis_input: int) -> OpDef:
     )
 
 
+def _mode(site: Site) -> str:
+    mode = site.attr("mode")
+    if mode is None:
+        raise GraphError(f"MirrorPad '{site.name}': attribute mode must be REFLECT or SYMMETRIC, and is missing")
+    return str(mode).lower()
+
+
 def _pad(site: Site) -> Lowered:
     pairs = site.value(1)
     if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu":
         raise GraphError(f"{site.op} '{site.name}': paddings must be integers of shape (rank, 2), got {pairs.shape}")
     paddings = tuple((int(a), int(b)) for a, b in pairs)
     if site.op == "MirrorPad":
-        return Lowered(PAD, PadParams(paddings, str(site.attr("mode", "REFLECT")).lower()), (0,))
+        return Lowered(PAD, PadParams(paddings, _mode(site)), (0,))
     value = complex(site.value(2)) if site.op == "PadV2" else 0
     return Lowered(PAD, PadParams(paddings, "constant", value), (0,))
 

@@ -8,7 +8,7 @@ contract's own rule, so there is one rule per op.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,8 +17,9 @@ from ...kernels.contracts.base import Contract
 from ...kernels.errors import KigraphError
 from ...kernels.types import DType, Params, Shape, TensorType, dtype_name
 from ..errors import GraphError, UnsupportedOpError, located
+from .attributes import ATTRIBUTES, Attr, check_attributes
 
-__all__ = ["Lowered", "NeedsValue", "OpDef", "Site", "attr_dtype", "attr_ints", "entries", "ints", "simple"]
+__all__ = ["Lowered", "NeedsValue", "OpDef", "Site", "attr_dtype", "attr_ints", "entries", "ints", "required", "simple"]
 
 T = TypeVar("T")
 
@@ -84,6 +85,7 @@ class OpDef:
     ``values``: inputs whose value, not only their type, lowering needs. ``hands_on``: attributes -> the outputs that are
     just one of the inputs (output -> input). ``infer``: types of the outputs where the contract's rule does not say all of it.
     ``unknown``: types of the outputs while a needed value is unknown (default: one output, the first input's dtype).
+    ``attributes``: all that the op has; default: its row of ATTRIBUTES. Others are refused by name.
     """
 
     name: str
@@ -93,6 +95,15 @@ class OpDef:
     infer: Callable[[Site], tuple[TensorType, ...]] | None = None
     unknown: Callable[[Site], tuple[TensorType, ...]] | None = None
     hands_on: Callable[[Mapping[str, Any]], Mapping[int, int]] = lambda attrs: {}
+    attributes: Mapping[str, Attr] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        row = self.attributes or ATTRIBUTES.get(self.name)
+        if row is None:
+            raise GraphError(
+                f"op {self.name} states no attributes; add a row to ATTRIBUTES in graph/opdefs/attributes.py"
+            )
+        object.__setattr__(self, "attributes", row)
 
     @property
     def by_types(self) -> bool:
@@ -102,6 +113,7 @@ class OpDef:
     def lowered(self, site: Site) -> Lowered:
         """What a kernel is asked for. Raises NeedsValue, or an error of ours that names the node."""
         self.check_arity(site)
+        check_attributes(site, self.attributes)
         return _ours(self.lower, site)
 
     def check_arity(self, site: Site) -> None:
@@ -114,6 +126,7 @@ class OpDef:
     def types(self, site: Site) -> tuple[TensorType, ...]:
         """Types of the outputs, as far as they can be known."""
         self.check_arity(site)
+        check_attributes(site, self.attributes)
         return _ours(self._types, site)
 
     def _types(self, site: Site) -> tuple[TensorType, ...]:
@@ -183,6 +196,14 @@ def attr_ints(site: Site, name: str, count: int | None = None, default: Sequence
     if count is not None and len(value) != count:
         raise GraphError(f"{site.op} '{site.name}': attribute {name} must have {count} entries, got {value!r}")
     return tuple(int(v) for v in value)
+
+
+def required(site: Site, name: str) -> int:
+    """An attribute without a default that must be a number."""
+    value = site.attrs.get(name)
+    if not isinstance(value, (int, np.integer)):
+        raise GraphError(f"{site.op} '{site.name}': attribute {name} must be an integer, got {value!r}")
+    return int(value)
 
 
 def attr_dtype(site: Site, name: str, default: DType | None = None) -> DType:

@@ -9,37 +9,85 @@ import numpy as np
 
 from ...kernels.contracts import elementwise as e
 from ...kernels.contracts import reduce as r
-from ...kernels.contracts.base import Contract
+from ...kernels.contracts.base import Contract, merge_shapes
 from ...kernels.contracts.layout import CAST, CastParams
 from ...kernels.contracts.matmul import MATMUL, MatMulParams
-from ...kernels.types import DType, TensorType
-from .base import Lowered, OpDef, Site, attr_dtype, ints, simple
+from ...kernels.contracts.strings import STRING_JOIN, StringJoinParams
+from ...kernels.errors import ShapeError
+from ...kernels.types import STRING, DType, Params, TensorType, dtype_name
+from .base import Lowered, NeedsValue, OpDef, Site, attr_dtype, ints, required, simple
 
 __all__ = ["DEFS"]
 
 _SIMPLE: tuple[tuple[str, Contract[Any]], ...] = (
-    ("Neg", e.NEG), ("Abs", e.ABS), ("ComplexAbs", e.ABS), ("Sign", e.SIGN), ("Square", e.SQUARE), ("Sqrt", e.SQRT),
+    ("Neg", e.NEG), ("Abs", e.ABS), ("Sign", e.SIGN), ("Square", e.SQUARE), ("Sqrt", e.SQRT),
     ("Rsqrt", e.RSQRT), ("Reciprocal", e.RECIPROCAL), ("Inv", e.RECIPROCAL), ("Exp", e.EXP), ("Log", e.LOG),
     ("Log1p", e.LOG1P), ("Erf", e.ERF), ("Sin", e.SIN), ("Cos", e.COS), ("Floor", e.FLOOR), ("Ceil", e.CEIL), ("Rint", e.ROUND), ("Round", e.ROUND),
-    ("LogicalNot", e.LOGICAL_NOT), ("Add", e.ADD), ("AddV2", e.ADD), ("Sub", e.SUB), ("Mul", e.MUL), ("FloorDiv", e.FLOORDIV),
+    ("LogicalNot", e.LOGICAL_NOT), ("AddV2", e.ADD), ("Sub", e.SUB), ("Mul", e.MUL), ("FloorDiv", e.FLOORDIV),
     ("FloorMod", e.FLOORMOD), ("RealDiv", e.DIV), ("Pow", e.POW), ("Maximum", e.MAXIMUM), ("Minimum", e.MINIMUM),
-    ("SquaredDifference", e.SQUARED_DIFFERENCE), ("Equal", e.EQUAL), ("NotEqual", e.NOT_EQUAL), ("Less", e.LESS),
+    ("SquaredDifference", e.SQUARED_DIFFERENCE), ("Less", e.LESS),
     ("LessEqual", e.LESS_EQUAL), ("Greater", e.GREATER), ("GreaterEqual", e.GREATER_EQUAL), ("LogicalAnd", e.LOGICAL_AND),
-    ("LogicalOr", e.LOGICAL_OR), ("Select", e.SELECT), ("SelectV2", e.SELECT),
+    ("LogicalOr", e.LOGICAL_OR), ("SelectV2", e.SELECT), ("TruncateDiv", e.TRUNCDIV), ("TruncateMod", e.TRUNCMOD), ("Mod", e.TRUNCMOD),
 )  # fmt: skip
 
 
 def _div(site: Site) -> Lowered:
-    # TensorFlow's old Div is C division: it truncates for integers, where kigraph has floor only.
-    if site.inputs[0].dtype.kind in "iu":
-        raise site.unsupported("Div of integers (division towards zero)", "use FloorDiv or cast to float32")
-    return Lowered(e.DIV)
+    """TensorFlow's first division is that of C: integers are rounded towards zero."""
+    return Lowered(e.TRUNCDIV if site.inputs[0].dtype.kind in "iu" else e.DIV)
+
+
+def _add(site: Site) -> Lowered:
+    """The first Add joins strings; AddV2 does not."""
+    return Lowered(STRING_JOIN, StringJoinParams()) if site.inputs[0].dtype == STRING else Lowered(e.ADD)
+
+
+def _complex_abs(site: Site) -> Lowered:
+    (y,) = e.ABS.check(site.inputs, Params())
+    if attr_dtype(site, "Tout", y.dtype) != y.dtype:
+        raise site.unsupported(
+            f"Tout {dtype_name(site.attrs['Tout'])}", f"for {site.inputs[0]} it is {dtype_name(y.dtype)}"
+        )
+    return Lowered(e.ABS)
+
+
+def _compare(contract: Contract[Any]) -> Callable[[Site], Lowered]:
+    def lower(site: Site) -> Lowered:
+        try:
+            contract.check(site.inputs, Params())
+        except ShapeError as error:
+            if site.attr("incompatible_shape_error", True):
+                raise
+            raise site.unsupported(
+                "incompatible_shape_error = False with such shapes", f"compare equal ones: {error}"
+            ) from None
+        return Lowered(contract)
+
+    return lower
+
+
+def _select(site: Site) -> Lowered:
+    """Of TensorFlow 1: no broadcasting; the condition is a scalar, of the operands' shape, or one for every row."""
+    condition, x, y = site.inputs
+    merge_shapes(f"Select '{site.name}', the operands", x.shape, y.shape)
+    if condition.shape is None:
+        raise NeedsValue(0)
+    if len(condition.shape) == 1:
+        return Lowered(e.SELECT_ROWS)
+    if condition.shape:
+        shape = merge_shapes(f"Select '{site.name}', condition and operands", condition.shape, x.shape)
+        merge_shapes(f"Select '{site.name}', condition and operands", shape, y.shape)
+    return Lowered(e.SELECT)
+
+
+def _unknown_select(site: Site) -> tuple[TensorType, ...]:
+    _, x, y = site.inputs
+    return (TensorType(x.dtype, merge_shapes(f"Select '{site.name}'", x.shape, y.shape)),)
 
 
 def _matmul(transpose_a: str, transpose_b: str) -> Callable[[Site], Lowered]:
     def lower(site: Site) -> Lowered:
-        if transpose_a == "adj_x" and site.inputs[0].dtype.kind == "c" and (site.attr("adj_x") or site.attr("adj_y")):
-            raise site.unsupported("the adjoint of complex matrices", "transpose and conjugate them first")
+        if transpose_a == "adj_x":
+            _check_batch(site)
         return Lowered(
             MATMUL,
             MatMulParams(
@@ -52,26 +100,37 @@ def _matmul(transpose_a: str, transpose_b: str) -> Callable[[Site], Lowered]:
     return lower
 
 
+def _check_batch(site: Site) -> None:
+    """What one of the three ops of batches has and the contract does not."""
+    x, y = site.inputs
+    if x.dtype.kind == "c" and (site.attr("adj_x") or site.attr("adj_y")):
+        raise site.unsupported("the adjoint of complex matrices", "transpose and conjugate them first")
+    if attr_dtype(site, "Tout", x.dtype) != x.dtype:
+        raise site.unsupported(f"Tout {dtype_name(site.attrs['Tout'])} of {x} and {y}", "cast the inputs first")
+    if site.op == "BatchMatMul" and x.shape is not None and y.shape is not None:
+        merge_shapes(f"BatchMatMul '{site.name}' does not broadcast (BatchMatMulV2 does)", x.shape[:-2], y.shape[:-2])
+
+
 def _reduction(contract: Contract[r.ReduceParams]) -> Callable[[Site], Lowered]:
     def lower(site: Site) -> Lowered:
-        keepdims = bool(site.attr("keep_dims", site.attr("keepdims", False)))
+        keepdims = bool(site.attr("keep_dims", False))
         return Lowered(contract, r.ReduceParams(ints(site, 1, "the axes"), keepdims), (0,))
 
     return lower
 
 
 def _unknown_reduction(site: Site) -> tuple[TensorType, ...]:
-    x, kept = site.inputs[0], bool(site.attr("keep_dims", site.attr("keepdims", False)))
+    x, kept = site.inputs[0], bool(site.attr("keep_dims", False))
     return (TensorType(x.dtype, (None,) * len(x.shape) if kept and x.shape is not None else None),)
 
 
 def _argument(contract: Contract[r.ArgParams]) -> Callable[[Site], Lowered]:
     def lower(site: Site) -> Lowered:
-        output = _index_dtype(site).name
-        axis = ints(site, 1, "the axis")
-        if len(axis) != 1 or output not in ("int32", "int64"):
-            raise site.unsupported(f"axis {axis} with output type {output}", "give one axis and int32 or int64")
-        return Lowered(contract, r.ArgParams(axis[0], "int32" if output == "int32" else "int64"), (0,))
+        (axis,) = ints(site, 1, "the axis") or (None,)
+        if axis is None:
+            raise site.unsupported("an empty list of axes", "give one axis")
+        output: Any = _index_dtype(site).name  # one of those that the op allows
+        return Lowered(contract, r.ArgParams(axis, output), (0,))
 
     return lower
 
@@ -86,12 +145,16 @@ def _unknown_argument(site: Site) -> tuple[TensorType, ...]:
 
 
 def _top_k(site: Site) -> Lowered:
-    (k,) = ints(site, 1, "k") if site.op == "TopKV2" else (int(site.attr("k", 1)),)
-    return Lowered(r.TOP_K, r.TopKParams(k), (0,))
+    (k,) = ints(site, 1, "k") if site.op == "TopKV2" else (required(site, "k"),)
+    return Lowered(r.TOP_K, r.TopKParams(k, _top_k_index(site)), (0,))
+
+
+def _top_k_index(site: Site) -> Any:
+    return attr_dtype(site, "index_type", np.dtype(np.int32)).name
 
 
 def _unknown_top_k(site: Site) -> tuple[TensorType, ...]:
-    values, indices = r.TOP_K.infer([TensorType(site.inputs[0].dtype)], r.TopKParams(0))
+    values, indices = r.TOP_K.infer([TensorType(site.inputs[0].dtype)], r.TopKParams(0, _top_k_index(site)))
     shape = site.inputs[0].shape
     if not shape:
         return values, indices
@@ -99,12 +162,17 @@ def _unknown_top_k(site: Site) -> tuple[TensorType, ...]:
 
 
 def _cast(site: Site) -> Lowered:
-    return Lowered(CAST, CastParams(attr_dtype(site, "DstT")))
+    return Lowered(CAST, CastParams(attr_dtype(site, "DstT"), bool(site.attr("Truncate", False))))
 
 
 DEFS: tuple[OpDef, ...] = (
     *(simple(name, contract) for name, contract in _SIMPLE),
     OpDef("Div", _div, arity=(2, 2)),
+    OpDef("Add", _add, arity=(2, 2)),
+    OpDef("ComplexAbs", _complex_abs),
+    OpDef("Equal", _compare(e.EQUAL), arity=(2, 2)),
+    OpDef("NotEqual", _compare(e.NOT_EQUAL), arity=(2, 2)),
+    OpDef("Select", _select, arity=(3, 3), unknown=_unknown_select),
     OpDef("MatMul", _matmul("transpose_a", "transpose_b"), arity=(2, 2)),
     OpDef("KiFusedMatMul", _matmul("transpose_a", "transpose_b"), arity=(2, 3)),
     OpDef("BatchMatMul", _matmul("adj_x", "adj_y"), arity=(2, 2)),

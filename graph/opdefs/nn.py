@@ -19,7 +19,7 @@ from ...kernels.types import TensorType
 from ..errors import GraphError
 from .base import Lowered, OpDef, Site, attr_ints, entries, ints, simple
 
-__all__ = ["DEFS", "conv2d_params", "pool2d_params"]
+__all__ = ["DEFS", "conv2d_params", "groups_of", "pool2d_params"]
 
 
 def _require_nhwc(site: Site) -> None:
@@ -37,6 +37,11 @@ def _spatial(site: Site, name: str, default: tuple[int, ...] | None = None) -> t
 
 def _padding(site: Site) -> Padding:
     padding = site.attr("padding")
+    if padding != "EXPLICIT" and site.attr("explicit_paddings", ()):
+        raise GraphError(
+            f"{site.op} '{site.name}': explicit_paddings {site.attrs['explicit_paddings']} with padding {padding!r}; "
+            "they are for padding EXPLICIT only"
+        )
     if padding == "SAME" or padding == "VALID":
         return padding  # type: ignore[no-any-return]
     if padding == "EXPLICIT":
@@ -70,6 +75,37 @@ def pool2d_params(site: Site) -> Pool2DParams:
     )
 
 
+def groups_of(x: TensorType, w: TensorType) -> int:
+    """How many groups of channels a Conv2D has: 1 unless the image has a multiple of the filter's input channels."""
+    if x.shape is None or w.shape is None or len(x.shape) != 4 or len(w.shape) != 4:
+        return 1
+    cin, taken = x.shape[3], w.shape[2]
+    return cin // taken if cin and taken and cin % taken == 0 else 1
+
+
+def _conv2d(site: Site) -> Lowered:
+    groups = groups_of(*site.inputs[:2])
+    if groups > 1:  # what the plan could, it has split already
+        raise site.unsupported(
+            f"a grouped convolution (groups = {groups})",
+            "give the image a known number of channels, so that it is split into one convolution per group, and no gradient",
+        )
+    return Lowered(CONV2D, conv2d_params(site))
+
+
+def _infer_conv2d(site: Site) -> tuple[TensorType, ...]:
+    """Every group is a convolution of its own channels."""
+    x, w = site.inputs
+    groups = groups_of(x, w)
+    if groups > 1 and x.shape is not None and w.shape is not None:
+        if w.shape[3] is not None and w.shape[3] % groups:
+            raise GraphError(
+                f"Conv2D '{site.name}': {groups} groups ({x} with a filter {w}) do not divide {w.shape[3]} output channels"
+            )
+        x = TensorType(x.dtype, (*x.shape[:3], w.shape[2]))
+    return CONV2D.check([x, w], conv2d_params(site))
+
+
 def _conv(contract: Contract[Conv2DParams]) -> Callable[[Site], Lowered]:
     return lambda site: Lowered(contract, conv2d_params(site))
 
@@ -91,8 +127,10 @@ def _bias_add(site: Site) -> Lowered:
 
 def _old_batch_norm(site: Site) -> Lowered:
     """x, mean, variance, beta, gamma; gamma is ignored unless scale_after_normalization."""
-    scaled = bool(site.attr("scale_after_normalization", True))
-    epsilon = float(site.attr("variance_epsilon", 1e-3))
+    missing = [k for k in ("scale_after_normalization", "variance_epsilon") if k not in site.attrs]
+    if missing:
+        raise GraphError(f"{site.op} '{site.name}': attribute {missing[0]} is missing; it has no default")
+    scaled, epsilon = bool(site.attrs["scale_after_normalization"]), float(site.attrs["variance_epsilon"])
     return Lowered(BATCH_NORM, BatchNormParams(epsilon), (0, 1, 2, 3, 4) if scaled else (0, 1, 2, 3))
 
 
@@ -148,7 +186,7 @@ def _statistics(attrs: Mapping[str, Any]) -> Mapping[int, int]:
 
 DEFS: tuple[OpDef, ...] = (
     *(simple(name, contract) for name, contract in _ACTIVATIONS),
-    OpDef("Conv2D", _conv(CONV2D), arity=(2, 2)),
+    OpDef("Conv2D", _conv2d, arity=(2, 2), infer=_infer_conv2d),
     OpDef("KiFusedConv2D", _conv(CONV2D), arity=(2, 3)),
     OpDef("DepthwiseConv2dNative", _conv(DEPTHWISE_CONV2D), arity=(2, 2)),
     OpDef("KiFusedDepthwiseConv2D", _conv(DEPTHWISE_CONV2D), arity=(2, 3)),

@@ -7,7 +7,7 @@ from ...kernels.contracts.layout import GATHER, SLICE, SPLIT, GatherParams, Slic
 from ...kernels.errors import ShapeError
 from ...kernels.types import Dim, Shape, TensorType
 from ..errors import GraphError
-from .base import Lowered, NeedsValue, OpDef, Site, entries, ints
+from .base import Lowered, NeedsValue, OpDef, Site, entries, ints, required
 
 __all__ = ["DEFS"]
 
@@ -34,7 +34,7 @@ def _indices(site: Site, count: int, rank: int) -> list[tuple[str, int]]:
     ]
     kinds = [kind for kind, _ in index]
     taken = kinds.count("range") + kinds.count("shrink_axis")
-    if taken > rank or kinds.count("ellipsis") > 1:
+    if taken > rank or masks["ellipsis"] & (masks["ellipsis"] - 1):
         raise GraphError(f"StridedSlice '{site.name}': {taken} indices for {site.inputs[0]}, or two ellipses")
     if "ellipsis" not in kinds:
         index.append(("ellipsis", -1))
@@ -83,7 +83,11 @@ def _strided(site: Site) -> tuple[list[tuple[int, int, int] | None], Shape]:
             box.append(None if size is None else (0, size, 1))
             result.append(size)
         elif kind == "shrink_axis":
-            begin = begins[i]
+            begin, step = begins[i], steps[i]
+            if step is not None and step <= 0:
+                raise GraphError(
+                    f"StridedSlice '{site.name}': stride {step} with a single index on axis {axis}; expected 1"
+                )
             at = None if size is None or begin is None else _position(site, axis, begin, size)
             box.append(None if at is None else (at, 1, 1))
         else:
@@ -110,7 +114,7 @@ def _infer_strided(site: Site) -> tuple[TensorType, ...]:
 
 
 def _split(site: Site) -> Lowered:
-    count = int(site.attr("num_split", 0))
+    count = required(site, "num_split")
     (axis,) = ints(site, 0, "the axis")
     shape = site.inputs[1].shape
     size = None if shape is None else shape[normalize_axis(f"Split '{site.name}'", axis, len(shape))]
@@ -125,6 +129,8 @@ def _split(site: Site) -> Lowered:
 
 def _split_v(site: Site) -> Lowered:
     sizes, (axis,) = ints(site, 1, "the sizes"), ints(site, 2, "the axis")
+    if len(sizes) != required(site, "num_split"):
+        raise GraphError(f"SplitV '{site.name}': {len(sizes)} sizes, but num_split is {site.attrs['num_split']}")
     if sizes.count(-1) == 1:
         shape = site.inputs[0].shape
         total = None if shape is None else shape[normalize_axis(f"SplitV '{site.name}'", axis, len(shape))]
@@ -137,7 +143,7 @@ def _split_v(site: Site) -> Lowered:
 def _unknown_split(site: Site) -> tuple[TensorType, ...]:
     """All axes but the split one are those of the input; which one that is may be unknown, too."""
     x, where = (site.inputs[1], 0) if site.op == "Split" else (site.inputs[0], 2)
-    count = int(site.attr("num_split", 1))
+    count = required(site, "num_split")
     if x.shape is None:
         return (TensorType(x.dtype),) * count
     axis = (entries(site, where) or (None,))[0]
@@ -160,7 +166,7 @@ def _unpack(site: Site) -> Lowered:
 
 
 def _parts(site: Site) -> int:
-    count = int(site.attr("num", 1))
+    count = required(site, "num")
     if count < 0:
         raise GraphError(f"Unpack '{site.name}': attribute num must not be negative, got {count}")
     return count
@@ -176,15 +182,21 @@ def _infer_unpack(site: Site) -> tuple[TensorType, ...]:
 
 
 def _gather(site: Site) -> Lowered:
-    axis = ints(site, 2, "the axis")[0] if site.op == "GatherV2" else 0
-    return Lowered(GATHER, GatherParams(axis), (0, 1))
+    if site.op == "Gather":
+        return Lowered(GATHER, GatherParams(0), (0, 1))
+    (axis,) = ints(site, 2, "the axis") or (None,)
+    if axis is None:
+        raise GraphError(f"GatherV2 '{site.name}': the axis is empty")
+    return Lowered(GATHER, GatherParams(axis, int(site.attr("batch_dims", 0))), (0, 1))
 
 
 def _unknown_gather(site: Site) -> tuple[TensorType, ...]:
     x, indices = site.inputs[:2]
     known = x.shape is not None and indices.shape is not None
-    rank = len(x.shape or ()) + len(indices.shape or ()) - 1
-    return (TensorType(x.dtype, (None,) * rank if known else None),)
+    batch = int(site.attr("batch_dims", 0))
+    taken = batch + len(indices.shape or ()) if batch < 0 else batch
+    rank = len(x.shape or ()) + len(indices.shape or ()) - 1 - taken
+    return (TensorType(x.dtype, (None,) * rank if known and rank >= 0 else None),)
 
 
 DEFS: tuple[OpDef, ...] = (

@@ -16,6 +16,7 @@ from ...kernels.contracts.strings import (
     EncodeJpegParams,
     StringJoinParams,
 )
+from ..errors import GraphError
 from .base import Lowered, OpDef, Site
 
 __all__ = ["DEFS"]
@@ -45,9 +46,23 @@ def _encode_jpeg(site: Site) -> Lowered:
 
 
 def _as_string(site: Site) -> Lowered:
-    if site.attr("scientific", False) or site.attr("shortest", False) or site.attr("width", -1) not in (-1, 0):
-        raise site.unsupported("scientific, shortest or width", "use precision alone")
-    return Lowered(AS_STRING, AsStringParams(int(site.attr("precision", -1))))
+    """What TensorFlow's kernel refuses is refused; ``reads_back`` is kigraph's own: the shortest text that reads back."""
+    precision, width = int(site.attr("precision", -1)), int(site.attr("width", -1))
+    scientific, shortest = bool(site.attr("scientific", False)), bool(site.attr("shortest", False))
+    given = site.attr("fill", "")
+    fill = given.decode("latin-1") if isinstance(given, bytes) else given
+    kind = site.inputs[0].dtype.kind
+    if scientific and shortest:
+        raise GraphError(f"AsString '{site.name}': scientific and shortest cannot both be True")
+    if kind in "iub" and (scientific or shortest or precision >= 0):
+        raise GraphError(
+            f"AsString '{site.name}': precision, scientific and shortest are for floats, not for {site.inputs[0]}"
+        )
+    if fill not in ("", " ", "+", "-", "0", "#"):
+        raise GraphError(f"AsString '{site.name}': fill must be empty or one of ' ', '+', '-', '0', '#', got {fill!r}")
+    reads_back = precision < 0 and not scientific and not shortest and bool(site.attr("reads_back", False))
+    form: Literal["", "f", "e", "g"] = "" if reads_back else "e" if scientific else "g" if shortest else "f"
+    return Lowered(AS_STRING, AsStringParams(precision, form, width, fill))
 
 
 def _join(site: Site) -> Lowered:

@@ -214,8 +214,9 @@ def encode_png(image: TensorLike, name: str | None = None) -> Tensor:
 
 
 def as_string(input: TensorLike, precision: int = -1, name: str | None = None) -> Tensor:
-    """Numbers as text."""
-    return add_op("AsString", [convert(input)], name, precision=precision)
+    """Numbers as text. precision: digits after the point of floats; -1: the shortest text that reads back the same."""
+    extra = {"reads_back": True} if precision < 0 else {}
+    return add_op("AsString", [convert(input)], name, precision=precision, **extra)
 
 
 def string_join(inputs: Sequence[TensorLike], separator: str = "", name: str | None = None) -> Tensor:

@@ -24,5 +24,6 @@ def resolve_identities(graph: Graph) -> Graph:
             edit.redirect(Port(node.name), node.inputs[0])
         elif node.op in OPDEFS:
             for output, source in OPDEFS[node.op].hands_on(node.attrs).items():
-                edit.redirect(Port(node.name, output), node.inputs[source])
+                if output < len(node.outputs):  # an op of a file has the outputs that are used, until it is typed
+                    edit.redirect(Port(node.name, output), node.inputs[source])
     return edit.finish()

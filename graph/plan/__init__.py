@@ -1,6 +1,7 @@
 """From a graph to something that runs: cut, partition, lower, choose kernels, lay out memory, bind, run.
 
 cut.py        what a set of fetches and feeds needs of a graph
+groups.py     grouped convolutions become ops that have contracts
 partition.py  stages: parts whose shapes are known together
 lowering.py   nodes to steps: contract, parameters, chosen kernel, device, copies between devices
 memory.py     concat by slices, lifetimes, one arena per device

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ...kernels.types import TensorType
-from ..errors import FetchError
+from ..errors import FetchError, GraphError
 from ..ir import UNKNOWN, Graph, Node, Port, topological_order
 from ..opdefs import OPDEFS, opdef
 from ..passes.fold_constants import fold_constants
 from ..rewrite import Rewriter, infer_node, reachable
+from .groups import split_groups
 
 __all__ = ["Cut", "cut", "specialize"]
 
@@ -74,9 +75,9 @@ def cut(graph: Graph, fetches: Sequence[Port], targets: Sequence[str], feeds: Ma
     whole = Graph(topological_order(nodes), tuple(outputs))
     kept = reachable(whole)
     whole = Graph({n: node for n, node in whole.nodes.items() if n in kept}, whole.outputs)
-    if not natural:
-        whole = _retyped(whole)
-    return Cut(whole, stand_ins, {n: p for n, p in variables.items() if n in kept}, tuple(assigned))
+    if not natural or any(t.dtype == UNKNOWN for node in whole for t in node.outputs):
+        whole = _retyped(whole)  # raises what the loader put off: why a node of the file cannot run
+    return Cut(split_groups(whole), stand_ins, {n: p for n, p in variables.items() if n in kept}, tuple(assigned))
 
 
 def _needed(
@@ -104,7 +105,10 @@ def specialize(graph: Graph, feed_types: Mapping[Port, TensorType]) -> Graph:
 
 
 def _retyped(graph: Graph, feed_types: Mapping[Port, TensorType] | None = None) -> Graph:
-    """Types inferred anew: a fed tensor may have replaced a constant that decided a shape."""
+    """Types inferred anew: a fed tensor may have replaced a constant that decided a shape.
+
+    Raises what is wrong with a node that the loader could not type, and for an output that its op does not have.
+    """
     edit = Rewriter(graph)
     types: dict[Port, TensorType] = {}
     nodes: dict[str, Node] = {}
@@ -112,15 +116,28 @@ def _retyped(graph: Graph, feed_types: Mapping[Port, TensorType] | None = None) 
         outputs = node.outputs
         if feed_types and Port(node.name) in feed_types:
             outputs = (feed_types[Port(node.name)],)
-        if node.op not in ("Const", "Placeholder", "VariableV2"):
+        if node.op not in ("Const", "Placeholder", "VariableV2") or outputs[0].dtype == UNKNOWN:
             definition = OPDEFS.get(node.op)
             same = (
                 definition is not None
                 and definition.by_types
                 and all(t.known for t in outputs)
-                and all(types[p] == graph.type_of(p) for p in node.inputs)
+                and all(types.get(p) == graph.type_of(p) for p in node.inputs)
             )
-            outputs = outputs if same else infer_node(node, types.__getitem__, edit.value)
-        nodes[node.name] = node if outputs == node.outputs else replace(node, outputs=outputs)
+            outputs = outputs if same else infer_node(node, lambda p: _type_at(types, p, nodes), edit.value)
+        if outputs != node.outputs:
+            node = replace(node, outputs=outputs)
+        nodes[node.name] = node
         types.update(zip(node.ports, outputs, strict=True))
+    for port in graph.outputs:
+        _type_at(types, port, nodes)
     return Graph(nodes, graph.outputs, graph.targets)
+
+
+def _type_at(types: Mapping[Port, TensorType], port: Port, nodes: Mapping[str, Node]) -> TensorType:
+    """How many outputs an op of a file has may be known only now that its inputs have types."""
+    found = types.get(port)
+    if found is None:
+        node = nodes[port.node]
+        raise GraphError(f"{node} has {len(node.outputs)} outputs; there is no '{port}'")
+    return found

@@ -31,7 +31,7 @@ CONTRACTS: tuple[Contract[Any], ...] = (
     conv2d.CONV2D, conv2d.DEPTHWISE_CONV2D, siblings.SIBLING_CONV2D,
     pool2d.MAX_POOL2D, pool2d.AVG_POOL2D,
     normalization.BIAS_ADD, normalization.BATCH_NORM,
-    *elementwise.UNARY, *elementwise.BINARY, elementwise.SELECT,
+    *elementwise.UNARY, *elementwise.BINARY, elementwise.SELECT, elementwise.SELECT_ROWS,
     softmax.SOFTMAX, softmax.LOG_SOFTMAX,
     *reduce.REDUCTIONS, reduce.ARGMAX, reduce.ARGMIN, reduce.TOP_K,
     concat.CONCAT,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..errors import DTypeError
+from ..errors import DTypeError, ShapeError
 from ..types import DType, Params, TensorType
 from .base import (
     FLOATS,
@@ -19,7 +19,9 @@ from .base import (
     Tolerance,
     aligned_items,
     broadcast_shapes,
+    merge_shapes,
     require_dtype,
+    require_rank,
     require_same_dtype,
 )
 
@@ -58,6 +60,7 @@ __all__ = [
     "ROUND",
     "RSQRT",
     "SELECT",
+    "SELECT_ROWS",
     "SIGMOID",
     "SIGN",
     "SIN",
@@ -67,6 +70,8 @@ __all__ = [
     "SQUARED_DIFFERENCE",
     "SUB",
     "TANH",
+    "TRUNCDIV",
+    "TRUNCMOD",
     "UNARY",
 ]
 
@@ -154,10 +159,14 @@ MUL = _binary("mul", "x0 * x1", NUMBERS)
 DIV = _binary("div", "x0 / x1 (floats; division by 0 gives inf or NaN)", INEXACT)
 FLOORDIV = _binary("floordiv", "floor(x0 / x1); integer division by 0 is an error", REALS, hot=False)
 FLOORMOD = _binary("floormod", "x0 - floor(x0 / x1) * x1; integer division by 0 is an error", REALS, hot=False)
+TRUNCDIV = _binary("truncdiv", "x0 / x1 rounded towards zero; integer division by 0 is an error", REALS, hot=False)
+TRUNCMOD = _binary(
+    "truncmod", "x0 - trunc(x0 / x1) * x1: the sign is that of x0; integer division by 0 is an error", REALS, hot=False
+)
 POW = _binary("pow", "x0 ** x1", NUMBERS, tolerance=_CLOSE, hot=False)
 MAXIMUM = _binary("maximum", "max(x0, x1)", REALS)
 MINIMUM = _binary("minimum", "min(x0, x1)", REALS)
-SQUARED_DIFFERENCE = _binary("squared_difference", "(x0 - x1) ** 2", NUMBERS)
+SQUARED_DIFFERENCE = _binary("squared_difference", "(x0 - x1) ** 2, for complex numbers |x0 - x1| ** 2", NUMBERS)
 _COMPARABLE = NUMBERS | frozenset([BOOL, np.dtype(object)])
 EQUAL = _binary("equal", "x0 == x1 (bool)", _COMPARABLE, result=BOOL, hot=False)
 NOT_EQUAL = _binary("not_equal", "x0 != x1 (bool)", _COMPARABLE, result=BOOL, hot=False)
@@ -181,6 +190,26 @@ SELECT: Contract[Params] = Contract(
     "select", "y = x1 where x0 (bool) else x2, with NumPy's broadcasting.", _infer_select, arity=(3, 3), hot=False
 )
 
+
+def _infer_select_rows(inputs: Sequence[TensorType], params: Params) -> tuple[TensorType, ...]:
+    condition, x, y = inputs
+    if condition.dtype != BOOL:
+        raise DTypeError(f"select_rows: the condition must be bool, got {condition}")
+    require_same_dtype("select_rows", [x, y])
+    (rows,) = require_rank("select_rows", "the condition", condition.shape, 1)
+    shape = merge_shapes("select_rows", x.shape, y.shape)
+    if shape is None:
+        return (TensorType(x.dtype),)
+    if not shape or (rows is not None and shape[0] not in (rows, None)):
+        raise ShapeError(f"select_rows: a condition of {condition} for rows of {x}; expected one for every row")
+    return (TensorType(x.dtype, (rows if shape[0] is None else shape[0], *shape[1:])),)
+
+
+SELECT_ROWS: Contract[Params] = Contract(
+    "select_rows", "y[i, ...] = x1[i, ...] where x0[i] else x2[i, ...]; x0 (n,) bool, x1 and x2 of one shape (n, ...).",
+    _infer_select_rows, arity=(3, 3), tolerance=Tolerance(0, 0), hot=False,
+)  # fmt: skip
+
 #: Elementwise contracts of one input.
 UNARY: tuple[Contract[Params], ...] = (
     NEG, ABS, SIGN, SQUARE, SQRT, RSQRT, RECIPROCAL, EXP, LOG, LOG1P, ERF, SIN, COS, FLOOR, CEIL, ROUND, RELU, RELU6, SIGMOID, TANH,
@@ -189,5 +218,5 @@ UNARY: tuple[Contract[Params], ...] = (
 COMPARISONS: tuple[Contract[Params], ...] = (EQUAL, NOT_EQUAL, LESS, LESS_EQUAL, GREATER, GREATER_EQUAL)
 #: Elementwise contracts of two inputs.
 BINARY: tuple[Contract[Params], ...] = (
-    ADD, SUB, MUL, DIV, FLOORDIV, FLOORMOD, POW, MAXIMUM, MINIMUM, SQUARED_DIFFERENCE, *COMPARISONS, LOGICAL_AND, LOGICAL_OR,
+    ADD, SUB, MUL, DIV, FLOORDIV, FLOORMOD, TRUNCDIV, TRUNCMOD, POW, MAXIMUM, MINIMUM, SQUARED_DIFFERENCE, *COMPARISONS, LOGICAL_AND, LOGICAL_OR,
 )  # fmt: skip

@@ -14,17 +14,16 @@ import numpy as np
 from ..errors import DTypeError, ShapeError
 from ..types import STRING, Dim, DType, Params, TensorType, dtype_name
 from .base import (
-    INTEGERS,
     Contract,
     Tolerance,
     broadcast_shapes,
     items_of_first,
     merge_shapes,
     normalize_axis,
-    require_dtype,
     require_same_dtype,
     shape_text,
 )
+from .gather import GATHER, GatherParams
 
 __all__ = [
     "BROADCAST_TO", "CAST", "FILL", "GATHER", "IDENTITY", "PACK", "PAD", "RANGE", "RESHAPE", "SLICE", "SPLIT", "TILE",
@@ -218,33 +217,6 @@ SPLIT: Contract[SplitParams] = Contract(
 
 
 @dataclass(frozen=True, slots=True)
-class GatherParams(Params):
-    """``axis`` of the first input that the indices count along."""
-
-    axis: int = 0
-
-
-def _infer_gather(inputs: Sequence[TensorType], params: GatherParams) -> tuple[TensorType, ...]:
-    x, indices = inputs
-    require_dtype("gather", "the indices", indices.dtype, INTEGERS)
-    if x.shape is None or indices.shape is None:
-        return (TensorType(x.dtype),)
-    axis = normalize_axis("gather", params.axis, len(x.shape))
-    return (TensorType(x.dtype, x.shape[:axis] + indices.shape + x.shape[axis + 1 :]),)
-
-
-GATHER: Contract[GatherParams] = Contract(
-    "gather",
-    "Slices of x along an axis, picked by an array of indices; an index out of range is an error.",
-    _infer_gather,
-    GatherParams,
-    arity=(2, 2),
-    tolerance=EXACT,
-    hot=False,
-)
-
-
-@dataclass(frozen=True, slots=True)
 class TileParams(Params):
     """``multiples``: how often the input is repeated along each axis."""
 
@@ -372,9 +344,10 @@ RANGE: Contract[RangeParams] = Contract(
 
 @dataclass(frozen=True, slots=True)
 class CastParams(Params):
-    """``dtype`` of the result."""
+    """``dtype`` of the result. ``truncate``: to a narrower float the bits that do not fit are dropped, not rounded."""
 
     dtype: DType
+    truncate: bool = False
 
 
 def _infer_cast(inputs: Sequence[TensorType], params: CastParams) -> tuple[TensorType, ...]:
@@ -387,7 +360,9 @@ def _infer_cast(inputs: Sequence[TensorType], params: CastParams) -> tuple[Tenso
 
 CAST: Contract[CastParams] = Contract(
     "cast",
-    "Conversion of the element type, as C does it: floats to integers truncate, integers wrap, complex to real drops the imaginary part.",
+    """Conversion of the element type, as C does it: floats to integers truncate, integers wrap, complex to real drops the
+    imaginary part. NaN and what is out of range become what x86 makes of it: the lowest number of int32 and int64, 2**63 for
+    uint64, and for narrower types the low bits of that.""",
     _infer_cast,
     CastParams,
     tolerance=EXACT,

@@ -25,9 +25,14 @@ __all__ = [
     "REDUCTIONS",
     "TOP_K",
     "ArgParams",
+    "IndexType",
     "ReduceParams",
     "TopKParams",
 ]
+
+
+#: Element types that indices may have. A narrow one wraps where an axis is longer than it can count, as in TensorFlow.
+IndexType = Literal["int16", "uint16", "int32", "int64"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +97,13 @@ class ArgParams(Params):
     """``axis`` to search along; ``output``: element type of the indices."""
 
     axis: int = 0
-    output: Literal["int32", "int64"] = "int64"
+    output: IndexType = "int64"
 
 
 def _argument(name: str, what: str) -> Contract[ArgParams]:
     def infer(inputs: Sequence[TensorType], params: ArgParams) -> tuple[TensorType, ...]:
         (x,) = inputs
-        require_dtype(name, "the input", x.dtype, REALS)
+        require_dtype(name, "the input", x.dtype, REALS | _BOOL)
         dtype = np.dtype(params.output)
         if x.shape is None:
             return (TensorType(dtype),)
@@ -118,9 +123,10 @@ ARGMIN = _argument("argmin", "smallest")
 
 @dataclass(frozen=True, slots=True)
 class TopKParams(Params):
-    """``k``: how many values of the last axis."""
+    """``k``: how many values of the last axis. ``index``: element type of the indices."""
 
     k: int = 1
+    index: IndexType = "int32"
 
 
 def _infer_top_k(inputs: Sequence[TensorType], params: TopKParams) -> tuple[TensorType, ...]:
@@ -129,16 +135,16 @@ def _infer_top_k(inputs: Sequence[TensorType], params: TopKParams) -> tuple[Tens
     if params.k < 0:
         raise ShapeError(f"top_k: k must not be negative, got {params.k}")
     if x.shape is None:
-        return TensorType(x.dtype), TensorType(np.dtype(np.int32))
+        return TensorType(x.dtype), TensorType(np.dtype(params.index))
     if not x.shape or (x.shape[-1] is not None and x.shape[-1] < params.k):
         raise ShapeError(f"top_k: the last axis of {shape_text(x.shape)} must have at least k = {params.k} elements")
     shape = (*x.shape[:-1], params.k)
-    return TensorType(x.dtype, shape), TensorType(np.dtype(np.int32), shape)
+    return TensorType(x.dtype, shape), TensorType(np.dtype(params.index), shape)
 
 
 TOP_K: Contract[TopKParams] = Contract(
     "top_k",
-    "The k largest values along the last axis in descending order, and their int32 indices; of equals the lower index first.",
+    "The k largest values along the last axis in descending order, and their indices; of equals the lower index first.",
     _infer_top_k,
     TopKParams,
     hot=False,

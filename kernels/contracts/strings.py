@@ -92,9 +92,16 @@ ENCODE_PNG: Contract[Params] = Contract("encode_png", "PNG file of an image.", _
 
 @dataclass(frozen=True, slots=True)
 class AsStringParams(Params):
-    """``precision`` digits after the point for floats, -1: the shortest text that reads back the same."""
+    """How C's printf would write it. ``precision``: digits, -1: printf's own 6. ``width``: least length, -1: none.
+
+    ``form``: for floats 'f', 'e' or 'g', or '' for the shortest text that reads back the same (with a precision as 'f').
+    ``fill``: at most one of printf's flags, from ' +-0#'. Bools have no format; of strings ``precision`` is the greatest length.
+    """
 
     precision: int = -1
+    form: Literal["", "f", "e", "g"] = ""
+    width: int = -1
+    fill: str = ""
 
 
 AS_STRING: Contract[AsStringParams] = Contract(

@@ -179,6 +179,9 @@ def _prepare_pack(launcher: Launcher, query: Query, constants: Constants) -> Pre
 
 
 def _supports_cast(query: Query) -> str | None:
+    assert isinstance(query.params, CastParams)
+    if query.params.truncate:
+        return "rounds, does not truncate"
     for t in (*query.inputs, *query.outputs):
         if t.dtype not in C_TYPES:
             return f"no kernel for element type of {t}"

@@ -39,6 +39,8 @@ def _supports_cast(query: Query) -> str | None:
     assert isinstance(query.params, CastParams)
     if query.params.dtype != _FLOAT32:
         return "converts to float32 only"
+    if query.params.truncate:
+        return "rounds, does not truncate"
     return _supports("cast_f32", query)
 
 

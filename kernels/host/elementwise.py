@@ -57,6 +57,22 @@ def _floormod(inputs: Sequence[Array], outputs: Sequence[Array], params: Params)
     np.mod(inputs[0], inputs[1], out=outputs[0])
 
 
+def _truncdiv(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
+    """For integers floor division, plus 1 where the signs differ and something remains."""
+    x0, x1 = inputs
+    _check_divisor("truncdiv", x1)
+    if x0.dtype.kind == "f":
+        np.trunc(np.divide(x0, x1), out=outputs[0])
+        return
+    quotient = np.floor_divide(x0, x1)
+    outputs[0][...] = quotient + ((np.fmod(x0, x1) != 0) & ((x0 < 0) != (x1 < 0)))
+
+
+def _truncmod(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
+    _check_divisor("truncmod", inputs[1])
+    np.fmod(inputs[0], inputs[1], out=outputs[0])
+
+
 def _pow(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
     x0, x1 = inputs
     if x1.dtype.kind == "i" and x1.size and x1.min() < 0:
@@ -66,6 +82,11 @@ def _pow(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> N
 
 def _select(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
     outputs[0][...] = np.where(*inputs)
+
+
+def _select_rows(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
+    condition, x, y = inputs
+    outputs[0][...] = np.where(condition.reshape(-1, *[1] * (x.ndim - 1)), x, y)
 
 
 KERNELS = (
@@ -81,6 +102,8 @@ KERNELS = (
     _ufunc(ops.LOGICAL_NOT, np.logical_not),
     numpy_kernel(ops.FLOORDIV, "host", _floordiv),
     numpy_kernel(ops.FLOORMOD, "host", _floormod),
+    numpy_kernel(ops.TRUNCDIV, "host", _truncdiv),
+    numpy_kernel(ops.TRUNCMOD, "host", _truncmod),
     numpy_kernel(ops.POW, "host", _pow),
     _ufunc(ops.EQUAL, np.equal),
     _ufunc(ops.NOT_EQUAL, np.not_equal),
@@ -91,4 +114,5 @@ KERNELS = (
     _ufunc(ops.LOGICAL_AND, np.logical_and),
     _ufunc(ops.LOGICAL_OR, np.logical_or),
     numpy_kernel(ops.SELECT, "host", _select),
+    numpy_kernel(ops.SELECT_ROWS, "host", _select_rows),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def _scalar(value: complex, dtype: DType) -> Any:
 
 def _pad(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.PadParams) -> None:
     (x,), (y,) = inputs, outputs
-    if params.mode != "constant":
+    if params.mode != "constant" and x.ndim:
         y[...] = np.pad(x, params.paddings, mode=params.mode)  # type: ignore[call-overload]
         return
     y[...] = _scalar(params.value, y.dtype)
@@ -63,6 +64,7 @@ def _split(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.SplitP
 
 def _gather(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.GatherParams) -> None:
     x, indices = inputs
+    batch = params.batch(indices.ndim)
     size = x.shape[params.axis]
     wrong = indices[(indices < 0) | (indices >= size)]
     if wrong.size:
@@ -70,7 +72,21 @@ def _gather(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.Gathe
             f"gather: index {wrong.flat[0]} is out of range for axis {params.axis} of shape {x.shape}; "
             f"expected 0 to {size - 1}"
         )
-    outputs[0][...] = np.take(x, indices.astype(np.intp), axis=params.axis)
+    if batch:
+        outputs[0][...] = _take_by_item(x, indices.astype(np.intp), batch, params.axis % x.ndim).reshape(
+            outputs[0].shape
+        )
+    else:
+        outputs[0][...] = np.take(x, indices.astype(np.intp), axis=params.axis)
+
+
+def _take_by_item(x: Array, indices: Array, batch: int, axis: int) -> Array:
+    """(items, before the axis, picks, behind it): every item has its own indices."""
+    items = prod(x.shape[:batch])
+    parts = x.reshape(items, prod(x.shape[batch:axis]), x.shape[axis], prod(x.shape[axis + 1 :]))
+    picks = indices.reshape(items, 1, prod(indices.shape[batch:]))
+    result: Array = parts[np.arange(items)[:, None, None], np.arange(parts.shape[1])[:, None], picks]
+    return result
 
 
 def _tile(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.TileParams) -> None:
@@ -94,10 +110,48 @@ def _range(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.RangeP
     y[...] = (params.start + params.step * np.arange(y.size)).astype(y.dtype)
 
 
+#: Bits of a float's mantissa.
+_MANTISSA = {np.dtype(np.float16): 10, np.dtype(np.float32): 23, np.dtype(np.float64): 52}
+
+
+def _truncated(x: Array, dtype: DType) -> Array:
+    """x with the bits of the mantissa cleared that ``dtype`` has no place for; NaN stays."""
+    if x.dtype.kind == "c" and dtype.kind == "c":
+        real = np.empty(0, dtype).real.dtype
+        return _truncated(x.real, real) + 1j * _truncated(x.imag, real)
+    bits = _MANTISSA.get(x.dtype, 0) - _MANTISSA.get(dtype, 99)
+    if bits <= 0:
+        return x
+    words = np.ascontiguousarray(x).view(f"u{x.itemsize}")
+    cleared: Array = (words & ~words.dtype.type((1 << bits) - 1)).view(x.dtype)
+    return np.where(np.isnan(x), x, cleared)
+
+
+def _to_integers(x: Array, y: Array) -> None:
+    """Floats to integers where some are out of range, which NumPy leaves to the instruction that it happens to use."""
+    x = x.astype(np.float64)  # exact
+    if y.dtype.kind == "i" or y.itemsize < 8:
+        end = 2.0**63 if y.itemsize == 8 or y.dtype == np.uint32 else 2.0**31
+        inside = (x >= -end) & (x < end) if end > 2.0**31 else (x > -end - 1) & (x < end)
+        y[...] = np.where(inside, x, -end).astype(np.int64).astype(y.dtype)
+        return
+    low = np.where((x >= -(2.0**63)) & (x < 2.0**63), x, -(2.0**63)).astype(np.int64).astype(np.uint64)
+    upper = (x >= 2.0**63) & (x < 2.0**64)
+    high = np.where(upper, x - 2.0**63, 0).astype(np.int64).astype(np.uint64) + np.uint64(1 << 63)
+    y[...] = np.where(upper, high, low)
+
+
 def _cast(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.CastParams) -> None:
     (x,), (y,) = inputs, outputs
     if x.dtype.kind == "c" and y.dtype.kind not in "cb":
         x = x.real
+    if params.truncate:
+        x = _truncated(x, y.dtype)
+    if x.dtype.kind == "f" and y.dtype.kind in "iu" and x.size:
+        bounds = np.iinfo(y.dtype)
+        if not (x.min() > bounds.min - 1.0 and x.max() < bounds.max + 1.0):  # False for NaN, too
+            _to_integers(x, y)
+            return
     np.copyto(y, x, casting="unsafe")
 
 

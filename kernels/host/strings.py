@@ -15,25 +15,42 @@ from .support import numpy_kernel
 __all__ = ["KERNELS"]
 
 
-def _formatter(kind: str, precision: int) -> Callable[[Any], bytes]:
-    def number(x: Any) -> str:
-        return str(x) if precision < 0 else f"{x:.{precision}f}"
+def _printf(kind: str, params: AsStringParams) -> Callable[[Any], str]:
+    """C's printf for one number. Python's % knows the same flags, but pads inf and nan with zeros, too."""
+    width = "" if params.width < 0 else str(params.width)
+    if kind in "iu":
+        fill = "" if kind == "u" and params.fill in (" ", "+") else params.fill  # flags of signed numbers
+        return lambda x: f"%{fill}{width}d" % int(x)
+    if not params.form and params.precision < 0:
+        return str
+    precision = "" if params.precision < 0 else f".{params.precision}"
+    finite = f"%{params.fill}{width}{precision}{params.form or 'f'}"
+    plain = f"%{'' if params.fill == '0' else params.fill}{width}s"
+    sign = params.fill if params.fill in ("+", " ") else ""
 
+    def number(x: Any) -> str:
+        if np.isfinite(x):
+            return finite % float(x)
+        return plain % (("-" if np.signbit(x) else sign) + ("nan" if np.isnan(x) else "inf"))
+
+    return number
+
+
+def _formatter(kind: str, params: AsStringParams) -> Callable[[Any], bytes]:
     if kind == "b":
         return lambda x: b"true" if x else b"false"
-    if kind == "f":
-        return lambda x: number(x).encode()
+    if kind == "s":
+        width, most = max(params.width, 0), None if params.precision < 0 else params.precision
+        return lambda x: x[:most].ljust(width) if params.fill == "-" else x[:most].rjust(width)
+    number = _printf(kind, params)
     if kind == "c":
         return lambda x: f"({number(x.real)},{number(x.imag)})".encode()
-    return lambda x: str(x).encode()
+    return lambda x: number(x).encode()
 
 
 def _as_string(inputs: Sequence[Array], outputs: Sequence[Array], params: AsStringParams) -> None:
     (x,), (y,) = inputs, outputs
-    if x.dtype == STRING:
-        y[...] = x
-        return
-    text = _formatter(x.dtype.kind, params.precision)
+    text = _formatter("s" if x.dtype == STRING else x.dtype.kind, params)
     for index in np.ndindex(x.shape):
         y[index] = text(x[index])
 

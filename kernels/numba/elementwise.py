@@ -145,6 +145,12 @@ def _relu6_grad(dtype: DType) -> Scalar:
     return lambda dy, x: dy if x > zero and x < six else zero
 
 
+def _squared_difference(dtype: DType) -> Scalar:
+    if dtype.kind == "c":
+        return lambda a, b: complex((a - b).real ** 2 + (a - b).imag ** 2, 0)
+    return lambda a, b: (a - b) * (a - b)
+
+
 def _one_over(function: Scalar) -> Callable[[DType], Scalar]:
     def make(dtype: DType) -> Scalar:
         one = dtype.type(1)
@@ -177,7 +183,7 @@ _BINARY: dict[str, Callable[[DType], Scalar]] = {
     "div": _plain(lambda a, b: a / b),
     "maximum": _plain(lambda a, b: a if a > b or a != a else b),
     "minimum": _plain(lambda a, b: a if a < b or a != a else b),
-    "squared_difference": _plain(lambda a, b: (a - b) * (a - b)),
+    "squared_difference": _squared_difference,
     "relu_grad": _relu_grad,
     "relu6_grad": _relu6_grad,
 }

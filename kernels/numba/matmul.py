@@ -112,6 +112,8 @@ class _FloatMatMul:
         product_bytes = shape.rows * shape.columns * size
         runs: list[Run] = []
         for group, (first, end) in enumerate(shares(len(shape.batch), self.groups)):
+            if first == end:  # no products at all
+                continue
             slot = parts[0][group * align(gemm.workspace_bytes) :][: gemm.workspace_bytes]
             jobs = [
                 gemm.jobs(

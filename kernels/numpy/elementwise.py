@@ -44,8 +44,12 @@ def _sigmoid(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) 
 
 
 def _squared_difference(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
-    np.subtract(inputs[0], inputs[1], out=outputs[0])
-    np.square(outputs[0], out=outputs[0])
+    (y,) = outputs
+    np.subtract(inputs[0], inputs[1], out=y)
+    if y.dtype.kind == "c":
+        y[...] = np.square(y.real) + np.square(y.imag)
+    else:
+        np.square(y, out=y)
 
 
 KERNELS = (

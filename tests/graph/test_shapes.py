@@ -67,7 +67,7 @@ UNARY = """
     Softplus Identity StopGradient PreventGradient Snapshot CheckNumerics Softmax LogSoftmax AsString Shape Size Rank
 """
 BINARY = """
-    Add AddV2 Sub Mul RealDiv Div FloorDiv FloorMod Pow Maximum Minimum SquaredDifference Equal NotEqual Less LessEqual
+    Add AddV2 Sub Mul RealDiv Div FloorDiv FloorMod TruncateDiv TruncateMod Mod Pow Maximum Minimum SquaredDifference Equal NotEqual Less LessEqual
     Greater GreaterEqual
 """
 CASES: dict[str, Case] = {
@@ -82,13 +82,15 @@ CASES: dict[str, Case] = {
         same(count=2),
     ),
     **dict.fromkeys(["LogicalAnd", "LogicalOr"], same(bool, 2)),
-    **dict.fromkeys(["Select", "SelectV2"], lambda d, r: ([x3(d, r) > 2, values(r, d[1], 1), x3(d, r)], {})),
+    "SelectV2": lambda d, r: ([x3(d, r) > 2, values(r, d[1], 1), x3(d, r)], {}),
+    "Select": lambda d, r: ([(x3(d, r) > 2) if d[3] > 2 else values(r, d[0]) > 2, x3(d, r), x3(d, r)], {}),
     "MatMul": lambda d, r: ([values(r, d[1], d[0]), values(r, d[2], d[1])], {"transpose_a": True, "transpose_b": True}),
     "KiFusedMatMul": lambda d, r: (
         [values(r, d[0], d[1]), values(r, d[1], d[2]), values(r, d[2])], {"activation": "relu"},
     ),
+    "BatchMatMul": lambda d, r: ([values(r, d[3], 2, d[0], d[1]), values(r, d[3], 2, d[2], d[1])], {"adj_y": True}),
     **dict.fromkeys(
-        ["BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"],
+        ["BatchMatMulV2", "BatchMatMulV3"],
         lambda d, r: ([values(r, d[3], 1, d[0], d[1]), values(r, 2, d[2], d[1])], {"adj_y": True}),
     ),
     **dict.fromkeys(["Sum", "Mean", "Max", "Min", "Prod"], lambda d, r: ([x3(d, r), i32(0, -1)], {"keep_dims": d[3] > 2})),

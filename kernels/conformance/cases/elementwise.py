@@ -27,9 +27,9 @@ _VALUES: dict[Contract[Any], Any] = {
     ops.POW: positive, ops.EXP: scaled(3), ops.SIGMOID: scaled(6), ops.TANH: scaled(2), ops.SOFTPLUS: scaled(6),
     ops.RELU6: scaled(5), ops.ROUND: scaled(5), ops.FLOOR: scaled(5), ops.CEIL: scaled(5),
 }  # fmt: skip
-_DIVISIONS = (ops.DIV, ops.FLOORDIV, ops.FLOORMOD)
+_DIVISIONS = (ops.DIV, ops.FLOORDIV, ops.FLOORMOD, ops.TRUNCDIV, ops.TRUNCMOD)
 #: Results of these on huge or tiny numbers hinge on the library's argument reduction, which is not ours to judge.
-_NOT_SPECIAL = (ops.SIN, ops.COS, ops.POW, ops.FLOORMOD)
+_NOT_SPECIAL = (ops.SIN, ops.COS, ops.POW, ops.FLOORMOD, ops.TRUNCMOD)
 
 
 def _accepts(contract: Contract[Any], dtype: DType) -> bool:
@@ -161,9 +161,28 @@ def _select() -> Iterator[Case]:
         yield case(f"{'string' if dtype == STRING else dtype}", (4, 3), (4, 3), (4, 3), dtype=dtype)
 
 
+def _select_rows() -> Iterator[Case]:
+    for name, shape, dtype in (
+        ("matrix", (9, 4), F32), ("square", (3, 3), F32), ("vector", (5,), F32), ("rank4", (2, 3, 4, 5), F32), ("one", (1, 3), F32),
+        ("empty", (0, 3), F32), ("string", (4, 2), STRING), ("bool", (4, 2), _BOOL), ("complex64", (3, 2), np.dtype(np.complex64)),
+    ):  # fmt: skip
+        inputs = (tensor(shape[:1], normal, _BOOL), tensor(shape, normal, dtype), tensor(shape, normal, dtype))
+        tags = frozenset(["empty"] if 0 in shape else [])
+        yield Case(ops.SELECT_ROWS, name, inputs, tags=tags, typed_by=1, oracle=_rows)
+
+
+def _rows(inputs: Any, params: Any) -> Any:
+    condition, x, y = inputs
+    result = np.empty(x.shape, x.dtype)
+    for i, first in enumerate(condition):
+        result[i] = x[i] if first else y[i]
+    return (result,)
+
+
 CASES: tuple[Case, ...] = (
     *(c for op in (*ops.UNARY, *ops.BINARY) for c in _common(op)),
     *(c for op in (*ops.UNARY, *ops.BINARY) for c in _dtype_cases(op)),
     *(c for op in ops.BINARY for c in _broadcasts(op)),
     *_select(),
+    *_select_rows(),
 )

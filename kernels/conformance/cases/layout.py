@@ -92,6 +92,25 @@ def _gathers() -> Iterator[Case]:
     yield case("axis1", (2, 7, 3), (4,), 1)
     yield case("axis-1", (2, 7, 3), (2, 2), -1)
     yield case("nothing", (5, 3), (0,), 0)
+    for name, x, picks, axis, batch in (
+        ("batch1", (2, 7, 3), (2, 4), 1, 1), ("batch1-last", (2, 7, 3), (2, 4, 2), -1, 1), ("batch2", (2, 3, 5, 4), (2, 3, 6), 2, 2),
+        ("batch-all", (2, 3, 5), (2, 3), 2, 2), ("batch-negative", (2, 3, 5), (2, 4), 2, -1), ("batch-empty", (0, 3), (0, 2), 1, 1),
+        ("batch-vector", (4, 6), (4,), 1, 1),
+    ):  # fmt: skip
+        inputs = (tensor(x, normal), tensor(picks, indices(x[axis]), np.dtype(np.int32)))
+        tags = frozenset(["empty"] if 0 in picks else [])
+        yield Case(ops.GATHER, name, inputs, ops.GatherParams(axis, batch), tags, oracle=_gathered)
+
+
+def _gathered(inputs: Any, params: Any) -> Any:
+    """Item by item, in plain Python."""
+    x, picks = inputs
+    batch, axis = params.batch(picks.ndim), params.axis % x.ndim
+    shape = x.shape[:axis] + picks.shape[batch:] + x.shape[axis + 1 :]
+    result = np.empty(shape, x.dtype)
+    for at in np.ndindex(x.shape[:batch]):
+        result[at] = np.take(x[at], picks[at], axis - batch)
+    return (result,)
 
 
 def _packs() -> Iterator[Case]:
@@ -123,8 +142,24 @@ def _casts() -> Iterator[Case]:
                 values = _small_positive if target.kind == "u" else scaled(30)
             yield _case(ops.CAST, f"{source}-to-{target}", (3, 7), ops.CastParams(target), source, values=values)
     yield _case(ops.CAST, "string", (3,), ops.CastParams(STRING), STRING)
+    for source, target in ((F32, F16), (F64, F32), (F64, F16), (F32, F64), (F32, np.dtype(np.int32))):
+        for name, values in (("", scaled(30)), ("-nan", sparse_nan)) if target.kind == "f" else (("", scaled(30)),):
+            params = ops.CastParams(target, truncate=True)
+            yield _case(
+                ops.CAST, f"truncate-{source}-to-{target}{name}", (3, 40), params, source, values=values, oracle=_cut
+            )
     for target in (F16, F64, _BOOL):
         yield _case(ops.CAST, f"nan-to-{target}", (3, 9), ops.CastParams(target), values=sparse_nan)
+
+
+def _cut(inputs: Any, params: Any) -> Any:
+    """Towards zero: what rounding made larger is taken back to the neighbour."""
+    (x,) = inputs
+    with np.errstate(all="ignore"):
+        y = x.astype(params.dtype)
+        if y.dtype.kind == "f" and y.itemsize < x.itemsize:
+            y = np.where(np.abs(y.astype(x.dtype)) > np.abs(x), np.nextafter(y, np.zeros(1, y.dtype)), y)
+    return (y,)
 
 
 def _small_positive(rng: np.random.Generator, shape: tuple[int, ...], dtype: DType) -> Any:

@@ -95,7 +95,9 @@ def _arguments(contract: Contract[Any]) -> Iterator[Case]:
     yield case("axis0", (7, 5), 0)
     yield case("axis1", (2, 7, 5), 1)
     yield case("rank1", (19,), 0)
-    yield case("to-int32", (3, 9), output="int32")
+    for output in ("int32", "int16", "uint16"):
+        yield case(f"to-{output}", (3, 9), output=output)
+    yield case("bool", (4, 9), dtype=np.dtype(bool))
     yield case("ties", (20, 12), values=few)
     yield case("nan", (9, 40), values=sparse_nan, tags=("nan",))
     yield case("empty", (0, 9), tags=("empty",))
@@ -116,6 +118,8 @@ def _top_k() -> Iterator[Case]:
     yield case("ties", (30, 12), 7, values=few)
     yield case("nan", (9, 40), 6, values=sparse_nan, tags=("nan",))
     yield case("empty", (0, 9), 3, tags=("empty",))
+    for index in ("int16", "int64"):
+        yield _case(ops.TOP_K, f"index-{index}", (3, 9), ops.TopKParams(4, index))
     for dtype in (F16, F64, *sorted(INTEGERS, key=str)):
         yield case(f"{dtype}", (4, 9), 4, dtype=dtype, values=any_bits if dtype.kind in "iu" else normal)
 

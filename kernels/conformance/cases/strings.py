@@ -81,6 +81,8 @@ def _strings() -> Iterator[Case]:
     for dtype in (F16, F32, F64):
         yield Case(AS_STRING, f"{dtype}", (tensor((2, 9), normal, dtype),), AsStringParams())
         yield Case(AS_STRING, f"{dtype}-precision", (tensor((2, 9), normal, dtype),), AsStringParams(2))
+    for form in ("f", "e", "g"):
+        yield Case(AS_STRING, f"form-{form}", (tensor((2, 9), normal, F64),), AsStringParams(3, form, 12, "+"))
     yield Case(AS_STRING, "nan", (tensor((40,), sparse_nan),), AsStringParams(), frozenset(["nan"]))
     yield Case(AS_STRING, "empty", (tensor((0,), normal),), AsStringParams(), frozenset(["empty"]))
     for name, shapes in (
