@@ -1,6 +1,7 @@
 # The service on port 8080:
 #     docker build -t kigraph .
 #     docker run --rm --read-only --tmpfs /tmp -p 8080:8080 -v "$PWD/model.pb:/models/model.pb:ro" -e KIGRAPH_WEIGHTS=/models/model.pb kigraph
+# Every flag of the service is a variable, too: -e KIGRAPH_SERVE_LOG=json -e KIGRAPH_SERVE_MAX_IMAGE_MB=20 (kigraph serve --help).
 # Without KIGRAPH_WEIGHTS it answers with the small model that comes with kigraph.
 
 FROM python:3.12-slim AS build
@@ -14,8 +15,8 @@ RUN useradd --system --uid 10001 --home-dir /nonexistent --shell /usr/sbin/nolog
 COPY --from=build /wheels /wheels
 RUN pip install --no-cache-dir --no-index --find-links=/wheels "kigraph[serve]" && rm -rf /wheels
 USER 10001
-ENV PYTHONUNBUFFERED=1 KIGRAPH_CACHE_DIR=/tmp/kigraph
+ENV PYTHONUNBUFFERED=1 KIGRAPH_CACHE_DIR=/tmp/kigraph KIGRAPH_SERVE_HOST=0.0.0.0 KIGRAPH_SERVE_PORT=8080
 EXPOSE 8080
-HEALTHCHECK --interval=10s --timeout=4s --start-period=30s CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8080/readyz', timeout=3)"]
+HEALTHCHECK --interval=10s --timeout=4s --start-period=30s CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ['KIGRAPH_SERVE_PORT'] + '/readyz', timeout=3)"]
 STOPSIGNAL SIGTERM
-ENTRYPOINT ["kigraph", "serve", "--host", "0.0.0.0", "--port", "8080", "--no-download"]
+ENTRYPOINT ["kigraph", "serve", "--no-download"]
