@@ -87,6 +87,7 @@ class Service:
                 seconds = min(seconds, float(headers[b"x-request-timeout"]))
         refused = self.engine.refusal(min(int(length), self.options.max_image_bytes), seconds)
         if refused is not None:
+            self.engine.give_way()
             self.uploads.end_a_slow_one()  # who holds a place without sending makes room for the next
         return refused
 

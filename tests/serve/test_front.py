@@ -183,6 +183,23 @@ def test_images_that_are_coming_count_as_if_they_waited() -> None:
     assert engine.refusal(1, 1.0).status == 503  # type: ignore[union-attr]
 
 
+def test_a_flood_of_refusals_leaves_the_workers_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    from kigraph.serve import engine as module
+
+    slept: list[float] = []
+    worked = iter([0.0005, 0.003, 0.003, 0.0035, 1.0, 1.0])
+    monkeypatch.setattr(module.time, "sleep", slept.append)
+    monkeypatch.setattr(module.time, "thread_time", lambda: next(worked))
+    engine = module.Engine(lambda data, top: None)
+    engine.give_way()  # 0.5 ms: not worth it
+    assert slept == []
+    engine._running = 1
+    engine.give_way()
+    engine.give_way()  # 0.5 ms since the last time
+    engine.give_way()
+    assert slept == [pytest.approx(0.006), 0.01]
+
+
 def test_a_slow_upload_loses_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     from kigraph.serve import uploads
     from kigraph.serve.bodies import Body
