@@ -5,6 +5,7 @@
 # your own comes with its labels, so mount their folder: models/model.pb, and models/labels.txt beside it:
 #     docker run --rm --read-only --tmpfs /tmp -p 8080:8080 -v "$PWD/models:/models:ro" -e KIGRAPH_WEIGHTS=/models/model.pb kigraph
 # A file that is not there, or a model that cannot classify, ends the container at once with exit code 2.
+# Every flag of the service is a variable, too: -e KIGRAPH_SERVE_LOG=json -e KIGRAPH_SERVE_MAX_IMAGE_MB=20 (kigraph serve --help).
 
 FROM python:3.12-slim AS build
 RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
@@ -17,8 +18,8 @@ RUN useradd --system --uid 10001 --home-dir /nonexistent --shell /usr/sbin/nolog
 COPY --from=build /wheels /wheels
 RUN pip install --no-cache-dir --no-index --find-links=/wheels "kigraph[serve]" && rm -rf /wheels
 USER 10001
-ENV PYTHONUNBUFFERED=1 KIGRAPH_CACHE_DIR=/tmp/kigraph KIGRAPH_WEIGHTS=demo
+ENV PYTHONUNBUFFERED=1 KIGRAPH_CACHE_DIR=/tmp/kigraph KIGRAPH_WEIGHTS=demo KIGRAPH_SERVE_HOST=0.0.0.0 KIGRAPH_SERVE_PORT=8080
 EXPOSE 8080
-HEALTHCHECK --interval=10s --timeout=4s --start-period=30s CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8080/readyz', timeout=3)"]
+HEALTHCHECK --interval=10s --timeout=4s --start-period=30s CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ['KIGRAPH_SERVE_PORT'] + '/readyz', timeout=3)"]
 STOPSIGNAL SIGTERM
-ENTRYPOINT ["kigraph", "serve", "--host", "0.0.0.0", "--port", "8080", "--no-download"]
+ENTRYPOINT ["kigraph", "serve", "--no-download"]

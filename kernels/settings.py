@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from .errors import SettingsError
 
@@ -26,6 +26,7 @@ __all__ = [
     "OTHER_NAMES",
     "PACKED_CACHE",
     "PLAN_CACHE",
+    "SERVE",
     "SETTINGS",
     "TEST_SEED",
     "TUNE",
@@ -34,7 +35,6 @@ __all__ = [
     "Setting",
     "available_cpus",
     "cache_folder",
-    "register_names",
     "resolve_threads",
     "unknown_names",
     "warn_of_unknown_names",
@@ -75,6 +75,12 @@ def _seed(text: str) -> int:
     if not text.isdecimal() or int(text) >= 2**32:
         raise ValueError("expected a whole number from 0 to 4294967295")
     return int(text)
+
+
+def _filled(text: str) -> str:
+    if not text.strip():
+        raise ValueError("expected a text that is not empty")
+    return text
 
 
 def _one_of(*values: str) -> Callable[[str], str]:
@@ -165,7 +171,72 @@ TEST_SEED: Setting[int | None] = Setting(
     "KIGRAPH_TEST_SEED", None, _seed, "seed of the random inputs of kernel tests; default: a fresh one in every process"
 )
 
-SETTINGS: tuple[Setting[object], ...] = (
+
+def _at_least(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdecimal() and len(text) < 10 and low <= int(text) <= high):
+            raise ValueError(f"expected a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name for part in text.split(",") if (name := part.strip().lower())))
+    if not names or any(c.isspace() for name in names for c in name):
+        raise ValueError("expected names with commas between them")
+    return names
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    names = _names(text)
+    for name in names:
+        if name != "*" and not (name.startswith(("http://", "https://")) and name.count("/") == 2 and name[-1] != "/"):
+            raise ValueError(f"expected origins such as https://example.org, without a path, got {name!r}")
+    return names
+
+
+_LOGS = ("off", "text", "json")
+#: What `kigraph serve` is told by the environment; each is also a flag: KIGRAPH_SERVE_MAX_IMAGE_MB is --max-image-mb.
+SERVE: tuple[Setting[Any], ...] = (
+    Setting("KIGRAPH_SERVE_HOST", "127.0.0.1", _filled, "address that the service listens on; in a container: 0.0.0.0"),
+    Setting("KIGRAPH_SERVE_PORT", 8080, _at_least(0, 65535), "port of the service; 0: any free one"),
+    Setting("KIGRAPH_SERVE_WORKERS", 1, _at_least(1, 64), "images that the service classifies at once"),
+    Setting("KIGRAPH_SERVE_QUEUE", 64, _at_least(1, 100_000), "images that may wait in the service"),
+    Setting("KIGRAPH_SERVE_TIMEOUT", 15, _at_least(1, 3600), "seconds for an answer of the service"),
+    Setting("KIGRAPH_SERVE_MAX_IMAGE_MB", 10, _at_least(1, 128), "MiB of an image file that is sent to the service"),
+    Setting(
+        "KIGRAPH_SERVE_MAX_MEGAPIXELS", 16, _at_least(1, 50), "million pixels of an image that is sent to the service"
+    ),
+    Setting(
+        "KIGRAPH_SERVE_MAX_CONNECTIONS",
+        None,
+        _at_least(1, 100_000),
+        "connections that the service holds at once; default: 2048, or fewer where the limit on open files is low",
+    ),
+    Setting("KIGRAPH_SERVE_LOG", "off", _one_of(*_LOGS), "a line for each request on standard output", _LOGS),
+    Setting(
+        "KIGRAPH_SERVE_ALLOWED_HOSTS",
+        None,
+        _names,
+        "names, with commas between them, that the service answers to besides localhost; *.example.org: all below it; *: any; "
+        "default: localhost if the service listens on a loopback address, else any",
+    ),
+    Setting(
+        "KIGRAPH_SERVE_ALLOWED_ORIGINS",
+        None,
+        _origins,
+        "origins, with commas between them, whose pages may use the service from a browser (https://example.org); default: "
+        "the service's own",
+    ),
+    Setting("KIGRAPH_SERVE_LABELS", None, str, "label file or label set of the service's model"),
+    Setting("KIGRAPH_SERVE_CARD", None, str, "weights card of the service's model"),
+    Setting(
+        "KIGRAPH_SERVE_NO_DOWNLOAD", False, _switch, "1: the service fails instead of downloading weights", ("0", "1")
+    ),
+)
+
+SETTINGS: tuple[Setting[Any], ...] = (
     BACKEND,
     NUM_THREADS,
     ISA,
@@ -177,13 +248,12 @@ SETTINGS: tuple[Setting[object], ...] = (
     PLAN_CACHE,
     PACKED_CACHE,
     TUNE,
+    *SERVE,
     TEST_SEED,
-)  # type: ignore[assignment]
+)
 
 #: Names that begin like a setting and are read elsewhere: by the tests, the benchmarks and setup.py.
 OTHER_NAMES = ("KIGRAPH_SHARED", "KIGRAPH_TEST_STAND_IN", "KIGRAPH_SANITIZE")
-#: Families of names that somebody else reads. As long as nobody has registered the names of one, all of it is accepted.
-_FAMILIES: dict[str, set[str]] = {"KIGRAPH_SERVE_": set()}
 
 _PREFIX = "KIGRAPH"
 #: A misspelt prefix, as in KIGRPAH_BACKEND, is so like a name; no variable of another program is.
@@ -193,27 +263,13 @@ _WARNED: set[str] = set()
 _WARNING = threading.Lock()
 
 
-def register_names(names: Iterable[str], family: str = "KIGRAPH_") -> None:
-    """Adds names of environment variables that a module outside of ``SETTINGS`` reads, so that none of them is warned about.
-
-    family: the prefix that they share. From then on other names with that prefix are unknown.
-    """
-    if not (names := tuple(names)):
-        return
-    if strange := [n for n in names if not n.startswith(family) or not family.startswith(f"{_PREFIX}_")]:
-        raise SettingsError(f"{strange[0]!r} does not begin with {family!r}, or that not with '{_PREFIX}_'")
-    with _WARNING:
-        _FAMILIES.setdefault(family, set()).update(names)
-
-
 def unknown_names() -> dict[str, str]:
     """Variables of the environment that look like settings and are none -> the nearest real name, or ''."""
-    known = {*(setting.name for setting in SETTINGS), *OTHER_NAMES, *(n for f in _FAMILIES.values() for n in f)}
-    open_families = tuple(prefix for prefix, names in _FAMILIES.items() if not names)
+    known = {*(setting.name for setting in SETTINGS), *OTHER_NAMES}
     found = {}
     for name in sorted(os.environ):
         upper = name.upper()
-        if name in known or not upper.startswith("K") or (open_families and name.startswith(open_families)):
+        if name in known or not upper.startswith("K"):
             continue
         ours = upper.startswith(tuple(_PREFIX + separator for separator in "_-."))
         near = _nearest(upper, known, 0.6 if ours else _NEARLY)

@@ -190,8 +190,10 @@ def _attributes(
         if not name.startswith("_")
     }
     if op == node.op:
-        for name in OWN.get(op, frozenset()).intersection(attrs):
-            attrs[name] = Foreign(attrs[name])
+        for name, default in OWN.get(op, {}).items():
+            # Files of earlier versions say what they need not: axis = -1 on a Softmax, say.
+            if name in attrs and (value := attrs.pop(name)) != default:
+                attrs[name] = Foreign(value)
     if node.op in ("Placeholder", "PlaceholderV2") and producer <= _LAST_PRODUCER_WITH_SCALAR_AS_UNKNOWN:
         attrs["shape"] = attrs.get("shape") or None
     return attrs

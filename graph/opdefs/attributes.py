@@ -294,7 +294,8 @@ ATTRIBUTES: Mapping[str, Row] = {
     "KiSiblingConv2D": {"biases": Attr("ints"), "activations": Attr("ints")},
 }  # fmt: skip
 
-#: Op types of TensorFlow on which kigraph has attributes of its own. In a file such a node has "Ki" before its type.
-OWN: Mapping[str, frozenset[str]] = {
-    op: names for op, row in ATTRIBUTES.items() if (names := frozenset(k for k, a in row.items() if a.own))
+#: Op types of TensorFlow on which kigraph has attributes of its own, with their defaults, which mean what TensorFlow's op
+#: does. In a file a node with another value has "Ki" before its type.
+OWN: Mapping[str, Mapping[str, Any]] = {
+    op: own for op, row in ATTRIBUTES.items() if (own := {k: a.default for k, a in row.items() if a.own})
 }

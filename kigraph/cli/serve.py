@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import io
+import ipaddress
 import logging
-import socket
+from typing import Any
 
-from ..errors import KigraphError
-from .options import Commands, add_command, add_model_options, filled, open_model, positive, whole
+from ..errors import ImageError, KigraphError, SettingsError
+from ..kernels.settings import SERVE, Setting
+from .options import Commands, add_command, add_model_options, open_model
 from .output import note
 
 __all__ = ["register", "run"]
@@ -16,66 +18,98 @@ __all__ = ["register", "run"]
 _EXAMPLES = """
 kigraph serve
 kigraph serve --weights my_graph.pb --labels labels.txt --port 9000
+KIGRAPH_SERVE_PORT=9000 KIGRAPH_SERVE_LOG=json kigraph serve --weights my_graph.pb
 curl --data-binary @dog.jpg -H 'Content-Type: image/jpeg' http://127.0.0.1:8080/v1/classify
 """
+_SETTINGS: dict[str, Setting[Any]] = {s.name.partition("_SERVE_")[2].lower(): s for s in SERVE}
+#: Which of the settings are flags of every command that opens a model.
+_OF_MODELS = ("labels", "card", "no_download")
+_GROUPS = {
+    "address": {"host": "ADDRESS", "port": "PORT", "max_connections": "N", "allowed_hosts": "NAMES", "allowed_origins": "ORIGINS"},
+    "limits": {"workers": "N", "queue": "N", "timeout": "S", "max_image_mb": "MB", "max_megapixels": "MP"},
+    "log": {"log": "KIND"},
+}  # fmt: skip
 
 
 def register(commands: Commands) -> None:
     parser = add_command(commands, "serve", "answer image requests over HTTP", _EXAMPLES)
-    parser.add_argument(
-        "--host",
-        type=filled,
-        default="127.0.0.1",
-        help="address to listen on (default: 127.0.0.1; a container: 0.0.0.0)",
-    )
-    parser.add_argument("--port", type=whole(1, 65535), default=8080, help="port, 1 to 65535 (default: 8080)")
-    limits = parser.add_argument_group("limits")
-    limits.add_argument("--workers", type=positive, default=1, metavar="N", help="images at once (default: 1)")
-    limits.add_argument("--queue", type=positive, default=64, metavar="N", help="images that may wait (default: 64)")
-    limits.add_argument(
-        "--max-image-mb", type=positive, default=10, metavar="MB", help="size of an image file (default: 10)"
-    )
-    limits.add_argument("--timeout", type=positive, default=15, metavar="S", help="seconds for an answer (default: 15)")
+    for title, names in _GROUPS.items():
+        group = parser.add_argument_group(title)
+        for name, metavar in names.items():
+            setting = _SETTINGS[name]
+            known = f" ({', '.join(setting.allowed)})" if setting.allowed else ""
+            default = "" if setting.default is None else f"; default: {setting.default}"
+            group.add_argument(
+                f"--{name.replace('_', '-')}", metavar=metavar, help=f"{setting.help}{known} [{setting.name}{default}]"
+            )  # fmt: skip
     add_model_options(parser)
+    of_models = ", ".join(_SETTINGS[name].name for name in _OF_MODELS)
+    parser.epilog = (
+        f"Every flag can be set in the environment: its variable is named beside it; those of the model are {of_models}, "
+        f"KIGRAPH_WEIGHTS, KIGRAPH_BACKEND and KIGRAPH_NUM_THREADS. A flag wins.\n\n{parser.epilog}"
+    )
     parser.set_defaults(run=run)
+
+
+def _value(setting: Setting[Any], name: str, given: Any) -> Any:
+    """What a flag says, else the environment, else the default."""
+    if given is None or given is False:
+        return setting.get()
+    if given is True or name in _OF_MODELS:
+        return given
+    try:
+        return setting.parse(given)
+    except ValueError as error:
+        raise SettingsError(f"--{name.replace('_', '-')} {given!r} is not valid: {error} ({setting.help})") from None
 
 
 def run(args: argparse.Namespace) -> int:
     try:
         from ..serve.app import Options, create_app
-        from ..serve.server import run_server
+        from ..serve.front import access_log
+        from ..serve.protocol import ConnectionLimits
+        from ..serve.server import bind, connection_limit, run_server
     except ImportError as error:
         raise KigraphError(f"the service needs {error.name}; remedy: pip install 'kigraph[serve]'") from None
+    for name, setting in _SETTINGS.items():
+        setattr(args, name, _value(setting, name, getattr(args, name)))
+    options = Options(
+        max_image_bytes=args.max_image_mb << 20, max_pixels=args.max_megapixels * 1_000_000, queue_size=args.queue,
+        queue_bytes=max(64, args.max_image_mb) << 20, workers=args.workers, timeout=float(args.timeout),
+        allowed_hosts=_hosts(args.host, args.allowed_hosts), allowed_origins=args.allowed_origins or (), log=args.log,
+    )  # fmt: skip
+    limits = ConnectionLimits(connections=connection_limit(args.max_connections), exchange=2 * options.timeout + 15)
+    # Before the model is loaded, which may take seconds.
+    sockets = bind(args.host, args.port)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if args.log != "off":
+        access_log()
     args.json = False
     model, resolved = open_model(args)
-    check_address(args.host, args.port)
-    model.classify(canary(), 1)  # what classify refuses (no card, say) is refused now, not at every request
-    options = Options(
-        max_image_bytes=args.max_image_mb << 20, queue_size=args.queue, queue_bytes=max(64, args.max_image_mb) << 20,
-        workers=args.workers, timeout=float(args.timeout),
-    )  # fmt: skip
-    note(f"{model!r} from {resolved.path}; http://{args.host}:{args.port}/")
-    return run_server(create_app(model, canary(), options), args.host, args.port)
-
-
-def check_address(host: str, port: int) -> None:
-    """KigraphError if nothing can listen there: the port is taken or not allowed, or the host is no address of this machine."""
+    image = canary()
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind, protocol) as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-            listener.listen(
-                1
-            )  # a port that another process listens on with SO_REUSEADDR can be bound, but not listened on
-    except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no possible name of a host"
-        raise KigraphError(
-            f"cannot listen on {host[:80]!r}, port {port}: {reason}; choose with --host and --port"
-        ) from None
+        model.classify(image, top=1)
+    except ImageError as error:
+        raise KigraphError(f"{resolved.path}: the model cannot classify an image: {error}") from None
+    for one in sockets:
+        host, port = one.getsockname()[:2]
+        note(f"{model!r} from {resolved.path}; http://{f'[{host}]' if ':' in host else host}:{port}/")
+    return run_server(create_app(model, image, options), sockets, limits)
+
+
+def _hosts(bound: str, allowed: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """Which names are answered: what was asked for; on a loopback address only its own, elsewhere any.
+
+    Behind a loopback address nobody expects other names than localhost, and a page of another site that makes its own name
+    stand for 127.0.0.1 (DNS rebinding) must not reach the service through the user's browser.
+    """
+    if allowed is not None:
+        return None if "*" in allowed else allowed
+    try:
+        loopback = ipaddress.ip_address(bound).is_loopback
+    except ValueError:
+        loopback = bound.lower() == "localhost" or bound.lower().endswith(".localhost")
+    return () if loopback else None
 
 
 def canary() -> bytes:

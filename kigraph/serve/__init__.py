@@ -1,12 +1,17 @@
 """The HTTP service: POST an image, get labels. Starlette and uvicorn (extra ``serve``).
 
-app.py      routes and answers; errors.py: what the client is told, never more
-bodies.py   raw, multipart and JSON bodies, bounded while they are read
-engine.py   a bounded queue in front of worker threads: inference never runs on the event loop
-metrics.py  Prometheus
-openapi.py  the description at /openapi.json
-page.html   the page at /
-server.py   uvicorn with a clean drain
+app.py       routes and answers; errors.py: what the client is told, never more
+front.py     in front of the routes: hosts and origins, refusals, headers of every answer, the request log
+bodies.py    raw, multipart and JSON bodies, bounded while they are read, taken apart in a worker
+uploads.py   how many bodies are received at once
+engine.py    a bounded queue in front of worker threads: inference never runs on the event loop
+memory.py    memory of large images goes back to the system
+metrics.py   Prometheus
+openapi.py   the description at /openapi.json
+options.py   limits
+page.html    the page at /
+protocol.py  uvicorn's protocol with deadlines, a cap on connections, and ambiguous requests refused
+server.py    sockets, uvicorn, a clean drain
 """
 
 from __future__ import annotations

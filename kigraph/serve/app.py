@@ -6,48 +6,40 @@ import asyncio
 import contextlib
 import logging
 import time
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
 from ..errors import ImageError
-from .bodies import read_upload
+from ..graph.loaders.source import Source
+from .bodies import Body, declared_length, extract, media_type, receive
 from .engine import Engine, Job
 from .errors import Refused
+from .front import Front, leaving, refusal
+from .memory import release_after
 from .metrics import Metrics
 from .openapi import openapi
+from .options import Options
+from .uploads import Uploads
 
 if TYPE_CHECKING:
     from ..model import Classifier
 
-__all__ = ["Options", "create_app"]
+__all__ = ["Options", "Service", "create_app"]
 
 _LOG = logging.getLogger("kigraph.serve")
 _PAGE_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src blob: data:; connect-src 'self'"
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src blob: data:; connect-src 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """Limits of the service. Sizes in bytes, times in seconds."""
-
-    max_image_bytes: int = 10 << 20
-    queue_size: int = 64
-    queue_bytes: int = 64 << 20
-    workers: int = 1
-    timeout: float = 15.0
-    #: Bodies that are received at once; each takes up to max_image_bytes.
-    uploads: int = 32
-    top: int = 5
 
 
 class Service:
@@ -55,79 +47,93 @@ class Service:
 
     def __init__(self, model: Classifier, canary: bytes, options: Options) -> None:
         self.model, self.options = model, options
+        self.identity = model_identity(model)
         self.engine = Engine(
             self._classify, workers=options.workers, queue_size=options.queue_size, queue_bytes=options.queue_bytes
         )
+        self.uploads = Uploads(options.uploads)
         self.metrics = Metrics(self.engine)
         self._canary = canary
         self.problem: str | None = "starting"
-        self.receiving = 0
 
-    def _classify(self, data: bytes, top: int) -> Any:
-        return self.model.classify(data, top=top)
+    def _classify(self, body: Body, top: int) -> tuple[str, Any]:
+        """The work of a request that a worker does: (the client's name of the image, the prediction)."""
+        upload = extract(body)
+        body.data = bytearray()
+        pixels = _pixels(upload.data, self.options.max_pixels)
+        with release_after(pixels):
+            return upload.filename, self.model.classify(upload.data, top=top)
 
     async def start(self) -> None:
-        """Warms up in a worker, so that the first request finds compiled plans."""
+        """Warms up in a worker, so that the first request finds compiled plans, and times a second run."""
         self.engine.start()
         try:
-            await self.engine.result(self.engine.submit(self._canary, 1, 300.0))
+            for _ in range(2):
+                body = Body("image/jpeg", "", "", len(self._canary), bytearray(self._canary))
+                start = time.monotonic()
+                await self.engine.result(self.engine.submit(body, len(body.data), 1, 300.0))
+                self.engine.estimate.reset(time.monotonic() - start)
             self.problem = None
         except Exception:
             _LOG.exception("the canary image failed")
             self.problem = "the canary image failed"
 
+    def refusal(self, headers: Mapping[bytes, bytes]) -> Refused | None:
+        """What the sender of an image would be told now, from the head of the request alone; None if it is let in."""
+        length, seconds = headers.get(b"content-length", b"0"), self.options.timeout
+        if b"x-request-timeout" in headers:
+            with contextlib.suppress(ValueError):
+                seconds = min(seconds, float(headers[b"x-request-timeout"]))
+        refused = self.engine.refusal(min(int(length), self.options.max_image_bytes), seconds)
+        if refused is not None:
+            self.engine.give_way()
+            self.uploads.end_a_slow_one()  # who holds a place without sending makes room for the next
+        return refused
+
     async def classify(self, request: Request) -> Response:
         top = _number(request, "top", self.options.top, 1, 1000)
-        seconds = (
-            min(_timeout(request), self.options.timeout)
-            if "x-request-timeout" in request.headers
-            else self.options.timeout
-        )
+        seconds = min(_timeout(request), self.options.timeout)
+        kind = media_type(request)
+        length = declared_length(request, kind, self.options.max_image_bytes)
+        body = Body(
+            kind, request.headers.get("content-type", ""), request.query_params.get("filename", ""),
+            self.options.max_image_bytes,
+        )  # fmt: skip
+        with self.engine.coming(length, seconds), self.uploads.one(body) as deadline:
+            await receive(request, body, self.options.timeout, deadline)
+            job = self.engine.submit(body, len(body.data), int(top), seconds)
         try:
-            if self.receiving >= self.options.uploads:
-                raise Refused(
-                    429, "too_many_uploads", "too many images are being sent; try again later", {"Retry-After": "1"}
-                )
-            self.engine.admit(0, seconds)
-        except Refused as refused:
-            return Unread(refused, request)
-        self.receiving += 1
-        try:
-            upload = await read_upload(request, self.options.max_image_bytes, self.options.timeout)
-        finally:
-            self.receiving -= 1
-        job = self.engine.submit(upload.data, int(top), seconds)
-        try:
-            prediction = await self._unless_gone(request, job)
+            name, prediction = await self._unless_gone(request, job)
         except ImageError as error:
             _LOG.info("image refused: %s", error)
             raise Refused(
                 422, "bad_image", "this is not an image that can be decoded, or it is damaged or too large"
             ) from None
         labels = [label.to_json() for label in prediction.labels]
-        return JSONResponse({"filename": upload.filename, "labels": labels})
+        return JSONResponse({"filename": name, "labels": labels, "model": self.identity})
 
     async def _unless_gone(self, request: Request, job: Job) -> Any:
         """The job's result; the job is dropped when the client hangs up."""
-        waiting = asyncio.ensure_future(self.engine.result(job))
         gone = asyncio.ensure_future(_disconnected(request))
+        gone.add_done_callback(lambda _: job.future.cancel())
         try:
-            await asyncio.wait({waiting, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if not waiting.done():
-                raise ClientDisconnect
-            return waiting.result()
+            return await self.engine.result(job)
+        except asyncio.CancelledError:
+            if gone.done() and not gone.cancelled():
+                raise ClientDisconnect from None
+            raise
         finally:
-            for task in (waiting, gone):
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError, Exception):
-                    await task
+            gone.cancel()
 
     async def ready(self, request: Request) -> Response:
         if self.engine.draining:
             return PlainTextResponse("draining\n", 503)
         if self.problem is not None:
             return PlainTextResponse(f"not ready: {self.problem}\n", 503)
-        return PlainTextResponse("ready\n")
+        labelled = "yes" if self.identity["labelled"] else "no"
+        return PlainTextResponse(
+            f"ready\nmodel: {self.identity['name']}\nid: {self.identity['id']}\nlabelled: {labelled}\n"
+        )
 
     async def live(self, request: Request) -> Response:
         return PlainTextResponse("alive\n")
@@ -138,40 +144,34 @@ class Service:
     async def page(self, request: Request) -> Response:
         return HTMLResponse(
             resources.files(__package__).joinpath("page.html").read_text("utf-8"),
-            headers={"Content-Security-Policy": _PAGE_POLICY, "X-Content-Type-Options": "nosniff"},
+            headers={"Content-Security-Policy": _PAGE_POLICY},
         )
 
     async def description(self, request: Request) -> Response:
         return JSONResponse(openapi(self.options))
 
 
-def _refusal(refused: Refused) -> JSONResponse:
-    return JSONResponse({"error": {"code": refused.code, "message": refused.message}}, refused.status, refused.headers)
+def model_identity(model: Classifier) -> dict[str, Any]:
+    """What a client may know of the model: the name of its file, the beginning of the file's SHA-256 ("" where there is no
+    single file), and whether its classes have names."""
+    path = getattr(model, "path", None)
+    digest = Source(path).remembered_sha256[:12] if path is not None and path.is_file() else ""
+    name = "".join(c for c in model.name if c.isprintable())
+    return {"name": name or "model", "id": digest, "labelled": model.labelled}
 
 
-class Unread(Response):
-    """An answer that is sent before the request's body is read, and closes the connection.
+def _pixels(data: bytes, limit: int) -> int:
+    """Pixels of an image by its header, before anything is decoded; Refused 422 if they are more than ``limit``."""
+    from ..vision.decode import MAX_PIXELS, image_header
 
-    A connection that is closed on unread data is reset, and the client may lose the answer with it: so what still comes is
-    read and dropped, for a short time.
-    """
-
-    LINGER = 1.0
-
-    def __init__(self, refused: Refused, request: Request) -> None:
-        self._answer = _refusal(refused)
-        super().__init__(status_code=self._answer.status_code)
-        self._answer.headers["Connection"] = "close"
-        self.raw_headers, self.body, self._request = self._answer.raw_headers, self._answer.body, request
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        await send({"type": "http.response.body", "body": self.body, "more_body": True})
-        with contextlib.suppress(TimeoutError, ClientDisconnect):
-            async with asyncio.timeout(self.LINGER):
-                async for _ in self._request.stream():
-                    pass
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+    header = image_header(data, max_pixels=MAX_PIXELS)
+    if header.width * header.height > limit:
+        raise Refused(
+            422,
+            "too_many_pixels",
+            f"the image has {header.width} x {header.height} pixels, the limit is {limit / 1e6:g} megapixels; send a smaller one",
+        )
+    return header.width * header.height
 
 
 async def _disconnected(request: Request) -> None:
@@ -189,6 +189,8 @@ def _number(request: Request, name: str, default: float, low: float, high: float
 
 
 def _timeout(request: Request) -> float:
+    if "x-request-timeout" not in request.headers:
+        return 1e6
     try:
         seconds = float(request.headers["x-request-timeout"])
     except ValueError:
@@ -198,30 +200,21 @@ def _timeout(request: Request) -> float:
     return seconds
 
 
-def _guarded(
-    service: Service, route: str, handler: Callable[[Request], Awaitable[Response]]
-) -> Callable[[Request], Awaitable[Response]]:
-    """Counts, times, and turns every exception into an answer without paths or addresses."""
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    return refusal(leaving(error, {name.lower(): value for name, value in request.headers.raw}))
 
-    async def answer(request: Request) -> Response:
-        start = time.monotonic()
-        try:
-            response = await handler(request)
-        except Refused as refused:
-            response = _refusal(refused)
-        except ClientDisconnect:
-            response = Response(status_code=499)
-        except Exception:
-            number = uuid.uuid4().hex[:12]
-            _LOG.exception("error %s in %s", number, route)
-            response = JSONResponse(
-                {"error": {"code": "internal", "message": f"internal error {number}; see the service's log"}}, 500
-            )
-        service.metrics.requests.labels(route, str(response.status_code)).inc()
-        service.metrics.seconds.labels(route).observe(time.monotonic() - start)
-        return response
 
-    return answer
+async def _gone(request: Request, error: Exception) -> Response:
+    return Response(status_code=499)
+
+
+async def _not_served(request: Request, error: Exception) -> Response:
+    """404 and 405 in the form of all errors."""
+    assert isinstance(error, HTTPException)
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
+    message = {404: "there is nothing here; /openapi.json describes what is"}.get(error.status_code, error.detail)
+    return refusal(Refused(error.status_code, code, message, dict(error.headers or {})))
 
 
 def create_app(model: Classifier, canary: bytes, options: Options | None = None) -> Starlette:
@@ -235,20 +228,33 @@ def create_app(model: Classifier, canary: bytes, options: Options | None = None)
         # uvicorn has answered what was accepted; the workers only have to be told to go.
         await asyncio.to_thread(service.engine.stop, 5.0)
 
-    def route(path: str, handler: Callable[[Request], Awaitable[Response]], method: str) -> Route:
-        return Route(path, _guarded(service, path, handler), methods=[method])
-
+    routes = [
+        Route("/", service.page, methods=["GET"]),
+        Route("/v1/classify", service.classify, methods=["POST"]),
+        Route("/recognize", service.classify, methods=["POST"]),
+        Route("/livez", service.live, methods=["GET"]),
+        Route("/readyz", service.ready, methods=["GET"]),
+        Route("/metrics", service.show_metrics, methods=["GET"]),
+        Route("/openapi.json", service.description, methods=["GET"]),
+    ]
+    classifying = frozenset(("/v1/classify", "/recognize"))
+    middleware = [Middleware(Front, service, frozenset(r.path for r in routes), classifying)]
+    if service.options.allowed_origins:
+        middleware.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=service.options.allowed_origins,
+                allow_methods=["GET", "POST"],
+                allow_headers=["Content-Type", "X-Request-Id", "X-Request-Timeout"],
+                expose_headers=["Retry-After", "X-Request-Id"],
+            )
+        )
     app = Starlette(
-        routes=[
-            route("/", service.page, "GET"),
-            route("/v1/classify", service.classify, "POST"),
-            route("/recognize", service.classify, "POST"),
-            route("/livez", service.live, "GET"),
-            route("/readyz", service.ready, "GET"),
-            route("/metrics", service.show_metrics, "GET"),
-            route("/openapi.json", service.description, "GET"),
-        ],
+        routes=routes,
+        middleware=middleware,
+        exception_handlers={Refused: _refused, ClientDisconnect: _gone, HTTPException: _not_served},
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False
     app.state.service = service
     return app

@@ -28,6 +28,11 @@ class Metrics:
         draining = Gauge("kigraph_draining", "1 while shutting down", registry=self._registry)
         draining.set_function(lambda: float(engine.draining))
 
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """Counts an answer. route: a path of the service, or "other"."""
+        self.requests.labels(route, str(status or 499)).inc()
+        self.seconds.labels(route).observe(seconds)
+
     def text(self) -> bytes:
         """The exposition format."""
         return generate_latest(self._registry)

@@ -11,11 +11,12 @@ __all__ = ["openapi"]
 
 _ERRORS = {
     "400": "the request is malformed",
+    "403": "the Host is not served, or a page of another site sent this",
     "408": "the image did not arrive in time",
-    "413": "the image is too large",
-    "415": "unknown content type",
-    "422": "the body is not an image that can be decoded",
-    "429": "the queue is full; see Retry-After",
+    "413": "the image has too many bytes",
+    "415": "unknown content type; the header Accept lists the known ones",
+    "422": "the body is not an image that can be decoded, or the image has too many pixels",
+    "429": "the answer would not be there in time; see Retry-After",
     "503": "the service is starting or shutting down",
     "504": "not classified in time",
 }
@@ -32,7 +33,7 @@ def openapi(options: Options) -> dict[str, Any]:
             "/v1/classify": {"post": _classify("classify", options)},
             "/recognize": {"post": _classify("recognize", options)},
             "/livez": {"get": _text("the process is alive")},
-            "/readyz": {"get": _text("the model has classified an image", "503")},
+            "/readyz": {"get": _text("the model has classified an image, and which model it is", "503")},
             "/metrics": {"get": _text("metrics for Prometheus")},
         },
         "components": {"schemas": _SCHEMAS},
@@ -46,7 +47,11 @@ def _text(summary: str, *others: str) -> dict[str, Any]:
 
 def _classify(operation: str, options: Options) -> dict[str, Any]:
     binary = {"schema": {"type": "string", "format": "binary", "maxLength": options.max_image_bytes}}
-    form = {"type": "object", "required": ["image"], "properties": {"image": {"type": "string", "format": "binary"}}}
+    file = {"type": "string", "format": "binary"}
+    form = {
+        "type": "object",
+        "properties": {"image": file, "file": file | {"description": "the same, if there is no image"}},
+    }
     error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
     return {
         "operationId": operation,
@@ -83,10 +88,23 @@ def _classify(operation: str, options: Options) -> dict[str, Any]:
 _SCHEMAS: dict[str, Any] = {
     "Prediction": {
         "type": "object",
-        "required": ["filename", "labels"],
+        "required": ["filename", "labels", "model"],
         "properties": {
             "filename": {"type": "string"},
+            "model": {"$ref": "#/components/schemas/Model"},
             "labels": {"type": "array", "items": {"$ref": "#/components/schemas/Label"}},
+        },
+    },
+    "Model": {
+        "type": "object",
+        "required": ["name", "id", "labelled"],
+        "properties": {
+            "name": {"type": "string", "description": "the name of the model's file"},
+            "id": {
+                "type": "string",
+                "description": "the beginning of the file's SHA-256; empty if it is no single file",
+            },
+            "labelled": {"type": "boolean", "description": "false: the labels are only numbers"},
         },
     },
     "Label": {
@@ -97,7 +115,14 @@ _SCHEMAS: dict[str, Any] = {
     "EncodedImage": {
         "type": "object",
         "required": ["image"],
-        "properties": {"image": {"type": "string", "contentEncoding": "base64"}, "filename": {"type": "string"}},
+        "properties": {
+            "image": {
+                "type": "string",
+                "contentEncoding": "base64",
+                "description": "standard or URL-safe, padded or not, with line breaks or without; may be a data URL",
+            },
+            "filename": {"type": "string"},
+        },
     },
     "Error": {
         "type": "object",

@@ -13,7 +13,6 @@ from kigraph.kernels.errors import SettingsError
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "_WARNED", set())
-    monkeypatch.setattr(settings, "_FAMILIES", {"KIGRAPH_SERVE_": set()})
     for name in settings.unknown_names():
         monkeypatch.delenv(name)
 
@@ -76,19 +75,10 @@ def test_every_setting_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.unknown_names() == {}
 
 
-def test_names_of_another_module(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flags_of_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KIGRAPH_SERVE_PROT", "1")
     monkeypatch.setenv("KIGRAPH_SERVE_PORT", "1")
-    assert settings.unknown_names() == {}, "as long as the service has not said which it reads"
-    settings.register_names(["KIGRAPH_SERVE_PORT", "KIGRAPH_SERVE_HOST"], "KIGRAPH_SERVE_")
     assert settings.unknown_names() == {"KIGRAPH_SERVE_PROT": "KIGRAPH_SERVE_PORT"}
-    monkeypatch.setenv("KIGRAPH_EXTRA", "1")
-    assert "KIGRAPH_EXTRA" in settings.unknown_names()
-    settings.register_names(["KIGRAPH_EXTRA"])
-    assert "KIGRAPH_EXTRA" not in settings.unknown_names()
-    for names, family in ((["OTHER"], "KIGRAPH_"), (["KIGRAPH_A"], "KIGRAPH_B_"), (["X_A"], "X_")):
-        with pytest.raises(SettingsError, match="does not begin with"):
-            settings.register_names(names, family)
 
 
 def test_a_home_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
+import resource
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -49,32 +53,51 @@ def image() -> Callable[..., bytes]:
     return make
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback address that nothing listens on."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return int(s.getsockname()[1])
 
 
+@contextlib.contextmanager
+def serving(model_path: Path, *flags: str, files: int | None = None, **env: str) -> Iterator[tuple[Any, str, Path]]:
+    """A running service: its process, its address, and the file with its standard error.
+
+    files: its limit on open files.
+    """
+    import httpx
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+
+    port = free_port()
+    command = [sys.executable, "-m", "kigraph", "serve", "--weights", str(model_path), "--backend", "numpy", *flags]
+    with tempfile.TemporaryDirectory() as folder:
+        errors = Path(folder) / "errors.txt"
+        with open(errors, "w") as file:
+            process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=file, text=True, preexec_fn=limit if files else None,
+                env=os.environ | {"KIGRAPH_SERVE_PORT": str(port)} | env,
+            )  # fmt: skip
+        url = f"http://127.0.0.1:{port}"
+        try:
+            for _ in range(300):
+                try:
+                    if httpx.get(f"{url}/readyz").status_code == 200:
+                        break
+                except httpx.TransportError:
+                    pass
+                assert process.poll() is None, errors.read_text()
+                time.sleep(0.05)
+            yield process, url, errors
+        finally:
+            process.kill()
+            process.wait()
+
+
 @pytest.fixture
 def service(model_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A running service: its process and its address."""
-    import httpx
-
-    port = _free_port()
-    command = [sys.executable, "-m", "kigraph", "serve", "--weights", str(model_path), "--backend", "numpy",
-               "--port", str(port), "--queue", "8"]  # fmt: skip
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(300):
-            try:
-                if httpx.get(f"{url}/readyz").status_code == 200:
-                    break
-            except httpx.TransportError:
-                pass
-            assert process.poll() is None, process.stdout and process.stdout.read()
-            time.sleep(0.1)
+    with serving(model_path, "--queue", "8") as (process, url, _):
         yield process, url
-    finally:
-        process.kill()
-        process.wait()

@@ -148,17 +148,19 @@ def _serve(
         s.bind(("127.0.0.1", 0))
         port = str(s.getsockname()[1])
     binaries = stage.root / "python" / "bin"
-    command = [str(binaries / entrypoint[0]), *(port if a == "8080" else a for a in entrypoint[1:])]
+    command = [str(binaries / entrypoint[0]), *entrypoint[1:]]
+    assert stage.env["KIGRAPH_SERVE_HOST"] == "0.0.0.0"
+    assert stage.env["KIGRAPH_SERVE_PORT"] == "8080"
     # A test may listen on the loopback address only.
-    command = ["127.0.0.1" if a == "0.0.0.0" else a for a in command]
+    stage.env |= {"KIGRAPH_SERVE_HOST": "127.0.0.1", "KIGRAPH_SERVE_PORT": port}
     env = {**os.environ, **stage.env, "KIGRAPH_WEIGHTS": str(model_path), "KIGRAPH_CACHE_DIR": str(tmp_path / "cache")}
     process = subprocess.Popen(
         command, env=env, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    probe = [str(binaries / check[0]), *(a.replace(":8080", f":{port}") for a in check[1:])]
+    probe = [str(binaries / check[0]), *check[1:]]
     try:
         for _ in range(200):
-            if subprocess.run(probe, capture_output=True, check=False).returncode == 0:
+            if subprocess.run(probe, env=env, capture_output=True, check=False).returncode == 0:
                 break
             assert process.poll() is None, process.stdout and process.stdout.read()
             time.sleep(0.2)

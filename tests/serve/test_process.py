@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import pytest
+from PIL import Image
+
+import kigraph as ki
+
+from .conftest import free_port, serving
 
 
 def test_sigterm_under_load_loses_nothing_that_was_accepted(
@@ -49,9 +57,99 @@ def test_sigterm_under_load_loses_nothing_that_was_accepted(
     assert all("disconnected without sending" in b or "reset" in b.lower() for b in broken), broken
 
 
-def test_a_missing_file_ends_with_2_and_one_line(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "kigraph", "serve", "--weights", str(tmp_path / "no.pb")]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, timeout=60)
-    assert done.returncode == 2
-    assert "no.pb" in done.stderr
+def _refused(*flags: str, **env: str) -> str:
+    """The one line of a service that does not start."""
+    command = [sys.executable, "-m", "kigraph", "serve", "--port", str(free_port()), *flags]
+    env = os.environ | {"KIGRAPH_WEIGHTS": "demo"} | env
+    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=60)
+    assert done.returncode == 2, done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith("kigraph: ")]
+    assert len(errors) == 1, done.stderr
     assert "Traceback" not in done.stderr
+    return errors[0]
+
+
+def test_a_missing_file_ends_with_2_and_one_line(tmp_path: Path) -> None:
+    assert "no.pb" in _refused("--weights", str(tmp_path / "no.pb"))
+
+
+def test_what_classify_refuses_is_refused_at_the_start(tmp_path: Path) -> None:
+    """A graph without a card loads; only classifying says that nobody knows what goes in and what comes out."""
+    with ki.Graph().as_default() as graph:
+        ki.add(ki.placeholder(ki.float32, shape=[2], name="a"), 1.0, name="b")
+    ki.save_graph(graph, tmp_path / "plain.pb")
+    assert "CardError" in _refused("--weights", str(tmp_path / "plain.pb"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "env", "named"),
+    [
+        (("--port", "70000"), {}, "--port '70000'"),
+        (("--port", "-1"), {}, "--port '-1'"),
+        (("--queue", "0"), {}, "--queue '0'"),
+        (("--log", "yes"), {}, "--log 'yes'"),
+        (("--allowed-origins", "example.org"), {}, "https://example.org"),
+        (("--host", "203.0.113.7"), {}, "203.0.113.7"),
+        ((), {"KIGRAPH_SERVE_WORKERS": "many"}, "KIGRAPH_SERVE_WORKERS='many'"),
+        ((), {"KIGRAPH_SERVE_TIMEOUT": "0"}, "KIGRAPH_SERVE_TIMEOUT='0'"),
+        ((), {"KIGRAPH_SERVE_NO_DOWNLOAD": "maybe"}, "KIGRAPH_SERVE_NO_DOWNLOAD='maybe'"),
+        ((), {"KIGRAPH_SERVE_LABELS": "/no/labels.txt"}, "/no/labels.txt"),
+    ],
+    ids=str,
+)
+def test_a_bad_value_ends_with_2_and_is_named(flags: tuple[str, ...], env: dict[str, str], named: str) -> None:
+    assert named in _refused(*flags, **env)
+
+
+def test_the_environment_sets_every_flag_and_a_flag_wins(model_path: Path, image: Callable[..., bytes]) -> None:
+    env = {"KIGRAPH_SERVE_LOG": "text", "KIGRAPH_SERVE_MAX_MEGAPIXELS": "1", "KIGRAPH_SERVE_ALLOWED_HOSTS": "a.example,*.b.example",
+           "KIGRAPH_SERVE_ALLOWED_ORIGINS": "https://c.example", "KIGRAPH_SERVE_MAX_IMAGE_MB": "1"}  # fmt: skip
+    with serving(model_path, "--log", "json", **env) as (process, url, errors):
+        data = image()
+
+        def post(content: bytes = data, **headers: str) -> httpx.Response:
+            headers = {name.replace("_", "-"): value for name, value in headers.items()}
+            return httpx.post(
+                f"{url}/v1/classify?secret=1", content=content, headers={"content-type": "image/jpeg"} | headers
+            )
+
+        answer = post(x_request_id="my-id.7")
+        assert answer.status_code == 200
+        assert answer.headers["x-request-id"] == "my-id.7"
+        model = answer.json()["model"]
+        assert model["name"] == model_path.name
+        assert model["labelled"] is True
+        assert f"model: {model['name']}\n" in httpx.get(f"{url}/readyz").text
+        assert post(host="a.example").status_code == post(host="x.b.example:80").status_code == 200
+        assert post(host="d.example").status_code == post(host="b.example").status_code == 403
+        assert post(origin="https://c.example").headers["access-control-allow-origin"] == "https://c.example"
+        assert post(origin="https://d.example").status_code == 403
+        plain = io.BytesIO()
+        Image.new("RGB", (1200, 1000)).save(plain, "PNG")
+        large = post(plain.getvalue())
+        assert (large.status_code, large.json()["error"]["code"]) == (422, "too_many_pixels")
+        assert "1200 x 1000" in large.json()["error"]["message"]
+        assert post(bytes((1 << 20) + 5000)).status_code == 413
+        assert " " not in post(x_request_id="with spaces").headers["x-request-id"]
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=30)
+        assert process.returncode == 0
+        assert "Traceback" not in errors.read_text()
+    lines = [json.loads(line) for line in out.splitlines()]
+    first = next(line for line in lines if line["id"] == "my-id.7")
+    assert (first["method"], first["path"], first["status"], first["model"]) == (
+        "POST",
+        "/v1/classify",
+        200,
+        model_path.name,
+    )
+    assert first["bytes"] == len(answer.content)
+    assert first["ms"] > 0
+    assert "secret" not in out
+
+
+def test_a_port_in_use_ends_with_2_and_one_line(model_path: Path) -> None:
+    with serving(model_path) as (_, url, _):
+        line = _refused("--port", url.rpartition(":")[2])
+    assert "--port" in line
+    assert "already" in line

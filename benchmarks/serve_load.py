@@ -1,0 +1,254 @@
+"""The HTTP service under 1, 4 and 10 times the load that it can take: ``python -m benchmarks.serve_load``.
+
+Starts the service itself, pinned to one core, and sends images from another: first in a closed loop, which measures the
+capacity, then at a fixed rate whatever the answers are (an open loop, as the outside world is). Prints for each rate the
+goodput (labels per second), its share of the capacity, refusals, 504s and latencies; before them the processor time that the
+service spends on a refusal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter, deque
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+#: Connections that the client opens at most; an arrival that finds none free is counted as a client that gave up.
+CONNECTIONS = 700
+
+
+class Connection(asyncio.Protocol):
+    """A kept-alive connection that sends one request at a time."""
+
+    def __init__(self, load: Load) -> None:
+        self.load, self.buffer, self.start = load, b"", 0.0
+        self.transport: asyncio.Transport | None = None
+        self.busy = True
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        transport.write(self.load.request)
+
+    def send(self, due: float) -> None:
+        """One request whose time was ``due``."""
+        self.start, self.busy = due, True
+        if self.transport is not None:
+            self.transport.write(self.load.request)
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        head, found, body = self.buffer.partition(b"\r\n\r\n")
+        length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+        if found and len(body) >= int(length):
+            self.buffer, self.busy = b"", False
+            self.load.answered(self, int(head[9:12]), b"connection: close" in head.lower())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.load.lost(self)
+
+
+class Load:
+    """Requests to a service and what became of them."""
+
+    def __init__(self, port: int, image: bytes, timeout: float | None) -> None:
+        limit = f"X-Request-Timeout: {timeout}\r\n" if timeout else ""
+        head = f"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n{limit}Content-Length: {len(image)}"
+        self.port, self.request = port, head.encode() + b"\r\n\r\n" + image
+        self.free: deque[Connection] = deque()
+        self.open = 0
+        self.answers: list[tuple[float, float, int]] = []
+        self.closed_loop = False
+        self.outcomes: Counter[str] = Counter()
+
+    def answered(self, connection: Connection, status: int, closes: bool) -> None:
+        now = time.monotonic()
+        self.answers.append((now, now - connection.start, status))
+        if closes:
+            return
+        if self.closed_loop:
+            connection.send(now)
+        else:
+            self.free.append(connection)
+
+    def lost(self, connection: Connection) -> None:
+        self.open -= 1
+        if connection.busy:
+            self.outcomes["connection lost"] += 1
+        elif connection in self.free:
+            self.free.remove(connection)
+
+    async def connect(self, due: float) -> None:
+        self.open += 1
+        connection = Connection(self)
+        connection.start = due
+        try:
+            await asyncio.get_running_loop().create_connection(lambda: connection, "127.0.0.1", self.port)
+        except OSError as error:
+            self.open -= 1
+            self.outcomes[type(error).__name__] += 1
+
+    async def in_a_closed_loop(self, connections: int, seconds: float) -> float:
+        """Images per second that so many clients get, each sending the next when it has the answer."""
+        self.closed_loop = True
+        for _ in range(connections):
+            await self.connect(time.monotonic())
+        await asyncio.sleep(seconds / 4)
+        start, before = time.monotonic(), len(self.answers)
+        await asyncio.sleep(seconds)
+        done = [a for a in self.answers[before:] if a[2] == 200]
+        rate = len(done) / (time.monotonic() - start)
+        self.closed_loop = False
+        await asyncio.sleep(0.5)
+        return rate
+
+    async def in_an_open_loop(self, rate: float, seconds: float) -> tuple[float, list[tuple[float, float, int]]]:
+        """Labels per second at so many arrivals per second, and all answers (when, latency, status)."""
+        self.answers, self.outcomes = [], Counter()
+        start, count = time.monotonic(), 0
+        tasks: set[asyncio.Task[None]] = set()
+        while (now := time.monotonic()) - start < seconds:
+            while start + count / rate <= now:
+                due = start + count / rate
+                count += 1
+                if self.free:
+                    self.free.popleft().send(due)
+                elif self.open < CONNECTIONS:
+                    task = asyncio.create_task(self.connect(due))
+                    tasks.add(task)
+                    task.add_done_callback(tasks.discard)
+                else:
+                    self.outcomes["no free connection"] += 1
+            await asyncio.sleep(max(start + count / rate - time.monotonic(), 0))
+        end = time.monotonic()
+        for _ in range(200):  # what was accepted is still to come
+            if self.open == len(self.free):
+                break
+            await asyncio.sleep(0.1)
+        # The first quarter fills the queue; what is answered after the last arrival found it full.
+        begin = start + seconds / 4
+        good = sum(a[2] == 200 and begin <= a[0] < end for a in self.answers)
+        return good / (end - begin), self.answers
+
+
+def processor_seconds(pid: int) -> float:
+    """Processor time of the service, all threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def percentile(values: list[float], share: float) -> str:
+    """Milliseconds."""
+    return f"{1000 * sorted(values)[int(share * (len(values) - 1))]:.1f}" if values else "-"
+
+
+async def measure(
+    name: str, process: subprocess.Popen[bytes], port: int, image: bytes, args: argparse.Namespace
+) -> None:
+    """Prints one table."""
+    load = Load(port, image, args.timeout)
+    before = await load.in_a_closed_loop(4, args.seconds / 2)
+    print(f"\n{name}: {before:.1f} images/s in a closed loop of 4")
+    # Nothing can be answered in a microsecond, so every request is refused.
+    hopeless = Load(port, image, 1e-6)
+    start = processor_seconds(process.pid)
+    await hopeless.in_a_closed_loop(1, args.seconds / 4)
+    used = processor_seconds(process.pid) - start
+    print(
+        f"a refusal takes {1000 * used / len(hopeless.answers):.2f} ms of the service's core ({len(hopeless.answers)} measured)"
+    )
+    print(
+        "| load | sent/s | goodput/s | of capacity | refused | 504 | other | accepted p50, p99 ms | refused p50, p99 ms |"
+    )
+    print("| ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: | ---: |")
+    for factor in args.factors:
+        good, answers = await load.in_an_open_loop(factor * before, args.seconds)
+        # Others may use the machine: the capacity is that of the time before and after.
+        after = await Load(port, image, None).in_a_closed_loop(4, args.seconds / 2)
+        capacity, before = (before + after) / 2, after
+        by = Counter(status for _, _, status in answers)
+        refused = by[429] + by[503]
+        other = {str(s): n for s, n in by.items() if s not in (200, 429, 503, 504)} | load.outcomes
+        accepted = [t for _, t, s in answers if s == 200]
+        turned = [t for _, t, s in answers if s in (429, 503)]
+        print(
+            f"| {factor:g}x | {len(answers) / args.seconds:.0f} | {good:.1f} | {good / capacity:.0%} of {capacity:.1f} | {refused} | {by[504]} | "
+            f"{json.dumps(other) if other else '-'} | {percentile(accepted, 0.5)}, {percentile(accepted, 0.99)} | "
+            f"{percentile(turned, 0.5)}, {percentile(turned, 0.99)} |",
+            flush=True,
+        )
+
+
+def run(name: str, weights: str | None, args: argparse.Namespace, core: int) -> None:
+    """One service, from its start to its end, on a core."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable,
+        "-m",
+        "kigraph",
+        "serve",
+        "--port",
+        str(port),
+        "--threads",
+        "1",
+        "--no-download",
+        "--queue",
+        str(args.queue),
+    ]
+    command += ["--weights", weights] if weights else []
+    env = {k: v for k, v in os.environ.items() if k != "KIGRAPH_WEIGHTS"}
+    process = subprocess.Popen(
+        command, env=env, cwd=ROOT, stderr=subprocess.DEVNULL, preexec_fn=lambda: os.sched_setaffinity(0, {core})
+    )
+    try:
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5).close()
+                break
+            except OSError:
+                if process.poll() is not None:
+                    raise SystemExit(f"the service ended with {process.returncode}") from None
+                time.sleep(0.1)
+        asyncio.run(measure(name, process, port, Path(args.image).read_bytes(), args))
+        process.send_signal(signal.SIGTERM)
+        if process.wait(30) != 0:
+            raise SystemExit(f"the service ended with {process.returncode}")
+    finally:
+        process.kill()
+        process.wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--weights", default=os.environ.get("KIGRAPH_WEIGHTS"), help="also this model (default: KIGRAPH_WEIGHTS)"
+    )
+    parser.add_argument("--only", action="store_true", help="leave out the small model that comes with kigraph")
+    parser.add_argument("--image", default=str(ROOT / "kigraph" / "data" / "apple.png"))
+    parser.add_argument("--seconds", type=float, default=8.0, help="of each rate")
+    parser.add_argument("--factors", type=lambda t: [float(x) for x in t.split(",")], default=[1.0, 4.0, 10.0])
+    parser.add_argument("--queue", type=int, default=64)
+    parser.add_argument("--timeout", type=float, help="X-Request-Timeout of every request")
+    args = parser.parse_args()
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[-1]})
+    if not args.only:
+        run("the model that comes with kigraph", None, args, cores[0])
+    if args.weights:
+        run(Path(args.weights).name, args.weights, args, cores[0])
+    print(f"\nservice on core {cores[0]}, client on core {cores[-1]}")
+
+
+if __name__ == "__main__":
+    main()

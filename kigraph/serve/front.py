@@ -1,0 +1,174 @@
+"""What happens to every request before it is routed, and to every answer: whether it is let in, its id, its headers, its line
+in the log. In front of everything else, because a request that is refused here costs a third of one that is routed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import sys
+import time
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .errors import Refused
+from .protocol import SECURITY_HEADERS
+
+if TYPE_CHECKING:
+    from .app import Service
+
+__all__ = ["Front", "access_log", "refusal", "sane_id"]
+
+_LOG = logging.getLogger("kigraph.serve")
+_ACCESS = logging.getLogger("kigraph.serve.access")
+_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
+_LOOPBACK = re.compile(r"localhost|.+\.localhost|127(?:\.[0-9]{1,3}){3}|\[::1\]")
+_READING = ("GET", "HEAD", "OPTIONS")
+#: Bodies that are refused and larger than this are not waited for: the connection is closed.
+_SMALL = 1 << 20
+
+
+def refusal(refused: Refused) -> JSONResponse:
+    """The answer for a refusal, in the form of all errors of the API."""
+    return JSONResponse({"error": {"code": refused.code, "message": refused.message}}, refused.status, refused.headers)
+
+
+def sane_id(given: bytes | None) -> str:
+    """A client's X-Request-Id if it is short and plain, else a new one."""
+    return given.decode() if given is not None and _ID.fullmatch(given) else os.urandom(8).hex()
+
+
+class Front:
+    """ASGI middleware around the routes of a service."""
+
+    def __init__(self, app: ASGIApp, service: Service, routes: frozenset[str], classifying: frozenset[str]) -> None:
+        self.app, self.service, self.options = app, service, service.options
+        self.routes, self.classifying = routes, classifying
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        start = time.monotonic()
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        path, method = scope["path"], scope["method"]
+        number = scope["request_id"] = sane_id(headers.get(b"x-request-id"))
+        status, sent = 0, 0
+
+        async def answer(message: Message) -> None:
+            nonlocal status, sent
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = _dressed(message.get("headers", ()), number)
+            else:
+                sent += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            refused = self._forbidden(headers, method)
+            if refused is None and method == "POST" and path in self.classifying and b"origin" not in headers:
+                refused = self.service.refusal(headers)
+            if refused is None:
+                await self.app(scope, receive, answer)
+            else:
+                await refusal(leaving(refused, headers))(scope, receive, answer)
+        except Exception:
+            _LOG.exception("error %s in %s", number, path if path in self.routes else "an unknown path")
+            if status:
+                raise
+            message = f"internal error {number}; see the service's log"
+            await refusal(Refused(500, "internal", message))(scope, receive, answer)
+        finally:
+            seconds = time.monotonic() - start
+            self.service.metrics.answered(path if path in self.routes else "other", status, seconds)
+            if self.options.log != "off":
+                shown = scope.get("raw_path", path.encode("ascii", "replace")).decode("ascii", "replace")[:200]
+                self._line(number, method, shown, status, sent, seconds)
+
+    def _line(self, number: str, method: str, path: str, status: int, sent: int, seconds: float) -> None:
+        now = time.time()
+        when = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1000):03d}Z"
+        model, milliseconds = self.service.identity["name"], round(seconds * 1000, 2)
+        if self.options.log == "json":
+            record = {"time": when, "id": number, "method": method, "path": path, "status": status, "bytes": sent,
+                      "ms": milliseconds, "model": model}  # fmt: skip
+            _ACCESS.info("%s", json.dumps(record))
+        else:
+            name = "".join(c if c.isprintable() and c != " " else "_" for c in model)
+            _ACCESS.info("%s %s %s %s %d %d %.2fms %s", when, number, method, path, status, sent, milliseconds, name)
+
+    def _forbidden(self, headers: MutableMapping[bytes, bytes], method: str) -> Refused | None:
+        """Pages of other sites may not use the service through a browser that can reach it."""
+        # Without a Host (HTTP/1.0, health checks) it is no browser.
+        host = _host(headers.get(b"host", b"localhost"))
+        allowed = self.options.allowed_hosts
+        if allowed is not None and not _LOOPBACK.fullmatch(host) and not any(_matches(host, a) for a in allowed):
+            return Refused(
+                403,
+                "unknown_host",
+                "the service does not answer under this name; the operator can allow it: --allowed-hosts",
+            )
+        if method in _READING:
+            return None
+        origin = headers.get(b"origin")
+        if origin is None:
+            foreign = headers.get(b"sec-fetch-site", b"none") not in (b"same-origin", b"none")
+        else:
+            text = origin.decode("latin-1").lower()
+            if text in self.options.allowed_origins or "*" in self.options.allowed_origins:
+                return None
+            foreign = not _same(text, headers.get(b"host", b"").decode("latin-1").lower())
+        if foreign:
+            return Refused(
+                403,
+                "cross_origin",
+                "a page of another site may not send images; the operator can allow it: --allowed-origins",
+            )
+        return None
+
+
+def _host(header: bytes) -> str:
+    """The name in a Host header without its port."""
+    text = header.decode("latin-1").lower()
+    return text.partition("]")[0] + "]" if text.startswith("[") else text.partition(":")[0]
+
+
+def _matches(host: str, allowed: str) -> bool:
+    return allowed in ("*", host) or (allowed.startswith("*.") and host.endswith(allowed[1:]))
+
+
+def _same(origin: str, host: str) -> bool:
+    """Whether an Origin names the Host; a proxy that ends TLS changes the scheme, so that does not count."""
+    scheme, _, authority = origin.partition("://")
+    port = {"http": ":80", "https": ":443"}.get(scheme)
+    return port is not None and authority.removesuffix(port) == host.removesuffix(port)
+
+
+def _dressed(given: Any, number: str) -> list[tuple[bytes, bytes]]:
+    """The headers of an answer with those that every answer has."""
+    headers = list(given)
+    present = {name for name, _ in headers}
+    headers += [pair for pair in SECURITY_HEADERS if pair[0] not in present]
+    headers.append((b"x-request-id", number.encode()))
+    return headers
+
+
+def leaving(refused: Refused, headers: MutableMapping[bytes, bytes]) -> Refused:
+    """A refusal that closes the connection if the body, which nobody will read, is large or of unknown size."""
+    length = headers.get(b"content-length", b"0")
+    if b"transfer-encoding" in headers or not length.isdigit() or int(length) > _SMALL:
+        refused.headers = {**refused.headers, "Connection": "close"}
+    return refused
+
+
+def access_log() -> None:
+    """Sends the lines of the request log to standard output."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    _ACCESS.addHandler(handler)
+    _ACCESS.setLevel(logging.INFO)
+    _ACCESS.propagate = False

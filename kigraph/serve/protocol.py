@@ -1,0 +1,306 @@
+"""uvicorn's HTTP/1.1 protocol (h11) with what it lacks: deadlines, a cap on connections, and one reading of each request.
+
+h11 is lenient where the standard lets it be: a bare line feed ends a line, a folded header is joined, Content-Length may
+stand beside Transfer-Encoding. A proxy in front may read the same bytes as another request, so these forms are refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+from collections import Counter
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, NoReturn
+
+import h11
+from h11._readers import ChunkedReader
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+__all__ = ["SECURITY_HEADERS", "ConnectionLimits", "Connections", "GuardedProtocol", "ambiguity"]
+
+#: What every answer carries; the page has a policy of its own.
+SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (
+        b"content-security-policy",
+        b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+    ),
+)
+#: Bytes and lines of a request's head.
+MAX_HEAD, MAX_LINES = 32 << 10, 100
+#: After so many chunks their mean must be at least so many bytes: h11 takes 12 us for each, whatever is in it.
+_CHUNKS, _CHUNK_BYTES = 256, 256
+
+_HTTP_LOG = logging.getLogger("kigraph.serve.http")
+_HTTP_LOG.setLevel(logging.ERROR)
+_REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ /[!-\"$-~]* HTTP/1\.[01]|OPTIONS \* HTTP/1\.[01]")
+_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
+_CHUNK = re.compile(rb"[0-9A-Fa-f]{1,15}(?:[ \t]*;[\t -~]{0,256})?")
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """Times in seconds.
+
+    connections: held at once. head: for a request's head, from its first byte or from the connection. idle: between two
+    requests. exchange: for a body and its answer together. unread: for dropping a body that was refused.
+    """
+
+    connections: int = 832
+    head: float = 10.0
+    idle: float = 15.0
+    exchange: float = 45.0
+    unread: float = 30.0
+
+
+def ambiguity(data: bytes) -> tuple[int, str] | None:
+    """What makes the head of a request unfit: (status, reason); None if nothing does, or nothing yet.
+
+    data: all bytes since the end of the request before.
+    """
+    end = data.find(b"\r\n\r\n")
+    head = data if end < 0 else data[:end]
+    if len(head) > MAX_HEAD or head.count(b"\n") >= MAX_LINES:
+        return 431, f"the head has more than {MAX_HEAD} bytes or {MAX_LINES} lines"
+    if head.count(b"\n") != head.count(b"\r\n"):
+        return 400, "a line ends without a carriage return"
+    if b"\r\n " in head or b"\r\n\t" in head:
+        return 400, "a header is folded over several lines"
+    if _CONTROL.search(head):
+        return 400, "the head has a control character"
+    if end < 0:
+        return None
+    line, *fields = head.split(b"\r\n")
+    if not _REQUEST_LINE.fullmatch(line):
+        return 400, "the first line must be: METHOD /path HTTP/1.1"
+    values = [(name.strip().lower(), value.strip()) for name, _, value in (f.partition(b":") for f in fields)]
+    count = Counter(name for name, _ in values)
+    for name in (b"content-length", b"transfer-encoding", b"host"):
+        if count[name] > 1:
+            return 400, f"there are several {name.decode()} headers"
+    framing = dict(values)
+    if b"transfer-encoding" in framing and (b"content-length" in framing or line.endswith(b"0")):
+        return 400, "Transfer-Encoding stands beside Content-Length, or in HTTP/1.0"
+    if b"," in framing.get(b"content-length", b""):
+        return 400, "Content-Length is a list"
+    if b"host" in framing and not _HOST.fullmatch(framing[b"host"]):
+        return 400, "Host must be a name or an address, with a port or without"
+    return None
+
+
+class _Chunks(ChunkedReader):
+    """h11's reader of chunked bodies behind a look at each line that is not data: h11 takes any extension and any trailer."""
+
+    def __call__(self, buf: Any) -> Any:
+        if self._reading_trailer:
+            if buf._data[:2] not in (b"", b"\r", b"\r\n"):
+                raise h11.LocalProtocolError("the body has trailers, which are not accepted")
+        elif not self._bytes_in_chunk and not self._bytes_to_discard:
+            line, ended, _ = buf._data[:512].partition(b"\r\n")
+            if not _CHUNK.fullmatch(line) and (ended or b"\n" in line or len(line) > 500):
+                raise h11.LocalProtocolError("the size of a chunk is malformed, or followed by too much")
+        return super().__call__(buf)
+
+
+class _Strict(h11.Connection):
+    """h11 behind ``ambiguity``. ``problem``: what was refused."""
+
+    problem: tuple[int, str] = (400, "the request is not HTTP/1.1")
+    chunks = chunked_bytes = 0
+
+    def next_event(self) -> Any:
+        if self.their_state is h11.IDLE:
+            self.chunks = self.chunked_bytes = 0
+            if (found := ambiguity(self.trailing_data[0])) is not None:
+                self._refuse(*found)
+        try:
+            event = super().next_event()
+        except h11.RemoteProtocolError as error:
+            self._refuse(400, str(error) if isinstance(self._reader, _Chunks) else self.problem[1])
+        if isinstance(event, h11.Request) and isinstance(self._reader, ChunkedReader):
+            self._reader = _Chunks()
+        elif isinstance(event, h11.Data):
+            self.chunks += event.chunk_start
+            self.chunked_bytes += len(event.data)
+            if self.chunks > _CHUNKS and self.chunked_bytes < self.chunks * _CHUNK_BYTES:
+                self._refuse(400, f"the body is sent in chunks of less than {_CHUNK_BYTES} bytes")
+        return event
+
+    def _refuse(self, status: int, reason: str) -> NoReturn:
+        self.problem = status, reason
+        raise h11.RemoteProtocolError(reason, error_status_hint=status)
+
+
+class Connections:
+    """All connections of a server. Closes those that let it wait too long, and the longest silent one to make room."""
+
+    def __init__(self, limits: ConnectionLimits) -> None:
+        self.limits = limits
+        self.all: set[GuardedProtocol] = set()
+        #: Those that owe us a head, or the rest of a refused body; the longest silent first.
+        self.silent: dict[GuardedProtocol, None] = {}
+
+    def add(self, new: GuardedProtocol) -> None:
+        """Takes a new connection; the longest silent one goes if there are too many, or the new one if none is silent."""
+        self.all.add(new)
+        if len(self.all) > self.limits.connections:
+            next(iter(self.silent), new).drop()
+        if new in self.all:
+            self.silent[new] = None
+
+    def sweep(self) -> None:
+        """Ends every connection whose time is up; called twice a second."""
+        for connection in list(self.all):
+            if connection.late():
+                connection.expire()
+
+
+class _Gentle:
+    """A transport that sends head and body of an answer together, and whose ``close`` lets the client finish sending first:
+    closing on unread bytes resets the connection, and the client may lose the answer with it."""
+
+    def __init__(self, raw: asyncio.Transport, protocol: GuardedProtocol) -> None:
+        self._raw, self._protocol = raw, protocol
+        self._pending: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._raw, name)
+
+    def write(self, data: bytes) -> None:
+        if not self._pending:
+            self._protocol.loop.call_soon(self.flush)
+        self._pending.append(data)
+
+    def flush(self) -> None:
+        if self._pending:
+            data, self._pending = b"".join(self._pending), []
+            self._raw.write(data)
+
+    def is_closing(self) -> bool:
+        return self._protocol.dropping or self._raw.is_closing()
+
+    def close(self) -> None:
+        self.flush()
+        self._protocol.close_gently()
+
+
+class GuardedProtocol(H11Protocol):
+    """One connection. ``phase``: head (it owes us one), busy (a body or an answer is on its way), unread (the rest of a
+    refused body), since the time ``since``."""
+
+    def __init__(self, *args: Any, connections: Connections, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.conn = self.strict = _Strict(h11.SERVER, MAX_HEAD)
+        # uvicorn warns for each bad request of anybody: one line each.
+        self.logger = _HTTP_LOG
+        self.guard, self.limits = connections, connections.limits
+        self.raw: Any = None
+        self.since = self.heard = self.loop.time()
+        self.phase, self.started, self.dropping = "head", False, False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self.raw = transport
+        super().connection_made(_Gentle(transport, self))  # type: ignore[arg-type]
+        self.guard.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self.heard = self.loop.time()
+        if self.dropping:
+            return
+        if self.phase == "head" and not self.started:
+            self.since, self.started = self.heard, True
+        super().data_received(data)
+        self._note()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._note()
+
+    def _note(self) -> None:
+        """Looks in which phase the connection is now."""
+        answered = self.cycle is None or self.cycle.response_complete
+        if self.dropping or (answered and self.conn.their_state is h11.SEND_BODY):
+            phase = "unread"
+        else:
+            phase = "head" if self.conn.their_state is h11.IDLE else "busy"
+        if phase != self.phase:
+            self.phase, self.since, self.started = phase, self.loop.time(), False
+            self.guard.silent.pop(self, None)
+            if phase != "busy" and self in self.guard.all:
+                self.guard.silent[self] = None
+
+    def late(self) -> bool:
+        """Whether this connection has had its time."""
+        now = self.loop.time()
+        if self.phase == "unread":
+            return now - self.since > self.limits.unread or now - self.heard > self.limits.unread / 10
+        if self.phase == "busy":
+            return now - self.since > self.limits.exchange
+        first = self.started or self.cycle is None
+        return now - self.since > (self.limits.head if first else self.limits.idle)
+
+    def expire(self) -> None:
+        """Ends a connection that is late; one that sent half a head is told why."""
+        if self.started:
+            self._answer(408, "the request did not arrive in time")
+        else:
+            self.drop()
+
+    def drop(self) -> None:
+        """Ends the connection at once."""
+        self._forget()
+        self.raw.abort()
+
+    def _forget(self) -> None:
+        self.guard.all.discard(self)
+        self.guard.silent.pop(self, None)
+
+    def close_gently(self) -> None:
+        """Closes as soon as the client has sent what it is sending."""
+        if not self.dropping and not self.raw.is_closing():
+            if self.conn.their_state is h11.SEND_BODY:
+                self._drop_what_comes()
+            else:
+                self.raw.close()
+
+    def _drop_what_comes(self) -> None:
+        self.transport.flush()  # type: ignore[attr-defined]
+        self.dropping = True
+        self._note()
+        self.flow.resume_reading()
+        if self.raw.can_write_eof():
+            self.raw.write_eof()
+
+    def send_400_response(self, msg: str) -> None:
+        self._answer(*self.strict.problem)
+
+    def _answer(self, status: int, reason: str) -> None:
+        """An answer without the application, which never saw a request, or saw the beginning of a broken one."""
+        unanswered = self.cycle is not None and not self.cycle.response_complete
+        if unanswered:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if not (unanswered and self.cycle.response_started):
+            code = {408: "slow_request", 431: "head_too_large"}.get(status, "bad_request")
+            body = json.dumps({"error": {"code": code, "message": reason}}).encode()
+            fields = (*SECURITY_HEADERS, (b"content-type", b"application/json"), (b"connection", b"close"))
+            head = b"".join(b"%s: %s\r\n" % field for field in fields)
+            line = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Length: {len(body)}\r\n".encode()
+            self.transport.write(line + head + b"\r\n" + body)
+        self._drop_what_comes()
+
+    def shutdown(self) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+        else:
+            self.transport.flush()  # type: ignore[attr-defined]
+            self.raw.close()
