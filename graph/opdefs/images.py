@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any
+
+import numpy as np
 
 from ...kernels.contracts.strings import (
     DECODE_IMAGE,
@@ -11,27 +13,33 @@ from ...kernels.contracts.strings import (
     ENCODE_PNG,
     DecodeImageParams,
     EncodeJpegParams,
+    ImageFormat,
 )
-from .base import Lowered, OpDef, Site
+from .base import Lowered, OpDef, Site, attr_dtype
 
 __all__ = ["DEFS"]
 
 
-def _decode(image_format: Literal["", "jpeg", "png", "gif", "bmp"]) -> Callable[[Site], Lowered]:
+def _decode(image_format: ImageFormat) -> Callable[[Site], Lowered]:
     def lower(site: Site) -> Lowered:
-        dtype = site.attr("dtype")
-        if dtype is not None and dtype != "uint8":
-            raise site.unsupported(f"decoding to {dtype}", "decode to uint8 and cast")
         params = DecodeImageParams(
             image_format,
             int(site.attr("channels", 0)),
             int(site.attr("ratio", 1)),
             bool(site.attr("fancy_upscaling", True)),
-            site.attr("dct_method", ""),
+            _text(site.attr("dct_method", "")),
+            # acceptable_fraction has no effect: TensorFlow's reader takes a truncated file whole or not at all
+            bool(site.attr("try_recover_truncated", False)),
+            attr_dtype(site, "dtype", np.dtype(np.uint8)),
+            bool(site.attr("expand_animations", True)),
         )
         return Lowered(DECODE_IMAGE, params)
 
     return lower
+
+
+def _text(value: Any) -> Any:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 def _encode_jpeg(site: Site) -> Lowered:
@@ -44,6 +52,8 @@ DEFS: tuple[OpDef, ...] = (
     OpDef("DecodeJpeg", _decode("jpeg")),
     OpDef("DecodePng", _decode("png")),
     OpDef("DecodeBmp", _decode("bmp")),
+    OpDef("DecodeGif", _decode("gif")),
+    OpDef("DecodeWebP", _decode("webp")),
     OpDef("DecodeImage", _decode("")),
     OpDef("EncodeJpeg", _encode_jpeg),
     OpDef("EncodePng", lambda site: Lowered(ENCODE_PNG)),
