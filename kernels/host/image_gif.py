@@ -66,7 +66,7 @@ class _Reader:
 
 
 def _frames(data: bytes) -> list[_Frame]:
-    """All frames. A file that ends or goes wrong between two of them has those before, as in TensorFlow."""
+    """All frames. A file that ends inside or behind a frame has those before, as in TensorFlow."""
     reader, frames, control = _Reader(data), [], None
     try:
         everywhere = reader.table(reader.take(7)[4])
@@ -82,11 +82,8 @@ def _frames(data: bytes) -> list[_Frame]:
             left, top, width, height, flags = struct.unpack("<HHHHB", reader.take(9))
             palette = reader.table(flags) or everywhere
             at = reader.at
-            try:
-                reader.take(1)
-                reader.sub_blocks()
-            except EOFError:
-                raise damaged("gif", "it ends inside a frame") from None
+            reader.take(1)
+            reader.sub_blocks()
             shown = control is not None and len(control) == 4 and control[0] & 1
             transparent = control[3] if control is not None and shown else None
             compressed = data[at : reader.at]
@@ -139,10 +136,14 @@ def decode_gif(data: bytes, animated: bool, pixel_bytes: int = 3) -> Array:
     library("PIL.Image", "pillow")
     frames = _frames(data)
     height, width = max(f.height for f in frames), max(f.width for f in frames)
-    frames = frames if animated else frames[:1]
     check_size("gif", height, width, len(frames), pixel_bytes)
-    pixels = np.zeros((len(frames), height, width, 3), np.uint8)
+    if not animated and all(f.height <= frames[0].height and f.width <= frames[0].width for f in frames):
+        del frames[1:]  # they neither show nor make the canvas larger
+    pixels = np.zeros((len(frames) if animated else 1, height, width, 3), np.uint8)
     for i, frame in enumerate(frames):
+        if i >= len(pixels):  # it counts if it can be read
+            _indices(frame)
+            continue
         if i:
             pixels[i] = pixels[i - 1]
         _draw(pixels[i], frame)

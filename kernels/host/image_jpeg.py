@@ -7,7 +7,7 @@ end marker. Whether it does is told here, by the order of the markers. Format: I
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,7 @@ class _Markers:
     scans: int = 0
     adobe: bool = False
     ended: bool = False
+    stray: list[tuple[int, int]] = field(default_factory=list)  # bytes between segments in front of the first scan
 
 
 def _markers(data: bytes) -> _Markers:
@@ -49,6 +50,8 @@ def _markers(data: bytes) -> _Markers:
         match = _MARKER.search(data, at)
         if match is None:
             return found
+        if match.start() > at and not found.scans:
+            found.stray.append((at, match.start()))
         marker, at = match[1][0], match.end()
         if marker in (_SOI, _EOI):  # a second start is an error of the decoder's
             found.ended = marker == _EOI
@@ -113,9 +116,33 @@ def _cmyk_to_rgb(cmyk: Array, inverted: bool) -> Array:
     return rgb
 
 
+def _pixels(data: bytes, options: dict[str, Any], shape: tuple[int, ...]) -> Array:
+    """Pixels of a JPEG, of one with warnings as well.
+
+    simplejpeg takes an error behind a warning for a warning and hands out what the buffer held; two buffers tell.
+    """
+    jpeg: Any = library("simplejpeg", "simplejpeg")
+    try:
+        return jpeg.decode_jpeg(data, **options)
+    except (ValueError, LookupError) as error:
+        if "subsampling" in str(error):
+            raise refused("the JPEG has sampling factors that are not read; save it as 4:4:4 or 4:2:0") from None
+        first = error
+    try:
+        zeros, ones = (
+            jpeg.decode_jpeg(data, strict=False, buffer=np.full(shape, filler, np.uint8), **options)
+            for filler in (0, 255)
+        )
+    except (ValueError, LookupError) as error:
+        raise damaged("jpeg", reason(error)) from None
+    if not np.array_equal(zeros, ones):
+        raise damaged("jpeg", reason(first))
+    return zeros
+
+
 def decode_jpeg(data: bytes, channels: int, params: DecodeImageParams) -> Array:
     """Pixels (height, width, channels) uint8 of a JPEG; ``channels`` 0: 1 or 3 as in the file. Raises ImageError."""
-    jpeg: Any = library("simplejpeg", "simplejpeg")
+    library("simplejpeg", "simplejpeg")
     if channels == 4:
         raise refused("a JPEG has no alpha; expected channels 0, 1 or 3, got 4")
     markers = _checked(data, params.try_recover_truncated)
@@ -127,17 +154,16 @@ def decode_jpeg(data: bytes, channels: int, params: DecodeImageParams) -> Array:
         "colorspace": "CMYK" if cmyk else "GRAY" if channels == 1 else "RGB",
         "fastdct": params.dct_method != "INTEGER_ACCURATE",
         "fastupsample": not params.fancy_upscaling,
-        "strict": False,
     }
     if params.ratio > 1:
         _check_scalable(markers.height, markers.width, params.ratio)
         # simplejpeg takes the smallest of libjpeg's sizes that is not below these: ceil(size / ratio), as in libjpeg.
         options["min_height"] = -(-markers.height // params.ratio)
         options["min_width"] = -(-markers.width // params.ratio)
-    try:
-        pixels = jpeg.decode_jpeg(data, **options)
-    except (ValueError, LookupError) as error:
-        if "subsampling" in str(error):
-            raise refused("the JPEG has sampling factors that are not read; save it as 4:4:4 or 4:2:0") from None
-        raise damaged("jpeg", reason(error)) from None
+    if markers.stray:  # libjpeg skips them, simplejpeg refuses them
+        starts = [0, *(end for _, end in markers.stray)]
+        ends = [*(start for start, _ in markers.stray), len(data)]
+        data = b"".join(data[start:end] for start, end in zip(starts, ends, strict=True))
+    shape = tuple(-(-side // params.ratio) for side in (markers.height, markers.width))
+    pixels = _pixels(data, options, (*shape, 4 if cmyk else channels))
     return _cmyk_to_rgb(pixels, markers.adobe) if cmyk else pixels

@@ -151,13 +151,17 @@ def _ancillary(file: _File, kind: bytes, content: bytes) -> None:
 def _inflated(file: _File) -> bytes:
     """The filtered rows of all passes."""
     wanted = sum(rows * (1 + file.row_bytes(columns)) for rows, columns in file.passes())
+    inflate = zlib.decompressobj()
     try:
-        rows = zlib.decompressobj().decompress(b"".join(file.data), wanted)
+        rows = inflate.decompress(b"".join(file.data), wanted)
+        more = inflate.decompress(inflate.unconsumed_tail, 1)  # none; but the checksum is looked at
     except zlib.error as error:
         raise damaged("png", reason(error)) from None
     file.data.clear()
     if len(rows) != wanted:
         raise damaged("png", f"it has {len(rows):,} of {wanted:,} bytes of pixels")
+    if more or not inflate.eof:
+        raise damaged("png", f"its data go on behind {wanted:,} bytes of pixels")
     return rows
 
 
