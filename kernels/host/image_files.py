@@ -14,7 +14,9 @@ from ..types import Array
 __all__ = [
     "MAX_BYTES",
     "MAX_PIXELS",
+    "MAX_SCANNED",
     "MAX_SCANS",
+    "bands",
     "check_size",
     "damaged",
     "file_kind",
@@ -27,9 +29,11 @@ __all__ = [
 #: Larger images, all frames of an animation together, are refused before they are decoded.
 MAX_PIXELS = 50_000_000
 #: Most bytes of an output: 16-bit and float pixels reach it before MAX_PIXELS.
-MAX_BYTES = 2**28
+MAX_BYTES = 4 * MAX_PIXELS
 #: A progressive JPEG of a few kB may repeat scans over all its pixels; cameras and encoders write about ten.
 MAX_SCANS = 100
+#: Scans times pixels that are read: 20 scans of 50 megapixels.
+MAX_SCANNED = 1_000_000_000
 
 _MAGIC = (
     (b"\xff\xd8\xff", "jpeg"),
@@ -86,6 +90,14 @@ def check_size(kind: str, height: int, width: int, frames: int = 1, pixel_bytes:
             f"the {kind} image has {many}{height} x {width} pixels; at most {most:,} are read. "
             "Remedy: scale it down first"
         )
+
+
+def bands(image: Any, out: Array) -> Array:
+    """Copies a Pillow image to ``out`` a few rows at a time: a copy of the whole would need its memory three times."""
+    for top in range(0, len(out), 64):
+        part = out[top : top + 64]
+        part[:] = np.asarray(image.crop((0, top, out.shape[1], top + len(part)))).reshape(part.shape)
+    return out
 
 
 def widened(pixels: Array, dtype: np.dtype[Any]) -> Array:

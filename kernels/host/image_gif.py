@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import ImageError
 from ..types import Array
-from .image_files import check_size, damaged, library, reason, refused
+from .image_files import bands, check_size, damaged, library, reason, refused
 
 __all__ = ["decode_gif", "decode_webp"]
 
@@ -110,7 +110,7 @@ def _indices(frame: _Frame) -> Array:
     try:
         with pillow.open(io.BytesIO(head + frame.data + b"\x3b"), formats=["GIF"]) as image:
             image.load()
-            return np.asarray(image).reshape(frame.height, frame.width)
+            return bands(image, np.empty((frame.height, frame.width), np.uint8))
     except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, ...
         raise damaged("gif", reason(error)) from None
 
@@ -189,7 +189,7 @@ def decode_webp(data: bytes, channels: int, animated: bool) -> Array:
             for i in range(frames):
                 if i:
                     image.seek(i)
-                pixels[i] = np.asarray(image)
+                bands(image, pixels[i])
     except ImageError:
         raise
     except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, ...

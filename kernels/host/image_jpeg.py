@@ -14,7 +14,7 @@ import numpy as np
 
 from ..contracts.strings import DecodeImageParams
 from ..types import Array
-from .image_files import MAX_SCANS, check_size, damaged, library, reason, refused
+from .image_files import MAX_SCANNED, MAX_SCANS, check_size, damaged, library, reason, refused
 
 __all__ = ["decode_jpeg"]
 
@@ -25,8 +25,6 @@ _READABLE = frozenset([0xC0, 0xC1, 0xC2, 0xC9, 0xCA])
 #: A marker that is followed by a segment or ends the picture: no stuffed byte, no restart.
 _MARKER = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd7])", re.DOTALL)
 _MAX_SEGMENTS = 100_000
-#: Scans times pixels that are read: 100 scans of 5 megapixels take about 4 s.
-_MAX_SCANNED = 500_000_000
 
 
 @dataclass(slots=True)
@@ -81,8 +79,8 @@ def _checked(data: bytes, recover: bool) -> _Markers:
     if found.components not in (1, 3, 4):
         raise refused(f"the JPEG has {found.components} components; read are 1, 3 and 4")
     check_size("jpeg", found.height, found.width)
-    if found.scans > MAX_SCANS or found.scans * found.height * found.width > _MAX_SCANNED:
-        most = min(MAX_SCANS, _MAX_SCANNED // (found.height * found.width))
+    if found.scans > MAX_SCANS or found.scans * found.height * found.width > MAX_SCANNED:
+        most = min(MAX_SCANS, MAX_SCANNED // (found.height * found.width))
         raise refused(f"the JPEG has {found.scans} scans; at most {most} are read for its size")
     if not found.ended and not recover:
         raise refused(

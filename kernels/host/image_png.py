@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..types import Array
-from .image_files import check_size, damaged, library, reason, refused
+from .image_files import bands, check_size, damaged, library, reason, refused
 
 __all__ = ["decode_png"]
 
@@ -184,20 +184,21 @@ def _unfiltered(file: _File, rows: bytes) -> Array:
     header = struct.pack(
         ">IIBBBBB", file.width, file.height, depth, _PALETTE if grey else file.colour, 0, 0, file.interlaced
     )
-    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows, 0)), (b"IEND", b"")]
-    if grey:
-        chunks.insert(1, (b"PLTE", bytes(768)))
-    plain = b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(content, zlib.crc32(kind)))
-        for kind, content in chunks
-    )
+    plain = io.BytesIO()
+    plain.write(b"\x89PNG\r\n\x1a\n")
+    palette = bytes(768) if grey else b""
+    for kind, content in ((b"IHDR", header), (b"PLTE", palette), (b"IDAT", zlib.compress(rows, 0)), (b"IEND", b"")):
+        if content or kind == b"IEND":
+            plain.write(struct.pack(">I", len(content)) + kind)
+            plain.write(content)
+            plain.write(struct.pack(">I", zlib.crc32(content, zlib.crc32(kind))))
+    plain.seek(0)
     try:
-        with pillow.open(io.BytesIO(plain), formats=["PNG"]) as image:
+        with pillow.open(plain, formats=["PNG"]) as image:
             image.load()
-            pixels = np.asarray(image)
+            return bands(image, np.empty((file.height, file.width, file.samples), np.uint8))
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, ...
         raise damaged("png", reason(error)) from None
-    return pixels.reshape(file.height, file.width, file.samples)
 
 
 def _plain(gamma: int) -> bool:

@@ -208,7 +208,7 @@ def test_truncated_files_are_refused(kind: str) -> None:
 
 
 def test_a_jpeg_without_its_end_is_refused_or_recovered() -> None:
-    with pytest.raises(ImageError, match="it ends without its end marker.*try_recover_truncated=True"):
+    with pytest.raises(ImageError, match=r"it ends without its end marker.*try_recover_truncated=True"):
         decode(JPEG[:-2])
     np.testing.assert_array_equal(decode(JPEG[:-2], try_recover_truncated=True), decode(JPEG))
     half = decode(JPEG[: len(JPEG) * 9 // 10], try_recover_truncated=True)
