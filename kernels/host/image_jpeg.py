@@ -67,7 +67,7 @@ def _markers(data: bytes) -> _Markers:
     raise refused(f"the JPEG has more than {_MAX_SEGMENTS:,} segments")
 
 
-def _checked(data: bytes, recover: bool) -> _Markers:
+def _checked(data: bytes, channels: int, params: DecodeImageParams) -> _Markers:
     found = _markers(data)
     if not found.frame or not found.scans:
         raise refused("not a readable JPEG: it has no frame or no scan")
@@ -78,11 +78,13 @@ def _checked(data: bytes, recover: bool) -> _Markers:
         )
     if found.components not in (1, 3, 4):
         raise refused(f"the JPEG has {found.components} components; read are 1, 3 and 4")
-    check_size("jpeg", found.height, found.width)
+    check_size(
+        "jpeg", found.height, found.width, pixel_bytes=(channels or min(found.components, 3)) * params.dtype.itemsize
+    )
     if found.scans > MAX_SCANS or found.scans * found.height * found.width > MAX_SCANNED:
         most = min(MAX_SCANS, MAX_SCANNED // (found.height * found.width))
         raise refused(f"the JPEG has {found.scans} scans; at most {most} are read for its size")
-    if not found.ended and not recover:
+    if not found.ended and not params.try_recover_truncated:
         raise refused(
             "the JPEG is damaged or truncated: it ends without its end marker. "
             "Remedy: try_recover_truncated=True decodes what is there"
@@ -143,7 +145,7 @@ def decode_jpeg(data: bytes, channels: int, params: DecodeImageParams) -> Array:
     library("simplejpeg", "simplejpeg")
     if channels == 4:
         raise refused("a JPEG has no alpha; expected channels 0, 1 or 3, got 4")
-    markers = _checked(data, params.try_recover_truncated)
+    markers = _checked(data, channels, params)
     cmyk = markers.components == 4
     channels = channels or (1 if markers.components == 1 else 3)
     if cmyk and channels == 1:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from ..errors import ImageError
+from .blocks import check_blocks
 from .jpeg_header import read_jpeg_header
 from .webp_header import webp_size
 
@@ -87,6 +88,7 @@ def read_image(path: str | os.PathLike[str], *, max_bytes: int = MAX_FILE_BYTES)
 
 def image_header(data: bytes, *, name: str = "the image", max_pixels: int = MAX_PIXELS) -> ImageHeader:
     """Judges an encoded image by its header; nothing is decoded. ImageError says what is wrong."""
+    check_blocks(data, name)
     jpeg = read_jpeg_header(data) if len(data) >= _EMPTY_OR_SHORT else None
     if jpeg is not None and len(jpeg.exif) <= MAX_EXIF_BYTES:
         _check_size(jpeg.width, jpeg.height, name, max_pixels)
@@ -104,6 +106,7 @@ def decode_image(data: bytes, *, name: str = "the image", max_pixels: int = MAX_
     Raises ImageError for a format outside FORMATS, more than ``max_pixels`` pixels (told by the header, before anything is
     decoded), damage or truncation. While it runs it needs up to 16 bytes a pixel (WebP; 7 for JPEG and PNG).
     """
+    check_blocks(data, name)
     with _open(data, name, max_pixels) as image:
         header = _header(image, name)
         try:
