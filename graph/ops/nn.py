@@ -189,7 +189,8 @@ def decode_jpeg(
 ) -> Tensor:  # fmt: skip
     """Pixels (height, width, channels) uint8 of a JPEG, PNG or still GIF file (a scalar string), as TensorFlow's to the bit.
 
-    ``try_recover_truncated``: what is missing of a truncated JPEG is grey. ``acceptable_fraction`` has no effect.
+    ``try_recover_truncated``: what is missing of a truncated JPEG is made up as TensorFlow does; such a file is refused
+    otherwise, whatever ``acceptable_fraction`` is.
     """
     return add_op(
         "DecodeJpeg", [convert(contents)], name, channels=channels, ratio=ratio, fancy_upscaling=fancy_upscaling,

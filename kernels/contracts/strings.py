@@ -46,7 +46,8 @@ class DecodeImageParams(Params):
     WebP with frames unless ``expand_animations`` is False: then their first frame.
     ``channels`` 0 keeps the file's own number (1, 2, 3 or 4). ``dtype``: uint8, uint16 ('png', '') or float32 ('': 0 to 1).
     ``ratio`` (1, 2, 4, 8), ``fancy_upscaling``, ``dct_method`` ('', INTEGER_FAST or INTEGER_ACCURATE; '' is INTEGER_FAST
-    as in TensorFlow) and ``try_recover_truncated`` (what is missing of a truncated file is grey) apply to JPEG.
+    as in TensorFlow) and ``try_recover_truncated`` (what is missing of a truncated file is made up as TensorFlow does)
+    apply to JPEG.
     """
 
     format: ImageFormat = ""

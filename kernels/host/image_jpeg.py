@@ -15,6 +15,7 @@ import numpy as np
 from ..contracts.strings import DecodeImageParams
 from ..types import Array
 from .image_files import MAX_SCANNED, MAX_SCANS, check_size, damaged, library, reason, refused
+from .jpeg_recovery import recovered
 
 __all__ = ["decode_jpeg"]
 
@@ -164,6 +165,8 @@ def decode_jpeg(data: bytes, channels: int, params: DecodeImageParams) -> Array:
         starts = [0, *(end for _, end in markers.stray)]
         ends = [*(start for start, _ in markers.stray), len(data)]
         data = b"".join(data[start:end] for start, end in zip(starts, ends, strict=True))
+    if not markers.ended:
+        data = recovered(data)
     shape = tuple(-(-side // params.ratio) for side in (markers.height, markers.width))
     pixels = _pixels(data, options, (*shape, 4 if cmyk else channels))
     return _cmyk_to_rgb(pixels, markers.adobe) if cmyk else pixels
