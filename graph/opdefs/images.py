@@ -45,6 +45,8 @@ def _text(value: Any) -> Any:
 def _encode_jpeg(site: Site) -> Lowered:
     if site.attr("format", "") not in ("", "rgb", "grayscale"):
         raise site.unsupported(f"format {site.attr('format')!r}", "leave it empty")
+    if not site.attr("chroma_downsampling", True):
+        raise site.unsupported("chroma_downsampling=False", "leave it True, or encode to PNG")
     return Lowered(ENCODE_JPEG, EncodeJpegParams(int(site.attr("quality", 95))))
 
 

@@ -151,6 +151,20 @@ def test_lossless_files_keep_their_pixels() -> None:
     np.testing.assert_array_equal(decode(encoded(Image.fromarray(deep), "PNG"))[..., 0], deep >> 8)
 
 
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"dct_method": "FLOAT"}, "dct_method must be '', INTEGER_FAST or INTEGER_ACCURATE, got 'FLOAT'"),
+        ({"format": "jpeg", "dtype": np.dtype("uint16")}, "decodes to uint8, got uint16"),
+        ({"format": "png", "dtype": np.dtype("float32")}, "decodes to uint8 or uint16, got float32"),
+        ({"dtype": np.dtype("int32")}, "decodes to uint8 or uint16 or float32, got int32"),
+    ],
+)
+def test_wrong_options(params: dict[str, Any], message: str) -> None:
+    with pytest.raises(KernelError, match=message):
+        DecodeImageParams(**params)
+
+
 def test_frames_of_a_gif() -> None:
     frames = [Image.new("RGB", (8, 6), colour) for colour in ("red", "blue")]
     data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
