@@ -18,7 +18,7 @@ from .graph.hints import ends_text, shown
 from .graph.session import Session
 from .kernels.settings import warn_of_unknown_names
 from .loading import open_file
-from .vision.decode import ImageLike, apply_orientation, decode_image, image_header, read_image, to_pixels
+from .vision.decode import MAX_PIXELS, ImageLike, apply_orientation, decode_image, image_header, read_image, to_pixels
 from .vision.labels import LABEL_SETS, Label, LabelSet, label_set, numbered, read_label_file
 from .weights.cards import CARDS, LABELS_BESIDE, LABELS_INSIDE, Card, card_by_name, find_card
 from .weights.catalogue import CATALOGUE, DEMO, is_known_size
@@ -73,6 +73,7 @@ def load(
     limits: LoadLimits | None = None,
     tune: str | None = None,
     winograd: bool | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> Classifier:
     """Loads a trained model of any supported format; the format is told by the file's content.
 
@@ -82,6 +83,7 @@ def load(
     labels: a label file, the name of a label set, or the names themselves; default: what the card says.
     card: a Card or the name of one; default: chosen by the file's checksum, family or nodes.
     limits: what the file may ask for.
+    max_pixels: larger images are refused by their header, before they are decoded.
     Raises LoadError for a damaged or unknown file, CardError, LabelError, BackendError. A model without a known card loads,
     and only ``classify`` raises; one without labels answers "class 0", "class 1", ..., and warns of that once.
     """
@@ -100,7 +102,7 @@ def load(
         )
     session = Session(graph, backend=backend, threads=threads, tune=tune, winograd=winograd)
     found, rejected = _labels(graph, card, labels, path)
-    return Classifier(graph, session, card, found, path, rejected)
+    return Classifier(graph, session, card, found, path, rejected, max_pixels=max_pixels)
 
 
 def _file(path: str | os.PathLike[str]) -> Path:
@@ -128,8 +130,14 @@ class Classifier:
         labels: LabelSet | None,
         path: Path | None = None,
         rejected: str = "",
+        *,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         self.graph, self.session, self.card, self.labels, self.path = graph, session, card, labels, path
+        if not isinstance(max_pixels, int) or max_pixels < 1:
+            raise FeedError(f"max_pixels must be a whole number of at least 1, got {max_pixels!r}")
+        #: Larger images are refused; may be set at any time.
+        self.max_pixels = max_pixels
         self._rejected = rejected
         self._unlabelled = threading.Lock()  # taken, and never given back, by the first answer without labels
         if card is not None:
@@ -196,7 +204,12 @@ class Classifier:
         else:
             rows = []
             for start in range(0, len(images), _BATCH):
-                batch = np.stack([card.preprocessing(to_pixels(i)) for i in images[start : start + _BATCH]])
+                batch = np.stack(
+                    [
+                        card.preprocessing(to_pixels(i, max_pixels=self.max_pixels))
+                        for i in images[start : start + _BATCH]
+                    ]
+                )
                 rows.append(self.predict(batch))
         if not rows:
             return np.zeros((0, len(self.labels) if self.labels else 0), np.float32)
@@ -287,14 +300,16 @@ class Classifier:
         """
         assert card.encoded is not None
         assert card.pixels is not None
+        limit = self.max_pixels
         if not isinstance(image, str | os.PathLike | bytes | bytearray | memoryview):
-            return np.asarray(self.session.run(card.output, {card.pixels: to_pixels(image)}))
+            return np.asarray(self.session.run(card.output, {card.pixels: to_pixels(image, max_pixels=limit)}))
         name = _source(image)
         data = read_image(image) if isinstance(image, str | os.PathLike) else bytes(image)
-        header = image_header(data, name=name)
+        header = image_header(data, name=name, max_pixels=limit)
         try:
             if header.format != "JPEG":
-                return np.asarray(self.session.run(card.output, {card.pixels: decode_image(data, name=name)}))
+                pixels = decode_image(data, name=name, max_pixels=limit)
+                return np.asarray(self.session.run(card.output, {card.pixels: pixels}))
             if header.orientation == 1:
                 return np.asarray(self.session.run(card.output, {card.encoded: data}))
             stored = np.asarray(self.session.run(card.pixels, {card.encoded: data}))

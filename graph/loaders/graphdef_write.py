@@ -54,7 +54,7 @@ _IMPLIED: dict[str, dict[str, str]] = {
     **{
         op: {}
         for op in ("NoOp", "LogicalAnd", "LogicalOr", "LogicalNot", "DecodeJpeg", "DecodePng", "DecodeBmp", "DecodeImage",
-                   "EncodeJpeg")
+                   "DecodeGif", "DecodeWebP", "EncodeJpeg")
     },
 }  # fmt: skip
 _DEFAULT = {"T": "in0"}

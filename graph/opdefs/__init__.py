@@ -1,7 +1,7 @@
 """Op types of the graph: how each becomes a contract with parameters, and the types of its outputs.
 
-base.py: Site, Lowered, OpDef. attributes.py: which attributes an op has. math.py, nn.py, array.py, slices.py, gradients.py, strings.py: the definitions, listed in
-OPDEFS.
+base.py: Site, Lowered, OpDef. attributes.py: which attributes an op has. math.py, nn.py, array.py, slices.py,
+gradients.py, strings.py, images.py: the definitions, listed in OPDEFS.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from ...kernels.types import TensorType
 from ..errors import UnsupportedOpError
-from . import array, gradients, math, nn, slices, strings
+from . import array, gradients, images, math, nn, slices, strings
 from .array import STRUCTURAL
 from .attributes import OWN, Foreign
 from .base import Lowered, NeedsValue, OpDef, Site
@@ -18,7 +18,7 @@ from .base import Lowered, NeedsValue, OpDef, Site
 __all__ = ["OPDEFS", "OWN", "STRUCTURAL", "Foreign", "Lowered", "NeedsValue", "OpDef", "Site", "TensorType", "opdef"]
 
 OPDEFS: Mapping[str, OpDef] = {
-    d.name: d for module in (array, slices, math, nn, gradients, strings) for d in module.DEFS
+    d.name: d for module in (array, slices, math, nn, gradients, strings, images) for d in module.DEFS
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from ...kernels.types import STRING
 from ..errors import GraphError
 from ..handles import Tensor
+from ..values import as_dtype
 from .core import TensorLike, add_op, constant, convert, convert_all, integers
 from .math import add, multiply, rsqrt, subtract
 
@@ -183,24 +184,41 @@ def resize_bilinear(
 
 
 def decode_jpeg(
-    contents: TensorLike, channels: int = 0, ratio: int = 1, fancy_upscaling: bool = True, dct_method: str = "",
-    name: str | None = None,
+    contents: TensorLike, channels: int = 0, ratio: int = 1, fancy_upscaling: bool = True,
+    try_recover_truncated: bool = False, acceptable_fraction: float = 1.0, dct_method: str = "", name: str | None = None,
 ) -> Tensor:  # fmt: skip
-    """Pixels (height, width, channels) uint8 of a JPEG file (a scalar string), bit for bit as TensorFlow decodes it."""
+    """Pixels (height, width, channels) uint8 of a JPEG, PNG or still GIF file (a scalar string), as TensorFlow's to the bit.
+
+    ``try_recover_truncated``: what is missing of a truncated JPEG is made up as TensorFlow does; such a file is refused
+    otherwise, whatever ``acceptable_fraction`` is.
+    """
     return add_op(
         "DecodeJpeg", [convert(contents)], name, channels=channels, ratio=ratio, fancy_upscaling=fancy_upscaling,
-        dct_method=dct_method,
+        try_recover_truncated=try_recover_truncated, acceptable_fraction=acceptable_fraction, dct_method=dct_method,
     )  # fmt: skip
 
 
-def decode_png(contents: TensorLike, channels: int = 0, name: str | None = None) -> Tensor:
-    """Pixels (height, width, channels) uint8 of a PNG file (a scalar string)."""
-    return add_op("DecodePng", [convert(contents)], name, channels=channels)
+def decode_png(contents: TensorLike, channels: int = 0, dtype: Any = "uint8", name: str | None = None) -> Tensor:
+    """Pixels (height, width, channels) uint8 or uint16 of a PNG, JPEG or still GIF file (a scalar string)."""
+    return add_op("DecodePng", [convert(contents)], name, channels=channels, dtype=as_dtype(dtype))
 
 
-def decode_image(contents: TensorLike, channels: int = 0, name: str | None = None) -> Tensor:
-    """Pixels (height, width, channels) uint8 of an image file of any supported format (a scalar string)."""
-    return add_op("DecodeImage", [convert(contents)], name, channels=channels)
+def decode_image(
+    contents: TensorLike,
+    channels: int = 0,
+    dtype: Any = "uint8",
+    name: str | None = None,
+    expand_animations: bool = True,
+) -> Tensor:
+    """Pixels of an image file of any supported format (a scalar string): uint8, uint16, or float32 from 0 to 1.
+
+    (height, width, channels); of GIF and WebP (frames, height, width, channels), or with ``expand_animations=False``
+    their first frame. So only then is the number of axes known while the graph is built.
+    """
+    return add_op(
+        "DecodeImage", [convert(contents)], name, channels=channels, dtype=as_dtype(dtype),
+        expand_animations=expand_animations,
+    )  # fmt: skip
 
 
 def encode_jpeg(image: TensorLike, quality: int = 95, name: str | None = None) -> Tensor:

@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from ..errors import DTypeError, ShapeError
-from ..types import STRING, Params, TensorType, dtype_name
+from ..errors import DTypeError, KernelError, ShapeError
+from ..types import STRING, DType, Params, TensorType, dtype_name
 from .base import Contract, Tolerance, broadcast_shapes, require_rank
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "AsStringParams",
     "DecodeImageParams",
     "EncodeJpegParams",
+    "ImageFormat",
     "StringJoinParams",
 ]
 
@@ -32,36 +33,60 @@ def _require_string(op: str, t: TensorType) -> None:
         raise DTypeError(f"{op}: takes strings (bytes), got {dtype_name(t.dtype)}")
 
 
+ImageFormat = Literal["", "jpeg", "png", "gif", "bmp", "webp"]
+
+
 @dataclass(frozen=True, slots=True)
 class DecodeImageParams(Params):
-    """``format`` '' accepts any of the supported formats. ``channels`` 0 keeps the file's own number (1, 3 or 4).
+    """What is decoded and to what; every file is told by its content.
 
-    ``ratio`` (1, 2, 4, 8), ``fancy_upscaling`` and ``dct_method`` ('', INTEGER_FAST or INTEGER_ACCURATE; '' is
-    INTEGER_FAST as in TensorFlow) apply to JPEG.
+    ``format`` names TensorFlow's op, which decides what is accepted and the rank of the result. 'jpeg' and 'png' take
+    JPEG, PNG and a GIF of one frame; 'gif' takes these, animations and WebP as (frames, height, width, 3); 'bmp' takes
+    BMP; 'webp' takes WebP as (frames, height, width, channels), JPEG and PNG; '' (DecodeImage) takes all of them, GIF and
+    WebP with frames unless ``expand_animations`` is False: then their first frame.
+    ``channels`` 0 keeps the file's own number (1, 2, 3 or 4). ``dtype``: uint8, uint16 ('png', '') or float32 ('': 0 to 1).
+    ``ratio`` (1, 2, 4, 8), ``fancy_upscaling``, ``dct_method`` ('', INTEGER_FAST or INTEGER_ACCURATE; '' is INTEGER_FAST
+    as in TensorFlow) and ``try_recover_truncated`` (what is missing of a truncated file is made up as TensorFlow does)
+    apply to JPEG.
     """
 
-    format: Literal["", "jpeg", "png", "gif", "bmp"] = ""
+    format: ImageFormat = ""
     channels: int = 0
     ratio: int = 1
     fancy_upscaling: bool = True
     dct_method: Literal["", "INTEGER_FAST", "INTEGER_ACCURATE"] = ""
+    try_recover_truncated: bool = False
+    dtype: DType = UINT8
+    expand_animations: bool = True
 
     def __post_init__(self) -> None:
         if self.channels not in (0, 1, 3, 4):
             raise ShapeError(f"decode_image: channels must be 0, 1, 3 or 4, got {self.channels}")
         if self.ratio not in (1, 2, 4, 8):
             raise ShapeError(f"decode_image: ratio must be 1, 2, 4 or 8, got {self.ratio}")
+        if self.dct_method not in ("", "INTEGER_FAST", "INTEGER_ACCURATE"):
+            raise KernelError(
+                f"decode_image: dct_method must be '', INTEGER_FAST or INTEGER_ACCURATE, got {self.dct_method!r}"
+            )
+        allowed = {"": ("uint8", "uint16", "float32"), "png": ("uint8", "uint16")}.get(self.format, ("uint8",))
+        if self.dtype.name not in allowed:
+            raise DTypeError(f"decode_image: decodes to {' or '.join(allowed)}, got {dtype_name(self.dtype)}")
 
 
 def _infer_decode(inputs: Sequence[TensorType], params: DecodeImageParams) -> tuple[TensorType, ...]:
     _require_string("decode_image", inputs[0])
     require_rank("decode_image", "the encoded image", inputs[0].shape, 0)
-    return (TensorType(UINT8, (None, None, params.channels or None)),)
+    if params.format == "gif":
+        return (TensorType(params.dtype, (None, None, None, 3)),)
+    # One channel is only had of JPEG and PNG, which have no frames.
+    if params.channels != 1 and (params.format == "webp" or (params.format == "" and params.expand_animations)):
+        return (TensorType(params.dtype),)
+    return (TensorType(params.dtype, (None, None, params.channels or None)),)
 
 
 DECODE_IMAGE: Contract[DecodeImageParams] = Contract(
     "decode_image",
-    "Pixels (height, width, channels) uint8 of an encoded image: a scalar string.",
+    "Pixels ([frames,] height, width, channels) of an encoded image: a scalar string.",
     _infer_decode,
     DecodeImageParams,
     hot=False,

@@ -1,7 +1,8 @@
 """The shared CPU family: every contract outside the hot set, in NumPy, Pillow and simplejpeg.
 
 It cannot be chosen as a backend: it serves whatever backend was chosen. elementwise.py, reduce.py, layout.py and
-strings.py mirror the contract files; image.py has the encoded images; support.py is shared with the numpy backend.
+strings.py mirror the contract files; image.py and image_*.py have the encoded images, jpeg_recovery.py truncated ones;
+support.py is shared with the numpy backend.
 """
 
 from __future__ import annotations

@@ -1,168 +1,109 @@
-"""Encoded images: JPEG through simplejpeg (libjpeg-turbo), PNG, GIF and BMP through Pillow.
+"""Encoded images: JPEG, PNG, GIF, BMP and WebP to the pixels that TensorFlow's ops give, and pixels to JPEG and PNG.
 
-A JPEG decodes to the same pixels as TensorFlow's DecodeJpeg gives: its default is the fast integer DCT with fancy
-upsampling. An image file is foreign data: its kind is told by content, its size is checked before anything is decoded,
-damage and truncation are refused, and whatever a decoder raises leaves here as ImageError.
+An image file is foreign data: its kind is told by content, its size is checked before anything is decoded, damage and
+truncation are refused, and whatever a decoder raises leaves here as ImageError. What cannot be had exactly as TensorFlow
+has it is refused. image_jpeg.py, image_png.py, image_gif.py (and WebP): the kinds; image_files.py: what they share.
 """
 
 from __future__ import annotations
 
-import importlib
 import io
+import struct
 from collections.abc import Sequence
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from ..contracts.strings import DECODE_IMAGE, ENCODE_JPEG, ENCODE_PNG, DecodeImageParams, EncodeJpegParams
-from ..errors import ImageError, KernelError
+from ..errors import ImageError
 from ..types import Array, Kernel, Params
+from .image_files import MAX_BYTES, MAX_PIXELS, MAX_SCANS, check_size, damaged, file_kind, library, refused, widened
+from .image_gif import decode_gif, decode_webp
+from .image_jpeg import decode_jpeg
+from .image_png import decode_png
 from .support import numpy_kernel
 
-__all__ = ["KERNELS", "MAX_PIXELS", "MAX_SCANS", "decode_image"]
+__all__ = ["KERNELS", "MAX_BYTES", "MAX_PIXELS", "MAX_SCANS", "decode_image"]
 
-#: Larger images are refused before they are decoded.
-MAX_PIXELS = 50_000_000
-#: A progressive JPEG of a few kB may repeat scans over all its pixels; cameras and encoders write about ten.
-MAX_SCANS = 100
-
-_MAGIC = (
-    (b"\xff\xd8\xff", "jpeg"),
-    (b"\x89PNG\r\n\x1a\n", "png"),
-    (b"GIF87a", "gif"),
-    (b"GIF89a", "gif"),
-    (b"BM", "bmp"),
-)
-_PILLOW_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+#: The kinds of files that each op takes, and the op's name.
+_STILL = ("jpeg", "png", "gif")
+_OPS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "jpeg": ("DecodeJpeg", _STILL),
+    "png": ("DecodePng", _STILL),
+    "gif": ("DecodeGif", (*_STILL, "webp")),
+    "bmp": ("DecodeBmp", ("bmp",)),
+    "webp": ("DecodeWebP", ("webp", "jpeg", "png")),
+    "": ("DecodeImage", (*_STILL, "bmp", "webp")),
+}
 
 
-def _library(name: str, package: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise KernelError(
-            f"images need the package {package}, which cannot be imported ({error}). Remedy: pip install {package}"
-        ) from None
+def _decode_bmp(data: bytes, channels: int, dtype: np.dtype[Any]) -> Array:
+    """Samples as they lie in the file: 8 bits are grey whatever the palette says, and compression is not looked at."""
+    if channels == 1:
+        raise refused("a BMP does not decode to 1 channel; expected channels 0, 3 or 4")
+    if len(data) < 32:
+        raise damaged("bmp", f"it has {len(data)} bytes")
+    offset, width, height, bits = struct.unpack("<10xi4xii2xh", data[:30])
+    count = bits // 8
+    if count not in (1, 3, 4):
+        raise refused(f"the bmp image has {bits} bits a pixel; read are 8, 24 and 32")
+    channels = channels or count
+    check_size("bmp", abs(height), width, pixel_bytes=channels * dtype.itemsize)
+    row = -(-count * width // 4) * 4
+    if offset < 0 or offset + row * abs(height) != len(data):
+        raise damaged("bmp", f"expected {offset} + {abs(height)} x {row} bytes, got {len(data)}")
+    if height < 0 and dtype != np.uint8:
+        raise refused(f"a top-down BMP decodes to uint8 alone: TensorFlow has no answer for {dtype.name}. Remedy: cast")
+    rows = np.frombuffer(data, np.uint8, row * abs(height), offset).reshape(-1, row)
+    stored = (rows if height < 0 else rows[::-1])[:, : width * count].reshape(-1, width, count)
+    pixels = np.full((abs(height), width, channels), 255, np.uint8)
+    if count == 1:
+        pixels[:, :, :3] = stored  # channels 1: the slice has one
+    else:
+        pixels[:, :, :3] = stored[:, :, 2::-1]
+        if count == channels == 4:
+            pixels[:, :, 3] = stored[:, :, 3]
+    return pixels
 
 
-def _check_size(kind: str, height: int, width: int) -> None:
-    if height < 1 or width < 1:
-        raise ImageError(f"decode_image: the {kind} image is empty ({height} x {width} pixels)")
-    if height * width > MAX_PIXELS:
-        raise ImageError(
-            f"decode_image: the {kind} image has {height} x {width} pixels; at most {MAX_PIXELS:,} are read. "
-            "Remedy: scale it down first"
-        )
-
-
-def _has_adobe_marker(data: bytes) -> bool:
-    """Whether an Adobe APP14 segment comes before the first scan: such files store CMYK inverted."""
-    at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
-        if data[at + 1] == 0xEE and data[at + 4 : at + 9] == b"Adobe":
-            return True
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return False
-
-
-def _cmyk_to_rgb(cmyk: Array, inverted: bool) -> Array:
-    """TensorFlow's conversion (tensorflow/core/lib/jpeg/jpeg_mem.cc): channel * black / 255 on inverted values."""
-    inks = cmyk.astype(np.int32)
-    if not inverted:
-        inks = 255 - inks
-    return (inks[..., :3] * inks[..., 3:] // 255).astype(np.uint8)
-
-
-def _decode_jpeg(data: bytes, params: DecodeImageParams) -> Array:
-    jpeg: Any = _library("simplejpeg", "simplejpeg")
-    if params.channels == 4:
-        raise ImageError("decode_image: a JPEG has no alpha; expected channels 0, 1 or 3, got 4")
-    try:
-        height, width, space, _ = jpeg.decode_jpeg_header(data)
-    except ValueError as error:
-        raise ImageError(f"decode_image: not a readable JPEG: {error}") from None
-    _check_size("jpeg", height, width)
-    if (scans := data.count(b"\xff\xda")) > MAX_SCANS:
-        raise ImageError(f"decode_image: the JPEG has {scans} scans; at most {MAX_SCANS} are read")
-    cmyk = space in ("CMYK", "YCCK")
-    channels = params.channels or (1 if space == "Gray" else 3)
-    if cmyk and channels == 1:
-        raise ImageError("decode_image: a CMYK JPEG does not decode to 1 channel; expected channels 0 or 3")
-    options: dict[str, Any] = {
-        "colorspace": "CMYK" if cmyk else "GRAY" if channels == 1 else "RGB",
-        "fastdct": params.dct_method != "INTEGER_ACCURATE",
-        "fastupsample": not params.fancy_upscaling,
-    }
-    if params.ratio > 1:
-        # simplejpeg takes the smallest of libjpeg's sizes that is not below these: ceil(size / ratio), as in libjpeg.
-        options |= {"min_height": -(-height // params.ratio), "min_width": -(-width // params.ratio)}
-    try:
-        pixels = jpeg.decode_jpeg(data, **options)
-    except ValueError as error:
-        # Stray bytes before a marker are a common flaw of cameras; TensorFlow reads such files, too.
-        if "extraneous bytes before marker" not in str(error):
-            raise ImageError(f"decode_image: the JPEG is damaged or truncated: {error}") from None
-        try:
-            pixels = jpeg.decode_jpeg(data, strict=False, **options)
-        except ValueError as again:
-            raise ImageError(f"decode_image: the JPEG is damaged: {again}") from None
-    return _cmyk_to_rgb(pixels, _has_adobe_marker(data)) if cmyk else pixels
-
-
-def _declared_size(data: bytes, kind: str) -> tuple[int, int]:
-    """(height, width) from the file's header, read before Pillow sees it."""
-
-    def number(at: int, size: int, order: Any, signed: bool = False) -> int:
-        return int.from_bytes(data[at : at + size], order, signed=signed)
-
-    if len(data) < 26:
-        raise ImageError(f"decode_image: the {kind} image is truncated: it has {len(data)} bytes")
-    if kind == "png":
-        return number(20, 4, "big"), number(16, 4, "big")
-    if kind == "gif":
-        return number(8, 2, "little"), number(6, 2, "little")
-    if number(14, 4, "little") == 12:  # OS/2 header
-        return number(20, 2, "little"), number(18, 2, "little")
-    return abs(number(22, 4, "little", signed=True)), number(18, 4, "little")
-
-
-def _own_channels(image: Any, kind: str) -> int:
-    """The file's own number of channels, as TensorFlow counts: a palette is 3, or 4 with transparency."""
-    if kind == "gif":
-        return 3
-    if image.mode == "P":
-        return 4 if "transparency" in image.info else 3
-    return {"RGB": 3, "RGBA": 4, "LA": 4, "RGBX": 3}.get(image.mode, 1)
-
-
-def _decode_pillow(data: bytes, kind: str, params: DecodeImageParams) -> Array:
-    pillow: Any = _library("PIL.Image", "pillow")
-    _check_size(kind, *_declared_size(data, kind))
-    try:
-        with pillow.open(io.BytesIO(data), formats=[kind.upper()]) as image:
-            _check_size(kind, image.height, image.width)
-            image.load()
-            channels = params.channels or _own_channels(image, kind)
-            if image.mode.startswith("I"):  # 16 bits: the high byte, as TensorFlow strips it
-                image = pillow.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-            pixels = np.array(image.convert(_PILLOW_MODES[channels]))
-    except ImageError:
-        raise
-    except Exception as error:  # Pillow's plug-ins raise OSError, SyntaxError, struct.error, zlib.error, ...
-        raise ImageError(f"decode_image: the {kind} image is damaged or truncated: {error}") from None
-    return pixels.reshape(pixels.shape[0], pixels.shape[1], channels)
+def _decode_frames(data: bytes, kind: str, params: DecodeImageParams) -> Array:
+    """GIF and WebP: (frames, height, width, channels), or without frames where the op gives none."""
+    channels = 3 if params.format == "gif" else params.channels
+    animated = params.format in ("gif", "webp") or (params.format == "" and params.expand_animations)
+    if kind == "webp":
+        if params.dtype != np.uint8:
+            raise refused(f"a WebP decodes to uint8 alone, got {params.dtype.name}. Remedy: cast")
+        frames = decode_webp(data, channels, animated)
+        return frames if animated else frames[0]
+    if channels not in (0, 3):
+        raise refused(f"a GIF decodes to 3 channels; expected channels 0 or 3, got {channels}")
+    still = params.format in ("jpeg", "png")
+    frames = decode_gif(data, animated or still, 3 * params.dtype.itemsize)
+    if still and len(frames) > 1:
+        op = _OPS[params.format][0]
+        raise refused(f"{op} takes a GIF of one frame, found {len(frames)}. Remedy: DecodeGif or DecodeImage")
+    return widened(frames if animated else frames[0], params.dtype)
 
 
 def decode_image(data: bytes, params: DecodeImageParams) -> Array:
-    """Pixels (height, width, channels) uint8 of an encoded image; of a GIF its first frame. Raises ImageError."""
-    kind = next((name for magic, name in _MAGIC if data.startswith(magic)), None)
-    if kind is None:
-        found = f"it starts with {data[:8]!r}" if data else "it is empty"
-        raise ImageError(f"decode_image: not a JPEG, PNG, GIF or BMP file: {found}")
-    if params.format not in ("", kind):
-        raise ImageError(f"decode_image: expected a {params.format} file, found {kind}")
-    return _decode_jpeg(data, params) if kind == "jpeg" else _decode_pillow(data, kind, params)
+    """Pixels of an encoded image, as the op that ``params`` names gives them. Raises ImageError.
+
+    (height, width, channels); (frames, height, width, channels) of GIF and WebP, and of all that DecodeGif decodes.
+    """
+    kind = file_kind(data)
+    op, accepted = _OPS[params.format]
+    if kind not in accepted:
+        raise refused(f"{op} takes {', '.join(accepted)}; found {kind}. Remedy: DecodeImage")
+    if kind in ("gif", "webp"):
+        return _decode_frames(data, kind, params)
+    channels = 3 if params.format == "gif" else params.channels
+    if kind == "png":
+        pixels = decode_png(data, channels, params.dtype)
+    elif kind == "jpeg":
+        pixels = widened(decode_jpeg(data, channels, params), params.dtype)
+    else:
+        pixels = widened(_decode_bmp(data, channels, params.dtype), params.dtype)
+    return pixels[np.newaxis] if params.format == "gif" else pixels
 
 
 def _evaluate(inputs: Sequence[Array], params: DecodeImageParams) -> tuple[Array, ...]:
@@ -182,7 +123,7 @@ def _check_encodable(op: str, pixels: Array, channels: tuple[int, ...], limit: i
 
 
 def _encode_jpeg(inputs: Sequence[Array], outputs: Sequence[Array], params: EncodeJpegParams) -> None:
-    jpeg: Any = _library("simplejpeg", "simplejpeg")
+    jpeg: Any = library("simplejpeg", "simplejpeg")
     pixels = np.ascontiguousarray(inputs[0])
     _check_encodable("encode_jpeg", pixels, (1, 3), 65_500)
     if not 0 <= params.quality <= 100:
@@ -192,7 +133,7 @@ def _encode_jpeg(inputs: Sequence[Array], outputs: Sequence[Array], params: Enco
 
 
 def _encode_png(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
-    pillow: Any = _library("PIL.Image", "pillow")
+    pillow: Any = library("PIL.Image", "pillow")
     pixels = np.ascontiguousarray(inputs[0])
     _check_encodable("encode_png", pixels, (1, 3, 4), 2**31 - 1)
     file = io.BytesIO()

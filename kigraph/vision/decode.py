@@ -16,7 +16,9 @@ import numpy as np
 
 from ..errors import ImageError
 from ..kernels.files import open_regular
+from .blocks import check_blocks
 from .jpeg_header import read_jpeg_header
+from .webp_header import webp_size
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
@@ -43,14 +45,16 @@ ImageLike: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview 
 
 #: The only formats whose decoders are ever called.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
-#: The same limits as of the decoder inside graphs (kernels/host/image.py); a test compares them.
-MAX_PIXELS, MAX_SCANS = 50_000_000, 100
+#: The same limits as of the decoder inside graphs (kernels/host/image_files.py); a test compares them.
+MAX_PIXELS, MAX_SCANS, MAX_SCANNED = 50_000_000, 100, 1_000_000_000
 MAX_FILE_BYTES = 128 * 2**20
 MAX_EXIF_BYTES = 2**20
 
 _EXIF_ORIENTATION, _EXIF_SHORT = 0x0112, 3
 #: Bytes of a file that the parsers of image headers see before a format is known.
 _EMPTY_OR_SHORT = 8
+#: Rows that are converted at a time.
+_BAND = 64
 #: ``warnings.catch_warnings`` changes process-wide state; only one thread at a time may be inside.
 _HEADER_LOCK = threading.Lock()
 
@@ -83,10 +87,11 @@ def read_image(path: str | os.PathLike[str], *, max_bytes: int = MAX_FILE_BYTES)
 
 def image_header(data: bytes, *, name: str = "the image", max_pixels: int = MAX_PIXELS) -> ImageHeader:
     """Judges an encoded image by its header; nothing is decoded. ImageError says what is wrong."""
+    check_blocks(data, name)
     jpeg = read_jpeg_header(data) if len(data) >= _EMPTY_OR_SHORT else None
     if jpeg is not None and len(jpeg.exif) <= MAX_EXIF_BYTES:
         _check_size(jpeg.width, jpeg.height, name, max_pixels)
-        _check_scans(data, name)
+        _check_scans(data, jpeg.width * jpeg.height, name)
         return ImageHeader("JPEG", jpeg.width, jpeg.height, jpeg.mode, _exif_orientation(jpeg.exif))
     with _open(data, name, max_pixels) as image:
         return _header(image, name)
@@ -97,8 +102,10 @@ def decode_image(data: bytes, *, name: str = "the image", max_pixels: int = MAX_
 
     Grey becomes three equal channels, transparency is dropped as TensorFlow and Keras do, 16-bit samples keep their
     high byte, the first frame of an animation is taken. JPEG is decoded with the accurate DCT (Pillow's).
-    Raises ImageError for a format outside FORMATS, more than ``max_pixels`` pixels, damage or truncation.
+    Raises ImageError for a format outside FORMATS, more than ``max_pixels`` pixels (told by the header, before anything is
+    decoded), damage or truncation. While it runs it needs up to 16 bytes a pixel (WebP; 7 for JPEG and PNG).
     """
+    check_blocks(data, name)
     with _open(data, name, max_pixels) as image:
         header = _header(image, name)
         try:
@@ -146,6 +153,8 @@ def _open(data: bytes, name: str, max_pixels: int) -> PillowImage:
 
     if len(data) < _EMPTY_OR_SHORT:
         raise ImageError(f"{name}: {len(data)} bytes are too few for an image")
+    if size := webp_size(data):
+        _check_size(*size, name, max_pixels)
     with _HEADER_LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # damaged EXIF blocks; nothing for the caller's standard error
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -162,13 +171,14 @@ def _open(data: bytes, name: str, max_pixels: int) -> PillowImage:
             raise ImageError(f"{name}: the image header is damaged: {_reason(error)}") from None
     _check_size(image.width, image.height, name, max_pixels)
     if image.format in ("JPEG", "MPO"):
-        _check_scans(data, name)
+        _check_scans(data, image.width * image.height, name)
     return image
 
 
-def _check_scans(data: bytes, name: str) -> None:
-    if (scans := data.count(b"\xff\xda")) > MAX_SCANS:
-        raise ImageError(f"{name}: the JPEG has {scans} scans over all its pixels, the limit is {MAX_SCANS}")
+def _check_scans(data: bytes, pixels: int, name: str) -> None:
+    limit = min(MAX_SCANS, MAX_SCANNED // max(1, pixels))
+    if (scans := data.count(b"\xff\xda")) > limit:
+        raise ImageError(f"{name}: the JPEG has {scans} scans over all its pixels, the limit is {limit} for its size")
 
 
 def _header(image: PillowImage, name: str) -> ImageHeader:
@@ -212,9 +222,13 @@ def _rgb(image: PillowImage) -> Pixels:
     if image.mode.startswith("I;16") or image.mode == "I":  # Pillow would saturate these instead of scaling
         grey = (np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)
         return np.repeat(grey[:, :, None], 3, axis=2)
-    if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")
-    return np.array(image.convert("RGB"), dtype=np.uint8)
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, _BAND):  # in bands: a conversion of the whole would need its memory three times
+        band = image.crop((0, top, image.width, min(top + _BAND, image.height)))
+        if band.mode == "P" and "transparency" in image.info:
+            band = band.convert("RGBA")
+        pixels[top : top + _BAND] = np.asarray(band if band.mode == "RGB" else band.convert("RGB"))
+    return pixels
 
 
 def _from_pillow(image: PillowImage, name: str, max_pixels: int) -> Pixels:

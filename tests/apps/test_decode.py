@@ -121,10 +121,11 @@ def test_bombs_are_refused_before_decoding(width: int, height: int, monkeypatch:
 
 
 def test_limits_are_those_of_the_decoder_inside_graphs() -> None:
-    from kigraph.kernels.host import image
+    from kigraph.kernels.host import image_files
     from kigraph.vision import decode
 
-    assert (decode.MAX_PIXELS, decode.MAX_SCANS) == (image.MAX_PIXELS, image.MAX_SCANS)
+    for name in ("MAX_PIXELS", "MAX_SCANS", "MAX_SCANNED"):
+        assert getattr(decode, name) == getattr(image_files, name)
 
 
 def test_a_jpeg_of_many_scans_is_refused(photo: Array, encode: Encode) -> None:

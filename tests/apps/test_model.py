@@ -167,6 +167,23 @@ def test_bad_images_are_named(models: dict[str, Path], pictures: dict[str, Path]
                 model.classify(pictures["red"], top=top)  # type: ignore[call-overload]
 
 
+@pytest.mark.parametrize("kind", ["2015", "slim"])
+def test_the_largest_image_can_be_set(
+    kind: str, models: dict[str, Path], pictures: dict[str, Path], encode: Encode
+) -> None:
+    with Image.open(pictures["red"]) as image:
+        pixels, array = image.width * image.height, np.asarray(image.convert("RGB"))
+    model = ki.load(models[kind], backend="numpy", max_pixels=pixels - 1)
+    for image in (pictures["red"], pictures["red"].read_bytes(), encode(array, "PNG"), array, Image.fromarray(array)):
+        model.max_pixels = pixels - 1
+        with pytest.raises(ki.ImageError, match=f"pixels are more than {pixels - 1:,}, the limit"):
+            model.classify(image)
+        model.max_pixels = pixels
+        assert model.classify(image)
+    with pytest.raises(ki.FeedError, match="max_pixels must be a whole number of at least 1, got 0"):
+        ki.load(models[kind], backend="numpy", max_pixels=0)
+
+
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_jpegs_give_an_answer_or_image_error(

@@ -36,7 +36,7 @@ WIDER = {
 #: Structure, variables, backward ops of windows (compared with numbers elsewhere), images, and ops that TensorFlow 2 lost.
 WITHOUT = {
     "Const", "Placeholder", "VariableV2", "NoOp", "Assign", "AssignAdd", "AssignSub", "DecodeJpeg", "DecodePng", "DecodeBmp",
-    "DecodeImage", "EncodeJpeg", "EncodePng", "Conv2DBackpropInput", "Conv2DBackpropFilter", "MaxPoolGrad", "AvgPoolGrad",
+    "DecodeGif", "DecodeImage", "DecodeWebP", "EncodeJpeg", "EncodePng", "Conv2DBackpropInput", "Conv2DBackpropFilter", "MaxPoolGrad", "AvgPoolGrad",
     "BiasAddGrad", "DepthwiseConv2dNativeBackpropInput", "DepthwiseConv2dNativeBackpropFilter", "TopK",
 }  # fmt: skip
 

@@ -82,7 +82,11 @@ def test_every_contract_is_documented_and_named_once() -> None:
         (layout.SLICE, [t(None, 9)], layout.SliceParams((0, 8), (-1, -1), (1, -3)), (None, 3)),
         (layout.GATHER, [t(5, 3), t(None, 2, dtype="int32")], layout.GatherParams(), (None, 2, 3)),
         (layout.PACK, [t(None, 3), t(2, None)], layout.PackParams(1), (2, 2, 3)),
-        (strings.DECODE_IMAGE, [t(dtype=object)], strings.DecodeImageParams(channels=3), (None, None, 3)),
+        (strings.DECODE_IMAGE, [t(dtype=object)], strings.DecodeImageParams(channels=3), None),
+        (strings.DECODE_IMAGE, [t(dtype=object)], strings.DecodeImageParams(channels=1), (None, None, 1)),
+        (strings.DECODE_IMAGE, [t(dtype=object)], strings.DecodeImageParams("jpeg", 3), (None, None, 3)),
+        (strings.DECODE_IMAGE, [t(dtype=object)], strings.DecodeImageParams("gif"), (None, None, None, 3)),
+        (strings.DECODE_IMAGE, [t(dtype=object)], strings.DecodeImageParams(expand_animations=False), (None, None, None)),
     ],
     ids=lambda v: getattr(v, "name", ""),
 )  # fmt: skip

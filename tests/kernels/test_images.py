@@ -48,8 +48,12 @@ FILES = {
     "png": PNG,
     "png-palette": encoded(smooth(40, 60, "P"), "PNG"),
     "png-alpha": encoded(smooth(40, 60, "RGBA"), "PNG"),
+    "png-grey-alpha": encoded(smooth(40, 60, "LA"), "PNG"),
     "gif": encoded(smooth(40, 60, "P"), "GIF"),
     "bmp": encoded(smooth(40, 60), "BMP"),
+    "bmp-alpha": encoded(smooth(40, 60, "RGBA"), "BMP"),
+    "bmp-grey": encoded(smooth(40, 60, "L"), "BMP"),
+    "webp": encoded(smooth(40, 60), "WEBP"),
 }
 
 
@@ -107,10 +111,27 @@ def test_channels() -> None:
         decode(JPEG, channels=4)
     with pytest.raises(ShapeError, match="channels must be 0, 1, 3 or 4, got 2"):
         DecodeImageParams(channels=2)
-    for kind, own in (("png", 3), ("png-palette", 3), ("png-alpha", 4), ("gif", 3), ("bmp", 3)):
-        assert decode(FILES[kind]).shape == (40, 60, own)
-        for channels in (1, 3, 4):
-            assert decode(FILES[kind], channels=channels).shape == (40, 60, channels)
+    own = {
+        "png": 3,
+        "png-palette": 3,
+        "png-alpha": 4,
+        "png-grey-alpha": 2,
+        "gif": 3,
+        "bmp": 3,
+        "bmp-alpha": 4,
+        "bmp-grey": 1,
+    }
+    for kind, count in own.items():
+        frames = (1,) if kind == "gif" else ()
+        assert decode(FILES[kind]).shape == (*frames, 40, 60, count)
+        for channels in {"gif": (3,), "bmp": (3, 4)}.get(kind[:3], (1, 3, 4)):
+            assert decode(FILES[kind], channels=channels).shape == (*frames, 40, 60, channels)
+    for kind, channels, message in (
+        ("gif", 1, "expected channels 0 or 3, got 1"),
+        ("bmp", 1, "expected channels 0, 3 or 4"),
+    ):
+        with pytest.raises(ImageError, match=message):
+            decode(FILES[kind], channels=channels)
 
 
 def test_cmyk_is_converted_as_tensorflow_does() -> None:
@@ -130,29 +151,61 @@ def test_lossless_files_keep_their_pixels() -> None:
     np.testing.assert_array_equal(decode(encoded(Image.fromarray(deep), "PNG"))[..., 0], deep >> 8)
 
 
-def test_first_frame_of_a_gif() -> None:
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"dct_method": "FLOAT"}, "dct_method must be '', INTEGER_FAST or INTEGER_ACCURATE, got 'FLOAT'"),
+        ({"format": "jpeg", "dtype": np.dtype("uint16")}, "decodes to uint8, got uint16"),
+        ({"format": "png", "dtype": np.dtype("float32")}, "decodes to uint8 or uint16, got float32"),
+        ({"dtype": np.dtype("int32")}, "decodes to uint8 or uint16 or float32, got int32"),
+    ],
+)
+def test_wrong_options(params: dict[str, Any], message: str) -> None:
+    with pytest.raises(KernelError, match=message):
+        DecodeImageParams(**params)
+
+
+def test_frames_of_a_gif() -> None:
     frames = [Image.new("RGB", (8, 6), colour) for colour in ("red", "blue")]
     data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    assert decode(data)[0, 0].tolist() == [255, 0, 0]
+    assert decode(data)[:, 0, 0].tolist() == [[255, 0, 0], [0, 0, 255]]
+    assert decode(data, expand_animations=False)[0, 0].tolist() == [255, 0, 0]
+    assert decode(data, format="gif").shape == (2, 6, 8, 3)
+    with pytest.raises(ImageError, match="DecodePng takes a GIF of one frame, found 2"):
+        decode(data, format="png")
 
 
 def test_format_is_told_by_content() -> None:
-    np.testing.assert_array_equal(decode(PNG, format="png"), decode(PNG))
-    with pytest.raises(ImageError, match="expected a jpeg file, found png"):
-        decode(PNG, format="jpeg")
+    """What each of TensorFlow's ops takes, and with which shape."""
+    still, frames = (40, 60, 3), (1, 40, 60, 3)
+    for op in ("jpeg", "png"):
+        for kind in ("jpeg", "png", "gif"):
+            assert decode(FILES[kind], format=op).shape == still
+        for kind in ("bmp", "webp"):
+            with pytest.raises(ImageError, match=f"takes jpeg, png, gif; found {kind}. Remedy: DecodeImage"):
+                decode(FILES[kind], format=op)
+    for kind in ("jpeg", "png", "gif", "webp"):
+        assert decode(FILES[kind], format="gif").shape == frames
+        with pytest.raises(ImageError, match=f"DecodeBmp takes bmp; found {kind}"):
+            decode(FILES[kind], format="bmp")
+        assert decode(FILES[kind]).shape == (frames if kind in ("gif", "webp") else still)
+        assert decode(FILES[kind], expand_animations=False).shape == still
+    assert decode(FILES["webp"], format="webp").shape == frames
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "not a JPEG, PNG, GIF or BMP file: it is empty"),
+        (b"", "not a JPEG, PNG, GIF, BMP or WebP file: it is empty"),
         (b"hello world", "it starts with b'hello wo'"),
-        (b"II*\x00" + bytes(100), "not a JPEG, PNG, GIF or BMP file"),
-        (b"RIFF\x00\x00\x00\x00WEBP", "not a JPEG, PNG, GIF or BMP file"),
+        (b"II*\x00" + bytes(100), "not a JPEG, PNG, GIF, BMP or WebP file"),
+        (b"RIFF\x00\x00\x00\x00WEBP", "not a JPEG, PNG, GIF, BMP or WebP file"),
+        (b"RIFF\x00\x00\x00\x00WEBPxxxx", "the webp image is damaged or truncated: it has 16 bytes"),
         (b"\xff\xd8\xff", "not a readable JPEG"),
-        (b"BM", "the bmp image is truncated: it has 2 bytes"),
-        (b"GIF89a", "the gif image is truncated"),
-        (PNG[:20], "the png image is truncated"),
+        (b"BM", "the bmp image is damaged or truncated: it has 2 bytes"),
+        (b"GIF89a", "the gif image is damaged or truncated: it has no frame"),
+        (PNG[:20], "the png image is damaged or truncated: chunk IHDR has 13 bytes, the file ends before them"),
+        (PNG[:-12], "the png image is damaged or truncated: it ends without IEND"),
     ],
 )
 def test_what_is_no_image(data: bytes, message: str) -> None:
@@ -168,9 +221,14 @@ def test_truncated_files_are_refused(kind: str) -> None:
             decode(data[:length])
 
 
-def test_a_jpeg_without_its_end_is_refused() -> None:
-    with pytest.raises(ImageError, match="damaged or truncated: Premature end of JPEG file"):
+def test_a_jpeg_without_its_end_is_refused_or_recovered() -> None:
+    with pytest.raises(ImageError, match=r"it ends without its end marker.*try_recover_truncated=True"):
         decode(JPEG[:-2])
+    np.testing.assert_array_equal(decode(JPEG[:-2], try_recover_truncated=True), decode(JPEG))
+    half = decode(JPEG[: len(JPEG) * 9 // 10], try_recover_truncated=True)
+    np.testing.assert_array_equal(half[:8], decode(JPEG)[:8])
+    with pytest.raises(ImageError, match="not a readable JPEG"):
+        decode(JPEG[:100], try_recover_truncated=True)
 
 
 def test_stray_bytes_in_a_jpeg_are_forgiven_as_in_tensorflow() -> None:
@@ -181,6 +239,11 @@ def test_stray_bytes_in_a_jpeg_are_forgiven_as_in_tensorflow() -> None:
 def png_header(height: int, width: int) -> bytes:
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header)) + bytes(50)
+
+
+def gif_header(height: int, width: int, frames: int = 1) -> bytes:
+    frame = b"\x2c" + struct.pack("<HHHHB", 0, 0, width, height, 0) + b"\x08\0"
+    return b"GIF89a" + bytes(7) + frame * frames + b"\x3b"
 
 
 def sized_jpeg(height: int, width: int) -> bytes:
@@ -195,11 +258,25 @@ def sized_jpeg(height: int, width: int) -> bytes:
         png_header(2**31 - 1, 2**31 - 1),
         sized_jpeg(60_000, 60_000),
         sized_jpeg(MAX_PIXELS // 1000 + 1, 1000),
-        b"GIF89a" + struct.pack("<HH", 60_000, 60_000) + bytes(100),
-        b"BM" + bytes(12) + struct.pack("<Iii", 40, 100_000, -100_000) + bytes(100),
-        b"BM" + bytes(12) + struct.pack("<IHH", 12, 60_000, 60_000) + bytes(100),
+        gif_header(60_000, 60_000),
+        gif_header(3_000, 3_000, frames=6),
+        b"BM" + bytes(12) + struct.pack("<IiiHH", 40, 100_000, -100_000, 1, 24) + bytes(100),
+        b"RIFF" + bytes(4) + b"WEBPVP8X" + bytes(8) + b"\xff" * 6 + bytes(9),
+        b"RIFF" + bytes(4) + b"WEBPVP8L" + bytes(4) + b"\x2f" + b"\xff" * 4 + bytes(9),
+        b"RIFF" + bytes(4) + b"WEBPVP8 " + bytes(10) + b"\xff\x3f\xff\x3f" + bytes(9),
     ],
-    ids=["png", "png-huge", "jpeg", "jpeg-just-over", "gif", "bmp", "bmp-os2"],
+    ids=[
+        "png",
+        "png-huge",
+        "jpeg",
+        "jpeg-just-over",
+        "gif",
+        "gif-frames",
+        "bmp",
+        "webp",
+        "webp-lossless",
+        "webp-lossy",
+    ],
 )
 def test_too_many_pixels_are_refused_before_decoding(data: bytes, recwarn: pytest.WarningsRecorder) -> None:
     with pytest.raises(ImageError, match="at most 50,000,000 are read"):
@@ -235,7 +312,7 @@ def test_damaged_files_give_pixels_or_our_error(kind: str, seed: int) -> None:
             refused.append(error)
         else:
             assert pixels.dtype == np.uint8
-            assert pixels.ndim == 3
+            assert pixels.ndim == 3 + (kind in ("gif", "webp"))
             assert pixels.size <= 4 * MAX_PIXELS
     assert len(refused) > 30
     assert all(str(error).startswith("decode_image: ") and error.__cause__ is None for error in refused)
