@@ -75,7 +75,6 @@ def read_graphdef(source: Source, budget: Budget) -> Graph:
         proto = reader.read(GraphDef)
         if not proto.node:
             raise budget.error("GraphDef", "no nodes", "a graph", "Is this a frozen GraphDef?")
-        budget.nodes("GraphDef", len(proto.node))
         return _build(proto, reader, source, budget)
 
 

@@ -81,13 +81,14 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """How a field is stored. ``record`` is a thunk, so that records can contain themselves."""
+    """How a field is stored. ``record`` is a thunk, so that records can contain themselves. ``node``: see messages."""
 
     number: int
     kind: str
     repeated: bool = False
     record: Callable[[], type[Any]] | None = None
     oneof: bool = False
+    node: bool = False
 
 
 def _field(spec: Spec) -> Any:
@@ -97,8 +98,7 @@ def _field(spec: Spec) -> Any:
     if spec.repeated:
         return dataclasses.field(default_factory=list, metadata=meta)
     defaults: dict[str, Any] = {"string": "", "bytes": None, "message": None, "bool": False}
-    default = None if spec.oneof else defaults.get(spec.kind, 0)
-    return dataclasses.field(default=default, metadata=meta)
+    return dataclasses.field(default=None if spec.oneof else defaults.get(spec.kind, 0), metadata=meta)
 
 
 def int32(number: int) -> Any:
@@ -156,8 +156,9 @@ def message(number: int, record: Callable[[], type[Any]]) -> Any:
     return _field(Spec(number, "message", record=record))
 
 
-def messages(number: int, record: Callable[[], type[Any]]) -> Any:
-    return _field(Spec(number, "message", repeated=True, record=record))
+def messages(number: int, record: Callable[[], type[Any]], node: bool = False) -> Any:
+    """``node``: they are the nodes of a graph, and are counted before they are made."""
+    return _field(Spec(number, "message", repeated=True, record=record, node=node))
 
 
 def map_of(number: int, record: Callable[[], type[Any]]) -> Any:
@@ -187,10 +188,12 @@ def layout_of(record: type[Any]) -> _Layout:
 class Reader:
     """Decodes records from a buffer. ``what`` names the format in messages."""
 
-    __slots__ = ("_budget", "_view", "_what")
+    __slots__ = ("_budget", "_items", "_most_items", "_nodes", "_view", "_what")
 
     def __init__(self, view: memoryview, budget: Budget, what: str) -> None:
         self._view, self._budget, self._what = view, budget, what
+        self._items = self._nodes = 0
+        self._most_items = budget.items_for(0)
 
     def fail(self, at: int, found: str, expected: str) -> LoadError:
         return self._budget.error(
@@ -273,7 +276,7 @@ class Reader:
             if wire == LEN and kind not in SCALARS:
                 self._delimited(into, name, spec, pos, stop, depth)
             elif spec.repeated and kind in SCALARS and wire in (LEN, SCALARS[kind][0]):
-                budget.item(self._what, at)
+                self._item(at)
                 start = pos if wire == LEN else start
                 getattr(into, name).append(Span(start, stop - start))
             elif kind in SCALARS and wire == SCALARS[kind][0]:
@@ -294,11 +297,20 @@ class Reader:
                             setattr(into, other, None)
                 new = False
 
+    def _item(self, at: int) -> None:
+        self._items += 1
+        if self._items > self._most_items:
+            raise self._budget.too_many_items(self._what, at, self._most_items)
+
     def _delimited(self, into: Any, name: str, spec: Spec, pos: int, stop: int, depth: int) -> None:
         kind = spec.kind
         value: Any
         if spec.repeated or kind == "map":
-            self._budget.item(self._what, pos)
+            self._item(pos)
+            if spec.node:
+                self._nodes += 1
+                self._budget.nodes(f"{self._what}, byte {pos}")
+                self._most_items = self._budget.items_for(self._nodes)
         if kind == "string":
             value = self._text(name, pos, stop)
         elif kind == "bytes":
@@ -311,8 +323,7 @@ class Reader:
                 return
             value = None if spec.repeated else getattr(into, name)
             new = value is None
-            if value is None:
-                value = spec.record()()
+            value = spec.record()() if new else value
             self._message(value, pos, stop, depth + 1, new)
         if spec.repeated:
             getattr(into, name).append(value)
