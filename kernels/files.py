@@ -1,17 +1,56 @@
-"""Files that other processes see whole or not at all."""
+"""Files: read without waiting for anybody, and written so that others see them whole or not at all."""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-__all__ = ["PART", "replacing"]
+__all__ = ["PART", "open_regular", "read_regular", "replacing"]
 
 #: How the name of a file ends that is still being written; one whose writer was killed stays.
 PART = ".part"
+
+
+def open_regular(path: str | os.PathLike[str]) -> int:
+    """A descriptor for reading a regular file; the caller closes it. Never waits.
+
+    A named pipe would keep ``open`` waiting for its writer, a terminal or a device keeps ``read`` waiting. Raises
+    OSError for these, for folders and sockets too, with a text in ``strerror``.
+    """
+    name = os.fspath(path)
+    try:
+        _require_regular(os.stat(name), name)  # to open some devices does something
+        # O_NONBLOCK: should a pipe take the file's place now, opening it does not wait.
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    except ValueError as e:  # a zero byte, half a surrogate pair
+        raise OSError(errno.EINVAL, f"not a name of a file: {e}", name) from None
+    try:
+        _require_regular(os.fstat(descriptor), name)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _require_regular(state: os.stat_result, name: str) -> None:
+    if stat.S_ISDIR(state.st_mode):
+        raise OSError(errno.EISDIR, "a folder, not a regular file", name)
+    if not stat.S_ISREG(state.st_mode):
+        raise OSError(errno.EINVAL, "a device, pipe or socket, not a regular file", name)
+
+
+def read_regular(path: str | os.PathLike[str], most: int) -> bytes:
+    """The content of a regular file of at most ``most`` bytes. Never waits; raises OSError as ``open_regular`` does."""
+    with open(open_regular(path), "rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise OSError(errno.EFBIG, f"more than {most:,} bytes", os.fspath(path))
+    return data
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import os
 import time
 from pathlib import Path
 
-from ...kernels.files import replacing
+from ...kernels.files import read_regular, replacing
 from ...kernels.settings import cache_folder
 
 __all__ = ["recall", "remember"]
@@ -59,8 +59,7 @@ def _identity(state: os.stat_result) -> str:
 def _read() -> dict[str, str]:
     """What is known; a damaged record is no record."""
     try:
-        with open(_path(), "rb") as file:
-            document = json.loads(file.read(_MOST_BYTES))
+        document = json.loads(read_regular(_path(), _MOST_BYTES))
     except (OSError, ValueError, RecursionError):
         return {}
     files = document.get("files") if isinstance(document, dict) and document.get("format") == _FORMAT else None

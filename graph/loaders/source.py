@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import stat
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from ...kernels.files import open_regular
 from ...kernels.types import DType
 from ..errors import LoadError
 from ..ir import Content
@@ -46,16 +46,11 @@ class Source(Content):
         self.path = Path(path)
         self.name = str(self.path)
         try:
-            # O_NONBLOCK: opening a named pipe must not wait for its writer.
-            self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        except (OSError, ValueError) as e:
-            reason = (e.strerror or str(e)) if isinstance(e, OSError) else str(e)
-            raise LoadError(f"{self.name}: cannot be opened: {reason}") from None
+            self._fd = open_regular(self.path)
+        except OSError as e:
+            raise LoadError(f"{self.name}: cannot be opened: {e.strerror or e}") from None
         weakref.finalize(self, os.close, self._fd)
         state = os.fstat(self._fd)
-        if not stat.S_ISREG(state.st_mode):
-            kind = "a folder" if stat.S_ISDIR(state.st_mode) else "a device, pipe or socket"
-            raise load_error(self.name, "the path", kind, "a regular file")
         self.size = state.st_size
         self._stamp = (state.st_size, state.st_mtime_ns)
         if self.size == 0:
