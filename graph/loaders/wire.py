@@ -25,6 +25,7 @@ import numpy as np
 
 from ..errors import LoadError
 from .limits import Budget
+from .wire_numbers import unpack_numbers
 
 __all__ = [
     "LEN",
@@ -68,8 +69,9 @@ SCALARS: dict[str, tuple[int, str | None]] = {
 }
 #: The format's own limits: 29 bits of field number, a tag of at most 5 bytes.
 _MOST_FIELD, _TAG_BYTES = (1 << 29) - 1, 5
+#: Tag, and length or number, take at most 20 bytes. Files are read in blocks, as far as they are parsed.
+_HEAD, _BLOCK = 32, 1 << 16
 _SIGNED_BITS = {"int32": 32, "enum": 32, "int64": 64}
-_DTYPES = {"float": "<f4", "double": "<f8"}
 
 
 class Span(NamedTuple):
@@ -188,10 +190,15 @@ def layout_of(record: type[Any]) -> _Layout:
 class Reader:
     """Decodes records from a buffer. ``what`` names the format in messages."""
 
-    __slots__ = ("_budget", "_items", "_most_items", "_nodes", "_view", "_what")
+    __slots__ = ("_budget", "_fill", "_filled", "_items", "_most_items", "_nodes", "_view", "_what")
 
-    def __init__(self, view: memoryview, budget: Budget, what: str) -> None:
-        self._view, self._budget, self._what = view, budget, what
+    def __init__(
+        self, view: memoryview, budget: Budget, what: str, fill: Callable[[int, int], None] | None = None
+    ) -> None:
+        """``fill(start, stop)`` brings bytes of the file into ``view``, for one that has none of them yet."""
+        self._view, self._budget, self._what, self._fill = view, budget, what, fill
+        #: The bytes from where the parser is up to here are in the view. It only goes forward.
+        self._filled = 0 if fill else len(view)
         self._items = self._nodes = 0
         self._most_items = budget.items_for(0)
 
@@ -200,8 +207,17 @@ class Reader:
             f"{self._what}, byte {at}", found, expected, "The file is truncated, damaged or of another format."
         )
 
+    def _load(self, start: int, stop: int) -> None:
+        """Brings a block from ``start`` on, at least up to ``stop``, into the view."""
+        assert self._fill is not None
+        stop = min(max(stop, start + _BLOCK), len(self._view))
+        self._fill(start, stop)
+        self._filled = stop
+
     def content(self, span: Span) -> bytes:
         """The bytes of a span, copied."""
+        if self._fill is not None:
+            self._fill(span.start, span.start + span.size)
         return bytes(self._view[span.start : span.start + span.size])
 
     def numbers(self, spans: list[Span], kind: str) -> np.ndarray[Any, Any]:
@@ -214,6 +230,8 @@ class Reader:
     def read(self, record: type[R], start: int = 0, stop: int | None = None) -> R:
         """Decodes the bytes [start, stop) as one record."""
         result = record()
+        if self._fill is not None:
+            self._filled = start  # what is behind it may have been left out
         self._message(result, start, len(self._view) if stop is None else stop, 1, True)
         return result
 
@@ -236,6 +254,8 @@ class Reader:
         budget.depth(depth, self._what, pos)
         table, members = layout_of(type(into))
         while pos < end:
+            if pos + _HEAD > self._filled < len(view):
+                self._load(pos, pos + _HEAD)
             at = pos
             tag = view[pos]
             pos += 1
@@ -331,6 +351,8 @@ class Reader:
             setattr(into, name, value)
 
     def _text(self, name: str, pos: int, stop: int) -> str:
+        if stop > self._filled:
+            self._load(pos, stop)
         try:
             return str(self._view[pos:stop], "utf-8")
         except UnicodeDecodeError:
@@ -340,6 +362,8 @@ class Reader:
         """A map entry is a message with the key as field 1 and the value as field 2."""
         key, value, new = "", record(), True
         while pos < end:
+            if pos + _HEAD > self._filled < len(self._view):
+                self._load(pos, pos + _HEAD)
             at = pos
             tag, pos = self._varint(pos, end)
             if tag not in (1 << 3 | LEN, 2 << 3 | LEN):
@@ -363,38 +387,3 @@ def _signed(value: int, kind: str) -> int:
         return value & 0xFFFFFFFF if kind == "uint32" else value
     value &= (1 << bits) - 1
     return value - (1 << bits) if value >> (bits - 1) else value
-
-
-def unpack_numbers(data: bytes, kind: str) -> np.ndarray[Any, Any]:
-    """The values of raw packed bytes: float32, float64, or int64 / uint64 for the varint kinds.
-
-    Raises ValueError if the bytes do not end with a whole number.
-    """
-    if kind in _DTYPES:
-        if len(data) % np.dtype(_DTYPES[kind]).itemsize:
-            raise ValueError(f"{len(data)} bytes of packed {kind} values")
-        return np.frombuffer(data, _DTYPES[kind])
-    raw = np.frombuffer(data, np.uint8)
-    if not raw.size:
-        return np.empty(0, np.int64)
-    if raw.max() < 0x80:  # numbers of one byte each: strides, window sizes, axes
-        return raw != 0 if kind == "bool" else raw.astype(np.uint64 if kind in ("uint32", "uint64") else np.int64)
-    ends = np.flatnonzero(raw < 0x80)
-    if not ends.size or ends[-1] != raw.size - 1:
-        raise ValueError("packed numbers that end inside a number")
-    starts = np.concatenate(([0], ends[:-1] + 1))
-    lengths = ends - starts + 1
-    longest = int(lengths.max())
-    if longest > 10:
-        raise ValueError("a variable-length number of more than 10 bytes")
-    values = np.zeros(ends.size, np.uint64)
-    for i in range(longest):
-        has = lengths > i
-        digits = (raw[starts[has] + i] & 0x7F).astype(np.uint64)
-        values[has] |= digits << np.uint64(7 * i)
-    if kind in ("uint32", "uint64"):
-        return np.asarray(values & np.uint64(0xFFFFFFFF)) if kind == "uint32" else values
-    if kind == "bool":
-        return np.asarray(values != 0)
-    signed = values.view(np.int64)
-    return signed if kind == "int64" else signed.astype(np.int32).astype(np.int64)
