@@ -270,7 +270,7 @@ class Model:
                 f"{os.fspath(path)} is a checkpoint of another model: variables differ: {', '.join(wrong[:6])}"
             )
         try:
-            self._rng.bit_generator.state = checkpoint.meta.get("generator")
+            self._rng.bit_generator.state = checkpoint.meta.get("generator", {})
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise LoadError(f"{os.fspath(path)}: not the state of a generator of random numbers: {error}") from None
         self.session.set_variables(checkpoint.variables)

@@ -107,13 +107,15 @@ def _from_tree(
 ) -> tuple[Chunk, ...]:
     assert layout.address is not None
     rank = len(shape)
+    before: tuple[int, ...] = (-1,)
     chunks: dict[tuple[int, ...], Chunk] = {}
     for key, address in first_leaves(blocks, layout.address, 1, 8 + 8 * (rank + 1), place):
         stored, skipped = key.uint(4), key.uint(4)
         origin = tuple(key.uint(8) for _ in range(rank))
         inside = all(o < n and o % c == 0 for o, n, c in zip(origin, shape, layout.chunk, strict=True))
-        if not inside or origin in chunks:
-            raise key.fail(f"a chunk at {origin}", f"each chunk of {shape} once")
+        if not inside or origin <= before or key.uint(8):
+            raise key.fail(f"a chunk at {origin}", f"each chunk of {shape} once, in order")
+        before = origin
         chunks[origin] = Chunk(origin, *_stored(blocks, address, stored, skipped, filters, size, place))
     return tuple(chunks.values())
 
@@ -134,27 +136,22 @@ def _fixed_array(
     if at is None:
         return [(None, 0, 0)] * count
     prefix, page = 6 + blocks.wide, 1 << page_bits
-    if count <= page:
-        body = blocks.signed(at, prefix + count * entry + 4, b"FADB", place)
-        parts: list[tuple[Block | None, int]] = [(body, count)]
-    else:
-        pages = -(-count // page)
-        body = blocks.signed(at, prefix + -(-pages // 8) + 4, b"FADB", place)
-        parts = []
+    pages = -(-count // page) if count > page else 0
+    size_of_body = -(-pages // 8) if pages else count * entry
+    body = blocks.signed(at, prefix + size_of_body + 4, b"FADB", place)
     body.verify()
     body.version(0)
     body.skip(1 + blocks.wide)
-    if count > page:
-        first, step = at + len(body.data) + 4, page * entry + 4
-        written = body.take(body.left)
-        for i in range(pages):
-            here = min(page, count - i * page)
-            if written[i // 8] >> (7 - i % 8) & 1:
-                part = blocks.read(first + i * step, here * entry + 4, place)
-                part.verify()
-                parts.append((part, here))
-            else:
-                parts.append((None, here))
+    parts: list[tuple[Block | None, int]] = [] if pages else [(body, count)]
+    first, step = at + len(body.data) + 4, page * entry + 4
+    for i in range(pages):
+        here = min(page, count - i * page)
+        if body.data[prefix + i // 8] >> (7 - i % 8) & 1:
+            one = blocks.read(first + i * step, here * entry + 4, place)
+            one.verify()
+            parts.append((one, here))
+        else:
+            parts.append((None, here))
     found: list[tuple[Any, int, int]] = []
     for part, here in parts:
         for _ in range(here):
