@@ -32,6 +32,7 @@ PACKAGES = {
     "kigraph.graph.draw": "graph/draw",
     "kigraph.graph.gradients": "graph/gradients",
     "kigraph.graph.loaders": "graph/loaders",
+    "kigraph.graph.loaders.hdf5": "graph/loaders/hdf5",
     "kigraph.graph.models": "graph/models",
     "kigraph.graph.opdefs": "graph/opdefs",
     "kigraph.graph.ops": "graph/ops",

@@ -1,4 +1,4 @@
-"""Files that other processes see whole or not at all, and files that are read without waiting for anybody."""
+"""Files: read without waiting for anybody, and written so that others see them whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,45 +10,54 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-__all__ = ["PART", "check_writable", "open_regular", "replacing"]
+__all__ = ["PART", "check_writable", "open_regular", "regular_descriptor", "replacing"]
 
 #: How the name of a file ends that is still being written; one whose writer was killed stays.
 PART = ".part"
 
 
-def open_regular(path: str | os.PathLike[str]) -> IO[bytes]:
-    """Opens a regular file for reading. OSError for anything else: a named pipe or a terminal would wait for its writer.
+def regular_descriptor(path: str | os.PathLike[str]) -> int:
+    """A descriptor for reading a regular file; the caller closes it. Never waits.
 
-    The error's ``strerror`` says what was found; a name that no file can have is an OSError too.
+    A named pipe would keep ``open`` waiting for its writer, a terminal or a device keeps ``read`` waiting. Raises
+    OSError for these, for folders and sockets too, with a text in ``strerror``.
     """
     name = os.fspath(path)
     try:
-        # O_NONBLOCK: opening a named pipe does not wait; O_NOCTTY: a terminal does not become the process's own.
+        _require_regular(os.stat(name), name)  # to open some devices does something
+        # O_NONBLOCK: should a pipe take the file's place now, opening it does not wait.
         descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-    except ValueError as error:  # an embedded NUL
-        raise OSError(errno.EINVAL, f"no possible name of a file ({error})", name) from None
+    except ValueError as e:  # a zero byte, half a surrogate pair
+        raise OSError(errno.EINVAL, f"not a name of a file: {e}", name) from None
     try:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            kind = "a folder" if stat.S_ISDIR(mode) else "a device, pipe or socket"
-            raise OSError(errno.EINVAL, f"{kind}, not a regular file", name)
-        return open(descriptor, "rb")
+        _require_regular(os.fstat(descriptor), name)
     except BaseException:
         os.close(descriptor)
         raise
+    return descriptor
+
+
+def open_regular(path: str | os.PathLike[str]) -> IO[bytes]:
+    """The same as a file object."""
+    return open(regular_descriptor(path), "rb")
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
     """OSError if something other than a regular file is at ``path``: it would be waited for, or replaced by a file."""
+    name = os.fspath(path)
     try:
-        mode = os.stat(path).st_mode
+        _require_regular(os.stat(name), name)
     except FileNotFoundError:
         return
     except ValueError as error:
-        raise OSError(errno.EINVAL, f"no possible name of a file ({error})", os.fspath(path)) from None
-    if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "a device, pipe or socket"
-        raise OSError(errno.EINVAL, f"{kind}, not a regular file", os.fspath(path))
+        raise OSError(errno.EINVAL, f"not a name of a file: {error}", name) from None
+
+
+def _require_regular(state: os.stat_result, name: str) -> None:
+    if stat.S_ISDIR(state.st_mode):
+        raise OSError(errno.EISDIR, "a folder, not a regular file", name)
+    if not stat.S_ISREG(state.st_mode):
+        raise OSError(errno.EINVAL, "a device, pipe or socket, not a regular file", name)
 
 
 @contextmanager

@@ -5,9 +5,9 @@
     source.py        the file: opened once, read by position; digests.py: SHA-256 of files, remembered
     graphdef.py      TensorFlow frozen GraphDef to a Graph; graphdef_write.py writes one
     tfproto.py       TensorFlow's messages as records; tensorproto.py: constants
-    wire.py          Protocol Buffers' wire format; wire_write.py writes it
+    wire.py          Protocol Buffers' wire format (wire_numbers.py); wire_write.py writes it
     weights.py       WeightsFile: named arrays, read one at a time
-    safetensors.py   torch_pickle.py (archive.py, pickle_symbols.py)   keras_h5.py
+    safetensors.py   torch_pickle.py (archive.py, pickle_symbols.py)   npz.py   keras_h5.py (hdf5/)
 
 A model is data: nothing here runs code from a file, opens another file, or allocates what a file merely declares.
 Whatever a file contains, the only exception is LoadError.

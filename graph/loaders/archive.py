@@ -159,10 +159,12 @@ class Archive:
         """A member that must exist and be stored without compression."""
         member = self.members.get(name)
         if member is None:
-            raise self._budget.error("the archive", f"no member {name!r}", "one that its data.pkl names")
+            raise self._budget.error("the archive", f"no member {name!r}", "the member")
         if member.start < 0:
             raise self._budget.error(
-                f"member {name!r}", f"compression method {member.method}", "stored members, as torch.save writes them"
+                f"member {name!r}",
+                f"compression method {member.method}",
+                "a stored member, as torch.save and numpy.savez write them",
             )
         return member
 

@@ -72,13 +72,12 @@ def looks_like_graphdef(view: memoryview) -> bool:
 
 def read_graphdef(source: Source, budget: Budget) -> Graph:
     """Parses the file and builds the graph. Weights above 4 KiB are read from the file when they are used."""
-    with source.view() as view:
-        reader = Reader(view, budget, "GraphDef")
-        proto = reader.read(GraphDef)
-        if not proto.node:
-            raise budget.error("GraphDef", "no nodes", "a graph", "Is this a frozen GraphDef?")
-        budget.nodes("GraphDef", len(proto.node))
-        return _build(proto, reader, source, budget)
+    view, fill = source.space()
+    reader = Reader(view, budget, "GraphDef", fill)
+    proto = reader.read(GraphDef)
+    if not proto.node:
+        raise budget.error("GraphDef", "no nodes", "a graph", "Is this a frozen GraphDef?")
+    return _build(proto, reader, source, budget)
 
 
 def _build(proto: GraphDef, reader: Reader, source: Source, budget: Budget) -> Graph:

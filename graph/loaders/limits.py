@@ -23,6 +23,8 @@ _FREE_EXPANSION = 64 << 20
 _MAX_RANK = 32
 #: Repeated elements (attributes, inputs, dims) per allowed node; real graphs have about ten per node.
 _ITEMS_PER_NODE = 10
+#: A graph of few nodes has fewer (250,000 by default): a list of a million small messages takes a gigabyte.
+_FREE_ITEMS, _FREE_ITEMS_PER_NODE = 10_000, 5 / 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +109,16 @@ class Budget:
         """Counts elements of lists and maps, so that two bytes each cannot become hundreds in memory."""
         self._items += count
         if self._items > self.limits.max_nodes * _ITEMS_PER_NODE:
-            limit = self.limits.max_nodes * _ITEMS_PER_NODE
-            raise self._over("list elements", f"{what}, byte {at}", "max_nodes x 10", limit)
+            raise self.too_many_items(what, at, self.limits.max_nodes * _ITEMS_PER_NODE)
+
+    def items_for(self, nodes: int) -> int:
+        """The most items that a graph may have after so many of its nodes."""
+        most = self.limits.max_nodes
+        free = max(_FREE_ITEMS, int(most * _FREE_ITEMS_PER_NODE))
+        return min(most * _ITEMS_PER_NODE, free + 2 * _ITEMS_PER_NODE * nodes)
+
+    def too_many_items(self, what: str, at: int, limit: int) -> LoadError:
+        return self._over("list elements", f"{what}, byte {at}", "max_nodes", limit)
 
     def depth(self, depth: int, what: str, at: int) -> None:
         if depth > self.limits.max_depth:

@@ -133,7 +133,7 @@ class Unpickler:
 
     def text(self, raw: bytes) -> str:
         try:
-            return raw.decode("utf-8", "surrogatepass")
+            return raw.decode()  # strict: a name with half a surrogate pair could not be printed
         except UnicodeDecodeError:
             raise self.fail(f"{raw[:40]!r}", "UTF-8 text") from None
 

@@ -63,6 +63,7 @@ def _header(source: Source, budget: Budget) -> tuple[dict[str, Any], int]:
         raise budget.error("byte 8", f"{raw[:1]!r}", "'{'")
     try:
         header = json.loads(raw.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+        json.dumps(header, ensure_ascii=False).encode()  # "\\ud800" is half a character, which cannot be printed
     except RecursionError:
         raise budget.error("the JSON header", "deep nesting", "a flat object") from None
     except ValueError as e:  # also UnicodeDecodeError, JSONDecodeError, integers of thousands of digits

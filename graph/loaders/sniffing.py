@@ -89,22 +89,22 @@ def sniff(path: str | os.PathLike[str], limits: LoadLimits | None = None) -> Fam
         raise refuse("a tar archive", "Unpack it first: tar xf FILE.")
     from .graphdef import looks_like_graphdef
 
-    with source.view() as view:
-        if head[8:9] == b"{":
-            from .safetensors import looks_like_safetensors
+    begin = memoryview(head)
+    if head[8:9] == b"{":
+        from .safetensors import looks_like_safetensors
 
-            if looks_like_safetensors(view):
-                return Family.SAFETENSORS
-        if looks_like_graphdef(view):
-            return Family.GRAPHDEF
-        for pattern, what, remedy in _TEXT:
-            if pattern.match(head):
-                raise refuse(what, remedy)
-        if head[:1] == b"\x08":
-            raise refuse(_protobuf(head))
-        # An SSTable's footer: the .index file of a checkpoint.
-        if source.size >= 48 and bytes(view[-8:]) == b"\x57\xfb\x80\x8b\x24\x75\x47\xdb":
-            raise refuse("the index of a TensorFlow checkpoint", "Freeze the graph with its variables first.")
+        if looks_like_safetensors(begin):
+            return Family.SAFETENSORS
+    if looks_like_graphdef(begin):
+        return Family.GRAPHDEF
+    for pattern, what, remedy in _TEXT:
+        if pattern.match(head):
+            raise refuse(what, remedy)
+    if head[:1] == b"\x08":
+        raise refuse(_protobuf(head))
+    # An SSTable's footer: the .index file of a checkpoint.
+    if source.size >= 48 and source.read(source.size - 8, 8) == b"\x57\xfb\x80\x8b\x24\x75\x47\xdb":
+        raise refuse("the index of a TensorFlow checkpoint", "Freeze the graph with its variables first.")
     raise refuse(f"bytes {head[:8].hex(' ')} ...", "The file is of an unknown family, or damaged.")
 
 

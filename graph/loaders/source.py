@@ -1,18 +1,16 @@
 """Source: a file on disk, opened once and read by position.
 
-The structure of a file is parsed through a short-lived memory map; its weights are read later, piece by piece, with
-``preadv`` into aligned arrays. Compared with a map that is kept, this leaves no file pages in the process's
-memory (87 MB for Inception v3), and a file that is truncated meanwhile gives a LoadError instead of SIGBUS.
+Files are never mapped. The structure of a file is read in blocks as far as it is parsed; its weights are read later, piece
+by piece, with ``preadv`` into aligned arrays. Compared with a map, this leaves no file pages in the process's memory
+(87 MB for Inception v3), and a file that is truncated meanwhile gives a LoadError instead of SIGBUS.
 """
 
 from __future__ import annotations
 
 import mmap
 import os
-import stat
 import weakref
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from math import prod
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from ...kernels.files import regular_descriptor
 from ...kernels.types import DType
 from ..errors import LoadError
 from ..ir import Content
@@ -46,16 +45,11 @@ class Source(Content):
         self.path = Path(path)
         self.name = str(self.path)
         try:
-            # O_NONBLOCK: opening a named pipe must not wait for its writer.
-            self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        except (OSError, ValueError) as e:
-            reason = (e.strerror or str(e)) if isinstance(e, OSError) else str(e)
-            raise LoadError(f"{self.name}: cannot be opened: {reason}") from None
+            self._fd = regular_descriptor(self.path)
+        except OSError as e:
+            raise LoadError(f"{self.name}: cannot be opened: {e.strerror or e}") from None
         weakref.finalize(self, os.close, self._fd)
         state = os.fstat(self._fd)
-        if not stat.S_ISREG(state.st_mode):
-            kind = "a folder" if stat.S_ISDIR(state.st_mode) else "a device, pipe or socket"
-            raise load_error(self.name, "the path", kind, "a regular file")
         self.size = state.st_size
         self._stamp = (state.st_size, state.st_mtime_ns)
         if self.size == 0:
@@ -107,16 +101,18 @@ class Source(Content):
             self.read_into(offset, result.reshape(-1).view(np.uint8).data)
         return result.astype(dtype, copy=False)
 
-    @contextmanager
-    def view(self) -> Iterator[memoryview]:
-        """The whole file as read-only memory, for parsing. Nothing may keep a slice of it."""
-        self.check_unchanged()
-        with mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ) as mapped:
-            view = memoryview(mapped)
-            try:
-                yield view
-            finally:
-                view.release()
+    def space(self) -> tuple[memoryview, Callable[[int, int], None]]:
+        """Memory of the file's size, empty at first, and what fills a range of it with the file's bytes, for parsing.
+
+        A map of the file itself would be as cheap, but a file that is truncated meanwhile kills a process that looks at
+        its map (SIGBUS). What is not filled takes no memory. It is given back when nothing refers to it any more.
+        """
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
+        try:
+            view = memoryview(mmap.mmap(-1, self.size, flags=flags))
+        except OSError as e:
+            raise LoadError(f"{self.name}: no memory for a file of {size_text(self.size)}: {e.strerror}") from None
+        return view, lambda start, stop: self.read_into(start, view[start:stop])
 
     @cached_property
     def sha256(self) -> str:

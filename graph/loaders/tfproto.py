@@ -163,6 +163,6 @@ class VersionDef:
 class GraphDef:
     """``library`` (functions) is not decoded: a node that calls a function is an op that kigraph does not know."""
 
-    node: list[NodeDef] = messages(1, lambda: NodeDef)
+    node: list[NodeDef] = messages(1, lambda: NodeDef, node=True)
     version: int = int32(3)
     versions: VersionDef | None = message(4, lambda: VersionDef)

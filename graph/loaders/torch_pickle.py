@@ -159,14 +159,17 @@ def _weights(
         if first < 0 or count < 0 or first + count > storage.size:
             raise budget.error(where, f"a view of {count} elements from {first}", f"a range below {storage.size}")
         elements = budget.tensor(symbol.shape, dtype.itemsize, where)
-        last = sum((n - 1) * s for n, s in zip(symbol.shape, symbol.strides, strict=True))
-        if elements and symbol.offset + last >= count:
+        # The stride of an axis of size 1 is never used, and PyTorch stores what it likes there.
+        strides = tuple(s if n > 1 and elements else 0 for n, s in zip(symbol.shape, symbol.strides, strict=True))
+        last = sum((n - 1) * s for n, s in zip(symbol.shape, strides, strict=True))
+        if (symbol.offset + last >= count) if elements else (symbol.offset > count):
             raise budget.error(
-                where, f"element {symbol.offset + last}", f"elements below {count}, the size of its storage"
+                where, f"element {brief(symbol.offset + last)}", f"elements below {count}, the size of its storage"
             )
         offset = start + (first + symbol.offset) * width
-        load = _loader(source, offset, storage.dtype, symbol, last + 1 if elements else 0, check)
-        key = ("file", source, offset, storage.dtype, symbol.shape, symbol.strides)
+        window = TensorSymbol(storage, symbol.offset, symbol.shape, strides)
+        load = _loader(source, offset, storage.dtype, window, last + 1 if elements else 0, check)
+        key = ("file", source, offset, storage.dtype, symbol.shape, strides)
         tensors[name] = TensorInfo(dtype, symbol.shape, storage.dtype, load, key)
     return WeightsFile(source.name, "torch", MappingProxyType(tensors))
 

@@ -25,6 +25,7 @@ import numpy as np
 
 from ..errors import LoadError
 from .limits import Budget
+from .wire_numbers import unpack_numbers
 
 __all__ = [
     "LEN",
@@ -68,8 +69,9 @@ SCALARS: dict[str, tuple[int, str | None]] = {
 }
 #: The format's own limits: 29 bits of field number, a tag of at most 5 bytes.
 _MOST_FIELD, _TAG_BYTES = (1 << 29) - 1, 5
+#: Tag, and length or number, take at most 20 bytes. Files are read in blocks, as far as they are parsed.
+_HEAD, _BLOCK = 32, 1 << 16
 _SIGNED_BITS = {"int32": 32, "enum": 32, "int64": 64}
-_DTYPES = {"float": "<f4", "double": "<f8"}
 
 
 class Span(NamedTuple):
@@ -81,13 +83,14 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """How a field is stored. ``record`` is a thunk, so that records can contain themselves."""
+    """How a field is stored. ``record`` is a thunk, so that records can contain themselves. ``node``: see messages."""
 
     number: int
     kind: str
     repeated: bool = False
     record: Callable[[], type[Any]] | None = None
     oneof: bool = False
+    node: bool = False
 
 
 def _field(spec: Spec) -> Any:
@@ -97,8 +100,7 @@ def _field(spec: Spec) -> Any:
     if spec.repeated:
         return dataclasses.field(default_factory=list, metadata=meta)
     defaults: dict[str, Any] = {"string": "", "bytes": None, "message": None, "bool": False}
-    default = None if spec.oneof else defaults.get(spec.kind, 0)
-    return dataclasses.field(default=default, metadata=meta)
+    return dataclasses.field(default=None if spec.oneof else defaults.get(spec.kind, 0), metadata=meta)
 
 
 def int32(number: int) -> Any:
@@ -156,8 +158,9 @@ def message(number: int, record: Callable[[], type[Any]]) -> Any:
     return _field(Spec(number, "message", record=record))
 
 
-def messages(number: int, record: Callable[[], type[Any]]) -> Any:
-    return _field(Spec(number, "message", repeated=True, record=record))
+def messages(number: int, record: Callable[[], type[Any]], node: bool = False) -> Any:
+    """``node``: they are the nodes of a graph, and are counted before they are made."""
+    return _field(Spec(number, "message", repeated=True, record=record, node=node))
 
 
 def map_of(number: int, record: Callable[[], type[Any]]) -> Any:
@@ -187,18 +190,34 @@ def layout_of(record: type[Any]) -> _Layout:
 class Reader:
     """Decodes records from a buffer. ``what`` names the format in messages."""
 
-    __slots__ = ("_budget", "_view", "_what")
+    __slots__ = ("_budget", "_fill", "_filled", "_items", "_most_items", "_nodes", "_view", "_what")
 
-    def __init__(self, view: memoryview, budget: Budget, what: str) -> None:
-        self._view, self._budget, self._what = view, budget, what
+    def __init__(
+        self, view: memoryview, budget: Budget, what: str, fill: Callable[[int, int], None] | None = None
+    ) -> None:
+        """``fill(start, stop)`` brings bytes of the file into ``view``, for one that has none of them yet."""
+        self._view, self._budget, self._what, self._fill = view, budget, what, fill
+        #: The bytes from where the parser is up to here are in the view. It only goes forward.
+        self._filled = 0 if fill else len(view)
+        self._items = self._nodes = 0
+        self._most_items = budget.items_for(0)
 
     def fail(self, at: int, found: str, expected: str) -> LoadError:
         return self._budget.error(
             f"{self._what}, byte {at}", found, expected, "The file is truncated, damaged or of another format."
         )
 
+    def _load(self, start: int, stop: int) -> None:
+        """Brings a block from ``start`` on, at least up to ``stop``, into the view."""
+        assert self._fill is not None
+        stop = min(max(stop, start + _BLOCK), len(self._view))
+        self._fill(start, stop)
+        self._filled = stop
+
     def content(self, span: Span) -> bytes:
         """The bytes of a span, copied."""
+        if self._fill is not None:
+            self._fill(span.start, span.start + span.size)
         return bytes(self._view[span.start : span.start + span.size])
 
     def numbers(self, spans: list[Span], kind: str) -> np.ndarray[Any, Any]:
@@ -211,6 +230,8 @@ class Reader:
     def read(self, record: type[R], start: int = 0, stop: int | None = None) -> R:
         """Decodes the bytes [start, stop) as one record."""
         result = record()
+        if self._fill is not None:
+            self._filled = start  # what is behind it may have been left out
         self._message(result, start, len(self._view) if stop is None else stop, 1, True)
         return result
 
@@ -233,6 +254,8 @@ class Reader:
         budget.depth(depth, self._what, pos)
         table, members = layout_of(type(into))
         while pos < end:
+            if pos + _HEAD > self._filled < len(view):
+                self._load(pos, pos + _HEAD)
             at = pos
             tag = view[pos]
             pos += 1
@@ -273,7 +296,7 @@ class Reader:
             if wire == LEN and kind not in SCALARS:
                 self._delimited(into, name, spec, pos, stop, depth)
             elif spec.repeated and kind in SCALARS and wire in (LEN, SCALARS[kind][0]):
-                budget.item(self._what, at)
+                self._item(at)
                 start = pos if wire == LEN else start
                 getattr(into, name).append(Span(start, stop - start))
             elif kind in SCALARS and wire == SCALARS[kind][0]:
@@ -294,11 +317,20 @@ class Reader:
                             setattr(into, other, None)
                 new = False
 
+    def _item(self, at: int) -> None:
+        self._items += 1
+        if self._items > self._most_items:
+            raise self._budget.too_many_items(self._what, at, self._most_items)
+
     def _delimited(self, into: Any, name: str, spec: Spec, pos: int, stop: int, depth: int) -> None:
         kind = spec.kind
         value: Any
         if spec.repeated or kind == "map":
-            self._budget.item(self._what, pos)
+            self._item(pos)
+            if spec.node:
+                self._nodes += 1
+                self._budget.nodes(f"{self._what}, byte {pos}")
+                self._most_items = self._budget.items_for(self._nodes)
         if kind == "string":
             value = self._text(name, pos, stop)
         elif kind == "bytes":
@@ -311,8 +343,7 @@ class Reader:
                 return
             value = None if spec.repeated else getattr(into, name)
             new = value is None
-            if value is None:
-                value = spec.record()()
+            value = spec.record()() if new else value
             self._message(value, pos, stop, depth + 1, new)
         if spec.repeated:
             getattr(into, name).append(value)
@@ -320,6 +351,8 @@ class Reader:
             setattr(into, name, value)
 
     def _text(self, name: str, pos: int, stop: int) -> str:
+        if stop > self._filled:
+            self._load(pos, stop)
         try:
             return str(self._view[pos:stop], "utf-8")
         except UnicodeDecodeError:
@@ -329,6 +362,8 @@ class Reader:
         """A map entry is a message with the key as field 1 and the value as field 2."""
         key, value, new = "", record(), True
         while pos < end:
+            if pos + _HEAD > self._filled < len(self._view):
+                self._load(pos, pos + _HEAD)
             at = pos
             tag, pos = self._varint(pos, end)
             if tag not in (1 << 3 | LEN, 2 << 3 | LEN):
@@ -352,38 +387,3 @@ def _signed(value: int, kind: str) -> int:
         return value & 0xFFFFFFFF if kind == "uint32" else value
     value &= (1 << bits) - 1
     return value - (1 << bits) if value >> (bits - 1) else value
-
-
-def unpack_numbers(data: bytes, kind: str) -> np.ndarray[Any, Any]:
-    """The values of raw packed bytes: float32, float64, or int64 / uint64 for the varint kinds.
-
-    Raises ValueError if the bytes do not end with a whole number.
-    """
-    if kind in _DTYPES:
-        if len(data) % np.dtype(_DTYPES[kind]).itemsize:
-            raise ValueError(f"{len(data)} bytes of packed {kind} values")
-        return np.frombuffer(data, _DTYPES[kind])
-    raw = np.frombuffer(data, np.uint8)
-    if not raw.size:
-        return np.empty(0, np.int64)
-    if raw.max() < 0x80:  # numbers of one byte each: strides, window sizes, axes
-        return raw != 0 if kind == "bool" else raw.astype(np.uint64 if kind in ("uint32", "uint64") else np.int64)
-    ends = np.flatnonzero(raw < 0x80)
-    if not ends.size or ends[-1] != raw.size - 1:
-        raise ValueError("packed numbers that end inside a number")
-    starts = np.concatenate(([0], ends[:-1] + 1))
-    lengths = ends - starts + 1
-    longest = int(lengths.max())
-    if longest > 10:
-        raise ValueError("a variable-length number of more than 10 bytes")
-    values = np.zeros(ends.size, np.uint64)
-    for i in range(longest):
-        has = lengths > i
-        digits = (raw[starts[has] + i] & 0x7F).astype(np.uint64)
-        values[has] |= digits << np.uint64(7 * i)
-    if kind in ("uint32", "uint64"):
-        return np.asarray(values & np.uint64(0xFFFFFFFF)) if kind == "uint32" else values
-    if kind == "bool":
-        return np.asarray(values != 0)
-    signed = values.view(np.int64)
-    return signed if kind == "int64" else signed.astype(np.int32).astype(np.int64)

@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import LoadError
-from ..kernels.files import open_regular, replacing
+from ..kernels.files import replacing
+
+if TYPE_CHECKING:
+    from ..graph.loaders import LoadLimits
+    from ..graph.loaders.limits import Budget
 
 __all__ = ["Checkpoint", "load_checkpoint", "save_checkpoint"]
 
 _META = "kigraph.json"
 _VERSION = 1
+_MAX_META = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +47,48 @@ def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> Pat
     return target
 
 
-def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
-    """Raises LoadError for a file that is damaged or not a checkpoint."""
-    try:
-        with open_regular(path) as file, np.load(file, allow_pickle=False) as archive:
-            meta = json.loads(bytes(archive[_META]).decode())
-            variables = {name[2:]: archive[name] for name in archive.files if name.startswith("v/")}
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
-        raise LoadError(f"{os.fspath(path)} is not a readable checkpoint: {error}") from None
-    if not isinstance(meta, dict) or meta.get("version") != _VERSION:
-        raise LoadError(f"{os.fspath(path)}: checkpoint version {meta.get('version')!r}, expected {_VERSION}")
+def load_checkpoint(path: str | os.PathLike[str], limits: LoadLimits | None = None) -> Checkpoint:
+    """Reads what ``save_checkpoint`` wrote.
+
+    Raises LoadError for a file that is damaged, not a checkpoint, or over the limits (``LoadLimits()`` by default).
+    """
+    from ..graph.loaders.limits import Budget
+    from ..graph.loaders.npz import read_npz
+    from ..graph.loaders.source import Source
+
+    source = Source(path)
+    budget = Budget(source.name, source.size, limits)
+    arrays = read_npz(source, budget)
+    text = arrays.get(_META)
+    if text is None or text.dtype != np.uint8:
+        raise budget.error("the archive", f"no member {_META!r} of text", "a checkpoint of kigraph")
+    meta = _meta(text.tobytes(), budget)
+    variables = {name[2:]: value for name, value in arrays.items() if name.startswith("v/")}
     return Checkpoint(variables, meta)
+
+
+def _meta(text: bytes, budget: Budget) -> dict[str, Any]:
+    """The plain data: version, epoch (a count), history (rows of numbers) and the generator's state."""
+    from ..graph.loaders.limits import brief
+
+    place = f"member {_META!r}"
+    if len(text) > _MAX_META:
+        raise budget.error(place, f"{len(text):,} bytes", f"at most {_MAX_META:,}")
+    try:
+        meta = json.loads(text.decode())
+    except RecursionError:
+        raise budget.error(place, "deep nesting", "plain data") from None
+    except ValueError as error:  # also UnicodeDecodeError, JSONDecodeError and integers of thousands of digits
+        raise budget.error(place, str(error)[:200], "plain data") from None
+    if not isinstance(meta, dict) or meta.get("version") != _VERSION:
+        found = meta.get("version") if isinstance(meta, dict) else meta
+        raise budget.error(place, f"checkpoint version {brief(found)}", f"version {_VERSION}")
+    epoch, history, generator = meta.get("epoch", 0), meta.get("history", []), meta.get("generator", {})
+    if type(epoch) is not int or not 0 <= epoch < 1 << 62:
+        raise budget.error(place, f"epoch {brief(epoch)}", "a count of epochs")
+    rows = history if isinstance(history, list) else [None]
+    if not all(isinstance(row, dict) and all(type(v) in (int, float) for v in row.values()) for row in rows):
+        raise budget.error(place, f"history {brief(history)}", "rows of numbers")
+    if not isinstance(generator, dict):
+        raise budget.error(place, f"generator {brief(generator)}", "the state of a generator")
+    return meta

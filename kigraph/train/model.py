@@ -269,10 +269,13 @@ class Model:
             raise LoadError(
                 f"{os.fspath(path)} is a checkpoint of another model: variables differ: {', '.join(wrong[:6])}"
             )
+        try:
+            self._rng.bit_generator.state = checkpoint.meta.get("generator", {})
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise LoadError(f"{os.fspath(path)}: not the state of a generator of random numbers: {error}") from None
         self.session.set_variables(checkpoint.variables)
-        self.epoch = int(checkpoint.meta["epoch"])
-        self.history = History([dict(row) for row in checkpoint.meta["history"]])
-        self._rng.bit_generator.state = checkpoint.meta["generator"]
+        self.epoch = checkpoint.meta.get("epoch", 0)
+        self.history = History([dict(row) for row in checkpoint.meta.get("history", [])])
 
 
 def _slices(count: int) -> Iterator[slice]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import WeightsError
+from ..kernels.files import open_regular
 from .transfer import store
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ MAX_MEMBERS = 256
 #: Bytes that may be unpacked on the way to the member, and the largest member.
 MAX_UNPACKED = 2**30
 _CHUNK = 2**20
+#: Bytes of a header's extension (long names, attributes), which tarfile holds in memory.
+_MAX_EXTENSION = 2**20
 
 
 def extract_member(archive: Path, member: str, target: Path, *, size: int | None = None) -> int:
@@ -30,7 +33,10 @@ def extract_member(archive: Path, member: str, target: Path, *, size: int | None
 
     seen = unpacked = 0
     try:
-        with tarfile.open(archive, "r|gz") as tar:
+        with (
+            open_regular(archive) as file,
+            tarfile.open(fileobj=file, mode="r|gz", tarinfo=_bounded_headers()) as tar,
+        ):
             for info in tar:
                 seen += 1
                 unpacked += max(info.size, 0)
@@ -40,11 +46,32 @@ def extract_member(archive: Path, member: str, target: Path, *, size: int | None
                     )
                 if info.name.removeprefix("./") == member:
                     return _write(tar, info, archive.name, target, size)
-    except (tarfile.TarError, EOFError, zlib.error, ValueError, OSError) as error:
-        if isinstance(error, OSError) and error.filename is not None:
+    except (
+        tarfile.TarError, EOFError, zlib.error, ValueError, OSError, ArithmeticError, LookupError, RecursionError, TypeError,
+    ) as error:  # fmt: skip
+        if isinstance(error, OSError) and error.filename not in (None, str(archive)):
             raise WeightsError(f"{target}: cannot be written: {error.strerror}") from None
         raise WeightsError(f"{archive.name}: not a readable .tar.gz: {error or type(error).__name__}") from None
     raise WeightsError(f"{archive.name}: has no member {member!r}")
+
+
+def _bounded_headers() -> type[tarfile.TarInfo]:
+    """TarInfo that refuses long extensions of headers; tarfile would read them whole, whatever size they state."""
+    import tarfile
+
+    extensions = (
+        tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
+    )  # fmt: skip
+
+    class Bounded(tarfile.TarInfo):
+        @classmethod
+        def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Bounded:
+            info = super().frombuf(buf, encoding, errors)
+            if info.size < 0 or (info.type in extensions and info.size > _MAX_EXTENSION):
+                raise tarfile.ReadError(f"a header with an extension of {info.size:,} bytes")
+            return info
+
+    return Bounded
 
 
 def _write(tar: tarfile.TarFile, info: tarfile.TarInfo, archive: str, target: Path, size: int | None) -> int:

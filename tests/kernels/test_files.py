@@ -1,42 +1,73 @@
-"""Files that appear whole or not at all."""
+"""Opening files never waits, whatever stands under the name."""
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from kigraph.kernels.files import PART, replacing
+from kigraph.graph.errors import LoadError
+from kigraph.graph.loaders import load, sniff
+from kigraph.kernels.files import open_regular
+from kigraph.train.checkpoint import load_checkpoint
 
 
-@pytest.mark.parametrize("durable", [True, False])
-def test_a_file_is_replaced_in_one_step(tmp_path: Path, durable: bool) -> None:
-    path = tmp_path / "file"
-    path.write_text("old")
-    with replacing(path, "w", durable=durable, encoding="utf-8") as file:
-        file.write("new")
-        assert path.read_text() == "old", "readers must not see what is half written"
-        (part,) = tmp_path.glob(f"*{PART}")
-        assert part.name.startswith("file")
-    assert path.read_text() == "new"
-    assert list(tmp_path.iterdir()) == [path]
+@pytest.fixture(autouse=True)
+def alarm() -> Iterator[None]:
+    """A call that waits ends the test instead of the run."""
+
+    def fail(*_: object) -> None:
+        raise AssertionError("it waits")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
-def test_a_failure_changes_nothing_and_leaves_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(b"old")
+@pytest.fixture
+def odd(tmp_path: Path) -> Iterator[dict[str, Path]]:
+    """Everything that is not a regular file."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link to a pipe").symlink_to(tmp_path / "pipe")
+    (tmp_path / "broken link").symlink_to(tmp_path / "nothing")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with socket.socket(socket.AF_UNIX) as server:
+        here = os.getcwd()
+        os.chdir(tmp_path)  # names of sockets are short
+        try:
+            server.bind("socket")
+        finally:
+            os.chdir(here)
+        found = {p.name: p for p in tmp_path.iterdir()}
+        yield found | {p: Path(p) for p in ("/dev/null", "/dev/zero", "/dev/tty", "/proc/self/mem", "a\0b")}
 
-    def fail() -> None:
-        with replacing(path) as file:
-            file.write(b"half of it")
-            raise RuntimeError("in between")
 
-    with pytest.raises(RuntimeError, match="in between"):
-        fail()
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
+def test_nothing_but_regular_files_is_opened(odd: dict[str, Path]) -> None:
+    for name, path in odd.items():
+        if name == "/proc/self/mem":  # regular for the system
+            continue
+        with pytest.raises(OSError, match=r"regular file|not a name|No such|symbolic links"):
+            open_regular(path)
 
 
-def test_a_folder_that_is_missing_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), replacing(tmp_path / "none" / "file"):
-        pass
+@pytest.mark.parametrize("read", [load, sniff, load_checkpoint])
+def test_the_loaders_refuse_them(odd: dict[str, Path], read: object) -> None:
+    assert callable(read)
+    for path in odd.values():
+        with pytest.raises(LoadError):
+            read(path)
+
+
+def test_no_descriptor_is_left(odd: dict[str, Path]) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for path in odd.values():
+        with pytest.raises((OSError, LoadError)):
+            open_regular(path).close() or load(path)
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -139,3 +139,9 @@ def test_limits(write: Write) -> None:
     assert len(weights(path, LoadLimits(max_tensors=20))) == 20
     with pytest.raises(LoadError, match="more than 19 tensors"):
         weights(path, LoadLimits(max_tensors=19))
+
+
+def test_names_that_cannot_be_printed(write: Any) -> None:
+    header = rb'{"\ud800":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    with pytest.raises(LoadError, match="JSON header"):
+        load(write(len(header).to_bytes(8, "little") + header + bytes(4)))

@@ -1,0 +1,153 @@
+"""Small valid files of every family, for fuzz_all: family -> files. No library but NumPy and Pillow is needed."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import conftest as files
+import numpy as np
+import test_hdf5
+from test_fuzz import graphdef
+
+__all__ = ["FAMILIES", "PACKERS", "make"]
+
+FAMILIES = (
+    "graphdef", "card", "safetensors", "torch", "torch-pickle", "torch-legacy", "keras-h5", "checkpoint", "checkpoint-npy",
+    "checkpoint-json", "labels", "image", "archive", "archive-tar",
+)  # fmt: skip
+ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.arange(4, dtype=np.int64)}
+STORED = {str(i): array.tobytes() for i, array in enumerate(ARRAYS.values())}
+
+
+def make(folder: Path) -> dict[str, list[bytes]]:
+    tensors, storages = files.state_dict(ARRAYS)
+    strided = {
+        "s": files.strided("0", "float32", 6, 1, (2, 2), (2, 1)),
+        "e": files.strided("0", "float32", 6, 0, (0,), (1,)),
+    }
+    counted = {k: (a.size, d) for (k, d), a in zip(storages.items(), ARRAYS.values(), strict=True)}
+    header = b'{"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},"b":{"dtype":"BF16","shape":[4],"data_offsets":[24,32]}}'
+    meta = {"version": 1, "epoch": 1, "generator": {"bit_generator": "PCG64"}, "history": [{"epoch": 1, "loss": 0.5}]}
+    return {
+        "graphdef": [graphdef(folder)],
+        "card": [_card(folder)],
+        "safetensors": [len(header).to_bytes(8, "little") + header + bytes(32)],
+        "torch": [files.torch_zip(tensors, storages), files.torch_zip(strided, {"0": STORED["0"]})],
+        "torch-pickle": [files.pickled(tensors), files.pickled(strided | {"state": 1})],
+        "torch-legacy": [files.torch_legacy(tensors, counted)],
+        "keras-h5": _keras(folder),
+        "checkpoint": [_npz({"v/w": _npy(ARRAYS["a"])}, json.dumps(meta).encode())],
+        "checkpoint-npy": [_npy(ARRAYS["a"]), _npy(np.asfortranarray(ARRAYS["a"])), _npy(np.float64(3))],
+        "checkpoint-json": [json.dumps(meta).encode()],
+        "labels": [
+            b"tench\ngoldfish\ngreat white shark\n",
+            b'{"0": ["n01", "tench"], "1": ["n02", "goldfish"]}',
+            b'["a", "b"]',
+        ],
+        "image": _images(),
+        "archive": [_tar("w:gz")],
+        "archive-tar": [_tar("w")],
+    }
+
+
+#: Parts that a checksum or a compression protects are mutated first and packed then.
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "torch-pickle": lambda data: files.torch_zip(data, STORED),
+    "checkpoint-npy": lambda data: _npz({"v/w": data}, b'{"version": 1}'),
+    "checkpoint-json": lambda data: _npz({"v/w": _npy(ARRAYS["a"])}, data),
+    "archive-tar": lambda data: zlib.compress(data, wbits=31),
+}
+
+
+def _npy(array: object) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.asarray(array))
+    return buffer.getvalue()
+
+
+def _npz(members: dict[str, bytes], meta: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, data in {"kigraph.json": _npy(np.frombuffer(meta, np.uint8)), **members}.items():
+            archive.writestr(f"{name}.npy", data)
+    return buffer.getvalue()
+
+
+def _card(folder: Path) -> bytes:
+    from kigraph.graph.builder import Graph
+    from kigraph.graph.ir import Literal
+    from kigraph.graph.loaders.graphdef_write import save_graphdef
+    from kigraph.weights.embedded import CARD_NODE, card_text
+
+    graph = Graph()
+    attrs = {"dtype": np.dtype(np.float32), "shape": (None, 8, 8, 3)}
+    image = graph.create_op("Placeholder", (), attrs, "input").outputs[0]
+    text = np.empty((), object)
+    text[()] = card_text(
+        input="input:0",
+        output="out:0",
+        size=(8, 8),
+        mean=0.0,
+        std=1.0,
+        rule="keras_bilinear",
+        classes=["a", "b"],
+        title="t",
+    ).encode()
+    graph.create_op("Const", (), {"value": Literal.of(text)}, CARD_NODE)
+    graph.create_op("Softmax", [image], {}, "out")
+    save_graphdef(graph, folder / "card.pb")
+    return (folder / "card.pb").read_bytes()
+
+
+def _keras(folder: Path) -> list[bytes]:
+    """One that is written down, and with h5py all forms that are read."""
+    seeds = [zlib.decompress(base64.b85decode(test_hdf5.SMALL))]
+    try:
+        import h5py
+    except ImportError:
+        return seeds
+    for version, storage in (
+        ("earliest", {"chunks": (2, 2, 2)}),
+        ("v108", {"shuffle": True}),
+        ("latest", {"fletcher32": True}),
+    ):
+        path = folder / "seed.h5"
+        with h5py.File(path, "w", libver=version) as file:
+            file.attrs["layer_names"] = [f"layer_{i}" for i in range(10)]
+            file.attrs["model_config"] = '{"class_name": "Sequential"}'
+            for i in range(10):  # enough for a tree of names, and for stored attributes
+                group = file.create_group(f"layer_{i}")
+                group.attrs["weight_names"] = [f"kernel_{i}"]
+                group.create_dataset(f"kernel_{i}", data=np.arange(24, dtype=np.float32).reshape(2, 3, 4), **storage)
+                file["layer_0"].attrs[f"more {i}"] = "x"
+        seeds.append(path.read_bytes())
+    return seeds
+
+
+def _images() -> list[bytes]:
+    from PIL import Image
+
+    pixels = Image.fromarray(np.random.default_rng(0).integers(0, 255, (12, 16, 3), np.uint8))
+    seeds = []
+    for kind in ("PNG", "JPEG", "BMP", "GIF", "WEBP"):
+        buffer = io.BytesIO()
+        pixels.save(buffer, kind)
+        seeds.append(buffer.getvalue())
+    return seeds
+
+
+def _tar(mode: str) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=mode, format=tarfile.PAX_FORMAT) as tar:  # type: ignore[call-overload]
+        for name, data in (("é" * 60, b"x"), ("./weights.bin", b"weights" * 50)):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()

@@ -1,0 +1,129 @@
+"""Files that shrink or change while they are read or after: a LoadError, never a wrong weight, never SIGBUS."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import kigraph as ki
+from kigraph.graph.errors import LoadError
+from kigraph.graph.loaders import load
+from kigraph.graph.loaders.source import Source
+
+WEIGHTS = {"a": np.arange(200_000, dtype=np.float32).reshape(400, 500)}
+
+
+def graphdef(path: Path) -> bytes:
+    from kigraph.graph.loaders.graphdef_write import save_graphdef
+
+    graph = ki.Graph()
+    with graph.as_default():
+        x = ki.placeholder("float32", (None, 400), name="x")
+        ki.matmul(x, ki.constant(WEIGHTS["a"], name="w"), name="y")
+    save_graphdef(graph, path)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def files(tmp_path: Path, torch_files: SimpleNamespace) -> dict[str, bytes]:
+    tensors, storages = torch_files.state_dict(WEIGHTS)
+    counted = {"0": (WEIGHTS["a"].size, storages["0"])}
+    header = b'{"a":{"dtype":"F32","shape":[400,500],"data_offsets":[0,800000]}}'
+    return {
+        "graphdef": graphdef(tmp_path / "seed.pb"),
+        "safetensors": len(header).to_bytes(8, "little") + header + storages["0"],
+        "torch": torch_files.zip(tensors, storages),
+        "torch-legacy": torch_files.legacy(tensors, counted),
+    }
+
+
+def read(loaded: Any) -> np.ndarray[Any, Any]:
+    if loaded.weights is not None:
+        result: np.ndarray[Any, Any] = loaded.weights.read("a")
+        return result
+    value: np.ndarray[Any, Any] = loaded.graph.operation("w").attrs["value"].array()
+    return value
+
+
+FAMILIES = ["graphdef", "safetensors", "torch", "torch-legacy"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("size", [0, 5000, 500_000])
+def test_truncated_after_loading(family: str, size: int, files: dict[str, bytes], write: Callable[..., Path]) -> None:
+    path = write(files[family])
+    loaded = load(path)
+    np.testing.assert_array_equal(read(loaded), WEIGHTS["a"])
+    os.truncate(path, size)
+    with pytest.raises(LoadError, match="changed on disk"):
+        read(loaded)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_truncated_while_it_is_read(
+    family: str, files: dict[str, bytes], write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At every read that loading makes, the file loses its second half before it."""
+    whole = Source.read_into
+    for when in range(30):
+        path = write(files[family], f"{when}")
+        count = 0
+
+        def cut(source: Source, offset: int, buffer: memoryview) -> None:
+            nonlocal count
+            if count == when:  # noqa: B023
+                os.truncate(path, 3000)  # noqa: B023
+            count += 1
+            whole(source, offset, buffer)
+
+        monkeypatch.setattr(Source, "read_into", cut)
+        try:
+            loaded = load(path)
+        except LoadError:
+            continue
+        finally:
+            monkeypatch.setattr(Source, "read_into", whole)
+        if count > when:
+            with pytest.raises(LoadError):
+                read(loaded)
+        else:
+            np.testing.assert_array_equal(read(loaded), WEIGHTS["a"])
+            return
+    pytest.fail("loading makes more reads than were tried")
+
+
+def test_truncated_between_load_and_run(files: dict[str, bytes], write: Callable[..., Path]) -> None:
+    """In a process of its own: SIGBUS would end it."""
+    path = write(files["graphdef"])
+    code = (
+        "import os, sys, numpy as np, kigraph as ki; from kigraph.graph.loaders import load_graph;"
+        "g = load_graph(sys.argv[1]); s = ki.Session(g, backend='numpy'); os.truncate(sys.argv[1], 4096);\n"
+        "try: s.run('y:0', {'x:0': np.ones((1, 400), 'f4')})\n"
+        "except ki.LoadError as e: print('LoadError', e)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "changed on disk" in done.stdout
+
+
+def test_parsing_reads_no_weights(files: dict[str, bytes], write: Callable[..., Path], monkeypatch: Any) -> None:
+    """A block at each end of what is skipped, and the small things."""
+    read_into, bytes_read = Source.read_into, 0
+
+    def count(source: Source, offset: int, buffer: memoryview) -> None:
+        nonlocal bytes_read
+        bytes_read += len(buffer)
+        read_into(source, offset, buffer)
+
+    monkeypatch.setattr(Source, "read_into", count)
+    loaded = load(write(files["graphdef"]))
+    assert bytes_read < 200_000
+    np.testing.assert_array_equal(read(loaded), WEIGHTS["a"])
