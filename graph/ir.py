@@ -134,11 +134,11 @@ class Literal:
         self._wide: Callable[[], np.ndarray[Any, Any]] | None = None
 
     @classmethod
-    def of(cls, array: np.ndarray[Any, Any]) -> Literal:
-        """Wraps an array, which must not be changed afterwards."""
+    def of(cls, array: np.ndarray[Any, Any], key: Hashable | None = None) -> Literal:
+        """Wraps an array, which must not be changed afterwards; without ``key`` it equals no other."""
         array = np.asarray(array, order="C")
         array.flags.writeable = False
-        return cls(array.dtype, array.shape, lambda: array, ("array", ArrayContent(array)))
+        return cls(array.dtype, array.shape, lambda: array, ("array", ArrayContent(array)) if key is None else key)
 
     @classmethod
     def lazy(

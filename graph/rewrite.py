@@ -14,10 +14,10 @@ from .errors import GraphError
 from .ir import UNKNOWN, Graph, Literal, Node, Port, topological_order
 from .opdefs import OPDEFS, Site
 
-__all__ = ["Rewriter", "infer_node", "reachable"]
+__all__ = ["VALUE_BYTES", "Rewriter", "infer_node", "reachable"]
 
 #: Literals up to this size are read when an op needs a value (a shape, an axis) to infer types.
-_VALUE_BYTES = 1 << 16
+VALUE_BYTES = 1 << 16
 
 
 def infer_node(
@@ -89,7 +89,7 @@ class Rewriter:
         literal = self.literal(port)
         return (
             literal.array()
-            if literal is not None and literal.dtype.itemsize * literal.type.size <= _VALUE_BYTES
+            if literal is not None and literal.dtype.itemsize * literal.type.size <= VALUE_BYTES
             else None
         )
 

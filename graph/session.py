@@ -19,6 +19,7 @@ from ..kernels.types import STRING, TensorType
 from . import ir
 from .builder import Graph, get_default_graph
 from .errors import FeedError, FetchError, GraphError
+from .evaluate import shared_values
 from .fetches import Fetches
 from .handles import Operation, Tensor
 from .ir import UNKNOWN, Port
@@ -274,7 +275,7 @@ class Session:
         key = (base, tuple(t.shape for t in feeds.values()))
 
         def make() -> Program:
-            with self._compiling:
+            with self._compiling, shared_values():
                 found: Program | None = self._programs.find(key)  # another thread may just have made it
                 if found is not None:
                     return found

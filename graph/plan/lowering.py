@@ -16,7 +16,7 @@ from ...kernels.registry import Rejection, select
 from ...kernels.tuning import Decision, Tuner
 from ...kernels.types import Kernel, Prepared, Query, TensorType
 from ..errors import GraphError, UnsupportedOpError, located
-from ..evaluate import shape_of
+from ..evaluate import shape_key, shape_of
 from ..ir import Graph, Literal, Node, Port
 from ..opdefs import Lowered, opdef
 from .partition import Part, site_of
@@ -132,8 +132,7 @@ def _lower_node(result: Lowering, node: Node, known: Mapping[Port, Any], options
     if node.op in ("Shape", "Size", "Rank"):  # constants, now that the input's type is known
         value = shape_of(node.op, site)
         assert value is not None
-        literal = Literal.of(value)
-        literal.key = ("shape", value.dtype.str, value.tobytes())
+        literal = Literal.of(value, shape_key(value))
         result.literals[Port(node.name)], result.types[Port(node.name)] = literal, literal.type
         return
     lowered = definition.lowered(site)

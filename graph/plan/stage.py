@@ -15,6 +15,7 @@ from ...kernels.errors import DeviceError, KigraphError, OutOfMemoryError
 from ...kernels.registry import select
 from ...kernels.types import STRING, Array, Query, Run, TensorType
 from ..errors import RunError, located
+from ..evaluate import shared_values
 from ..ir import Graph, Port
 from ..opdefs import opdef
 from .lowering import Lowering, Options, Step, lower_part
@@ -58,14 +59,15 @@ class _Context:
                 self.arrays[port] = self.view(device, layout.places[port], t)
         self.runs: list[Run] = []
         self.steps: list[Step] = []
-        for i, step in enumerate(lowering.steps):
-            try:
-                run = self._bind(i, step)
-            except KigraphError as error:
-                raise located(error, step.op, step.node) from error.__cause__
-            if run is not None:
-                self.runs.append(run)
-                self.steps.append(step)
+        with shared_values():
+            for i, step in enumerate(lowering.steps):
+                try:
+                    run = self._bind(i, step)
+                except KigraphError as error:
+                    raise located(error, step.op, step.node) from error.__cause__
+                if run is not None:
+                    self.runs.append(run)
+                    self.steps.append(step)
         self.devices = [d for d in devices.values() if d.name != HOST.name]
 
     def view(self, device: Device, place: Place, t: TensorType) -> Array:
