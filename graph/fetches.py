@@ -25,7 +25,10 @@ class Fetches:
         self._graph = graph
         self._ports: dict[Port, int] = {}
         self._targets: dict[str, None] = {}
-        self._tree = self._flatten(fetches)
+        try:
+            self._tree = self._flatten(fetches)
+        except RecursionError:
+            raise FetchError("fetch: lists and dicts are nested too deep, or hold themselves") from None
 
     @property
     def ports(self) -> tuple[Port, ...]:

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...kernels.devices import HOST, Device, may_give_back
+from ...kernels.devices import HOST, Device, after_giving_back, may_give_back
 from ...kernels.errors import DeviceError, KigraphError, OutOfMemoryError
 from ...kernels.registry import select
+from ...kernels.room import CHECKED, require
 from ...kernels.types import STRING, Array, Query, Run, TensorType
-from ..errors import RunError, located
+from ..errors import located, unexpected
 from ..evaluate import shared_values
 from ..ir import Graph, Port
 from ..opdefs import opdef
@@ -49,6 +50,7 @@ class _Context:
         lowering, layout = stage.lowering, stage.layout
         devices = {step.device.name: step.device for step in lowering.steps}
         devices.update({d.name: d for d in lowering.home.values()})
+        _require_room(stage)
         self.buffers = {name: _arena(devices[name], size, lowering) for name, size in layout.arenas.items()}
         self.arrays: dict[Port, Array] = {}
         for port, device in lowering.home.items():
@@ -65,6 +67,8 @@ class _Context:
                     run = self._bind(i, step)
                 except KigraphError as error:
                     raise located(error, step.op, step.node) from error.__cause__
+                except Exception as error:
+                    raise unexpected(error, step.op, step.node, f"cannot be bound to kernel {step.kernel}") from error
                 if run is not None:
                     self.runs.append(run)
                     self.steps.append(step)
@@ -125,7 +129,7 @@ class _Context:
             if not 0 <= at < len(self.steps):
                 raise
             step = self.steps[at]
-            raise RunError(f"{step.op} '{step.node}' failed in kernel {step.kernel}: {error}") from error
+            raise unexpected(error, step.op, step.node, f"failed in kernel {step.kernel}") from error
 
     def _located(self, error: KigraphError, at: int, checked: bool) -> KigraphError:
         """The error with the step that raised it, or, of a device that works behind our back, what can be said of it.
@@ -162,9 +166,33 @@ def _arena(device: Device, nbytes: int, lowering: Lowering) -> Array:
         return device.allocate(max(nbytes, 64))
     except OutOfMemoryError as error:
         error.args = (
-            f"the activations of {len(lowering.steps)} steps do not fit into the memory of {device.name}: {error}",
+            f"the activations of {len(lowering.steps)} steps do not fit into the memory of {device.name}"
+            f"{_largest(lowering, device)}: {error}",
         )
         raise
+
+
+def _largest(lowering: Lowering, device: Device) -> str:
+    """ ", the largest of them is ..." with node, type and bytes."""
+    ports = [p for p, d in lowering.home.items() if d.name == device.name]
+    if not ports:
+        return ""
+    port = max(ports, key=lambda p: lowering.types[p].nbytes)
+    op = next((s.op for s in lowering.steps if any(p == port for p, _ in s.outputs)), "fed")
+    t = lowering.types[port]
+    return f" (the largest is {t} of {op} '{port.node}', {t.nbytes:,} bytes)"
+
+
+def _require_room(stage: Stage) -> None:
+    """Refuses a run before anything is allocated, if its activations and results do not fit into main memory together."""
+    lowering = stage.lowering
+    results = sum(lowering.types[p].nbytes for p in stage.part.outputs)
+    texts = sum(lowering.types[p].nbytes for p in lowering.home if lowering.types[p].dtype == STRING)
+    arena = stage.layout.arenas.get(HOST.name, 0)
+    wanted = arena + results + texts
+    if wanted >= CHECKED:
+        what = f"{len(lowering.steps)} steps{_largest(lowering, HOST)} need, for activations and results,"
+        after_giving_back(lambda: require(wanted, what))
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -223,7 +251,7 @@ class DynamicStage:
         except KigraphError as error:
             raise located(error, node.op, node.name) from error.__cause__
         except Exception as error:
-            raise RunError(f"{node} failed in kernel {self.step.kernel}: {error}") from error
+            raise unexpected(error, node.op, node.name, f"failed in kernel {self.step.kernel}") from error
         if profile is not None:
             profile.append(Timed(self.step, start, time.perf_counter() - start))
         return dict(zip(node.ports, outputs, strict=False))
