@@ -96,16 +96,15 @@ def _read(folds: _Folds) -> dict[Port, None]:
 def _fold(folds: _Folds, node: Node) -> list[Literal] | None:
     """The constants that the outputs of a node are; None if it is not folded."""
     literals = [folds.literal(p) for p in node.inputs]
-    types = tuple(
-        folds.edit.type_of(p) if x is None else x.type for p, x in zip(node.inputs, literals, strict=True)
-    )
+    inputs = [x for x in literals if x is not None]
+    describes = node.op in ("Shape", "Size", "Rank")
+    if not describes and (len(inputs) < len(literals) or (not inputs and node.op != "Range")):
+        return None
+    types = tuple(folds.edit.type_of(p) if x is None else x.type for p, x in zip(node.inputs, literals, strict=True))
     site = Site(node.name, node.op, node.attrs, types, lambda i: folds.value(node.inputs[i]))
-    if node.op in ("Shape", "Size", "Rank"):
+    if describes:
         results = evaluate(site, ())
         return None if results is None else [Literal.of(r, shape_key(r)) for r in results]
-    inputs = [x for x in literals if x is not None]
-    if len(inputs) < len(literals) or (not inputs and node.op != "Range"):
-        return None
     outputs = OPDEFS[node.op].types(site)
     if not all(t.known for t in outputs):
         return None

@@ -66,7 +66,10 @@ class Program:
         last = {p: i for i, part in enumerate(self.parts) for p in (*part.outputs, *part.inputs, *part.values)}
         for port in self.graph.outputs:
             last.pop(port, None)
-        self._done = [tuple(p for p, at in last.items() if at == i) for i in range(len(self.parts))]
+        done: list[list[Port]] = [[] for _ in self.parts]
+        for port, at in last.items():
+            done[at].append(port)
+        self._done = [tuple(ports) for ports in done]
 
     def compile_known(self) -> None:
         """Compiles every stage whose input types are known from the feeds alone."""
