@@ -103,6 +103,8 @@ def _place(
     owner, offset = slices[port]
     t = lowering.types[port]
     pitch = lowering.types[owner].dims[-1] * t.dtype.itemsize
+    if prod(t.dims) == 0:
+        return Place(storages[owner])  # NumPy refuses strides that reach beyond a buffer, of empty arrays too
     if prod(t.dims[:-1]) == 1:
         return Place(storages[owner], offset)
     strides = [t.dtype.itemsize]
