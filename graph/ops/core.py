@@ -75,11 +75,13 @@ def convert_all(values: Sequence[TensorLike], dtype: Any = None) -> list[Tensor]
 
 
 def integers(value: TensorLike, name: str, beside: Tensor | None = None) -> Tensor:
-    """A tensor as it is; lists with scalar tensors in them packed; anything else as an int32 constant."""
+    """A tensor as it is; lists with scalar tensors in them packed; anything else as an int32 constant, int64 if need be."""
     if isinstance(value, Tensor):
         return value
     if not _holds_tensors(value):
-        return convert(value, "int32", name, beside)
+        whole = as_array(value, None, name)
+        wide = whole.dtype.kind in "iu" and whole.size and (whole.min() < -(2**31) or whole.max() >= 2**31)
+        return convert(value, "int64" if wide else "int32", name, beside)
     parts = [integers(v, name, beside) if _holds_tensors(v) or isinstance(v, (list, tuple)) else v for v in value]
     tensors = [p for p in parts if isinstance(p, Tensor)]
     if any(t.dtype != tensors[0].dtype for t in tensors):
