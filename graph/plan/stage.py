@@ -173,14 +173,20 @@ def _arena(device: Device, nbytes: int, lowering: Lowering) -> Array:
 
 
 def _largest(lowering: Lowering, device: Device) -> str:
-    """ ", the largest of them is ..." with node, type and bytes."""
-    ports = [p for p, d in lowering.home.items() if d.name == device.name]
-    if not ports:
-        return ""
-    port = max(ports, key=lambda p: lowering.types[p].nbytes)
-    op = next((s.op for s in lowering.steps if any(p == port for p, _ in s.outputs)), "fed")
-    t = lowering.types[port]
-    return f" (the largest is {t} of {op} '{port.node}', {t.nbytes:,} bytes)"
+    """ " (the largest is ...)" with node, type and bytes, if there is anything."""
+    found = [
+        (t.nbytes, f"{t} of {step.op} '{step.node}'")
+        for step in lowering.steps
+        for port, t in step.outputs
+        if device.name == lowering.home[port].name
+    ]
+    found += [
+        (step.prepared.workspace_bytes, f"the workspace of {step.op} '{step.node}'")
+        for step in lowering.steps
+        if step.prepared is not None and step.device.name == device.name
+    ]
+    nbytes, what = max(found, default=(0, ""))
+    return f" (the largest is {what}, {nbytes:,} bytes)" if what else ""
 
 
 def _require_room(stage: Stage) -> None:
