@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import operator
 import re
+import reprlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -144,6 +145,8 @@ class Graph:
     def name_scope(self, name: str | None) -> Iterator[str]:
         """Prefixes the names of operations made inside; a second scope of the same name becomes name_1."""
         outer = self._scope
+        if name is not None and not isinstance(name, str):
+            raise GraphError(f"the name of a scope must be a str or None, got {type(name).__name__}")
         if not name:
             self._local.scope = ""
         else:
@@ -216,7 +219,7 @@ class Graph:
         control = list(getattr(self._local, "control", ()))
         control += [self._owned(c) for c in control_inputs or ()]
         with self._lock:
-            full = self._new_name(name or type, exact_name)
+            full = self._new_name(type if name is None or (isinstance(name, str) and not name) else name, exact_name)
             frozen_attrs = MappingProxyType(dict(attrs or {}))
             try:
                 types = self._output_types(full, type, inputs, frozen_attrs, num_outputs)
@@ -230,6 +233,8 @@ class Graph:
 
     def _new_name(self, name: str, exact: bool) -> str:
         """The name of a new operation. A scope's own name with its '/' at the end is taken as it is, as in TensorFlow."""
+        if not isinstance(name, str):
+            raise GraphError(f"the name of an operation must be a str, got {type(name).__name__}")
         if name.endswith("/") and not exact:
             name, exact = name[:-1], True
             if not _NAME.fullmatch(name):
@@ -276,8 +281,10 @@ def as_shape(shape: Any) -> Shape:
     try:
         sizes = (shape,) if isinstance(shape, SupportsIndex) else tuple(shape)
         result = tuple(None if d is None or operator.index(d) == -1 else operator.index(d) for d in sizes)
-    except (TypeError, ValueError):
-        raise GraphError(f"{shape!r} is not a shape; expected None or a list such as [None, 299, 299, 3]") from None
+    except Exception:  # an iterator of the caller's may raise anything
+        raise GraphError(
+            f"{reprlib.repr(shape)} is not a shape; expected None or a list such as [None, 299, 299, 3]"
+        ) from None
     if any(d is not None and d < 0 for d in result):
         raise GraphError(f"shape {shape!r} has a negative size; use None for an unknown one")
     return result

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from ..kernels.errors import KigraphError
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from ..kernels.errors import KigraphError, OutOfMemoryError
 
 __all__ = [
     "FeedError",
@@ -13,7 +17,12 @@ __all__ = [
     "RunError",
     "UnsupportedOpError",
     "located",
+    "unexpected",
+    "within_memory",
 ]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class GraphError(KigraphError):
@@ -48,6 +57,33 @@ def located(error: KigraphError, op: str, node: str) -> KigraphError:
     if f"'{node}'" not in str(error):
         error.args = (f"{op} '{node}': {error}", *error.args[1:])
     return error
+
+
+def unexpected(error: Exception, op: str, node: str, what: str) -> KigraphError:
+    """An error of a library below as one of ours that names the node; ``what`` happened to it."""
+    if isinstance(error, MemoryError):
+        return OutOfMemoryError(
+            f"{op} '{node}' {what}: {error or 'no memory'}. Remedy: run a smaller batch, or close other sessions"
+        )
+    return RunError(f"{op} '{node}' {what}: {error if str(error) else type(error).__name__}")
+
+
+def within_memory(function: Callable[P, T]) -> Callable[P, T]:
+    """The function, with a MemoryError of NumPy or Python as an OutOfMemoryError."""
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except KigraphError:
+            raise
+        except MemoryError as error:
+            raise OutOfMemoryError(
+                f"{function.__name__} needs more main memory than can be had: {error or 'an allocation failed'}. "
+                "Remedy: run a smaller batch, or close other sessions"
+            ) from error
+
+    return call
 
 
 class LoadError(KigraphError, ValueError):

@@ -1,8 +1,16 @@
-"""Evaluates one op at once with the reference backend: constant folding, and shapes that are computed from constants."""
+"""Evaluates ops with the reference backend: constant folding, and shapes that are computed from constants.
+
+``evaluate`` computes one op at once. A ``Fold`` is an op that is computed when a literal is read; those behind it are computed
+first, each once, without recursion. Inside ``shared_values()`` what was computed is kept for the next literal, up to a bound.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -13,11 +21,22 @@ from ..kernels.errors import KigraphError
 from ..kernels.registry import select
 from ..kernels.types import NoConstants, Query, TensorType
 from .errors import GraphError, located
+from .ir import Key, Literal
 from .opdefs import STRUCTURAL, NeedsValue, OpDef, Site, opdef
 
-__all__ = ["evaluate", "shape_of"]
+__all__ = ["SHARED_BYTES", "Fold", "evaluate", "shape_key", "shape_of", "shared_values"]
 
 Value = np.ndarray[Any, Any]
+
+#: Bytes of computed values that are kept inside ``shared_values()``.
+SHARED_BYTES = 1 << 27
+#: Bytes of results that a fold keeps for good: shapes and the like, which are read again and again.
+_SMALL = 1 << 10
+
+
+def shape_key(value: Value) -> Key:
+    """The key of a literal that holds the value of Shape, Size or Rank."""
+    return Key("shape", value.dtype.str, value.shape, value.tobytes())
 
 
 def shape_of(op: str, site: Site) -> Value | None:
@@ -85,3 +104,136 @@ def _all_outputs(
             return None
         results.append(value)
     return tuple(results)
+
+
+class Fold:
+    """One op on constants, computed when a literal made of its ``output`` is read."""
+
+    __slots__ = ("_kept", "inputs", "site")
+
+    def __init__(self, site: Site, inputs: tuple[Literal, ...]) -> None:
+        self.site, self.inputs = site, inputs
+        self._kept: tuple[Value, ...] | None = None
+
+    def output(self, index: int) -> Callable[[], Value]:
+        """What reads one of the results."""
+        return _Output(self, index)
+
+    def behind(self) -> list[Fold]:
+        """The folds whose results this one needs."""
+        if self._kept is not None:
+            return []
+        return [x.load.fold for x in self.inputs if isinstance(x.load, _Output)]
+
+    def compute(self, value_of: Callable[[Literal], Value]) -> tuple[Value, ...]:
+        """The results, from the values of the inputs."""
+        if self._kept is not None:
+            return self._kept
+        read = {id(x): value_of(x) for x in dict.fromkeys(self.inputs)}
+        values = [read[id(x)] for x in self.inputs]
+        outputs = evaluate(replace(self.site, value_of=values.__getitem__), values)
+        if outputs is None:
+            raise GraphError(f"{self.site.op} '{self.site.name}' was taken for a constant, but cannot be computed")
+        for array in outputs:
+            array.flags.writeable = False  # it may have several readers
+        if sum(a.nbytes for a in outputs) <= _SMALL:
+            self._kept = outputs
+        return outputs
+
+
+class _Output:
+    __slots__ = ("fold", "index")
+
+    def __init__(self, fold: Fold, index: int) -> None:
+        self.fold, self.index = fold, index
+
+    def __call__(self) -> Value:
+        values: _Values = getattr(_LOCAL, "values", None) or _Values()
+        return values.of(self.fold)[self.index]
+
+
+class _Values:
+    """Results of folds and values of literals, those used last up to SHARED_BYTES. Of one thread."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Fold | Literal, tuple[Value, ...]] = OrderedDict()
+        self._bytes = 0
+
+    def of(self, wanted: Fold) -> tuple[Value, ...]:
+        """The results of a fold. What is computed on the way is dropped after its last use, unless it is kept."""
+        order, live = self._order(wanted)
+        uses: dict[Fold, int] = {wanted: 1}
+        for fold in order:
+            for other in fold.behind():
+                uses[other] = uses.get(other, 0) + 1
+
+        def value_of(literal: Literal) -> Value:
+            if isinstance(literal.load, _Output):
+                return live[literal.load.fold][literal.load.index]
+            found = self._find(literal)
+            if found is None:
+                found = (literal.array(),)
+                self._keep(literal, found)
+            return found[0]
+
+        for fold in order:
+            behind = fold.behind()
+            live[fold] = fold.compute(value_of)
+            self._keep(fold, live[fold])
+            for other in behind:
+                uses[other] -= 1
+                if not uses[other]:
+                    del live[other]
+        return live[wanted]
+
+    def _order(self, wanted: Fold) -> tuple[list[Fold], dict[Fold, tuple[Value, ...]]]:
+        """What has to be computed, in order, and what is known."""
+        order: dict[Fold, None] = {}
+        live: dict[Fold, tuple[Value, ...]] = {}
+        opened: set[Fold] = set()
+        stack = [wanted]
+        while stack:
+            fold = stack[-1]
+            if fold in order or fold in live:
+                stack.pop()
+            elif fold in opened:
+                order[stack.pop()] = None
+            elif (found := self._find(fold)) is not None:
+                live[stack.pop()] = found
+            else:
+                opened.add(fold)
+                stack += fold.behind()
+        return list(order), live
+
+    def _find(self, item: Fold | Literal) -> tuple[Value, ...] | None:
+        found = self._kept.get(item)
+        if found is not None:
+            self._kept.move_to_end(item)
+        return found
+
+    def _keep(self, item: Fold | Literal, values: tuple[Value, ...]) -> None:
+        if item in self._kept:
+            return
+        self._kept[item] = values
+        self._bytes += sum(a.nbytes for a in values)
+        while self._bytes > SHARED_BYTES:
+            _, gone = self._kept.popitem(last=False)
+            self._bytes -= sum(a.nbytes for a in gone)
+
+
+class shared_values:  # noqa: N801 - reads like a function
+    """``with shared_values():`` literals that are read inside share what is computed for them; dropped at the end."""
+
+    __slots__ = ("_outermost",)
+
+    def __enter__(self) -> None:
+        self._outermost = getattr(_LOCAL, "values", None) is None
+        if self._outermost:
+            _LOCAL.values = _Values()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._outermost:
+            _LOCAL.values = None
+
+
+_LOCAL = threading.local()

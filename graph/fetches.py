@@ -40,7 +40,10 @@ class Fetches:
         self._graph = graph
         self._ports: dict[Port, int] = {}
         self._targets: dict[str, None] = {}
-        self._tree = self._flatten(fetches)
+        try:
+            self._tree = self._flatten(fetches)
+        except RecursionError:
+            raise FetchError("fetch: lists and dicts are nested too deep, or hold themselves") from None
 
     @property
     def ports(self) -> tuple[Port, ...]:
@@ -75,17 +78,22 @@ class Fetches:
         return self._ports.setdefault(item.port, len(self._ports))
 
     def rebuild(self, values: Sequence[np.ndarray[Any, Any]]) -> Any:
-        """The tree of fetches with values in the leaves; scalars as NumPy scalars or bytes."""
-        return self._fill(self._tree, values)
+        """The tree of fetches with values in the leaves, no two in the same memory; scalars as NumPy scalars or bytes."""
+        return self._fill(self._tree, values, set())
 
-    def _fill(self, item: Any, values: Sequence[np.ndarray[Any, Any]]) -> Any:
+    def _fill(self, item: Any, values: Sequence[np.ndarray[Any, Any]], given: set[int]) -> Any:
         if isinstance(item, Mapping):
-            return {k: self._fill(v, values) for k, v in item.items()}
+            return {k: self._fill(v, values, given) for k, v in item.items()}
         if isinstance(item, tuple) and hasattr(item, "_fields"):
-            return type(item)(*(self._fill(v, values) for v in item))
+            return type(item)(*(self._fill(v, values, given) for v in item))
         if isinstance(item, (list, tuple)):
-            return type(item)(self._fill(v, values) for v in item)
+            return type(item)(self._fill(v, values, given) for v in item)
         if item is None:
             return None
         value = values[item]
-        return value[()] if value.ndim == 0 else value
+        if value.ndim == 0:
+            return value[()]
+        if item in given:  # fetched twice: who writes into one must not change the other
+            return np.array(value)
+        given.add(item)
+        return value

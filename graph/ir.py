@@ -18,12 +18,24 @@ from ..kernels.digest import blake2b
 from ..kernels.types import STRING, DType, TensorType, dtype_name
 from .errors import GraphError
 
-__all__ = ["UNKNOWN", "ArrayContent", "Content", "Graph", "Literal", "Node", "Port", "topological_order"]
+__all__ = [
+    "PLAIN",
+    "UNKNOWN",
+    "ArrayContent",
+    "Content",
+    "Graph",
+    "Key",
+    "Literal",
+    "Node",
+    "Port",
+    "topological_order",
+]
 
 #: Element type of the outputs of ops that kigraph does not know.
 UNKNOWN: DType = np.dtype("V")
 
-_KEYS = itertools.count()
+#: Parts of keys whose repr() says all.
+PLAIN = frozenset([str, int, float, bool, bytes, type(None)])
 
 
 class Content:
@@ -55,26 +67,78 @@ class ArrayContent(Content):
         return self._digest
 
 
+class _Unique(Content):
+    """Stands for a value of which nothing is known but that it is this one."""
+
+    __slots__ = ()
+
+    def content_digest(self) -> str | None:
+        return None
+
+
+class Key:
+    """The key of what was computed from other literals: what was done, and the keys of what it was done to.
+
+    Compared by a digest of fixed length, made once of the digests of its parts: a value that is used twice, many times
+    over, has a short key for all that, and equal keys mean equal values. ``parts`` are for who needs another spelling.
+    """
+
+    __slots__ = ("_digest", "in_file", "parts", "stable")
+
+    def __init__(self, *parts: Hashable) -> None:
+        self.parts = parts
+        #: Bytes of a file are behind it.
+        self.in_file = False
+        #: What packed_cache.py spells this key as (digest, files; no digest if it cannot): many keys share it.
+        self.stable: tuple[str, frozenset[str]] | None = None
+        words: list[str] = []
+        stack: list[Hashable] = [parts]
+        while stack:
+            part = stack.pop()
+            if isinstance(part, tuple):
+                words.append(f"({len(part)}")
+                stack.extend(part)
+            elif isinstance(part, Key):
+                words.append(f"={part._digest.hex()}")
+                self.in_file |= part.in_file
+            elif type(part) in PLAIN:
+                words.append(repr(part))
+            else:  # contents and the like equal themselves alone; ``parts`` keeps them, so that no other gets their id
+                words.append(f"#{id(part)}")
+                self.in_file |= isinstance(part, Content) and part.in_file
+        self._digest: bytes = blake2b(" ".join(words).encode("utf-8", "backslashreplace"), digest_size=20).digest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Key) and self._digest == other._digest
+
+    def __hash__(self) -> int:
+        return hash(self._digest)
+
+    def __repr__(self) -> str:
+        return f"Key({self._digest.hex()})"
+
+
 class Literal:
     """A constant array that need not be resident.
 
     ``key`` tells equal literals from others without reading them: what is packed or derived from a literal is cached
-    under its key. It is made of plain values, tuples and ``Content``, and says everything that the value depends on, so
-    that packed weights can be found again by another process. ``array()`` reads a lazy literal anew each time, so nothing is kept that nobody holds.
+    under its key. It is made of plain values, tuples, ``Content`` and ``Key``, and says everything that the value depends
+    on, so that packed weights can be found again by another process. ``array()`` reads a lazy literal anew each time, so
+    nothing is kept that nobody holds. ``load`` is what reads it.
     """
 
-    __slots__ = ("_load", "_wide", "dtype", "key", "shape")
+    __slots__ = ("_wide", "dtype", "key", "load", "shape")
 
     def __init__(self, dtype: DType, shape: tuple[int, ...], load: Callable[[], np.ndarray[Any, Any]], key: Hashable):
-        self.dtype, self.shape, self.key, self._load = dtype, shape, key, load
+        self.dtype, self.shape, self.key, self.load = dtype, shape, key, load
         self._wide: Callable[[], np.ndarray[Any, Any]] | None = None
 
     @classmethod
-    def of(cls, array: np.ndarray[Any, Any]) -> Literal:
-        """Wraps an array, which must not be changed afterwards."""
+    def of(cls, array: np.ndarray[Any, Any], key: Hashable | None = None) -> Literal:
+        """Wraps an array, which must not be changed afterwards; without ``key`` it equals no other."""
         array = np.asarray(array, order="C")
         array.flags.writeable = False
-        return cls(array.dtype, array.shape, lambda: array, ("array", ArrayContent(array)))
+        return cls(array.dtype, array.shape, lambda: array, ("array", ArrayContent(array)) if key is None else key)
 
     @classmethod
     def lazy(
@@ -90,7 +154,7 @@ class Literal:
 
         wide: gives the value in float64, as it was before it was rounded to ``dtype``.
         """
-        made = cls(np.dtype(dtype), tuple(shape), load, ("lazy", next(_KEYS)) if key is None else key)
+        made = cls(np.dtype(dtype), tuple(shape), load, ("lazy", _Unique()) if key is None else key)
         made._wide = wide
         return made
 
@@ -104,7 +168,7 @@ class Literal:
 
     def array(self) -> np.ndarray[Any, Any]:
         """The dense, read-only value."""
-        value = np.asarray(self._load(), order="C")
+        value = np.asarray(self.load(), order="C")
         if value.dtype != self.dtype or value.shape != self.shape:
             raise GraphError(f"a constant promised as {self.type} was read as {TensorType(value.dtype, value.shape)}")
         return value

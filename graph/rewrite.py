@@ -14,10 +14,10 @@ from .errors import GraphError
 from .ir import UNKNOWN, Graph, Literal, Node, Port, topological_order
 from .opdefs import OPDEFS, Site
 
-__all__ = ["Rewriter", "infer_node", "reachable"]
+__all__ = ["VALUE_BYTES", "Rewriter", "infer_node", "reachable"]
 
 #: Literals up to this size are read when an op needs a value (a shape, an axis) to infer types.
-_VALUE_BYTES = 1 << 16
+VALUE_BYTES = 1 << 16
 
 
 def infer_node(
@@ -50,7 +50,9 @@ class Rewriter:
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
+        self._outputs = frozenset(graph.outputs)
         self._nodes: dict[str, Node] = dict(graph.nodes)
+        self._edited = False
         self._moved: dict[Port, Port] = {}
         self._uses: dict[Port, int] = {}
         for node in graph:
@@ -61,9 +63,13 @@ class Rewriter:
 
     def current(self, port: Port) -> Port:
         """Where a port's value comes from after the edits so far."""
-        while port in self._moved:
-            port = self._moved[port]
-        return port
+        moved = self._moved
+        end = port
+        while end in moved:
+            end = moved[end]
+        while port != end:  # the next who asks is there at once
+            moved[port], port = end, moved[port]
+        return end
 
     def node(self, name: str) -> Node:
         """A node as it is now, with its inputs redirected."""
@@ -89,13 +95,13 @@ class Rewriter:
         literal = self.literal(port)
         return (
             literal.array()
-            if literal is not None and literal.dtype.itemsize * literal.type.size <= _VALUE_BYTES
+            if literal is not None and literal.dtype.itemsize * literal.type.size <= VALUE_BYTES
             else None
         )
 
     def only_use(self, port: Port) -> bool:
         """True if one node reads the port once, and it is not an output of the graph."""
-        return self._uses.get(port, 0) == 1 and port not in self._graph.outputs
+        return self._uses.get(port, 0) == 1 and port not in self._outputs
 
     def used(self, port: Port) -> bool:
         """True if something reads the port or wants it."""
@@ -109,6 +115,7 @@ class Rewriter:
                 return Port(name)
             number += 1
             name = f"{base}_{number}"
+        self._edited = True
         self._nodes[name] = Node(name, "Const", (), {"value": literal, "dtype": literal.dtype}, (literal.type,))
         return Port(name)
 
@@ -123,6 +130,7 @@ class Rewriter:
     def replace_by_constant(self, name: str, literal: Literal) -> None:
         """Turns a node with one output into a constant of the same type."""
         _require_same(f"pass replaces {self._nodes[name]} by a constant", self._nodes[name].outputs, (literal.type,))
+        self._edited = True
         self._nodes[name] = Node(name, "Const", (), {"value": literal, "dtype": literal.dtype}, (literal.type,))
 
     def put(self, name: str, op: str, inputs: tuple[Port, ...], attrs: Mapping[str, Any]) -> Node:
@@ -134,6 +142,7 @@ class Rewriter:
             kept = max((i + 1 for i, p in enumerate(old.ports) if self.used(p)), default=0)
             _require_same(f"pass replaces {old} by {op}", old.outputs[:kept], types)
         node = replace(node, outputs=types)
+        self._edited = True
         self._nodes[name] = node
         for port in node.inputs:
             self._uses[port] = self._uses.get(port, 0) + 1
@@ -145,10 +154,14 @@ class Rewriter:
         _require_same(f"pass redirects {old} to {new}", [self.type_of(old)], [self.type_of(new)])
         if new == old:
             raise GraphError(f"pass redirects {old} to itself")
+        self._edited = True
         self._moved[old] = new
         self._uses[new] = self._uses.get(new, 0) + self._uses.get(old, 0) - 1
 
     def finish(self) -> Graph:
+        """The graph after the edits, sorted, without what is not needed; the same graph if there were none."""
+        if not self._edited:
+            return self._graph
         nodes = {name: self.node(name) for name in self._nodes}
         outputs = tuple(self.current(p) for p in self._graph.outputs)
         graph = Graph(nodes, outputs, self._graph.targets)

@@ -18,7 +18,8 @@ from ..kernels.tuning import Tuner
 from ..kernels.types import STRING, TensorType
 from . import ir
 from .builder import Graph, get_default_graph
-from .errors import FeedError, FetchError, GraphError
+from .errors import FeedError, FetchError, GraphError, within_memory
+from .evaluate import shared_values
 from .fetches import Fetches, stranger
 from .handles import Operation, Tensor
 from .hints import shown
@@ -109,6 +110,7 @@ class Session:
 
     # --- running ------------------------------------------------------------------------------------------------------
 
+    @within_memory
     def run(self, fetches: Any, feed_dict: Mapping[Any, Any] | None = None, *, profile: bool = False) -> Any:
         """The values of ``fetches`` in the same nesting.
 
@@ -121,7 +123,7 @@ class Session:
         """
         wanted = Fetches(self.graph, fetches)
         timeline = Timeline() if profile else None
-        program, results = self._execute(wanted, self._feeds(feed_dict or {}), timeline)
+        program, results = self._execute(wanted, self._feeds(feed_dict), timeline)
         if timeline is not None:
             self._profiled = (program, timeline)
         return wanted.rebuild(results)
@@ -134,6 +136,7 @@ class Session:
         found = self._profiled
         return None if found is None else Profile.of(found[0], [found[1]])
 
+    @within_memory
     def profile(
         self,
         fetches: Any,
@@ -152,7 +155,7 @@ class Session:
 
         if runs < 1 or warm_up < 0:
             raise FetchError(f"profile needs runs >= 1 and warm_up >= 0, got {runs} and {warm_up}")
-        wanted, feeds = Fetches(self.graph, fetches), self._feeds(feed_dict or {})
+        wanted, feeds = Fetches(self.graph, fetches), self._feeds(feed_dict)
         timelines = []
         for number in range(warm_up + runs):
             timeline = Timeline()
@@ -182,11 +185,13 @@ class Session:
                 self._variables.update(zip(program.cut.assigned, map(np.array, results[count:]), strict=True))
         return results[:count]
 
+    @within_memory
     def plan(self, fetches: Any, feed_dict: Mapping[Any, Any] | None = None) -> Program:
         """The compiled program for such a run, without running it; see ``Program.explain``."""
-        feeds = self._feeds(feed_dict or {})
+        feeds = self._feeds(feed_dict)
         return self._program(Fetches(self.graph, fetches), {p: self._type(a) for p, a in feeds.items()})
 
+    @within_memory
     def optimized(self, fetches: Any, feeds: Sequence[Any] = (), trace: Any = None) -> ir.Graph:
         """The graph after the passes for these fetches and fed tensors; ``trace(name, graph)`` sees it after each."""
         wanted = Fetches(self.graph, fetches)
@@ -195,14 +200,18 @@ class Session:
         whole = cut(frozen, wanted.ports, wanted.targets, {p: frozen.type_of(p) for p in ports})
         return optimize(whole.graph, self._skip, trace)
 
+    @within_memory
     def variable_value(self, variable: Tensor | str) -> Value:
         """The session's present value of a variable (a copy)."""
         port = self._variable(variable, "variable_value", FetchError)
         with self._state:
             return np.array(self._read(port.node))
 
+    @within_memory
     def set_variables(self, values: Mapping[str, Any]) -> None:
         """Sets variables by name; all of them or, if one does not fit, none."""
+        if not isinstance(values, Mapping):
+            raise FeedError(f"set_variables needs a dict of names to values, got {type(values).__name__}")
         new: dict[str, Value] = {}
         for name, value in values.items():
             port = self._variable(name, "set_variables", FeedError)
@@ -241,7 +250,9 @@ class Session:
             raise error(f"{where}: {shown(port.node)} is not a variable; variables of this graph: {listed}")
         return port
 
-    def _feeds(self, feed_dict: Mapping[Any, Any]) -> dict[Port, Value]:
+    def _feeds(self, feed_dict: Mapping[Any, Any] | None) -> dict[Port, Value]:
+        if feed_dict is None:
+            return {}
         if not isinstance(feed_dict, Mapping):
             raise FeedError(f"feed_dict must be a dict of tensors or names to values, got {type(feed_dict).__name__}")
         feeds: dict[Port, Value] = {}
@@ -281,7 +292,7 @@ class Session:
         key = (base, tuple(t.shape for t in feeds.values()))
 
         def make() -> Program:
-            with self._compiling:
+            with self._compiling, shared_values():
                 found: Program | None = self._programs.find(key)  # another thread may just have made it
                 if found is not None:
                     return found

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import operator
+import reprlib
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..kernels.contracts.base import NUMBERS
-from ..kernels.errors import KigraphError
+from ..kernels.contracts.base import MOST_AXES, NUMBERS
+from ..kernels.errors import KigraphError, OutOfMemoryError
 from ..kernels.types import STRING, DType, Shape, TensorType, dtype_name
 from .errors import GraphError
 from .evaluate import evaluate
@@ -26,28 +27,29 @@ _ALLOWED = NUMBERS | {np.dtype(bool), STRING}
 #: Elements above which nothing is evaluated while a graph is built.
 _SMALL = 4096
 _DEPTH = 32
-#: NumPy's largest number of axes, and the largest size of one.
-_MAX_RANK, _MAX_SIZE = 64, 1 << 62
 
 
 def as_dtype(dtype: Any) -> DType:
     """A NumPy dtype from what users write: ki.float32, np.float32, 'float32', float, str ('string')."""
-    if dtype in ("string", str, bytes):
+    if dtype is str or dtype is bytes or (isinstance(dtype, str) and dtype == "string"):
         return STRING
     try:
         found: DType = UNKNOWN if dtype is None else np.dtype(dtype).newbyteorder("=")
-    except (TypeError, ValueError):
+    except Exception:  # whatever NumPy, or an attribute ``dtype`` of the object, has to say
         found = UNKNOWN
     if found not in _ALLOWED:
         raise GraphError(
-            f"{dtype!r} is not an element type; known: {', '.join(sorted(dtype_name(d) for d in _ALLOWED))}"
+            f"{reprlib.repr(dtype)} is not an element type; known: {', '.join(sorted(dtype_name(d) for d in _ALLOWED))}"
         )
     return found
 
 
 def _encode(value: Any, what: str) -> bytes:
     if isinstance(value, str):
-        return value.encode()
+        try:
+            return value.encode()
+        except UnicodeEncodeError as error:
+            raise GraphError(f"{what} has a text that is not Unicode: {error}; give bytes") from None
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value)
     raise GraphError(f"{what} is not all numbers, and a string tensor holds str or bytes, got {type(value).__name__}")
@@ -58,7 +60,8 @@ def _strings(value: Any, what: str) -> Value:
     if isinstance(value, np.ndarray) and not value.size:
         return np.empty(value.shape, object)
     shape: list[int] = []
-    items: list[Any] = [value]
+    # A matrix is two-dimensional however often it is indexed.
+    items: list[Any] = [np.asarray(value) if isinstance(value, np.ndarray) else value]
     nested = (list, tuple, np.ndarray)
     while items and all(isinstance(item, nested) and getattr(item, "ndim", 1) for item in items):
         sizes = {len(item) for item in items}
@@ -67,6 +70,8 @@ def _strings(value: Any, what: str) -> Value:
                 f"{what} is not a regular array: lists of {min(sizes)} to {max(sizes)} elements, expected one size"
             )
         shape.append(sizes.pop())
+        if len(shape) > MOST_AXES:
+            raise GraphError(f"{what} has more than {MOST_AXES} axes")
         items = [inner for item in items for inner in item]
     if any(isinstance(item, (list, tuple)) for item in items):
         raise GraphError(f"{what} is not a regular array: strings beside lists")
@@ -87,15 +92,19 @@ def as_array(value: Any, dtype: DType | None = None, what: str = "the value") ->
     if isinstance(value, Tensor):
         raise GraphError(f"{what} must be a value, got {value!r}")
     typed = isinstance(value, (np.ndarray, np.generic))
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise GraphError(f"{what} has masked elements, which no tensor can have; fill them first: value.filled(0)")
     if dtype == STRING or (dtype is None and isinstance(value, (str, bytes, bytearray, memoryview))):
         return _strings(value, what)
     try:
         array = np.asarray(value)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise GraphError(f"{what} is not a regular array: {error}") from None
+    except MemoryError:
+        raise OutOfMemoryError(f"{what} does not fit into main memory. Remedy: give it in smaller pieces") from None
+    except Exception as error:  # an object's own __array__, buffer or length may raise anything
+        raise GraphError(f"{what} is not a regular array: {error if str(error) else type(error).__name__}") from error
     if not typed:
         array = _exact_integers(value, array, what)
-    if array.dtype.kind in "SUO" and array.size:
+    if array.dtype.kind in "SUOT" and array.size:
         if dtype is None:
             return _strings(value, what)
         raise GraphError(f"{what} must be {dtype_name(dtype)}, got text or objects")
@@ -141,11 +150,9 @@ def _convert(array: Value, dtype: DType, what: str) -> Value:
             f"{what} must be {dtype_name(dtype)}, got {array.dtype}; convert it first (astype) if you mean it"
         )
     if dtype.kind in "iu" and array.size:
-        bounds = np.iinfo(dtype)
-        if array.min() < bounds.min or array.max() > bounds.max:
-            raise GraphError(
-                f"{what} has numbers from {array.min()} to {array.max()}, out of range for {dtype_name(dtype)}"
-            )
+        bounds, low, high = np.iinfo(dtype), int(array.min()), int(array.max())
+        if low < bounds.min or high > bounds.max:
+            raise GraphError(f"{what} has numbers from {low} to {high}, out of range for {dtype_name(dtype)}")
     with np.errstate(over="ignore"):
         result = array.astype(dtype, order="C")
     if dtype.kind in "fc" and array.dtype.kind in "fc" and (np.isinf(result) & ~np.isinf(array)).any():

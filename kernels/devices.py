@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from .errors import OutOfMemoryError
+from .room import require
 from .types import Array, DType
 
 __all__ = [
@@ -148,9 +149,15 @@ class HostDevice:
         self._lock = threading.Lock()
 
     def allocate(self, nbytes: int) -> np.ndarray[Any, Any]:
+        def make() -> np.ndarray[Any, Any]:
+            require(nbytes, "a buffer needs")
+            return _aligned(nbytes, ALIGNMENT)
+
         try:
-            return after_giving_back(lambda: _aligned(nbytes, ALIGNMENT))
-        except MemoryError:
+            return after_giving_back(make)
+        except OutOfMemoryError:
+            raise
+        except (MemoryError, ValueError, OverflowError):  # NumPy's words for beyond what addresses reach: ValueError
             raise OutOfMemoryError(
                 f"{nbytes:,} bytes of main memory cannot be had. Remedy: run a smaller batch, or close other sessions"
             ) from None

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ...kernels.contracts.base import Contract
+from ...kernels.contracts.base import Contract, require_size
 from ...kernels.errors import KigraphError
 from ...kernels.types import DType, Params, Shape, TensorType, dtype_name
 from ..errors import GraphError, UnsupportedOpError, located
@@ -127,7 +127,10 @@ class OpDef:
         """Types of the outputs, as far as they can be known."""
         self.check_arity(site)
         check_attributes(site, self.attributes)
-        return _ours(self._types, site)
+        found = _ours(self._types, site)
+        if self.infer is not None or self.unknown is not None:  # else the contract has looked
+            _ours(lambda site: require_size(site.op, found), site)
+        return found
 
     def _types(self, site: Site) -> tuple[TensorType, ...]:
         try:
@@ -190,12 +193,18 @@ def attr_ints(site: Site, name: str, count: int | None = None, default: Sequence
     """An attribute that must be a list of integers."""
     value = site.attrs.get(name, default)
     if type(value) is tuple and set(map(type, value)) == {int} and count in (None, len(value)):
-        return value
+        return _int64(site, name, value)
     if value is None or isinstance(value, (str, bytes)) or not all(isinstance(v, (int, np.integer)) for v in value):
         raise GraphError(f"{site.op} '{site.name}': attribute {name} must be a list of integers, got {value!r}")
     if count is not None and len(value) != count:
         raise GraphError(f"{site.op} '{site.name}': attribute {name} must have {count} entries, got {value!r}")
-    return tuple(int(v) for v in value)
+    return _int64(site, name, tuple(int(v) for v in value))
+
+
+def _int64(site: Site, name: str, values: tuple[int, ...]) -> tuple[int, ...]:
+    if any(not -(1 << 63) <= v < 1 << 63 for v in values):
+        raise GraphError(f"{site.op} '{site.name}': attribute {name} must have integers of 64 bits, got {values}")
+    return values
 
 
 def required(site: Site, name: str) -> int:

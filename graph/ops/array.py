@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 from typing import Any, SupportsIndex
 
@@ -10,6 +11,7 @@ import numpy as np
 from ...kernels.contracts.base import normalize_axis
 from ..errors import GraphError
 from ..handles import Tensor
+from ..values import as_dtype
 from .core import TensorLike, add_op, convert, convert_all, integers
 
 __all__ = [
@@ -20,12 +22,12 @@ __all__ = [
 
 def shape(input: TensorLike, out_type: Any = "int32", name: str | None = None) -> Tensor:
     """The sizes of a tensor as a vector."""
-    return add_op("Shape", [convert(input)], name, out_type=np.dtype(out_type))
+    return add_op("Shape", [convert(input)], name, out_type=as_dtype(out_type))
 
 
 def size(input: TensorLike, out_type: Any = "int32", name: str | None = None) -> Tensor:
     """The number of elements."""
-    return add_op("Size", [convert(input)], name, out_type=np.dtype(out_type))
+    return add_op("Size", [convert(input)], name, out_type=as_dtype(out_type))
 
 
 def rank(input: TensorLike, name: str | None = None) -> Tensor:
@@ -163,7 +165,9 @@ def getitem(tensor: Tensor, key: Any) -> Tensor:
             masks["end_mask"] |= bit * (k.stop is None)
             first, last, step = (d if v is None else v for v, d in ((k.start, 0), (k.stop, 0), (k.step, 1)))
         else:
-            raise GraphError(f"{tensor!r} cannot be indexed by {k!r}; use integers, slices, ... or None, or ki.gather")
+            raise GraphError(
+                f"{tensor!r} cannot be indexed by {reprlib.repr(k)}; use integers, slices, ... or None, or ki.gather"
+            )
         begin.append(first)
         end.append(last)
         steps.append(step)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from ...kernels.contracts.base import merge_shapes, shape_text
-from ...kernels.types import dtype_name
+from ...kernels.contracts.base import MOST_AXES, merge_shapes, require_size, shape_text
+from ...kernels.room import require
+from ...kernels.types import DType, TensorType, dtype_name
 from ..builder import Graph, as_shape, get_default_graph
 from ..errors import GraphError
 from ..handles import Operation, Tensor
@@ -60,6 +62,11 @@ def convert_all(values: Sequence[TensorLike], dtype: Any = None) -> list[Tensor]
 
     Without a tensor Python numbers take the widest kind among them (int, float, complex).
     """
+    if not isinstance(values, (list, tuple)):
+        try:
+            values = list(values)
+        except Exception as error:  # an iterator of the caller's may raise anything
+            raise GraphError(f"expected a list of tensors or values, got {type(values).__name__}: {error}") from error
     first = next((v for v in values if isinstance(v, Tensor)), None)
     common = dtype if dtype is not None else None if first is None else first.dtype
     if common is None and values and all(type(v) in (int, float, complex) for v in values):
@@ -68,11 +75,13 @@ def convert_all(values: Sequence[TensorLike], dtype: Any = None) -> list[Tensor]
 
 
 def integers(value: TensorLike, name: str, beside: Tensor | None = None) -> Tensor:
-    """A tensor as it is; lists with scalar tensors in them packed; anything else as an int32 constant."""
+    """A tensor as it is; lists with scalar tensors in them packed; anything else as an int32 constant, int64 if need be."""
     if isinstance(value, Tensor):
         return value
     if not _holds_tensors(value):
-        return convert(value, "int32", name, beside)
+        whole = as_array(value, None, name)
+        wide = whole.dtype.kind in "iu" and whole.size and (whole.min() < -(2**31) or whole.max() >= 2**31)
+        return convert(value, "int64" if wide else "int32", name, beside)
     parts = [integers(v, name, beside) if _holds_tensors(v) or isinstance(v, (list, tuple)) else v for v in value]
     tensors = [p for p in parts if isinstance(p, Tensor)]
     if any(t.dtype != tensors[0].dtype for t in tensors):
@@ -81,8 +90,13 @@ def integers(value: TensorLike, name: str, beside: Tensor | None = None) -> Tens
     return add_op("Pack", convert_all(parts), name, axis=0)
 
 
-def _holds_tensors(value: Any) -> bool:
-    return isinstance(value, Tensor) or (isinstance(value, (list, tuple)) and any(map(_holds_tensors, value)))
+def _holds_tensors(value: Any, depth: int = MOST_AXES) -> bool:
+    """Whether a tensor lies among nested lists, which are no deeper than an array can have axes."""
+    if isinstance(value, (list, tuple)):
+        if depth == 0:
+            raise GraphError(f"lists are nested more than {MOST_AXES} deep, which no array can be")
+        return any(_holds_tensors(v, depth - 1) for v in value)
+    return isinstance(value, Tensor)
 
 
 def _graph_of(inputs: Sequence[Tensor]) -> Graph:
@@ -109,9 +123,10 @@ def constant(value: Any, dtype: Any = None, shape: Any = None, name: str | None 
         if sizes is None or None in sizes:
             raise GraphError(f"the shape of a constant must be fully known, got {shape!r}")
         dims = tuple(int(d) for d in sizes if d is not None)
+        _require_room("the constant", TensorType(array.dtype, dims))
         if array.size == 1:
             array = np.full(dims, array.reshape(()), array.dtype)
-        elif array.size != int(np.prod(dims)):
+        elif array.size != math.prod(dims):
             raise GraphError(f"a constant of {array.size} elements does not fit into shape {shape_text(dims)}")
         array = array.reshape(dims)
     if not isinstance(value, (bool, int, float, complex, str, bytes, list, tuple)):
@@ -122,19 +137,27 @@ def constant(value: Any, dtype: Any = None, shape: Any = None, name: str | None 
 
 def zeros(shape: Any, dtype: Any = "float32", name: str | None = None) -> Tensor:
     """A constant of zeros."""
-    return constant(np.zeros(_dims(shape), as_dtype(dtype)), name=name or "zeros")
+    return constant(np.zeros(*_dims("zeros", shape, dtype)), name=name or "zeros")
 
 
 def ones(shape: Any, dtype: Any = "float32", name: str | None = None) -> Tensor:
     """A constant of ones."""
-    return constant(np.ones(_dims(shape), as_dtype(dtype)), name=name or "ones")
+    return constant(np.ones(*_dims("ones", shape, dtype)), name=name or "ones")
 
 
-def _dims(shape: Any) -> tuple[int, ...]:
-    sizes = as_shape(shape)
+def _dims(op: str, shape: Any, dtype: Any) -> tuple[tuple[int, ...], DType]:
+    sizes, element = as_shape(shape), as_dtype(dtype)
     if sizes is None or None in sizes:
-        raise GraphError(f"this shape must be fully known, got {shape!r}")
-    return tuple(d for d in sizes if d is not None)
+        raise GraphError(f"{op}: this shape must be fully known, got {shape!r}")
+    dims = tuple(d for d in sizes if d is not None)
+    _require_room(op, TensorType(element, dims))
+    return dims, element
+
+
+def _require_room(op: str, type: TensorType) -> None:
+    """Raises ShapeError for what no array can hold, OutOfMemoryError for what this machine cannot."""
+    require_size(op, [type])
+    require(type.nbytes, f"{op}: {type} needs", "compute it in the graph (fill, tile), in smaller pieces")
 
 
 def placeholder(dtype: Any, shape: Any = None, name: str | None = None) -> Tensor:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 from ...kernels.types import STRING
 from ..errors import GraphError
@@ -23,7 +24,12 @@ Sizes = int | Sequence[int]
 
 def _nhwc(what: str, value: Sizes) -> tuple[int, int, int, int]:
     """[1, h, w, 1] from n, [h, w] or [1, h, w, 1]."""
-    sizes = (value,) if isinstance(value, int) else tuple(int(v) for v in value)
+    try:
+        sizes = (operator.index(value),) if isinstance(value, SupportsIndex) else tuple(map(operator.index, value))
+    except Exception as error:  # not integers, not a list; an iterator of the caller's may raise anything
+        raise GraphError(
+            f"{what} must be an integer n, [height, width] or [1, height, width, 1], got {type(value).__name__}: {error}"
+        ) from error
     if len(sizes) == 1:
         sizes *= 2
     if len(sizes) == 2:
@@ -38,12 +44,17 @@ def _padding(padding: str | Sequence[Any]) -> dict[str, Any]:
         if padding.upper() not in ("SAME", "VALID"):
             raise GraphError(f"padding must be 'SAME', 'VALID' or explicit pairs, got {padding!r}")
         return {"padding": padding.upper()}
-    pairs = [tuple(p) for p in padding]
+    try:
+        pairs = [tuple(map(operator.index, p)) for p in padding]
+    except Exception as error:
+        raise GraphError(
+            f"padding must be 'SAME', 'VALID' or pairs of integers, got {type(padding).__name__}: {error}"
+        ) from error
     if len(pairs) == 2:
         pairs = [(0, 0), *pairs, (0, 0)]
     if len(pairs) != 4 or any(len(p) != 2 for p in pairs):
         raise GraphError(f"explicit padding must be [[top, bottom], [left, right]] or 4 such pairs, got {padding!r}")
-    return {"padding": "EXPLICIT", "explicit_paddings": tuple(int(v) for pair in pairs for v in pair)}
+    return {"padding": "EXPLICIT", "explicit_paddings": tuple(v for pair in pairs for v in pair)}
 
 
 def conv2d(

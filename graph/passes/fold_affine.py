@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ir import Graph, Literal, Node, Port
+from ..ir import Graph, Key, Literal, Node, Port
 from ..rewrite import Rewriter
 
 __all__ = ["FUSED", "bias_literal", "fold_affine", "per_channel"]
@@ -95,7 +95,7 @@ def _fold_chain(edit: Rewriter, consumers: dict[Port, list[Node]], node: Node) -
 def bias_literal(value: Value, dtype: Any, key: tuple[Any, ...]) -> Literal:
     """A bias computed in float64; what is added to it later is added before it is rounded."""
     rounded = value.astype(dtype)
-    return Literal.lazy(dtype, rounded.shape, lambda: rounded, (*key, np.dtype(dtype).str), wide=lambda: value)
+    return Literal.lazy(dtype, rounded.shape, lambda: rounded, Key(*key, np.dtype(dtype).str), wide=lambda: value)
 
 
 def _channels(edit: Rewriter, node: Node) -> int | None:
@@ -131,7 +131,7 @@ def _scaled(node: Node, weights: Literal, scale: Value, key: tuple[Any, ...]) ->
         return result
 
     return Literal.lazy(
-        weights.dtype, weights.shape, load, ("scaled", node.op, transposed, weights.key, key),
+        weights.dtype, weights.shape, load, Key("scaled", node.op, transposed, weights.key, key),
         wide=lambda: weights.wide() * factor,
     )  # fmt: skip
 

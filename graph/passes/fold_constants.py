@@ -1,92 +1,178 @@
 """Evaluates what depends on constants alone, with the reference backend.
 
 Small results (shapes, batch-norm factors) are computed at once. Large ones (transposed weights) become lazy literals:
-they are computed when a kernel packs them and are kept nowhere else.
+they are computed when a kernel packs them and are kept nowhere else. What would take far more bytes, or far more work,
+than the constants that it is made of stays in the graph and runs as ordinary steps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from math import prod
+from collections.abc import Hashable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from ..evaluate import evaluate
-from ..ir import Graph, Literal, Node, Port
-from ..opdefs import OPDEFS, STRUCTURAL, Site
-from ..rewrite import Rewriter, infer_node
+from ...kernels.types import TensorType
+from ..evaluate import SHARED_BYTES, Fold, evaluate, shape_key
+from ..ir import Graph, Key, Literal, Node, Port
+from ..opdefs import OPDEFS, STRUCTURAL, NeedsValue, Site
+from ..rewrite import VALUE_BYTES, Rewriter
 
 __all__ = ["fold_constants"]
 
-#: Bytes up to which results are computed at once.
-_EAGER = 1 << 16
-#: A fold may not make more bytes than this out of smaller inputs (Fill, Tile).
-_GROWTH = 1 << 26
-
 Value = np.ndarray[Any, Any]
+
+#: Bytes up to which results are computed at once, each of them and all together.
+_EAGER, _ALL_EAGER = 1 << 16, 1 << 26
+#: Bytes that one fold may make, and that may be kept of all folds, however few the constants of the graph have.
+_GROWTH, _KEPT = 1 << 26, 1 << 28
+#: Bytes that all folds together may make on the way, as a multiple of what one may; float operations that count as one.
+_WORK, _FLOPS_PER_BYTE = 16, 4
+#: Counts end here: that of a value which is used twice, many times over, has no end.
+_MOST = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class _Lazy:
+    """A node that is computed when it is needed: bytes of its results; its own work, and with all that is behind it."""
+
+    kept: int
+    own: int
+    work: int
+
+
+@dataclass(slots=True)
+class _Folds:
+    """What was folded so far, before the graph is edited."""
+
+    graph: Graph
+    edit: Rewriter
+    #: Bytes that one fold may make: those of all constants, or a little if they are few.
+    most: int
+    literals: dict[Port, Literal] = field(default_factory=dict)
+    lazy: dict[str, _Lazy] = field(default_factory=dict)
+    eager: int = 0
+
+    def literal(self, port: Port) -> Literal | None:
+        found = self.literals.get(port)
+        return self.edit.literal(port) if found is None else found
+
+    def value(self, port: Port) -> Value | None:
+        """The value of a small constant, unless it is much work."""
+        literal = self.literal(port)
+        lazy = self.lazy.get(port.node)
+        if literal is None or literal.nbytes > VALUE_BYTES or (lazy is not None and lazy.work > _GROWTH):
+            return None
+        return literal.array()
 
 
 def fold_constants(graph: Graph) -> Graph:
     """Nodes whose inputs are all constants become constants; Shape, Size and Rank of known shapes too."""
     edit = Rewriter(graph)
-    for original in graph:
-        if original.op in STRUCTURAL or original.op not in OPDEFS:
+    given = sum(node.attrs["value"].nbytes for node in graph if node.op == "Const")
+    folds = _Folds(graph, edit, max(_GROWTH, given))
+    for node in graph:
+        if node.op not in STRUCTURAL and node.op != "PlaceholderWithDefault" and node.op in OPDEFS:
+            folds.literals.update(zip(node.ports, _fold(folds, node) or (), strict=False))
+    _give_up_too_much(folds, given)
+    read = _read(folds)
+    for port, literal in folds.literals.items():
+        if port not in read:
             continue
-        node = edit.node(original.name)
-        describes = node.op in ("Shape", "Size", "Rank")
-        literals = [edit.literal(p) for p in node.inputs]
-        if not describes and (any(x is None for x in literals) or (not literals and node.op != "Range")):
-            continue
-        site = Site(
-            node.name, node.op, node.attrs, tuple(edit.type_of(p) for p in node.inputs),
-            lambda i, node=node: edit.value(node.inputs[i]),  # type: ignore[misc]
-        )  # fmt: skip
-        if describes:
-            results = evaluate(site, ())
-            folded = (
-                None if results is None else [_keyed(results[0], ("shape", results[0].dtype.str, results[0].tobytes()))]
-            )
+        if len(graph.nodes[port.node].outputs) == 1:
+            edit.replace_by_constant(port.node, literal)
         else:
-            folded = _fold(node, site, [x for x in literals if x is not None])
-        if folded is None:
-            continue
-        if len(folded) == 1:
-            edit.replace_by_constant(node.name, folded[0])
-            continue
-        for index, literal in enumerate(folded):
-            edit.redirect(Port(node.name, index), edit.constant(f"{node.name}/folded_{index}", literal))
+            edit.redirect(port, edit.constant(f"{port.node}/folded_{port.index}", literal))
     return edit.finish()
 
 
-def _fold(node: Node, site: Site, literals: list[Literal]) -> list[Literal] | None:
-    types = infer_node(node, lambda p: site.inputs[node.inputs.index(p)], lambda p: site.value_of(node.inputs.index(p)))
-    if not all(t.known for t in types):
-        return None
-    size = sum(prod(t.dims) * t.dtype.itemsize for t in types)
-    given = sum(x.type.size * x.dtype.itemsize for x in literals)
-    if size > max(_GROWTH, given):
-        return None
+def _read(folds: _Folds) -> dict[Port, None]:
+    """Ports that nodes which are not folded read, and what is wanted of the graph."""
+    whole = (n for n in folds.graph if Port(n.name) not in folds.literals)
+    return dict.fromkeys((*(p for n in whole for p in n.inputs), *folds.graph.outputs))
 
-    def compute() -> tuple[Value, ...]:
-        outputs = evaluate(site, [x.array() for x in literals])
-        assert outputs is not None
-        return outputs
 
+def _fold(folds: _Folds, node: Node) -> list[Literal] | None:
+    """The constants that the outputs of a node are; None if it is not folded."""
+    literals = [folds.literal(p) for p in node.inputs]
+    inputs = [x for x in literals if x is not None]
+    describes = node.op in ("Shape", "Size", "Rank")
+    if not describes and (len(inputs) < len(literals) or (not inputs and node.op != "Range")):
+        return None
+    types = tuple(folds.edit.type_of(p) if x is None else x.type for p, x in zip(node.inputs, literals, strict=True))
+    site = Site(node.name, node.op, node.attrs, types, lambda i: folds.value(node.inputs[i]))
+    if describes:
+        results = evaluate(site, ())
+        return None if results is None else [Literal.of(r, shape_key(r)) for r in results]
+    outputs = OPDEFS[node.op].types(site)
+    if not all(t.known for t in outputs):
+        return None
+    size, distinct = sum(t.nbytes for t in outputs), {id(x): x for x in inputs}
+    given = sum(x.nbytes for x in distinct.values())
+    own = _work(site, outputs)
+    if own is None or size > folds.most or given > max(_KEPT, folds.most):
+        return None
     # The key says how the value came about, so that every session of a graph finds what was packed from it.
-    attrs = tuple(sorted((k, repr(v)) for k, v in node.attrs.items()))
-    key = ("folded", node.op, attrs, tuple(x.key for x in literals))
-    if size <= _EAGER and given <= _EAGER:
-        results = evaluate(site, [x.array() for x in literals])
-        return None if results is None else [_keyed(r, (*key, i)) for i, r in enumerate(results)]
-    return [Literal.lazy(t.dtype, t.dims, _picker(compute, i), (*key, i)) for i, t in enumerate(types)]
+    attrs = tuple(sorted((k, _spelled(v)) for k, v in node.attrs.items()))
+    key = Key("folded", node.op, attrs, tuple(x.key for x in inputs))
+    sources = dict.fromkeys(p.node for p in node.inputs if p.node in folds.lazy)
+    small = size <= _EAGER and given <= _EAGER and own <= _GROWTH and not sources
+    if small and folds.eager + size <= _ALL_EAGER:
+        results = evaluate(site, [x.array() for x in inputs])
+        folds.eager += size
+        return None if results is None else [Literal.of(r, Key(key, i)) for i, r in enumerate(results)]
+    roots = {id(x): x.nbytes for p, x in zip(node.inputs, inputs, strict=True) if p.node not in folds.lazy}
+    work = own + sum(roots.values()) + sum(folds.lazy[name].work for name in sources)
+    folds.lazy[node.name] = _Lazy(size, own, min(work, _MOST))
+    fold = Fold(site, tuple(inputs))
+    return [Literal.lazy(t.dtype, t.dims, fold.output(i), Key(key, i)) for i, t in enumerate(outputs)]
 
 
-def _keyed(array: Value, key: Hashable) -> Literal:
-    literal = Literal.of(array)
-    literal.key = key
-    return literal
+def _spelled(value: Any) -> Hashable:
+    """An attribute in full, where repr() would leave something out."""
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype.str}{value.shape}{value.tolist()!r}"
+    return value.key if isinstance(value, Literal) else repr(value)
 
 
-def _picker(compute: Callable[[], tuple[Value, ...]], index: int) -> Callable[[], Value]:
-    return lambda: compute()[index]
+def _work(site: Site, outputs: tuple[TensorType, ...]) -> int | None:
+    """What a node's results and its arithmetic take, in bytes; None if it cannot be computed here."""
+    definition = OPDEFS[site.op]
+    try:
+        lowered = definition.lowered(site)
+    except NeedsValue:
+        return None
+    inputs = site.inputs if lowered.inputs is None else [site.inputs[i] for i in lowered.inputs]
+    made = lowered.contract.check(inputs, lowered.params)
+    handed_on = definition.hands_on(site.attrs)
+    if lowered.contract.dynamic or not all(i in handed_on for i in range(len(made), len(outputs))):
+        return None
+    flops = lowered.contract.flops(inputs, made, lowered.params)
+    return min(sum(t.nbytes for t in outputs) + int(flops // _FLOPS_PER_BYTE), _MOST)
+
+
+def _give_up_too_much(folds: _Folds, given: int) -> None:
+    """Leaves lazy folds in the graph, if all of them together take too much: what is read of them last goes first.
+
+    Where everything that is made on the way is kept while a program is compiled, each value is made once.
+    """
+    if sum(lazy.own for lazy in folds.lazy.values()) + given <= SHARED_BYTES:
+        return
+    left = {"work": _WORK * folds.most, "kept": max(_KEPT, 8 * given)}
+    stack: list[str] = []
+    accepted: set[str] = set()
+    for name in dict.fromkeys(p.node for p in _read(folds) if p.node in folds.lazy):
+        lazy = folds.lazy[name]
+        if lazy.work > left["work"] or lazy.kept > left["kept"]:
+            stack.append(name)
+        else:
+            accepted.add(name)
+            left["work"] -= lazy.work
+            left["kept"] -= lazy.kept
+    while stack:  # and what only leads to them
+        node = folds.graph.nodes[stack.pop()]
+        for port in node.ports:
+            folds.literals.pop(port, None)
+        if folds.lazy.pop(node.name, None) is not None:
+            stack.extend(p.node for p in node.inputs if p.node in folds.lazy and p.node not in accepted)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ir import Graph, Literal, Node, Port
+from ..ir import Graph, Key, Literal, Node, Port
 from ..rewrite import Rewriter
 from .fold_affine import bias_literal, per_channel
 
@@ -115,7 +115,7 @@ def _scaled(weights: Literal, scale: Value, key: tuple[Any, ...]) -> Literal:
     factor = scale[:, None]
     return Literal.lazy(
         weights.dtype, weights.shape, lambda: (weights.wide() * factor).astype(weights.dtype),
-        ("scaled_input", weights.key, key), wide=lambda: weights.wide() * factor,
+        Key("scaled_input", weights.key, key), wide=lambda: weights.wide() * factor,
     )  # fmt: skip
 
 

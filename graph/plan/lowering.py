@@ -15,8 +15,8 @@ from ...kernels.errors import KernelError, KigraphError
 from ...kernels.registry import Rejection, select
 from ...kernels.tuning import Decision, Tuner
 from ...kernels.types import Kernel, Prepared, Query, TensorType
-from ..errors import GraphError, UnsupportedOpError, located
-from ..evaluate import shape_of
+from ..errors import GraphError, UnsupportedOpError, located, unexpected
+from ..evaluate import shape_key, shape_of
 from ..ir import Graph, Literal, Node, Port
 from ..opdefs import Lowered, opdef
 from .partition import Part, site_of
@@ -87,7 +87,7 @@ class Lowering:
 
     steps: list[Step] = field(default_factory=list)
     types: dict[Port, TensorType] = field(default_factory=dict)
-    #: A port without memory of its own -> the port whose memory it is.
+    #: A port without memory of its own -> the port whose memory it is, which has its own.
     views: dict[Port, Port] = field(default_factory=dict)
     view_nodes: list[Node] = field(default_factory=list)
     literals: dict[Port, Literal] = field(default_factory=dict)
@@ -97,9 +97,8 @@ class Lowering:
     inputs: frozenset[Port] = frozenset()
 
     def root(self, port: Port) -> Port:
-        while port in self.views:
-            port = self.views[port]
-        return port
+        """The port whose memory a port is: itself, unless it is a view."""
+        return self.views.get(port, port)
 
 
 def lower_part(
@@ -132,22 +131,21 @@ def _lower_node(result: Lowering, node: Node, known: Mapping[Port, Any], options
     if node.op in ("Shape", "Size", "Rank"):  # constants, now that the input's type is known
         value = shape_of(node.op, site)
         assert value is not None
-        literal = Literal.of(value)
-        literal.key = ("shape", value.dtype.str, value.tobytes())
+        literal = Literal.of(value, shape_key(value))
         result.literals[Port(node.name)], result.types[Port(node.name)] = literal, literal.type
         return
     lowered = definition.lowered(site)
     outputs = definition.types(site)
     result.types.update(zip(node.ports, outputs, strict=False))
     for output, source in definition.hands_on(node.attrs).items():
-        result.views[Port(node.name, output)] = node.inputs[source]
+        result.views[Port(node.name, output)] = result.root(node.inputs[source])
     picked = range(len(node.inputs)) if lowered.inputs is None else lowered.inputs
     ports = [node.inputs[i] for i in picked]
     if lowered.contract.view:
         (viewed,) = lowered.contract.check([result.types[p] for p in ports], lowered.params)
         if not outputs[0].known:  # a PlaceholderWithDefault says less than its default
             result.types[Port(node.name)] = viewed
-        result.views[Port(node.name)] = ports[0]
+        result.views[Port(node.name)] = result.root(ports[0])
         result.view_nodes.append(node)
         return
     step = _choose(result, node, ports, lowered, options)
@@ -184,6 +182,8 @@ def _choose(result: Lowering, node: Node, ports: Sequence[Port], lowered: Lowere
         prepared = kernel.prepare(query, KernelConstants(kernel, constant, options.store))
     except KigraphError as error:  # such as no memory for packed weights
         raise located(error, node.op, node.name) from error.__cause__
+    except Exception as error:
+        raise unexpected(error, node.op, node.name, f"cannot be prepared for kernel {kernel}") from error
     used = [
         (Port("", 0) if i in prepared.absorbed else _on(result, root, device, node), t)
         for i, (root, t) in enumerate(zip(roots, inputs, strict=True))

@@ -2,13 +2,16 @@
 
 Concat by slices: a kernel that can write with a pitch writes straight into its part of the concat's buffer, so the
 concat itself costs nothing. Arena: storages sorted by size, each at the lowest offset that is free during its life
-(greedy by size, Pisarchyk and Lee 2020, arXiv:2001.03288).
+(greedy by size, Pisarchyk and Lee 2020, arXiv:2001.03288); where very many live at once, in the order of time instead.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from math import prod
 
 from ...kernels.contracts.concat import CONCAT, ConcatParams
@@ -21,6 +24,8 @@ __all__ = ["Layout", "Place", "Storage", "lay_out"]
 
 #: Steps; what lives longer is not listed step by step while the arena is packed.
 _LONG = 64
+#: Pairs of tensors that live together up to which the arena is packed by size: about a second.
+_MOST_NEIGHBOURS = 4_000_000
 
 
 @dataclass(slots=True)
@@ -72,9 +77,7 @@ def lay_out(lowering: Lowering, inputs: Sequence[Port], outputs: Sequence[Port])
         last[port] = len(steps)
     storages: dict[Port, Storage] = {}
     for port in first:
-        owner = port
-        while owner in slices:
-            owner = slices[owner][0]
+        owner = slices[port][0] if port in slices else port
         t = lowering.types[owner]
         if t.dtype == STRING:
             continue
@@ -97,12 +100,11 @@ def _place(
 ) -> Place:
     if port not in slices:
         return Place(storages[port])
-    offset, owner = 0, port
-    while owner in slices:
-        owner, add = slices[owner]
-        offset += add
+    owner, offset = slices[port]
     t = lowering.types[port]
     pitch = lowering.types[owner].dims[-1] * t.dtype.itemsize
+    if prod(t.dims) == 0:
+        return Place(storages[owner])  # NumPy refuses strides that reach beyond a buffer, of empty arrays too
     if prod(t.dims[:-1]) == 1:
         return Place(storages[owner], offset)
     strides = [t.dtype.itemsize]
@@ -115,10 +117,10 @@ def _place(
 def _concat_slices(lowering: Lowering, inputs: set[Port]) -> dict[Port, tuple[Port, int]]:
     """Root -> (concat result in whose buffer it lies, byte offset); later concats first, so that they nest."""
     producer = {port: step for step in lowering.steps for port, _ in step.outputs}
-    readers: dict[Port, list[Step]] = {}
+    readers = _Readers()
     for step in lowering.steps:
         for port, _ in step.inputs:
-            readers.setdefault(port, []).append(step)
+            readers.add(port, step)
     viewed = set(lowering.views.values())
     slices: dict[Port, tuple[Port, int]] = {}
     removed: set[int] = set()
@@ -133,21 +135,21 @@ def _concat_slices(lowering: Lowering, inputs: set[Port]) -> dict[Port, tuple[Po
         if axis != len(out.dims) - 1 or out.dtype == STRING:
             continue
         ports = [p for p, _ in step.inputs]
+        uses = Counter(ports)
         fits = [
-            ports.count(p) == 1 and _can_slice(lowering, p, step, producer, readers, viewed, inputs, slices)
-            for p in ports
+            uses[p] == 1 and _can_slice(lowering, p, step, producer, readers, viewed, inputs, slices) for p in ports
         ]
         copier = step.kernel is not None and step.kernel.strided_outputs
         if not any(fits) or not (all(fits) or copier):
             continue
-        offset = 0
+        owner, offset = slices.get(target, (target, 0))  # the concat may lie in another one's buffer itself
         copies: list[Step] = []
         for number, ((port, t), fit) in enumerate(zip(step.inputs, fits, strict=True)):
             if fit:
-                slices[port] = (target, offset)
+                slices[port] = (owner, offset)
             else:
                 copies.append(_copy_into(step, port, t, number))
-                slices[copies[-1].outputs[0][0]] = (target, offset)
+                slices[copies[-1].outputs[0][0]] = (owner, offset)
                 lowering.types[copies[-1].outputs[0][0]] = t
                 lowering.home[copies[-1].outputs[0][0]] = step.device
             offset += t.dims[-1] * t.dtype.itemsize
@@ -162,7 +164,7 @@ def _can_slice(
     port: Port,
     concat: Step,
     producer: dict[Port, Step],
-    readers: dict[Port, list[Step]],
+    readers: _Readers,
     viewed: set[Port],
     inputs: set[Port],
     slices: dict[Port, tuple[Port, int]],
@@ -172,15 +174,31 @@ def _can_slice(
         return False
     nested = made.query is not None and made.query.contract is CONCAT
     dense = prod(lowering.types[port].dims[:-1]) == 1
-    others = [r for r in readers[port] if r is not concat]
-    if dense and not others:
+    if dense and readers.count[port] == 1:
         return made.kernel is not None or nested
     if made.kernel is None or not made.kernel.strided_outputs:
         return False
     kernel_type = next(t for p, t in made.outputs if p == port)
     if kernel_type.dims[-1:] != lowering.types[port].dims[-1:]:  # a[..., 0]: the kernel's own last axis is another one
         return False
-    return all(r.kernel is not None and r.kernel.strided_inputs for r in others)
+    # Whoever else reads the slice must cope with its pitch.
+    return readers.dense[port] == _needs_dense(concat)
+
+
+class _Readers:
+    """How many steps read a port, and how many of them cannot read a slice of a larger buffer."""
+
+    def __init__(self) -> None:
+        self.count: Counter[Port] = Counter()
+        self.dense: Counter[Port] = Counter()
+
+    def add(self, port: Port, step: Step) -> None:
+        self.count[port] += 1
+        self.dense[port] += _needs_dense(step)
+
+
+def _needs_dense(step: Step) -> bool:
+    return step.kernel is None or not step.kernel.strided_inputs
 
 
 def _copy_into(concat: Step, port: Port, t: TensorType, number: int) -> Step:
@@ -238,18 +256,102 @@ class _Placed:
 
 def _pack(storages: Sequence[Storage]) -> dict[str, int]:
     """Offsets for all storages; the size of each device's arena."""
-    arenas: dict[str, int] = {}
-    placed: dict[str, _Placed] = {}
+    groups: dict[str, list[Storage]] = {}
+    for storage in storages:
+        groups.setdefault(storage.device, []).append(storage)
+    return {
+        device: (_pack_by_size if _neighbours(group) <= _MOST_NEIGHBOURS else _pack_by_time)(group)
+        for device, group in groups.items()
+    }
+
+
+def _size(storage: Storage) -> int:
+    return -(-storage.nbytes // ALIGNMENT) * ALIGNMENT
+
+
+def _neighbours(storages: Sequence[Storage]) -> int:
+    """About how many pairs of storages are looked at to pack them by size."""
+    long, at = 0, Counter[int]()
+    for storage in storages:
+        if storage.last - storage.first > _LONG:
+            long += 1
+        else:
+            at.update(range(storage.first, storage.last + 1))
+    return long * len(storages) + sum(n * n for n in at.values())
+
+
+def _pack_by_size(storages: Sequence[Storage]) -> int:
+    """The largest first, each at the lowest offset that is free during its life; the bytes of all."""
+    total = 0
+    placed = _Placed()
     for storage in sorted(storages, key=lambda s: (-s.nbytes, s.first)):
-        size = -(-storage.nbytes // ALIGNMENT) * ALIGNMENT
-        others = placed.setdefault(storage.device, _Placed())
-        neighbours = sorted(others.at_the_same_time(storage), key=lambda o: o.offset)
+        size = _size(storage)
         offset = 0
-        for other in neighbours:
+        for other in sorted(placed.at_the_same_time(storage), key=lambda o: o.offset):
             if offset + size <= other.offset:
                 break
-            offset = max(offset, other.offset + -(-other.nbytes // ALIGNMENT) * ALIGNMENT)
+            offset = max(offset, other.offset + _size(other))
         storage.offset = offset
-        others.add(storage)
-        arenas[storage.device] = max(arenas.get(storage.device, 0), offset + size)
-    return arenas
+        placed.add(storage)
+        total = max(total, offset + size)
+    return total
+
+
+def _pack_by_time(storages: Sequence[Storage]) -> int:
+    """In the order of time, each into the smallest gap that holds it; the bytes of all. For graphs of very many tensors."""
+    gaps = _Gaps()
+    alive: list[tuple[int, int, int]] = []
+    for storage in sorted(storages, key=lambda s: (s.first, -s.nbytes)):
+        while alive and alive[0][0] < storage.first:
+            _, offset, size = heappop(alive)
+            gaps.free(offset, size)
+        size = _size(storage)
+        storage.offset = gaps.take(size) if size else 0
+        if size:
+            heappush(alive, (storage.last, storage.offset, size))
+    return gaps.total
+
+
+class _Gaps:
+    """The gaps of an arena that grows at its end."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._by_size: list[tuple[int, int]] = []
+        self._starts: dict[int, int] = {}
+        self._ends: dict[int, int] = {}
+
+    def take(self, size: int) -> int:
+        at = bisect_left(self._by_size, (size, -1))
+        if at < len(self._by_size):
+            found, offset = self._by_size[at]
+            self._remove(offset, found)
+            if found > size:
+                self._add(offset + size, found - size)
+            return offset
+        offset = self.total
+        if self.total in self._ends:  # the gap at the end grows
+            offset = self._ends[self.total]
+            self._remove(offset, self.total - offset)
+        self.total = offset + size
+        return offset
+
+    def free(self, offset: int, size: int) -> None:
+        after = self._starts.get(offset + size)
+        if after is not None:
+            self._remove(offset + size, after)
+            size += after
+        before = self._ends.get(offset)
+        if before is not None:
+            self._remove(before, offset - before)
+            offset, size = before, size + offset - before
+        self._add(offset, size)
+
+    def _add(self, offset: int, size: int) -> None:
+        insort(self._by_size, (size, offset))
+        self._starts[offset] = size
+        self._ends[offset + size] = offset
+
+    def _remove(self, offset: int, size: int) -> None:
+        del self._by_size[bisect_left(self._by_size, (size, offset))]
+        del self._starts[offset], self._ends[offset + size]

@@ -28,7 +28,7 @@ from ...kernels.backends import get_backend
 from ...kernels.digest import blake2b
 from ...kernels.settings import cache_folder
 from ...kernels.types import Kernel
-from ..ir import Content, Literal
+from ..ir import PLAIN, Content, Key, Literal
 from .packed_file import PackedFile, PackedFileError, storable, write_packed
 
 __all__ = ["PackedCache", "code_stamp", "packed_folder", "stable_key"]
@@ -40,8 +40,6 @@ _LEAST_BYTES = 4096
 _SPARE = 2
 #: Installations that keep a file of a model; of more, those that were not used for longest go.
 _INSTALLATIONS = 3
-#: Parts of keys whose repr() says all.
-_PLAIN = frozenset([str, int, float, bool, bytes, type(None)])
 #: What the log has: each is said once per process.
 _SAID: set[str] = set()
 
@@ -58,33 +56,65 @@ def stable_key(key: Hashable) -> tuple[bytes, tuple[str, ...]] | None:
 
     None if the key has parts that mean nothing elsewhere, or no file behind it.
     """
+    whole = key if isinstance(key, Key) else Key(key)
+    if not whole.in_file:
+        return None
+    pending = [whole]
+    while pending:  # keys inside keys first, without recursion: a chain of constants may be long
+        if inner := _unspelled(pending[-1]):
+            pending += inner
+        else:
+            done = pending.pop()
+            done.stable = done.stable or _spelled(done)
+    assert whole.stable is not None
+    digest, files = whole.stable
+    return (digest.encode(), tuple(sorted(files))) if digest else None
+
+
+def _unspelled(key: Key) -> list[Key]:
+    """The keys inside a key that have no spelling yet."""
+    found: list[Key] = []
+    stack: list[object] = [] if key.stable is not None else [key.parts]
+    while stack:
+        part = stack.pop()
+        if isinstance(part, tuple):
+            stack.extend(part)
+        elif isinstance(part, Key) and part.stable is None:
+            found.append(part)
+    return found
+
+
+def _spelled(key: Key) -> tuple[str, frozenset[str]]:
+    """The digest of a key whose inner keys have theirs, and those of the files behind it; no digest if a part has none."""
     # One word per part, a tuple as its length before its parts, so that no two keys are spelled alike.
     words: list[str] = []
-    contents: list[tuple[int, Content]] = []
-    stack: list[object] = [key]
+    files: set[str] = set()
+    stack: list[object] = [key.parts]
     while stack:
         part = stack.pop()
         if isinstance(part, tuple):
             words.append(f"({len(part)}")
             stack.extend(part)
-        elif isinstance(part, Content):
-            contents.append((len(words), part))
-            words.append("")
-        elif type(part) in _PLAIN:
+        elif type(part) in PLAIN:
             words.append(repr(part))
         else:
-            return None
-    if not any(content.in_file for _, content in contents):
-        return None
-    files: dict[str, None] = {}
-    for at, content in contents:
-        digest = content.content_digest()
-        if digest is None:
-            return None
-        words[at] = f"#{digest}"
-        if content.in_file:
-            files[digest] = None
-    return " ".join(words).encode(), tuple(sorted(files))
+            digest, behind = _digest_of(part)
+            if not digest:
+                return "", frozenset()
+            words.append(digest)
+            files |= behind
+    text = " ".join(words).encode("utf-8", "backslashreplace")
+    return blake2b(text, digest_size=20).hexdigest(), frozenset(files)
+
+
+def _digest_of(part: object) -> tuple[str, frozenset[str]]:
+    if isinstance(part, Key):
+        assert part.stable is not None
+        return part.stable[0] and f"={part.stable[0]}", part.stable[1]
+    digest = part.content_digest() if isinstance(part, Content) else None
+    if digest is None:
+        return "", frozenset()
+    return f"#{digest}", frozenset([digest] if isinstance(part, Content) and part.in_file else ())
 
 
 @functools.cache

@@ -80,9 +80,13 @@ def partition(graph: Graph, feed_types: Mapping[Port, TensorType]) -> tuple[Part
         if node.name in depth:
             level, kind = depth[node.name]
             groups.setdefault((level, kind, node.name if kind == "dynamic" else ""), []).append(node)
-    return tuple(
-        _part(graph, key[1], nodes, needs) for key, nodes in sorted(groups.items(), key=lambda item: item[0][0])
-    )
+    ordered = sorted(groups.items(), key=lambda item: item[0][0])
+    part_of = {node.name: number for number, (_, nodes) in enumerate(ordered) for node in nodes}
+    # What is read in another part than its own, or wanted of the graph, is an output of its part.
+    outside = set(graph.outputs)
+    for node in graph:
+        outside.update(p for p in node.inputs if part_of.get(p.node) != part_of.get(node.name))
+    return tuple(_part(graph, key[1], nodes, needs, outside) for key, nodes in ordered)
 
 
 def _kind(
@@ -107,12 +111,13 @@ def _kind(
     return ("static" if known and not wanted else "shaped"), wanted
 
 
-def _part(graph: Graph, kind: str, nodes: list[Node], needs: Mapping[str, tuple[Port, ...]]) -> Part:
+def _part(
+    graph: Graph, kind: str, nodes: list[Node], needs: Mapping[str, tuple[Port, ...]], outside: set[Port]
+) -> Part:
     inside = {n.name for n in nodes}
     inputs = dict.fromkeys(
         p for n in nodes for p in n.inputs if p.node not in inside and graph.nodes[p.node].op != "Const"
     )
-    outside = {p for n in graph if n.name not in inside for p in n.inputs} | set(graph.outputs)
     outputs = tuple(p for n in nodes for p in n.ports if p in outside)
     values = tuple(dict.fromkeys(p for n in nodes for p in needs[n.name] if p.node not in inside))
     return Part(tuple(nodes), tuple(inputs), outputs, values, kind == "dynamic", kind == "static")

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...kernels.backends import Choice
 from ...kernels.types import STRING, TensorType
+from ..evaluate import shared_values
 from ..ir import Graph, Port
 from .cut import Cut
 from .explain import explain_program
@@ -65,7 +66,10 @@ class Program:
         last = {p: i for i, part in enumerate(self.parts) for p in (*part.outputs, *part.inputs, *part.values)}
         for port in self.graph.outputs:
             last.pop(port, None)
-        self._done = [tuple(p for p, at in last.items() if at == i) for i in range(len(self.parts))]
+        done: list[list[Port]] = [[] for _ in self.parts]
+        for port, at in last.items():
+            done[at].append(port)
+        self._done = [tuple(ports) for ports in done]
 
     def compile_known(self) -> None:
         """Compiles every stage whose input types are known from the feeds alone."""
@@ -97,7 +101,8 @@ class Program:
     ) -> Stage | DynamicStage | Images:
         while True:
             generation = self.options.store.generation
-            made = compile_part(self.graph, part, types, values, self.options)
+            with shared_values():
+                made = compile_part(self.graph, part, types, values, self.options)
             if self.options.store.confirm() == generation:
                 break
         self.options.tuner.save()
@@ -128,10 +133,11 @@ class Program:
                 env.pop(port, None)
         given: set[Port] = set()
         results: list[Value] = []
-        for port in self.graph.outputs:
-            result = self._output(port, env, feeds)
-            results.append(np.array(result) if port in given else result)  # x and identity(x) are one port here
-            given.add(port)
+        with shared_values():
+            for port in self.graph.outputs:
+                result = self._output(port, env, feeds)
+                results.append(np.array(result) if port in given else result)  # x and identity(x) are one port here
+                given.add(port)
         if record is not None:
             record.start, record.seconds = begin, time.perf_counter() - begin
             self.profile = [(t.step, t.seconds) for _, t in record.steps]

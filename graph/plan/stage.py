@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...kernels.devices import HOST, Device, may_give_back
+from ...kernels.devices import HOST, Device, after_giving_back, may_give_back
 from ...kernels.errors import DeviceError, KigraphError, OutOfMemoryError
 from ...kernels.registry import select
+from ...kernels.room import CHECKED, require
 from ...kernels.types import STRING, Array, Query, Run, TensorType
-from ..errors import RunError, located
+from ..errors import located, unexpected
+from ..evaluate import shared_values
 from ..ir import Graph, Port
 from ..opdefs import opdef
 from .lowering import Lowering, Options, Step, lower_part
@@ -48,6 +50,7 @@ class _Context:
         lowering, layout = stage.lowering, stage.layout
         devices = {step.device.name: step.device for step in lowering.steps}
         devices.update({d.name: d for d in lowering.home.values()})
+        _require_room(stage)
         self.buffers = {name: _arena(devices[name], size, lowering) for name, size in layout.arenas.items()}
         self.arrays: dict[Port, Array] = {}
         for port, device in lowering.home.items():
@@ -58,14 +61,17 @@ class _Context:
                 self.arrays[port] = self.view(device, layout.places[port], t)
         self.runs: list[Run] = []
         self.steps: list[Step] = []
-        for i, step in enumerate(lowering.steps):
-            try:
-                run = self._bind(i, step)
-            except KigraphError as error:
-                raise located(error, step.op, step.node) from error.__cause__
-            if run is not None:
-                self.runs.append(run)
-                self.steps.append(step)
+        with shared_values():
+            for i, step in enumerate(lowering.steps):
+                try:
+                    run = self._bind(i, step)
+                except KigraphError as error:
+                    raise located(error, step.op, step.node) from error.__cause__
+                except Exception as error:
+                    raise unexpected(error, step.op, step.node, f"cannot be bound to kernel {step.kernel}") from error
+                if run is not None:
+                    self.runs.append(run)
+                    self.steps.append(step)
         self.devices = [d for d in devices.values() if d.name != HOST.name]
 
     def view(self, device: Device, place: Place, t: TensorType) -> Array:
@@ -123,7 +129,7 @@ class _Context:
             if not 0 <= at < len(self.steps):
                 raise
             step = self.steps[at]
-            raise RunError(f"{step.op} '{step.node}' failed in kernel {step.kernel}: {error}") from error
+            raise unexpected(error, step.op, step.node, f"failed in kernel {step.kernel}") from error
 
     def _located(self, error: KigraphError, at: int, checked: bool) -> KigraphError:
         """The error with the step that raised it, or, of a device that works behind our back, what can be said of it.
@@ -160,9 +166,39 @@ def _arena(device: Device, nbytes: int, lowering: Lowering) -> Array:
         return device.allocate(max(nbytes, 64))
     except OutOfMemoryError as error:
         error.args = (
-            f"the activations of {len(lowering.steps)} steps do not fit into the memory of {device.name}: {error}",
+            f"the activations of {len(lowering.steps)} steps do not fit into the memory of {device.name}"
+            f"{_largest(lowering, device)}: {error}",
         )
         raise
+
+
+def _largest(lowering: Lowering, device: Device) -> str:
+    """ " (the largest is ...)" with node, type and bytes, if there is anything."""
+    found = [
+        (t.nbytes, f"{t} of {step.op} '{step.node}'")
+        for step in lowering.steps
+        for port, t in step.outputs
+        if device.name == lowering.home[port].name
+    ]
+    found += [
+        (step.prepared.workspace_bytes, f"the workspace of {step.op} '{step.node}'")
+        for step in lowering.steps
+        if step.prepared is not None and step.device.name == device.name
+    ]
+    nbytes, what = max(found, default=(0, ""))
+    return f" (the largest is {what}, {nbytes:,} bytes)" if what else ""
+
+
+def _require_room(stage: Stage) -> None:
+    """Refuses a run before anything is allocated, if its activations and results do not fit into main memory together."""
+    lowering = stage.lowering
+    results = sum(lowering.types[p].nbytes for p in stage.part.outputs)
+    texts = sum(lowering.types[p].nbytes for p in lowering.home if lowering.types[p].dtype == STRING)
+    arena = stage.layout.arenas.get(HOST.name, 0)
+    wanted = arena + results + texts
+    if wanted >= CHECKED:
+        what = f"{len(lowering.steps)} steps{_largest(lowering, HOST)} need, for activations and results,"
+        after_giving_back(lambda: require(wanted, what))
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -221,7 +257,7 @@ class DynamicStage:
         except KigraphError as error:
             raise located(error, node.op, node.name) from error.__cause__
         except Exception as error:
-            raise RunError(f"{node} failed in kernel {self.step.kernel}: {error}") from error
+            raise unexpected(error, node.op, node.name, f"failed in kernel {self.step.kernel}") from error
         if profile is not None:
             profile.append(Timed(self.step, start, time.perf_counter() - start))
         return dict(zip(node.ports, outputs, strict=False))

@@ -18,6 +18,8 @@ from ..types import STRING, Dim, DType, Params, Shape, TensorType, dtype_name
 __all__ = [
     "FLOATS",
     "INTEGERS",
+    "MOST_AXES",
+    "MOST_BYTES",
     "NUMBERS",
     "Contract",
     "Tolerance",
@@ -30,6 +32,7 @@ __all__ = [
     "require_dtype",
     "require_rank",
     "require_same_dtype",
+    "require_size",
     "shape_text",
 ]
 
@@ -38,6 +41,9 @@ P = TypeVar("P", bound=Params)
 FLOATS = frozenset(map(np.dtype, ("float16", "float32", "float64")))
 INTEGERS = frozenset(map(np.dtype, ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")))
 NUMBERS = FLOATS | INTEGERS | frozenset(map(np.dtype, ("complex64", "complex128")))
+
+#: Bytes and axes of the largest array: offsets are signed integers of 64 bits, and NumPy has no more axes.
+MOST_BYTES, MOST_AXES = (1 << 63) - 1, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +112,9 @@ class Contract(Generic[P]):
             raise TypeError(
                 f"{self.name} takes parameters of class {self.params.__name__}, got {type(params).__name__}"
             )
-        return self.infer(inputs, params)
+        outputs = self.infer(inputs, params)
+        require_size(self.name, outputs)
+        return outputs
 
     def bytes_moved(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
         """Least memory traffic: each input read once, each output written once."""
@@ -114,6 +122,23 @@ class Contract(Generic[P]):
 
     def __repr__(self) -> str:
         return f"Contract({self.name})"
+
+
+def require_size(op: str, types: Sequence[TensorType]) -> None:
+    """Raises ShapeError for a tensor that no array can hold: its sizes are multiplied to at most MOST_BYTES.
+
+    As in NumPy, a size of 0 beside them does not help; unknown sizes count as 1.
+    """
+    for t in types:
+        if t.shape is not None and len(t.shape) > MOST_AXES:
+            raise ShapeError(f"{op}: a tensor of {len(t.shape)} axes, at most {MOST_AXES} can be had")
+        size = t.dtype.itemsize
+        for d in t.shape or ():
+            size *= d or 1
+        if size > MOST_BYTES:
+            raise ShapeError(
+                f"{op}: {t} is too large for an array: {size:,} bytes (sizes of 0 left out), at most {MOST_BYTES:,} can be addressed"
+            )
 
 
 def shape_text(shape: Shape) -> str:
