@@ -18,6 +18,7 @@ from ..types import STRING, Dim, DType, Params, Shape, TensorType, dtype_name
 __all__ = [
     "FLOATS",
     "INTEGERS",
+    "MOST_AXES",
     "NUMBERS",
     "Contract",
     "Tolerance",
@@ -29,6 +30,7 @@ __all__ = [
     "normalize_axis",
     "require_dtype",
     "require_rank",
+    "require_representable",
     "require_same_dtype",
     "shape_text",
 ]
@@ -38,6 +40,9 @@ P = TypeVar("P", bound=Params)
 FLOATS = frozenset(map(np.dtype, ("float16", "float32", "float64")))
 INTEGERS = frozenset(map(np.dtype, ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")))
 NUMBERS = FLOATS | INTEGERS | frozenset(map(np.dtype, ("complex64", "complex128")))
+
+#: Axes that an array has at most (NumPy's limit), and bytes that can be addressed. Whether they can be had is another matter.
+MOST_AXES, _MOST_BYTES = 64, 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +102,10 @@ class Contract(Generic[P]):
     by_item: Callable[[Sequence[TensorType], P, Collection[int]], bool] | None = None
 
     def check(self, inputs: Sequence[TensorType], params: Any) -> tuple[TensorType, ...]:
-        """Checks arity and parameter class, then applies the shape and dtype rule."""
+        """Checks arity and parameter class, then applies the shape and dtype rule.
+
+        Also a ShapeError: an output that no array can be (``require_representable``).
+        """
         low, high = self.arity
         if len(inputs) < low or (high is not None and len(inputs) > high):
             wanted = f"{low}" if low == high else f"{low} or more" if high is None else f"{low} to {high}"
@@ -106,7 +114,10 @@ class Contract(Generic[P]):
             raise TypeError(
                 f"{self.name} takes parameters of class {self.params.__name__}, got {type(params).__name__}"
             )
-        return self.infer(inputs, params)
+        outputs = self.infer(inputs, params)
+        for number, output in enumerate(outputs):
+            require_representable(f"{self.name}: output {number}", output)
+        return outputs
 
     def bytes_moved(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
         """Least memory traffic: each input read once, each output written once."""
@@ -121,6 +132,20 @@ def shape_text(shape: Shape) -> str:
     if shape is None:
         return "(unknown rank)"
     return "(" + ", ".join("?" if d is None else str(d) for d in shape) + ("," if len(shape) == 1 else "") + ")"
+
+
+def require_representable(what: str, t: TensorType) -> None:
+    """ShapeError unless an array can have the type: at most 64 axes, 2**63 - 1 bytes without counting sizes of 0."""
+    if t.shape is None:
+        return
+    nbytes = t.dtype.itemsize
+    for d in t.shape:
+        nbytes *= d or 1
+    if nbytes > _MOST_BYTES or len(t.shape) > MOST_AXES:
+        raise ShapeError(
+            f"{what} would be {t}; an array has at most {MOST_AXES} axes and {_MOST_BYTES:,} bytes "
+            "(2**63 - 1, sizes of 0 left out). Remedy: check the sizes that this shape is made of"
+        )
 
 
 def require_dtype(op: str, what: str, dtype: DType, allowed: frozenset[DType]) -> None:
