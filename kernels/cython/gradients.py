@@ -105,7 +105,7 @@ def _taps(
         size=out, out=len(range(residue, size, stride)), taps=count, stride=1, dilation=back,
         before=back * (count - 1) - base, tap_step=1, pixels_in=pixels_in, pixels_out=stride * pixels_out,
     )  # fmt: skip
-    return _Taps(residue, first, step, count, axis)
+    return _Taps(residue, first, step if count > 1 else 1, count, axis)  # a stride may be far longer than the filter
 
 
 def _residues(size: int, window: int, stride: int, dilation: int, before: int) -> list[int]:
