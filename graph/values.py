@@ -32,7 +32,7 @@ _MAX_RANK, _MAX_SIZE = 64, 1 << 62
 
 def as_dtype(dtype: Any) -> DType:
     """A NumPy dtype from what users write: ki.float32, np.float32, 'float32', float, str ('string')."""
-    if dtype in ("string", str, bytes):
+    if isinstance(dtype, (str, type)) and dtype in ("string", str, bytes):
         return STRING
     try:
         found: DType = UNKNOWN if dtype is None else np.dtype(dtype).newbyteorder("=")
@@ -140,7 +140,7 @@ def _convert(array: Value, dtype: DType, what: str) -> Value:
         )
     if dtype.kind in "iu" and array.size:
         bounds = np.iinfo(dtype)
-        if array.min() < bounds.min or array.max() > bounds.max:
+        if int(array.min()) < bounds.min or int(array.max()) > bounds.max:
             raise GraphError(
                 f"{what} has numbers from {array.min()} to {array.max()}, out of range for {dtype_name(dtype)}"
             )

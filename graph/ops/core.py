@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import operator
 from collections.abc import Sequence
+from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from ...kernels.contracts.base import merge_shapes, shape_text
-from ...kernels.types import dtype_name
+from ...kernels.contracts.base import merge_shapes, require_representable, shape_text
+from ...kernels.errors import OutOfMemoryError
+from ...kernels.types import TensorType, dtype_name
 from ..builder import Graph, as_shape, get_default_graph
 from ..errors import GraphError
 from ..handles import Operation, Tensor
@@ -33,6 +37,7 @@ __all__ = [
     "placeholder_with_default",
     "stop_gradient",
     "variable",
+    "whole_numbers",
     "zeros",
 ]
 
@@ -81,6 +86,20 @@ def integers(value: TensorLike, name: str, beside: Tensor | None = None) -> Tens
     return add_op("Pack", convert_all(parts), name, axis=0)
 
 
+def whole_numbers(what: str, value: Any, count: int | None = None) -> tuple[int, ...]:
+    """A whole number, or several, for an attribute; GraphError for anything else. ``what`` names the argument."""
+    found: tuple[int, ...] | None = None
+    try:
+        found = (operator.index(value),)
+    except TypeError:
+        if not isinstance(value, (str, bytes, dict)):
+            with contextlib.suppress(TypeError):
+                found = tuple(operator.index(v) for v in value)
+    if found is None or (count is not None and len(found) != count):
+        raise GraphError(f"{what} must be a whole number{' or a list of such' if count is None else ''}, got {value!r}")
+    return found
+
+
 def _holds_tensors(value: Any) -> bool:
     return isinstance(value, Tensor) or (isinstance(value, (list, tuple)) and any(map(_holds_tensors, value)))
 
@@ -109,9 +128,10 @@ def constant(value: Any, dtype: Any = None, shape: Any = None, name: str | None 
         if sizes is None or None in sizes:
             raise GraphError(f"the shape of a constant must be fully known, got {shape!r}")
         dims = tuple(int(d) for d in sizes if d is not None)
+        require_representable("a constant", TensorType(array.dtype, dims))
         if array.size == 1:
-            array = np.full(dims, array.reshape(()), array.dtype)
-        elif array.size != int(np.prod(dims)):
+            array = _full(dims, array.reshape(()), array.dtype)
+        elif array.size != prod(dims):
             raise GraphError(f"a constant of {array.size} elements does not fit into shape {shape_text(dims)}")
         array = array.reshape(dims)
     if not isinstance(value, (bool, int, float, complex, str, bytes, list, tuple)):
@@ -122,12 +142,24 @@ def constant(value: Any, dtype: Any = None, shape: Any = None, name: str | None 
 
 def zeros(shape: Any, dtype: Any = "float32", name: str | None = None) -> Tensor:
     """A constant of zeros."""
-    return constant(np.zeros(_dims(shape), as_dtype(dtype)), name=name or "zeros")
+    return constant(_full(_dims(shape), 0, as_dtype(dtype)), name=name or "zeros")
 
 
 def ones(shape: Any, dtype: Any = "float32", name: str | None = None) -> Tensor:
     """A constant of ones."""
-    return constant(np.ones(_dims(shape), as_dtype(dtype)), name=name or "ones")
+    return constant(_full(_dims(shape), 1, as_dtype(dtype)), name=name or "ones")
+
+
+def _full(dims: tuple[int, ...], value: Any, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    wanted = TensorType(dtype, dims)
+    require_representable("a constant", wanted)
+    try:
+        return np.zeros(dims, dtype) if type(value) is int and value == 0 else np.full(dims, value, dtype)
+    except MemoryError:
+        raise OutOfMemoryError(
+            f"a constant {wanted} takes {wanted.nbytes:,} bytes of main memory, which cannot be had. Remedy: build it "
+            "from smaller ones while the graph runs, with fill or tile"
+        ) from None
 
 
 def _dims(shape: Any) -> tuple[int, ...]:

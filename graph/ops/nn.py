@@ -8,7 +8,7 @@ from typing import Any
 from ...kernels.types import STRING
 from ..errors import GraphError
 from ..handles import Tensor
-from .core import TensorLike, add_op, constant, convert, convert_all, integers
+from .core import TensorLike, add_op, constant, convert, convert_all, integers, whole_numbers
 from .math import add, multiply, rsqrt, subtract
 
 __all__ = [
@@ -22,7 +22,7 @@ Sizes = int | Sequence[int]
 
 def _nhwc(what: str, value: Sizes) -> tuple[int, int, int, int]:
     """[1, h, w, 1] from n, [h, w] or [1, h, w, 1]."""
-    sizes = (value,) if isinstance(value, int) else tuple(int(v) for v in value)
+    sizes = whole_numbers(what, value)
     if len(sizes) == 1:
         sizes *= 2
     if len(sizes) == 2:
@@ -37,12 +37,15 @@ def _padding(padding: str | Sequence[Any]) -> dict[str, Any]:
         if padding.upper() not in ("SAME", "VALID"):
             raise GraphError(f"padding must be 'SAME', 'VALID' or explicit pairs, got {padding!r}")
         return {"padding": padding.upper()}
-    pairs = [tuple(p) for p in padding]
+    try:
+        pairs = [whole_numbers("explicit padding", p) for p in padding]
+    except TypeError:
+        raise GraphError(f"padding must be 'SAME', 'VALID' or explicit pairs, got {padding!r}") from None
     if len(pairs) == 2:
         pairs = [(0, 0), *pairs, (0, 0)]
     if len(pairs) != 4 or any(len(p) != 2 for p in pairs):
         raise GraphError(f"explicit padding must be [[top, bottom], [left, right]] or 4 such pairs, got {padding!r}")
-    return {"padding": "EXPLICIT", "explicit_paddings": tuple(int(v) for pair in pairs for v in pair)}
+    return {"padding": "EXPLICIT", "explicit_paddings": tuple(v for pair in pairs for v in pair)}
 
 
 def conv2d(
@@ -220,4 +223,7 @@ def as_string(input: TensorLike, precision: int = -1, name: str | None = None) -
 
 def string_join(inputs: Sequence[TensorLike], separator: str = "", name: str | None = None) -> Tensor:
     """The strings joined elementwise, with broadcasting."""
-    return add_op("StringJoin", convert_all(inputs, STRING) or [constant("")], name, separator=separator.encode())
+    if not isinstance(separator, (str, bytes)):
+        raise GraphError(f"string_join: the separator must be a str, got {separator!r}")
+    between = separator.encode() if isinstance(separator, str) else separator
+    return add_op("StringJoin", convert_all(inputs, STRING) or [constant("")], name, separator=between)
