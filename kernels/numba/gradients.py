@@ -221,7 +221,8 @@ def _depthwise_input_grad(query: Query, constants: Constants) -> Prepared:
     low, high = CLAMPS["none"]
     inner = Query(query.contract, (dy,), (wide,), query.params, threads=query.threads)
     window = f.dims[0], f.dims[1]
-    plan = plan_windows(inner, "depthwise", window, (1, 1), "VALID", (1, 1), **{**geometry, "low": low, "high": high})
+    more: dict[str, float] = {**geometry, "low": low, "high": high}
+    plan = plan_windows(inner, "depthwise", window, (1, 1), "VALID", (1, 1), multiplies_padding=False, **more)
     return _DepthwiseInputGrad(query, plan, np.zeros(dy.dims[3], dy.dtype))
 
 

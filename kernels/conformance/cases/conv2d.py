@@ -7,6 +7,8 @@ from dataclasses import replace
 from math import sqrt
 from typing import Any
 
+import numpy as np
+
 from ...contracts.base import Contract, Tolerance
 from ...contracts.conv2d import CONV2D, DEPTHWISE_CONV2D, Conv2DParams
 from ...types import DType
@@ -38,10 +40,14 @@ def conv_case(
     kh, kw, out = w
     cin = x[3]
     depthwise = contract is DEPTHWISE_CONV2D
-    weights = weights or scaled(1 / sqrt(max(kh * kw * (1 if depthwise else cin), 1)))
+    factor = 1 / sqrt(max(kh * kw * (1 if depthwise else cin), 1))
+
+    def filters(rng: np.random.Generator, shape: tuple[int, ...], of: DType) -> Any:
+        return weights(rng, shape, of) * of.type(factor)
+
     inputs = [
         tensor(x, values, dtype, memory=x_memory),
-        tensor((kh, kw, cin, out), weights, dtype, constant=constant),
+        tensor((kh, kw, cin, out), scaled(factor) if weights is None else filters, dtype, constant=constant),
     ]
     if bias:
         inputs.append(tensor((cin * out if depthwise else out,), normal, dtype, constant=constant))
