@@ -60,6 +60,10 @@ bench: $(STAMPS)/dev $(STAMPS)/built ## the benchmarks: prints the table, writes
 	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-json=$(OUT)/bench.json $(BENCH_ARGS)
 	$(BIN)/python -m benchmarks.plot $(OUT)/bench.json $(OUT)/bench.png
 
+.PHONY: bench-check
+bench-check: $(STAMPS)/dev $(STAMPS)/built ## fails where a convolution misses its share of the peak, measured in the same run
+	$(BIN)/python -m benchmarks.tile_check $(BENCH_ARGS)
+
 .PHONY: bench-peers
 bench-peers: $(STAMPS)/peers $(STAMPS)/built ## Inception v3 next to ONNX Runtime and OpenVINO, in turn; JSON and PNG
 	$(BIN)/python -m benchmarks.peers $(BENCH_ARGS)

@@ -59,7 +59,7 @@ _OPS: tuple[tuple[Family, str], ...] = (
     ),
     (
         Family("image", "#fbd9d7", "#b8423b"),
-        "DecodeJpeg DecodePng DecodeImage DecodeBmp DecodeGif EncodeJpeg EncodePng ResizeBilinear ResizeNearestNeighbor",
+        "DecodeJpeg DecodePng DecodeImage DecodeBmp DecodeGif DecodeWebP EncodeJpeg EncodePng ResizeBilinear ResizeNearestNeighbor",
     ),
     (
         _LAYOUT,

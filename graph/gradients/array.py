@@ -11,7 +11,7 @@ from ...kernels.contracts.concat import CONCAT
 from .. import ops
 from ..errors import GraphError
 from ..handles import Tensor
-from .registry import Use, gradient_of, shape_of, sum_to
+from .registry import Use, gradient_of, rank_of, shape_of, sum_to
 
 __all__: list[str] = []
 
@@ -41,9 +41,7 @@ def _reshape(use: Use, grads: Grads) -> Result:
 
 @gradient_of(a.TRANSPOSE)
 def _transpose(use: Use, grads: Grads) -> Result:
-    rank = use.x.type.rank
-    assert rank is not None
-    return [ops.transpose(grads[0], np.argsort(use.params.axes(rank)).tolist())]
+    return [ops.transpose(grads[0], np.argsort(use.params.axes(rank_of(use))).tolist())]
 
 
 @gradient_of(a.PAD)

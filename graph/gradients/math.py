@@ -14,7 +14,7 @@ from .. import ops
 from ..errors import GraphError
 from ..handles import Tensor
 from ..ops.core import add_op, constant
-from .registry import Use, gradient_of, shape_of, sum_to
+from .registry import Use, gradient_of, rank_of, shape_of, sum_to
 
 __all__: list[str] = []
 
@@ -165,8 +165,7 @@ def _matmul(use: Use, grads: Grads) -> Result:
 
 def _spread(use: Use, value: Tensor) -> Tensor:
     """A reduced value spread over the input's shape."""
-    rank = use.x.type.rank
-    assert rank is not None
+    rank = rank_of(use)
     if not use.params.keepdims:
         for axis in use.params.normalized(rank):
             value = ops.expand_dims(value, axis)
@@ -188,8 +187,7 @@ def _reduce_mean(use: Use, grads: Grads) -> Result:
 def _reduce_extreme(use: Use, grads: Grads) -> Result:
     """Equal extremes share the gradient."""
     hit = ops.cast(ops.equal(use.x, _spread(use, use.y)), use.x.dtype)
-    rank = use.x.type.rank
-    assert rank is not None
+    rank = rank_of(use)
     count = ops.reduce_sum(hit, list(use.params.normalized(rank)), use.params.keepdims)
     return [ops.multiply(_spread(use, ops.divide(grads[0], count)), hit)]
 
@@ -200,8 +198,7 @@ def _reduce_prod(use: Use, grads: Grads) -> Result:
     x = use.x
     zero = ops.equal(x, _scalar(0, x))
     filled = ops.where(zero, ops.ones_like(x), x)
-    rank = x.type.rank
-    assert rank is not None
+    rank = rank_of(use)
     axes = list(use.params.normalized(rank))
     zeros = ops.reduce_sum(ops.cast(zero, x.dtype), axes, use.params.keepdims)
     others = _spread(use, ops.reduce_prod(filled, axes, use.params.keepdims))

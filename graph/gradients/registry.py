@@ -15,7 +15,7 @@ from ..ops.array import shape
 from ..ops.core import add_op, constant
 from ..values import constant_value
 
-__all__ = ["GRADIENTS", "Gradient", "Use", "gradient_of", "shape_of", "sum_to", "use_of"]
+__all__ = ["GRADIENTS", "Gradient", "Use", "gradient_of", "rank_of", "shape_of", "sum_to", "use_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,16 @@ def use_of(op: Operation) -> tuple[Contract[Any], Use, tuple[int, ...]]:
 def shape_of(tensor: Tensor) -> Tensor:
     """The sizes of a tensor as an int32 vector: a constant if they are known."""
     return constant(list(tensor.type.dims), "int32", name="shape") if tensor.type.known else shape(tensor)
+
+
+def rank_of(use: Use) -> int:
+    """The number of axes of the op's input, which must be known while the graph is built."""
+    if use.x.type.rank is None:
+        raise GraphError(
+            f"gradients: the rank of '{use.x.name}' {use.x.type} must be known to differentiate {use.op.type} "
+            f"'{use.op.name}'. Give its placeholder a shape such as [None, None]"
+        )
+    return use.x.type.rank
 
 
 def sum_to(gradient: Tensor, like: Tensor) -> Tensor:

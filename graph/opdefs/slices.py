@@ -11,6 +11,8 @@ from .base import Lowered, NeedsValue, OpDef, Site, entries, ints, required
 
 __all__ = ["DEFS"]
 
+#: Outputs that one op may have: a number from a file must not cost memory for each.
+_MOST_PARTS = 1 << 16
 _MASKS = ("ellipsis", "new_axis", "shrink_axis", "begin", "end")
 
 
@@ -120,7 +122,7 @@ def _split(site: Site) -> Lowered:
     size = None if shape is None else shape[normalize_axis(f"Split '{site.name}'", axis, len(shape))]
     if size is None:
         raise NeedsValue(1)
-    if count < 1 or size % count:
+    if not 1 <= count <= _MOST_PARTS or size % count:
         raise GraphError(
             f"Split '{site.name}': axis {axis} of {site.inputs[1]} does not split into {count} equal parts"
         )
@@ -144,6 +146,8 @@ def _unknown_split(site: Site) -> tuple[TensorType, ...]:
     """All axes but the split one are those of the input; which one that is may be unknown, too."""
     x, where = (site.inputs[1], 0) if site.op == "Split" else (site.inputs[0], 2)
     count = required(site, "num_split")
+    if not 1 <= count <= _MOST_PARTS:
+        raise GraphError(f"{site.op} '{site.name}': attribute num_split must be from 1 to {_MOST_PARTS}, got {count}")
     if x.shape is None:
         return (TensorType(x.dtype),) * count
     axis = (entries(site, where) or (None,))[0]
@@ -167,8 +171,8 @@ def _unpack(site: Site) -> Lowered:
 
 def _parts(site: Site) -> int:
     count = required(site, "num")
-    if count < 0:
-        raise GraphError(f"Unpack '{site.name}': attribute num must not be negative, got {count}")
+    if not 0 <= count <= _MOST_PARTS:
+        raise GraphError(f"Unpack '{site.name}': attribute num must be from 0 to {_MOST_PARTS}, got {count}")
     return count
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Sequence
-from typing import Any, SupportsIndex
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from ...kernels.contracts.base import normalize_axis
 from ..errors import GraphError
 from ..handles import Tensor
 from ..values import as_dtype
-from .core import TensorLike, add_op, convert, convert_all, integers
+from .core import TensorLike, add_op, convert, convert_all, integers, whole_numbers
 
 __all__ = [
     "broadcast_to", "concat", "expand_dims", "fill", "gather", "getitem", "ones_like", "pad", "range", "rank", "reshape", "shape", "size", "slice", "split", "squeeze",
@@ -43,7 +43,7 @@ def reshape(tensor: TensorLike, shape: TensorLike, name: str | None = None) -> T
 
 def squeeze(input: TensorLike, axis: int | Sequence[int] | None = None, name: str | None = None) -> Tensor:
     """Drops axes of size 1: the given ones, or all."""
-    axes = () if axis is None else (int(axis),) if isinstance(axis, SupportsIndex) else tuple(axis)
+    axes = () if axis is None else whole_numbers("squeeze: axis", axis)
     return add_op("Squeeze", [convert(input)], name, squeeze_dims=axes)
 
 
@@ -82,6 +82,9 @@ def stack(values: Sequence[TensorLike], axis: int = 0, name: str | None = None) 
 def unstack(value: TensorLike, num: int | None = None, axis: int = 0, name: str | None = None) -> list[Tensor]:
     """The slices of a tensor along an axis, as a list."""
     t = convert(value)
+    (axis,) = whole_numbers("unstack: axis", axis, 1)
+    if num is not None:
+        (num,) = whole_numbers("unstack: num", num, 1)
     if num is None:
         num = None if t.shape is None else t.shape[normalize_axis("unstack", axis, len(t.shape))]
         if num is None:
@@ -95,12 +98,14 @@ def split(
     """Parts along an axis: a number of equal ones, or a list of sizes."""
     t = convert(value)
     where = integers(axis, "split_dim", t)
-    if isinstance(num_or_size_splits, SupportsIndex):
-        count = int(num_or_size_splits)
+    sizes = whole_numbers("split: num_or_size_splits", num_or_size_splits)
+    if np.ndim(num_or_size_splits) == 0:
+        (count,) = sizes
         if count < 1:
             raise GraphError(f"split needs at least one part, got {count}")
         return list(add_op("Split", [where, t], name or "split", num_split=count).op.outputs)
-    sizes = list(num_or_size_splits)
+    if not sizes:
+        raise GraphError("split needs at least one part, got an empty list of sizes")
     return list(
         add_op("SplitV", [t, integers(sizes, "sizes", t), where], name or "split", num_split=len(sizes)).op.outputs
     )
@@ -112,6 +117,8 @@ def pad(
     """Adds a border. paddings: (before, after) for every axis; mode CONSTANT, REFLECT or SYMMETRIC."""
     t = convert(tensor)
     pairs = integers(paddings, "paddings", t)
+    if not isinstance(mode, str):
+        raise GraphError(f"pad: mode must be CONSTANT, REFLECT or SYMMETRIC, got {mode!r}")
     if mode.upper() in ("REFLECT", "SYMMETRIC"):
         return add_op("MirrorPad", [t, pairs], name, mode=mode.upper())
     if mode.upper() != "CONSTANT":
@@ -134,6 +141,8 @@ def strided_slice(
     """Python's slicing with TensorFlow's bit masks (begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_axis_mask)."""
     t = convert(input_)
     first, last = integers(begin, "begin", t), integers(end, "end", t)
+    if strides is None and not first.type.known:
+        raise GraphError(f"give strides: how many bounds {first!r} has is not known while the graph is built")
     steps = integers(np.ones(first.type.dims, np.int32) if strides is None else strides, "strides", t)
     return add_op("StridedSlice", [t, first, last, steps], name, **masks)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -35,6 +37,7 @@ __all__ = [
     "placeholder_with_default",
     "stop_gradient",
     "variable",
+    "whole_numbers",
     "zeros",
 ]
 
@@ -88,6 +91,20 @@ def integers(value: TensorLike, name: str, beside: Tensor | None = None) -> Tens
         wide = np.dtype(np.int64)
         parts = [add_op("Cast", [p], None, SrcT=p.dtype, DstT=wide) if isinstance(p, Tensor) else p for p in parts]
     return add_op("Pack", convert_all(parts), name, axis=0)
+
+
+def whole_numbers(what: str, value: Any, count: int | None = None) -> tuple[int, ...]:
+    """A whole number, or several, for an attribute; GraphError for anything else. ``what`` names the argument."""
+    found: tuple[int, ...] | None = None
+    try:
+        found = (operator.index(value),)
+    except TypeError:
+        if not isinstance(value, (str, bytes, dict)):
+            with contextlib.suppress(TypeError):
+                found = tuple(operator.index(v) for v in value)
+    if found is None or (count is not None and len(found) != count):
+        raise GraphError(f"{what} must be a whole number{' or a list of such' if count is None else ''}, got {value!r}")
+    return found
 
 
 def _holds_tensors(value: Any, depth: int = MOST_AXES) -> bool:

@@ -250,4 +250,7 @@ def as_string(input: TensorLike, precision: int = -1, name: str | None = None) -
 
 def string_join(inputs: Sequence[TensorLike], separator: str = "", name: str | None = None) -> Tensor:
     """The strings joined elementwise, with broadcasting."""
-    return add_op("StringJoin", convert_all(inputs, STRING) or [constant("")], name, separator=separator.encode())
+    if not isinstance(separator, (str, bytes)):
+        raise GraphError(f"string_join: the separator must be a str, got {separator!r}")
+    between = separator.encode() if isinstance(separator, str) else separator
+    return add_op("StringJoin", convert_all(inputs, STRING) or [constant("")], name, separator=between)

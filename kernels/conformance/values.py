@@ -17,6 +17,7 @@ __all__ = [
     "large",
     "nonzero",
     "normal",
+    "not_finite",
     "only_nan",
     "positive",
     "scaled",
@@ -83,6 +84,15 @@ def only_nan(rng: Rng, shape: Shape, dtype: DType) -> NDArray:
     """Normal numbers, about one in 9 a NaN."""
     values = normal(rng, shape, dtype)
     values[rng.random(shape) < 1 / 9] = np.nan
+    return values
+
+
+def not_finite(rng: Rng, shape: Shape, dtype: DType) -> NDArray:
+    """Normal numbers with up to three NaNs or infinities, for weights."""
+    values = normal(rng, shape, dtype)
+    for value in (np.nan, np.inf, -np.inf):
+        if values.size and rng.random() < 0.7:
+            values.reshape(-1)[rng.integers(0, values.size)] = value
     return values
 
 

@@ -103,7 +103,10 @@ class Contract(Generic[P]):
     by_item: Callable[[Sequence[TensorType], P, Collection[int]], bool] | None = None
 
     def check(self, inputs: Sequence[TensorType], params: Any) -> tuple[TensorType, ...]:
-        """Checks arity and parameter class, then applies the shape and dtype rule."""
+        """Checks arity and parameter class, then applies the shape and dtype rule.
+
+        Also a ShapeError: an output that no array can be (``require_size``).
+        """
         low, high = self.arity
         if len(inputs) < low or (high is not None and len(inputs) > high):
             wanted = f"{low}" if low == high else f"{low} or more" if high is None else f"{low} to {high}"

@@ -28,8 +28,12 @@ __all__ = [
     "Conv2DParams",
     "Padding",
     "explicit_padding",
+    "require_reachable",
     "window_output",
 ]
+
+#: The farthest that windows, strides, dilations and padding reach, so that every position is a 64-bit number.
+_FARTHEST = 2**62
 
 #: 'SAME', 'VALID' or explicit (top, bottom, left, right).
 Padding = Literal["SAME", "VALID"] | tuple[int, int, int, int]
@@ -49,6 +53,14 @@ class Conv2DParams(Params):
             raise ShapeError(f"conv2d: strides {self.strides} and dilations {self.dilations} must be at least 1")
         if not isinstance(self.padding, str) and min(self.padding) < 0:
             raise ShapeError(f"conv2d: padding {self.padding} must not be negative")
+        require_reachable("conv2d", strides=self.strides, dilations=self.dilations, padding=self.padding)
+
+
+def require_reachable(op: str, **numbers: Padding | tuple[int, int]) -> None:
+    """ShapeError for strides, dilations, paddings or windows beyond 2**62."""
+    for what, values in numbers.items():
+        if not isinstance(values, str) and max(values) > _FARTHEST:
+            raise ShapeError(f"{op}: {what} {values} must be at most 2**62 = {_FARTHEST}")
 
 
 def explicit_padding(
@@ -81,19 +93,23 @@ def window_output(
     """Spatial output size of a sliding window."""
     result: list[Dim] = []
     for axis, (n, k, s, d) in enumerate(zip(size, window, strides, dilations, strict=True)):
+        side = "height" if axis == 0 else "width"
+        if k == 0:
+            raise ShapeError(f"{op}: the window has no cells along its {side}; expected at least 1")
+        before, after = (0, 0) if isinstance(padding, str) else padding[2 * axis : 2 * axis + 2]
+        padded, extent = (n or 0) + int(before) + int(after), ((k or 1) - 1) * d + 1
+        if max(padded, extent) > _FARTHEST:
+            raise ShapeError(
+                f"{op}: along the {side} a window of {extent} over {padded} (padding included) reaches beyond "
+                f"2**62 = {_FARTHEST}"
+            )
         if n is None or (k is None and padding != "SAME"):
             result.append(None)
         elif padding == "SAME":
             result.append(-(-n // s))
         else:
-            before, after = (0, 0) if padding == "VALID" else padding[2 * axis : 2 * axis + 2]
-            extent = ((k or 0) - 1) * d + 1
-            padded = n + int(before) + int(after)
             if padded < extent:
-                raise ShapeError(
-                    f"{op}: a window of {extent} does not fit into {'height' if axis == 0 else 'width'} {n} "
-                    f"(with padding {padded})"
-                )
+                raise ShapeError(f"{op}: a window of {extent} does not fit into {side} {n} (with padding {padded})")
             result.append((padded - extent) // s + 1)
     return result[0], result[1]
 
@@ -145,12 +161,15 @@ CONV2D: Contract[Conv2DParams] = Contract(
     "conv2d",
     """y[n, i, j, o] = activation(bias[o] + sum over u, v, c of x[n, i*sh + u*dh - top, j*sw + v*dw - left, c] * w[u, v, c, o]).
 
-    x NHWC, w (height, width, in, out), optional bias (out,), y NHWC. What lies outside x counts as zero. It is
-    cross-correlation: the filter is not flipped. SAME: output size ceil(size / stride), the odd pixel of padding at the
-    bottom and right. Cin = 0 gives activation(bias). FLOPs count padding taps as if they were computed.
+    x NHWC, w (height, width, in, out), optional bias (out,), y NHWC. What lies outside x is a zero that is multiplied like
+    any other: a NaN or infinite weight makes the outputs NaN whose tap lies over padding. It is cross-correlation: the
+    filter is not flipped. SAME: output size ceil(size / stride), the odd pixel of padding at the bottom and right. Cin = 0
+    gives activation(bias). FLOPs count padding taps as if they were computed. Strides, dilations, paddings and what they
+    add up to reach to 2**62 at most; whatever they skip takes no time.
 
     A kernel may multiply less (Winograd, Cook-Toom) where the query allows it. It then computes outputs tile by tile with
-    the larger error bounds of FAST_TOLERANCES, and a NaN or infinity in an input may reach all outputs of its tile.""",
+    the larger error bounds of FAST_TOLERANCES, and a NaN or infinity in an input may reach all outputs of its tile. Weights
+    that are not finite, or beyond 2**64 when they are transformed, are never computed so.""",
     _infer_conv,
     Conv2DParams,
     arity=(2, 3),
@@ -176,7 +195,7 @@ DEPTHWISE_CONV2D: Contract[Conv2DParams] = Contract(
     "depthwise_conv2d",
     """y[n, i, j, c*m + q] = activation(bias[c*m + q] + sum over u, v of x[n, i*sh + u*dh - top, j*sw + v*dw - left, c] * w[u, v, c, q]).
 
-    x NHWC, w (height, width, in, multiplier m), optional bias (in*m,), y NHWC. Padding as in conv2d.""",
+    x NHWC, w (height, width, in, multiplier m), optional bias (in*m,), y NHWC. Padding and limits as in conv2d.""",
     _infer_depthwise,
     Conv2DParams,
     arity=(2, 3),

@@ -1,7 +1,8 @@
 """Backward ops that are not compositions of forward ones: convolutions, pooling, activations, cross-entropy.
 
 dy is the gradient of a scalar with respect to the forward op's output y; the result is the gradient with respect to
-one of its inputs. Parameters are the forward op's, plus the shape that the gradient must have.
+one of its inputs. Parameters are the forward op's, plus the shape that the gradient must have. Padding has no gradient;
+what a NaN or infinity that meets padding makes of a gradient is left open.
 """
 
 from __future__ import annotations

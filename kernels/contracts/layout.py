@@ -248,6 +248,8 @@ class BroadcastParams(Params):
 
 
 def _infer_broadcast(inputs: Sequence[TensorType], params: BroadcastParams) -> tuple[TensorType, ...]:
+    if any(d < 0 for d in params.shape):
+        raise ShapeError(f"broadcast_to: negative size in {params.shape}")
     joint = broadcast_shapes("broadcast_to", [inputs[0].shape, params.shape])
     # An unknown size beside a 1 stays unknown in ``joint``; it has to be 1.
     if joint is not None and (

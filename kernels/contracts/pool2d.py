@@ -18,8 +18,9 @@ from .base import (
     require_dtype,
     require_rank,
     require_same_dtype,
+    shape_text,
 )
-from .conv2d import Padding, window_output
+from .conv2d import Padding, require_reachable, window_output
 from .matmul import Activation
 
 __all__ = ["AVG_POOL2D", "MAX_POOL2D", "Pool2DParams"]
@@ -38,6 +39,7 @@ class Pool2DParams(Params):
     def __post_init__(self) -> None:
         if min(self.window) < 1 or min(self.strides) < 1:
             raise ShapeError(f"pool2d: window {self.window} and strides {self.strides} must be at least 1")
+        require_reachable("pool2d", window=self.window, strides=self.strides)
         if not isinstance(self.padding, str) and any(
             p < 0 or p >= self.window[i // 2] for i, p in enumerate(self.padding)
         ):
@@ -55,6 +57,10 @@ def _infer(op: str, inputs: Sequence[TensorType], params: Pool2DParams) -> tuple
         require_same_dtype(op, inputs)
         (c,) = merge_shapes(f"{op} bias", inputs[1].shape, (c,)) or (c,)
     oh, ow = window_output(op, (h, w), params.window, params.strides, params.padding)
+    if 0 in (h, w) and 0 not in (oh, ow):
+        raise ShapeError(
+            f"{op}: the input {shape_text(inputs[0].shape)} has no pixels, so windows lie wholly in padding"
+        )
     return (TensorType(inputs[0].dtype, (n, oh, ow, c)),)
 
 
@@ -66,7 +72,8 @@ MAX_POOL2D: Contract[Pool2DParams] = Contract(
     "max_pool2d",
     """y[n, i, j, c] = max of x[n, i*sh - top + u, j*sw - left + v, c] over the window's cells inside x.
 
-    NHWC. Padding never wins. A NaN in the window gives NaN.""",
+    NHWC. Padding never wins. A NaN in the window gives NaN. Of zeros of both signs either may be the result. Every window
+    has a cell inside x. Windows and strides reach to 2**62 at most, whatever x has; what lies outside takes no time.""",
     partial(_infer, "max_pool2d"),
     Pool2DParams,
     flops=_flops,
@@ -79,7 +86,8 @@ AVG_POOL2D: Contract[Pool2DParams] = Contract(
     """y[n, i, j, c] = activation(bias[c] + mean of x[n, i*sh - top + u, j*sw - left + v, c] over the window).
 
     NHWC, optional bias (c,). Cells outside x count as zero; they count in the divisor only with count_include_pad (then
-    the divisor is the window's area, clipped to the padded extent). The bias is added after the division.""",
+    the divisor is the window's area, clipped to the padded extent). The bias is added after the division. Every window has
+    a cell inside x, so no divisor is 0. Limits as in max_pool2d.""",
     partial(_infer, "avg_pool2d"),
     Pool2DParams,
     arity=(1, 2),

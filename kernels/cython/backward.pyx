@@ -209,7 +209,7 @@ def bind_turn(w, w_type, packed, *, first, taps, steps, int vectors, zeros, thre
     a.first, a.zeros, a.nv, a.threads = first, zeros, vectors, threads
     a.w = view(w, w_type, "the filter", False, False).data
     elements = a.taps[0] * a.taps[1] * a.cout * ((a.channels + lanes - 1) // lanes) * lanes + a.zeros
-    a.packed = scratch(packed, elements * w_type.dtype.itemsize)
+    a.packed = scratch(packed, (elements + 1) * w_type.dtype.itemsize)
     run.function = KERNELS.turn[<int> DTYPE_INDEX[w_type.dtype.name]]
     run.keep = (w, packed)
     return run

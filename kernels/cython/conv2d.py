@@ -61,9 +61,12 @@ class Axis:
     @lru_cache(maxsize=1024)  # noqa: B019 - an Axis is a few numbers
     def live(self) -> float:
         """Taps that lie inside the image, averaged over the outputs."""
-        starts = np.arange(self.out)[:, None] * self.stride - self.before
-        at = starts + np.arange(self.taps) * self.dilation
-        return float(np.mean((at >= 0) & (at < self.size)) * self.taps) if self.out else float(self.taps)
+        if not self.out:
+            return float(self.taps)
+        at = np.arange(self.taps) * self.dilation - self.before  # of output 0
+        first = np.maximum(-(at // self.stride), 0)
+        end = np.minimum(-((at - self.size) // self.stride), self.out)
+        return float(np.maximum(end - first, 0).sum()) / self.out
 
     def record(self) -> tuple[int, int, int, int, int, int, int, int, int]:
         return (
@@ -144,7 +147,7 @@ def _prepare(query: Query, constants: Constants, *, rows: bool) -> PreparedProdu
     if not constant:
         return PreparedProduct(igemm, None)
     lanes = core.F32_LANES if x.dtype.itemsize == 4 else core.F64_LANES
-    layout = f"igemm:{w.dtype.name}:{tile.vectors}x{lanes}:k{k}:z{max(down.taps, across.taps) * k}"
+    layout = f"igemm:{w.dtype.name}:{tile.vectors}x{lanes}:k{k}:z{max(down.taps, across.taps) * k}:marked"
     return PreparedProduct(igemm, constants.packed(1, layout, igemm.pack))
 
 

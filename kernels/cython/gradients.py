@@ -95,23 +95,28 @@ def _taps(
     pixels_in: int,
     pixels_out: int,
 ) -> _Taps:
-    """Cell h meets tap u through output (h + before - u * dilation) / stride, where that is whole."""
+    """Cell h meets tap u through output (h + before - u * dilation) / stride, where that is whole: for one u at least."""
     common, at = gcd(stride, dilation), residue + before
     step, back = stride // common, dilation // common
-    first = next((u for u in range(min(window, step)) if (at - u * dilation) % stride == 0), 0)
-    met = (at - first * dilation) % stride == 0
-    count = len(range(first, window, step)) if met else 0
+    first = next(u for u in range(min(window, step)) if (at - u * dilation) % stride == 0)
+    count = len(range(first, window, step))
     base = (at - first * dilation) // stride
     axis = Axis(
         size=out, out=len(range(residue, size, stride)), taps=count, stride=1, dilation=back,
         before=back * (count - 1) - base, tap_step=1, pixels_in=pixels_in, pixels_out=stride * pixels_out,
     )  # fmt: skip
-    return _Taps(residue, first, step, count, axis)
+    return _Taps(residue, first, step if count > 1 else 1, count, axis)  # a stride may be far longer than the filter
+
+
+def _residues(size: int, window: int, stride: int, dilation: int, before: int) -> list[int]:
+    """The residues of cells by the stride that meet a tap; the others have no gradient."""
+    met = {(u * dilation - before) % stride for u in range(window)}
+    return sorted(r for r in met if r < size)
 
 
 @dataclass(frozen=True, slots=True)
 class _Phase:
-    """One convolution of dy: its product, and the taps that are packed for it (none: dx is zero there)."""
+    """One convolution of dy: its product, and the taps that are packed for it."""
 
     igemm: Igemm
     down: _Taps
@@ -122,32 +127,28 @@ class _Phase:
 def _phase(geometry: _Geometry, down: _Taps, across: _Taps, threads: int) -> _Phase:
     n, h, width, channels = geometry.x.dims
     _, oh, ow, cout = geometry.y.dims
-    count = down.count * across.count
-    k = cout if count else 0
-    pair = (
-        (replace(down.axis, tap_step=across.count), across.axis)
-        if count
-        else (replace(down.axis, taps=1, before=0), replace(across.axis, taps=1, before=0))
-    )
-    tile, axes, batch = place_tiles(geometry.x.dtype.itemsize, (n, oh * ow, h * width), pair, k, channels)
+    pair = replace(down.axis, tap_step=across.count), across.axis
+    tile, axes, batch = place_tiles(geometry.x.dtype.itemsize, (n, oh * ow, h * width), pair, cout, channels)
     igemm = Igemm(
         [geometry.y, geometry.w],
         geometry.x,
         axes=[a.record() for a in axes],
         batch=batch,
-        k=k,
+        k=cout,
         tile=(tile.pixels, tile.vectors),
         steps=(1, 1),
         offsets=[(0, 0, (down.residue * width + across.residue) * channels)],
         threads=threads,
     )
-    return _Phase(igemm, down, across, max(down.count, across.count) * k if count else 0)
+    return _Phase(igemm, down, across, max(down.count, across.count) * cout)
 
 
 @dataclass(frozen=True, slots=True)
 class _InputGrad:
     geometry: _Geometry
     phases: tuple[_Phase, ...]
+    #: Some cells meet no tap: dx is zero there.
+    gaps: bool
     threads: int
     absorbed: frozenset[int] = field(default_factory=frozenset)
 
@@ -164,17 +165,16 @@ class _InputGrad:
         memory = HOST.allocate(0) if workspace is None else workspace
         if memory.nbytes < self.workspace_bytes:
             raise KernelError(f"the workspace must have {self.workspace_bytes} bytes, got {memory.nbytes}")
-        steps: list[Run] = []
+        steps: list[Run] = [partial(dx.fill, 0)] if self.gaps else []
         for p in self.phases:
             packed, tables = memory[: p.igemm.packed_bytes], memory[p.igemm.packed_bytes :]
-            if p.down.count and p.across.count:
-                steps.append(
-                    bind_turn(
-                        w, self.geometry.w, packed, first=(p.down.last * kw + p.across.last) * size,
-                        taps=(p.down.count, p.across.count), steps=(p.down.step * kw * size, p.across.step * size),
-                        vectors=p.igemm.tile[1], zeros=p.zeros, threads=self.threads,
-                    )
-                )  # fmt: skip
+            steps.append(
+                bind_turn(
+                    w, self.geometry.w, packed, first=(p.down.last * kw + p.across.last) * size,
+                    taps=(p.down.count, p.across.count), steps=(p.down.step * kw * size, p.across.step * size),
+                    vectors=p.igemm.tile[1], zeros=p.zeros, threads=self.threads,
+                )
+            )  # fmt: skip
             steps.append(p.igemm.bind(dy, packed, None, dx, tables))
 
         def run() -> None:
@@ -190,10 +190,12 @@ def _prepare_input_grad(query: Query, constants: Constants) -> _InputGrad:
     _, oh, ow, _ = geometry.y.dims
     kh, kw = geometry.window
     (sh, sw), (dh, dw) = forward.strides, forward.dilations
-    rows = [_taps(r, h, oh, kh, sh, dh, geometry.before[0], ow, width) for r in range(min(sh, h))]
-    columns = [_taps(r, width, ow, kw, sw, dw, geometry.before[1], 1, 1) for r in range(min(sw, width))]
+    top, left = geometry.before
+    rows = [_taps(r, h, oh, kh, sh, dh, top, ow, width) for r in _residues(h, kh, sh, dh, top)]
+    columns = [_taps(r, width, ow, kw, sw, dw, left, 1, 1) for r in _residues(width, kw, sw, dw, left)]
     phases = tuple(_phase(geometry, down, across, query.threads) for down in rows for across in columns)
-    return _InputGrad(geometry, phases, query.threads)
+    gaps = len(phases) < min(sh, h) * min(sw, width)
+    return _InputGrad(geometry, phases, gaps, query.threads)
 
 
 # --- filters ----------------------------------------------------------------------------------------------------------

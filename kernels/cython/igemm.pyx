@@ -152,7 +152,7 @@ cdef class Igemm:
         self.args.table_bytes = ki_igemm_slot_bytes(taps, gemm.mr)
         if not in_place:
             self.args.packed_bytes = _whole_lines(
-                ki_packed_size(pack.rows, pack.cout, pack.zeros, lanes) * self.itemsize
+                (ki_packed_size(pack.rows, pack.cout, pack.zeros, lanes) + 1) * self.itemsize
             )
         self.args.transposed_bytes = _whole_lines(transposed_rows * k * self.itemsize)
         self.workspace_bytes = ki_product_workspace(&self.args) - (0 if packs else self._packed_slots())

@@ -76,7 +76,7 @@ def _prepare(query: Query, constants: Constants) -> PreparedProduct:
     )
     if not constant:
         return PreparedProduct(igemm, None)
-    layout = f"igemm:{dtype.name}:{tile.vectors}x{lanes}:k{k}:{'t' if params.transpose_b else 'n'}"
+    layout = f"igemm:{dtype.name}:{tile.vectors}x{lanes}:k{k}:{'t' if params.transpose_b else 'n'}:marked"
     return PreparedProduct(igemm, constants.packed(1, layout, igemm.pack))
 
 

@@ -17,6 +17,7 @@ from ..contracts.conv2d import CONV2D, FAST_TOLERANCES, Conv2DParams, explicit_p
 from ..devices import HOST
 from ..types import Array, Constants, Kernel, Query, Run
 from . import core
+from .conv2d import PreparedProduct, prepare_igemm
 from .cook_toom import Points
 from .support import ACTIVATION_LIMITS, refuse_dtype
 from .winograd import KINDS, Winograd
@@ -29,6 +30,8 @@ NDArray = np.ndarray[Any, Any]
 _PAIRS = {4: (1.0,), 6: (2 / 3, 3 / 2), 8: (0.4, 1.0, 2.0), 10: (0.4, 0.8, 1.2, 2.0), 12: (0.3, 2 / 3, 1.0, 4 / 3, 2.5)}
 #: Bytes of transformed inputs, and of products, that stay in the L2 cache (1 MiB of inputs: 7 to 12 % slower on stems).
 _INPUT_BYTES, _PRODUCT_BYTES = 512 << 10, 512 << 10
+#: Transformed weights up to here leave room for the sums of products; beyond it the direct algorithm still has finite results.
+_LARGEST = 2.0**64
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +60,12 @@ def _points(kind: str) -> tuple[Points | None, Points | None]:
     return made[0], made[1]
 
 
+class _NotFiniteError(Exception):
+    """Transformed weights are NaN, infinite or near it."""
+
+
 def _pack(kind: str, swap: bool, vectors: int, w: NDArray) -> NDArray:
-    """Weights transformed in float64, rounded once, in panels (c/winograd.h)."""
+    """Weights transformed in float64, rounded once, in panels (c/winograd.h). Raises _NotFiniteError."""
     taps = w.transpose(1, 0, 2, 3) if swap else w
     _, _, cin, cout = w.shape
     g0, g1 = (np.ones((1, 1)) if p is None else p.g for p in _points(kind))
@@ -71,16 +78,29 @@ def _pack(kind: str, swap: bool, vectors: int, w: NDArray) -> NDArray:
         width = min(vectors * lanes, padded - first)
         valid = min(width, cout - first)
         part = taps[:, :, :, first : first + valid].astype(np.float64)
+        if not np.isfinite(part).all():
+            raise _NotFiniteError
         panel = flat[points * cin * first : points * cin * (first + width)].reshape(len(g0), len(g1), cin, width)
         for a, row in enumerate(g0):
             half = sum(g * taps_of_row for g, taps_of_row in zip(row, part, strict=True) if g)
             for b, column in enumerate(g1):
-                panel[a, b, :, :valid] = sum(g * w_tap for g, w_tap in zip(column, half, strict=True) if g)
+                transformed = sum(g * w_tap for g, w_tap in zip(column, half, strict=True) if g)
+                if np.abs(transformed).max(initial=0) > _LARGEST:
+                    raise _NotFiniteError
+                panel[a, b, :, :valid] = transformed
         panel[:, :, :, valid:] = 0
     return packed
 
 
-def _prepare(query: Query, constants: Constants, *, kind: str) -> PreparedWinograd:
+def _prepare(query: Query, constants: Constants, *, kind: str) -> PreparedWinograd | PreparedProduct:
+    """The algorithm, or for weights that do not stay finite in it the direct one (contract of conv2d)."""
+    try:
+        return _prepare_fast(query, constants, kind)
+    except _NotFiniteError:
+        return prepare_igemm(query, constants)
+
+
+def _prepare_fast(query: Query, constants: Constants, kind: str) -> PreparedWinograd:
     params = query.params
     assert isinstance(params, Conv2DParams)
     n, h, w, cin = query.inputs[0].dims

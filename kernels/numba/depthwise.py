@@ -88,7 +88,7 @@ def _prepare(query: Query, constants: Constants) -> _Depthwise:
     wide = TensorType(x.dtype, (*x.dims[:3], query.outputs[0].dims[-1]))
     plan = plan_windows(
         replace(query, inputs=(wide, *query.inputs[1:])), "depthwise", (w.dims[0], w.dims[1]), params.strides,
-        params.padding, params.dilations, low=low, high=high,
+        params.padding, params.dilations, multiplies_padding=True, low=low, high=high,
     )  # fmt: skip
     return _Depthwise(query, plan, *_operands(query, constants))
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..types import DType
-from .jit import array_type, carray, compiled, inner, int64, pointer, void
+from .jit import array_type, carray, compiled, inner, int64, pointer, types, void
 from .scalar import exp
 
 __all__ = [
@@ -123,14 +123,9 @@ def max_pool_kernel(dtype: DType) -> Any:
                     )
                     for c in range(channels):
                         done[c] = 0
-                    for u in range(table[5]):
-                        at_y = i * table[7] + u - table[11]
-                        if at_y < 0 or at_y >= height:
-                            continue
-                        for v in range(table[6]):
-                            at_x = j * table[8] + v - table[12]
-                            if at_x < 0 or at_x >= width:
-                                continue
+                    y0, x0 = i * table[7] - table[11], j * table[8] - table[12]
+                    for at_y in range(max(y0, 0), min(y0 + table[5], height)):
+                        for at_x in range(max(x0, 0), min(x0 + table[6], width)):
                             at = ((image * height + at_y) * width + at_x) * channels * size
                             cells = carray(pointer(x + at), channels, dtype)
                             to = carray(pointer(dx + at), channels, dtype)
@@ -146,11 +141,11 @@ def max_pool_kernel(dtype: DType) -> Any:
 
 @functools.cache
 def avg_pool_kernel(dtype: DType) -> Any:
-    """``run(dy, dx, unused, table, first, end)``: images [first, end); table[9]: the divisor, 0 = cells inside x."""
+    """``run(dy, dx, divisor, table, first, end)``: images [first, end); a divisor of 0: the cells inside x."""
     size, scalar = dtype.itemsize, dtype.type
 
-    @compiled(f"avg_pool2d_grad-{dtype}", void(*[int64] * 3, _TABLE, int64, int64))
-    def run(dy: int, dx: int, unused: int, table: Any, first: int, end: int) -> None:
+    @compiled(f"avg_pool2d_grad-{dtype}", void(int64, int64, types.float64, _TABLE, int64, int64))
+    def run(dy: int, dx: int, divisor: float, table: Any, first: int, end: int) -> None:
         height, width, channels, out_height, out_width = table[0], table[1], table[2], table[3], table[4]
         for image in range(first, end):
             plane = height * width * channels
@@ -163,7 +158,7 @@ def avg_pool_kernel(dtype: DType) -> Any:
                 for j in range(out_width):
                     x0 = j * table[8] - table[12]
                     left, right = max(x0, 0), min(x0 + table[6], width)
-                    cells = table[9] if table[9] > 0 else (bottom - top) * (right - left)
+                    cells = divisor if divisor > 0 else float((bottom - top) * (right - left))
                     place = ((image * out_height + i) * out_width + j) * channels * size
                     give = carray(pointer(dy + place), channels, dtype)
                     for at_y in range(top, bottom):

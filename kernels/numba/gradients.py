@@ -221,7 +221,8 @@ def _depthwise_input_grad(query: Query, constants: Constants) -> Prepared:
     low, high = CLAMPS["none"]
     inner = Query(query.contract, (dy,), (wide,), query.params, threads=query.threads)
     window = f.dims[0], f.dims[1]
-    plan = plan_windows(inner, "depthwise", window, (1, 1), "VALID", (1, 1), **{**geometry, "low": low, "high": high})
+    more: dict[str, float] = {**geometry, "low": low, "high": high}
+    plan = plan_windows(inner, "depthwise", window, (1, 1), "VALID", (1, 1), multiplies_padding=False, **more)
     return _DepthwiseInputGrad(query, plan, np.zeros(dy.dims[3], dy.dtype))
 
 
@@ -275,15 +276,14 @@ def _pool_grad(query: Query, constants: Constants) -> Prepared:
     best = query.contract is ops.MAX_POOL2D_GRAD
     forward = params if best else params.forward
     dy = query.inputs[-1]
-    values = {**_geometry(dx.dims, dy.dims, forward.window, forward)}
-    values["dilation_y"] = 0 if best or not forward.count_include_pad else prod(forward.window)  # here: the divisor
-    table = np.array(list(values.values()), np.int64)
+    table = np.array(list(_geometry(dx.dims, dy.dims, forward.window, forward).values()), np.int64)
     kernel = max_pool_kernel(dx.dtype) if best else avg_pool_kernel(dx.dtype)
+    divisor = 0.0 if best or not forward.count_include_pad else float(prod(forward.window))
     flags = align(dx.dims[3])
 
     def tasks(places: list[int], work: NDArray) -> list[Run]:
         return [
-            functools.partial(kernel, *places, work.ctypes.data + i * flags, table, first, end)
+            functools.partial(kernel, *places, work.ctypes.data + i * flags if best else divisor, table, first, end)
             for i, (first, end) in enumerate(shares(dx.dims[0] if dx.size else 0, query.threads))
             if end > first
         ]

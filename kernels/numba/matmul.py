@@ -123,7 +123,8 @@ class _FloatMatMul:
                 )
                 for i in range(first, end)
             ]  # fmt: skip
-            runs += gemm.tasks(np.stack(jobs, 1).ravel(), len(jobs[0]))
+            if jobs:  # a batch of none has no products
+                runs += gemm.tasks(np.stack(jobs, 1).ravel(), len(jobs[0]))
         return sequence([*before, parallel(runs, threads)], (inputs, outputs, work, weights, bias))
 
 

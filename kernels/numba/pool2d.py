@@ -45,7 +45,7 @@ def _prepare_max(query: Query, constants: Constants) -> _Pool2D:
 
 def _prepare_avg(query: Query, constants: Constants) -> _Pool2D:
     params: Any = query.params
-    divisor = prod(params.window) if params.count_include_pad else 0
+    divisor = float(prod(params.window)) if params.count_include_pad else 0.0
     window = params.window, params.strides, params.padding
     if len(query.inputs) == 1 and params.activation == "none":
         return _Pool2D(plan_windows(query, "mean", *window, divisor=divisor))

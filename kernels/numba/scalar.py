@@ -30,6 +30,7 @@ _T0, _T1, _T2 = _F(-5.70498872745e-3), _F(2.06390887954e-2), _F(-5.37397155531e-
 _T3, _T4 = _F(1.33314422036e-1), _F(-3.33332819422e-1)
 _SMALL = _F(0.625)
 _BIAS, _SHIFT, _HALF = np.int32(127), np.int32(23), np.int32(1)
+_SIGN = np.int32(-(2**31))
 
 
 @inner
@@ -60,10 +61,10 @@ def _sigmoid32(x: Any) -> Any:
 def _tanh32(x: Any) -> Any:
     size = abs(x)
     z = x * x
-    small = ((((_T0 * z + _T1) * z + _T2) * z + _T3) * z + _T4) * z * x + x
+    small = ((((_T0 * z + _T1) * z + _T2) * z + _T3) * z + _T4) * z * size + size
     large = _ONE - _TWO / (_exp32(size + size) + _ONE)
-    large = -large if x < _F(0) else large
-    return small if size < _SMALL else large
+    result = small if size < _SMALL else large
+    return from_bits(np.int32(bits(result) | (bits(x) & _SIGN)))  # -0 too
 
 
 def _sigmoid64(x: float) -> float:

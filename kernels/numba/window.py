@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +20,7 @@ from ..types import Array, DType, Query, Run
 from .border import pitch, scratch
 from .crew import Task, task_kernel
 from .gemm import align
-from .jit import BYTE_POINTER, carray, int64, intrinsic, pointer, scalar_type, void
+from .jit import BYTE_POINTER, carray, inner, int64, intrinsic, pointer, scalar_type, void
 from .targets import Target, current
 from .threads import parallel, sequence, shares
 
@@ -30,10 +31,11 @@ Fold = Literal["max", "mean", "mean_bias", "depthwise"]
 
 _I64 = ir.IntType(64)
 
-#: One task: output rows [first, end), counted over all images. Addresses in bytes, all else in elements.
+#: One task: output rows [first, end), counted over all images. Addresses in bytes, all else in elements. ``most``: cells of
+#: a window that are listed at most. ``zeros``: what stands for a pixel outside x, or 0 where such cells are left out.
 _JOB = np.dtype(
     [(name, np.int64) for name in (
-        "x", "pitch", "y", "y_pitch", "weights", "bias", "cells", "first", "end",
+        "x", "pitch", "y", "y_pitch", "weights", "bias", "zeros", "cells", "most", "first", "end",
         "height", "width", "channels", "out_height", "out_width", "window_height", "window_width",
         "stride_y", "stride_x", "dilation_y", "dilation_x", "up_y", "up_x", "top", "left",
     )]
@@ -185,6 +187,14 @@ def _fold_intrinsic(dtype: DType, target: Target, fold: Fold) -> Any:
     return fold_cells
 
 
+@inner
+def met(at: int, size: int, window: int, dilation: int) -> tuple[int, int]:
+    """The cells [first, end) of a window that begins at ``at`` which lie in [0, size)."""
+    first = (dilation - 1 - at) // dilation if at < 0 else 0
+    end = min((size - at + dilation - 1) // dilation, window) if at < size else 0
+    return first, max(first, end)
+
+
 @functools.cache
 def _window_kernel(dtype: DType, target: Target, fold: Fold) -> Any:
     """Task kernel whose arguments are one job."""
@@ -195,26 +205,35 @@ def _window_kernel(dtype: DType, target: Target, fold: Fold) -> Any:
     @task_kernel(f"window-{fold}-{dtype}-{target.name}")
     def window(arguments: int) -> None:
         job = carray(pointer(arguments), 1, _JOB)[0]
-        most = job.window_height * job.window_width
+        most = job.most
         cells = carray(pointer(job.cells), 2 * most, np.int64)
         for row in range(job.first, job.end):
             image, i = row // job.out_height, row % job.out_height
             y0 = i * job.stride_y - job.top
+            u0, u1 = 0, job.window_height
+            if job.zeros == 0:
+                u0, u1 = met(y0, job.height * job.up_y, job.window_height, job.dilation_y)
             for j in range(job.out_width):
                 x0 = j * job.stride_x - job.left
                 count = 0
-                for u in range(job.window_height):
+                v0, v1 = 0, job.window_width
+                if job.zeros == 0:
+                    v0, v1 = met(x0, job.width * job.up_x, job.window_width, job.dilation_x)
+                for u in range(u0, u1):
                     y = y0 + u * job.dilation_y
-                    if y < 0 or y % job.up_y != 0 or y >= job.height * job.up_y:
+                    row_inside = y >= 0 and y < job.height * job.up_y
+                    if y % job.up_y != 0:
                         continue
                     line = job.x + (image * job.height + y // job.up_y) * job.width * job.pitch * size
-                    for v in range(job.window_width):
+                    for v in range(v0, v1):
                         x = x0 + v * job.dilation_x
-                        if x >= 0 and x % job.up_x == 0 and x < job.width * job.up_x:
-                            cells[count] = line + x // job.up_x * job.pitch * size
-                            if depthwise:
-                                cells[most + count] = job.weights + (u * job.window_width + v) * job.channels * size
-                            count += 1
+                        if x % job.up_x != 0:
+                            continue
+                        inside = row_inside and x >= 0 and x < job.width * job.up_x
+                        cells[count] = line + x // job.up_x * job.pitch * size if inside else job.zeros
+                        if depthwise:
+                            cells[most + count] = job.weights + (u * job.window_width + v) * job.channels * size
+                        count += 1
                 if depthwise and count < most:
                     for t in range(count):
                         cells[count + t] = cells[most + t]
@@ -234,10 +253,12 @@ class WindowRun:
     kernel: Any
     geometry: dict[str, float]
     tasks: int
+    #: A pixel outside x, where such cells count; else empty.
+    zeros: np.ndarray[Any, Any]
 
     @property
     def _cell_bytes(self) -> int:
-        return align(2 * int(self.geometry["window_height"] * self.geometry["window_width"]) * 8)
+        return align(2 * int(self.geometry["most"]) * 8)
 
     @property
     def workspace_bytes(self) -> int:
@@ -256,13 +277,14 @@ class WindowRun:
             jobs[field] = value
         jobs["x"], jobs["pitch"], jobs["y"], jobs["y_pitch"] = x_address, x_pitch, y_address, y_pitch
         jobs["weights"], jobs["bias"] = weights, bias
+        jobs["zeros"] = self.zeros.ctypes.data if self.zeros.size else 0
         jobs["cells"] = work.ctypes.data + self._cell_bytes * np.arange(self.tasks)
         runs: list[Run] = []
         if out.size:
             for index, (first, end) in enumerate(shares(out.dims[0] * out.dims[1], self.tasks)):
                 jobs[index]["first"], jobs[index]["end"] = first, end
                 runs.append(Task(self.kernel, jobs[index : index + 1]))
-        return sequence([parallel(runs, self.query.threads)], (x, y, work, jobs, *keep))
+        return sequence([parallel(runs, self.query.threads)], (x, y, work, jobs, self.zeros, *keep))
 
 
 def plan_windows(
@@ -272,18 +294,27 @@ def plan_windows(
     strides: tuple[int, int],
     padding: Padding,
     dilations: tuple[int, int] = (1, 1),
+    *,
+    multiplies_padding: bool = False,
     **more: float,
 ) -> WindowRun:
-    """Compiles the kernel and computes the geometry; ``more``: low, high, divisor, or other geometry."""
+    """Compiles the kernel and computes the geometry; ``more``: low, high, divisor, or other geometry.
+
+    ``multiplies_padding``: cells outside x count as zeros; else they are left out.
+    """
+    dtype = query.inputs[0].dtype
     _, height, width, channels = query.inputs[0].dims
     n, out_height, out_width, _ = query.outputs[0].dims
     top, _, left, _ = explicit_padding(padding, (height, width), window, strides, dilations)
+    most = prod(window) if multiplies_padding else min(window[0], height) * min(window[1], width)
     geometry: dict[str, float] = {
         "height": height, "width": width, "channels": channels, "out_height": out_height, "out_width": out_width,
         "window_height": window[0], "window_width": window[1], "stride_y": strides[0], "stride_x": strides[1],
-        "dilation_y": dilations[0], "dilation_x": dilations[1], "up_y": 1, "up_x": 1, "top": top, "left": left, **more,
+        "dilation_y": dilations[0], "dilation_x": dilations[1], "up_y": 1, "up_x": 1, "top": top, "left": left,
+        "most": most, **more,
     }  # fmt: skip
-    work = query.outputs[0].size * window[0] * window[1]
-    most = 4 * query.threads if query.threads > 1 else 1  # more than threads: see Gemm.plan
-    tasks = max(1, min(most, n * out_height, work // 100_000))
-    return WindowRun(query, _window_kernel(query.inputs[0].dtype, current(), fold), geometry, tasks)
+    work = query.outputs[0].size * most
+    shared = 4 * query.threads if query.threads > 1 else 1  # more than threads: see Gemm.plan
+    tasks = max(1, min(shared, n * out_height, work // 100_000))
+    zeros = np.zeros(channels if multiplies_padding else 0, dtype)
+    return WindowRun(query, _window_kernel(dtype, current(), fold), geometry, tasks, zeros)

@@ -31,15 +31,36 @@ def _range(size: int, out: int, shift: int, stride: int) -> tuple[slice, slice]:
     return slice(start, start + (last - first - 1) * stride + 1, stride), slice(first, last)
 
 
+def _meeting(
+    size: int, out: int, window: int, stride: int, offset: int, dilation: int
+) -> Iterator[tuple[int, slice, slice]]:
+    """The cells of a window along one axis that meet x for some output, in order, with their slices of x and of y."""
+    runs: list[tuple[int, int]] = []
+    # The last output meets the first cells; neighbouring outputs mostly meet the same ones.
+    for i in range(out - 1, -1, -1):
+        at = i * stride - offset
+        first, end = max(-(at // dilation), 0), min(-((at - size) // dilation), window)
+        if runs and first <= runs[-1][1]:
+            runs[-1] = runs[-1][0], max(end, runs[-1][1])
+        elif first < end:
+            runs.append((first, end))
+    for first, end in runs:
+        for u in range(first, end):
+            here, there = _range(size, out, u * dilation - offset, stride)
+            if here.stop:
+                yield u, here, there
+
+
 def taps(size: Pair, out: Pair, window: Pair, strides: Pair, offset: Pair, dilations: Pair = (1, 1)) -> Iterator[Tap]:
     """All cells of a window in row-major order, but for those that meet nothing but padding.
 
     ``size`` and ``out`` are the heights and widths of x and y. Output (0, 0) begins at x[-offset[0], -offset[1]];
-    a negative offset skips cells.
+    a negative offset skips cells. The time is that of the cells that meet x, however large window and strides are.
     """
-    for u in range(window[0]):
-        rows, out_rows = _range(size[0], out[0], u * dilations[0] - offset[0], strides[0])
-        for v in range(window[1]):
-            columns, out_columns = _range(size[1], out[1], v * dilations[1] - offset[1], strides[1])
-            if rows.stop and columns.stop:
-                yield Tap(u, v, rows, columns, out_rows, out_columns)
+    down, across = (
+        _meeting(size[axis], out[axis], window[axis], strides[axis], offset[axis], dilations[axis]) for axis in (0, 1)
+    )
+    columns = list(across)
+    for u, rows, out_rows in down:
+        for v, here, there in columns:
+            yield Tap(u, v, rows, here, out_rows, there)

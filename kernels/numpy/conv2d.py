@@ -9,7 +9,7 @@ import numpy as np
 from ..contracts.conv2d import CONV2D, DEPTHWISE_CONV2D, Conv2DParams, explicit_padding
 from ..host.support import activate, numpy_kernel, wider
 from ..types import Array
-from ._windows import taps
+from ._windows import Tap, taps
 
 __all__ = ["KERNELS"]
 
@@ -45,6 +45,21 @@ def _conv2d(inputs: Sequence[Array], outputs: Sequence[Array], params: Conv2DPar
             y_nhwc[image, row : row + rows] = y.reshape(rows, ow, cout)
 
 
+def _times_padding(filters: Array, steps: Sequence[Tap], out: tuple[int, int]) -> Array | float:
+    """What the zeros outside x add to each output: nothing, unless weights are NaN or infinite."""
+    products = filters * 0
+    if not np.isnan(products).any():
+        return 0.0
+    total = np.zeros((*out, *filters.shape[2:]), filters.dtype)
+    inside = {(tap.u, tap.v): tap for tap in steps}
+    for u, v in np.ndindex(*filters.shape[:2]):
+        part = np.broadcast_to(products[u, v], total.shape).copy()
+        if tap := inside.get((u, v)):
+            part[tap.out_rows, tap.out_columns] = 0
+        total += part
+    return total
+
+
 def _depthwise_conv2d(inputs: Sequence[Array], outputs: Sequence[Array], params: Conv2DParams) -> None:
     x_nhwc, w_hwim, *bias = inputs
     (y_nhwc,) = outputs
@@ -56,9 +71,11 @@ def _depthwise_conv2d(inputs: Sequence[Array], outputs: Sequence[Array], params:
     dtype = wider(x_nhwc.dtype)
     filters = w_hwim.astype(dtype, copy=False)
     top, _, left, _ = explicit_padding(params.padding, (h, w), (kh, kw), params.strides, params.dilations)
+    steps = list(taps((h, w), (oh, ow), (kh, kw), params.strides, (top, left), params.dilations))
+    padding = _times_padding(filters, steps, (oh, ow))
     for image in range(n):
-        y = np.zeros((oh, ow, cin, multiplier), dtype)
-        for tap in taps((h, w), (oh, ow), (kh, kw), params.strides, (top, left), params.dilations):
+        y = np.zeros((oh, ow, cin, multiplier), dtype) + padding
+        for tap in steps:
             y[tap.out_rows, tap.out_columns] += x_nhwc[image, tap.rows, tap.columns, :, None] * filters[tap.u, tap.v]
         y = y.reshape(oh, ow, cout)
         if bias:

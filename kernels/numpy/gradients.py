@@ -102,7 +102,7 @@ def _avg_pool2d_grad(inputs: Sequence[Array], outputs: Sequence[Array], params: 
     cells = np.zeros((*dy.shape[1:3], 1), total.dtype)
     for tap in steps:
         cells[tap.out_rows, tap.out_columns] += 1
-    share = dy / (prod(forward.window) if forward.count_include_pad else cells)
+    share = dy / (float(prod(forward.window)) if forward.count_include_pad else cells)
     for tap in steps:
         total[:, tap.rows, tap.columns] += share[:, tap.out_rows, tap.out_columns]
     dx[...] = total

@@ -40,7 +40,7 @@ def _avg_pool2d(inputs: Sequence[Array], outputs: Sequence[Array], params: Pool2
         total[:, tap.out_rows, tap.out_columns] += x[:, tap.rows, tap.columns]
         cells[tap.out_rows, tap.out_columns] += 1
     # Output sizes are rounded down, so a window never leaves the padded extent: its area needs no clipping.
-    mean = total / (prod(params.window) if params.count_include_pad else cells)
+    mean = total / (float(prod(params.window)) if params.count_include_pad else cells)
     if bias:
         mean += bias[0]
     activate(mean, params.activation)

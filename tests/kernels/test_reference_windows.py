@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from kigraph.kernels.contracts.conv2d import CONV2D, DEPTHWISE_CONV2D, Conv2DParams
 from kigraph.kernels.contracts.pool2d import AVG_POOL2D, MAX_POOL2D, Pool2DParams
 from kigraph.kernels.contracts.resize import RESIZE_BILINEAR, ResizeParams
+from kigraph.kernels.numpy._windows import taps
 
 NDArray = np.ndarray[Any, Any]
 Call = Callable[..., list[NDArray]]
@@ -239,3 +241,29 @@ def test_windows_that_see_only_padding(call: Call) -> None:
     w = np.full((1, 1, 1, 1), 2, np.float32)
     (y,) = call(CONV2D, [x, w, np.array([0.5], np.float32)], Conv2DParams(padding=(1, 1, 2, 0)))
     np.testing.assert_array_equal(y[0, :, :, 0], [[0.5, 0.5, 0.5], [0.5, 0.5, 2.5], [0.5, 0.5, 0.5]])
+
+
+def test_taps_are_those_that_meet_the_image(seed: int) -> None:
+    """Against all cells written out, with numbers that are small, and with steps that reach far beyond 64 bits' middle."""
+    rng = random.Random(seed)
+    for trial in range(600):
+        far = (1, 2**31, 2**60)[trial % 3]  # strides, dilations and paddings in these units
+        size, out, window = ((rng.randint(0, 6), rng.randint(0, 6)) for _ in range(3))
+        strides, dilations = ((rng.randint(1, 4) * far, rng.randint(1, 4) * far) for _ in range(2))
+        offset = rng.randint(-3, 9) * far + rng.randint(-1, 1), rng.randint(-3, 9) * far + rng.randint(-1, 1)
+        wanted = []
+        for u, v in np.ndindex(*window):
+            rows = [(i, i * strides[0] + u * dilations[0] - offset[0]) for i in range(out[0])]
+            columns = [(j, j * strides[1] + v * dilations[1] - offset[1]) for j in range(out[1])]
+            rows = [pair for pair in rows if 0 <= pair[1] < size[0]]
+            columns = [pair for pair in columns if 0 <= pair[1] < size[1]]
+            if rows and columns:
+                wanted.append((u, v, rows, columns))
+        found = []
+        for tap in taps(size, out, window, strides, offset, dilations):
+            rows, columns = (
+                list(zip(range(o)[y], range(n)[x], strict=True))
+                for o, n, x, y in zip(out, size, (tap.rows, tap.columns), (tap.out_rows, tap.out_columns), strict=True)
+            )
+            found.append((tap.u, tap.v, rows, columns))
+        assert found == wanted, (size, out, window, strides, offset, dilations)

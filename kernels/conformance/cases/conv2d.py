@@ -7,11 +7,13 @@ from dataclasses import replace
 from math import sqrt
 from typing import Any
 
+import numpy as np
+
 from ...contracts.base import Contract, Tolerance
 from ...contracts.conv2d import CONV2D, DEPTHWISE_CONV2D, Conv2DParams
 from ...types import DType
 from ..case import F16, F32, F64, PLACEMENTS, Case, Memory, tensor
-from ..values import large, normal, scaled, sparse_nan
+from ..values import large, normal, not_finite, scaled, sparse_nan
 from .inception import CONVOLUTIONS, ConvLayer
 
 __all__ = ["CASES", "conv_case", "inception_case"]
@@ -31,16 +33,21 @@ def conv_case(
     memory: Memory = "dense",
     threads: int = 1,
     tags: tuple[str, ...] = (),
+    weights: Any = None,
     **params: Any,
 ) -> Case:
     """x NHWC; w (height, width, out), or (height, width, multiplier) if depthwise, scaled to give results near 1."""
     kh, kw, out = w
     cin = x[3]
     depthwise = contract is DEPTHWISE_CONV2D
-    weights = scaled(1 / sqrt(max(kh * kw * (1 if depthwise else cin), 1)))
+    factor = 1 / sqrt(max(kh * kw * (1 if depthwise else cin), 1))
+
+    def filters(rng: np.random.Generator, shape: tuple[int, ...], of: DType) -> Any:
+        return weights(rng, shape, of) * of.type(factor)
+
     inputs = [
         tensor(x, values, dtype, memory=x_memory),
-        tensor((kh, kw, cin, out), weights, dtype, constant=constant),
+        tensor((kh, kw, cin, out), scaled(factor) if weights is None else filters, dtype, constant=constant),
     ]
     if bias:
         inputs.append(tensor((cin * out if depthwise else out,), normal, dtype, constant=constant))
@@ -214,8 +221,52 @@ def _depthwise() -> Iterator[Case]:
         yield conv_case(f"{dtype}", (2, 6, 7, 5), (3, 3, 2), dtype=dtype, padding="SAME", **options)
 
 
+#: (label, strides, padding, dilations) that reach far beyond images of about 8 x 9, up to the end of 64 bits.
+_FAR: tuple[tuple[str, Any, Any, Any], ...] = (
+    ("stride-2e20", (2**20, 1), "SAME", (1, 1)),
+    ("stride-2e32", (2**32, 2**32), "SAME", (1, 1)),
+    ("stride-2e62", (2**62, 2**61), "VALID", (1, 1)),
+    ("dilation-2e20", (1, 1), "SAME", (2**20, 1)),
+    ("dilation-2e40", (1, 2), "SAME", (2**40, 2**40)),
+    ("dilation-2e60", (3, 1), "SAME", (2**60, 2**60 - 1)),
+    ("padding-2e31", (2**30, 2**29), (2**31, 5, 2**31 + 3, 2**30), (1, 2)),
+    ("padding-2e61", (2**59, 2**60), (2**61, 2**60, 2**60 + 2, 2**61), (1, 1)),
+    ("all-far", (2**40, 2**40 - 1), (2**42, 2**42 + 1, 2**42 - 1, 2**42), (2**40, 2**40 - 1)),
+)
+
+
+def _far(contract: Contract[Any], out: int) -> Iterator[Case]:
+    for label, strides, padding, dilations in _FAR:
+        for constant in (True, False):
+            yield conv_case(
+                f"far-{label}{'' if constant else '-fed'}", (2, 8, 9, 5), (3, 3, out), contract=contract, strides=strides,
+                padding=padding, dilations=dilations, constant=constant, tags=("far",),
+            )  # fmt: skip
+
+
+def _weights_not_finite(contract: Contract[Any], outs: tuple[int, ...]) -> Iterator[Case]:
+    """Every product counts, also those with padding."""
+    for kh, kw in ((1, 1), (3, 3), (5, 5), (1, 7), (7, 1), (2, 3)):
+        for label, more in (
+            ("same", {"padding": "SAME"}),
+            ("explicit", {"padding": (3, 9, 2, 8)}),
+            ("strided", {"padding": "SAME", "strides": (2, 1)}),
+            ("dilated", {"padding": "SAME", "dilations": (1, 2)}),
+        ):
+            for out in outs:
+                for constant in (True, False):
+                    yield conv_case(
+                        f"weights-{kh}x{kw}-{label}-{out}{'' if constant else '-fed'}", (2, 11, 12, 18), (kh, kw, out),
+                        contract=contract, constant=constant, weights=not_finite, tags=("weights",), **more,
+                    )  # fmt: skip
+
+
 CASES: tuple[Case, ...] = (
     *_shapes(),
+    *_far(CONV2D, 18),
+    *_far(DEPTHWISE_CONV2D, 1),
+    *_weights_not_finite(CONV2D, (20,)),
+    *_weights_not_finite(DEPTHWISE_CONV2D, (1, 2)),
     *_empty(),
     *_options(),
     *(inception_case(layer) for layer in CONVOLUTIONS if layer.name in _TESTED_LAYERS),

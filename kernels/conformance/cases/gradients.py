@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from math import prod, sqrt
 from typing import Any
 
 import numpy as np
 
 from ...contracts import gradients as ops
-from ...contracts.base import FLOATS, INTEGERS, Contract
+from ...contracts.base import FLOATS, INTEGERS, Contract, Tolerance
 from ...contracts.conv2d import CONV2D, DEPTHWISE_CONV2D, Conv2DParams, explicit_padding
 from ...contracts.pool2d import MAX_POOL2D, Pool2DParams
 from ...types import DType, TensorType
 from ..case import F16, F32, F64, MEMORIES, Case, Memory, tensor
 from ..values import few, indices, normal, only_nan, scaled, sparse_nan
+from .pool2d import FAR_WINDOWS
 
 __all__ = ["CASES"]
 
@@ -73,6 +75,14 @@ def _convolutions(contract: Contract[Any]) -> Iterator[Case]:
     yield _conv_case(contract, "dilated", (1, 9, 11, 4), (3, 2, 3), dilations=(2, 3), padding="SAME", tags=("dilated",))
     # Rows and columns at the bottom and right that no window meets have the gradient 0.
     yield _conv_case(contract, "unused-cells", (1, 8, 9, 4), (2, 2, 3), strides=(3, 4), tags=("window",))
+    for label, strides, padding, dilations in (
+        ("stride", (2**32, 2**40), "SAME", (1, 1)),
+        ("dilation", (1, 2), "SAME", (2**40, 2**60)),
+        ("padding", (2**59, 2**60), (2**61, 2**60, 2**60 + 2, 2**61), (1, 1)),
+        ("all", (2**40, 2**40 - 1), (2**42, 2**42 + 1, 2**42 - 1, 2**42), (2**40, 2**40 - 1)),
+    ):
+        yield _conv_case(contract, f"far-{label}", (2, 8, 9, 5), (3, 3, 3), strides=strides, padding=padding,
+                         dilations=dilations, tags=("far",))  # fmt: skip
     yield _conv_case(contract, "batch0", (0, 5, 6, 3), (3, 3, 2), tags=("empty",))
     yield _conv_case(contract, "channels0", (2, 5, 6, 0), (3, 3, 2), tags=("empty",))
     yield _conv_case(contract, "nan", (2, 7, 8, 5), (3, 3, 3), values=only_nan, tags=("nan",))
@@ -124,6 +134,13 @@ def _pool_case(
 
 def _pools(contract: Contract[Any]) -> Iterator[Case]:
     counts = (False, True) if contract is ops.AVG_POOL2D_GRAD else (False,)
+    for count in counts:
+        for label, window, strides, padding in FAR_WINDOWS:
+            far = _pool_case(
+                contract, f"far-{label}{'-counted' if count else ''}", (2, 8, 9, 5), window, strides, padding=padding,
+                count_include_pad=count, tags=("far",),
+            )  # fmt: skip
+            yield replace(far, tolerance=Tolerance(1e-5, 2e-5))  # all windows may give to one cell
     for channels in (1, 3, 8, 17, 33):
         yield _pool_case(contract, f"c{channels}", (1, 5, 6, channels), (3, 3), padding="SAME", tags=("tail",))
     for window in ((1, 1), (2, 2), (3, 3), (2, 4)):

@@ -94,8 +94,12 @@ def _cases() -> Iterator[Case]:
         yield matmul_case(name, 7, 9, 18, batch_a=batch_a, batch_b=batch_b, tags=("batch",))
     yield matmul_case("batch-transposed", 7, 9, 18, batch_a=(3,), batch_b=(3,), transpose_a=True, transpose_b=True)
     yield matmul_case("batch-empty", 7, 9, 18, batch_a=(0,), tags=("empty",))
-    yield matmul_case("batches-empty", 7, 9, 18, batch_a=(0,), batch_b=(0,), tags=("empty",))
     yield matmul_case("batches-empty-broadcast", 7, 9, 18, batch_a=(1,), batch_b=(0,), tags=("empty",))
+    for batch in ((0,), (2, 0), (0, 3)):
+        name = "x".join(map(str, batch))
+        yield matmul_case(f"batch-empty-{name}", 7, 9, 18, batch_a=batch, batch_b=batch, tags=("empty",))
+        yield matmul_case(f"batch-empty-{name}-turned", 7, 9, 18, batch_a=batch, batch_b=batch, transpose_a=True,
+                          transpose_b=True, threads=2, tags=("empty",))  # fmt: skip
     yield matmul_case("nan", 19, 30, 21, values=sparse_nan, tags=("nan",))
     yield matmul_case(
         "nan-weights-relu", 19, 30, 21, values=sparse_nan, constant=True, activation="relu", tags=("nan",)

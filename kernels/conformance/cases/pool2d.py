@@ -14,7 +14,17 @@ from ..case import F16, F32, F64, PLACEMENTS, Case, Memory, tensor
 from ..values import any_bits, large, normal, scaled, sparse_nan
 from .inception import POOLS, PoolLayer
 
-__all__ = ["CASES", "inception_case", "pool_case"]
+__all__ = ["CASES", "FAR_WINDOWS", "inception_case", "pool_case"]
+
+#: (label, window, strides, padding) that reach far beyond images of about 8 x 9.
+FAR_WINDOWS: tuple[tuple[str, Any, Any, Any], ...] = (
+    ("2e12", (2**12, 2**12), (1, 1), "SAME"),
+    ("2e20", (2**20, 2**20), (1, 2), "SAME"),
+    ("2e32", (2**32, 3), (2**32, 1), "SAME"),
+    ("2e61", (2**61, 2**61 - 1), (1, 1), "SAME"),
+    ("explicit-2e40", (2**40, 2**40), (2**39, 2**38), (2**40 - 1, 2**40 - 3, 2**39, 2**40 - 2)),
+    ("strides-2e62", (3, 3), (2**62, 2**62), "SAME"),
+)
 
 
 def pool_case(
@@ -96,6 +106,11 @@ def _cases(contract: Contract[Pool2DParams]) -> Iterator[Case]:
             tags=("window",),
         )
         yield pool_case(contract, f"one-pixel{suffix}", (1, 1, 1, 19), (3, 3), padding="SAME", count_include_pad=count)
+        for label, window, strides, padding in FAR_WINDOWS:
+            yield pool_case(
+                contract, f"far-{label}{suffix}", (2, 8, 9, 18), window, strides, padding=padding,
+                count_include_pad=count, tags=("far",),
+            )  # fmt: skip
     yield pool_case(contract, "global", (3, 8, 8, 40), (8, 8), tags=("window",))
     yield pool_case(contract, "batch0", (0, 5, 6, 7), (3, 3), tags=("empty",))
     yield pool_case(contract, "channels0", (1, 5, 6, 0), (3, 3), tags=("empty",))

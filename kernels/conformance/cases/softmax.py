@@ -38,6 +38,9 @@ def _cases(contract: Contract[SoftmaxParams]) -> Iterator[Case]:
     yield case("empty-rows", (0, 9), -1, "empty")
     yield case("empty-axis", (4, 0), -1, "empty")
     yield case("large", (5, 33), -1, "large", values=scaled(1e4))
+    for dtype in (F16, F64):
+        yield case(f"large-{dtype}", (5, 33), -1, "large", values=scaled(100 if dtype == F16 else 1e4), dtype=dtype)
+    yield case("large-axis0", (33, 5), 0, "large", values=scaled(1e4))
     yield case("spread", (5, 33), values=scaled(30))
     yield case("nan", (9, 40), -1, "nan", values=sparse_nan)
     yield case("inplace", (5, 33), -1, "inplace", inplace=0)

@@ -21,12 +21,14 @@ KERNEL void depthwise_conv2d(const T* x, const T* weights, const T* bias, T* y, 
         T sum = T(0);
         for (int u = 0; u < s.kh; ++u) {
             const int row = top + u * s.dilation_h;
-            if (row < 0 || row >= s.h) continue;
+            const bool row_inside = row >= 0 && row < s.h;
             for (int v = 0; v < s.kw; ++v) {
                 const int column = left + v * s.dilation_w;
-                if (column < 0 || column >= s.w) continue;
-                sum += x[((image + row) * s.w + column) * s.x_pitch + channel / s.multiplier] *
-                       weights[(u * s.kw + v) * s.cout + channel];
+                // Padding is a zero that is multiplied: a weight that is not finite makes NaN of it.
+                const T value = row_inside && column >= 0 && column < s.w
+                                    ? x[((image + row) * s.w + column) * s.x_pitch + channel / s.multiplier]
+                                    : T(0);
+                sum += value * weights[(u * s.kw + v) * s.cout + channel];
             }
         }
         if (bias) sum += bias[channel];

@@ -60,7 +60,7 @@ KERNEL void avg_pool2d(const T* x, T* y, const T* bias, const PoolShape s) {
             high = min(window.top + s.window_h, s.count_h) - window.top;
             wide = min(window.left + s.window_w, s.count_w) - window.left;
         }
-        T mean = sum / static_cast<T>(high * wide);
+        T mean = sum / (static_cast<T>(high) * static_cast<T>(wide));
         if (bias) mean += bias[window.channel];
         y[window.output] = activate(mean, s.activation);
     }

@@ -89,8 +89,8 @@ static inline ptrdiff_t place(ki_steps s, ptrdiff_t image, ptrdiff_t row, ptrdif
                                 const int count) {                                                                     \
         const T *dy = (const T *)a->dy + place(a->dy_steps, n, i, j) + c0;                                             \
         const ki_range rows = cells(a, 0, i), columns = cells(a, 1, j);                                                \
-        const ptrdiff_t area =                                                                                         \
-            a->count_padding ? a->window[0] * a->window[1] : (rows.to - rows.from) * (columns.to - columns.from);      \
+        const double area = a->count_padding ? (double)a->window[0] * a->window[1]                                     \
+                                             : (double)((rows.to - rows.from) * (columns.to - columns.from));          \
         T share[GROUP];                                                                                                \
         for (int c = 0; c < count; c++) share[c] = dy[c] / (T)area;                                                    \
         FOR_WINDOW {                                                                                                   \
@@ -298,7 +298,7 @@ ki_backward *const KI_NAME(ki_depthwise_filter_grad)[KI_DTYPES] = KI_ROW_FLOATS(
         const ptrdiff_t rows = a->taps[0] * a->taps[1] * a->cout, width = (ptrdiff_t)a->nv * LANES;                    \
         ki_parallel(turn_task_##S, (void *)a, (a->channels + width - 1) / width,                                       \
                     rows * a->channels < 16384 ? 1 : a->threads);                                                      \
-        memset((T *)a->packed + ki_packed_size(rows, a->channels, 0, LANES), 0, (size_t)a->zeros * sizeof(T));         \
+        memset((T *)a->packed + ki_packed_size(rows, a->channels, 0, LANES), 0, (size_t)(a->zeros + 1) * sizeof(T));   \
     }
 
 TURN_FILTER(f32, float, VF32_LANES)

@@ -41,7 +41,8 @@ typedef void ki_backward(const ki_backward_args *args);
 
 /* Filters of an input gradient, packed for the implicit GEMM: taps (last to first) of a subset of the taps, their
  * inputs and outputs swapped. w[first - i * step[0] - j * step[1] + c * cout + o] for i < taps[0], j < taps[1] goes
- * to row (i * taps[1] + j) * cout + o, column c. Panels as in igemm.h; then zeros. */
+ * to row (i * taps[1] + j) * cout + o, column c. Panels as in igemm.h; then zeros and the mark of
+ * finite weights: what padding makes of others is left open. */
 typedef struct {
     ptrdiff_t taps[2], step[2], first, channels, cout, zeros;
     int nv, threads;

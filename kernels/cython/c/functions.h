@@ -76,8 +76,7 @@ static inline float ki_tanh_f32(float x) {
     p = p * z - 3.33332819422e-1f;
     float low = p * z * x + x;
     float high = 1.0f - 2.0f / (ki_exp_f32(a + a) + 1.0f);
-    high = x < 0.0f ? -high : high;
-    return a < 0.625f ? low : high; /* NaN: high */
+    return copysignf(a < 0.625f ? low : high, x); /* NaN: high; low of -0 would be +0 */
 }
 
 static inline float ki_sigmoid_f32(float x) { return 1.0f / (1.0f + ki_exp_f32(-x)); }

@@ -20,6 +20,7 @@ enum { KI_TILE_ACCUMULATORS = 12 };
 #define VOP(name) KI_CAT(vf32_, name)
 #define LANES VF32_LANES
 #include "igemm_tile.h"
+#include "igemm_pack.h"
 #include "igemm_driver.h"
 #undef TILE
 #undef T
@@ -33,4 +34,5 @@ enum { KI_TILE_ACCUMULATORS = 12 };
 #define VOP(name) KI_CAT(vf64_, name)
 #define LANES VF64_LANES
 #include "igemm_tile.h"
+#include "igemm_pack.h"
 #include "igemm_driver.h"

@@ -7,7 +7,8 @@
  * axes to have the tiles run down the image.
  *
  * Packed weights: panels of nv vectors of output channels (the last one as wide as needed), each [tap][k][lanes * nv],
- * zero-filled; after them zeros, which stand for pixels outside the image.
+ * zero-filled; after them zeros, which stand for pixels outside the image, and a mark: 0, or NaN if a weight is not finite.
+ * Then the zeros have to be multiplied, too; else runs of nothing but zeros are left out.
  */
 #ifndef KI_IGEMM_H
 #define KI_IGEMM_H
@@ -57,7 +58,7 @@ typedef struct {
 /* Packs w[i * row_step + o * col_step] for i < rows = taps * k and o < cout, then zeros. */
 typedef struct {
     const void *w;
-    void *packed; /* ki_packed_size() elements */
+    void *packed; /* ki_packed_size() + 1 elements */
     ptrdiff_t rows, cout, row_step, col_step, zeros;
     int nv, threads;
 } ki_pack_args;
@@ -96,7 +97,7 @@ static inline ptrdiff_t ki_zeros(ptrdiff_t taps0, ptrdiff_t taps1, ptrdiff_t k) 
     return (taps0 > taps1 ? taps0 : taps1) * k;
 }
 
-/* Elements of the packed weights. */
+/* Elements of the packed weights, where the mark lies. */
 static inline ptrdiff_t ki_packed_size(ptrdiff_t rows, ptrdiff_t cout, ptrdiff_t zeros, int lanes) {
     return rows * ((cout + lanes - 1) / lanes) * lanes + zeros;
 }

@@ -1,5 +1,5 @@
-/* What stands around the tiles: where the pixels of a tile lie, the order of the loops, packing. For one element type;
- * included after igemm_tile.h.
+/* What stands around the tiles: where the pixels of a tile lie, the order of the loops. For one element type;
+ * included after igemm_tile.h and igemm_pack.h.
  *
  * Work is cut into blocks (one tile's pixels), groups of blocks, and panels. A task is one group x one panel. A thread
  * takes neighbouring tasks, so the order decides what each of them reads: with the panels outside, a part of the weights
@@ -19,6 +19,7 @@ typedef struct {
     int panels_outside, threads;
     const T *zeros, *following; /* following: weights of the next product, or NULL */
     int side_by_side; /* the axis whose taps lie side by side in x; -1: none */
+    int skips;        /* runs that have nothing but zeros */
 } TILE(work);
 
 typedef struct {
@@ -27,25 +28,39 @@ typedef struct {
     ptrdiff_t count;
 } TILE(table);
 
-/* Adds the run of taps ``tap`` .. ``tap + taps`` to the table. ``x``: where the first pixel lies along axis 1, ``at`` where
- * in memory. Pixels outside the image are zeros; a run that has nothing else is left out. */
+/* Adds the run of taps ``tap`` .. ``tap + taps`` to the table. ``x``: where the first pixel lies along axis 1, ``line``: where
+ * that axis begins in memory. Pixels outside the image are zeros; a run that has nothing else is left out. */
 static inline void TILE(add_run)(const TILE(work) * work, TILE(table) * table, ptrdiff_t tap, ptrdiff_t taps, ptrdiff_t x,
-                                 const T *image, ptrdiff_t at, ptrdiff_t count) {
+                                 const T *line, ptrdiff_t count) {
     const ki_axis *b = &work->args->axis[1];
-    const ptrdiff_t step = b->stride * b->in_step;
     const T **row = table->pixels + table->count * count;
     if (x >= 0 && x + (count - 1) * b->stride < b->in) {
-        for (ptrdiff_t m = 0; m < count; m++) row[m] = image + (at + m * step);
+        const ptrdiff_t step = b->stride * b->in_step;
+        for (ptrdiff_t m = 0; m < count; m++) row[m] = line + (x * b->in_step + m * step);
     } else {
         int any = 0;
-        for (ptrdiff_t m = 0; m < count; m++) {
-            int inside = x + m * b->stride >= 0 && x + m * b->stride < b->in;
-            row[m] = inside ? image + (at + m * step) : work->zeros; /* at may lie before the image */
+        for (ptrdiff_t m = 0, at = x; m < count; m++, at += b->stride) { /* far outside, addresses would overflow */
+            int inside = at >= 0 && at < b->in;
+            row[m] = inside ? line + at * b->in_step : work->zeros;
             any |= inside;
         }
-        if (!any) return;
+        if (!any && work->skips) return;
     }
     table->runs[table->count++] = (ki_run){tap * work->args->k, taps * work->args->k};
+}
+
+/* The same tap by tap, those in the padding, too: their weights may make NaN of zeros. */
+static void TILE(locate_all)(const TILE(work) * work, const T *image, ptrdiff_t y0, ptrdiff_t x0, ptrdiff_t count,
+                             TILE(table) * table) {
+    const ki_axis *a = &work->args->axis[0], *b = &work->args->axis[1];
+    table->count = 0;
+    for (ptrdiff_t u = 0; u < a->taps; u++) {
+        const ptrdiff_t y = y0 + u * a->dilation;
+        const int inside = y >= 0 && y < a->in;
+        for (ptrdiff_t v = 0; v < b->taps; v++)
+            TILE(add_run)(work, table, u * a->tap_step + v * b->tap_step, 1, inside ? x0 + v * b->dilation : b->in,
+                          inside ? image + y * a->in_step : image, count);
+    }
 }
 
 /* Fills the table for ``count`` pixels of a line. ``y0``, ``x0``: where their first tap lies along the axes. */
@@ -61,19 +76,19 @@ static void TILE(locate)(const TILE(work) * work, const T *image, ptrdiff_t y0, 
     if (work->side_by_side == 0) {
         for (ptrdiff_t v = 0; v < b->taps; v++) {
             ptrdiff_t x = x0 + v * b->dilation;
-            TILE(add_run)(work, table, u0 + v * b->tap_step, u1 - u0, x, image, (y0 + u0) * a->in_step + x * b->in_step,
-                          count);
+            TILE(add_run)(work, table, u0 + v * b->tap_step, u1 - u0, x, image + (y0 + u0) * a->in_step, count);
         }
         return;
     }
     for (ptrdiff_t u = u0; u < u1; u++) {
-        const ptrdiff_t at = (y0 + u * a->dilation) * a->in_step, tap = u * a->tap_step;
+        const ptrdiff_t tap = u * a->tap_step;
+        const T *line = image + (y0 + u * a->dilation) * a->in_step;
         ptrdiff_t v = 0;
         while (v < b->taps) {
             ptrdiff_t x = x0 + v * b->dilation, taps = 1;
             if (work->side_by_side == 1 && x >= 0)
                 while (v + taps < b->taps && x + taps + span < b->in) taps++;
-            TILE(add_run)(work, table, tap + v * b->tap_step, taps, x, image, at + x * b->in_step, count);
+            TILE(add_run)(work, table, tap + v * b->tap_step, taps, x, line, count);
             v += taps;
         }
     }
@@ -142,17 +157,20 @@ static void TILE(task)(void *context, ptrdiff_t index, int slot) {
             const ptrdiff_t first = chunk * pixels + (chunk < longer ? chunk : longer), count = pixels + (chunk < longer);
             const ptrdiff_t y0 = o * a->stride - a->before, x0 = first * b->stride - b->before;
             const T *image = (const T *)args->x + n * args->in_batch;
-            TILE(locate)(work, image, y0, x0, count, &table);
+            (work->skips ? TILE(locate) : TILE(locate_all))(work, image, y0, x0, count, &table);
             if (args->kc < products) TILE(narrow)(&table, k0, k1, count);
             e.ahead[0].lines = e.ahead[1].lines = 0;
             if (next_weights) e.ahead[0] = TILE(fetch)(next_weights + (block - from) * share, share, k1 - k0);
             if (first_meeting && k0 == 0) {
                 const ptrdiff_t fresh = y0 + (a->taps - 1) * a->dilation + 1; /* the next line begins to read this row */
-                const ptrdiff_t bytes = count * b->stride * b->in_step * (ptrdiff_t)sizeof(T);
-                if (fresh > 0 && fresh < a->in && a->in_step > b->in_step)
+                const ptrdiff_t stride = b->stride < b->in ? b->stride : b->in;
+                const ptrdiff_t bytes = count * stride * b->in_step * (ptrdiff_t)sizeof(T);
+                if (x0 >= b->in || x0 < -b->in)
+                    ; /* far outside */
+                else if (fresh > 0 && fresh < a->in && a->in_step > b->in_step)
                     e.ahead[1] = TILE(fetch)(image + fresh * a->in_step + (x0 > 0 ? x0 : 0) * b->in_step, bytes, k1 - k0);
                 else if (a->in == 1)
-                    e.ahead[1] = TILE(fetch)(image + (x0 + count * b->stride) * b->in_step, bytes, k1 - k0);
+                    e.ahead[1] = TILE(fetch)(image + (x0 + count * stride) * b->in_step, bytes, k1 - k0);
             }
             T *y = (T *)args->y + n * args->out_batch + o * a->out_step + first * b->out_step + first_channel;
             for (ptrdiff_t m = 0; m < count; m++) out[m] = y + m * b->out_step;
@@ -173,6 +191,7 @@ static TILE(work) TILE(cut)(const ki_igemm_args *args) {
     work.chunks = (b->out + args->mr - 1) / args->mr;
     work.blocks = lines * work.chunks;
     work.zeros = (const T *)args->w + ki_packed_size(a->taps * b->taps * args->k, args->cout, 0, LANES);
+    work.skips = work.zeros[ki_zeros(a->taps, b->taps, args->k)] == 0;
     for (int i = 0; i < 2; i++)
         if (args->axis[i].taps > 1 && args->axis[i].tap_step == 1 && args->axis[i].dilation == 1 &&
             args->axis[i].in_step == args->k)
@@ -223,53 +242,6 @@ static void TILE(run)(TILE(work) * works, ptrdiff_t count) {
 static void TILE(igemm)(const ki_igemm_args *args) {
     TILE(work) work = TILE(cut)(args);
     TILE(run)(&work, 1);
-}
-
-enum { TILE(PACK_ROWS) = 32 };
-
-/* Some rows of a matrix whose columns lie side by side, over all panels: what is read lies in one piece. */
-static void TILE(pack_rows)(void *context, ptrdiff_t index, int slot) {
-    (void)slot;
-    const ki_pack_args *args = context;
-    const ptrdiff_t full = (ptrdiff_t)args->nv * LANES, from = index * TILE(PACK_ROWS);
-    const ptrdiff_t to = args->rows - from < TILE(PACK_ROWS) ? args->rows : from + TILE(PACK_ROWS);
-    for (ptrdiff_t i = from; i < to; i++) {
-        const T *w = (const T *)args->w + i * args->row_step;
-        for (ptrdiff_t first = 0; first < args->cout; first += full) {
-            const ptrdiff_t valid = args->cout - first < full ? args->cout - first : full;
-            const ptrdiff_t vectors = (valid + LANES - 1) / LANES;
-            T *row = (T *)args->packed + args->rows * first + i * vectors * LANES;
-            for (ptrdiff_t v = 0; v < vectors * LANES; v += LANES)
-                VOP(store)(row + v, TILE(load_valid)(w + first + v, valid - v));
-        }
-    }
-}
-
-/* One panel of a matrix whose columns lie far apart: 16 rows at a time, so that each cache line is read once. */
-static void TILE(pack_columns)(void *context, ptrdiff_t panel, int slot) {
-    (void)slot;
-    const ki_pack_args *args = context;
-    const ptrdiff_t first = panel * args->nv * LANES;
-    const ptrdiff_t rest = (args->cout - first + LANES - 1) / LANES;
-    const ptrdiff_t width = (rest < args->nv ? rest : args->nv) * LANES;
-    const ptrdiff_t valid = args->cout - first < width ? args->cout - first : width;
-    const T *w = (const T *)args->w + first * args->col_step;
-    T *to = (T *)args->packed + args->rows * first;
-    for (ptrdiff_t i0 = 0; i0 < args->rows; i0 += 16) {
-        ptrdiff_t rows = args->rows - i0 < 16 ? args->rows - i0 : 16;
-        for (ptrdiff_t o = 0; o < width; o++)
-            for (ptrdiff_t i = 0; i < rows; i++)
-                to[(i0 + i) * width + o] = o < valid ? w[(i0 + i) * args->row_step + o * args->col_step] : 0;
-    }
-}
-
-void KI_NAME(TILE(pack))(const ki_pack_args *args) {
-    const ptrdiff_t width = (ptrdiff_t)args->nv * LANES;
-    if (args->col_step == 1)
-        ki_parallel(TILE(pack_rows), (void *)args, (args->rows + TILE(PACK_ROWS) - 1) / TILE(PACK_ROWS), args->threads);
-    else
-        ki_parallel(TILE(pack_columns), (void *)args, (args->cout + width - 1) / width, args->threads);
-    memset((T *)args->packed + ki_packed_size(args->rows, args->cout, 0, LANES), 0, (size_t)args->zeros * sizeof(T));
 }
 
 /* to[m][i] = x[i * step + m] for m < rows, i < k, 16 x 16 at a time. */

@@ -36,12 +36,19 @@ static inline span span_of(const ki_window_args *a, int axis, ptrdiff_t index) {
         for (ptrdiff_t j = v.from; j < v.to; j++) {                                                                    \
             const T *cell = image + (u.at + i * a->dilation[0]) * a->x_row + (v.at + j * a->dilation[1]) * a->x_step;
 
+/* For each cell of the window outside the image: a zero, times the weight (NaN if that is not finite). */
+#define FOR_PADDING                                                                                                    \
+    for (ptrdiff_t i = 0; i < a->window[0]; i++)                                                                       \
+        for (ptrdiff_t j = i < u.from || i >= u.to ? 0 : v.from ? 0 : v.to; j < a->window[1]; j++) {                   \
+            if (i >= u.from && i < u.to && j == v.from) j = v.to;                                                      \
+            if (j >= a->window[1]) break;
+
 /* Cells below which a second thread does not pay. */
 enum { LEAST_SHARED = 256 * 1024 };
 
 static void launch(ki_task *task, const ki_window_args *a) {
     const ptrdiff_t rows = a->batch * a->out[0];
-    const ptrdiff_t cells = rows * a->out[1] * a->channels * a->window[0] * a->window[1];
+    const double cells = (double)rows * a->out[1] * a->channels * a->window[0] * a->window[1]; /* a window may be huge */
     if (a->out[1] && a->channels) ki_parallel(task, (void *)a, rows, cells < LEAST_SHARED ? 1 : a->threads);
 }
 
@@ -77,8 +84,8 @@ enum { BLOCK = 4 }; /* vectors */
         ROW(T);                                                                                                        \
         for (ptrdiff_t o = 0; o < a->out[1]; o++) {                                                                    \
             const span v = span_of(a, 1, o);                                                                           \
-            ptrdiff_t cells =                                                                                          \
-                a->count_padding ? a->window[0] * a->window[1] : (u.to - u.from) * (v.to - v.from);                    \
+            const double cells = a->count_padding ? (double)a->window[0] * a->window[1]                                \
+                                                  : (double)((u.to - u.from) * (v.to - v.from));                       \
             T *y = row + o * a->y_step;                                                                                \
             ptrdiff_t c = 0;                                                                                           \
             for (; c + BLOCK * LANES <= a->channels; c += BLOCK * LANES)                                               \
@@ -130,6 +137,14 @@ KI_INTEGERS(MAX_POOL)
                 sum[k] = V##_fma(p, q, sum[k]);                                                                        \
             }                                                                                                          \
         }                                                                                                              \
+        FOR_PADDING                                                                                                    \
+            const T *w = (const T *)a->w + (i * a->window[1] + j) * a->channels;                                       \
+            for (int k = 0; k < count; k++) {                                                                          \
+                const ptrdiff_t c = c0 + k * LANES;                                                                    \
+                V q = valid < LANES ? V##_load_n(w + c, (size_t)valid) : V##_load(w + c);                              \
+                sum[k] = V##_fma(V##_zero(), q, sum[k]);                                                               \
+            }                                                                                                          \
+        }                                                                                                              \
         const V lo = V##_set1((T)a->lo), hi = V##_set1((T)a->hi);                                                      \
         for (int k = 0; k < count; k++) {                                                                              \
             V clamped = V##_min(hi, V##_max(lo, sum[k]));                                                              \
@@ -146,6 +161,9 @@ KI_INTEGERS(MAX_POOL)
             FOR_CELLS(T)                                                                                               \
                 sum += cell[o / a->multiplier] *                                                                       \
                        ((const T *)a->w)[(i * a->window[1] + j) * a->channels * a->multiplier + o];                    \
+            }                                                                                                          \
+            FOR_PADDING                                                                                                \
+                sum += 0 * ((const T *)a->w)[(i * a->window[1] + j) * a->channels * a->multiplier + o];                \
             }                                                                                                          \
             sum = sum < (T)a->lo ? (T)a->lo : sum;                                                                     \
             y[o] = sum > (T)a->hi ? (T)a->hi : sum;                                                                    \
