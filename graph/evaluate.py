@@ -47,7 +47,10 @@ def shape_of(op: str, site: Site) -> Value | None:
         return None if x.rank is None else np.array(x.rank, np.int32)
     if not x.known:
         return None
-    return np.array(x.dims if op == "Shape" else x.size, dtype)
+    sizes = x.dims if op == "Shape" else (x.size,)
+    if any(n > np.iinfo(dtype).max for n in sizes):
+        raise GraphError(f"{op} '{site.name}': {x} has sizes that {dtype} does not hold; take out_type int64")
+    return np.array(sizes if op == "Shape" else sizes[0], dtype)
 
 
 def evaluate(site: Site, inputs: Sequence[Value | None]) -> tuple[Value, ...] | None:

@@ -15,6 +15,9 @@ from .base import Lowered, OpDef, Site
 
 __all__ = ["DEFS"]
 
+#: Digits and width of AsString; no float64 has more than 1,075 digits after the point.
+_MOST_DIGITS = 4096
+
 
 def _as_string(site: Site) -> Lowered:
     """What TensorFlow's kernel refuses is refused; ``reads_back`` is kigraph's own: the shortest text that reads back."""
@@ -23,6 +26,8 @@ def _as_string(site: Site) -> Lowered:
     given = site.attr("fill", "")
     fill = given.decode("latin-1") if isinstance(given, bytes) else given
     kind = site.inputs[0].dtype.kind
+    if max(precision, width) > _MOST_DIGITS:
+        raise site.unsupported(f"precision {precision} with width {width}", f"give at most {_MOST_DIGITS} of either")
     if scientific and shortest:
         raise GraphError(f"AsString '{site.name}': scientific and shortest cannot both be True")
     if kind in "iub" and (scientific or shortest or precision >= 0):

@@ -10,7 +10,7 @@ from ...kernels.types import STRING
 from ..errors import GraphError
 from ..handles import Tensor
 from ..values import as_dtype
-from .core import TensorLike, add_op, constant, convert, convert_all, integers
+from .core import TensorLike, add_op, constant, convert, convert_all, integers, whole_numbers
 from .math import add, multiply, rsqrt, subtract
 
 __all__ = [
@@ -244,6 +244,7 @@ def encode_png(image: TensorLike, name: str | None = None) -> Tensor:
 
 def as_string(input: TensorLike, precision: int = -1, name: str | None = None) -> Tensor:
     """Numbers as text. precision: digits after the point of floats; -1: the shortest text that reads back the same."""
+    (precision,) = whole_numbers("as_string: precision", precision, 1)
     extra = {"reads_back": True} if precision < 0 else {}
     return add_op("AsString", [convert(input)], name, precision=precision, **extra)
 

@@ -67,10 +67,10 @@ def _images() -> Iterator[Case]:
     yield case("jpeg-gray", _picture("JPEG", "L"), _pillow("L"), dct_method="INTEGER_ACCURATE")
     yield case("jpeg-gray-as-rgb", _picture("JPEG", "L"), _pillow("RGB"), channels=3, dct_method="INTEGER_ACCURATE")
     for mode in ("L", "RGB", "RGBA", "LA", "P", "1"):
-        yield case(f"png-{mode}", _picture("PNG", mode), _pillow({"LA": "RGBA", "P": "RGB", "1": "L"}.get(mode, mode)))
+        yield case(f"png-{mode}", _picture("PNG", mode), _pillow({"P": "RGB", "1": "L"}.get(mode, mode)))
     yield case("png-rgba-as-rgb", _picture("PNG", "RGBA"), _pillow("RGB"), channels=3, format="png")
     yield case("png-gray-as-rgba", _picture("PNG", "L"), _pillow("RGBA"), channels=4)
-    yield case("gif", _picture("GIF", "P"), _pillow("RGB"))
+    yield case("gif", _picture("GIF", "P"), _pillow("RGB"), expand_animations=False)
     yield case("bmp", _picture("BMP", "RGB"), _pillow("RGB"))
     yield case("bmp-gray", _picture("BMP", "L"), _pillow("L"))
 
