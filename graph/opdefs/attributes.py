@@ -245,12 +245,10 @@ ATTRIBUTES: Mapping[str, Row] = {
     "DecodePng": {"channels": _DECODE_CHANNELS, "dtype": Attr("type", U8)},
     "DecodeWebP": {"channels": _DECODE_CHANNELS, "dtype": Attr("type", U8)},
     "DepthwiseConv2dNativeBackpropInput": {**_DEPTHWISE, "T": _of(1)},
-    # Of the encoder quality is served; what else would change the file is not.
     "EncodeJpeg": {
-        "format": Attr("string", ""), "quality": Attr("int", 95), "progressive": Attr("bool", False, allowed=(False,)),
-        "optimize_size": Attr("bool", False, allowed=(False,)), "chroma_downsampling": Attr("bool", True, allowed=(True,)),
-        "density_unit": Attr("string", "in", allowed=("in",)), "x_density": Attr("int", 300, allowed=(300,)),
-        "y_density": Attr("int", 300, allowed=(300,)), "xmp_metadata": Attr("string", "", allowed=("",)),
+        "format": Attr("string", "", allowed=("", "rgb", "grayscale")), "quality": Attr("int", 95), "progressive": _FALSE,
+        "optimize_size": _FALSE, "chroma_downsampling": _TRUE, "density_unit": Attr("string", "in", allowed=("in",)),
+        "x_density": Attr("int", 300), "y_density": Attr("int", 300), "xmp_metadata": Attr("string", "", allowed=("",)),
     },
     "EncodePng": {"compression": Attr("int", -1), "T": _of(0, U8)},
     "ExpandDims": {**_T, "Tdim": _of(1, I32)},

@@ -15,7 +15,8 @@ from ...kernels.contracts.strings import (
     EncodeJpegParams,
     ImageFormat,
 )
-from .base import Lowered, OpDef, Site, attr_dtype
+from ..errors import GraphError
+from .base import Lowered, NeedsValue, OpDef, Site, attr_dtype
 
 __all__ = ["DEFS"]
 
@@ -43,9 +44,23 @@ def _text(value: Any) -> Any:
 
 
 def _encode_jpeg(site: Site) -> Lowered:
-    if site.attr("format", "") not in ("", "rgb", "grayscale"):
-        raise site.unsupported(f"format {site.attr('format')!r}", "leave it empty")
-    return Lowered(ENCODE_JPEG, EncodeJpegParams(int(site.attr("quality", 95))))
+    params = EncodeJpegParams(
+        int(site.attr("quality", 95)),
+        bool(site.attr("chroma_downsampling", True)),
+        bool(site.attr("progressive", False)),
+        bool(site.attr("optimize_size", False)),
+        (int(site.attr("x_density", 300)), int(site.attr("y_density", 300))),
+    )
+    if not all(0 < n < 1 << 16 for n in params.density):
+        raise site.unsupported(f"a density of {params.density}", "give pixels per inch from 1 to 65535")
+    wanted, shape = {"rgb": 3, "grayscale": 1}.get(_text(site.attr("format", ""))), site.inputs[0].shape
+    if wanted is not None and shape is not None and len(shape) == 3 and shape[2] != wanted:
+        if shape[2] is None:
+            raise NeedsValue(0)
+        raise GraphError(
+            f"EncodeJpeg '{site.name}': format {site.attr('format')!r} is for {wanted} channels, not for {site.inputs[0]}"
+        )
+    return Lowered(ENCODE_JPEG, params)
 
 
 DEFS: tuple[OpDef, ...] = (

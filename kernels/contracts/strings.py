@@ -97,9 +97,13 @@ DECODE_IMAGE: Contract[DecodeImageParams] = Contract(
 
 @dataclass(frozen=True, slots=True)
 class EncodeJpegParams(Params):
-    """``quality``: 1 to 100."""
+    """``quality``: 0 to 100. ``halved_colour``: colours at half the resolution (4:2:0). ``density``: pixels per inch, x and y."""
 
     quality: int = 95
+    halved_colour: bool = True
+    progressive: bool = False
+    optimized: bool = False
+    density: tuple[int, int] = (300, 300)
 
 
 def _infer_encode(inputs: Sequence[TensorType], params: Params) -> tuple[TensorType, ...]:
@@ -110,7 +114,11 @@ def _infer_encode(inputs: Sequence[TensorType], params: Params) -> tuple[TensorT
 
 
 ENCODE_JPEG: Contract[EncodeJpegParams] = Contract(
-    "encode_jpeg", "JPEG file of an image.", _infer_encode, EncodeJpegParams, hot=False
+    "encode_jpeg",
+    "JPEG file of an image, byte by byte as libjpeg's accurate DCT makes it.",
+    _infer_encode,
+    EncodeJpegParams,
+    hot=False,
 )
 ENCODE_PNG: Contract[Params] = Contract("encode_png", "PNG file of an image.", _infer_encode, hot=False)
 

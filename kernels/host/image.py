@@ -123,13 +123,20 @@ def _check_encodable(op: str, pixels: Array, channels: tuple[int, ...], limit: i
 
 
 def _encode_jpeg(inputs: Sequence[Array], outputs: Sequence[Array], params: EncodeJpegParams) -> None:
-    jpeg: Any = library("simplejpeg", "simplejpeg")
+    # Pillow: below a quality of 96 simplejpeg takes the fast DCT, which TensorFlow does not.
+    pillow: Any = library("PIL.Image", "pillow")
     pixels = np.ascontiguousarray(inputs[0])
     _check_encodable("encode_jpeg", pixels, (1, 3), 65_500)
     if not 0 <= params.quality <= 100:
         raise ImageError(f"encode_jpeg: quality must be 0 to 100, got {params.quality}")
-    space, sampling = ("GRAY", "Gray") if pixels.shape[2] == 1 else ("RGB", "420")
-    outputs[0][()] = jpeg.encode_jpeg(pixels, quality=params.quality, colorspace=space, colorsubsampling=sampling)
+    gray = pixels.shape[2] == 1
+    sampling = {} if gray else {"subsampling": 2 if params.halved_colour else 0}
+    file = io.BytesIO()
+    pillow.fromarray(pixels[:, :, 0] if gray else pixels).save(
+        file, "JPEG", quality=params.quality, progressive=params.progressive, optimize=params.optimized, dpi=params.density,
+        **sampling,
+    )  # fmt: skip
+    outputs[0][()] = file.getvalue()
 
 
 def _encode_png(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:

@@ -8,7 +8,9 @@ tests/interop has the comparison itself, with more options and with the arrays.
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
+import math
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import kigraph as ki
 from kigraph.kernels.contracts.strings import DecodeImageParams
 from kigraph.kernels.errors import ImageError
 from kigraph.kernels.host.image import decode_image
@@ -130,3 +133,34 @@ def write() -> None:
 
 if __name__ == "__main__":
     write()
+
+
+#: Shape, quality, attributes, and length and SHA-256 of the file that TensorFlow 2.21 makes.
+ENCODED = [
+    ((37, 53, 3), 95, {}, 3454, "06a25fde3ef1b6b7"),
+    ((37, 53, 3), 0, {}, 728, "fdc6632a96d37d94"),
+    ((37, 53, 3), 10, {}, 882, "c843447023096b3d"),
+    ((37, 53, 3), 50, {"chroma_downsampling": False}, 2473, "c3bcbfad2bd3774d"),
+    ((37, 53, 3), 90, {"progressive": True}, 2596, "0681842e03b3886f"),
+    ((37, 53, 3), 90, {"optimize_size": True}, 2355, "363b1240318bdf51"),
+    ((37, 53, 3), 90, {"x_density": 72, "y_density": 100}, 2784, "b1e4a3970283f8e7"),
+    ((19, 8, 1), 95, {}, 522, "a97d4cfca09bbfa1"),
+    ((19, 8, 1), 0, {}, 351, "f8f63506cdf8105d"),
+    ((19, 8, 1), 10, {}, 363, "750e5f46eb418bd7"),
+    ((19, 8, 1), 50, {"chroma_downsampling": False}, 413, "844c7b17ecd7c437"),
+    ((19, 8, 1), 90, {"progressive": True}, 439, "ffd285043610f660"),
+    ((19, 8, 1), 90, {"optimize_size": True}, 304, "92db7bafe2e48394"),
+    ((19, 8, 1), 90, {"x_density": 72, "y_density": 100}, 479, "ea440a54d1befd4f"),
+]
+
+
+@pytest.mark.parametrize(("shape", "quality", "attrs", "length", "digest"), ENCODED)
+def test_encode_jpeg_writes_the_bytes_of_tensorflow(
+    shape: tuple[int, ...], quality: int, attrs: dict[str, Any], length: int, digest: str
+) -> None:
+    x = (np.arange(math.prod(shape)) ** 2 * 7919 // 13 % 256).astype(np.uint8).reshape(shape)
+    with ki.Graph().as_default() as graph:
+        y = graph.create_op("EncodeJpeg", [ki.constant(x)], {"quality": quality, **attrs}).outputs[0]
+    with ki.Session(graph, backend="numpy") as session:
+        data = session.run(y)
+    assert (len(data), hashlib.sha256(data).hexdigest()[:16]) == (length, digest)
