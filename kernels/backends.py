@@ -288,7 +288,8 @@ def resolve_choice(argument: str | None = None) -> Choice:
         source = "the default"
     names = _parse(text, source)
     for setting in settings.SETTINGS:
-        setting.get()  # an invalid value is an error here, whatever backend it concerns
+        if setting not in settings.SERVE:
+            setting.get()  # an invalid value is an error here, whatever backend it concerns
     auto = names == ["auto"]
     usable: list[str] = []
     skipped: list[tuple[str, Status]] = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -263,13 +264,18 @@ _WARNED: set[str] = set()
 _WARNING = threading.Lock()
 
 
+def _of_kubernetes(name: str) -> bool:
+    """Whether it describes a Service that is called kigraph: every pod beside it gets KIGRAPH_PORT=tcp://10.0.0.7:80 and more."""
+    return "_SERVICE_" in name or bool(re.search(r"_PORT_\d+_(TCP|UDP|SCTP)", name)) or "://" in os.environ[name]
+
+
 def unknown_names() -> dict[str, str]:
     """Variables of the environment that look like settings and are none -> the nearest real name, or ''."""
     known = {*(setting.name for setting in SETTINGS), *OTHER_NAMES}
     found = {}
     for name in sorted(os.environ):
         upper = name.upper()
-        if name in known or not upper.startswith("K"):
+        if name in known or not upper.startswith("K") or _of_kubernetes(name):
             continue
         ours = upper.startswith(tuple(_PREFIX + separator for separator in "_-."))
         near = _nearest(upper, known, 0.6 if ours else _NEARLY)

@@ -247,8 +247,7 @@ class Classifier:
     def __repr__(self) -> str:
         card = self.card.name if self.card else "no card"
         labels = f"{len(self.labels)} labels" if self.labels else "no labels"
-        name = self.path.name if self.path else "a graph"
-        return f"<Classifier {name}: {card}, {len(self.graph)} operations, {labels}>"
+        return f"<Classifier {self.name}: {card}, {len(self.graph)} operations, {labels}>"
 
     def require_card(self) -> Card:
         """The weights card; CardError if none is known."""

@@ -291,7 +291,8 @@ def _open(path: Path, belongs: dict[str, Any], quiet: bool = False) -> PackedFil
 @contextlib.contextmanager
 def _only_one(path: Path) -> Iterator[bool]:
     """True while no other process holds the lock; the system frees it when its holder dies."""
-    with open(path, "ab") as file:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+    with open(descriptor, "ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

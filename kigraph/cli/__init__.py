@@ -113,7 +113,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except KigraphError as error:
         if args.traceback:
-            raise
+            _print_traceback()
+            return 2
         print(f"kigraph: {type(error).__name__}: {_one_line(error)}", file=sys.stderr)
         return 2
     except BrokenPipeError:
@@ -122,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except (OSError, MemoryError) as error:
         if args.traceback:
-            raise
+            _print_traceback()
         print(f"kigraph: {_system_error(error)}", file=sys.stderr)
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
@@ -151,6 +152,12 @@ def _system_error(error: OSError | MemoryError) -> str:
         return f"OutOfMemoryError: there is not enough memory: {_one_line(error) or 'an allocation failed'}"
     place = f"{error.filename}: " if error.filename is not None else ""
     return _one_line(f"{type(error).__name__}: {place}{error.strerror or error}")
+
+
+def _print_traceback() -> None:
+    import traceback
+
+    traceback.print_exc()
 
 
 def _one_line(error: BaseException | str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import LoadError
+from ..kernels.files import open_regular
 
 __all__ = ["TimmConfig", "read_timm_config"]
 
@@ -35,7 +36,7 @@ def read_timm_config(weights: Path) -> TimmConfig | None:
     """The config of an Inception v3 beside the file, or None if there is none. LoadError if it cannot be used."""
     path = weights.parent / "config.json"
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             data = file.read(_MAX_BYTES + 1)
     except OSError:
         return None

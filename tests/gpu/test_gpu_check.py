@@ -225,8 +225,8 @@ def test_tests_that_are_cut_off_are_reported(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(suite, "_CHOSEN", "test")
     monkeypatch.setattr(suite, "_GRACE", 4)
     monkeypatch.setattr(suite.importlib.util, "find_spec", lambda name: name == "pytest" or None)  # no plug-ins
-    suite.main(["--seconds", "9"])
+    suite.main(["--seconds", "14"])
     found = {r["figure"]: r for r in read(tmp_path / "out" / "results.jsonl")}
-    assert "stopped after 5 s" in found["pytest"]["failed"]
+    assert "stopped after 10 s" in found["pytest"]["failed"]
     assert "ok" not in found["pytest"]
     assert found["passed"]["value"] in (1, 2)  # pytest's report has the interrupted test without a result

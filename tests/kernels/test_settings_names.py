@@ -75,6 +75,16 @@ def test_every_setting_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.unknown_names() == {}
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("KIGRAPH_PORT", "tcp://10.0.0.7:80"), ("KIGRAPH_SERVICE_HOST", "10.0.0.7"), ("KIGRAPH_SERVICE_PORT", "80"),
+     ("KIGRAPH_PORT_80_TCP", "tcp://10.0.0.7:80"), ("KIGRAPH_PORT_80_TCP_ADDR", "10.0.0.7")],
+)  # fmt: skip
+def test_what_kubernetes_sets_beside_a_service(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    assert settings.unknown_names() == {}
+
+
 def test_flags_of_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KIGRAPH_SERVE_PROT", "1")
     monkeypatch.setenv("KIGRAPH_SERVE_PORT", "1")
