@@ -216,6 +216,8 @@ class Graph:
         for t in inputs:
             if not isinstance(t, Tensor) or t.op.graph is not self:
                 raise GraphError(f"input {t!r} of a new {type} is not a tensor of this graph")
+        if strange := [key for key in attrs or () if not isinstance(key, str)]:
+            raise GraphError(f"names of attributes must be str, got {strange[0]!r} for a new {type}")
         control = list(getattr(self._local, "control", ()))
         control += [self._owned(c) for c in control_inputs or ()]
         with self._lock:

@@ -8,6 +8,7 @@ leave the padding out, and a maximum in the last block.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -98,6 +99,12 @@ def _without_prefix(file: WeightsFile) -> WeightsFile:
     if not prefix:
         return file
     inside = sum(name.startswith(prefix) for name in file.tensors)
+    outside = [n for n in file.tensors if not n.startswith(prefix) and n != "n_averaged"]
+    if outside:
+        raise load_error(
+            file.file, "the names", f"{', '.join(repr(n[:80]) for n in outside[:5])} outside of '{prefix[:80]}'",
+            f"all names under '{prefix[:80]}', where the network is", _OWN_HEAD,
+        )  # fmt: skip
     if len(tensors) != len(file.tensors) and len(tensors) < inside:
         raise load_error(file.file, "the names", f"the same names with and without '{prefix[:80]}'", "unique names")
     return replace(file, tensors=MappingProxyType(tensors))
@@ -106,7 +113,7 @@ def _without_prefix(file: WeightsFile) -> WeightsFile:
 def _torchvision(file: WeightsFile) -> InceptionNetwork:
     file = _without_prefix(file)
     convs, used = torchvision_convs(file)
-    auxiliary = {name for name in file.tensors if name.startswith("AuxLogits.")}
+    auxiliary = _auxiliary(file)
     used |= auxiliary
     rest = [name for name in file.tensors if name not in used]
     if not rest:
@@ -117,7 +124,9 @@ def _torchvision(file: WeightsFile) -> InceptionNetwork:
     dense = Dense("logits", kernel, bias)
     options = OPTIONS["torchvision"]
     metadata = (
-        {"assumed": f"'{top[:80]}' gives logits; what follows it is not in the file"} if top not in _PLAIN else {}
+        {"assumed": f"'{top[:80]}' gives logits; what precedes and follows it in 'fc' has no weights and is left out"}
+        if top not in _PLAIN
+        else {}
     )
     if dense.kernel.shape[1] == _CLASSES_2015 and not auxiliary:
         options = Options(last_pool="max", count_padding=False)
@@ -128,6 +137,29 @@ def _torchvision(file: WeightsFile) -> InceptionNetwork:
     else:
         metadata["assumed"] = "the number is what the last layer gives; the file does not say which activation follows"
     return InceptionNetwork(convs, head, options, metadata=metadata)
+
+
+#: torchvision's InceptionAux: two convolutions with batch norm and a linear layer, for training only.
+_AUXILIARY: Mapping[str, tuple[int | None, ...]] = {
+    **{f"AuxLogits.conv{i}.bn.{n}": (c,) for i, c in ((0, 128), (1, 768))
+       for n in ("weight", "bias", "running_mean", "running_var")},
+    **{f"AuxLogits.conv{i}.bn.num_batches_tracked": () for i in (0, 1)},
+    "AuxLogits.conv0.conv.weight": (128, 768, 1, 1), "AuxLogits.conv1.conv.weight": (768, 128, 5, 5),
+    "AuxLogits.fc.weight": (None, 768), "AuxLogits.fc.bias": (None,),
+}  # fmt: skip
+
+
+def _auxiliary(file: WeightsFile) -> set[str]:
+    """The arrays of the auxiliary classifier, if it is there as a whole; others of that name are left over."""
+    found = {
+        name
+        for name, shape in _AUXILIARY.items()
+        if name in file.tensors
+        and len(shape) == len(file.tensors[name].shape)
+        and all(a in (None, b) for a, b in zip(shape, file.tensors[name].shape, strict=True))
+    }
+    needed = {name for name in _AUXILIARY if not name.endswith(("num_batches_tracked", "fc.bias"))}
+    return found if needed <= found else set()
 
 
 def _linear(file: WeightsFile, rest: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -31,7 +32,7 @@ from ...kernels.contracts.layout import (
 from ...kernels.types import Params, TensorType, dtype_name
 from ..errors import GraphError
 from ..ir import UNKNOWN, Literal
-from .base import Lowered, NeedsValue, OpDef, Site, attr_dtype, attr_ints, entries, ints
+from .base import Lowered, NeedsValue, OpDef, Site, attr_dtype, attr_ints, entries, ints, one_int
 
 __all__ = ["DEFS", "STRUCTURAL"]
 
@@ -131,9 +132,7 @@ def _view(site: Site, shape: Sequence[int | None] | None) -> Lowered:
 
 
 def _expanded(site: Site) -> list[int | None] | None:
-    (axis,) = ints(site, 1, "the axis") or (None,)
-    if axis is None:
-        raise GraphError(f"ExpandDims '{site.name}': the axis is empty")
+    axis = one_int(site, 1, "the axis")
     shape = site.inputs[0].shape
     if shape is None:
         return None
@@ -185,7 +184,7 @@ def _unknown_same_rank(site: Site) -> tuple[TensorType, ...]:
 def _concat(axis_input: int) -> OpDef:
     def lower(site: Site) -> Lowered:
         where = axis_input % len(site.inputs)
-        (axis,) = ints(site, where, "the axis") or (0,)
+        axis = one_int(site, where, "the axis")
         return Lowered(CONCAT, ConcatParams(axis), tuple(i for i in range(len(site.inputs)) if i != where))
 
     def unknown(site: Site) -> tuple[TensorType, ...]:
@@ -211,8 +210,12 @@ def _pad(site: Site) -> Lowered:
     paddings = tuple((int(a), int(b)) for a, b in pairs)
     if site.op == "MirrorPad":
         return Lowered(PAD, PadParams(paddings, _mode(site)), (0,))
-    value = complex(site.value(2)) if site.op == "PadV2" else 0
-    return Lowered(PAD, PadParams(paddings, "constant", value), (0,))
+    value = site.value(2).reshape(-1) if site.op == "PadV2" else np.zeros(1, np.int8)
+    if site.op == "PadV2" and site.inputs[2].shape not in (None, ()):
+        raise GraphError(f"PadV2 '{site.name}': the value must be a scalar, got {site.inputs[2]}")
+    # Integers as they are: a complex number holds 53 bits of one.
+    fill = value[0].item() if value.dtype.kind in "iub" else complex(value[0])
+    return Lowered(PAD, PadParams(paddings, "constant", fill), (0,))
 
 
 def _tile(site: Site) -> Lowered:
@@ -236,7 +239,11 @@ def _range(site: Site) -> Lowered:
         raise GraphError(
             f"Range '{site.name}': start, limit and delta must be scalars, got {', '.join(map(str, site.inputs))}"
         )
+    if site.inputs[0].dtype.kind not in "iuf":
+        raise GraphError(f"Range '{site.name}': takes integers or floats, got {site.inputs[0]}")
     start, limit, step = (site.value(i).item() for i in range(3))
+    if not all(math.isfinite(x) for x in (start, limit, step)):
+        raise GraphError(f"Range '{site.name}': start {start}, limit {limit} and delta {step} must be finite")
     return Lowered(RANGE, RangeParams(start, limit, step, site.inputs[0].dtype), ())
 
 

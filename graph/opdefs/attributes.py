@@ -27,7 +27,7 @@ class _Required:
 #: The default of an attribute that has none.
 REQUIRED = _Required()
 
-Kind = Literal["bool", "int", "float", "string", "type", "shape", "tensor", "ints"]
+Kind = Literal["bool", "int", "float", "string", "type", "shape", "tensor", "ints", "list"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +124,11 @@ def _check_value(site: _Site, name: str, value: Any, rule: Attr) -> None:
         or (rule.kind == "bool" and value not in (0, 1))
     ):  # fmt: skip
         raise GraphError(f"{site.op} '{site.name}': attribute {name} must be {wanted[0]}, got {_text(value)}")
+    if (shape := rule.kind == "shape" and value is not None) or rule.kind == "ints":
+        entries = (int, np.integer, type(None)) if shape else (int, np.integer)
+        if not isinstance(value, (tuple, list)) or not all(isinstance(v, entries) for v in value):
+            kind = "a tuple of sizes, None for unknown ones" if shape else "a list of integers"
+            raise GraphError(f"{site.op} '{site.name}': attribute {name} must be {kind}, got {_text(value)}")
     if rule.count is not None and value != len(site.inputs) - rule.count:
         given = len(site.inputs) - rule.count
         raise GraphError(f"{site.op} '{site.name}': attribute {name} is {value}, but it has {given} such inputs")
@@ -250,7 +255,7 @@ ATTRIBUTES: Mapping[str, Row] = {
         "optimize_size": _FALSE, "chroma_downsampling": _TRUE, "density_unit": Attr("string", "in", allowed=("in",)),
         "x_density": Attr("int", 300), "y_density": Attr("int", 300), "xmp_metadata": Attr("string", "", allowed=("",)),
     },
-    "EncodePng": {"compression": Attr("int", -1), "T": _of(0, U8)},
+    "EncodePng": {"compression": Attr("int", -1, allowed=tuple(range(-1, 10))), "T": _of(0, U8)},
     "ExpandDims": {**_T, "Tdim": _of(1, I32)},
     "Fill": {"T": _of(1), "index_type": _of(0, I32)},
     "FusedBatchNorm": _NORM,
@@ -293,7 +298,7 @@ ATTRIBUTES: Mapping[str, Row] = {
     "KiFusedConv2D": {**_CONV, **_ACTIVATION},
     "KiFusedDepthwiseConv2D": {**_DEPTHWISE, **_ACTIVATION},
     "KiFusedMatMul": {**_MATMUL, **_ACTIVATION},
-    "KiSiblingConv2D": {"biases": Attr("ints"), "activations": Attr("ints")},
+    "KiSiblingConv2D": {"biases": Attr("list"), "activations": Attr("list")},
 }  # fmt: skip
 
 #: Op types of TensorFlow on which kigraph has attributes of its own, with their defaults, which mean what TensorFlow's op

@@ -19,7 +19,19 @@ from ...kernels.types import DType, Params, Shape, TensorType, dtype_name
 from ..errors import GraphError, UnsupportedOpError, located
 from .attributes import ATTRIBUTES, Attr, check_attributes
 
-__all__ = ["Lowered", "NeedsValue", "OpDef", "Site", "attr_dtype", "attr_ints", "entries", "ints", "required", "simple"]
+__all__ = [
+    "Lowered",
+    "NeedsValue",
+    "OpDef",
+    "Site",
+    "attr_dtype",
+    "attr_ints",
+    "entries",
+    "ints",
+    "one_int",
+    "required",
+    "simple",
+]
 
 T = TypeVar("T")
 
@@ -171,6 +183,14 @@ def ints(site: Site, index: int, what: str) -> tuple[int, ...]:
             f"{site.op} '{site.name}': {what} must be a vector of integers, got {dtype_name(value.dtype)} of shape {value.shape}"
         )
     return tuple(int(v) for v in value.ravel())
+
+
+def one_int(site: Site, index: int, what: str) -> int:
+    """The value of an input that must be one integer."""
+    values = ints(site, index, what)
+    if len(values) != 1:
+        raise GraphError(f"{site.op} '{site.name}': {what} must be one integer, got {len(values)}")
+    return values[0]
 
 
 def entries(site: Site, index: int) -> Shape:

@@ -15,7 +15,7 @@ from ...kernels.contracts.matmul import MATMUL, MatMulParams
 from ...kernels.contracts.strings import STRING_JOIN, StringJoinParams
 from ...kernels.errors import ShapeError
 from ...kernels.types import STRING, DType, Params, TensorType, dtype_name
-from .base import Lowered, NeedsValue, OpDef, Site, attr_dtype, ints, required, simple
+from .base import Lowered, NeedsValue, OpDef, Site, attr_dtype, ints, one_int, required, simple
 
 __all__ = ["DEFS"]
 
@@ -126,9 +126,7 @@ def _unknown_reduction(site: Site) -> tuple[TensorType, ...]:
 
 def _argument(contract: Contract[r.ArgParams]) -> Callable[[Site], Lowered]:
     def lower(site: Site) -> Lowered:
-        (axis,) = ints(site, 1, "the axis") or (None,)
-        if axis is None:
-            raise site.unsupported("an empty list of axes", "give one axis")
+        axis = one_int(site, 1, "the axis")
         output: Any = _index_dtype(site).name  # one of those that the op allows
         return Lowered(contract, r.ArgParams(axis, output), (0,))
 
@@ -145,7 +143,7 @@ def _unknown_argument(site: Site) -> tuple[TensorType, ...]:
 
 
 def _top_k(site: Site) -> Lowered:
-    (k,) = ints(site, 1, "k") if site.op == "TopKV2" else (required(site, "k"),)
+    k = one_int(site, 1, "k") if site.op == "TopKV2" else required(site, "k")
     return Lowered(r.TOP_K, r.TopKParams(k, _top_k_index(site)), (0,))
 
 
@@ -162,7 +160,10 @@ def _unknown_top_k(site: Site) -> tuple[TensorType, ...]:
 
 
 def _cast(site: Site) -> Lowered:
-    return Lowered(CAST, CastParams(attr_dtype(site, "DstT"), bool(site.attr("Truncate", False))))
+    target, truncate = attr_dtype(site, "DstT"), bool(site.attr("Truncate", False))
+    if truncate and target.kind == "c" and site.inputs[0].dtype != target:
+        raise site.unsupported("Truncate = True to complex numbers", "cast to a float type first")
+    return Lowered(CAST, CastParams(target, truncate))
 
 
 DEFS: tuple[OpDef, ...] = (

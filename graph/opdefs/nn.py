@@ -23,7 +23,7 @@ __all__ = ["DEFS", "conv2d_params", "groups_of", "pool2d_params"]
 
 
 def _require_nhwc(site: Site) -> None:
-    if site.attr("data_format", "NHWC") not in ("NHWC", "N...C"):
+    if site.attr("data_format", "NHWC") != "NHWC":
         raise site.unsupported(f"data_format {site.attr('data_format')}", "transpose to NHWC")
 
 

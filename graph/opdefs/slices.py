@@ -7,7 +7,7 @@ from ...kernels.contracts.layout import GATHER, SLICE, SPLIT, GatherParams, Slic
 from ...kernels.errors import ShapeError
 from ...kernels.types import Dim, Shape, TensorType
 from ..errors import GraphError
-from .base import Lowered, NeedsValue, OpDef, Site, entries, ints, required
+from .base import Lowered, NeedsValue, OpDef, Site, entries, ints, one_int, required
 
 __all__ = ["DEFS"]
 
@@ -117,7 +117,7 @@ def _infer_strided(site: Site) -> tuple[TensorType, ...]:
 
 def _split(site: Site) -> Lowered:
     count = required(site, "num_split")
-    (axis,) = ints(site, 0, "the axis")
+    axis = one_int(site, 0, "the axis")
     shape = site.inputs[1].shape
     size = None if shape is None else shape[normalize_axis(f"Split '{site.name}'", axis, len(shape))]
     if size is None:
@@ -130,7 +130,7 @@ def _split(site: Site) -> Lowered:
 
 
 def _split_v(site: Site) -> Lowered:
-    sizes, (axis,) = ints(site, 1, "the sizes"), ints(site, 2, "the axis")
+    sizes, axis = ints(site, 1, "the sizes"), one_int(site, 2, "the axis")
     if len(sizes) != required(site, "num_split"):
         raise GraphError(f"SplitV '{site.name}': {len(sizes)} sizes, but num_split is {site.attrs['num_split']}")
     if sizes.count(-1) == 1:
@@ -188,9 +188,7 @@ def _infer_unpack(site: Site) -> tuple[TensorType, ...]:
 def _gather(site: Site) -> Lowered:
     if site.op == "Gather":
         return Lowered(GATHER, GatherParams(0), (0, 1))
-    (axis,) = ints(site, 2, "the axis") or (None,)
-    if axis is None:
-        raise GraphError(f"GatherV2 '{site.name}': the axis is empty")
+    axis = one_int(site, 2, "the axis")
     return Lowered(GATHER, GatherParams(axis, int(site.attr("batch_dims", 0))), (0, 1))
 
 

@@ -43,9 +43,11 @@ def _as_string(site: Site) -> Lowered:
 
 def _join(site: Site) -> Lowered:
     separator = site.attr("separator", b"")
-    return Lowered(
-        STRING_JOIN, StringJoinParams(separator.encode() if isinstance(separator, str) else bytes(separator))
-    )
+    try:
+        between = separator.encode() if isinstance(separator, str) else bytes(separator)
+    except UnicodeEncodeError:
+        raise GraphError(f"StringJoin '{site.name}': the separator {separator!r} has half a surrogate pair") from None
+    return Lowered(STRING_JOIN, StringJoinParams(between))
 
 
 DEFS: tuple[OpDef, ...] = (

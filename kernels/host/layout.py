@@ -143,7 +143,7 @@ def _to_integers(x: Array, y: Array) -> None:
 
 def _cast(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.CastParams) -> None:
     (x,), (y,) = inputs, outputs
-    if x.dtype.kind == "c" and y.dtype.kind not in "cb":
+    if x.dtype.kind == "c" and y.dtype.kind != "c":
         x = x.real
     if params.truncate:
         x = _truncated(x, y.dtype)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import kigraph as ki
 from kigraph.graph import ops
 from kigraph.graph.builder import Graph
 from kigraph.graph.errors import GraphError, UnsupportedOpError
@@ -62,3 +63,46 @@ def test_building_refuses_what_an_op_does_not_have(graph: Graph) -> None:
     with pytest.raises(GraphError, match="attribute T is int32, but input 0 is float32"):
         graph.create_op("Relu", [x], {"T": np.dtype(np.int32)})
     graph.create_op("Relu", [x], {"T": np.dtype(np.float32), "_hint": object()})
+
+
+@pytest.mark.parametrize(
+    ("op", "inputs", "attrs", "found"),
+    [
+        ("ConcatV2", ["x", "x", "none"], {"N": 2}, "the axis must be one integer, got 0"),
+        ("Split", ["two", "x"], {"num_split": 2}, "the axis must be one integer, got 2"),
+        ("TopKV2", ["x", "none"], {}, "k must be one integer, got 0"),
+        ("Range", ["yes", "yes", "yes"], {}, "takes integers or floats"),
+        ("Range", ["nan", "one", "one"], {}, "must be finite"),
+        ("PadV2", ["x", "pads", "ones"], {}, "the value must be a scalar"),
+        ("Squeeze", ["x"], {"squeeze_dims": 5}, "must be a list of integers, got 5"),
+        ("Placeholder", [], {"dtype": np.dtype(np.float32), "shape": "ab"}, "must be a tuple of sizes"),
+        ("EncodePng", ["pixels"], {"compression": 99}, "compression = 99 is not supported"),
+        ("Cast", ["x"], {"DstT": np.dtype(np.complex64), "Truncate": True}, "Truncate = True to complex"),
+        ("StringJoin", ["text"], {"separator": "\ud800"}, "half a surrogate pair"),
+        ("Neg", ["x"], {5: 1}, "names of attributes must be str"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and value.isalnum() else "",
+)
+def test_what_is_wrong_is_said_in_words_of_ours(op: str, inputs: list[str], attrs: dict[Any, Any], found: str) -> None:
+    values: dict[str, Any] = {
+        "x": np.ones((2, 2), np.float32), "none": np.zeros(0, np.int32), "two": np.zeros(2, np.int32), "yes": np.True_,
+        "nan": np.float32("nan"), "one": np.float32(1), "pads": np.ones((2, 2), np.int32), "ones": np.ones(2, np.float32),
+        "pixels": np.zeros((2, 2, 3), np.uint8), "text": np.array(b"a", object),
+    }  # fmt: skip
+    with ki.Graph().as_default() as graph:
+        tensors = [ki.constant(values[name]) for name in inputs]
+
+        def build_and_run() -> None:
+            made = graph.create_op(op, tensors, attrs, num_outputs=1)
+            ki.Session(graph, backend="numpy").run(made.outputs[0])
+
+        with pytest.raises(ki.KigraphError, match=found):
+            build_and_run()
+
+
+def test_integers_of_64_bits_pad_as_they_are() -> None:
+    value = 2**53 + 1
+    with ki.Graph().as_default() as graph:
+        x = ki.constant(np.array([value], np.int64))
+        y = graph.create_op("PadV2", [x, ki.constant([[1, 1]]), ki.constant(np.int64(-value))]).outputs[0]
+    assert ki.Session(graph, backend="numpy").run(y).tolist() == [-value, value, -value]

@@ -122,3 +122,14 @@ def test_gather_by_item_checks_its_axes() -> None:
         call(lo.GATHER, [x, picks[:1]], lo.GatherParams(1, 1))
     with pytest.raises(KernelError, match="index 3 is out of range"):
         call(lo.GATHER, [x, picks + 3], lo.GatherParams(1, 1))
+
+
+def test_as_string_cuts_texts_only_to_a_width() -> None:
+    text = np.array([b"abcdef"], object)
+    for width, precision, want in ((-1, 2, b"abcdef"), (0, 2, b"abcdef"), (8, 2, b"      ab"), (8, -1, b"  abcdef")):
+        assert call(st.AS_STRING, [text], st.AsStringParams(precision, "f", width)).tolist() == [want]
+
+
+def test_the_imaginary_part_never_counts_in_a_cast() -> None:
+    x = np.array([1j, 0, 1], np.complex64)
+    assert call(lo.CAST, [x], lo.CastParams(np.dtype(bool))).tolist() == [False, False, True]

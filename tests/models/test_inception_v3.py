@@ -112,7 +112,14 @@ def torchvision_arrays(weights: InceptionWeights) -> Arrays:
         arrays[f"{name}.bn.running_mean"] = w.mean.array()
         arrays[f"{name}.bn.running_var"] = w.variance.array()
         arrays[f"{name}.bn.num_batches_tracked"] = np.array(0, np.int64)
-    arrays["AuxLogits.fc.weight"] = np.zeros((20, 768), np.float32)
+    arrays["AuxLogits.fc.weight"], arrays["AuxLogits.fc.bias"] = (
+        np.zeros((20, 768), np.float32),
+        np.zeros(20, np.float32),
+    )
+    for number, conv in enumerate([(128, 768, 1, 1), (768, 128, 5, 5)]):
+        arrays[f"AuxLogits.conv{number}.conv.weight"] = np.zeros(conv, np.float32)
+        for part in ("weight", "bias", "running_mean", "running_var"):
+            arrays[f"AuxLogits.conv{number}.bn.{part}"] = np.ones(conv[0], np.float32)
     arrays["fc.weight"] = np.ascontiguousarray(weights.kernel.array().T)
     arrays["fc.bias"] = weights.bias.array()
     return arrays

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -26,7 +27,11 @@ def torch_shapes(fc: int | None = 5, aux: bool = True, name: str = "fc") -> Shap
             shapes[f"{sized.conv.torchvision}.bn.{part}"] = (filters,)
         shapes[f"{sized.conv.torchvision}.bn.num_batches_tracked"] = ()
     if aux:
-        shapes |= {"AuxLogits.fc.weight": (5, 768), "AuxLogits.conv0.conv.weight": (128, 768, 1, 1)}
+        shapes |= {"AuxLogits.fc.weight": (5, 768), "AuxLogits.fc.bias": (5,)}
+        for number, conv in enumerate([(128, 768, 1, 1), (768, 128, 5, 5)]):
+            shapes[f"AuxLogits.conv{number}.conv.weight"] = conv
+            for part in ("weight", "bias", "running_mean", "running_var"):
+                shapes[f"AuxLogits.conv{number}.bn.{part}"] = conv[:1]
     return shapes | ({} if fc is None else {f"{name}.weight": (fc, 2048), f"{name}.bias": (fc,)})
 
 
@@ -192,3 +197,19 @@ def test_keras_weights_without_top(keras_models: Any) -> None:
     assert graph.tensor(graph.metadata["output"]).shape == (None, 2048)
     with pytest.raises(LoadError, match="no list of the layers that pool"):
         graph_of_weights(weights_only(keras_models, lambda g: None, top=False, nested=True))
+
+
+@pytest.mark.parametrize(
+    ("shapes", "found"),
+    [
+        (torch_shapes(1008, aux=False) | {"AuxLogits.n": ()}, "AuxLogits.n"),
+        (torch_shapes(None, aux=False) | {"AuxLogits.n": ()}, "AuxLogits.n"),
+        (torch_shapes(1000) | {"AuxLogits.my_attention.weight": (7, 7)}, "AuxLogits.my_attention.weight"),
+        (torch_shapes(1000) | {"AuxLogits.conv1.conv.weight": (768, 128, 3, 3)}, "AuxLogits.fc.weight"),
+        (prefixed("model.", torch_shapes(None)) | {"fc.weight": (5, 2048), "fc.bias": (5,)}, "outside of 'model.'"),
+    ],
+    ids=["one scalar", "a scalar alone", "another layer", "another shape", "a head outside"],
+)
+def test_no_array_decides_by_its_name_alone(keras_models: Any, shapes: Shapes, found: str) -> None:
+    with pytest.raises(LoadError, match=re.escape(found)):
+        graph_of_weights(keras_models.arrays_file({"all": shapes}))
