@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,6 +62,8 @@ class Program:
     profile: list[tuple[Step, float]] = field(default_factory=list)
     #: By index of the part: what nobody reads after it.
     _done: list[tuple[Port, ...]] = field(init=False)
+    #: Whether an output is a constant, which may have to be computed.
+    _gives_constants: bool = field(init=False)
 
     def __post_init__(self) -> None:
         last = {p: i for i, part in enumerate(self.parts) for p in (*part.outputs, *part.inputs, *part.values)}
@@ -70,6 +73,7 @@ class Program:
         for port, at in last.items():
             done[at].append(port)
         self._done = [tuple(ports) for ports in done]
+        self._gives_constants = any(self.graph.literal(port) is not None for port in self.graph.outputs)
 
     def compile_known(self) -> None:
         """Compiles every stage whose input types are known from the feeds alone."""
@@ -133,7 +137,7 @@ class Program:
                 env.pop(port, None)
         given: set[Port] = set()
         results: list[Value] = []
-        with shared_values():
+        with shared_values() if self._gives_constants else nullcontext():
             for port in self.graph.outputs:
                 result = self._output(port, env, feeds)
                 results.append(np.array(result) if port in given else result)  # x and identity(x) are one port here

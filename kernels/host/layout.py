@@ -141,17 +141,32 @@ def _to_integers(x: Array, y: Array) -> None:
     y[...] = np.where(upper, high, low)
 
 
+#: Elements that are looked at and converted together, so that they are in the cache for both.
+_BLOCK = 1 << 15
+
+
+def _part_to_integers(x: Array, y: Array) -> None:
+    bounds = np.iinfo(y.dtype)
+    if x.min() > bounds.min - 1.0 and x.max() < bounds.max + 1.0:  # False for NaN, too
+        np.copyto(y, x, casting="unsafe")
+    else:
+        _to_integers(x, y)
+
+
 def _cast(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.CastParams) -> None:
     (x,), (y,) = inputs, outputs
     if x.dtype.kind == "c" and y.dtype.kind != "c":
         x = x.real
     if params.truncate:
         x = _truncated(x, y.dtype)
-    if x.dtype.kind == "f" and y.dtype.kind in "iu" and x.size:
-        bounds = np.iinfo(y.dtype)
-        if not (x.min() > bounds.min - 1.0 and x.max() < bounds.max + 1.0):  # False for NaN, too
-            _to_integers(x, y)
-            return
+    if x.dtype.kind == "f" and y.dtype.kind in "iu":
+        if x.flags.c_contiguous and y.flags.c_contiguous:
+            source, target = x.reshape(-1), y.reshape(-1)
+            for at in range(0, x.size, _BLOCK):
+                _part_to_integers(source[at : at + _BLOCK], target[at : at + _BLOCK])
+        elif x.size:
+            _part_to_integers(x, y)
+        return
     np.copyto(y, x, casting="unsafe")
 
 
