@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import ImageError
 from ..types import Array
 from .image_files import bands, check_size, damaged, library, reason, refused
+from .webp_header import webp_size
 
 __all__ = ["decode_gif", "decode_webp"]
 
@@ -150,29 +151,15 @@ def decode_gif(data: bytes, animated: bool, pixel_bytes: int = 3) -> Array:
     return pixels
 
 
-def _webp_size(data: bytes) -> tuple[int, int]:
-    """(height, width) from the first chunk, read before a decoder sees the file."""
-
-    def number(at: int, size: int) -> int:
-        return int.from_bytes(data[at : at + size], "little")
-
-    kind = data[12:16]
-    if kind == b"VP8X":
-        return number(27, 3) + 1, number(24, 3) + 1
-    if kind == b"VP8L":
-        bits = number(21, 4)
-        return (bits >> 14 & 0x3FFF) + 1, (bits & 0x3FFF) + 1
-    if kind == b"VP8 ":
-        return number(28, 2) & 0x3FFF, number(26, 2) & 0x3FFF
-    raise damaged("webp", f"it begins with chunk {kind!r}")
-
-
 def decode_webp(data: bytes, channels: int, animated: bool) -> Array:
     """Pixels (frames, height, width, 3 or 4) uint8; the first frame alone unless ``animated``. Raises ImageError."""
     pillow: Any = library("PIL.Image", "pillow")
     if len(data) < 30:
         raise damaged("webp", f"it has {len(data)} bytes")
-    check_size("webp", *_webp_size(data))
+    stated = webp_size(data)
+    if stated is None:
+        raise damaged("webp", f"it begins with chunk {data[12:16]!r}")
+    check_size("webp", *stated[::-1])
     try:
         with pillow.open(io.BytesIO(data), formats=["WEBP"]) as image:
             own = len(image.getbands())

@@ -23,6 +23,11 @@ _SOI, _EOI, _SOS, _APP14 = 0xD8, 0xD9, 0xDA, 0xEE
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 #: Baseline, extended, progressive; the last two arithmetic-coded. TensorFlow refuses lossless and hierarchical ones.
 _READABLE = frozenset([0xC0, 0xC1, 0xC2, 0xC9, 0xCA])
+_PROGRESSIVE = frozenset([0xC2, 0xCA])
+#: Markers on which libjpeg stops wherever they are: reserved, JPG, hierarchical.
+_UNKNOWN = frozenset([*range(0x02, 0xC0), 0xC8, 0xDE, 0xDF, *range(0xF0, 0xFE)])
+#: Tables: DHT, DAC, DQT, DRI.
+_TABLES = frozenset([0xC4, 0xCC, 0xDB, 0xDD])
 #: A marker that is followed by a segment or ends the picture: no stuffed byte, no restart.
 _MARKER = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd7])", re.DOTALL)
 _MAX_SEGMENTS = 100_000
@@ -30,7 +35,11 @@ _MAX_SEGMENTS = 100_000
 
 @dataclass(slots=True)
 class _Markers:
-    """What the markers say. ``adobe``: an APP14 segment; such files store CMYK inverted."""
+    """What the markers say.
+
+    ``adobe``: an APP14 segment; such files store CMYK inverted. ``whole``: the first scan has all components of a
+    sequential frame, so it is the only one. ``late``: tables behind such a scan.
+    """
 
     frame: int = 0
     precision: int = 8
@@ -38,6 +47,8 @@ class _Markers:
     width: int = 0
     components: int = 0
     scans: int = 0
+    whole: bool = False
+    late: bool = False
     adobe: bool = False
     ended: bool = False
     stray: list[tuple[int, int]] = field(default_factory=list)  # bytes between segments in front of the first scan
@@ -57,11 +68,21 @@ def _markers(data: bytes) -> _Markers:
             return found
         length = int.from_bytes(data[at : at + 2], "big")
         content = data[at + 2 : at + min(length, 20)]
-        if marker in _FRAMES and not found.frame and len(content) >= 6:
+        if marker in _UNKNOWN:
+            raise damaged("jpeg", f"it has the reserved marker 0x{marker:02x} at byte {match.start():,}")
+        if marker in _FRAMES and found.frame:
+            raise damaged("jpeg", f"it has a second frame at byte {match.start():,}")
+        if marker in _FRAMES and len(content) >= 6:
             found.frame, found.precision, found.components = marker, content[0], content[5]
             found.height, found.width = int.from_bytes(content[1:3], "big"), int.from_bytes(content[3:5], "big")
         elif marker == _SOS:
+            if found.whole:
+                raise damaged("jpeg", f"it has a second scan at byte {match.start():,}; the first had all components")
             found.scans += 1
+            if found.scans == 1 and content:
+                found.whole = found.frame not in _PROGRESSIVE and content[0] >= found.components
+        elif marker in _TABLES:
+            found.late |= found.whole
         elif marker == _APP14 and not found.scans:
             found.adobe |= length >= 14 and content.startswith(b"Adobe")
         at += max(length, 2)
@@ -117,7 +138,7 @@ def _cmyk_to_rgb(cmyk: Array, inverted: bool) -> Array:
     return rgb
 
 
-def _pixels(data: bytes, options: dict[str, Any], shape: tuple[int, ...]) -> Array:
+def _pixels(data: bytes, options: dict[str, Any], shape: tuple[int, ...], late: bool) -> Array:
     """Pixels of a JPEG, of one with warnings as well.
 
     simplejpeg takes an error behind a warning for a warning and hands out what the buffer held; two buffers tell.
@@ -129,6 +150,8 @@ def _pixels(data: bytes, options: dict[str, Any], shape: tuple[int, ...]) -> Arr
         if "subsampling" in str(error):
             raise refused("the JPEG has sampling factors that are not read; save it as 4:4:4 or 4:2:0") from None
         first = error
+    if late:  # an error in them comes when all pixels are there
+        raise damaged("jpeg", f"{reason(first)}, and it has tables behind its only scan")
     try:
         zeros, ones = (
             jpeg.decode_jpeg(data, strict=False, buffer=np.full(shape, filler, np.uint8), **options)
@@ -168,5 +191,5 @@ def decode_jpeg(data: bytes, channels: int, params: DecodeImageParams) -> Array:
     if not markers.ended:
         data = recovered(data)
     shape = tuple(-(-side // params.ratio) for side in (markers.height, markers.width))
-    pixels = _pixels(data, options, (*shape, 4 if cmyk else channels))
+    pixels = _pixels(data, options, (*shape, 4 if cmyk else channels), markers.late)
     return _cmyk_to_rgb(pixels, markers.adobe) if cmyk else pixels

@@ -32,6 +32,7 @@ _MAX_CHUNKS = 100_000
 #: 0.299 and 0.587 of 32768, rounded down; blue has the rest.
 _WEIGHTS = (9797, 19234, 3737)
 _SRGB_GAMMA = 45455
+_COLOUR_BYTES = {b"gAMA": 4, b"sRGB": 1, b"cHRM": 32}
 
 
 @dataclass(slots=True)
@@ -44,7 +45,12 @@ class _File:
     palette: bytes | None = None
     transparency: bytes | None = None
     gamma: int | None = None
+    stated: bool = False  # by gAMA
     standard: bool = False  # sRGB: its gamma goes before that of gAMA
+    chromatic: bool = False  # cHRM was there
+    invalid: bool = False  # a wrong statement on colour: libpng heeds none that follows
+    doubtful: bool = False  # cHRM that libpng takes for wrong or not
+    unclear: bool = False  # so it is unknown whether a gamma counts
     profile: bool = False
     significant_bits: bool = False
     data: list[bytes] = field(default_factory=list)
@@ -123,12 +129,13 @@ def _read(data: bytes) -> _File:
 
 
 def _ancillary(file: _File, kind: bytes, content: bytes) -> None:
-    if file.data:  # behind the image data nothing counts
+    if kind == b"PLTE" and file.palette is not None:
+        raise damaged("png", "it has two palettes")
+    if file.data:  # behind the image data nothing else counts
         return
     if kind == b"PLTE":
-        if file.palette is not None:
-            raise damaged("png", "it has two palettes")
-        if file.colour == _PALETTE and (len(content) % 3 or not 3 <= len(content) <= 768):
+        wrong = len(content) % 3 or len(content) > 768
+        if (not content and file.colour in (_RGB, _RGB_ALPHA)) or (file.colour == _PALETTE and (wrong or not content)):
             raise damaged("png", f"its palette has {len(content)} bytes")
         file.palette = content[: 3 << file.depth] if file.colour == _PALETTE else b""
     elif kind == b"tRNS" and file.transparency is None:
@@ -137,15 +144,51 @@ def _ancillary(file: _File, kind: bytes, content: bytes) -> None:
             return
         if expected.get(file.colour, False):
             file.transparency = content
-    elif kind == b"gAMA" and file.palette is None and len(content) == 4 and not file.standard and file.gamma is None:
-        gamma = int.from_bytes(content, "big")
-        file.gamma = gamma if 16 <= gamma <= 625_000_000 else None
-    elif kind == b"sRGB" and file.palette is None and len(content) == 1:
-        file.gamma, file.standard = _SRGB_GAMMA, True
+    elif kind in _COLOUR_BYTES:
+        if file.palette is None and len(content) == _COLOUR_BYTES[kind] and not file.invalid:
+            _colour_space(file, kind, content)
     elif kind == b"iCCP":
         file.profile = True
     elif kind == b"sBIT":
         file.significant_bits = True
+
+
+def _colour_space(file: _File, kind: bytes, content: bytes) -> None:
+    """gAMA, sRGB and cHRM. A wrong or a second one leaves what is known, and makes all that follow void."""
+    if kind == b"gAMA":
+        gamma = int.from_bytes(content, "big")
+        if not 16 <= gamma <= 625_000_000 or file.stated:
+            file.invalid = True
+        elif not file.standard:
+            file.gamma, file.stated, file.unclear = gamma, True, file.doubtful
+    elif kind == b"sRGB":
+        if content[0] > 3 or file.standard:
+            file.invalid = True
+        else:
+            file.gamma, file.standard, file.unclear = _SRGB_GAMMA, True, file.doubtful
+    else:
+        values = struct.unpack(">8I", content)
+        if max(values) >= 2**31:
+            return
+        plausible = _plausible(values)
+        file.invalid, file.doubtful = file.chromatic or plausible is False, plausible is None
+        file.chromatic = True
+
+
+def _plausible(values: tuple[int, ...]) -> bool | None:
+    """Whether libpng takes chromaticities (x, y of white, red, green and blue, of 100,000) for possible; None: doubtful.
+
+    libpng computes in rounded integers; clear of their errors it is a matter of signs: white is a mixture of the three.
+    """
+    if any(x + y > 100_000 for x, y in zip(values[::2], values[1::2], strict=True)) or values[1] < 5:
+        return False
+    points = np.array([(x, y, 100_000 - x - y) for x, y in zip(values[::2], values[1::2], strict=True)]).T / 100_000
+    if values[1] < 1000 or abs(np.linalg.det(points[:, 1:])) < 0.01:
+        return None
+    shares = np.linalg.solve(points[:, 1:], points[:, 0] / points[1, 0])
+    if shares.min() < -0.05:
+        return False
+    return True if shares.min() > 0.2 and shares.max() < 10 else None
 
 
 def _inflated(file: _File) -> bytes:
@@ -236,6 +279,11 @@ def _grey(file: _File, pixels: Array, bits: int) -> Array:
     if file.profile:
         raise refused(
             "the png image has a colour profile, on which grey depends. Remedy: decode to 3 channels, then make it grey"
+        )
+    if file.unclear:
+        raise refused(
+            "the png image has unusual chromaticities (cHRM), on which it depends whether its gamma counts for grey. "
+            "Remedy: decode to 3 channels, then make it grey"
         )
     gamma, shift, half = file.gamma or 100_000, 0, int(file.depth == 16) << 14
     linear = back = None

@@ -18,7 +18,6 @@ from ..errors import ImageError
 from ..kernels.files import open_regular
 from .blocks import check_blocks
 from .jpeg_header import read_jpeg_header
-from .webp_header import webp_size
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
@@ -150,6 +149,8 @@ def apply_orientation(pixels: Pixels, orientation: int) -> Pixels:
 
 def _open(data: bytes, name: str, max_pixels: int) -> PillowImage:
     from PIL import Image, UnidentifiedImageError
+
+    from ..kernels.host.webp_header import webp_size
 
     if len(data) < _EMPTY_OR_SHORT:
         raise ImageError(f"{name}: {len(data)} bytes are too few for an image")
