@@ -265,7 +265,7 @@ _WARNING = threading.Lock()
 
 
 def _of_kubernetes(name: str) -> bool:
-    """Whether it describes a Service that is called kigraph: every pod beside it gets KIGRAPH_PORT=tcp://10.0.0.7:80 and more."""
+    """Whether it describes a Service that is called kigraph: every pod beside it gets its address in several variables."""
     return "_SERVICE_" in name or bool(re.search(r"_PORT_\d+_(TCP|UDP|SCTP)", name)) or "://" in os.environ[name]
 
 
