@@ -48,7 +48,8 @@ class ConnectionLimits:
     """Times in seconds.
 
     connections: held at once. head: for a request's head, from its first byte or from the connection. idle: between two
-    requests. exchange: for a body and its answer together. unread: for dropping a body that was refused.
+    requests. exchange: for a body and its answer together. unread: for dropping a body that was refused. blocked: for a
+    client that does not read its answers.
     """
 
     connections: int = 832
@@ -56,6 +57,7 @@ class ConnectionLimits:
     idle: float = 15.0
     exchange: float = 45.0
     unread: float = 30.0
+    blocked: float = 10.0
 
 
 def ambiguity(data: bytes) -> tuple[int, str] | None:
@@ -65,7 +67,9 @@ def ambiguity(data: bytes) -> tuple[int, str] | None:
     """
     end = data.find(b"\r\n\r\n")
     head = data if end < 0 else data[:end]
-    if len(head) > MAX_HEAD or head.count(b"\n") >= MAX_LINES:
+    # The line feed behind the last line that came is no line more, wherever the packets end.
+    lines = head.rstrip(b"\r\n")
+    if len(lines) > MAX_HEAD or lines.count(b"\n") >= MAX_LINES:
         return 431, f"the head has more than {MAX_HEAD} bytes or {MAX_LINES} lines"
     if head.count(b"\n") != head.count(b"\r\n"):
         return 400, "a line ends without a carriage return"
@@ -142,7 +146,7 @@ class Connections:
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits
         self.all: set[GuardedProtocol] = set()
-        #: Those that owe us a head, or the rest of a refused body; the longest silent first.
+        #: Those that owe us a head, or the rest of a refused body, or do not read; the longest silent first.
         self.silent: dict[GuardedProtocol, None] = {}
 
     def add(self, new: GuardedProtocol) -> None:
@@ -191,17 +195,19 @@ class _Gentle:
 
 class GuardedProtocol(H11Protocol):
     """One connection. ``phase``: head (it owes us one), busy (a body or an answer is on its way), unread (the rest of a
-    refused body), since the time ``since``."""
+    refused body), blocked (it does not read its answers), since the time ``since``."""
 
     def __init__(self, *args: Any, connections: Connections, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.conn = self.strict = _Strict(h11.SERVER, MAX_HEAD)
+        self.conn = self.strict = _Strict(h11.SERVER, MAX_HEAD + 4)
         # uvicorn warns for each bad request of anybody: one line each.
         self.logger = _HTTP_LOG
         self.guard, self.limits = connections, connections.limits
         self.raw: Any = None
         self.since = self.heard = self.loop.time()
         self.phase, self.started, self.dropping = "head", False, False
+        #: Bytes of answers that the client had not read, and when they last became fewer.
+        self.unsent, self.moved = 0, self.since
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.raw = transport
@@ -225,15 +231,26 @@ class GuardedProtocol(H11Protocol):
         super().on_response_complete()
         self._note()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._note()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._note()
+
     def _note(self) -> None:
         """Looks in which phase the connection is now."""
         answered = self.cycle is None or self.cycle.response_complete
         if self.dropping or (answered and self.conn.their_state is h11.SEND_BODY):
             phase = "unread"
+        elif self.flow.write_paused or self.raw.is_closing():  # closing: only what it has not read keeps it
+            phase = "blocked"
         else:
             phase = "head" if self.conn.their_state is h11.IDLE else "busy"
         if phase != self.phase:
             self.phase, self.since, self.started = phase, self.loop.time(), False
+            self.unsent, self.moved = self.raw.get_write_buffer_size(), self.since
             self.guard.silent.pop(self, None)
             if phase != "busy" and self in self.guard.all:
                 self.guard.silent[self] = None
@@ -243,6 +260,10 @@ class GuardedProtocol(H11Protocol):
         now = self.loop.time()
         if self.phase == "unread":
             return now - self.since > self.limits.unread or now - self.heard > self.limits.unread / 10
+        if self.phase == "blocked":
+            if (unsent := self.raw.get_write_buffer_size()) < self.unsent:
+                self.unsent, self.moved = unsent, now
+            return now - self.moved > self.limits.blocked or now - self.since > self.limits.exchange
         if self.phase == "busy":
             return now - self.since > self.limits.exchange
         first = self.started or self.cycle is None

@@ -287,3 +287,35 @@ def test_the_limit_follows_the_limit_on_files(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(resource, "getrlimit", lambda _, n=files: (n, n))
         got: Any = connection_limit(wanted)
         assert got == most, files
+
+
+def test_clients_that_do_not_read_keep_nobody_out(model_path: Path) -> None:
+    with serving(model_path, "--max-connections", "10") as (_, url, _errors):
+        port, held = int(url.rpartition(":")[2]), []
+        for end in (b"", b"Connection: close\r\n"):
+            for _ in range(10):
+                connection = socket.socket()
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+                connection.connect(("127.0.0.1", port))
+                connection.setblocking(False)
+                page = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
+                with contextlib.suppress(BlockingIOError):
+                    connection.send((page + b"\r\n") * 1500 + page + end + b"\r\n")
+                held.append(connection)
+            time.sleep(2.0)
+            answer = _talk(port, _request(b"Connection: close", line=b"GET /livez HTTP/1.1"))
+            assert answer.startswith(b"HTTP/1.1 200 "), end
+        for connection in held:
+            connection.close()
+
+
+def test_the_limits_of_a_head_do_not_depend_on_packets() -> None:
+    from kigraph.serve.protocol import MAX_HEAD, ambiguity
+
+    lines = _request(*(b"X%d: a" % i for i in range(98)), line=b"GET /livez HTTP/1.1")
+    assert lines.count(b"\r\n") == 101  # 100 lines and the empty one
+    long = POST + b"\r\nX: "
+    long += b"a" * (MAX_HEAD - len(long)) + b"\r\n\r\n"
+    for head in (lines, long):
+        assert [found for n in range(1, len(head) + 1) if (found := ambiguity(head[:n]))] == []
+    assert ambiguity(lines[:-2] + b"Y: a\r\n\r\n") is not None
