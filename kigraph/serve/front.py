@@ -54,7 +54,7 @@ class Front:
             await self.app(scope, receive, send)
             return
         start = time.monotonic()
-        headers: dict[bytes, bytes] = dict(scope["headers"])
+        headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))  # of several, the first
         path, method = scope["path"], scope["method"]
         number = scope["request_id"] = sane_id(headers.get(b"x-request-id"))
         status, sent = 0, 0
