@@ -24,11 +24,12 @@ from ..graph.loaders.source import Source
 from .bodies import Body, declared_length, extract, media_type, receive
 from .engine import Engine, Job
 from .errors import Refused
-from .front import Front, leaving, refusal
+from .front import Front, closing_if_large, refusal
 from .memory import release_after
 from .metrics import Metrics
 from .openapi import openapi
 from .options import Options
+from .requestlog import RequestLog
 from .uploads import Uploads
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Service:
         )
         self.uploads = Uploads(options.uploads)
         self.metrics = Metrics(self.engine)
+        self.log = RequestLog(options.log, self.identity["name"])
         self._canary = canary
         self.problem: str | None = "starting"
 
@@ -93,6 +95,11 @@ class Service:
             if self.engine.crowded(length, self.options.timeout):
                 self.uploads.end_a_slow_one()  # who holds a place without sending makes room for the next
         return refused
+
+    def unrouted(self, number: str, status: int, sent: int, seconds: float) -> None:
+        """Counts and logs an answer of the protocol itself to what was no request."""
+        self.metrics.answered("other", status, seconds)
+        self.log.line(number, "-", "-", status, sent, seconds)
 
     async def classify(self, request: Request) -> Response:
         top = _number(request, "top", self.options.top, 1, 1000)
@@ -205,7 +212,7 @@ def _timeout(header: bytes | None) -> float:
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
-    return refusal(leaving(error, {name.lower(): value for name, value in request.headers.raw}))
+    return refusal(closing_if_large(error, {name.lower(): value for name, value in request.headers.raw}))
 
 
 async def _gone(request: Request, error: Exception) -> Response:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, NoReturn
@@ -37,7 +39,7 @@ _CHUNKS, _CHUNK_BYTES = 256, 256
 
 _HTTP_LOG = logging.getLogger("kigraph.serve.http")
 _HTTP_LOG.setLevel(logging.ERROR)
-_REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ /[!-\"$-~]* HTTP/1\.[01]|OPTIONS \* HTTP/1\.[01]")
+_REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32} /[!-\"$-~]* HTTP/1\.[01]|OPTIONS \* HTTP/1\.[01]")
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 _CHUNK = re.compile(rb"[0-9A-Fa-f]{1,15}(?:[ \t]*;[\t -~]{0,256})?")
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -114,7 +116,7 @@ class _Chunks(ChunkedReader):
 class _Strict(h11.Connection):
     """h11 behind ``ambiguity``. ``problem``: what was refused."""
 
-    problem: tuple[int, str] = (400, "the request is not HTTP/1.1")
+    problem: tuple[int, str] = (400, "a header is malformed, or Host is missing")
     chunks = chunked_bytes = 0
 
     def next_event(self) -> Any:
@@ -122,10 +124,11 @@ class _Strict(h11.Connection):
             self.chunks = self.chunked_bytes = 0
             if (found := ambiguity(self.trailing_data[0])) is not None:
                 self._refuse(*found)
+        chunked = isinstance(self._reader, _Chunks)  # after an error it is another
         try:
             event = super().next_event()
         except h11.RemoteProtocolError as error:
-            self._refuse(400, str(error) if isinstance(self._reader, _Chunks) else self.problem[1])
+            self._refuse(400, str(error) if chunked else self.problem[1])
         if isinstance(event, h11.Request) and isinstance(self._reader, ChunkedReader):
             self._reader = _Chunks()
         elif isinstance(event, h11.Data):
@@ -143,8 +146,9 @@ class _Strict(h11.Connection):
 class Connections:
     """All connections of a server. Closes those that let it wait too long, and the longest silent one to make room."""
 
-    def __init__(self, limits: ConnectionLimits) -> None:
-        self.limits = limits
+    def __init__(self, limits: ConnectionLimits, report: Callable[[str, int, int, float], None]) -> None:
+        #: ``report``: is told of answers to what was no request: id, status, bytes, seconds.
+        self.limits, self.report = limits, report
         self.all: set[GuardedProtocol] = set()
         #: Those that owe us a head, or the rest of a refused body, or do not read; the longest silent first.
         self.silent: dict[GuardedProtocol, None] = {}
@@ -313,11 +317,27 @@ class GuardedProtocol(H11Protocol):
         if not (unanswered and self.cycle.response_started):
             code = {408: "slow_request", 431: "head_too_large"}.get(status, "bad_request")
             body = json.dumps({"error": {"code": code, "message": reason}}).encode()
-            fields = (*SECURITY_HEADERS, (b"content-type", b"application/json"), (b"connection", b"close"))
+            number = self._told(unanswered, status, len(body))
+            fields = (
+                *SECURITY_HEADERS,
+                (b"x-request-id", number.encode()),
+                (b"content-type", b"application/json"),
+                (b"connection", b"close"),
+            )
             head = b"".join(b"%s: %s\r\n" % field for field in fields)
             line = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Length: {len(body)}\r\n".encode()
             self.transport.write(line + head + b"\r\n" + body)
         self._drop_what_comes()
+
+    def _told(self, unanswered: bool, status: int, sent: int) -> str:
+        """Has an answer counted and logged, by the application if it has the request; the id for it."""
+        if unanswered:
+            self.cycle.scope["refused"] = status, sent  # type: ignore[typeddict-unknown-key]
+            number: str = self.cycle.scope.setdefault("request_id", os.urandom(8).hex())  # type: ignore[typeddict-item]
+        else:
+            number = os.urandom(8).hex()
+            self.guard.report(number, status, sent, self.loop.time() - self.since)
+        return number
 
     def shutdown(self) -> None:
         if self.cycle is not None and not self.cycle.response_complete:
