@@ -326,3 +326,37 @@ def test_a_chunked_body_takes_the_place_of_its_bytes(model_path: Path, image: Ca
         assert (answer.status_code, answer.json()["error"]["code"]) == (429, "queue_full")
         assert answer.headers["connection"] == "close"
         assert client.post("/v1/classify", content=image()).status_code == 200
+
+
+def test_a_stalled_or_closed_reader_of_the_log_holds_up_nobody() -> None:
+    import os
+    import time
+
+    from kigraph.serve.requestlog import RequestLog, access_log
+
+    for closed in (False, True):
+        reader, writer = os.pipe()
+        if closed:
+            os.close(reader)
+        start = time.monotonic()
+        with access_log("text", writer, lines=100) as handler:
+            for _ in range(5000):
+                RequestLog("text", "m").line("id", "GET", "/" + "x" * 180, 200, 1, 0.1)
+            assert time.monotonic() - start < 20
+            assert closed or (handler is not None and handler.dropped > 0)
+        if not closed:
+            os.close(reader)
+
+
+@pytest.mark.parametrize("name", ["a:80", "http://a", "::1", "a/b", "*a", "a.*", "u@a", "*.*.a", "*."])
+def test_hosts_that_never_match_are_refused(name: str) -> None:
+    from kigraph.kernels.settings import SERVE
+
+    hosts, origins = (next(s for s in SERVE if s.name.endswith(end)) for end in ("ALLOWED_HOSTS", "ALLOWED_ORIGINS"))
+    with pytest.raises(ValueError, match="expected names"):
+        hosts.parse(name)
+    assert hosts.parse("[::1],*.b.example,*") == ("[::1]", "*.b.example", "*")
+    for origin in ("https://*.a", "https://u@a", "http://a:80", "https://a:443", "https://a/", "https://::1", "a"):
+        with pytest.raises(ValueError, match="expected origins"):
+            origins.parse(origin)
+    assert origins.parse("https://a:8443,http://[::1]:80803"[:-1]) == ("https://a:8443", "http://[::1]:8080")
