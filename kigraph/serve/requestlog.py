@@ -71,7 +71,7 @@ class _Dropping(logging.handlers.QueueHandler):
 
     def enqueue(self, record: logging.LogRecord) -> None:
         try:
-            self.queue.put_nowait(record)  # type: ignore[union-attr]
+            self.queue.put_nowait(record)
         except queue.Full:
             if not self.dropped:
                 _LOG.warning("the reader of the request log is too slow: lines are dropped")
@@ -83,7 +83,7 @@ class _Listener(logging.handlers.QueueListener):
         """Writes what waits, for at most so long."""
         with contextlib.suppress(queue.Full):
             self.enqueue_sentinel()
-        if (thread := self._thread) is not None:  # type: ignore[attr-defined]
+        if (thread := self._thread) is not None:
             thread.join(seconds)
 
 
