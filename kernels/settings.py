@@ -189,11 +189,30 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
+_HOST_NAME = re.compile(r"\[[0-9a-f:.]+\]|[a-z0-9._-]+")
+_ORIGIN = re.compile(r"(https?)://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    names = _names(text)
+    for name in names:
+        if name != "*" and not _HOST_NAME.fullmatch(name.removeprefix("*.")):
+            raise ValueError(
+                "expected names or addresses, without scheme, port or path, IPv6 in brackets "
+                f"(example.org, *.example.org, [::1]), got {name!r}, which no Host matches"
+            )
+    return names
+
+
 def _origins(text: str) -> tuple[str, ...]:
     names = _names(text)
     for name in names:
-        if name != "*" and not (name.startswith(("http://", "https://")) and name.count("/") == 2 and name[-1] != "/"):
-            raise ValueError(f"expected origins such as https://example.org, without a path, got {name!r}")
+        found = _ORIGIN.fullmatch(name)
+        if name != "*" and (found is None or found[2] == {"http": "80", "https": "443"}[found[1]]):
+            raise ValueError(
+                "expected origins such as https://example.org, without a path, user, wildcard or the scheme's own port, "
+                f"got {name!r}, which no browser sends"
+            )
     return names
 
 
@@ -219,7 +238,7 @@ SERVE: tuple[Setting[Any], ...] = (
     Setting(
         "KIGRAPH_SERVE_ALLOWED_HOSTS",
         None,
-        _names,
+        _hosts,
         "names, with commas between them, that the service answers to besides localhost; *.example.org: all below it; *: any; "
         "default: localhost if the service listens on a loopback address, else any",
     ),

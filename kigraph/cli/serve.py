@@ -66,8 +66,8 @@ def _value(setting: Setting[Any], name: str, given: Any) -> Any:
 def run(args: argparse.Namespace) -> int:
     try:
         from ..serve.app import Options, create_app
-        from ..serve.front import access_log
         from ..serve.protocol import ConnectionLimits
+        from ..serve.requestlog import access_log
         from ..serve.server import bind, connection_limit, run_server
     except ImportError as error:
         raise KigraphError(f"the service needs {error.name}; remedy: pip install 'kigraph[serve]'") from None
@@ -82,8 +82,6 @@ def run(args: argparse.Namespace) -> int:
     # Before the model is loaded, which may take seconds.
     sockets = bind(args.host, args.port)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    if args.log != "off":
-        access_log()
     args.json = False
     model, resolved = open_model(args)
     image = canary()
@@ -94,7 +92,8 @@ def run(args: argparse.Namespace) -> int:
     for one in sockets:
         host, port = one.getsockname()[:2]
         note(f"{model!r} from {resolved.path}; http://{f'[{host}]' if ':' in host else host}:{port}/")
-    return run_server(create_app(model, image, options), sockets, limits)
+    with access_log(args.log):
+        return run_server(create_app(model, image, options), sockets, limits)
 
 
 def _hosts(bound: str, allowed: tuple[str, ...] | None) -> tuple[str, ...] | None:

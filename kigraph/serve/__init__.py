@@ -3,6 +3,7 @@
 app.py       routes and answers; errors.py: what the client is told, never more
 front.py     in front of the routes: hosts and origins, refusals, headers of every answer, the request log
 bodies.py    raw, multipart and JSON bodies, bounded while they are read, taken apart in a worker
+requestlog.py  the request log, written by a thread of its own
 uploads.py   how many bodies are received at once
 engine.py    a bounded queue in front of worker threads: inference never runs on the event loop
 memory.py    memory of large images goes back to the system

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from importlib import resources
@@ -23,11 +24,12 @@ from ..graph.loaders.source import Source
 from .bodies import Body, declared_length, extract, media_type, receive
 from .engine import Engine, Job
 from .errors import Refused
-from .front import Front, leaving, refusal
+from .front import Front, closing_if_large, refusal
 from .memory import release_after
 from .metrics import Metrics
 from .openapi import openapi
 from .options import Options
+from .requestlog import RequestLog
 from .uploads import Uploads
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Options", "Service", "create_app"]
 
 _LOG = logging.getLogger("kigraph.serve")
+_SECONDS = re.compile(rb"[0-9]{1,12}(?:\.[0-9]{0,12})?|\.[0-9]{1,12}|[0-9](?:\.[0-9]{1,12})?[eE][+-]?[0-9]{1,2}")
 _PAGE_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src blob: data:; connect-src 'self'; "
     "frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
@@ -53,6 +56,7 @@ class Service:
         )
         self.uploads = Uploads(options.uploads)
         self.metrics = Metrics(self.engine)
+        self.log = RequestLog(options.log, self.identity["name"])
         self._canary = canary
         self.problem: str | None = "starting"
 
@@ -80,32 +84,40 @@ class Service:
 
     def refusal(self, headers: Mapping[bytes, bytes]) -> Refused | None:
         """What the sender of an image would be told now, from the head of the request alone; None if it is let in."""
-        length, seconds = headers.get(b"content-length", b"0"), self.options.timeout
-        if b"x-request-timeout" in headers:
-            with contextlib.suppress(ValueError):
-                seconds = min(seconds, float(headers[b"x-request-timeout"]))
-        refused = self.engine.refusal(min(int(length), self.options.max_image_bytes), seconds)
+        try:
+            seconds = min(self.options.timeout, _timeout(headers.get(b"x-request-timeout")))
+        except Refused as malformed:
+            return malformed
+        length = min(int(headers.get(b"content-length", b"0")), self.options.max_image_bytes)
+        refused = self.engine.refusal(length, seconds)
         if refused is not None:
             self.engine.give_way()
-            self.uploads.end_a_slow_one()  # who holds a place without sending makes room for the next
+            if self.engine.crowded(length, self.options.timeout):
+                self.uploads.end_a_slow_one()  # who holds a place without sending makes room for the next
         return refused
+
+    def unrouted(self, number: str, status: int, sent: int, seconds: float) -> None:
+        """Counts and logs an answer of the protocol itself to what was no request."""
+        self.metrics.answered("other", status, seconds)
+        self.log.line(number, "-", "-", status, sent, seconds)
 
     async def classify(self, request: Request) -> Response:
         top = _number(request, "top", self.options.top, 1, 1000)
-        seconds = min(_timeout(request), self.options.timeout)
+        seconds = min(_timeout(dict(reversed(request.headers.raw)).get(b"x-request-timeout")), self.options.timeout)
         kind = media_type(request)
         length = declared_length(request, kind, self.options.max_image_bytes)
         body = Body(
             kind, request.headers.get("content-type", ""), request.query_params.get("filename", ""),
             self.options.max_image_bytes,
         )  # fmt: skip
-        with self.engine.coming(length, seconds), self.uploads.one(body) as deadline:
-            await receive(request, body, self.options.timeout, deadline)
+        with self.engine.coming(length, seconds) as place, self.uploads.one(body) as deadline:
+            await receive(request, body, self.options.timeout, deadline, place.grow)
             job = self.engine.submit(body, len(body.data), int(top), seconds)
         try:
             name, prediction = await self._unless_gone(request, job)
         except ImageError as error:
-            _LOG.info("image refused: %s", error)
+            # Not the message: it quotes the image.
+            _LOG.debug("image of request %s refused: %s", request.scope.get("request_id"), type(error).__name__)
             raise Refused(
                 422, "bad_image", "this is not an image that can be decoded, or it is damaged or too large"
             ) from None
@@ -188,13 +200,11 @@ def _number(request: Request, name: str, default: float, low: float, high: float
     return float(text)
 
 
-def _timeout(request: Request) -> float:
-    if "x-request-timeout" not in request.headers:
+def _timeout(header: bytes | None) -> float:
+    """Seconds of a header X-Request-Timeout; Refused 400 if they are no positive number."""
+    if header is None:
         return 1e6
-    try:
-        seconds = float(request.headers["x-request-timeout"])
-    except ValueError:
-        seconds = 0.0
+    seconds = float(header) if _SECONDS.fullmatch(header) else 0.0
     if not 0 < seconds < 1e6:
         raise Refused(400, "malformed", "X-Request-Timeout must be a positive number of seconds")
     return seconds
@@ -202,7 +212,7 @@ def _timeout(request: Request) -> float:
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
-    return refusal(leaving(error, {name.lower(): value for name, value in request.headers.raw}))
+    return refusal(closing_if_large(error, {name.lower(): value for name, value in request.headers.raw}))
 
 
 async def _gone(request: Request, error: Exception) -> Response:

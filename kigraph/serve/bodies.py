@@ -11,7 +11,9 @@ import asyncio
 import binascii
 import io
 import json
+import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +23,8 @@ from .errors import Refused
 
 __all__ = ["Body", "Upload", "declared_length", "extract", "media_type", "receive"]
 
+# It warns of each malformed body of anybody.
+logging.getLogger("python_multipart").setLevel(logging.ERROR)
 _ACCEPTED = "image/*, application/octet-stream, multipart/form-data, application/json"
 #: Parts of a multipart body that are looked at; more are refused.
 _PARTS = 8
@@ -56,6 +60,9 @@ def media_type(request: Request) -> str:
     """The media type of the body, in lower case; Refused 415 if no image can be in it."""
     header = request.headers.get("content-type", "application/octet-stream")
     kind = header.partition(";")[0].strip().lower() or "application/octet-stream"
+    if request.headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
+        message = "the body has a Content-Encoding, which is not undone; send it without"
+        raise Refused(415, "unsupported_encoding", message, {"Accept-Encoding": "identity"})
     if kind.startswith("image/") or kind in ("application/octet-stream", "multipart/form-data", "application/json"):
         return kind
     shown = "".join(c for c in kind[:60] if c.isprintable())
@@ -73,14 +80,16 @@ def declared_length(request: Request, kind: str, max_bytes: int) -> int:
     declared = int(request.headers.get("content-length", "0"))
     if declared > _cap(kind, max_bytes):
         raise _too_large(max_bytes)
-    # A chunked body does not say how long it is; most images are smaller than this.
+    # A chunked body does not say how long it is; most images are smaller than this, and for others the place grows.
     return declared if "content-length" in request.headers else min(1 << 20, max_bytes)
 
 
-async def receive(request: Request, body: Body, seconds: float, deadline: asyncio.Timeout) -> None:
+async def receive(
+    request: Request, body: Body, seconds: float, deadline: asyncio.Timeout, grow: Callable[[int], None]
+) -> None:
     """Reads the body into ``body.data``; Refused 413 if it is too large, 408 if it is not there in time.
 
-    deadline: a timeout not yet entered, which another may shorten.
+    deadline: a timeout not yet entered, which another may shorten. grow: is told how many bytes there are, and may refuse them.
     """
     cap = _cap(body.kind, body.max_bytes)
     try:
@@ -90,6 +99,7 @@ async def receive(request: Request, body: Body, seconds: float, deadline: asynci
                 body.data += chunk
                 if len(body.data) > cap:
                     raise _too_large(body.max_bytes)
+                grow(len(body.data))
     except TimeoutError:
         raise Refused(408, "slow_upload", "the image did not arrive in time", {"Connection": "close"}) from None
 

@@ -1,8 +1,9 @@
 """A bounded queue in front of worker threads.
 
-An image that was accepted is answered: by its labels, by its error, or by 504 when its time is up. Whoever comes when the
-queue is full (by count or by bytes), or when the wait would outlast the deadline, is told at once to come later: before the
-body is read, so images that are being received count as if they waited.
+An image that was accepted is answered: by its labels, by its error, by 429 as soon as those in front of it turn out to take
+longer than it can wait, or by 504 when its time is up while a worker has it. Whoever comes when the queue is full (by count or
+by bytes), or when the wait would outlast the deadline, is told at once to come later: before the body is read, so images that
+are being received count as if they waited.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ _LOG = logging.getLogger("kigraph.serve")
 
 #: The part of a deadline that a predicted wait may fill: the rest is for what no prediction knows.
 _MARGIN = 0.8
+#: Seconds between two looks at whether those who wait can still be answered.
+_LOOK = 0.25
 
 
 class Estimate:
@@ -43,14 +46,14 @@ class Estimate:
         self.deviation += (abs(seconds - self.mean) - self.deviation) / 8
         self.mean += (seconds - self.mean) / 8
 
-    def total(self, count: float) -> float:
-        """Seconds that ``count`` jobs take one after the other; single outliers average out."""
-        return count * self.mean + 2 * self.deviation * math.sqrt(count)
+    def total(self, count: float, least: float = 0.0) -> float:
+        """Seconds that ``count`` jobs take one after the other, each at least ``least``; single outliers average out."""
+        return count * max(self.mean, least) + 2 * self.deviation * math.sqrt(count)
 
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One request on its way. ``cancelled``: nobody waits any more, a worker skips it."""
+    """One request on its way. ``started``: when a worker took it. ``cancelled``: nobody waits any more, a worker skips it."""
 
     data: Any
     size: int
@@ -59,7 +62,22 @@ class Job:
     future: asyncio.Future[Any]
     deadline: float
     queued: float = field(default_factory=time.monotonic)
+    started: float | None = None
     cancelled: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class _Place:
+    """Room for an image that is being received."""
+
+    engine: Engine
+    nbytes: int
+
+    def grow(self, nbytes: int) -> None:
+        """Makes it room for ``nbytes`` in all; Refused 429 if that is too much for what may wait."""
+        if nbytes > self.nbytes:
+            self.engine.reserve(nbytes - self.nbytes)
+            self.nbytes = nbytes
 
 
 class Engine:
@@ -76,9 +94,13 @@ class Engine:
         self._classify = classify
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._size, self._bytes = queue_size, queue_bytes
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._waiting = self._waiting_bytes = self._running = self._coming = self._coming_bytes = 0
         self.estimate = Estimate()
+        #: Jobs that wait, in their order; jobs that workers have.
+        self._line: dict[Job, None] = {}
+        self._now: set[Job] = set()
+        self._looked = 0.0
         self.draining = False
         self._worked = 0.0
         self._threads = [
@@ -101,22 +123,45 @@ class Engine:
 
     def predicted_wait(self, ahead: int = 0) -> float:
         """Seconds until an image that came now would be done; ``ahead``: images besides those that wait or run."""
-        return self.estimate.total((self.depth + ahead + 1) / len(self._threads))
+        return self.estimate.total((self.depth + ahead + 1) / len(self._threads), self._longest())
+
+    def _longest(self) -> float:
+        """Seconds that the workers have been at their jobs, at least: heavier images than before show in it first."""
+        now = time.monotonic()
+        with self._lock:
+            started = [job.started for job in self._now if job.started is not None]
+        return min((now - at for at in started), default=0.0) if len(started) == len(self._threads) else 0.0
+
+    def reserve(self, nbytes: int) -> None:
+        """Room for more bytes of an image that is being received; Refused 429 if there is none."""
+        with self._lock:
+            if self._waiting_bytes + self._coming_bytes + nbytes > self._bytes:
+                message = "too many bytes are waiting; try again later"
+                raise Refused(429, "queue_full", message, {"Retry-After": "1"})
+            self._coming_bytes += nbytes
+
+    def crowded(self, nbytes: int, seconds: float) -> bool:
+        """Whether an image that may take ``seconds`` is refused only because of those that are being received."""
+        if self.draining or self.refusal(nbytes, seconds) is None:
+            return False
+        room = self._waiting < self._size and self._waiting_bytes + nbytes <= self._bytes
+        return room and self.predicted_wait() <= seconds * _MARGIN
 
     @contextlib.contextmanager
-    def coming(self, nbytes: int, seconds: float) -> Iterator[None]:
+    def coming(self, nbytes: int, seconds: float) -> Iterator[_Place]:
         """A place for an image that is being received; raises what ``refusal`` returns."""
         with self._lock:
             if (refused := self.refusal(nbytes, seconds)) is not None:
                 raise refused
             self._coming += 1
             self._coming_bytes += nbytes
+        place = _Place(self, nbytes)
         try:
-            yield
+            yield place
         finally:
             with self._lock:
                 self._coming -= 1
-                self._coming_bytes -= nbytes
+                self._coming_bytes -= place.nbytes
 
     def refusal(self, nbytes: int, seconds: float) -> Refused | None:
         """What an image of so many bytes would be told now: 503 while draining, 429 if it would not be answered in time."""
@@ -153,17 +198,52 @@ class Engine:
         with self._lock:
             self._waiting += 1
             self._waiting_bytes += size
+            self._line[job] = None
         self._queue.put(job)
         return job
 
     async def result(self, job: Job) -> Any:
-        """The prediction; Refused 504 when the job's time is up. Cancelling the caller cancels the job."""
+        """The prediction; Refused 429 when it cannot be there in time any more, 504 when the time is up while a worker has
+        the job. Cancelling the caller cancels the job."""
         try:
-            return await asyncio.wait_for(job.future, max(job.deadline - time.monotonic(), 0.001))
-        except TimeoutError:
-            raise Refused(504, "timeout", "the image was not classified in time") from None
+            while not job.future.done() and (left := job.deadline - time.monotonic()) > 0:
+                await asyncio.wait((job.future,), timeout=min(left, _LOOK))
+                self._give_up_the_late()
+            if not job.future.done():
+                if job.started is None:
+                    raise self._too_late()
+                raise Refused(504, "timeout", "the image was not classified in time")
+            return job.future.result()
         finally:
             job.cancelled = True
+            job.future.cancel()
+
+    def _in_time(self, job: Job, start: float) -> bool:
+        return start + self.estimate.total(1) <= job.deadline
+
+    def _too_late(self) -> Refused:
+        retry = {"Retry-After": str(max(1, round(self.predicted_wait())))}
+        return Refused(429, "too_slow", "the images in front take longer than expected; try again later", retry)
+
+    def _give_up_the_late(self) -> None:
+        """Tells those who wait, and whose turn would come too late for an answer, to come again; on the event loop."""
+        now = time.monotonic()
+        if now - self._looked < _LOOK:
+            return
+        self._looked = now
+        with self._lock:
+            done, each = now, self.estimate.mean / len(self._threads)
+            late = []
+            for job in self._line:
+                if not job.cancelled:
+                    if self._in_time(job, done):
+                        done += each
+                    else:
+                        late.append(job)
+        for job in late:
+            job.cancelled = True
+            if not job.future.done():
+                job.future.set_exception(self._too_late())
 
     def _work(self) -> None:
         while (job := self._queue.get()) is not None:
@@ -171,16 +251,21 @@ class Engine:
                 self._waiting -= 1
                 self._waiting_bytes -= job.size
                 self._running += 1
+                self._line.pop(job, None)
+                self._now.add(job)
             try:
-                if not job.cancelled and time.monotonic() < job.deadline:
+                if not job.cancelled and self._in_time(job, time.monotonic()):
                     self._run(job)
+                elif not job.cancelled:
+                    self._deliver(job, None, self._too_late())
             finally:
                 with self._lock:
                     self._running -= 1
+                    self._now.discard(job)
             del job  # up to 10 MB that nobody needs while the thread waits for the next
 
     def _run(self, job: Job) -> None:
-        start = time.monotonic()
+        start = job.started = time.monotonic()
         result: Any = None
         error: BaseException | None = None
         try:
@@ -192,6 +277,9 @@ class Engine:
         if error is None or seconds > self.estimate.mean:
             self.estimate.add(seconds)
 
+        self._deliver(job, result, error)
+
+    def _deliver(self, job: Job, result: Any, error: BaseException | None) -> None:
         def deliver() -> None:
             if not job.future.done():
                 if error is None:

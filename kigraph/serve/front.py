@@ -3,11 +3,9 @@ in the log. In front of everything else, because a request that is refused here 
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
-import sys
 import time
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
@@ -21,10 +19,9 @@ from .protocol import SECURITY_HEADERS
 if TYPE_CHECKING:
     from .app import Service
 
-__all__ = ["Front", "access_log", "refusal", "sane_id"]
+__all__ = ["Front", "closing_if_large", "refusal", "sane_id"]
 
 _LOG = logging.getLogger("kigraph.serve")
-_ACCESS = logging.getLogger("kigraph.serve.access")
 _ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 _LOOPBACK = re.compile(r"localhost|.+\.localhost|127(?:\.[0-9]{1,3}){3}|\[::1\]")
 _READING = ("GET", "HEAD", "OPTIONS")
@@ -54,9 +51,9 @@ class Front:
             await self.app(scope, receive, send)
             return
         start = time.monotonic()
-        headers: dict[bytes, bytes] = dict(scope["headers"])
+        headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))  # of several, the first
         path, method = scope["path"], scope["method"]
-        number = scope["request_id"] = sane_id(headers.get(b"x-request-id"))
+        number = scope["request_id"] = scope.get("request_id") or sane_id(headers.get(b"x-request-id"))
         status, sent = 0, 0
 
         async def answer(message: Message) -> None:
@@ -75,7 +72,7 @@ class Front:
             if refused is None:
                 await self.app(scope, receive, answer)
             else:
-                await refusal(leaving(refused, headers))(scope, receive, answer)
+                await refusal(closing_if_large(refused, headers))(scope, receive, answer)
         except Exception:
             _LOG.exception("error %s in %s", number, path if path in self.routes else "an unknown path")
             if status:
@@ -83,23 +80,12 @@ class Front:
             message = f"internal error {number}; see the service's log"
             await refusal(Refused(500, "internal", message))(scope, receive, answer)
         finally:
+            # What the protocol said in place of the application, about a broken body.
+            status, sent = scope.get("refused", (status, sent))
             seconds = time.monotonic() - start
             self.service.metrics.answered(path if path in self.routes else "other", status, seconds)
-            if self.options.log != "off":
-                shown = scope.get("raw_path", path.encode("ascii", "replace")).decode("ascii", "replace")[:200]
-                self._line(number, method, shown, status, sent, seconds)
-
-    def _line(self, number: str, method: str, path: str, status: int, sent: int, seconds: float) -> None:
-        now = time.time()
-        when = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1000):03d}Z"
-        model, milliseconds = self.service.identity["name"], round(seconds * 1000, 2)
-        if self.options.log == "json":
-            record = {"time": when, "id": number, "method": method, "path": path, "status": status, "bytes": sent,
-                      "ms": milliseconds, "model": model}  # fmt: skip
-            _ACCESS.info("%s", json.dumps(record))
-        else:
-            name = "".join(c if c.isprintable() and c != " " else "_" for c in model)
-            _ACCESS.info("%s %s %s %s %d %d %.2fms %s", when, number, method, path, status, sent, milliseconds, name)
+            shown = scope.get("raw_path", path.encode("ascii", "replace")).decode("ascii", "replace")
+            self.service.log.line(number, method, shown, status, sent, seconds)
 
     def _forbidden(self, headers: MutableMapping[bytes, bytes], method: str) -> Refused | None:
         """Pages of other sites may not use the service through a browser that can reach it."""
@@ -157,18 +143,9 @@ def _dressed(given: Any, number: str) -> list[tuple[bytes, bytes]]:
     return headers
 
 
-def leaving(refused: Refused, headers: MutableMapping[bytes, bytes]) -> Refused:
+def closing_if_large(refused: Refused, headers: MutableMapping[bytes, bytes]) -> Refused:
     """A refusal that closes the connection if the body, which nobody will read, is large or of unknown size."""
     length = headers.get(b"content-length", b"0")
     if b"transfer-encoding" in headers or not length.isdigit() or int(length) > _SMALL:
         refused.headers = {**refused.headers, "Connection": "close"}
     return refused
-
-
-def access_log() -> None:
-    """Sends the lines of the request log to standard output."""
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    _ACCESS.addHandler(handler)
-    _ACCESS.setLevel(logging.INFO)
-    _ACCESS.propagate = False

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, NoReturn
@@ -37,7 +39,7 @@ _CHUNKS, _CHUNK_BYTES = 256, 256
 
 _HTTP_LOG = logging.getLogger("kigraph.serve.http")
 _HTTP_LOG.setLevel(logging.ERROR)
-_REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ /[!-\"$-~]* HTTP/1\.[01]|OPTIONS \* HTTP/1\.[01]")
+_REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32} /[!-\"$-~]* HTTP/1\.[01]|OPTIONS \* HTTP/1\.[01]")
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 _CHUNK = re.compile(rb"[0-9A-Fa-f]{1,15}(?:[ \t]*;[\t -~]{0,256})?")
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -48,7 +50,8 @@ class ConnectionLimits:
     """Times in seconds.
 
     connections: held at once. head: for a request's head, from its first byte or from the connection. idle: between two
-    requests. exchange: for a body and its answer together. unread: for dropping a body that was refused.
+    requests. exchange: for a body and its answer together. unread: for dropping a body that was refused. blocked: for a
+    client that does not read its answers.
     """
 
     connections: int = 832
@@ -56,6 +59,7 @@ class ConnectionLimits:
     idle: float = 15.0
     exchange: float = 45.0
     unread: float = 30.0
+    blocked: float = 10.0
 
 
 def ambiguity(data: bytes) -> tuple[int, str] | None:
@@ -65,7 +69,9 @@ def ambiguity(data: bytes) -> tuple[int, str] | None:
     """
     end = data.find(b"\r\n\r\n")
     head = data if end < 0 else data[:end]
-    if len(head) > MAX_HEAD or head.count(b"\n") >= MAX_LINES:
+    # The line feed behind the last line that came is no line more, wherever the packets end.
+    lines = head.rstrip(b"\r\n")
+    if len(lines) > MAX_HEAD or lines.count(b"\n") >= MAX_LINES:
         return 431, f"the head has more than {MAX_HEAD} bytes or {MAX_LINES} lines"
     if head.count(b"\n") != head.count(b"\r\n"):
         return 400, "a line ends without a carriage return"
@@ -110,7 +116,7 @@ class _Chunks(ChunkedReader):
 class _Strict(h11.Connection):
     """h11 behind ``ambiguity``. ``problem``: what was refused."""
 
-    problem: tuple[int, str] = (400, "the request is not HTTP/1.1")
+    problem: tuple[int, str] = (400, "a header is malformed, or Host is missing")
     chunks = chunked_bytes = 0
 
     def next_event(self) -> Any:
@@ -118,10 +124,11 @@ class _Strict(h11.Connection):
             self.chunks = self.chunked_bytes = 0
             if (found := ambiguity(self.trailing_data[0])) is not None:
                 self._refuse(*found)
+        chunked = isinstance(self._reader, _Chunks)  # after an error it is another
         try:
             event = super().next_event()
         except h11.RemoteProtocolError as error:
-            self._refuse(400, str(error) if isinstance(self._reader, _Chunks) else self.problem[1])
+            self._refuse(400, str(error) if chunked else self.problem[1])
         if isinstance(event, h11.Request) and isinstance(self._reader, ChunkedReader):
             self._reader = _Chunks()
         elif isinstance(event, h11.Data):
@@ -139,10 +146,11 @@ class _Strict(h11.Connection):
 class Connections:
     """All connections of a server. Closes those that let it wait too long, and the longest silent one to make room."""
 
-    def __init__(self, limits: ConnectionLimits) -> None:
-        self.limits = limits
+    def __init__(self, limits: ConnectionLimits, report: Callable[[str, int, int, float], None]) -> None:
+        #: ``report``: is told of answers to what was no request: id, status, bytes, seconds.
+        self.limits, self.report = limits, report
         self.all: set[GuardedProtocol] = set()
-        #: Those that owe us a head, or the rest of a refused body; the longest silent first.
+        #: Those that owe us a head, or the rest of a refused body, or do not read; the longest silent first.
         self.silent: dict[GuardedProtocol, None] = {}
 
     def add(self, new: GuardedProtocol) -> None:
@@ -191,17 +199,19 @@ class _Gentle:
 
 class GuardedProtocol(H11Protocol):
     """One connection. ``phase``: head (it owes us one), busy (a body or an answer is on its way), unread (the rest of a
-    refused body), since the time ``since``."""
+    refused body), blocked (it does not read its answers), since the time ``since``."""
 
     def __init__(self, *args: Any, connections: Connections, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.conn = self.strict = _Strict(h11.SERVER, MAX_HEAD)
+        self.conn = self.strict = _Strict(h11.SERVER, MAX_HEAD + 4)
         # uvicorn warns for each bad request of anybody: one line each.
         self.logger = _HTTP_LOG
         self.guard, self.limits = connections, connections.limits
         self.raw: Any = None
         self.since = self.heard = self.loop.time()
         self.phase, self.started, self.dropping = "head", False, False
+        #: Bytes of answers that the client had not read, and when they last became fewer.
+        self.unsent, self.moved = 0, self.since
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.raw = transport
@@ -225,15 +235,26 @@ class GuardedProtocol(H11Protocol):
         super().on_response_complete()
         self._note()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._note()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._note()
+
     def _note(self) -> None:
         """Looks in which phase the connection is now."""
         answered = self.cycle is None or self.cycle.response_complete
         if self.dropping or (answered and self.conn.their_state is h11.SEND_BODY):
             phase = "unread"
+        elif self.flow.write_paused or self.raw.is_closing():  # closing: only what it has not read keeps it
+            phase = "blocked"
         else:
             phase = "head" if self.conn.their_state is h11.IDLE else "busy"
         if phase != self.phase:
             self.phase, self.since, self.started = phase, self.loop.time(), False
+            self.unsent, self.moved = self.raw.get_write_buffer_size(), self.since
             self.guard.silent.pop(self, None)
             if phase != "busy" and self in self.guard.all:
                 self.guard.silent[self] = None
@@ -243,6 +264,10 @@ class GuardedProtocol(H11Protocol):
         now = self.loop.time()
         if self.phase == "unread":
             return now - self.since > self.limits.unread or now - self.heard > self.limits.unread / 10
+        if self.phase == "blocked":
+            if (unsent := self.raw.get_write_buffer_size()) < self.unsent:
+                self.unsent, self.moved = unsent, now
+            return now - self.moved > self.limits.blocked or now - self.since > self.limits.exchange
         if self.phase == "busy":
             return now - self.since > self.limits.exchange
         first = self.started or self.cycle is None
@@ -292,11 +317,27 @@ class GuardedProtocol(H11Protocol):
         if not (unanswered and self.cycle.response_started):
             code = {408: "slow_request", 431: "head_too_large"}.get(status, "bad_request")
             body = json.dumps({"error": {"code": code, "message": reason}}).encode()
-            fields = (*SECURITY_HEADERS, (b"content-type", b"application/json"), (b"connection", b"close"))
+            number = self._told(unanswered, status, len(body))
+            fields = (
+                *SECURITY_HEADERS,
+                (b"x-request-id", number.encode()),
+                (b"content-type", b"application/json"),
+                (b"connection", b"close"),
+            )
             head = b"".join(b"%s: %s\r\n" % field for field in fields)
             line = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Length: {len(body)}\r\n".encode()
             self.transport.write(line + head + b"\r\n" + body)
         self._drop_what_comes()
+
+    def _told(self, unanswered: bool, status: int, sent: int) -> str:
+        """Has an answer counted and logged, by the application if it has the request; the id for it."""
+        if unanswered:
+            self.cycle.scope["refused"] = status, sent  # type: ignore[typeddict-unknown-key]
+            number: str = self.cycle.scope.setdefault("request_id", os.urandom(8).hex())  # type: ignore[typeddict-item]
+        else:
+            number = os.urandom(8).hex()
+            self.guard.report(number, status, sent, self.loop.time() - self.since)
+        return number
 
     def shutdown(self) -> None:
         if self.cycle is not None and not self.cycle.response_complete:

@@ -33,9 +33,10 @@ _LOG = logging.getLogger("kigraph.serve")
 #: end inside the 25 s that orchestrators commonly wait.
 _GRACE = 20
 #: Connections that asyncio accepts in one go, before any of them can be counted. What waits in the system is more.
-_ACCEPTED_AT_ONCE, _BACKLOG = 64, 4096
-#: File descriptors kept for the rest: files, pipes, connections that are being closed.
-_RESERVED = 2 * _ACCEPTED_AT_ONCE + 64
+_ACCEPTED_AT_ONCE, _BACKLOG = 16, 4096
+#: File descriptors kept for the rest: files, pipes, and up to six rounds of connections that are accepted and not yet counted,
+#: or dropped and not yet closed.
+_RESERVED = 6 * _ACCEPTED_AT_ONCE + 96
 
 
 def connection_limit(wanted: int | None = None) -> int:
@@ -109,7 +110,7 @@ class _Server(uvicorn.Server):
             await asyncio.sleep(0.5)
 
     def _exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """asyncio reports every connection that it cannot accept, 64 at a time: one line in ten seconds says as much."""
+        """asyncio reports every connection that it cannot accept, 16 at a time: one line in ten seconds says as much."""
         if isinstance(error := context.get("exception"), OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
             if time.monotonic() - self._told > 10:
                 self._told = time.monotonic()
@@ -122,7 +123,8 @@ def run_server(
     app: Starlette, sockets: Sequence[socket.socket], limits: ConnectionLimits | None = None, *, log_level: str = "info"
 ) -> int:
     """Serves on bound sockets until SIGTERM or SIGINT; 0 after a clean end."""
-    connections = Connections(limits or ConnectionLimits(connections=connection_limit()))
+    limits = limits or ConnectionLimits(connections=connection_limit())
+    connections = Connections(limits, app.state.service.unrouted)
     config = uvicorn.Config(
         app, log_level=log_level, access_log=False, timeout_graceful_shutdown=_GRACE, server_header=False,
         http=functools.partial(GuardedProtocol, connections=connections),  # type: ignore[arg-type]

@@ -83,7 +83,11 @@ def test_wrong_requests_have_their_status(client: Any, image: Image) -> None:
         (400, {"content": data, "params": {"top": "many"}}),
         (400, {"content": data, "params": {"top": "0"}}),
         (400, {"content": data, "headers": {"x-request-timeout": "soon"}}),
-        (400, {"content": data, "headers": {"x-request-timeout": "nan"}}),
+        *(
+            (400, {"content": data, "headers": {"x-request-timeout": t}})
+            for t in ("nan", "inf", "-1", "0", "-0", "", "1_0", "0x1", "1e999", "1 s", "1,1")
+        ),
+        (415, {"content": data, "headers": {"content-encoding": "gzip"}}),
     ]
     for status, request in cases:
         response = client.post("/v1/classify", **request)
@@ -295,3 +299,18 @@ def test_multipart_goes_through_a_spooled_file_only_in_memory(client: Any, image
     Pillow.effect_noise((900, 900), 80).convert("RGB").save(file, "JPEG", quality=70)
     assert len(file.getvalue()) > 100_000
     _labels(client.post("/v1/classify", files={"image": ("big.jpg", file.getvalue(), "image/jpeg")}))
+
+
+def test_an_encoded_body_is_told_what_is_read(client: Any, image: Image) -> None:
+    response = client.post("/v1/classify", content=image(), headers={"content-encoding": "GZip"})
+    assert (response.status_code, response.headers["accept-encoding"]) == (415, "identity")
+    _labels(client.post("/v1/classify", content=image(), headers={"content-encoding": "identity"}))
+
+
+def test_a_refused_image_writes_none_of_its_bytes(client: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    assert client.post("/v1/classify", content=b"secret bytes of somebody").status_code == 422
+    form = {"content-type": "multipart/form-data; boundary=x"}
+    assert client.post("/v1/classify", content=b"--y secret", headers=form).status_code == 400
+    assert "secret" not in caplog.text
+    assert not [r for r in caplog.records if r.name.startswith(("kigraph", "python_multipart"))]

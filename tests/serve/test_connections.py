@@ -109,7 +109,12 @@ def test_what_could_be_read_in_two_ways_is_refused_and_closed(port: int) -> None
     for name, data in REFUSED.items():
         answer = _talk(port, data)
         right = answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 431 ")) and answer.count(b"HTTP/1.1 ") == 1
-        if not right or b'{"error": {"code":' not in answer or b"x-content-type-options: nosniff" not in answer:
+        if (
+            not right
+            or b'{"error": {"code":' not in answer
+            or answer.count(b"x-content-type-options: nosniff\r\n") != 1
+            or b"x-request-id: " not in answer
+        ):
             wrong[name] = answer[:200]
     assert wrong == {}
     assert len(REFUSED) > 80
@@ -287,3 +292,47 @@ def test_the_limit_follows_the_limit_on_files(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(resource, "getrlimit", lambda _, n=files: (n, n))
         got: Any = connection_limit(wanted)
         assert got == most, files
+
+
+def test_clients_that_do_not_read_keep_nobody_out(model_path: Path) -> None:
+    with serving(model_path, "--max-connections", "10") as (_, url, _errors):
+        port, held = int(url.rpartition(":")[2]), []
+        for end in (b"", b"Connection: close\r\n"):
+            for _ in range(10):
+                connection = socket.socket()
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+                connection.connect(("127.0.0.1", port))
+                connection.setblocking(False)
+                page = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
+                with contextlib.suppress(BlockingIOError):
+                    connection.send((page + b"\r\n") * 1500 + page + end + b"\r\n")
+                held.append(connection)
+            time.sleep(2.0)
+            answer = _talk(port, _request(b"Connection: close", line=b"GET /livez HTTP/1.1"))
+            assert answer.startswith(b"HTTP/1.1 200 "), end
+        for connection in held:
+            connection.close()
+
+
+def test_the_limits_of_a_head_do_not_depend_on_packets() -> None:
+    from kigraph.serve.protocol import MAX_HEAD, ambiguity
+
+    lines = _request(*(b"X%d: a" % i for i in range(98)), line=b"GET /livez HTTP/1.1")
+    assert lines.count(b"\r\n") == 101  # 100 lines and the empty one
+    long = POST + b"\r\nX: "
+    long += b"a" * (MAX_HEAD - len(long)) + b"\r\n\r\n"
+    for head in (lines, long):
+        assert [found for n in range(1, len(head) + 1) if (found := ambiguity(head[:n]))] == []
+    assert ambiguity(lines[:-2] + b"Y: a\r\n\r\n") is not None
+
+
+def test_refusals_of_the_protocol_name_the_reason_and_are_counted(port: int) -> None:
+    for data, reason in (
+        (_chunks(b"g\r\nx\r\n0\r\n\r\n"), b"the size of a chunk is malformed"),
+        (_chunks(b"1\r\nx\r\n0\r\nX: y\r\n\r\n"), b"the body has trailers"),
+        (_request(b"X: y", host=b""), b"Host is missing"),
+        (_request(line=b"A" * 33 + b" / HTTP/1.1"), b"the first line must be"),
+    ):
+        assert reason in _talk(port, data), data
+    metrics = _talk(port, _request(b"Connection: close", line=b"GET /metrics HTTP/1.1"))
+    assert b'kigraph_requests_total{route="other",status="400"}' in metrics

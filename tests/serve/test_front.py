@@ -232,3 +232,131 @@ def test_a_slow_upload_loses_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
         return ended
 
     assert asyncio.run(run()) == ["slow"]
+
+
+def test_only_a_want_of_places_ends_a_slow_upload(model_path: Path, image: Callable[..., bytes]) -> None:
+    with _app(model_path, image, queue_size=2) as client:
+        service = client.app.state.service
+        service.engine.estimate.reset(0.1)
+        ended: list[bool] = []
+        service.uploads.end_a_slow_one = lambda: ended.append(True)
+        short = {b"x-request-timeout": b"0.0001", b"content-length": b"10"}
+        assert service.refusal(short).code == "too_slow"
+        assert service.refusal({b"x-request-timeout": b"-1"}).status == 400
+        assert ended == []
+        with service.engine.coming(10, 15.0), service.engine.coming(10, 15.0):
+            assert service.refusal({b"content-length": b"10"}).code == "queue_full"
+            assert ended == [True]
+        service.engine._waiting = 2  # no upload is in the way of anybody
+        assert service.refusal({b"content-length": b"10"}).code == "queue_full"
+        service.engine._waiting = 0
+        service.engine.drain()
+        assert service.refusal({}).code == "draining"
+        assert ended == [True]
+
+
+def test_places_of_bodies_without_a_length_grow() -> None:
+    from kigraph.serve.engine import Engine
+    from kigraph.serve.errors import Refused
+
+    engine = Engine(lambda data, top: None, queue_bytes=1000)
+    engine.estimate.reset(0.1)
+    with engine.coming(100, 15.0) as first, engine.coming(100, 15.0) as second:
+        first.grow(50)
+        first.grow(900)
+        with pytest.raises(Refused, match="429 queue_full"):
+            second.grow(101)
+        assert engine.refusal(1, 15.0) is not None
+    with engine.coming(1000, 15.0):
+        pass
+
+
+def test_those_who_would_be_answered_too_late_are_told_early() -> None:
+    import time
+
+    from kigraph.serve.engine import Engine
+    from kigraph.serve.errors import Refused
+
+    engine = Engine(lambda data, top: time.sleep(data), queue_size=100)
+    engine.estimate.reset(0.001)
+    said: list[tuple[int, float]] = []
+
+    async def ask(seconds: float, start: float) -> None:
+        try:
+            await engine.result(engine.submit(seconds, 1, 1, 3.0))
+            said.append((200, time.monotonic() - start))
+        except Refused as refused:
+            said.append((refused.status, time.monotonic() - start))
+            assert int(refused.headers["Retry-After"]) >= 1
+
+    async def run() -> None:
+        engine.start()
+        await asyncio.gather(*(ask(0.15, time.monotonic()) for _ in range(60)))
+
+    asyncio.run(run())
+    assert engine.stop(5.0)
+    assert {status for status, _ in said} <= {200, 429}
+    assert sum(status == 200 for status, _ in said) > 8  # 20 where nothing else runs
+    assert min(at for status, at in said if status == 429) < 2.0
+
+
+def test_a_heavy_image_in_work_counts_for_those_behind_it() -> None:
+    import time
+
+    from kigraph.serve.engine import Engine, Job
+
+    engine = Engine(lambda data, top: None)
+    engine.estimate.reset(0.01)
+    engine._waiting = 20
+    assert engine.refusal(1, 5.0) is None
+    loop = asyncio.new_event_loop()
+    job = Job(None, 1, 1, loop, loop.create_future(), 0.0, started=time.monotonic() - 1.0)
+    engine._now.add(job)
+    assert engine.refusal(1, 5.0).code == "too_slow"  # type: ignore[union-attr]
+    loop.close()
+
+
+def test_a_chunked_body_takes_the_place_of_its_bytes(model_path: Path, image: Callable[..., bytes]) -> None:
+    def pieces() -> Iterator[bytes]:
+        for _ in range(30):
+            yield bytes(1 << 16)
+
+    with _app(model_path, image, queue_bytes=3 << 19) as client:
+        answer = client.post("/v1/classify", content=pieces(), headers={"content-type": "image/jpeg"})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (429, "queue_full")
+        assert answer.headers["connection"] == "close"
+        assert client.post("/v1/classify", content=image()).status_code == 200
+
+
+def test_a_stalled_or_closed_reader_of_the_log_holds_up_nobody() -> None:
+    import os
+    import time
+
+    from kigraph.serve.requestlog import RequestLog, access_log
+
+    for closed in (False, True):
+        reader, writer = os.pipe()
+        if closed:
+            os.close(reader)
+        start = time.monotonic()
+        with access_log("text", writer, lines=100) as handler:
+            for _ in range(5000):
+                RequestLog("text", "m").line("id", "GET", "/" + "x" * 180, 200, 1, 0.1)
+            assert time.monotonic() - start < 20
+            assert closed or (handler is not None and handler.dropped > 0)
+        if not closed:
+            os.close(reader)
+
+
+@pytest.mark.parametrize("name", ["a:80", "http://a", "::1", "a/b", "*a", "a.*", "u@a", "*.*.a", "*."])
+def test_hosts_that_never_match_are_refused(name: str) -> None:
+    from kigraph.kernels.settings import SERVE
+
+    hosts, origins = (next(s for s in SERVE if s.name.endswith(end)) for end in ("ALLOWED_HOSTS", "ALLOWED_ORIGINS"))
+    with pytest.raises(ValueError, match="expected names"):
+        hosts.parse(name)
+    assert hosts.parse("[::1],*.b.example,*") == ("[::1]", "*.b.example", "*")
+    for origin in ("https://*.a", "https://u@a", "http://a:80", "https://a:443", "https://a/", "https://::1", "a"):
+        with pytest.raises(ValueError, match="expected origins"):
+            origins.parse(origin)
+    assert origins.parse("https://a:8443,http://[::1]:80803"[:-1]) == ("https://a:8443", "http://[::1]:8080")
