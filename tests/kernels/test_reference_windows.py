@@ -311,7 +311,7 @@ for op, operands, params in calls:
 """
 
 
-@pytest.mark.parametrize("backend", ["numpy"])
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_an_empty_axis_beside_a_huge_one_costs_nothing(backend: str) -> None:
     """Shapes without elements are legal however long the other axes are; a hang or an allocation by them is not."""
     if backend == "numba":
