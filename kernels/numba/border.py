@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..contracts.base import shape_text
 from ..errors import KernelError
-from ..types import Array, DType, Query, TensorType, dtype_name
+from ..types import Array, DType, Query, Run, TensorType, dtype_name
 
-__all__ = ["FLOATS", "INTEGERS", "NUMBERS", "check", "check_dense", "pitch", "refuse_dtype", "scratch"]
+__all__ = ["FLOATS", "INTEGERS", "NUMBERS", "Zeros", "check", "check_dense", "pitch", "refuse_dtype", "scratch"]
 
 FLOATS: tuple[DType, ...] = tuple(map(np.dtype, ("float32", "float64")))
 INTEGERS: tuple[DType, ...] = tuple(
@@ -90,3 +91,19 @@ def scratch(workspace: Array | None, nbytes: int) -> np.ndarray[Any, Any]:
         raise KernelError(f"numba: the kernel needs a workspace of {nbytes} bytes, got {found}")
     result: np.ndarray[Any, Any] = workspace
     return result
+
+
+@dataclass(frozen=True, slots=True)
+class Zeros:
+    """Sums of nothing, or an output without elements. Other axes may be huge: no loop or workspace depends on them."""
+
+    query: Query
+    absorbed: frozenset[int] = frozenset()
+    workspace_bytes: int = 0
+
+    def bind(self, inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> Run:
+        name, (out,) = self.query.contract.name, self.query.outputs
+        for i, (x, wanted) in enumerate(zip(inputs, self.query.inputs, strict=True)):
+            check(f"input {i} of {name}", x, wanted)
+        y = check(f"the output of {name}", outputs[0], out)
+        return lambda: y.fill(0)

@@ -70,13 +70,14 @@ class _Depthwise:
         weights, bias = _addresses(self.query, inputs, self.weights, self.bias)
         keep = (*inputs, self.weights, self.bias)
         work = scratch(workspace, self.workspace_bytes)
+        unknown = inputs[1] if self.weights is None else None
         if not self._repeats:
-            return self.window.bind(inputs[0], outputs[0], work, keep, weights, bias)
+            return self.window.bind(inputs[0], outputs[0], work, keep, weights, bias, unknown)
         x = check("input 0 of depthwise_conv2d", inputs[0], self.query.inputs[0])
         wide = self.window.query.inputs[0]
         repeated = work[: wide.nbytes].view(wide.dtype).reshape((*x.shape, self.query.inputs[1].dims[3]))
         main = self.window.bind(
-            repeated.reshape(wide.dims), outputs[0], work[self._repeated_bytes :], keep, weights, bias
+            repeated.reshape(wide.dims), outputs[0], work[self._repeated_bytes :], keep, weights, bias, unknown
         )
         return sequence([functools.partial(np.copyto, repeated, x[..., None]), main], work)
 
@@ -85,12 +86,15 @@ def _prepare(query: Query, constants: Constants) -> _Depthwise:
     params: Any = query.params
     low, high = CLAMPS[params.activation]
     x, w = query.inputs[:2]
+    weights, bias = _operands(query, constants)
+    # A zero times a finite weight adds nothing, and padding is left out.
+    multiplies = weights is None or not bool(np.isfinite(weights).all())
     wide = TensorType(x.dtype, (*x.dims[:3], query.outputs[0].dims[-1]))
     plan = plan_windows(
         replace(query, inputs=(wide, *query.inputs[1:])), "depthwise", (w.dims[0], w.dims[1]), params.strides,
-        params.padding, params.dilations, multiplies_padding=True, low=low, high=high,
+        params.padding, params.dilations, multiplies_padding=multiplies, low=low, high=high,
     )  # fmt: skip
-    return _Depthwise(query, plan, *_operands(query, constants))
+    return _Depthwise(query, plan, weights, bias)
 
 
 KERNELS = (

@@ -18,7 +18,7 @@ from ..contracts.base import Contract
 from ..contracts.conv2d import explicit_padding
 from ..errors import KernelError
 from ..types import Array, Constants, Kernel, Prepared, Query, Run, TensorType
-from .border import FLOATS, check, check_dense, refuse_dtype, scratch
+from .border import FLOATS, Zeros, check, check_dense, refuse_dtype, scratch
 from .gemm import CLAMPS, Gemm, align
 from .gradient_loops import (
     avg_pool_kernel,
@@ -346,8 +346,19 @@ def _sparse_cross_entropy(query: Query, constants: Constants) -> Prepared:
     return _SparseCrossEntropy(query, cross_entropy_kernel(query.inputs[0].dtype, sparse=True))
 
 
-def _kernel(contract: Contract[Any], prepare: Callable[[Query, Constants], Prepared]) -> Kernel:
-    return Kernel(contract, "numba", contract.name, prepare=prepare, supports=lambda query: refuse_dtype(query, FLOATS))
+def _kernel(contract: Contract[Any], prepare: Callable[[Query, Constants], Prepared], flows: bool = True) -> Kernel:
+    """``flows``: the gradient is a sum of products of all inputs, so that an empty one makes it zeros."""
+
+    def prepare_sums(query: Query, constants: Constants) -> Prepared:
+        return prepare(query, constants) if all(t.size for t in query.inputs) else Zeros(query)
+
+    return Kernel(
+        contract,
+        "numba",
+        contract.name,
+        prepare=prepare_sums if flows else prepare,
+        supports=lambda query: refuse_dtype(query, FLOATS),
+    )
 
 
 KERNELS = (
@@ -357,6 +368,6 @@ KERNELS = (
     _kernel(ops.DEPTHWISE_CONV2D_FILTER_GRAD, _depthwise_filter_grad),
     _kernel(ops.MAX_POOL2D_GRAD, _pool_grad),
     _kernel(ops.AVG_POOL2D_GRAD, _pool_grad),
-    _kernel(ops.SOFTMAX_CROSS_ENTROPY, _cross_entropy),
-    _kernel(ops.SPARSE_SOFTMAX_CROSS_ENTROPY, _sparse_cross_entropy),
+    _kernel(ops.SOFTMAX_CROSS_ENTROPY, _cross_entropy, flows=False),
+    _kernel(ops.SPARSE_SOFTMAX_CROSS_ENTROPY, _sparse_cross_entropy, flows=False),
 )

@@ -13,7 +13,7 @@ import numpy as np
 from ..contracts.matmul import MATMUL
 from ..devices import HOST
 from ..types import Array, Constants, DType, Kernel, Query, Run
-from .border import FLOATS, INTEGERS, check_dense, refuse_dtype, scratch
+from .border import FLOATS, INTEGERS, Zeros, check_dense, refuse_dtype, scratch
 from .gemm import CLAMPS, Gemm, align
 from .jit import carray, compiled, int64, pointer, void
 from .threads import parallel, sequence, shares
@@ -112,8 +112,6 @@ class _FloatMatMul:
         product_bytes = shape.rows * shape.columns * size
         runs: list[Run] = []
         for group, (first, end) in enumerate(shares(len(shape.batch), self.groups)):
-            if first == end:  # no products at all
-                continue
             slot = parts[0][group * align(gemm.workspace_bytes) :][: gemm.workspace_bytes]
             jobs = [
                 gemm.jobs(
@@ -123,12 +121,13 @@ class _FloatMatMul:
                 )
                 for i in range(first, end)
             ]  # fmt: skip
-            if jobs:  # a batch of none has no products
-                runs += gemm.tasks(np.stack(jobs, 1).ravel(), len(jobs[0]))
+            runs += gemm.tasks(np.stack(jobs, 1).ravel(), len(jobs[0]))
         return sequence([*before, parallel(runs, threads)], (inputs, outputs, work, weights, bias))
 
 
-def _prepare_floats(query: Query, constants: Constants) -> _FloatMatMul:
+def _prepare_floats(query: Query, constants: Constants) -> _FloatMatMul | Zeros:
+    if query.outputs[0].size == 0:
+        return Zeros(query)
     shape = _Shape.of(query)
     groups = max(1, min(len(shape.batch), query.threads))
     dtype = query.inputs[0].dtype
@@ -223,18 +222,19 @@ class _IntegerMatMul:
         bias = addresses[2] if len(addresses) > 2 else 0
         clamp, high = int(params.activation != "none"), 6 if params.activation == "relu6" else 0
         runs: list[Run] = []
-        if outputs[0].size:
-            for i, (x, y) in enumerate(shape.batch):
-                place = (
-                    addresses[0] + x * shape.rows * k * size, addresses[1] + y * k * columns * size, bias,
-                    c + i * shape.rows * columns * size,
-                )  # fmt: skip
-                for first, end in shares(shape.rows, query.threads if len(shape.batch) == 1 else 1):
-                    runs.append(functools.partial(self.kernel, *place, first, end, k, columns, clamp, high))
+        for i, (x, y) in enumerate(shape.batch):
+            place = (
+                addresses[0] + x * shape.rows * k * size, addresses[1] + y * k * columns * size, bias,
+                c + i * shape.rows * columns * size,
+            )  # fmt: skip
+            for first, end in shares(shape.rows, query.threads if len(shape.batch) == 1 else 1):
+                runs.append(functools.partial(self.kernel, *place, first, end, k, columns, clamp, high))
         return sequence([*before, parallel(runs, query.threads)], (inputs, outputs, workspace))
 
 
-def _prepare_integers(query: Query, constants: Constants) -> _IntegerMatMul:
+def _prepare_integers(query: Query, constants: Constants) -> _IntegerMatMul | Zeros:
+    if query.outputs[0].size == 0:
+        return Zeros(query)
     return _IntegerMatMul(query, _Shape.of(query), _integer_kernel(query.inputs[0].dtype))
 
 

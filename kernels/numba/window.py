@@ -207,40 +207,66 @@ def _window_kernel(dtype: DType, target: Target, fold: Fold) -> Any:
         job = carray(pointer(arguments), 1, _JOB)[0]
         most = job.most
         cells = carray(pointer(job.cells), 2 * most, np.int64)
+        # Neighbouring cells of the window are neighbours in x, and those outside are left out.
+        plain = job.zeros == 0 and job.dilation_y == 1 and job.dilation_x == 1 and job.up_y == 1 and job.up_x == 1
+        # Locals: the list of cells might alias the job, which would be read again for every cell.
+        height, width, out_width, channels = job.height, job.width, job.out_width, job.channels
+        window_height, window_width, stride_x, left = job.window_height, job.window_width, job.stride_x, job.left
+        first_cell, first_output, cell_list, bias = job.x, job.y, job.cells, job.bias
+        first_weight = job.weights
+        step, out_step, weight_step = job.pitch * size, job.y_pitch * size, channels * size
+        low, high, fixed_divisor = scalar(job.low), scalar(job.high), scalar(job.divisor)
         for row in range(job.first, job.end):
             image, i = row // job.out_height, row % job.out_height
             y0 = i * job.stride_y - job.top
-            u0, u1 = 0, job.window_height
-            if job.zeros == 0:
-                u0, u1 = met(y0, job.height * job.up_y, job.window_height, job.dilation_y)
-            for j in range(job.out_width):
-                x0 = j * job.stride_x - job.left
+            u0, u1 = 0, window_height
+            if plain:
+                u0 = max(-y0, 0)
+                u1 = max(min(window_height, height - y0), u0)
+            elif job.zeros == 0:
+                u0, u1 = met(y0, height * job.up_y, window_height, job.dilation_y)
+            for j in range(out_width):
+                x0 = j * stride_x - left
                 count = 0
-                v0, v1 = 0, job.window_width
-                if job.zeros == 0:
-                    v0, v1 = met(x0, job.width * job.up_x, job.window_width, job.dilation_x)
-                for u in range(u0, u1):
-                    y = y0 + u * job.dilation_y
-                    row_inside = y >= 0 and y < job.height * job.up_y
-                    if y % job.up_y != 0:
-                        continue
-                    line = job.x + (image * job.height + y // job.up_y) * job.width * job.pitch * size
-                    for v in range(v0, v1):
-                        x = x0 + v * job.dilation_x
-                        if x % job.up_x != 0:
+                if plain:
+                    v0 = max(-x0, 0)
+                    across = max(min(window_width, width - x0) - v0, 0)
+                    total = (u1 - u0) * across
+                    line = first_cell + ((image * height + y0 + u0) * width + x0 + v0) * step
+                    weights = first_weight + (u0 * window_width + v0) * weight_step
+                    for _ in range(u0, u1):
+                        for v in range(across):
+                            cells[count] = line + v * step
+                            if depthwise:
+                                cells[total + count] = weights + v * weight_step
+                            count += 1
+                        line += width * step
+                        weights += window_width * weight_step
+                else:
+                    v0, v1 = 0, window_width
+                    if job.zeros == 0:
+                        v0, v1 = met(x0, width * job.up_x, window_width, job.dilation_x)
+                    for u in range(u0, u1):
+                        y = y0 + u * job.dilation_y
+                        row_inside = y >= 0 and y < height * job.up_y
+                        if y % job.up_y != 0:
                             continue
-                        inside = row_inside and x >= 0 and x < job.width * job.up_x
-                        cells[count] = line + x // job.up_x * job.pitch * size if inside else job.zeros
-                        if depthwise:
-                            cells[most + count] = job.weights + (u * job.window_width + v) * job.channels * size
-                        count += 1
-                if depthwise and count < most:
-                    for t in range(count):
-                        cells[count + t] = cells[most + t]
-                low, high = scalar(job.low), scalar(job.high)
-                divisor = scalar(job.divisor) if job.divisor > 0 else scalar(count)
-                to = job.y + (row * job.out_width + j) * job.y_pitch * size
-                fold_cells(to, job.cells, count, job.channels, job.bias, low, high, divisor)
+                        line = first_cell + (image * height + y // job.up_y) * width * step
+                        for v in range(v0, v1):
+                            x = x0 + v * job.dilation_x
+                            if x % job.up_x != 0:
+                                continue
+                            inside = row_inside and x >= 0 and x < width * job.up_x
+                            cells[count] = line + x // job.up_x * step if inside else job.zeros
+                            if depthwise:
+                                cells[most + count] = first_weight + (u * window_width + v) * weight_step
+                            count += 1
+                    if depthwise and count < most:
+                        for t in range(count):
+                            cells[count + t] = cells[most + t]
+                divisor = fixed_divisor if fixed_divisor > 0 else scalar(count)
+                to = first_output + (row * out_width + j) * out_step
+                fold_cells(to, cell_list, count, channels, bias, low, high, divisor)
 
     return window
 
@@ -265,9 +291,19 @@ class WindowRun:
         return self.tasks * self._cell_bytes
 
     def bind(
-        self, x: Array, y: Array, workspace: Array | None, keep: Sequence[object] = (), weights: int = 0, bias: int = 0
+        self,
+        x: Array,
+        y: Array,
+        workspace: Array | None,
+        keep: Sequence[object] = (),
+        weights: int = 0,
+        bias: int = 0,
+        unknown: Array | None = None,
     ) -> Run:
-        """``weights``, ``bias``: addresses, for depthwise; a mean_bias has a bias, too."""
+        """``weights``, ``bias``: addresses, for depthwise; a mean_bias has a bias, too.
+
+        ``unknown``: weights that each run looks at first: zeros outside x add nothing where all weights are finite.
+        """
         name, (out,) = self.query.contract.name, self.query.outputs
         x_address, x_pitch = pitch(f"input 0 of {name}", x, self.query.inputs[0])
         y_address, y_pitch = pitch(f"the output of {name}", y, out)
@@ -279,12 +315,19 @@ class WindowRun:
         jobs["weights"], jobs["bias"] = weights, bias
         jobs["zeros"] = self.zeros.ctypes.data if self.zeros.size else 0
         jobs["cells"] = work.ctypes.data + self._cell_bytes * np.arange(self.tasks)
+        before: list[Run] = []
+        if unknown is not None and self.zeros.size:
+
+            def judge(unknown: Array = unknown) -> None:
+                jobs["zeros"] = 0 if np.isfinite(unknown).all() else self.zeros.ctypes.data
+
+            before.append(judge)
         runs: list[Run] = []
         if out.size:
             for index, (first, end) in enumerate(shares(out.dims[0] * out.dims[1], self.tasks)):
                 jobs[index]["first"], jobs[index]["end"] = first, end
                 runs.append(Task(self.kernel, jobs[index : index + 1]))
-        return sequence([parallel(runs, self.query.threads)], (x, y, work, jobs, self.zeros, *keep))
+        return sequence([*before, parallel(runs, self.query.threads)], (x, y, work, jobs, self.zeros, *keep))
 
 
 def plan_windows(
@@ -305,7 +348,9 @@ def plan_windows(
     dtype = query.inputs[0].dtype
     _, height, width, channels = query.inputs[0].dims
     n, out_height, out_width, _ = query.outputs[0].dims
-    top, _, left, _ = explicit_padding(padding, (height, width), window, strides, dilations)
+    borders = explicit_padding(padding, (height, width), window, strides, dilations)
+    top, _, left, _ = borders
+    multiplies_padding &= any(borders)
     most = prod(window) if multiplies_padding else min(window[0], height) * min(window[1], width)
     geometry: dict[str, float] = {
         "height": height, "width": width, "channels": channels, "out_height": out_height, "out_width": out_width,
@@ -313,6 +358,8 @@ def plan_windows(
         "dilation_y": dilations[0], "dilation_x": dilations[1], "up_y": 1, "up_x": 1, "top": top, "left": left,
         "most": most, **more,
     }  # fmt: skip
+    if query.outputs[0].size == 0:
+        geometry["most"] = most = 0
     work = query.outputs[0].size * most
     shared = 4 * query.threads if query.threads > 1 else 1  # more than threads: see Gemm.plan
     tasks = max(1, min(shared, n * out_height, work // 100_000))

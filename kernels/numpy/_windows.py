@@ -35,9 +35,10 @@ def _meeting(
     size: int, out: int, window: int, stride: int, offset: int, dilation: int
 ) -> Iterator[tuple[int, slice, slice]]:
     """The cells of a window along one axis that meet x for some output, in order, with their slices of x and of y."""
-    runs: list[tuple[int, int]] = []
-    # The last output meets the first cells; neighbouring outputs mostly meet the same ones.
-    for i in range(out - 1, -1, -1):
+    # Few cells are asked one by one. Of a window with more cells than outputs, those that some output meets: the last
+    # output meets the first ones, and neighbouring outputs mostly meet the same.
+    runs = [(0, window)] if window <= out else []
+    for i in range(out - 1 if window > out else -1, -1, -1):
         at = i * stride - offset
         first, end = max(-(at // dilation), 0), min(-((at - size) // dilation), window)
         if runs and first <= runs[-1][1]:
@@ -55,7 +56,8 @@ def taps(size: Pair, out: Pair, window: Pair, strides: Pair, offset: Pair, dilat
     """All cells of a window in row-major order, but for those that meet nothing but padding.
 
     ``size`` and ``out`` are the heights and widths of x and y. Output (0, 0) begins at x[-offset[0], -offset[1]];
-    a negative offset skips cells. The time is that of the cells that meet x, however large window and strides are.
+    a negative offset skips cells. The time per axis is that of the cells that meet x and of the
+    smaller of window and output, however large the other one and the strides are.
     """
     down, across = (
         _meeting(size[axis], out[axis], window[axis], strides[axis], offset[axis], dilations[axis]) for axis in (0, 1)

@@ -36,7 +36,8 @@ def _conv2d(inputs: Sequence[Array], outputs: Sequence[Array], params: Conv2DPar
             rows = min(block, oh - row)
             columns = np.zeros((rows, ow, kh, kw, cin), dtype)
             offset = (top - row * sh, left)
-            for tap in taps((h, w), (rows, ow), (kh, kw), params.strides, offset, params.dilations):
+            steps = taps((h, w), (rows, ow), (kh, kw), params.strides, offset, params.dilations)
+            for tap in steps if cin else ():
                 columns[tap.out_rows, tap.out_columns, tap.u, tap.v] = x_nhwc[image, tap.rows, tap.columns]
             y = columns.reshape(rows * ow, depth) @ filters
             if bias:

@@ -27,8 +27,18 @@ def _conv_taps(
     return list(taps(size, (y_shape[1], y_shape[2]), window, params.strides, (top, left), params.dilations))
 
 
+def _nothing_flows(inputs: Sequence[Array], gradient: Array) -> bool:
+    """An empty input: fills the gradient with zeros. Other axes may be huge, so that no loop must run over them."""
+    if all(x.size for x in inputs):
+        return False
+    gradient[...] = 0
+    return True
+
+
 def _conv2d_input_grad(inputs: Sequence[Array], outputs: Sequence[Array], params: ConvGradParams) -> None:
     (f_hwio, dy), (dx,) = inputs, outputs
+    if _nothing_flows(inputs, dx):
+        return
     dtype = wider(dy.dtype)
     filters = f_hwio.astype(dtype, copy=False)
     steps = _conv_taps(dx.shape, dy.shape, f_hwio.shape[:2], params.forward)
@@ -41,6 +51,8 @@ def _conv2d_input_grad(inputs: Sequence[Array], outputs: Sequence[Array], params
 
 def _conv2d_filter_grad(inputs: Sequence[Array], outputs: Sequence[Array], params: ConvGradParams) -> None:
     (x, dy), (df,) = inputs, outputs
+    if _nothing_flows(inputs, df):
+        return
     dtype = wider(x.dtype)
     total = np.zeros(df.shape, dtype)
     cin, cout = df.shape[2:]
@@ -54,6 +66,8 @@ def _conv2d_filter_grad(inputs: Sequence[Array], outputs: Sequence[Array], param
 
 def _depthwise_input_grad(inputs: Sequence[Array], outputs: Sequence[Array], params: ConvGradParams) -> None:
     (f, dy), (dx,) = inputs, outputs
+    if _nothing_flows(inputs, dx):
+        return
     dtype = wider(dy.dtype)
     dy_split = dy.reshape(*dy.shape[:3], f.shape[2], f.shape[3]).astype(dtype, copy=False)
     total = np.zeros(dx.shape, dtype)
@@ -65,6 +79,8 @@ def _depthwise_input_grad(inputs: Sequence[Array], outputs: Sequence[Array], par
 
 def _depthwise_filter_grad(inputs: Sequence[Array], outputs: Sequence[Array], params: ConvGradParams) -> None:
     (x, dy), (df,) = inputs, outputs
+    if _nothing_flows(inputs, df):
+        return
     dtype = wider(x.dtype)
     dy_split = dy.reshape(*dy.shape[:3], df.shape[2], df.shape[3]).astype(dtype, copy=False)
     total = np.zeros(df.shape, dtype)
@@ -82,6 +98,8 @@ def _pool_taps(x_shape: Sequence[int], y_shape: Sequence[int], params: Pool2DPar
 
 def _max_pool2d_grad(inputs: Sequence[Array], outputs: Sequence[Array], params: Pool2DParams) -> None:
     (x, y, dy), (dx,) = inputs, outputs
+    if _nothing_flows(inputs, dx):
+        return
     total = np.zeros(dx.shape, wider(dx.dtype))
     open_windows = np.ones(y.shape, bool)  # windows that have not given their gradient away yet
     for tap in _pool_taps(x.shape, y.shape, params):
@@ -96,6 +114,8 @@ def _max_pool2d_grad(inputs: Sequence[Array], outputs: Sequence[Array], params: 
 
 def _avg_pool2d_grad(inputs: Sequence[Array], outputs: Sequence[Array], params: AvgPool2DGradParams) -> None:
     (dy,), (dx,) = inputs, outputs
+    if _nothing_flows(inputs, dx):
+        return
     forward = params.forward
     steps = _pool_taps(dx.shape, dy.shape, forward)
     total = np.zeros(dx.shape, wider(dx.dtype))

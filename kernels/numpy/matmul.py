@@ -15,6 +15,8 @@ __all__ = ["KERNELS"]
 
 def _matmul(inputs: Sequence[Array], outputs: Sequence[Array], params: MatMulParams) -> None:
     (out,) = outputs
+    if out.size == 0:  # np.matmul would still walk a batch of 2**40 empty products
+        return
     # np.matmul has no BLAS for float16 and would round every partial sum.
     a, b, *bias = (x.astype(wider(x.dtype), copy=False) for x in inputs)
     if params.transpose_a:

@@ -25,6 +25,8 @@ def _taps(x: Array, y: Array, params: Pool2DParams) -> Iterator[Tap]:
 
 def _max_pool2d(inputs: Sequence[Array], outputs: Sequence[Array], params: Pool2DParams) -> None:
     (x,), (y,) = inputs, outputs
+    if y.size == 0:
+        return
     y[...] = lowest(x.dtype)
     for tap in _taps(x, y, params):
         window = y[:, tap.out_rows, tap.out_columns]
@@ -34,6 +36,8 @@ def _max_pool2d(inputs: Sequence[Array], outputs: Sequence[Array], params: Pool2
 def _avg_pool2d(inputs: Sequence[Array], outputs: Sequence[Array], params: Pool2DParams) -> None:
     x, *bias = inputs
     (y,) = outputs
+    if y.size == 0:  # its height and width may still be huge
+        return
     total = np.zeros(y.shape, wider(x.dtype))
     cells = np.zeros((*y.shape[1:3], 1), total.dtype)
     for tap in _taps(x, y, params):

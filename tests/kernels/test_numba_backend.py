@@ -16,7 +16,7 @@ pytest.importorskip("numba", reason="the numba extra is not installed")
 
 from kigraph.kernels import numba as backend
 from kigraph.kernels.contracts import elementwise as ops
-from kigraph.kernels.contracts.conv2d import CONV2D, Conv2DParams
+from kigraph.kernels.contracts.conv2d import CONV2D, DEPTHWISE_CONV2D, Conv2DParams
 from kigraph.kernels.contracts.matmul import MATMUL
 from kigraph.kernels.contracts.softmax import SOFTMAX
 from kigraph.kernels.devices import HOST
@@ -240,3 +240,24 @@ def test_functions_over_all_floats(op: str, call: Any) -> None:
         assert np.array_equal(got[overflow], wanted[overflow])
         error = np.abs(got[finite] - truth[finite]) / (np.abs(truth[finite]) + 1e-37)
     assert error.max() < 5e-7, (x[finite][error.argmax()], error.max())
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("multiplier", [1, 2])
+def test_weights_that_turn_infinite_between_runs_meet_the_padding(threads: int, multiplier: int, call: Any) -> None:
+    """Padding is skipped where it adds nothing, which each run decides anew for weights that are fed."""
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((2, 40, 41, 24)).astype(np.float32)
+    w = rng.standard_normal((3, 3, 24, multiplier)).astype(np.float32)
+    params = Conv2DParams(padding="SAME")
+    types = tuple(TensorType(a.dtype, a.shape) for a in (x, w))
+    query = Query(DEPTHWISE_CONV2D, types, DEPTHWISE_CONV2D.check(types, params), params, threads=threads)
+    prepare = select(query, ["numba"]).kernel.prepare
+    assert prepare is not None
+    prepared = prepare(query, NoConstants())
+    y = np.zeros(query.outputs[0].dims, np.float32)
+    run = prepared.bind([x, w], [y], np.zeros(prepared.workspace_bytes, np.uint8))
+    for value in (0.5, np.inf, -1.5, np.nan, 2.0):
+        w[0, 2, 3] = value
+        run()
+        np.testing.assert_allclose(y, call(DEPTHWISE_CONV2D, [x, w], params)[0], rtol=1e-4, atol=1e-5)

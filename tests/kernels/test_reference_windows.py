@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,7 +36,7 @@ def before(n: int, k: int, s: int, d: int, padding: Any, axis: int) -> int:
 def loop_conv(
     x: NDArray, w: NDArray, bias: NDArray, y_shape: tuple[int, ...], p: Conv2DParams, depthwise: bool
 ) -> NDArray:
-    """The formula of the contract, one multiplication at a time."""
+    """The formula of the contract, one multiplication at a time; padding is a zero that is multiplied."""
     y = np.zeros(y_shape)
     kh, kw, cin, out = w.shape
     top = before(x.shape[1], kh, p.strides[0], p.dilations[0], p.padding, 0)
@@ -43,15 +47,15 @@ def loop_conv(
             for v in range(kw):
                 row = i * p.strides[0] + u * p.dilations[0] - top
                 column = j * p.strides[1] + v * p.dilations[1] - left
-                if not (0 <= row < x.shape[1] and 0 <= column < x.shape[2]):
-                    continue
+                inside = 0 <= row < x.shape[1] and 0 <= column < x.shape[2]
                 for c in [o // out] if depthwise else range(cin):
-                    total += float(x[n, row, column, c]) * float(w[u, v, c, o % out if depthwise else o])
+                    value = float(x[n, row, column, c]) if inside else 0.0
+                    total += value * float(w[u, v, c, o % out if depthwise else o])
         y[n, i, j, o] = total
     if p.activation == "relu":
-        y = np.where(y > 0, y, 0)
+        y = np.where(y < 0, 0, y)
     if p.activation == "relu6":
-        y = np.where(y > 6, 6, np.where(y > 0, y, 0))
+        y = np.where(y > 6, 6, np.where(y < 0, 0, y))
     return y
 
 
@@ -67,6 +71,8 @@ def test_convolution_against_loops(number: int, depthwise: bool, seed: int, call
     params = Conv2DParams((sh, sw), padding, (dh, dw), ("none", "relu", "relu6")[number % 4 % 3])
     x = 2 * rng.standard_normal((n, h, w, cin)).astype(np.float32)
     filters = 2 * rng.standard_normal((kh, kw, cin, out)).astype(np.float32)
+    if number % 5 == 4:
+        filters.ravel()[rng.integers(filters.size)] = (np.nan, np.inf, -np.inf)[number % 3]
     bias = rng.standard_normal(cin * out if depthwise else out).astype(np.float32)
     (y,) = call(DEPTHWISE_CONV2D if depthwise else CONV2D, [x, filters, bias], params)
     np.testing.assert_allclose(y, loop_conv(x, filters, bias, y.shape, params, depthwise), rtol=1e-5, atol=1e-5)
@@ -267,3 +273,54 @@ def test_taps_are_those_that_meet_the_image(seed: int) -> None:
             )
             found.append((tap.u, tap.v, rows, columns))
         assert found == wanted, (size, out, window, strides, offset, dilations)
+
+
+EMPTY_BESIDE_HUGE = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_CPU, (90, 90))  # seconds; a loop over 2**40 takes hours
+import numpy as np
+from conftest import call_kernel
+from kigraph.kernels.contracts import gradients as g
+from kigraph.kernels.contracts.conv2d import CONV2D, DEPTHWISE_CONV2D, Conv2DParams
+from kigraph.kernels.contracts.matmul import MATMUL, MatMulParams
+from kigraph.kernels.contracts.pool2d import AVG_POOL2D, MAX_POOL2D, Pool2DParams
+
+H = 2**40
+same, pool, far = Conv2DParams(padding="SAME"), Pool2DParams((3, 3), (1, 1), "SAME"), Conv2DParams((H, 1))
+calls = [(op, [dims], pool) for op in (MAX_POOL2D, AVG_POOL2D) for dims in ((1, H, 3, 0), (0, 3, H, 2), (0, H, 3, 1))]
+for op in (CONV2D, DEPTHWISE_CONV2D):
+    calls += [(op, [(0, H, 3, 2), (3, 3, 2, 2)], same), (op, [(1, H, 3, 0), (3, 3, 0, 0)], same)]
+    calls += [(op, [(0, H, 3, 1), (H, 3, 1, 0)], Conv2DParams())]
+calls += [(CONV2D, [(1, H, 1, 0), (H, 1, 0, 1)], far)]
+products = [((H, 0, 2), (H, 0, 2)), ((0, H), (0, H)), ((H, 0), (0, 0)), ((0, H, 2, 3), (0, 1, 2, 3))]
+for a, b in products:
+    for dtype in (np.float32, np.int32):
+        calls.append((MATMUL, [np.zeros(a, dtype), np.zeros(b, dtype)], MatMulParams(transpose_b=True)))
+for op, wrap in ((g.MAX_POOL2D_GRAD, None), (g.AVG_POOL2D_GRAD, g.AvgPool2DGradParams)):
+    for dims in ((1, H, 3, 0), (0, 3, H, 2)):
+        calls.append((op, [dims] if wrap else [dims] * 3, wrap(pool, dims) if wrap else pool))
+for kind in ("CONV2D", "DEPTHWISE_CONV2D"):
+    for x, f in (((0, H, 3, 2), (3, 3, 2, 2)), ((1, H, 3, 0), (3, 3, 0, 0))):
+        dy = (*x[:3], f[3] if kind == "CONV2D" else f[2] * f[3])
+        calls.append((getattr(g, kind + "_INPUT_GRAD"), [f, dy], g.ConvGradParams(same, x)))
+        calls.append((getattr(g, kind + "_FILTER_GRAD"), [x, dy], g.ConvGradParams(same, f)))
+for op, operands, params in calls:
+    print(op.name, [getattr(x, "shape", x) for x in operands], flush=True)
+    arrays = [x if isinstance(x, np.ndarray) else np.zeros(x, np.float32) for x in operands]
+    (y,) = call_kernel(op, arrays, params, backend=sys.argv[1])
+    assert not y.any(), y
+"""
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_an_empty_axis_beside_a_huge_one_costs_nothing(backend: str) -> None:
+    """Shapes without elements are legal however long the other axes are; a hang or an allocation by them is not."""
+    if backend == "numba":
+        pytest.importorskip("numba")
+    pytest.importorskip("resource", reason="limits of CPU time are POSIX's")
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+    command = [sys.executable, "-c", EMPTY_BESIDE_HUGE, backend]
+    result = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert result.returncode == 0, result.stdout[-300:] + result.stderr[-3000:]
