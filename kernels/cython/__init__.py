@@ -46,26 +46,29 @@ from . import (
     softmax,
     winograd_conv2d,
 )
+from .support import unless_empty
 
 __all__ = ["DEVICE", "KERNELS", "probe", "roof", "target"]
 
 DEVICE = HOST
 
-KERNELS: tuple[Kernel, ...] = (
-    *matmul.KERNELS,
-    *conv2d.KERNELS,
-    *winograd_conv2d.KERNELS,
-    *siblings.KERNELS,
-    *depthwise.KERNELS,
-    *pool2d.KERNELS,
-    *normalization.KERNELS,
-    *elementwise.KERNELS,
-    *softmax.KERNELS,
-    *reduce.KERNELS,
-    *concat.KERNELS,
-    *resize.KERNELS,
-    *gradients.KERNELS,
+_MODULES = (
+    matmul,
+    conv2d,
+    winograd_conv2d,
+    siblings,
+    depthwise,
+    pool2d,
+    normalization,
+    elementwise,
+    softmax,
+    reduce,
+    concat,
+    resize,
+    gradients,
 )
+
+KERNELS: tuple[Kernel, ...] = tuple(unless_empty(kernel) for module in _MODULES for kernel in module.KERNELS)
 
 
 def probe() -> Status:

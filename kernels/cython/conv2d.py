@@ -80,6 +80,8 @@ def _axes(query: Query, params: Conv2DParams) -> tuple[Axis, Axis]:
     kh, kw, _, _ = query.inputs[1].dims
     _, oh, ow, _ = query.outputs[0].dims
     top, _, left, _ = explicit_padding(params.padding, (h, w), (kh, kw), params.strides, params.dilations)
+    if not query.inputs[1].size:
+        kh = kw = 1  # a filter without elements may have any number of taps
     return (
         Axis(h, oh, kh, params.strides[0], params.dilations[0], top, kw, w, ow),
         Axis(w, ow, kw, params.strides[1], params.dilations[1], left, 1, 1, 1),
@@ -127,7 +129,7 @@ def _prepare(query: Query, constants: Constants, *, rows: bool) -> PreparedProdu
     if rows:
         # The taps of a row lie side by side: one tap of kw * cin inputs.
         k *= across.taps
-        across = replace(across, size=(ow - 1) * across.stride + 1, taps=1)
+        across = replace(across, size=max(ow - 1, 0) * across.stride + 1, taps=1)
         down = replace(down, tap_step=1)
     tile, axes, batch = place_tiles(x.dtype.itemsize, batch, (down, across), k, cout, one_product=not rows)
     constant = 1 in query.constants

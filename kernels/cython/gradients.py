@@ -101,9 +101,10 @@ def _taps(
     first = next(u for u in range(min(window, step)) if (at - u * dilation) % stride == 0)
     count = len(range(first, window, step))
     base = (at - first * dilation) // stride
+    cells = len(range(residue, size, stride))
     axis = Axis(
-        size=out, out=len(range(residue, size, stride)), taps=count, stride=1, dilation=back,
-        before=back * (count - 1) - base, tap_step=1, pixels_in=pixels_in, pixels_out=stride * pixels_out,
+        size=out, out=cells, taps=count, stride=1, dilation=back,
+        before=back * (count - 1) - base, tap_step=1, pixels_in=pixels_in, pixels_out=pixels_out * (stride if cells > 1 else 0),
     )  # fmt: skip
     return _Taps(residue, first, step if count > 1 else 1, count, axis)  # a stride may be far longer than the filter
 
@@ -189,6 +190,8 @@ def _prepare_input_grad(query: Query, constants: Constants) -> _InputGrad:
     _, h, width, _ = geometry.x.dims
     _, oh, ow, _ = geometry.y.dims
     kh, kw = geometry.window
+    if not geometry.w.size:
+        kh = kw = 0  # a filter without elements may have any number of taps
     (sh, sw), (dh, dw) = forward.strides, forward.dilations
     top, left = geometry.before
     rows = [_taps(r, h, oh, kh, sh, dh, top, ow, width) for r in _residues(h, kh, sh, dh, top)]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 
-from ..types import Array, Query, Run, dtype_name
+from ..types import Array, Constants, Kernel, Prepared, Query, Run, dtype_name
 
-__all__ = ["ACTIVATION_LIMITS", "Bound", "refuse_dtype"]
+__all__ = ["ACTIVATION_LIMITS", "Bound", "refuse_dtype", "unless_empty"]
 
 #: The fused activations as limits of a clamp; NaN passes.
 ACTIVATION_LIMITS = {"none": (-inf, inf), "relu": (0.0, inf), "relu6": (0.0, 6.0)}
@@ -32,3 +32,22 @@ class Bound:
 
     def bind(self, inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> Run:
         return self.binder(inputs, outputs, workspace)
+
+
+def unless_empty(kernel: Kernel) -> Kernel:
+    """The kernel, except that outputs without elements take no preparation, memory or run.
+
+    The other sizes of an empty tensor cost nothing and may be of any order: no loop may count them.
+    """
+    prepare = kernel.prepare
+    if prepare is None:
+        return kernel
+
+    def prepare_work(query: Query, constants: Constants) -> Prepared:
+        return prepare(query, constants) if any(t.size for t in query.outputs) else Bound(_bind_nothing)
+
+    return replace(kernel, prepare=prepare_work)
+
+
+def _bind_nothing(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> Run:
+    return lambda: None

@@ -60,12 +60,12 @@ def _points(kind: str) -> tuple[Points | None, Points | None]:
     return made[0], made[1]
 
 
-class _NotFiniteError(Exception):
-    """Transformed weights are NaN, infinite or near it."""
+class _UnfitWeightsError(Exception):
+    """Weights are not finite, or so large that a transform may overflow."""
 
 
 def _pack(kind: str, swap: bool, vectors: int, w: NDArray) -> NDArray:
-    """Weights transformed in float64, rounded once, in panels (c/winograd.h). Raises _NotFiniteError."""
+    """Weights transformed in float64, rounded once, in panels (c/winograd.h). Raises _UnfitWeightsError."""
     taps = w.transpose(1, 0, 2, 3) if swap else w
     _, _, cin, cout = w.shape
     g0, g1 = (np.ones((1, 1)) if p is None else p.g for p in _points(kind))
@@ -79,14 +79,14 @@ def _pack(kind: str, swap: bool, vectors: int, w: NDArray) -> NDArray:
         valid = min(width, cout - first)
         part = taps[:, :, :, first : first + valid].astype(np.float64)
         if not np.isfinite(part).all():
-            raise _NotFiniteError
+            raise _UnfitWeightsError
         panel = flat[points * cin * first : points * cin * (first + width)].reshape(len(g0), len(g1), cin, width)
         for a, row in enumerate(g0):
             half = sum(g * taps_of_row for g, taps_of_row in zip(row, part, strict=True) if g)
             for b, column in enumerate(g1):
                 transformed = sum(g * w_tap for g, w_tap in zip(column, half, strict=True) if g)
                 if np.abs(transformed).max(initial=0) > _LARGEST:
-                    raise _NotFiniteError
+                    raise _UnfitWeightsError
                 panel[a, b, :, :valid] = transformed
         panel[:, :, :, valid:] = 0
     return packed
@@ -96,7 +96,7 @@ def _prepare(query: Query, constants: Constants, *, kind: str) -> PreparedWinogr
     """The algorithm, or for weights that do not stay finite in it the direct one (contract of conv2d)."""
     try:
         return _prepare_fast(query, constants, kind)
-    except _NotFiniteError:
+    except _UnfitWeightsError:
         return prepare_igemm(query, constants)
 
 

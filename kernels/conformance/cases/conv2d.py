@@ -226,6 +226,7 @@ _FAR: tuple[tuple[str, Any, Any, Any], ...] = (
     ("stride-2e20", (2**20, 1), "SAME", (1, 1)),
     ("stride-2e32", (2**32, 2**32), "SAME", (1, 1)),
     ("stride-2e62", (2**62, 2**61), "VALID", (1, 1)),
+    ("stride-2e62-same", (2**62, 1), "SAME", (1, 1)),
     ("dilation-2e20", (1, 1), "SAME", (2**20, 1)),
     ("dilation-2e40", (1, 2), "SAME", (2**40, 2**40)),
     ("dilation-2e60", (3, 1), "SAME", (2**60, 2**60 - 1)),

@@ -222,12 +222,13 @@ static void TILE(run)(TILE(work) * works, ptrdiff_t count) {
         weights += a->taps * b->taps * args->k * works[i].args->cout * (ptrdiff_t)sizeof(T);
         if (works[i].blocks < blocks) blocks = works[i].blocks;
     }
+    if (blocks < 1 || panels < 1) return; /* y is empty */
     if (count > 1 && weights <= input && weights > TILE(FAMILY_BYTES)) {
         for (ptrdiff_t i = 0; i < count; i++) TILE(run)(works + i, 1);
         return;
     }
-    if (args->threads > 1)
-        while (groups * panels < TILE(SHARES) * args->threads && groups < blocks) groups++;
+    const ptrdiff_t shares = (TILE(SHARES) * (ptrdiff_t)args->threads + panels - 1) / panels;
+    if (args->threads > 1 && groups < shares) groups = shares;
     if (groups > blocks) groups = blocks;
     const ptrdiff_t tasks = groups * panels;
     for (ptrdiff_t i = 0; i < count; i++) {

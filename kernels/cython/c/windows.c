@@ -36,12 +36,19 @@ static inline span span_of(const ki_window_args *a, int axis, ptrdiff_t index) {
         for (ptrdiff_t j = v.from; j < v.to; j++) {                                                                    \
             const T *cell = image + (u.at + i * a->dilation[0]) * a->x_row + (v.at + j * a->dilation[1]) * a->x_step;
 
-/* For each cell of the window outside the image: a zero, times the weight (NaN if that is not finite). */
+/* The columns of row ``i`` of a window that lie outside the image, left or right of it. */
+static inline span beside(const ki_window_args *a, span u, span v, ptrdiff_t i, int right) {
+    const ptrdiff_t width = a->window[1];
+    if (i < u.from || i >= u.to) return (span){right ? width : 0, width, 0};
+    if (right) return (span){v.to, width, 0};
+    return (span){0, v.from < width ? v.from : width, 0};
+}
+
+/* For each cell of the window outside the image. */
 #define FOR_PADDING                                                                                                    \
     for (ptrdiff_t i = 0; i < a->window[0]; i++)                                                                       \
-        for (ptrdiff_t j = i < u.from || i >= u.to ? 0 : v.from ? 0 : v.to; j < a->window[1]; j++) {                   \
-            if (i >= u.from && i < u.to && j == v.from) j = v.to;                                                      \
-            if (j >= a->window[1]) break;
+        for (int right = 0; right < 2; right++)                                                                        \
+            for (ptrdiff_t j = beside(a, u, v, i, right).from; j < beside(a, u, v, i, right).to; j++) {
 
 /* Cells below which a second thread does not pay. */
 enum { LEAST_SHARED = 256 * 1024 };
@@ -120,9 +127,20 @@ POOL(average, f64, double, vf64, VF64_LANES, 0, vf64_add, MEAN_F64)
 
 KI_INTEGERS(MAX_POOL)
 
+/* Whether any window reaches out of the image. */
+static int reaches_out(const ki_window_args *a) {
+    for (int i = 0; i < 2; i++) {
+        if (!a->out[i]) continue;
+        const span first = span_of(a, i, 0), last = span_of(a, i, a->out[i] - 1);
+        if (first.from > 0 || first.to < a->window[i] || last.from > 0 || last.to < a->window[i]) return 1;
+    }
+    return 0;
+}
+
+/* ``padding``: a weight is not finite, so that the zeros outside the image have to be multiplied, too. */
 #define DEPTHWISE(S, T, V, LANES)                                                                                      \
     KI_INLINE void depthwise_##S(const ki_window_args *a, const T *image, T *y, span u, span v, ptrdiff_t c0,          \
-                                 const int count, ptrdiff_t valid) {                                                   \
+                                 const int count, ptrdiff_t valid, const int padding) {                                \
         V sum[BLOCK];                                                                                                  \
         for (int k = 0; k < count; k++) {                                                                              \
             const T *b = (const T *)a->bias + c0 + k * LANES;                                                          \
@@ -137,14 +155,15 @@ KI_INTEGERS(MAX_POOL)
                 sum[k] = V##_fma(p, q, sum[k]);                                                                        \
             }                                                                                                          \
         }                                                                                                              \
-        FOR_PADDING                                                                                                    \
-            const T *w = (const T *)a->w + (i * a->window[1] + j) * a->channels;                                       \
-            for (int k = 0; k < count; k++) {                                                                          \
-                const ptrdiff_t c = c0 + k * LANES;                                                                    \
-                V q = valid < LANES ? V##_load_n(w + c, (size_t)valid) : V##_load(w + c);                              \
-                sum[k] = V##_fma(V##_zero(), q, sum[k]);                                                               \
+        if (padding)                                                                                                   \
+            FOR_PADDING                                                                                                \
+                const T *w = (const T *)a->w + (i * a->window[1] + j) * a->channels;                                   \
+                for (int k = 0; k < count; k++) {                                                                      \
+                    const ptrdiff_t c = c0 + k * LANES;                                                                \
+                    V q = valid < LANES ? V##_load_n(w + c, (size_t)valid) : V##_load(w + c);                          \
+                    sum[k] = V##_fma(V##_zero(), q, sum[k]);                                                           \
+                }                                                                                                      \
             }                                                                                                          \
-        }                                                                                                              \
         const V lo = V##_set1((T)a->lo), hi = V##_set1((T)a->hi);                                                      \
         for (int k = 0; k < count; k++) {                                                                              \
             V clamped = V##_min(hi, V##_max(lo, sum[k]));                                                              \
@@ -154,7 +173,8 @@ KI_INTEGERS(MAX_POOL)
                 V##_store(y + c0 + k * LANES, clamped);                                                                \
         }                                                                                                              \
     }                                                                                                                  \
-    static void depthwise_many_##S(const ki_window_args *a, const T *image, T *y, span u, span v) {                    \
+    KI_INLINE void depthwise_many_##S(const ki_window_args *a, const T *image, T *y, span u, span v,                   \
+                                      const int padding) {                                                             \
         const T *bias = a->bias;                                                                                       \
         for (ptrdiff_t o = 0; o < a->channels * a->multiplier; o++) {                                                  \
             T sum = bias ? bias[o] : 0;                                                                                \
@@ -162,30 +182,53 @@ KI_INTEGERS(MAX_POOL)
                 sum += cell[o / a->multiplier] *                                                                       \
                        ((const T *)a->w)[(i * a->window[1] + j) * a->channels * a->multiplier + o];                    \
             }                                                                                                          \
-            FOR_PADDING                                                                                                \
-                sum += 0 * ((const T *)a->w)[(i * a->window[1] + j) * a->channels * a->multiplier + o];                \
-            }                                                                                                          \
+            if (padding)                                                                                               \
+                FOR_PADDING                                                                                            \
+                    sum += 0 * ((const T *)a->w)[(i * a->window[1] + j) * a->channels * a->multiplier + o];            \
+                }                                                                                                      \
             sum = sum < (T)a->lo ? (T)a->lo : sum;                                                                     \
             y[o] = sum > (T)a->hi ? (T)a->hi : sum;                                                                    \
         }                                                                                                              \
     }                                                                                                                  \
-    static void depthwise_row_##S(void *context, ptrdiff_t index, int slot) {                                          \
+    KI_INLINE void depthwise_outputs_##S(void *context, ptrdiff_t index, int slot, const int padding) {                \
         ROW(T);                                                                                                        \
         for (ptrdiff_t o = 0; o < a->out[1]; o++) {                                                                    \
             const span v = span_of(a, 1, o);                                                                           \
             T *y = row + o * a->y_step;                                                                                \
             if (a->multiplier != 1) {                                                                                  \
-                depthwise_many_##S(a, image, y, u, v);                                                                 \
+                depthwise_many_##S(a, image, y, u, v, padding);                                                        \
                 continue;                                                                                              \
             }                                                                                                          \
             ptrdiff_t c = 0;                                                                                           \
             for (; c + BLOCK * LANES <= a->channels; c += BLOCK * LANES)                                               \
-                depthwise_##S(a, image, y, u, v, c, BLOCK, LANES);                                                     \
-            for (; c + LANES <= a->channels; c += LANES) depthwise_##S(a, image, y, u, v, c, 1, LANES);                \
-            if (c < a->channels) depthwise_##S(a, image, y, u, v, c, 1, a->channels - c);                              \
+                depthwise_##S(a, image, y, u, v, c, BLOCK, LANES, padding);                                            \
+            for (; c + LANES <= a->channels; c += LANES) depthwise_##S(a, image, y, u, v, c, 1, LANES, padding);       \
+            if (c < a->channels) depthwise_##S(a, image, y, u, v, c, 1, a->channels - c, padding);                     \
         }                                                                                                              \
     }                                                                                                                  \
-    static void depthwise_conv_##S(const ki_window_args *args) { launch(depthwise_row_##S, args); }
+    static void depthwise_row_##S(void *context, ptrdiff_t index, int slot) {                                          \
+        depthwise_outputs_##S(context, index, slot, 0);                                                                \
+    }                                                                                                                  \
+    static void depthwise_padded_row_##S(void *context, ptrdiff_t index, int slot) {                                   \
+        depthwise_outputs_##S(context, index, slot, 1);                                                                \
+    }                                                                                                                  \
+    static int depthwise_finite_##S(const ki_window_args *a) {                                                         \
+        const ptrdiff_t size = a->window[0] * a->window[1] * a->channels * a->multiplier;                              \
+        const T *w = a->w;                                                                                             \
+        V sum = V##_zero();                                                                                            \
+        T lanes[LANES];                                                                                                \
+        ptrdiff_t i = 0;                                                                                               \
+        for (; i + LANES <= size; i += LANES) sum = V##_fma(V##_zero(), V##_load(w + i), sum);                         \
+        if (i < size) sum = V##_fma(V##_zero(), V##_load_n(w + i, (size_t)(size - i)), sum);                           \
+        V##_store(lanes, sum);                                                                                         \
+        for (int k = 0; k < LANES; k++)                                                                                \
+            if (lanes[k] != 0) return 0;                                                                               \
+        return 1;                                                                                                      \
+    }                                                                                                                  \
+    static void depthwise_conv_##S(const ki_window_args *args) {                                                       \
+        const int padding = reaches_out(args) && !depthwise_finite_##S(args);                                          \
+        launch(padding ? depthwise_padded_row_##S : depthwise_row_##S, args);                                          \
+    }
 
 DEPTHWISE(f32, float, vf32, VF32_LANES)
 DEPTHWISE(f64, double, vf64, VF64_LANES)
