@@ -1,8 +1,8 @@
 """Elementwise ops: one input (activations, roots, logs), two inputs with broadcasting, comparisons, select.
 
 All of them take any shape, empty ones too. NaN in gives NaN out, also through relu, relu6, maximum and minimum. Zeros keep
-their sign as IEEE 754 says, through odd functions (tanh, sin, erf, log1p), roots and rounding, too: round(-0.4) is -0. Left
-open: which zero relu and relu6 make of -0, and maximum and minimum of two zeros. sign gives +0.
+their sign as IEEE 754 says, through odd functions (tanh, sin, erf, log1p), roots and rounding, too: round(-0.4) is -0.
+relu and relu6 keep -0; maximum and minimum of equal numbers give the second; sign gives +0. Left open: the zero of floormod.
 """
 
 from __future__ import annotations

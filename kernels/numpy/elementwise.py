@@ -9,7 +9,7 @@ import numpy as np
 
 from ..contracts import elementwise as ops
 from ..contracts.base import Contract
-from ..host.support import numpy_kernel, wider
+from ..host.support import activate, numpy_kernel, wider
 from ..types import Array, Kernel, Params
 
 __all__ = ["KERNELS"]
@@ -29,12 +29,23 @@ def _rsqrt(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) ->
 
 
 def _relu(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
-    np.maximum(inputs[0], 0, out=outputs[0])
+    outputs[0][...] = inputs[0]
+    activate(outputs[0], "relu")
 
 
 def _relu6(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
-    np.maximum(inputs[0], 0, out=outputs[0])
-    np.minimum(outputs[0], 6, out=outputs[0])
+    outputs[0][...] = inputs[0]
+    activate(outputs[0], "relu6")
+
+
+def _maximum(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
+    a, b = inputs
+    outputs[0][...] = np.where((a > b) | (a != a), a, b)
+
+
+def _minimum(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
+    a, b = inputs
+    outputs[0][...] = np.where((a < b) | (a != a), a, b)
 
 
 def _sigmoid(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
@@ -69,7 +80,7 @@ KERNELS = (
     _ufunc(ops.SUB, np.subtract),
     _ufunc(ops.MUL, np.multiply),
     _ufunc(ops.DIV, np.divide),
-    _ufunc(ops.MAXIMUM, np.maximum),
-    _ufunc(ops.MINIMUM, np.minimum),
+    numpy_kernel(ops.MAXIMUM, "numpy", _maximum),
+    numpy_kernel(ops.MINIMUM, "numpy", _minimum),
     numpy_kernel(ops.SQUARED_DIFFERENCE, "numpy", _squared_difference),
 )
