@@ -206,7 +206,7 @@ def run(name: str, weights: str | None, args: argparse.Namespace, core: int) -> 
         "--queue",
         str(args.queue),
     ]
-    command += ["--weights", weights] if weights else []
+    command += ["--weights", weights or "demo"]
     env = {k: v for k, v in os.environ.items() if k != "KIGRAPH_WEIGHTS"}
     process = subprocess.Popen(
         command, env=env, cwd=ROOT, stderr=subprocess.DEVNULL, preexec_fn=lambda: os.sched_setaffinity(0, {core})
