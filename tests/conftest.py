@@ -20,13 +20,17 @@ from kigraph.kernels import backends, settings
 from kigraph.kernels.conformance import process_seed
 
 #: Parameter sets of one test that --quick runs.
-_QUICK_FORMS = 3
+_QUICK_FORMS = 2
 #: What --quick leaves out as a whole: whole networks, compilers, builds, rehearsals. Single tests are marked slow.
 _NOT_QUICK = (
     "tests/examples",
     "tests/gpu",
+    "tests/graph/test_fuzz_graphs.py",
+    "tests/graph/test_hostile_ops.py",
+    "tests/graph/test_large_graphs.py",
     "tests/models",
     "tests/kernels/test_cupy_compile.py",
+    "tests/kernels/test_cupy_emulator.py",
     "tests/kernels/test_cython_isa.py",
     "tests/kernels/test_numba_cache.py",
     "tests/loaders/test_fuzz.py",
