@@ -3,6 +3,7 @@ in the log. In front of everything else, because a request that is refused here 
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -10,7 +11,7 @@ import time
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from starlette.responses import JSONResponse
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .errors import Refused
@@ -29,9 +30,13 @@ _READING = ("GET", "HEAD", "OPTIONS")
 _SMALL = 1 << 20
 
 
-def refusal(refused: Refused) -> JSONResponse:
+def refusal(refused: Refused) -> Response:
     """The answer for a refusal, in the form of all errors of the API."""
-    return JSONResponse({"error": {"code": refused.code, "message": refused.message}}, refused.status, refused.headers)
+    return Response(_document(refused), refused.status, refused.headers, "application/json")
+
+
+def _document(refused: Refused) -> bytes:
+    return json.dumps({"error": {"code": refused.code, "message": refused.message}}, separators=(",", ":")).encode()
 
 
 def sane_id(given: bytes | None) -> str:
@@ -72,7 +77,7 @@ class Front:
             if refused is None:
                 await self.app(scope, receive, answer)
             else:
-                await refusal(closing_if_large(refused, headers))(scope, receive, answer)
+                await _refuse(closing_if_large(refused, headers), answer)
         except Exception:
             _LOG.exception("error %s in %s", number, path if path in self.routes else "an unknown path")
             if status:
@@ -115,6 +120,15 @@ class Front:
                 "a page of another site may not send images; the operator can allow it: --allowed-origins",
             )
         return None
+
+
+async def _refuse(refused: Refused, answer: Send) -> None:
+    """Sends ``refusal(refused)``, without the objects in between."""
+    body = _document(refused)
+    headers = [(name.lower().encode(), value.encode()) for name, value in refused.headers.items()]
+    headers += [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")]
+    await answer({"type": "http.response.start", "status": refused.status, "headers": headers})
+    await answer({"type": "http.response.body", "body": body})
 
 
 def _host(header: bytes) -> str:

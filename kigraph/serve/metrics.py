@@ -23,6 +23,8 @@ class Metrics:
         self.seconds = Histogram(
             "kigraph_request_seconds", "Time per request", ["route"], buckets=_BUCKETS, registry=self._registry
         )
+        # Looking labels up takes as long as counting.
+        self._known: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         depth = Gauge("kigraph_images_pending", "Images waiting or being classified", registry=self._registry)
         depth.set_function(lambda: float(engine.depth))
         draining = Gauge("kigraph_draining", "1 while shutting down", registry=self._registry)
@@ -30,8 +32,12 @@ class Metrics:
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         """Counts an answer. route: a path of the service, or "other"."""
-        self.requests.labels(route, str(status or 499)).inc()
-        self.seconds.labels(route).observe(seconds)
+        known = self._known.get((route, status))
+        if known is None:
+            known = self.requests.labels(route, str(status or 499)), self.seconds.labels(route)
+            self._known[route, status] = known
+        known[0].inc()
+        known[1].observe(seconds)
 
     def text(self) -> bytes:
         """The exposition format."""

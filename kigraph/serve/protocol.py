@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import re
+import socket
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -209,7 +210,7 @@ class GuardedProtocol(H11Protocol):
         self.guard, self.limits = connections, connections.limits
         self.raw: Any = None
         self.since = self.heard = self.loop.time()
-        self.phase, self.started, self.dropping = "head", False, False
+        self.phase, self.started, self.dropping, self.half_closed = "head", False, False, False
         #: Bytes of answers that the client had not read, and when they last became fewer.
         self.unsent, self.moved = 0, self.since
 
@@ -230,6 +231,23 @@ class GuardedProtocol(H11Protocol):
             self.since, self.started = self.heard, True
         super().data_received(data)
         self._note()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """A client may close its half as soon as it has sent a request: it gets the answer. One that is gone altogether looks
+        alike until it is sent something, which its system answers with a reset: an interim answer, that clients skip."""
+        if (
+            self.dropping
+            or self.cycle is None
+            or self.cycle.response_complete
+            or self.conn.their_state is h11.SEND_BODY
+        ):
+            self.transport.flush()  # type: ignore[attr-defined]
+            return False
+        self.cycle.keep_alive = False
+        if not self.cycle.response_started and self.conn.their_http_version != b"1.0":
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self.half_closed = True
+        return True
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -260,8 +278,10 @@ class GuardedProtocol(H11Protocol):
                 self.guard.silent[self] = None
 
     def late(self) -> bool:
-        """Whether this connection has had its time."""
+        """Whether this connection has had its time, or its client turns out to be gone."""
         now = self.loop.time()
+        if self.half_closed and self.raw.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            return True
         if self.phase == "unread":
             return now - self.since > self.limits.unread or now - self.heard > self.limits.unread / 10
         if self.phase == "blocked":

@@ -227,6 +227,21 @@ run_server(app, sockets, ConnectionLimits(head=1.0, idle=0.3, exchange=4.0, unre
 """
 
 
+def _started(script: str, *arguments: str) -> tuple[subprocess.Popen[bytes], int]:
+    """A process that prints its port and listens there."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    assert process.stdout is not None
+    port = int(process.stdout.readline())
+    for _ in range(200):  # it has bound the port and listens when the canary is through
+        with contextlib.suppress(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port)).close()
+            break
+        time.sleep(0.05)
+    return process, port
+
+
 def _slowly(port: int, data: bytes, more: bytes, seconds: float = 8.0) -> tuple[bytes, float]:
     """What comes, and when the connection ends, while ``more`` is sent ten times a second."""
     start, answer = time.monotonic(), b""
@@ -246,17 +261,8 @@ def _slowly(port: int, data: bytes, more: bytes, seconds: float = 8.0) -> tuple[
 
 
 def test_slow_clients_have_a_deadline(model_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", SHORT, str(model_path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
+    process, port = _started(SHORT, str(model_path))
     try:
-        assert process.stdout is not None
-        port = int(process.stdout.readline())
-        for _ in range(200):  # it has bound the port and listens when the canary is through
-            with contextlib.suppress(ConnectionRefusedError):
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            time.sleep(0.05)
         cases: list[tuple[bytes, bytes, bytes]] = [
             (b"", b"", b""),  # silent
             (b"GET /livez HTTP/1.1\r\nHost: localhost\r\n", b"X: y\r\n", b"HTTP/1.1 408 "),  # a slow head
@@ -271,6 +277,60 @@ def test_slow_clients_have_a_deadline(model_path: Path) -> None:
             assert said.startswith(answer), (data, said)
             assert bool(said) == bool(answer)
             assert seconds < 7, (data, seconds)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_client_that_closes_its_half_gets_its_answer(port: int, image: Callable[..., bytes]) -> None:
+    photo = image()
+    for version, beside in ((b"1", b"HTTP/1.1 100 Continue"), (b"0", b"")):
+        whole = _request(b"Content-Length: %d" % len(photo), line=POST[:-1] + version, body=photo)
+        for end in (len(whole), len(whole) - 5):
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+                connection.sendall(whole[:end])
+                connection.shutdown(socket.SHUT_WR)
+                answer = b""
+                while piece := connection.recv(65536):
+                    answer += piece
+            if end == len(whole):
+                assert answer.startswith(beside + (b"\r\n\r\n" if beside else b"") + b"HTTP/1.1 200 "), answer
+                assert b'"labels":' in answer
+            else:
+                assert answer == b""
+
+
+#: A service whose images take a second each.
+SLOW = """
+import sys, time
+import kigraph as ki
+from kigraph.cli.serve import canary
+from kigraph.serve.app import create_app
+from kigraph.serve.server import bind, run_server
+model = ki.load(sys.argv[1], backend="numpy")
+classify = model.classify
+def slowly(*args, **options):
+    time.sleep(1.0)
+    return classify(*args, **options)
+model.classify = slowly
+app = create_app(model, canary())
+sockets = bind("127.0.0.1", 0)
+print(sockets[0].getsockname()[1], flush=True)
+run_server(app, sockets)
+"""
+
+
+def test_images_of_clients_that_are_gone_are_not_classified(model_path: Path, image: Callable[..., bytes]) -> None:
+    process, port = _started(SLOW, str(model_path))
+    try:
+        whole = _request(b"Content-Length: %d" % len(image()), body=image())
+        for _ in range(10):
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+                connection.sendall(whole)
+                time.sleep(0.05)
+        start = time.monotonic()
+        assert b"HTTP/1.1 200 " in _talk(port, whole.replace(HOST, HOST + b"\r\nConnection: close"), 20)
+        assert time.monotonic() - start < 5  # of ten others, one was being worked on
     finally:
         process.kill()
         process.wait()

@@ -187,17 +187,24 @@ def test_a_flood_of_refusals_leaves_the_workers_their_time(monkeypatch: pytest.M
     from kigraph.serve import engine as module
 
     slept: list[float] = []
-    worked = iter([0.0005, 0.003, 0.003, 0.0035, 1.0, 1.0])
-    monkeypatch.setattr(module.time, "sleep", slept.append)
-    monkeypatch.setattr(module.time, "thread_time", lambda: next(worked))
+    worked = iter([0.003, 0.003, 0.0035, 0.0035, 1.0, 1.0])
     engine = module.Engine(lambda data, top: None)
-    engine.give_way()  # 0.5 ms: not worth it
-    assert slept == []
+
+    async def flood(refusals: int) -> None:
+        for _ in range(refusals):
+            engine.give_way()
+        await asyncio.sleep(0.02)
+
+    engine.estimate.reset(0.04)
+    monkeypatch.setattr(module.time, "sleep", slept.append)
+    asyncio.run(flood(5))
+    assert slept == []  # nobody works: nothing to give way to
+    monkeypatch.setattr(module.time, "thread_time", lambda: next(worked))
     engine._running = 1
-    engine.give_way()
-    engine.give_way()  # 0.5 ms since the last time
-    engine.give_way()
-    assert slept == [pytest.approx(0.006), 0.01]
+    for _ in range(3):
+        asyncio.run(flood(5))  # five refusals that come together: one pause
+    # 3 ms of work, and 0.5 ms since then: a quarter of a job is more. Then a pause of the longest kind.
+    assert slept == pytest.approx([0.01, 0.01, 0.02])
 
 
 def test_a_slow_upload_loses_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
