@@ -187,24 +187,29 @@ def test_a_flood_of_refusals_leaves_the_workers_their_time(monkeypatch: pytest.M
     from kigraph.serve import engine as module
 
     slept: list[float] = []
-    worked = iter([0.003, 0.003, 0.0035, 0.0035, 1.0, 1.0])
+    worked = 0.0
+    monkeypatch.setattr(module.time, "sleep", slept.append)
+    monkeypatch.setattr(module.time, "thread_time", lambda: worked)
     engine = module.Engine(lambda data, top: None)
+    engine.estimate.reset(0.004)
 
-    async def flood(refusals: int) -> None:
+    async def flood(refusals: int, seconds: float) -> list[float]:
+        nonlocal worked
+        slept.clear()
         for _ in range(refusals):
             engine.give_way()
+            worked += seconds
         await asyncio.sleep(0.02)
+        return list(slept)
 
-    engine.estimate.reset(0.04)
-    monkeypatch.setattr(module.time, "sleep", slept.append)
-    asyncio.run(flood(5))
-    assert slept == []  # nobody works: nothing to give way to
-    monkeypatch.setattr(module.time, "thread_time", lambda: next(worked))
-    engine._running = 1
-    for _ in range(3):
-        asyncio.run(flood(5))  # five refusals that come together: one pause
-    # 3 ms of work, and 0.5 ms since then: a quarter of a job is more. Then a pause of the longest kind.
-    assert slept == pytest.approx([0.01, 0.01, 0.02])
+    assert asyncio.run(flood(5, 1e-4)) == []  # nobody works: nothing to give way to
+    worked, engine._running = 0.0, 1
+    # Five that come together: one pause, of a quarter of a job, or of twice the work if that is more.
+    assert asyncio.run(flood(5, 1e-5)) == pytest.approx([1e-3])
+    assert asyncio.run(flood(5, 2e-4)) == pytest.approx([2e-3])
+    # More than 2 ms of work is not gathered, and no pause takes more than 20 ms.
+    assert asyncio.run(flood(5, 2.5e-3)) == pytest.approx([5e-3] * 4)
+    assert asyncio.run(flood(2, 0.05)) == pytest.approx([5e-3, 0.02])
 
 
 def test_a_slow_upload_loses_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
