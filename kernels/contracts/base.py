@@ -128,7 +128,7 @@ class Contract(Generic[P]):
 
 
 def require_size(op: str, types: Sequence[TensorType]) -> None:
-    """Raises ShapeError for a tensor that no array can hold: its sizes are multiplied to at most MOST_BYTES.
+    """Raises ShapeError for a tensor that no array can hold: no size is negative, all multiply to at most MOST_BYTES.
 
     As in NumPy, a size of 0 beside them does not help; unknown sizes count as 1.
     """
@@ -137,6 +137,8 @@ def require_size(op: str, types: Sequence[TensorType]) -> None:
             raise ShapeError(f"{op}: a tensor of {len(t.shape)} axes, at most {MOST_AXES} can be had")
         size = t.dtype.itemsize
         for d in t.shape or ():
+            if d is not None and d < 0:
+                raise ShapeError(f"{op}: the output would have shape {shape_text(t.shape)}; no size can be negative")
             size *= d or 1
         if size > MOST_BYTES:
             raise ShapeError(

@@ -206,6 +206,8 @@ def _infer_split(inputs: Sequence[TensorType], params: SplitParams) -> tuple[Ten
     if x.shape is None:
         return tuple(TensorType(x.dtype) for _ in params.sizes)
     axis = normalize_axis("split", params.axis, len(x.shape))
+    if any(n < 0 for n in params.sizes):
+        raise ShapeError(f"split: sizes {params.sizes} of axis {axis} of {shape_text(x.shape)} must not be negative")
     if x.shape[axis] is not None and sum(params.sizes) != x.shape[axis]:
         raise ShapeError(f"split: sizes {params.sizes} do not add up to axis {axis} of {shape_text(x.shape)}")
     return tuple(TensorType(x.dtype, (*x.shape[:axis], n, *x.shape[axis + 1 :])) for n in params.sizes)
