@@ -84,15 +84,17 @@ class Service:
 
     def refusal(self, headers: Mapping[bytes, bytes]) -> Refused | None:
         """What the sender of an image would be told now, from the head of the request alone; None if it is let in."""
+        longest = self.options.timeout
         try:
-            seconds = min(self.options.timeout, _timeout(headers.get(b"x-request-timeout")))
+            seconds = min(longest, _timeout(headers.get(b"x-request-timeout")))
         except Refused as malformed:
             return malformed
         length = min(int(headers.get(b"content-length", b"0")), self.options.max_image_bytes)
         refused = self.engine.refusal(length, seconds)
-        if refused is not None:
+        # Who is refused for a short time of its own does not slow the service down for others.
+        if refused is not None and (seconds == longest or self.engine.refusal(length, longest) is not None):
             self.engine.give_way()
-            if self.engine.crowded(length, self.options.timeout):
+            if self.engine.crowded(length, longest):
                 self.uploads.end_a_slow_one()  # who holds a place without sending makes room for the next
         return refused
 
@@ -121,6 +123,8 @@ class Service:
             raise Refused(
                 422, "bad_image", "this is not an image that can be decoded, or it is damaged or too large"
             ) from None
+        finally:
+            body.data = bytearray()  # an error's traceback would keep it
         labels = [label.to_json() for label in prediction.labels]
         return JSONResponse({"filename": name, "labels": labels, "model": self.identity})
 

@@ -36,7 +36,9 @@ def refusal(refused: Refused) -> Response:
 
 
 def _document(refused: Refused) -> bytes:
-    return json.dumps({"error": {"code": refused.code, "message": refused.message}}, separators=(",", ":")).encode()
+    return json.dumps(
+        {"error": {"code": refused.code, "message": refused.message}}, ensure_ascii=False, separators=(",", ":")
+    ).encode()
 
 
 def sane_id(given: bytes | None) -> str:
@@ -125,7 +127,7 @@ class Front:
 async def _refuse(refused: Refused, answer: Send) -> None:
     """Sends ``refusal(refused)``, without the objects in between."""
     body = _document(refused)
-    headers = [(name.lower().encode(), value.encode()) for name, value in refused.headers.items()]
+    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in refused.headers.items()]
     headers += [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")]
     await answer({"type": "http.response.start", "status": refused.status, "headers": headers})
     await answer({"type": "http.response.body", "body": body})

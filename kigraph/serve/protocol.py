@@ -7,6 +7,7 @@ stand beside Transfer-Encoding. A proxy in front may read the same bytes as anot
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -37,6 +38,8 @@ SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
 MAX_HEAD, MAX_LINES = 32 << 10, 100
 #: After so many chunks their mean must be at least so many bytes: h11 takes 12 us for each, whatever is in it.
 _CHUNKS, _CHUNK_BYTES = 256, 256
+#: Seconds until a reset is looked for first; then at each sweep.
+_RESET = 0.05
 
 _HTTP_LOG = logging.getLogger("kigraph.serve.http")
 _HTTP_LOG.setLevel(logging.ERROR)
@@ -233,8 +236,11 @@ class GuardedProtocol(H11Protocol):
         self._note()
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """A client may close its half as soon as it has sent a request: it gets the answer. One that is gone altogether looks
-        alike until it is sent something, which its system answers with a reset: an interim answer, that clients skip."""
+        """A client may close its half of the connection after its last request, and still gets all answers.
+
+        A client that is gone altogether sends the same. An interim response tells the two apart: clients skip it, and the
+        system of one that is gone resets the connection. HTTP/1.0 has no interim responses.
+        """
         if (
             self.dropping
             or self.cycle is None
@@ -243,14 +249,26 @@ class GuardedProtocol(H11Protocol):
         ):
             self.transport.flush()  # type: ignore[attr-defined]
             return False
-        self.cycle.keep_alive = False
         if not self.cycle.response_started and self.conn.their_http_version != b"1.0":
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.loop.call_later(_RESET, self._drop_if_gone)
         self.half_closed = True
         return True
 
+    def _drop_if_gone(self) -> None:
+        if self in self.guard.all and self._gone():
+            self.drop()
+
+    def _gone(self) -> bool:
+        """Whether the client of a half-closed connection has reset it; nothing reads it any more."""
+        return self.half_closed and bool(
+            self.raw.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        )
+
     def on_response_complete(self) -> None:
-        super().on_response_complete()
+        super().on_response_complete()  # takes up the next request, if one has come behind this
+        if self.half_closed and (self.cycle.response_complete or self.conn.their_state is h11.SEND_BODY):
+            self.transport.close()
         self._note()
 
     def pause_writing(self) -> None:
@@ -280,7 +298,7 @@ class GuardedProtocol(H11Protocol):
     def late(self) -> bool:
         """Whether this connection has had its time, or its client turns out to be gone."""
         now = self.loop.time()
-        if self.half_closed and self.raw.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        if self._gone():
             return True
         if self.phase == "unread":
             return now - self.since > self.limits.unread or now - self.heard > self.limits.unread / 10
@@ -323,7 +341,8 @@ class GuardedProtocol(H11Protocol):
         self._note()
         self.flow.resume_reading()
         if self.raw.can_write_eof():
-            self.raw.write_eof()
+            with contextlib.suppress(OSError):  # the client has reset the connection
+                self.raw.write_eof()
 
     def send_400_response(self, msg: str) -> None:
         self._answer(*self.strict.problem)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import subprocess
 import sys
@@ -282,22 +283,60 @@ def test_slow_clients_have_a_deadline(model_path: Path) -> None:
         process.wait()
 
 
-def test_a_client_that_closes_its_half_gets_its_answer(port: int, image: Callable[..., bytes]) -> None:
+def _half_closed(port: int, *pieces: bytes) -> bytes:
+    """All that comes when the client closes its half after the last piece."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        for piece in pieces:
+            connection.sendall(piece)
+            time.sleep(0.01)
+        connection.shutdown(socket.SHUT_WR)
+        answer = b""
+        while piece := connection.recv(65536):
+            answer += piece
+    return answer
+
+
+def test_a_client_that_closes_its_half_gets_all_its_answers(port: int, image: Callable[..., bytes]) -> None:
+    photo, large = image(), image("PNG", (300, 300))
+    assert len(large) > 1 << 17  # reading is paused on the way
+    post = _request(b"Content-Length: %d" % len(photo), body=photo)
+    get = _request(line=b"GET /livez HTTP/1.1")
+    heavy = _request(b"Content-Length: %d" % len(large), body=large)
+    close = _request(b"Content-Length: %d" % len(photo), b"Connection: close", body=photo)
+    for pieces, statuses in (
+        ((post,), [200]),
+        ((close,), [200]),
+        ((get,), [200]),
+        ((heavy,), [200]),
+        ((post + post,), [200, 200]),
+        ((post, post, get), [200, 200, 200]),
+        ((post + get + get + post,), [200] * 4),
+        ((heavy + heavy + get,), [200] * 3),
+        ((post + b"junk\r\n\r\n",), [200, 400]),
+        ((post + post[:-5],), [200]),
+        ((_request(b"Content-Length: 5", body=b"xxxxx"),), [422]),
+        ((post[:-5],), []),
+        ((b"GET /livez",), []),
+    ):
+        answer = _half_closed(port, *pieces)
+        found = [int(status) for status in re.findall(rb"HTTP/1\.1 (\d+) ", answer)]
+        assert [status for status in found if status != 100] == statuses, (pieces[0][:80], answer)
+    old = _half_closed(port, _request(b"Content-Length: %d" % len(photo), line=POST[:-1] + b"0", body=photo))
+    assert old.startswith(b"HTTP/1.1 200 ")  # no interim response
+
+
+def test_a_client_with_little_time_ends_nobody_elses_upload(port: int, image: Callable[..., bytes]) -> None:
     photo = image()
-    for version, beside in ((b"1", b"HTTP/1.1 100 Continue"), (b"0", b"")):
-        whole = _request(b"Content-Length: %d" % len(photo), line=POST[:-1] + version, body=photo)
-        for end in (len(whole), len(whole) - 5):
-            with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-                connection.sendall(whole[:end])
-                connection.shutdown(socket.SHUT_WR)
-                answer = b""
-                while piece := connection.recv(65536):
-                    answer += piece
-            if end == len(whole):
-                assert answer.startswith(beside + (b"\r\n\r\n" if beside else b"") + b"HTTP/1.1 200 "), answer
-                assert b'"labels":' in answer
-            else:
-                assert answer == b""
+    whole = _request(b"Content-Length: %d" % len(photo), b"Connection: close", body=photo)
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as slow:
+        slow.sendall(whole[:-10])
+        time.sleep(1.3)  # slower than what keeps a place when others need it
+        hasty = _request(
+            b"Content-Length: %d" % len(photo), b"Connection: close", b"X-Request-Timeout: 0.000001", body=photo
+        )
+        assert _talk(port, hasty).startswith(b"HTTP/1.1 429 ")
+        slow.sendall(whole[-10:])
+        assert slow.recv(4096).startswith(b"HTTP/1.1 200 ")
 
 
 #: A service whose images take a second each.

@@ -207,9 +207,12 @@ def test_a_flood_of_refusals_leaves_the_workers_their_time(monkeypatch: pytest.M
     # Five that come together: one pause, of a quarter of a job, or of twice the work if that is more.
     assert asyncio.run(flood(5, 1e-5)) == pytest.approx([1e-3])
     assert asyncio.run(flood(5, 2e-4)) == pytest.approx([2e-3])
-    # More than 2 ms of work is not gathered, and no pause takes more than 20 ms.
+    # More than 2 ms of work is not gathered: the share of the workers stays, and no pause takes more than 20 ms.
+    engine.estimate.reset(5.0)
     assert asyncio.run(flood(5, 2.5e-3)) == pytest.approx([5e-3] * 4)
     assert asyncio.run(flood(2, 0.05)) == pytest.approx([5e-3, 0.02])
+    worked = engine._worked
+    assert asyncio.run(flood(2, 1e-5)) == pytest.approx([0.02])
 
 
 def test_a_slow_upload_loses_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
