@@ -22,7 +22,7 @@ from ..kernels.registry import select
 from ..kernels.types import NoConstants, Query, TensorType
 from .errors import GraphError, located
 from .ir import Key, Literal
-from .opdefs import STRUCTURAL, NeedsValue, OpDef, Site, opdef
+from .opdefs import DESCRIBES, STRUCTURAL, NeedsValue, Resolved, Site, resolve
 
 __all__ = ["SHARED_BYTES", "Fold", "evaluate", "shape_key", "shape_of", "shared_values"]
 
@@ -55,14 +55,13 @@ def shape_of(op: str, site: Site) -> Value | None:
 
 def evaluate(site: Site, inputs: Sequence[Value | None]) -> tuple[Value, ...] | None:
     """The outputs of one op, or None if an input that it needs is not known or its op has no kernel."""
-    if site.op in ("Shape", "Size", "Rank"):
+    if site.op in DESCRIBES:
         value = shape_of(site.op, site)
         return None if value is None else (value,)
     if site.op in STRUCTURAL or site.op == "PlaceholderWithDefault" or site.op.startswith("Assign"):
         return None
-    definition = opdef(site.op, site.name)
     try:
-        return _evaluate(definition, site, inputs)
+        return _evaluate(resolve(site), inputs)
     except NeedsValue:
         return None
     except KigraphError as error:
@@ -71,37 +70,37 @@ def evaluate(site: Site, inputs: Sequence[Value | None]) -> tuple[Value, ...] | 
         raise GraphError(f"{site.op} '{site.name}': {error}") from error
 
 
-def _evaluate(definition: OpDef, site: Site, inputs: Sequence[Value | None]) -> tuple[Value, ...] | None:
-    lowered = definition.lowered(site)
-    picked = range(len(inputs)) if lowered.inputs is None else lowered.inputs
-    values = [inputs[i] for i in picked]
+def _evaluate(resolved: Resolved, inputs: Sequence[Value | None]) -> tuple[Value, ...] | None:
+    values = resolved.pick(inputs)
     if any(v is None for v in values):
         return None
     arrays: list[Value] = [v for v in values if v is not None]
-    contract = lowered.contract
-    types = contract.check([TensorType(a.dtype, a.shape) for a in arrays], lowered.params)
-    wanted = definition.types(site)
+    contract, params = resolved.contract, resolved.params
+    given = tuple(TensorType(a.dtype, a.shape) for a in arrays)
+    types = contract.check(given, params)
+    wanted = resolved.outputs()
     if contract.view:
-        return _all_outputs(definition, site, inputs, [arrays[0].reshape(wanted[0].dims)])
-    query = Query(contract, tuple(TensorType(a.dtype, a.shape) for a in arrays), types, lowered.params)
+        return _all_outputs(resolved, inputs, wanted, [arrays[0].reshape(wanted[0].dims)])
+    query = Query(contract, given, types, params)
     kernel = select(query, (REFERENCE,)).kernel
     if kernel.evaluate is not None:
-        return kernel.evaluate(arrays, lowered.params)
+        return kernel.evaluate(arrays, params)
     assert kernel.prepare is not None
     prepared = kernel.prepare(query, NoConstants())
     outputs = [np.empty(t.dims, t.dtype) for t in types]
     workspace = HOST.allocate(prepared.workspace_bytes) if prepared.workspace_bytes else None
     prepared.bind(arrays, outputs, workspace)()
-    return _all_outputs(definition, site, inputs, [o.reshape(t.dims) for o, t in zip(outputs, wanted, strict=False)])
+    made = [o.reshape(t.dims) for o, t in zip(outputs, wanted, strict=False)]
+    return _all_outputs(resolved, inputs, wanted, made)
 
 
 def _all_outputs(
-    definition: OpDef, site: Site, inputs: Sequence[Value | None], computed: Sequence[Value]
+    resolved: Resolved, inputs: Sequence[Value | None], wanted: Sequence[TensorType], computed: Sequence[Value]
 ) -> tuple[Value, ...] | None:
     """The kernel's outputs, then those that are just an input; None if there are others."""
-    handed_on = definition.hands_on(site.attrs)
+    handed_on = resolved.handed_on
     results = list(computed)
-    for index in range(len(computed), len(definition.types(site))):
+    for index in range(len(computed), len(wanted)):
         value = inputs[handed_on[index]] if index in handed_on else None
         if value is None:
             return None

@@ -12,12 +12,9 @@ from ..kernels.contracts.base import merge_shapes
 from ..kernels.types import TensorType
 from .errors import GraphError
 from .ir import UNKNOWN, Graph, Literal, Node, Port, topological_order
-from .opdefs import OPDEFS, Site
+from .opdefs import OPDEFS, is_small, site_of
 
-__all__ = ["VALUE_BYTES", "Rewriter", "infer_node", "reachable"]
-
-#: Literals up to this size are read when an op needs a value (a shape, an axis) to infer types.
-VALUE_BYTES = 1 << 16
+__all__ = ["Rewriter", "infer_again", "infer_node", "reachable"]
 
 
 def infer_node(
@@ -26,11 +23,29 @@ def infer_node(
     value_of: Callable[[Port], np.ndarray[Any, Any] | None],
 ) -> tuple[TensorType, ...]:
     """Output types of a node from its inputs' types; ops that kigraph does not know keep theirs."""
-    definition = OPDEFS.get(node.op)
-    inputs = tuple(type_of(p) for p in node.inputs)
-    if definition is None or any(t.dtype == UNKNOWN for t in inputs):
+    definition, site = OPDEFS.get(node.op), site_of(node, type_of, value_of)
+    if definition is None or any(t.dtype == UNKNOWN for t in site.inputs):
         return node.outputs
-    return definition.types(Site(node.name, node.op, node.attrs, inputs, lambda i: value_of(node.inputs[i])))
+    return definition.types(site)
+
+
+def infer_again(
+    graph: Graph,
+    node: Node,
+    types: Mapping[Port, TensorType],
+    type_of: Callable[[Port], TensorType],
+    value_of: Callable[[Port], np.ndarray[Any, Any] | None],
+) -> tuple[TensorType, ...]:
+    """Output types of a node of ``graph`` whose inputs now have ``types``, without a second look where nothing changed."""
+    definition = OPDEFS.get(node.op)
+    # A pass may have put a better known input in front of a node, so only outputs that are known need no second look.
+    same = (
+        definition is not None
+        and definition.by_types
+        and all(t.known for t in node.outputs)
+        and all(types.get(p) == graph.type_of(p) for p in node.inputs)
+    )
+    return node.outputs if same else infer_node(node, type_of, value_of)
 
 
 def reachable(graph: Graph) -> set[str]:
@@ -93,11 +108,7 @@ class Rewriter:
     def value(self, port: Port) -> np.ndarray[Any, Any] | None:
         """The value of a small constant."""
         literal = self.literal(port)
-        return (
-            literal.array()
-            if literal is not None and literal.dtype.itemsize * literal.type.size <= VALUE_BYTES
-            else None
-        )
+        return literal.array() if literal is not None and is_small(literal) else None
 
     def only_use(self, port: Port) -> bool:
         """True if one node reads the port once, and it is not an output of the graph."""

@@ -15,11 +15,11 @@ from ..kernels.errors import KigraphError, OutOfMemoryError
 from ..kernels.types import STRING, DType, Shape, TensorType, dtype_name
 from .errors import GraphError
 from .evaluate import evaluate
-from .handles import Tensor
+from .handles import Operation, Tensor
 from .ir import UNKNOWN
-from .opdefs import Site
+from .opdefs import DESCRIBES, Site
 
-__all__ = ["as_array", "as_dtype", "constant_value", "known_sizes"]
+__all__ = ["as_array", "as_dtype", "constant_value", "known_sizes", "site_of_operation"]
 
 Value = np.ndarray[Any, Any]
 
@@ -160,6 +160,12 @@ def _convert(array: Value, dtype: DType, what: str) -> Value:
     return result
 
 
+def site_of_operation(op: Operation, value_of: Callable[[Tensor], Value | None]) -> Site:
+    """An operation of the builder as its op definition sees it."""
+    types = tuple(t.type for t in op.inputs)
+    return Site(op.name, op.type, op.attrs, types, lambda i: value_of(op.inputs[i]))
+
+
 def constant_value(tensor: Tensor, depth: int = _DEPTH, memo: dict[Tensor, Value | None] | None = None) -> Value | None:
     """The value of a tensor if it is known while the graph is built (small constants and what follows from them)."""
     known = {} if memo is None else memo
@@ -177,14 +183,11 @@ def _evaluated(tensor: Tensor, depth: int, memo: dict[Tensor, Value | None]) -> 
     if depth == 0 or (not op.inputs and op.type != "Range") or any(t.dtype == UNKNOWN for t in op.inputs):
         return None
     small = tensor.type.known and tensor.type.size <= _SMALL
-    if not small and op.type not in ("Shape", "Size", "Rank", "StridedSlice", "Pack"):
+    if not small and op.type not in DESCRIBES and op.type not in ("StridedSlice", "Pack"):
         return None
-    site = Site(
-        op.name, op.type, op.attrs, tuple(t.type for t in op.inputs),
-        lambda i: constant_value(op.inputs[i], depth - 1, memo),
-    )  # fmt: skip
+    site = site_of_operation(op, lambda t: constant_value(t, depth - 1, memo))
     try:
-        if op.type in ("Shape", "Size", "Rank"):
+        if op.type in DESCRIBES:
             outputs = evaluate(site, ())
         else:
             inputs = [constant_value(t, depth - 1, memo) for t in op.inputs]

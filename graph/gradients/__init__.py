@@ -12,7 +12,7 @@ from ...kernels.types import dtype_name
 from .. import ops
 from ..errors import GraphError
 from ..handles import Operation, Tensor
-from ..opdefs import OPDEFS
+from ..opdefs import DESCRIBES, OPDEFS
 from ..ops.core import convert
 from . import array as _array
 from . import math as _math
@@ -23,7 +23,7 @@ __all__ = ["GRADIENTS", "gradients"]
 
 _FAMILIES = (_array, _math, _nn)
 #: Op types without inputs, or whose outputs do not depend smoothly on them: nothing flows further.
-_SOURCES = frozenset(["Const", "Placeholder", "VariableV2", "NoOp", "Shape", "Size", "Rank"])
+_SOURCES = frozenset(["Const", "Placeholder", "VariableV2", "NoOp", *DESCRIBES])
 
 
 def gradients(

@@ -10,10 +10,10 @@ from ...kernels.contracts.base import Contract
 from ...kernels.contracts.layout import RESHAPE
 from ..errors import GraphError
 from ..handles import Operation, Tensor
-from ..opdefs import Lowered, NeedsValue, Site, opdef
+from ..opdefs import NeedsValue, resolve
 from ..ops.array import shape
 from ..ops.core import add_op, constant
-from ..values import constant_value
+from ..values import constant_value, site_of_operation
 
 __all__ = ["GRADIENTS", "Gradient", "Use", "gradient_of", "rank_of", "shape_of", "sum_to", "use_of"]
 
@@ -62,9 +62,8 @@ _RESHAPES = frozenset(["Reshape", "ExpandDims", "Squeeze"])
 
 def use_of(op: Operation) -> tuple[Contract[Any], Use, tuple[int, ...]]:
     """Contract and use of an op, and which of its inputs the contract's inputs are."""
-    site = Site(op.name, op.type, op.attrs, tuple(t.type for t in op.inputs), lambda i: constant_value(op.inputs[i]))
     try:
-        lowered: Lowered = opdef(op.type, op.name).lowered(site)
+        resolved = resolve(site_of_operation(op, constant_value))
     except NeedsValue as need:
         if op.type in _RESHAPES:
             return RESHAPE, Use(op, op.inputs[:1], op.outputs, None), (0,)
@@ -72,8 +71,8 @@ def use_of(op: Operation) -> tuple[Contract[Any], Use, tuple[int, ...]]:
             f"gradients: {op.type} '{op.name}' depends on the value of '{op.inputs[need.index].name}', which must be a "
             "constant for it to be differentiated"
         ) from None
-    picked = tuple(range(len(op.inputs))) if lowered.inputs is None else lowered.inputs
-    return lowered.contract, Use(op, tuple(op.inputs[i] for i in picked), op.outputs, lowered.params), picked
+    use = Use(op, resolved.pick(op.inputs), op.outputs, resolved.params)
+    return resolved.contract, use, resolved.pick(range(len(op.inputs)))
 
 
 def shape_of(tensor: Tensor) -> Tensor:

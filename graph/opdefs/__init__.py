@@ -1,37 +1,33 @@
 """Op types of the graph: how each becomes a contract with parameters, and the types of its outputs.
 
 base.py: Site, Lowered, OpDef. attributes.py: which attributes an op has. math.py, nn.py, array.py, slices.py,
-gradients.py, strings.py, images.py: the definitions, listed in OPDEFS.
+gradients.py, strings.py, images.py: the definitions. table.py: all of them, OPDEFS. resolve.py: how a node meets its contract.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from ...kernels.types import TensorType
-from ..errors import UnsupportedOpError
-from . import array, gradients, images, math, nn, slices, strings
 from .array import STRUCTURAL
 from .attributes import OWN, Foreign
 from .base import Lowered, NeedsValue, OpDef, Site
+from .resolve import DESCRIBES, Known, Resolved, is_small, resolve, site_of
+from .table import OPDEFS, opdef
 
-__all__ = ["OPDEFS", "OWN", "STRUCTURAL", "Foreign", "Lowered", "NeedsValue", "OpDef", "Site", "TensorType", "opdef"]
-
-OPDEFS: Mapping[str, OpDef] = {
-    d.name: d for module in (array, slices, math, nn, gradients, strings, images) for d in module.DEFS
-}
-
-
-def opdef(op: str, node: str) -> OpDef:
-    """The definition of an op type; UnsupportedOpError names the node and similar ops that are known."""
-    found = OPDEFS.get(op)
-    if found is None:
-        import difflib
-
-        similar = difflib.get_close_matches(op, OPDEFS, n=5, cutoff=0.4)
-        hint = f"similar ops that kigraph runs: {', '.join(similar)}" if similar else "kigraph has nothing similar"
-        raise UnsupportedOpError(
-            f"op {op!r} (node '{node}') is not supported; {hint}. All of them: `kigraph info --ops`. "
-            f"A tensor behind the node can be fed in its place"
-        )
-    return found
+__all__ = [
+    "DESCRIBES",
+    "OPDEFS",
+    "OWN",
+    "STRUCTURAL",
+    "Foreign",
+    "Known",
+    "Lowered",
+    "NeedsValue",
+    "OpDef",
+    "Resolved",
+    "Site",
+    "TensorType",
+    "is_small",
+    "opdef",
+    "resolve",
+    "site_of",
+]

@@ -89,6 +89,10 @@ class Lowered:
     params: Params = Params()  # noqa: RUF009 - frozen
     inputs: tuple[int, ...] | None = None
 
+    def pick(self, of_node: Sequence[T]) -> tuple[T, ...]:
+        """What belongs to the inputs that the kernel gets, from what belongs to the node's."""
+        return tuple(of_node) if self.inputs is None else tuple(of_node[i] for i in self.inputs)
+
 
 @dataclass(frozen=True, slots=True)
 class OpDef:
@@ -153,8 +157,7 @@ class OpDef:
             if self.unknown is not None:
                 return self.unknown(site)
             return (TensorType(site.inputs[0].dtype),)
-        picked = range(len(site.inputs)) if lowered.inputs is None else lowered.inputs
-        return lowered.contract.check([site.inputs[i] for i in picked], lowered.params)
+        return lowered.contract.check(lowered.pick(site.inputs), lowered.params)
 
 
 def _ours(function: Callable[[Site], T], site: Site) -> T:

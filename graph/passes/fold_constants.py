@@ -16,8 +16,8 @@ import numpy as np
 from ...kernels.types import TensorType
 from ..evaluate import SHARED_BYTES, Fold, evaluate, shape_key
 from ..ir import Graph, Key, Literal, Node, Port
-from ..opdefs import OPDEFS, STRUCTURAL, NeedsValue, Site
-from ..rewrite import VALUE_BYTES, Rewriter
+from ..opdefs import DESCRIBES, OPDEFS, STRUCTURAL, NeedsValue, Site, is_small, resolve, site_of
+from ..rewrite import Rewriter
 
 __all__ = ["fold_constants"]
 
@@ -58,11 +58,15 @@ class _Folds:
         found = self.literals.get(port)
         return self.edit.literal(port) if found is None else found
 
+    def type_of(self, port: Port) -> TensorType:
+        literal = self.literals.get(port)
+        return self.edit.type_of(port) if literal is None else literal.type
+
     def value(self, port: Port) -> Value | None:
         """The value of a small constant, unless it is much work."""
         literal = self.literal(port)
         lazy = self.lazy.get(port.node)
-        if literal is None or literal.nbytes > VALUE_BYTES or (lazy is not None and lazy.work > _GROWTH):
+        if literal is None or not is_small(literal) or (lazy is not None and lazy.work > _GROWTH):
             return None
         return literal.array()
 
@@ -97,11 +101,10 @@ def _fold(folds: _Folds, node: Node) -> list[Literal] | None:
     """The constants that the outputs of a node are; None if it is not folded."""
     literals = [folds.literal(p) for p in node.inputs]
     inputs = [x for x in literals if x is not None]
-    describes = node.op in ("Shape", "Size", "Rank")
+    describes = node.op in DESCRIBES
     if not describes and (len(inputs) < len(literals) or (not inputs and node.op != "Range")):
         return None
-    types = tuple(folds.edit.type_of(p) if x is None else x.type for p, x in zip(node.inputs, literals, strict=True))
-    site = Site(node.name, node.op, node.attrs, types, lambda i: folds.value(node.inputs[i]))
+    site = site_of(node, folds.type_of, folds.value)
     if describes:
         results = evaluate(site, ())
         return None if results is None else [Literal.of(r, shape_key(r)) for r in results]
@@ -138,17 +141,14 @@ def _spelled(value: Any) -> Hashable:
 
 def _work(site: Site, outputs: tuple[TensorType, ...]) -> int | None:
     """What a node's results and its arithmetic take, in bytes; None if it cannot be computed here."""
-    definition = OPDEFS[site.op]
     try:
-        lowered = definition.lowered(site)
+        resolved = resolve(site)
     except NeedsValue:
         return None
-    inputs = site.inputs if lowered.inputs is None else [site.inputs[i] for i in lowered.inputs]
-    made = lowered.contract.check(inputs, lowered.params)
-    handed_on = definition.hands_on(site.attrs)
-    if lowered.contract.dynamic or not all(i in handed_on for i in range(len(made), len(outputs))):
+    made, handed_on = resolved.written(), resolved.handed_on
+    if resolved.contract.dynamic or not all(i in handed_on for i in range(len(made), len(outputs))):
         return None
-    flops = lowered.contract.flops(inputs, made, lowered.params)
+    flops = resolved.contract.flops(resolved.inputs, made, resolved.params)
     return min(sum(t.nbytes for t in outputs) + int(flops // _FLOPS_PER_BYTE), _MOST)
 
 

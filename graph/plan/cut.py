@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from ...kernels.types import TensorType
 from ..errors import FetchError, GraphError
 from ..ir import UNKNOWN, Graph, Node, Port, topological_order
-from ..opdefs import OPDEFS, opdef
+from ..opdefs import DESCRIBES, OPDEFS, opdef
 from ..passes.fold_constants import fold_constants
-from ..rewrite import Rewriter, infer_node, reachable
+from ..rewrite import Rewriter, infer_again, reachable
 from .groups import split_groups
 
 __all__ = ["Cut", "cut", "specialize"]
@@ -99,7 +99,7 @@ def _needed(
 
 def specialize(graph: Graph, feed_types: Mapping[Port, TensorType]) -> Graph:
     """The graph for given feed types: shapes that were taken as values (Shape, Size, Rank) become constants."""
-    if not any(node.op in ("Shape", "Size", "Rank") for node in graph):
+    if not any(node.op in DESCRIBES for node in graph):
         return graph
     return fold_constants(_retyped(graph, feed_types))
 
@@ -117,14 +117,7 @@ def _retyped(graph: Graph, feed_types: Mapping[Port, TensorType] | None = None) 
         if feed_types and Port(node.name) in feed_types:
             outputs = (feed_types[Port(node.name)],)
         if node.op not in ("Const", "Placeholder", "VariableV2") or outputs[0].dtype == UNKNOWN:
-            definition = OPDEFS.get(node.op)
-            same = (
-                definition is not None
-                and definition.by_types
-                and all(t.known for t in outputs)
-                and all(types.get(p) == graph.type_of(p) for p in node.inputs)
-            )
-            outputs = outputs if same else infer_node(node, lambda p: _type_at(types, p, nodes), edit.value)
+            outputs = infer_again(graph, node, types, lambda p: _type_at(types, p, nodes), edit.value)
         if outputs != node.outputs:
             node = replace(node, outputs=outputs)
         nodes[node.name] = node

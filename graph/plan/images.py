@@ -18,10 +18,10 @@ from ...kernels.devices import HOST
 from ...kernels.errors import KigraphError
 from ...kernels.types import TensorType
 from ..errors import GraphError
-from ..ir import Graph, Port
-from ..opdefs import NeedsValue, opdef
+from ..ir import Graph, Node, Port
+from ..opdefs import DESCRIBES, Known, NeedsValue, resolve
 from .lowering import Lowering, Options
-from .partition import Part, site_of
+from .partition import Part
 from .stage import DynamicStage, Stage, Timed, compile_stage
 
 __all__ = ["Images", "Work", "compile_part", "work_per_image"]
@@ -57,44 +57,46 @@ def work_per_image(graph: Graph, part: Part, types: Mapping[Port, TensorType]) -
     counts = {t.dims[0] if t.known and t.dims else 0 for t in (types[p] for p in part.inputs)}
     if len(counts) != 1 or part.values or (images := counts.pop()) < 2:
         return None
-    items: dict[Port, TensorType] = {p: types[p] for p in part.inputs}
-    known, values = dict(types), {}
+    known, items = Known(dict(types), {}), {p: types[p] for p in part.inputs}
     flops = waited = 0
     for node in part.nodes:
-        for port in node.inputs:
-            if port not in known and (literal := graph.literal(port)) is not None:
-                known[port] = literal.type
-                if literal.nbytes <= 1 << 16:
-                    values[port] = literal.array()
-        if not all(p in known for p in node.inputs) or node.op in ("Shape", "Size", "Rank"):
+        known.add_literals(graph, node)
+        work = _work(graph, node, known, items)
+        if work is None:
             return None
-        definition, site = opdef(node.op, node.name), site_of(node, known, values)
-        lowered, outputs = definition.lowered(site), definition.types(site)
-        if not all(t.known for t in outputs):
-            return None
-        picked = range(len(node.inputs)) if lowered.inputs is None else lowered.inputs
-        ports = [node.inputs[i] for i in picked]
-        inputs = [known[p] for p in ports]
-        which = frozenset(i for i, p in enumerate(ports) if p in items)
-        others = [p for i, p in enumerate(ports) if i not in which]
-        by_item = lowered.contract.by_item
-        if not which or by_item is None or any(graph.literal(p) is None for p in others):
-            return None
-        made = lowered.contract.check(inputs, lowered.params)
-        if not by_item(inputs, lowered.params, which):
-            return None
-        work, weights = lowered.contract.flops(inputs, made, lowered.params), sum(known[p].nbytes for p in others)
-        flops += work
-        waited += weights if work < _WAITS * weights * images else 0
-        handed_on = definition.hands_on(node.attrs)
-        for number, (port, t) in enumerate(zip(node.ports, outputs, strict=False)):
-            known[port] = t
-            if number not in handed_on:
-                items[port] = t
+        flops += work[0]
+        waited += work[1] if work[0] < _WAITS * work[1] * images else 0
     if not all(p in items and items[p].dims[:1] == (images,) for p in part.outputs):
         return None
     one = {p: TensorType(t.dtype, (1, *t.dims[1:])) for p, t in items.items()}
     return Work(images, one, flops // images, waited)
+
+
+def _work(graph: Graph, node: Node, known: Known, items: dict[Port, TensorType]) -> tuple[int, int] | None:
+    """Float operations of a node and bytes of its weights, or None if its results may mix images.
+
+    Adds its outputs to what is known and, unless they are handed on, to ``items``, the ports with an item for each image.
+    """
+    if node.op in DESCRIBES or not all(p in known.types for p in node.inputs):
+        return None
+    resolved = resolve(known.site(node))
+    inputs, ports, outputs = resolved.inputs, resolved.pick(node.inputs), resolved.outputs()
+    if not all(t.known for t in outputs):
+        return None
+    which = frozenset(i for i, p in enumerate(ports) if p in items)
+    weights = [p for p in ports if p not in items]
+    by_item = resolved.contract.by_item
+    if not which or by_item is None or any(graph.literal(p) is None for p in weights):
+        return None
+    written = resolved.written()
+    if not by_item(inputs, resolved.params, which):
+        return None
+    handed_on = resolved.handed_on
+    for number, (port, t) in enumerate(zip(node.ports, outputs, strict=False)):
+        known.types[port] = t
+        if number not in handed_on:
+            items[port] = t
+    return resolved.contract.flops(inputs, written, resolved.params), sum(known.types[p].nbytes for p in weights)
 
 
 @dataclass(slots=True)

@@ -18,8 +18,8 @@ from ...kernels.types import Kernel, Prepared, Query, TensorType
 from ..errors import GraphError, UnsupportedOpError, located, unexpected
 from ..evaluate import shape_key, shape_of
 from ..ir import Graph, Literal, Node, Port
-from ..opdefs import Lowered, opdef
-from .partition import Part, site_of
+from ..opdefs import DESCRIBES, Known, Resolved, resolve
+from .partition import Part
 from .stores import ConstantStore, KernelConstants
 
 _LOG = logging.getLogger("kigraph")
@@ -110,45 +110,41 @@ def lower_part(
 ) -> Lowering:
     """``types`` of all inputs of the part (known shapes); ``values`` of those that decide shapes."""
     result = Lowering(types=dict(types), inputs=frozenset(types))
-    known = dict(values)
+    known = Known(result.types, dict(values))
     for node in part.nodes:
         for port in node.inputs:
             literal = graph.literal(port)
             if literal is not None and port not in result.literals:
                 result.literals[port] = literal
-                result.types[port] = literal.type
-                if literal.type.size * literal.dtype.itemsize <= 1 << 16:
-                    known[port] = literal.array()
+                known.add(port, literal)
         _lower_node(result, node, known, options)
     for port in part.outputs:
         _require_made(result, result.root(port), graph.nodes[port.node])
     return result
 
 
-def _lower_node(result: Lowering, node: Node, known: Mapping[Port, Any], options: Options) -> None:
-    definition = opdef(node.op, node.name)
-    site = site_of(node, result.types, known)
-    if node.op in ("Shape", "Size", "Rank"):  # constants, now that the input's type is known
+def _lower_node(result: Lowering, node: Node, known: Known, options: Options) -> None:
+    site = known.site(node)
+    if node.op in DESCRIBES:  # constants, now that the input's type is known
         value = shape_of(node.op, site)
         assert value is not None
         literal = Literal.of(value, shape_key(value))
         result.literals[Port(node.name)], result.types[Port(node.name)] = literal, literal.type
         return
-    lowered = definition.lowered(site)
-    outputs = definition.types(site)
+    resolved = resolve(site)
+    outputs = resolved.outputs()
     result.types.update(zip(node.ports, outputs, strict=False))
-    for output, source in definition.hands_on(node.attrs).items():
+    for output, source in resolved.handed_on.items():
         result.views[Port(node.name, output)] = result.root(node.inputs[source])
-    picked = range(len(node.inputs)) if lowered.inputs is None else lowered.inputs
-    ports = [node.inputs[i] for i in picked]
-    if lowered.contract.view:
-        (viewed,) = lowered.contract.check([result.types[p] for p in ports], lowered.params)
+    ports = resolved.pick(node.inputs)
+    if resolved.contract.view:
+        (viewed,) = resolved.written()
         if not outputs[0].known:  # a PlaceholderWithDefault says less than its default
             result.types[Port(node.name)] = viewed
         result.views[Port(node.name)] = result.root(ports[0])
         result.view_nodes.append(node)
         return
-    step = _choose(result, node, ports, lowered, options)
+    step = _choose(result, node, ports, resolved, options)
     result.steps.append(step)
     for (port, kernel_type), node_type in zip(step.outputs, outputs, strict=False):
         if kernel_type.size != node_type.size:
@@ -156,13 +152,13 @@ def _lower_node(result: Lowering, node: Node, known: Mapping[Port, Any], options
         result.home[port] = step.device
 
 
-def _choose(result: Lowering, node: Node, ports: Sequence[Port], lowered: Lowered, options: Options) -> Step:
-    contract, params = lowered.contract, lowered.params
-    inputs = tuple(result.types[p] for p in ports)
-    outputs = contract.check(inputs, params)
+def _choose(result: Lowering, node: Node, ports: Sequence[Port], resolved: Resolved, options: Options) -> Step:
+    inputs, outputs = resolved.inputs, resolved.written()
     roots = [result.root(p) for p in ports]
     constant = {i: result.literals[r] for i, r in enumerate(roots) if r in result.literals and r == ports[i]}
-    query = Query(contract, inputs, outputs, params, frozenset(constant), options.threads, options.winograd)
+    query = Query(
+        resolved.contract, inputs, outputs, resolved.params, frozenset(constant), options.threads, options.winograd
+    )
 
     def prefer(query: Query, legal: Sequence[Kernel]) -> tuple[Kernel, str] | None:
         weights = KernelConstants(legal[0], constant, options.store)

@@ -10,14 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from ...kernels.types import TensorType
 from ..ir import Graph, Node, Port
-from ..opdefs import OPDEFS, NeedsValue, Site, opdef
-from ..rewrite import infer_node
+from ..opdefs import Known, NeedsValue, opdef, resolve
+from ..rewrite import infer_again
 
-__all__ = ["Part", "partition", "site_of"]
+__all__ = ["Part", "partition"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,39 +33,22 @@ class Part:
     static: bool
 
 
-def site_of(node: Node, types: Mapping[Port, TensorType], values: Mapping[Port, np.ndarray]) -> Site:
-    return Site(
-        node.name, node.op, node.attrs, tuple(types[p] for p in node.inputs), lambda i: values.get(node.inputs[i])
-    )
-
-
 def partition(graph: Graph, feed_types: Mapping[Port, TensorType]) -> tuple[Part, ...]:
     """Splits a cut and optimised graph into stages, in the order in which they run."""
-    types: dict[Port, TensorType] = {}
-    values: dict[Port, np.ndarray] = {}
+    known = Known({}, {})
+    types = known.types
     depth: dict[str, tuple[int, str]] = {}
     needs: dict[str, tuple[Port, ...]] = {}
     for node in graph:
         if node.op == "Const":
-            literal = node.attrs["value"]
-            types[Port(node.name)] = literal.type
-            if literal.dtype.itemsize * literal.type.size <= 1 << 16:
-                values[Port(node.name)] = literal.array()
+            known.add(Port(node.name), node.attrs["value"])
             continue
         if node.op in ("Placeholder", "VariableV2"):
             types[Port(node.name)] = feed_types.get(Port(node.name), node.outputs[0])
             continue
-        definition = OPDEFS.get(node.op)
-        # A pass may have put a better known input in front of a node, so only outputs that are known need no second look.
-        same = (
-            definition is not None
-            and definition.by_types
-            and all(t.known for t in node.outputs)
-            and all(types[p] == graph.type_of(p) for p in node.inputs)
-        )
-        outputs = node.outputs if same else infer_node(node, types.__getitem__, values.get)
+        outputs = infer_again(graph, node, types, types.__getitem__, known.values.get)
         types.update(zip(node.ports, outputs, strict=False))
-        kind, wanted = _kind(node, types, values)
+        kind, wanted = _kind(node, known)
         needs[node.name] = wanted
         level = 0
         for port in node.inputs:
@@ -89,26 +70,22 @@ def partition(graph: Graph, feed_types: Mapping[Port, TensorType]) -> tuple[Part
     return tuple(_part(graph, key[1], nodes, needs, outside) for key, nodes in ordered)
 
 
-def _kind(
-    node: Node,
-    types: Mapping[Port, TensorType],
-    values: Mapping[Port, np.ndarray],
-) -> tuple[str, tuple[Port, ...]]:
+def _kind(node: Node, known: Known) -> tuple[str, tuple[Port, ...]]:
     """'static', 'shaped' (shapes known only at run time) or 'dynamic', and the inputs whose values are needed."""
     definition = opdef(node.op, node.name)
     wanted = tuple(
         node.inputs[i]
         for i in (j % max(len(node.inputs), 1) for j in definition.values)
-        if node.inputs[i] not in values
+        if node.inputs[i] not in known.values
     )
-    known = all(types[p].known for p in (*node.inputs, *node.ports) if p in types)
+    typed = all(known.types[p].known for p in (*node.inputs, *node.ports) if p in known.types)
     try:
-        lowered = definition.lowered(site_of(node, types, values))
+        contract = resolve(known.site(node)).contract
     except NeedsValue:
         return "shaped", wanted
-    if lowered.contract.dynamic:
+    if contract.dynamic:
         return "dynamic", wanted
-    return ("static" if known and not wanted else "shaped"), wanted
+    return ("static" if typed and not wanted else "shaped"), wanted
 
 
 def _part(

@@ -18,10 +18,10 @@ from ...kernels.types import STRING, Array, Query, Run, TensorType
 from ..errors import located, unexpected
 from ..evaluate import shared_values
 from ..ir import Graph, Port
-from ..opdefs import opdef
+from ..opdefs import Known, resolve
 from .lowering import Lowering, Options, Step, lower_part
 from .memory import Layout, Place, lay_out
-from .partition import Part, site_of
+from .partition import Part
 from .stores import ConstantStore
 
 __all__ = ["DynamicStage", "Stage", "Timed", "compile_stage"]
@@ -245,13 +245,13 @@ class DynamicStage:
     part: Part
     evaluate: Callable[[Sequence[Value]], tuple[Value, ...]]
     step: Step
-    picked: tuple[int, ...]
+    ports: tuple[Port, ...]
     literals: Mapping[Port, Value]
 
     def run(self, inputs: Mapping[Port, Value], profile: list[Timed] | None = None) -> dict[Port, Value]:
         (node,) = self.part.nodes
         start = time.perf_counter()
-        arrays = [self.literals[p] if p in self.literals else inputs[p] for p in (node.inputs[i] for i in self.picked)]
+        arrays = [self.literals[p] if p in self.literals else inputs[p] for p in self.ports]
         try:
             outputs = self.evaluate(arrays)
         except KigraphError as error:
@@ -282,18 +282,16 @@ def compile_stage(
 def _compile_dynamic(graph: Graph, part: Part, types: Mapping[Port, TensorType], options: Options) -> DynamicStage:
     (node,) = part.nodes
     literals = {p: x.array() for p in node.inputs if (x := graph.literal(p)) is not None}
-    known = {**types, **{p: TensorType(a.dtype, a.shape) for p, a in literals.items()}}
-    lowered = opdef(node.op, node.name).lowered(site_of(node, known, literals))
-    picked = tuple(range(len(node.inputs))) if lowered.inputs is None else lowered.inputs
-    ins = tuple(known[node.inputs[i]] for i in picked)
-    outs = lowered.contract.check(ins, lowered.params)
-    query = Query(lowered.contract, ins, outs, lowered.params, threads=options.threads)
+    known = Known({**types, **{p: TensorType(a.dtype, a.shape) for p, a in literals.items()}}, literals)
+    resolved = resolve(known.site(node))
+    params, ports = resolved.params, resolved.pick(node.inputs)
+    query = Query(resolved.contract, resolved.inputs, resolved.written(), params, threads=options.threads)
     selection = select(query, options.order)
-    kernel, params = selection.kernel, lowered.params
+    kernel = selection.kernel
     evaluate = kernel.evaluate
     assert evaluate is not None
     step = Step(
-        node.name, node.op, [(node.inputs[i], known[node.inputs[i]]) for i in picked],
+        node.name, node.op, list(zip(ports, query.inputs, strict=True)),
         list(zip(node.ports, query.outputs, strict=False)), HOST, query, kernel, None, selection.rejected,
     )  # fmt: skip
-    return DynamicStage(part, lambda arrays: evaluate(arrays, params), step, picked, literals)
+    return DynamicStage(part, lambda arrays: evaluate(arrays, params), step, ports, literals)

@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import KigraphError
-from ..graph.builder import Graph, Operation
-from ..graph.opdefs import OPDEFS, STRUCTURAL, NeedsValue, Site
-from ..graph.values import constant_value
+from ..graph.builder import Graph
+from ..graph.opdefs import STRUCTURAL, NeedsValue, resolve
+from ..graph.values import constant_value, site_of_operation
 from ..kernels.backends import HOST_FAMILY, available_backends
 from ..kernels.contracts.base import Contract
 from ..kernels.registry import kernels_of
-
-if TYPE_CHECKING:
-    import numpy as np
 
 __all__ = ["OpUse", "backends_here", "op_uses", "support_of"]
 
@@ -55,23 +51,14 @@ def op_uses(graph: Graph) -> list[OpUse]:
         if op.type in STRUCTURAL:
             found.add("plan")
             continue
-        definition = OPDEFS.get(op.type)
-        if definition is None:
-            found.add("-")
-            continue
-        site = Site(op.name, op.type, op.attrs, tuple(t.type for t in op.inputs), partial(_value, op))
         try:
-            found.add(definition.lowered(site).contract)
+            found.add(resolve(site_of_operation(op, constant_value)).contract)
         except NeedsValue:
             found.add("run time")
         except KigraphError:
             found.add("-")
     names = backends_here()
     return [OpUse(op, n, {b: _worst(seen[op], b) for b in names}) for op, n in counts.most_common()]
-
-
-def _value(op: Operation, index: int) -> np.ndarray[Any, Any] | None:
-    return constant_value(op.inputs[index])
 
 
 def _worst(uses: set[Contract[Any] | str], backend: str) -> str:

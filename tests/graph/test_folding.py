@@ -23,9 +23,12 @@ def evaluations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The ops that are evaluated, as they are."""
     seen: list[str] = []
     inner = evaluate._evaluate
-    monkeypatch.setattr(
-        evaluate, "_evaluate", lambda definition, site, inputs: seen.append(site.op) or inner(definition, site, inputs)  # type: ignore[func-returns-value]
-    )  # fmt: skip
+
+    def count(resolved: Any, inputs: Any) -> Any:
+        seen.append(resolved.site.op)
+        return inner(resolved, inputs)
+
+    monkeypatch.setattr(evaluate, "_evaluate", count)
     return seen
 
 
