@@ -64,7 +64,7 @@ if [ -d .gpu ] && [ -z "$dry" ]; then
     [ -d .gpu/shared ] && export KIGRAPH_SHARED=${KIGRAPH_SHARED:-$PWD/.gpu/shared}
 fi
 # What is measured is said by arguments alone.
-unset KIGRAPH_BACKEND KIGRAPH_CUPY_PRECISION KIGRAPH_CUPY_SYNC
+unset KIGRAPH_BACKEND KIGRAPH_PRECISION KIGRAPH_CUPY_PRECISION KIGRAPH_CUPY_SYNC
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
 
 scratch=$(mktemp -d) || exit 2

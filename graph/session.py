@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..kernels import settings
-from ..kernels.backends import Choice, resolve_choice
+from ..kernels.backends import Choice, get_backend, resolve_choice
 from ..kernels.contracts.base import merge_shapes, shape_text
 from ..kernels.errors import KigraphError, ShapeError
+from ..kernels.numerics import resolve_numerics
 from ..kernels.tuning import Tuner
 from ..kernels.types import STRING, TensorType
 from . import ir
@@ -48,7 +49,9 @@ class Session:
     'auto'; default: using_backend(), set_backend(), KIGRAPH_BACKEND, auto. threads: of one run; default:
     KIGRAPH_NUM_THREADS, else the CPUs this process may use. skip_passes: names of graph passes to leave out. tune: 'off',
     'cached' or 'full', how a layer's kernel is chosen where several could run; default: KIGRAPH_TUNE. winograd: whether
-    convolutions may use algorithms that multiply less and round more; default: KIGRAPH_WINOGRAD (yes).
+    convolutions may use algorithms that multiply less and round more; default: KIGRAPH_WINOGRAD (yes). precision: 'fp32',
+    'tf32' or 'bf16', how float32 is multiplied, as far as the backend has it; default: KIGRAPH_PRECISION (fp32). Both are fixed
+    when the session is made.
 
     ``run`` may be called from several threads at once. Variables belong to the session and start with their initial
     values. Raises BackendError if the backend cannot be used.
@@ -63,6 +66,7 @@ class Session:
         skip_passes: Collection[str] = (),
         tune: str | None = None,
         winograd: bool | None = None,
+        precision: str | None = None,
     ) -> None:
         self.graph = get_default_graph() if graph is None else graph
         if not isinstance(self.graph, Graph):
@@ -74,8 +78,9 @@ class Session:
         store = self.graph.stores.get("constants")
         if store is None:
             store = self.graph.stores.setdefault("constants", ConstantStore(PackedCache.from_settings()))
-        fast = settings.WINOGRAD.get() if winograd is None else winograd
-        self._options = Options(self.choice.order, self.threads, store, Tuner(tune), fast)
+        first = get_backend(self.choice.order[0])
+        self.numerics = resolve_numerics(winograd, precision, backend=first.name, offered=first.precisions())
+        self._options = Options(self.choice.order, self.threads, store, Tuner(tune), self.numerics)
         size = settings.PLAN_CACHE.get()
         self._cuts = LRU(size)
         self._programs = LRU(size)

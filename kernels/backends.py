@@ -61,7 +61,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """One line of the table. ``module`` has KERNELS, DEVICE, probe(), perhaps target() and roof(); imported when first needed."""
+    """One line of the table. ``module`` has KERNELS, DEVICE, probe(), perhaps PRECISIONS, target(), roof(); imported when first needed."""
 
     name: str
     module: str
@@ -110,6 +110,11 @@ class Backend:
         """The instruction set that its kernels use, if there is a choice: the module's ``target()``, else ''."""
         target = getattr(self.load(), "target", None)
         return str(target()) if callable(target) else ""
+
+    def precisions(self) -> Sequence[str]:
+        """In which precisions it multiplies float32: the module's ``PRECISIONS``, else fp32."""
+        precisions: Sequence[str] = getattr(self.load(), "PRECISIONS", ("fp32",))
+        return precisions
 
     def roof(self, threads: int) -> Roof | None:
         """What its device can do at most: the module's ``roof(threads)``, which measures; None if it has none."""

@@ -89,7 +89,7 @@ def _one_by_one(known: Sequence[Kernel]) -> Kernel:
     def choose(query: Query) -> Kernel | str:
         reasons = []
         for kernel in sorted(known, key=lambda k: -k.rank_for(query)):
-            reason = kernel.supports(query)
+            reason = kernel.refusal(query)
             if reason is None:
                 return kernel
             reasons.append(f"{kernel}: {reason}")

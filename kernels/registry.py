@@ -61,7 +61,7 @@ def kernels_of(backend: str, contract: Contract[Any]) -> tuple[Kernel, ...]:
 
 def legal_kernels(query: Query, backend: str) -> tuple[Kernel, ...]:
     """The kernels of a backend that support a query, preferred first."""
-    return tuple(_ranked(query, [k for k in kernels_of(backend, query.contract) if k.supports(query) is None]))
+    return tuple(_ranked(query, [k for k in kernels_of(backend, query.contract) if k.refusal(query) is None]))
 
 
 def _ranked(query: Query, legal: list[Kernel]) -> list[Kernel]:
@@ -86,7 +86,7 @@ def select(query: Query, order: Sequence[str], prefer: Prefer | None = None) -> 
             rejected.append(Rejection(family, f"has no kernel for {query.contract.name}"))
         legal: list[Kernel] = []
         for kernel in kernels:
-            reason = kernel.supports(query)
+            reason = kernel.refusal(query)
             if reason is not None:
                 rejected.append(Rejection(str(kernel), reason))
                 continue

@@ -27,6 +27,8 @@ __all__ = [
     "OTHER_NAMES",
     "PACKED_CACHE",
     "PLAN_CACHE",
+    "PRECISION",
+    "PRECISIONS",
     "SERVE",
     "SETTINGS",
     "TEST_SEED",
@@ -120,13 +122,20 @@ WINOGRAD: Setting[bool] = Setting(
     "whether convolutions may use algorithms that multiply less and round more (Winograd, Cook-Toom): 0 for direct ones only",
     ("0", "1"),
 )
-_PRECISIONS = ("fp32", "tf32", "bf16")
+PRECISIONS = ("fp32", "tf32", "bf16")
+PRECISION: Setting[str | None] = Setting(
+    "KIGRAPH_PRECISION",
+    None,
+    _one_of(*PRECISIONS),
+    "how float32 is multiplied in convolutions and matrix products: fp32 exactly; tf32 or bf16 on tensor cores (cupy); default: fp32",
+    PRECISIONS,
+)
 CUPY_PRECISION = Setting(
     "KIGRAPH_CUPY_PRECISION",
     "fp32",
-    _one_of(*_PRECISIONS),
-    "how the cupy backend multiplies float32 in convolutions and matrix products: fp32 exactly, tf32 or bf16 on tensor cores",
-    _PRECISIONS,
+    _one_of(*PRECISIONS),
+    "the former name of KIGRAPH_PRECISION, for sessions on the cupy backend; goes with version 1.0",
+    PRECISIONS,
 )
 CUPY_SYNC: Setting[bool] = Setting(
     "KIGRAPH_CUPY_SYNC",
@@ -261,6 +270,7 @@ SETTINGS: tuple[Setting[Any], ...] = (
     NUM_THREADS,
     ISA,
     WINOGRAD,
+    PRECISION,
     CUPY_PRECISION,
     CUPY_SYNC,
     WEIGHTS,

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
+from .numerics import Numerics
+
 if TYPE_CHECKING:
     from .contracts.base import Contract, Tolerance
 
@@ -120,8 +122,8 @@ class Query:
     constants: frozenset[int] = frozenset()
     #: How many threads a run may use.
     threads: int = 1
-    #: Whether algorithms with fewer multiplications and larger rounding errors may serve (Winograd, Cook-Toom).
-    winograd: bool = True
+    #: What may be traded for speed.
+    numerics: Numerics = Numerics()  # noqa: RUF009 - frozen
 
     def __str__(self) -> str:
         ins = ", ".join(map(str, self.inputs))
@@ -198,6 +200,8 @@ class Kernel:
     strided_inputs: bool = False
     #: Error bound where it is wider than the contract's; the contract states it.
     tolerance: Tolerance | None = None
+    #: The precision in which it multiplies float32, if sessions choose among several; see ``refusal``.
+    precision: str | None = None
     #: A NaN, an infinity or a value near overflow in an input may reach outputs nearby that do not depend on it.
     spreads: bool = False
 
@@ -206,6 +210,12 @@ class Kernel:
             raise TypeError(f"kernel {self}: give exactly one of prepare and evaluate")
         if (self.evaluate is not None) != self.contract.dynamic:
             raise TypeError(f"kernel {self}: a dynamic contract needs evaluate, any other prepare")
+
+    def refusal(self, query: Query) -> str | None:
+        """Why the kernel may not serve a query: it does not support it, or the session multiplies in another precision."""
+        if self.precision not in (None, query.numerics.precision):
+            return f"multiplies in {self.precision}, the session in {query.numerics.precision}"
+        return self.supports(query)
 
     def rank_for(self, query: Query) -> int:
         """The rank for a query's layer."""

@@ -73,13 +73,14 @@ def load(
     limits: LoadLimits | None = None,
     tune: str | None = None,
     winograd: bool | None = None,
+    precision: str | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Classifier:
     """Loads a trained model of any supported format; the format is told by the file's content.
 
     path: a file. Names ("demo", those of the catalogue) are for the command line; ``ki.weights.resolve_weights("demo").path``
     is the file of one.
-    backend, threads, tune, winograd: as for Session.
+    backend, threads, tune, winograd, precision: as for Session.
     labels: a label file, the name of a label set, or the names themselves; default: what the card says.
     card: a Card or the name of one; default: chosen by the file's checksum, family or nodes.
     limits: what the file may ask for.
@@ -100,7 +101,7 @@ def load(
         card = find_card(
             graph, family=opened.family, sha256=opened.loaded.remembered_sha256 if is_known_size(opened.size) else None
         )
-    session = Session(graph, backend=backend, threads=threads, tune=tune, winograd=winograd)
+    session = Session(graph, backend, threads, tune=tune, winograd=winograd, precision=precision)
     found, rejected = _labels(graph, card, labels, path)
     return Classifier(graph, session, card, found, path, rejected, max_pixels=max_pixels)
 

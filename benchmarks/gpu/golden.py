@@ -71,17 +71,12 @@ def photographs(files: Sequence[str], count: int = 24) -> list[int]:
 
 @contextmanager
 def opened(graph: Graph, precision: str, backend: str = "cupy") -> Iterator[Session]:
-    """A session whose GPU multiplies in that precision, which is read when a plan is made."""
-    before = os.environ.get("KIGRAPH_CUPY_PRECISION")
-    os.environ["KIGRAPH_CUPY_PRECISION"] = precision
-    session = Session(graph, backend=backend)
+    """A session whose GPU multiplies in that precision."""
+    session = Session(graph, backend=backend, precision=precision)
     try:
         yield session
     finally:
         session.close()
-        os.environ.pop("KIGRAPH_CUPY_PRECISION")
-        if before is not None:
-            os.environ["KIGRAPH_CUPY_PRECISION"] = before
 
 
 def fetch_from(session: Session, batch: int) -> Fetch:

@@ -13,7 +13,6 @@ bytes take at the copy's bandwidth, or its operations at the matrix product's sp
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -205,10 +204,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         pairs = [(batch, precision) for batch in batches for precision in args.precisions.split(",")]
         # What is wanted most comes first, should the limit cut it.
         for batch, precision in sorted(pairs, key=lambda pair: pair[1] != "bf16" or pair[0] not in STEP_BATCHES):
-            os.environ["KIGRAPH_CUPY_PRECISION"] = precision  # read when a plan is made: a session for each
             with (
                 out.attempt("run", precision=precision, batch=batch),
-                Session(network.graph, backend="cupy") as session,
+                Session(network.graph, backend="cupy", precision=precision) as session,
             ):
                 stage, feeds = measure(out, clock, network, session, precision, batch)
                 if batch in step_batches and (precision == "bf16" or batch > 1):

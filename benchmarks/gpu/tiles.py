@@ -23,8 +23,8 @@ NDArray = np.ndarray[Any, Any]
 
 
 def conv_kernel(precision: str) -> Kernel:
-    """The backend's convolution of that precision, whatever KIGRAPH_CUPY_PRECISION says."""
-    kernels = kernel_table(backend._LAUNCHER, lambda: precision)
+    """The backend's convolution of that precision."""
+    kernels = kernel_table(backend._LAUNCHER)
     return next(k for k in kernels if k.name == f"f32_conv2d_igemm_{precision}")
 
 

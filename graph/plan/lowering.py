@@ -12,6 +12,7 @@ import numpy as np
 from ...kernels.backends import HOST_FAMILY, get_backend
 from ...kernels.devices import HOST, Device
 from ...kernels.errors import KernelError, KigraphError
+from ...kernels.numerics import Numerics
 from ...kernels.registry import Rejection, select
 from ...kernels.tuning import Decision, Tuner
 from ...kernels.types import Kernel, Prepared, Query, TensorType
@@ -36,14 +37,14 @@ def device_of(backend: str) -> Device:
 class Options:
     """What a session decides for all of its programs: backends in order, threads, how kernels are tuned.
 
-    winograd: whether convolutions may multiply less and round more (Query.winograd).
+    numerics: what kernels may trade for speed.
     """
 
     order: tuple[str, ...]
     threads: int
     store: ConstantStore
     tuner: Tuner
-    winograd: bool = True
+    numerics: Numerics = Numerics()  # noqa: RUF009 - frozen
 
 
 @dataclass(slots=True)
@@ -157,7 +158,7 @@ def _choose(result: Lowering, node: Node, ports: Sequence[Port], resolved: Resol
     roots = [result.root(p) for p in ports]
     constant = {i: result.literals[r] for i, r in enumerate(roots) if r in result.literals and r == ports[i]}
     query = Query(
-        resolved.contract, inputs, outputs, resolved.params, frozenset(constant), options.threads, options.winograd
+        resolved.contract, inputs, outputs, resolved.params, frozenset(constant), options.threads, options.numerics
     )
 
     def prefer(query: Query, legal: Sequence[Kernel]) -> tuple[Kernel, str] | None:

@@ -285,7 +285,14 @@ def _compile_dynamic(graph: Graph, part: Part, types: Mapping[Port, TensorType],
     known = Known({**types, **{p: TensorType(a.dtype, a.shape) for p, a in literals.items()}}, literals)
     resolved = resolve(known.site(node))
     params, ports = resolved.params, resolved.pick(node.inputs)
-    query = Query(resolved.contract, resolved.inputs, resolved.written(), params, threads=options.threads)
+    query = Query(
+        resolved.contract,
+        resolved.inputs,
+        resolved.written(),
+        params,
+        threads=options.threads,
+        numerics=options.numerics,
+    )
     selection = select(query, options.order)
     kernel = selection.kernel
     evaluate = kernel.evaluate

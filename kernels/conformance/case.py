@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..contracts.base import Contract, Tolerance
+from ..numerics import Numerics
 from ..types import STRING, DType, Params, Query, TensorType, dtype_name
 
 __all__ = ["F16", "F32", "F64", "MEMORIES", "PLACEMENTS", "Case", "Input", "Memory", "Oracle", "Values", "tensor"]
@@ -87,6 +88,7 @@ class Case:
     oracle: Oracle | None = None
     typed_by: int = 0
     relate: Callable[[list[NDArray]], None] | None = None
+    numerics: Numerics = Numerics()  # noqa: RUF009 - frozen
 
     @property
     def dtype(self) -> DType:
@@ -103,6 +105,7 @@ class Case:
             self.params,
             frozenset(n for n, i in enumerate(self.inputs) if i.constant),
             self.threads,
+            self.numerics,
         )
 
     def generate(self, seed: int) -> list[NDArray]:

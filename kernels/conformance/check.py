@@ -74,7 +74,7 @@ def unsupported(kernel: Kernel, case: Case) -> str | None:
         return "takes no strided outputs"
     if kernel.spreads and case.tags & {"nan", "large"}:
         return "lets values that are not finite, or nearly so, reach outputs nearby"
-    return kernel.supports(case.query())
+    return kernel.refusal(case.query())
 
 
 def check_kernel(kernel: Kernel, case: Case, *, seed: int | None = None, device: Device | None = None) -> Outcome:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..backends import HOST_FAMILY, backend_names, get_backend
 from ..contracts import CONTRACTS
 from ..contracts.base import Contract
+from ..numerics import Numerics
 from ..registry import kernels_of
 from ..types import Kernel, dtype_name
 from .case import Case
@@ -23,9 +25,12 @@ _SHORT = {
 _ORDER = (*_SHORT, "bool", "string")
 
 
-def supported_cases(kernel: Kernel) -> tuple[Case, ...]:
-    """The cases that the kernel claims to serve."""
-    return tuple(case for case in cases_of(kernel.contract) if unsupported(kernel, case) is None)
+def supported_cases(kernel: Kernel, numerics: Numerics | None = None) -> tuple[Case, ...]:
+    """The cases that the kernel claims to serve; ``numerics``: of a session that asks for others than the default."""
+    cases = cases_of(kernel.contract)
+    if numerics is not None:
+        cases = tuple(replace(case, numerics=numerics) for case in cases)
+    return tuple(case for case in cases if unsupported(kernel, case) is None)
 
 
 def _dtypes(kernels: Iterable[Kernel]) -> list[str]:

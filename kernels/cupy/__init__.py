@@ -21,15 +21,15 @@ Importing this package imports neither CuPy nor CUDA.
 
 from __future__ import annotations
 
-from .. import settings
+from ..settings import PRECISIONS
 from ..types import Kernel
 from .binding import probe
 from .device import CudaDevice
 from .runtime import CudaLauncher
 from .table import kernel_table
 
-__all__ = ["DEVICE", "KERNELS", "probe"]
+__all__ = ["DEVICE", "KERNELS", "PRECISIONS", "probe"]
 
 _LAUNCHER = CudaLauncher()
 DEVICE: CudaDevice = _LAUNCHER.device
-KERNELS: tuple[Kernel, ...] = kernel_table(_LAUNCHER, settings.CUPY_PRECISION.get)
+KERNELS: tuple[Kernel, ...] = kernel_table(_LAUNCHER)

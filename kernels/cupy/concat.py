@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from ..contracts.concat import CONCAT, ConcatParams
@@ -32,7 +32,7 @@ def _prepare(launcher: Launcher, query: Query, constants: Constants) -> Prepared
     return LaunchPrepared(launcher, launches)
 
 
-def kernels(launcher: Launcher, precision: Callable[[], str]) -> tuple[Kernel, ...]:
+def kernels(launcher: Launcher) -> tuple[Kernel, ...]:
     return (
         Kernel(
             CONCAT,

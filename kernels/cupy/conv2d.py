@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 from ..contracts.conv2d import CONV2D, Conv2DParams, explicit_padding
 from ..types import Constants, Kernel, Prepared, Query
-from .implicit_gemm import BUILDS, PRECISIONS, GemmPrepared, Precision, conv_shape, supports_precision
+from .implicit_gemm import BUILDS, PRECISIONS, GemmPrepared, Precision, conv_shape
 from .launch import ACTIVATIONS, MAX_ELEMENTS, Launcher, float32_only, reaches_too_far
 
 __all__ = ["BUILDS", "kernels"]
@@ -29,24 +28,25 @@ def _prepare(launcher: Launcher, precision: Precision, query: Query, constants: 
     return GemmPrepared(launcher, precision, shape, constants, 1 in query.constants)
 
 
-def _supports(precision: Precision, chosen: Callable[[], str], query: Query) -> str | None:
+def _supports(query: Query) -> str | None:
     (_, h, w, cin), (kh, kw, *_) = (t.dims for t in query.inputs[:2])
     params = query.params
     assert isinstance(params, Conv2DParams)
     far = reaches_too_far((h, w), (kh, kw), params.strides, params.dilations, params.padding)
     if far is None and (h + kh * params.dilations[0]) * w * cin > MAX_ELEMENTS:
         far = f"taps of a filter of {kh} rows with dilation {params.dilations[0]} lie 2^31 or more elements apart"
-    return float32_only(query) or supports_precision(precision.name, chosen) or far
+    return float32_only(query) or far
 
 
-def kernels(launcher: Launcher, precision: Callable[[], str]) -> tuple[Kernel, ...]:
+def kernels(launcher: Launcher) -> tuple[Kernel, ...]:
     return tuple(
         Kernel(
             CONV2D,
             "cupy",
             f"f32_conv2d_igemm_{p.name}",
             prepare=partial(_prepare, launcher, p),
-            supports=partial(_supports, p, precision),
+            supports=_supports,
+            precision=p.name,
             strided_outputs=True,
             strided_inputs=True,
         )

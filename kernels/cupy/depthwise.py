@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from ..contracts.conv2d import DEPTHWISE_CONV2D, Conv2DParams, explicit_padding
@@ -88,7 +88,7 @@ def _supports(query: Query) -> str | None:
     return types_only(query, _FLOATS) or far
 
 
-def kernels(launcher: Launcher, precision: Callable[[], str]) -> tuple[Kernel, ...]:
+def kernels(launcher: Launcher) -> tuple[Kernel, ...]:
     return (
         Kernel(
             DEPTHWISE_CONV2D,

@@ -134,7 +134,7 @@ def _supports_select(query: Query) -> str | None:
     return types_only(query, _BOOLEAN) or (None if dtype in _ANY else f"no kernel for element type {dtype}")
 
 
-def kernels(launcher: Launcher, precision: Callable[[], str]) -> tuple[Kernel, ...]:
+def kernels(launcher: Launcher) -> tuple[Kernel, ...]:
     def record(contract: Contract[Any], prepare: Callable[..., Prepared], name: str, supports: Any) -> Kernel:
         return Kernel(
             contract,

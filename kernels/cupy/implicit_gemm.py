@@ -8,13 +8,13 @@ tf32     ``conv2d_tf32``           operands rounded to tf32 (10 bits), tensor co
 bf16     ``conv2d_bf16``           operands rounded to bf16 (7 bits), tensor cores, float32 sums
 =======  ========================  ==========================================================
 
-All of them read and write float32. KIGRAPH_CUPY_PRECISION says which one is legal; see supports_precision.
+All of them read and write float32. A session has one precision, and only its kernels are legal: Kernel.refusal.
 """
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +33,6 @@ __all__ = [
     "Tile",
     "choose_tile",
     "conv_shape",
-    "supports_precision",
     "without_alignment",
 ]
 
@@ -178,12 +177,6 @@ def choose_tile(precision: str, m: int, n: int, steps: int, multiprocessors: int
                 best = (cost, tile, splits)
     assert best is not None
     return best[1], best[2]
-
-
-def supports_precision(wanted: str, chosen: Callable[[], str]) -> str | None:
-    """A reason if the chosen precision is another one."""
-    found = chosen()
-    return None if found == wanted else f"computes in {wanted}, KIGRAPH_CUPY_PRECISION is {found}"
 
 
 def conv_shape(**sizes: int) -> ConvShape:

@@ -198,7 +198,7 @@ _PLANS: dict[Contract[Any], tuple[_Plan, Callable[[Query], str | None]]] = {
 }
 
 
-def kernels(launcher: Launcher, precision: Callable[[], str]) -> tuple[Kernel, ...]:
+def kernels(launcher: Launcher) -> tuple[Kernel, ...]:
     def record(contract: Contract[Any], prepare: Any, supports: Callable[[Query], str | None]) -> Kernel:
         return Kernel(
             contract,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from math import prod
 
 from ..contracts.matmul import MATMUL, MatMulParams
 from ..types import Array, Constants, DType, Kernel, Prepared, Query
-from .implicit_gemm import PRECISIONS, GemmPrepared, Precision, conv_shape, supports_precision
+from .implicit_gemm import PRECISIONS, GemmPrepared, Precision, conv_shape
 from .launch import (
     ACTIVATIONS,
     C_TYPES,
@@ -107,22 +107,23 @@ def _prepare_igemm(launcher: Launcher, precision: Precision, query: Query, const
     return GemmPrepared(launcher, precision, shape, constants, 1 in query.constants)
 
 
-def _supports_igemm(precision: Precision, chosen: Callable[[], str], query: Query) -> str | None:
+def _supports_igemm(query: Query) -> str | None:
     params = query.params
     assert isinstance(params, MatMulParams)
     if params.transpose_a or params.transpose_b or query.inputs[1].rank != 2:
         return "takes no transposed inputs, and one matrix on the right"
-    return float32_only(query) or supports_precision(precision.name, chosen)
+    return float32_only(query)
 
 
-def kernels(launcher: Launcher, precision: Callable[[], str]) -> tuple[Kernel, ...]:
+def kernels(launcher: Launcher) -> tuple[Kernel, ...]:
     implicit = (
         Kernel(
             MATMUL,
             "cupy",
             f"f32_matmul_igemm_{p.name}",
             prepare=partial(_prepare_igemm, launcher, p),
-            supports=partial(_supports_igemm, p, precision),
+            supports=_supports_igemm,
+            precision=p.name,
             rank=1,
             strided_outputs=True,
             strided_inputs=True,

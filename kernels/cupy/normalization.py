@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from ..contracts.normalization import BATCH_NORM, BIAS_ADD, BatchNormParams
@@ -75,7 +75,7 @@ def _prepare_norm(launcher: Launcher, query: Query, constants: Constants) -> Pre
     return LaunchPrepared(launcher, launches)
 
 
-def kernels(launcher: Launcher, precision: Callable[[], str]) -> tuple[Kernel, ...]:
+def kernels(launcher: Launcher) -> tuple[Kernel, ...]:
     return (
         Kernel(
             BIAS_ADD,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -90,7 +90,7 @@ def _prepare(launcher: Launcher, contract: Contract[Any], query: Query, constant
     return LaunchPrepared(launcher, launches)
 
 
-def kernels(launcher: Launcher, precision: Callable[[], str]) -> tuple[Kernel, ...]:
+def kernels(launcher: Launcher) -> tuple[Kernel, ...]:
     return tuple(
         Kernel(
             contract,

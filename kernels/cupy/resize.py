@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from ..contracts.resize import RESIZE_BILINEAR, ResizeParams
@@ -68,7 +68,7 @@ def _supports(query: Query) -> str | None:
     return types_only(query, _REALS)
 
 
-def kernels(launcher: Launcher, precision: Callable[[], str]) -> tuple[Kernel, ...]:
+def kernels(launcher: Launcher) -> tuple[Kernel, ...]:
     return (
         Kernel(
             RESIZE_BILINEAR,

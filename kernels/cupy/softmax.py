@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from math import prod
 from typing import Any
@@ -56,7 +56,7 @@ def _supports(query: Query) -> str | None:
     return types_only(query, _FLOATS)
 
 
-def kernels(launcher: Launcher, precision: Callable[[], str]) -> tuple[Kernel, ...]:
+def kernels(launcher: Launcher) -> tuple[Kernel, ...]:
     return tuple(
         Kernel(contract, "cupy", contract.name, prepare=partial(_prepare, launcher, contract), supports=_supports)
         for contract in (SOFTMAX, LOG_SOFTMAX)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from ..types import Kernel
 from . import (
     concat,
@@ -37,18 +35,18 @@ BUILDS: tuple[tuple[Build, tuple[str, ...]], ...] = (
 )
 
 
-def kernel_table(launcher: Launcher, precision: Callable[[], str]) -> tuple[Kernel, ...]:
-    """All kernels of the backend, to run on that launcher; ``precision`` is asked whenever a plan is made."""
+def kernel_table(launcher: Launcher) -> tuple[Kernel, ...]:
+    """All kernels of the backend, to run on that launcher."""
     return (
-        *conv2d.kernels(launcher, precision),
-        *depthwise.kernels(launcher, precision),
-        *matmul.kernels(launcher, precision),
-        *pool2d.kernels(launcher, precision),
-        *normalization.kernels(launcher, precision),
-        *elementwise.kernels(launcher, precision),
-        *softmax.kernels(launcher, precision),
-        *reduce.kernels(launcher, precision),
-        *concat.kernels(launcher, precision),
-        *resize.kernels(launcher, precision),
-        *layout.kernels(launcher, precision),
+        *conv2d.kernels(launcher),
+        *depthwise.kernels(launcher),
+        *matmul.kernels(launcher),
+        *pool2d.kernels(launcher),
+        *normalization.kernels(launcher),
+        *elementwise.kernels(launcher),
+        *softmax.kernels(launcher),
+        *reduce.kernels(launcher),
+        *concat.kernels(launcher),
+        *resize.kernels(launcher),
+        *layout.kernels(launcher),
     )

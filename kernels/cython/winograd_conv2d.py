@@ -195,7 +195,7 @@ def _along(kind: str, query: Query, outputs: tuple[int, ...]) -> tuple[int, int]
 def _supports(query: Query, *, kind: str) -> str | None:
     params = query.params
     assert isinstance(params, Conv2DParams)
-    if not query.winograd:
+    if not query.numerics.winograd:
         return "switched off (winograd=False or KIGRAPH_WINOGRAD=0)"
     if (reason := refuse_dtype(query, ("float32",))) is not None:
         return reason

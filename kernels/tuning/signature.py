@@ -35,7 +35,8 @@ def signature(query: Query) -> str | None:
         params = replace(params, padding=padding)
     sizes = [_sizes(image.dims[1:]), *(_sizes(t.dims) for t in others)]
     values = [f"{f.name}={_text(getattr(params, f.name))}" for f in fields(params)]
-    return " ".join((query.contract.name, image.dtype.name, *sizes, *values))
+    numerics = () if query.numerics.precision == "fp32" else (query.numerics.precision,)
+    return " ".join((query.contract.name, image.dtype.name, *sizes, *values, *numerics))
 
 
 def one_image(query: Query, threads: int = 1) -> Query:

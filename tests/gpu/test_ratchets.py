@@ -118,7 +118,6 @@ def launches(stand_in: Callable[..., StandIn], monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(gpu.cupy.cuda, "alloc", lambda size: Nowhere())
     monkeypatch.setattr(CudaLauncher, "bind", bind)
     monkeypatch.setattr(CudaDevice, "upload", lambda self, source, target: None)
-    monkeypatch.setenv("KIGRAPH_CUPY_PRECISION", "bf16")
     return bound
 
 
@@ -130,7 +129,7 @@ def inception() -> Any:
 @pytest.mark.parametrize("batch", MOST_LAUNCHES)
 def test_launches_of_a_run_do_not_grow(batch: int, inception: Any, launches: list[Launch]) -> None:
     images = np.broadcast_to(np.float32(0), (batch, 299, 299, 3))
-    with Session(inception, backend="cupy") as session:
+    with Session(inception, backend="cupy", precision="bf16") as session:
         stages = [stage for _, stage in session.plan("predictions:0", {"input:0": images}).compiled()]
         launches.clear()  # those that packed weights
         for stage in stages:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-import importlib
-import inspect
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -31,7 +30,8 @@ from kigraph.kernels.cupy.launch import (
     rows_of,
     strided,
 )
-from kigraph.kernels.errors import BackendError, KernelError, SettingsError
+from kigraph.kernels.errors import BackendError, KernelError
+from kigraph.kernels.numerics import Numerics
 from kigraph.kernels.types import Query, TensorType
 
 
@@ -132,17 +132,14 @@ def test_importing_the_backend_does_not_import_cupy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_precision_setting_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kernels_of_the_sessions_precision_are_legal() -> None:
     from kigraph.kernels.conformance.cases.conv2d import conv_case
 
     query = conv_case("any", (1, 5, 5, 4), (3, 3, 8)).query()
     kernel = next(k for k in backend.KERNELS if k.name == "f32_conv2d_igemm_fp32")
-    assert kernel.supports(query) is None
-    monkeypatch.setenv("KIGRAPH_CUPY_PRECISION", "tf32")
-    assert kernel.supports(query) == "computes in fp32, KIGRAPH_CUPY_PRECISION is tf32"
-    monkeypatch.setenv("KIGRAPH_CUPY_PRECISION", "fp16")
-    with pytest.raises(SettingsError, match="fp32, tf32, bf16"):
-        kernel.supports(query)
+    assert kernel.refusal(query) is None
+    other = replace(query, numerics=Numerics(precision="tf32"))
+    assert kernel.refusal(other) == "multiplies in fp32, the session in tf32"
 
 
 def test_arrays_beyond_32_bits_are_refused() -> None:
@@ -326,6 +323,4 @@ def test_kernels_say_what_they_are() -> None:
     names = [k.name for k in backend.KERNELS]
     assert len(set(names)) == len(names)
     assert all(k.backend == "cupy" and k.prepare is not None for k in backend.KERNELS)
-    assert (
-        "precision" in inspect.signature(importlib.import_module("kigraph.kernels.cupy.table").kernel_table).parameters
-    )
+    assert {k.precision for k in backend.KERNELS} == {None, *backend.PRECISIONS}

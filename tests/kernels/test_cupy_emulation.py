@@ -28,6 +28,7 @@ from kigraph.kernels.cupy.pool2d import PoolShape
 from kigraph.kernels.cupy.table import kernel_table
 from kigraph.kernels.devices import HOST
 from kigraph.kernels.errors import KernelError
+from kigraph.kernels.numerics import Numerics
 from kigraph.kernels.types import Kernel
 
 pytestmark = pytest.mark.skipif(not any(map(shutil.which, ("g++", "c++"))), reason="no C++ compiler")
@@ -40,8 +41,13 @@ EMULATED = frozenset(map(np.dtype, ("float32", "float64", "int32", "uint8", "boo
 LARGEST = 10_000_000
 
 
-def table(precision: str, schedule: Schedule = SCHEDULES[0]) -> dict[str, Kernel]:
-    return {k.name: k for k in kernel_table(HostLauncher(schedule), lambda: precision)}
+def table(schedule: Schedule = SCHEDULES[0]) -> dict[str, Kernel]:
+    return {k.name: k for k in kernel_table(HostLauncher(schedule))}
+
+
+def cases_for(kernel: Kernel) -> list[Case]:
+    """The emulated cases of a kernel, in a session of its precision."""
+    return list(filter(emulated, supported_cases(kernel, Numerics(precision=kernel.precision or "fp32"))))
 
 
 def emulated(case: Case) -> bool:
@@ -53,19 +59,18 @@ def emulated(case: Case) -> bool:
     return types <= EMULATED and flops <= 2 * LARGEST and query.outputs[0].size < 2_000_000
 
 
-#: By schedule and precision.
-TABLES = {(p, s): table(p, s) for p in PRECISIONS for s in SCHEDULES}
+TABLES = {s: table(s) for s in SCHEDULES}
 
 
 def pairs(precision: str) -> list[Any]:
-    """Each case with one of the schedules; the tensor-core precisions only where they are what is asked for."""
+    """Each case of the kernels of a precision with one of the schedules; those that have none belong to fp32."""
     found = []
-    for name, kernel in TABLES[precision, SCHEDULES[0]].items():
-        if precision != "fp32" and not name.endswith(precision):
+    for name, kernel in TABLES[SCHEDULES[0]].items():
+        if (kernel.precision or "fp32") != precision:
             continue
-        for case in filter(emulated, supported_cases(kernel)):
+        for case in cases_for(kernel):
             schedule = SCHEDULES[zlib.crc32(str(case).encode()) % len(SCHEDULES)]
-            found.append(pytest.param(TABLES[precision, schedule][name], case, id=f"{name}-{case}"))
+            found.append(pytest.param(TABLES[schedule][name], case, id=f"{name}-{case}"))
     return found
 
 
@@ -82,7 +87,7 @@ def rounded(x: NDArray, precision: str) -> NDArray:
 
 
 def with_rounded_operands(case: Case, precision: str) -> Case:
-    """The case with inputs that the precision holds exactly: then its products are exact, and fp32's tolerance holds."""
+    """The case in a precision, with inputs that it holds exactly: then its products are exact, and fp32's tolerance holds."""
 
     def spec(number: int) -> Any:
         given = case.inputs[number]
@@ -90,7 +95,8 @@ def with_rounded_operands(case: Case, precision: str) -> Case:
             return given
         return replace(given, values=lambda rng, shape, dtype: rounded(given.values(rng, shape, dtype), precision))
 
-    return replace(case, inputs=tuple(spec(i) for i in range(len(case.inputs))))
+    inputs = tuple(spec(i) for i in range(len(case.inputs)))
+    return replace(case, inputs=inputs, numerics=Numerics(precision=precision))
 
 
 @pytest.mark.parametrize(("kernel", "case"), pairs("fp32"))
@@ -122,7 +128,7 @@ def test_every_tile(tile: Tile, memory: Any, splits: int, schedule: Schedule, mo
     """Aligned gathers ('slice') and gathers of single floats ('pitched'), with K split and not."""
     monkeypatch.setattr(implicit_gemm, "choose_tile", lambda *_: (tile, splits))
     precision = tile.precision.name
-    kernel = TABLES[precision, schedule][f"f32_conv2d_igemm_{precision}"]
+    kernel = TABLES[schedule][f"f32_conv2d_igemm_{precision}"]
     case = conv_case("odd", x_memory=memory, memory=memory, **ODD)  # type: ignore[arg-type]
     check_kernel(kernel, with_rounded_operands(case, precision), device=HOST)
 
@@ -141,19 +147,13 @@ class Turning(HostLauncher):
         super()._run(launch)
 
 
-def kernel_names() -> list[Any]:
-    """Each kernel once, with a precision under which it is legal."""
-    names = TABLES["fp32", SCHEDULES[0]]
-    return [pytest.param(n, n[-4:] if n[-4:] in PRECISIONS else "fp32", id=n) for n in names]
-
-
-@pytest.mark.parametrize(("name", "precision"), kernel_names())
-def test_bits_do_not_depend_on_the_order_of_blocks(name: str, precision: str) -> None:
+@pytest.mark.parametrize("name", TABLES[SCHEDULES[0]])
+def test_bits_do_not_depend_on_the_order_of_blocks(name: str) -> None:
     """check_kernel() runs twice and compares the bits; in another order each time."""
     host = Turning()
-    kernel = next(k for k in kernel_table(host, lambda: precision) if k.name == name)
-    case = max(filter(emulated, supported_cases(kernel)), key=lambda c: c.query().outputs[0].size)
-    check_kernel(kernel, with_rounded_operands(case, precision), device=HOST)
+    kernel = next(k for k in kernel_table(host) if k.name == name)
+    case = max(cases_for(kernel), key=lambda c: c.query().outputs[0].size)
+    check_kernel(kernel, with_rounded_operands(case, kernel.precision or "fp32"), device=HOST)
     if case.query().outputs[0].size > 1024:
         assert host.blocks > 1
 
@@ -161,7 +161,7 @@ def test_bits_do_not_depend_on_the_order_of_blocks(name: str, precision: str) ->
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_precisions_are_what_they_are_called(precision: str) -> None:
     """Operands that only float32 holds: the error is that of the precision, neither more nor less."""
-    kernel = table(precision)[f"f32_matmul_igemm_{precision}"]
+    kernel = table()[f"f32_matmul_igemm_{precision}"]
     case = Case(
         MATMUL, "precision", (tensor((30, 64), normal), tensor((64, 20), normal, constant=True)), MatMulParams()
     )
@@ -183,7 +183,7 @@ def test_precisions_are_what_they_are_called(precision: str) -> None:
 @pytest.mark.parametrize("tile", [*TILES["tf32"], *TILES["bf16"]], ids=lambda t: f"{t.precision.name}-{t.bm}x{t.bn}")
 def test_ldmatrix_meets_no_bank_conflicts(tile: Tile, monkeypatch: pytest.MonkeyPatch) -> None:
     precision, host = tile.precision.name, HostLauncher()
-    kernel = next(k for k in kernel_table(host, lambda: precision) if k.name == f"f32_conv2d_igemm_{precision}")
+    kernel = next(k for k in kernel_table(host) if k.name == f"f32_conv2d_igemm_{precision}")
     monkeypatch.setattr(implicit_gemm, "choose_tile", lambda *_: (tile, 1))
     case = conv_case("odd", **ODD)  # type: ignore[arg-type]
     check_kernel(kernel, with_rounded_operands(case, precision), device=HOST)
@@ -193,25 +193,18 @@ def test_ldmatrix_meets_no_bank_conflicts(tile: Tile, monkeypatch: pytest.Monkey
 
 def test_every_kernel_serves_an_emulated_case() -> None:
     """So that nothing passes by never being run."""
-    idle = {
-        name
-        for precision in PRECISIONS
-        for name, kernel in TABLES[precision, SCHEDULES[0]].items()
-        if (not name.startswith("f32_") or name.endswith(precision)) and not any(map(emulated, supported_cases(kernel)))
-    }
-    assert idle == set()
+    assert {name for name, kernel in TABLES[SCHEDULES[0]].items() if not cases_for(kernel)} == set()
 
 
 def test_one_precision_is_legal_at_a_time() -> None:
     case = conv_case("odd", **ODD)  # type: ignore[arg-type]
     for chosen in PRECISIONS:
-        kernels = [
-            k for k in TABLES[chosen, SCHEDULES[0]].values() if k.contract in (CONV2D, MATMUL) and "igemm" in k.name
-        ]
-        legal = [k.name for k in kernels if k.contract is CONV2D and k.supports(case.query()) is None]
+        kernels = [k for k in TABLES[SCHEDULES[0]].values() if k.contract in (CONV2D, MATMUL) and "igemm" in k.name]
+        query = replace(case.query(), numerics=Numerics(precision=chosen))
+        legal = [k.name for k in kernels if k.contract is CONV2D and k.refusal(query) is None]
         assert legal == [f"f32_conv2d_igemm_{chosen}"]
         other = next(k for k in kernels if k.contract is CONV2D and k.name != legal[0])
-        assert f"KIGRAPH_CUPY_PRECISION is {chosen}" in (other.supports(case.query()) or "")
+        assert f"the session in {chosen}" in (other.refusal(query) or "")
 
 
 def test_mirrored_structs_have_the_compilers_size() -> None:
@@ -220,7 +213,7 @@ def test_mirrored_structs_have_the_compilers_size() -> None:
     class Longer(PoolShape):
         _fields_ = (("more", ctypes.c_int),)
 
-    kernel = TABLES["fp32", SCHEDULES[0]]["max_pool2d"]
+    kernel = TABLES[SCHEDULES[0]]["max_pool2d"]
     case = supported_cases(kernel)[0]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("kigraph.kernels.cupy.pool2d.PoolShape", Longer)

@@ -351,7 +351,7 @@ def test_a_missing_swizzle_is_right_but_slow(changed_sources: CHANGED) -> None:
 def launched(schedule: Schedule, precision: str, name: str, query: Query, *values: NDArray) -> tuple[NDArray, int]:
     """The result of the kernel of that name, and the bank conflicts; inputs past the values are left out."""
     host = HostLauncher(schedule)
-    kernel = next(k for k in kernel_table(host, lambda: precision) if k.name == name)
+    kernel = next(k for k in kernel_table(host) if k.name == name)
     assert kernel.supports(query) is None
     assert kernel.prepare is not None
     y = np.zeros(query.outputs[0].dims, np.float32)

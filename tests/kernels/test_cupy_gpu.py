@@ -25,6 +25,7 @@ from kigraph.kernels.cupy.implicit_gemm import TILES, Tile
 from kigraph.kernels.cupy.runtime import CudaLauncher
 from kigraph.kernels.cupy.table import kernel_table
 from kigraph.kernels.errors import KernelError
+from kigraph.kernels.numerics import Numerics
 from kigraph.kernels.types import Kernel
 
 STATUS = backend.probe()
@@ -32,11 +33,12 @@ pytestmark = pytest.mark.skipif(not STATUS.available, reason=f"backend cupy cann
 
 NDArray = np.ndarray[Any, Any]
 LAUNCHER = CudaLauncher()
-TABLES = {p: {k.name: k for k in kernel_table(LAUNCHER, lambda p=p: p)} for p in TILES}  # type: ignore[misc]
+TABLE = {k.name: k for k in kernel_table(LAUNCHER)}
 
 
 def rounded_case(case: Case, precision: str) -> Case:
     """Inputs and weights that the precision holds exactly, so that fp32's tolerance applies: small whole numbers."""
+    case = replace(case, numerics=Numerics(precision=precision))
     if precision == "fp32":
         return case
 
@@ -53,10 +55,9 @@ def pairs() -> list[Any]:
     """The tensor-core kernels; fp32 and all others are in test_conformance.py."""
     return [
         pytest.param(kernel, case, id=f"{name}-{case}")
-        for precision in ("tf32", "bf16")
-        for name, kernel in TABLES[precision].items()
-        if name.endswith(precision)
-        for case in supported_cases(kernel)
+        for name, kernel in TABLE.items()
+        if kernel.precision in ("tf32", "bf16")
+        for case in supported_cases(kernel, Numerics(precision=kernel.precision))
         if not {"nan", "large"} & case.tags
     ]
 
@@ -79,7 +80,7 @@ def test_every_tile(tile: Tile, memory: Any, splits: int, monkeypatch: pytest.Mo
     case = conv_case(
         "odd", (2, 12, 13, 36), (3, 2, 68), padding="SAME", activation="relu", x_memory=memory, memory=memory
     )
-    kernel = TABLES[precision][f"f32_conv2d_igemm_{precision}"]
+    kernel = TABLE[f"f32_conv2d_igemm_{precision}"]
     check_kernel(kernel, rounded_case(case, precision), device=backend.DEVICE)
 
 
@@ -89,7 +90,7 @@ def test_runs_on_the_current_stream_and_in_a_captured_graph() -> None:
 
     case = conv_case("captured", (2, 17, 17, 64), (3, 3, 96), padding="SAME", activation="relu")
     values = case.generate(3)
-    bound = bind_case(TABLES["fp32"]["f32_conv2d_igemm_fp32"], case, values, backend.DEVICE)
+    bound = bind_case(TABLE["f32_conv2d_igemm_fp32"], case, values, backend.DEVICE)
     run, (y,) = bound.run, bound.outputs
     (wanted,) = bound.results()
     stream = cupy.cuda.Stream(non_blocking=True)
@@ -197,7 +198,7 @@ def test_misaligned_arrays_are_refused() -> None:
     device = backend.DEVICE
     case = conv_case("misaligned", (1, 4, 4, 8), (1, 1, 8), bias=False)
     query = case.query()
-    kernel = TABLES["fp32"]["f32_conv2d_igemm_fp32"]
+    kernel = TABLE["f32_conv2d_igemm_fp32"]
     assert kernel.prepare is not None
     prepared = kernel.prepare(query, FixedConstants({1: case.generate(1)[1]}))
     x = device.view(device.allocate(1024), 1, np.dtype(np.float32), query.inputs[0].dims)

@@ -40,7 +40,7 @@ SPREAD = (0.3, 0.85)
 def kernel_of(place: str, contract: str, precision: str) -> tuple[Kernel, Any]:
     launcher = CudaLauncher() if place == "gpu" else HostLauncher()
     name = f"f32_{contract}_igemm_{precision}"
-    return next(k for k in kernel_table(launcher, lambda: precision) if k.name == name), launcher.device
+    return next(k for k in kernel_table(launcher) if k.name == name), launcher.device
 
 
 def judge(found: NDArray, rows: NDArray, columns: NDArray, precision: str, splits: int = 1) -> None:

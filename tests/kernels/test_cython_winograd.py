@@ -13,6 +13,7 @@ from kigraph.kernels.conformance.cases.conv2d import conv_case
 from kigraph.kernels.conformance.check import FixedConstants
 from kigraph.kernels.contracts.conv2d import CONV2D, FAST_TOLERANCES
 from kigraph.kernels.devices import HOST
+from kigraph.kernels.numerics import Numerics
 from kigraph.kernels.types import Kernel, Query
 
 cook_toom = pytest.importorskip("kigraph.kernels.cython.cook_toom")
@@ -135,4 +136,7 @@ def test_small_images_with_many_channels_keep_the_direct_kernel() -> None:
 def test_a_query_can_refuse_fewer_multiplications() -> None:
     query = conv_case("case", (1, 9, 9, 8), (3, 3, 16)).query()
     for kernel in KERNELS:
-        assert kernel.supports(replace(query, winograd=False)) == "switched off (winograd=False or KIGRAPH_WINOGRAD=0)"
+        assert (
+            kernel.supports(replace(query, numerics=Numerics(winograd=False)))
+            == "switched off (winograd=False or KIGRAPH_WINOGRAD=0)"
+        )
