@@ -19,8 +19,9 @@ import numpy as np
 
 from kigraph.kernels.contracts.conv2d import CONV2D, Conv2DParams
 from kigraph.kernels.devices import HOST
+from kigraph.kernels.kernel import Constants, Query
 from kigraph.kernels.registry import select
-from kigraph.kernels.types import Constants, Query, TensorType
+from kigraph.kernels.tensor import TensorType
 
 __all__ = ["Shape", "read_shapes"]
 

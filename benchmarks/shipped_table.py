@@ -21,10 +21,11 @@ from pathlib import Path
 import numpy as np
 
 from kigraph.kernels.contracts.conv2d import CONV2D, Conv2DParams
+from kigraph.kernels.kernel import Query
 from kigraph.kernels.registry import legal_kernels
+from kigraph.kernels.tensor import TensorType
 from kigraph.kernels.tuning import accurate_enough, measure, signature
 from kigraph.kernels.tuning.tables import cpu_model
-from kigraph.kernels.types import Query, TensorType
 
 from .conv_layers import Shape, read_shapes
 

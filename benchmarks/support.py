@@ -17,8 +17,8 @@ from kigraph.kernels.conformance.check import FixedConstants
 from kigraph.kernels.conformance.truth import compare, tolerance, truth
 from kigraph.kernels.devices import Device
 from kigraph.kernels.errors import KernelError
+from kigraph.kernels.kernel import Kernel
 from kigraph.kernels.registry import select
-from kigraph.kernels.types import Kernel
 
 from .peak import peak_gflops
 

@@ -27,7 +27,8 @@ from kigraph.kernels.contracts.conv2d import CONV2D, Conv2DParams
 from kigraph.kernels.cython import conv2d, core
 from kigraph.kernels.cython.tiles import Tile, choose_tile, cycles
 from kigraph.kernels.devices import HOST
-from kigraph.kernels.types import Constants, Query, TensorType
+from kigraph.kernels.kernel import Constants, Query
+from kigraph.kernels.tensor import TensorType
 
 __all__ = ["TABLE", "forced", "layers", "measure"]
 

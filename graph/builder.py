@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any, SupportsIndex
 
 from ..kernels.errors import DTypeError
-from ..kernels.types import Shape, TensorType
+from ..kernels.tensor import Shape, TensorType
 from . import ir
 from .errors import GraphError, MissingNameError, UnsupportedOpError
 from .handles import Operation, Tensor

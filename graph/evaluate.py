@@ -18,8 +18,9 @@ import numpy as np
 from ..kernels.backends import REFERENCE
 from ..kernels.devices import HOST
 from ..kernels.errors import KigraphError
+from ..kernels.kernel import NoConstants, Query
 from ..kernels.registry import select
-from ..kernels.types import NoConstants, Query, TensorType
+from ..kernels.tensor import TensorType
 from .errors import GraphError, located
 from .ir import Key, Literal
 from .opdefs import DESCRIBES, STRUCTURAL, NeedsValue, Resolved, Site, resolve

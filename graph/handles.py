@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..kernels.types import DType, Shape, TensorType
+from ..kernels.tensor import DType, Shape, TensorType
 from .ir import Port
 
 if TYPE_CHECKING:

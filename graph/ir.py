@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..kernels.digest import blake2b
-from ..kernels.types import STRING, DType, TensorType, dtype_name
+from ..kernels.tensor import STRING, DType, TensorType, dtype_name
 from .errors import GraphError
 
 __all__ = [

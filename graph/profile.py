@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..kernels.backends import roof_of
-from ..kernels.types import STRING, Roof
+from ..kernels.kernel import Roof
+from ..kernels.tensor import STRING
 from .errors import GraphError
 from .plan.lowering import Step
 from .plan.program import Program, Timeline

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels.contracts.base import merge_shapes
-from ..kernels.types import TensorType
+from ..kernels.tensor import TensorType
 from .errors import GraphError
 from .ir import UNKNOWN, Graph, Literal, Node, Port, topological_order
 from .opdefs import OPDEFS, is_small, site_of

@@ -15,8 +15,8 @@ from ..kernels.backends import Choice, get_backend, resolve_choice
 from ..kernels.contracts.base import merge_shapes, shape_text
 from ..kernels.errors import KigraphError, ShapeError
 from ..kernels.numerics import resolve_numerics
+from ..kernels.tensor import STRING, TensorType
 from ..kernels.tuning import Tuner
-from ..kernels.types import STRING, TensorType
 from . import ir
 from .builder import Graph, get_default_graph
 from .errors import FeedError, FetchError, GraphError, within_memory

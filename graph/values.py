@@ -12,7 +12,7 @@ import numpy as np
 
 from ..kernels.contracts.base import MOST_AXES, NUMBERS
 from ..kernels.errors import KigraphError, OutOfMemoryError
-from ..kernels.types import STRING, DType, Shape, TensorType, dtype_name
+from ..kernels.tensor import STRING, DType, Shape, TensorType, dtype_name
 from .errors import GraphError
 from .evaluate import evaluate
 from .handles import Operation, Tensor

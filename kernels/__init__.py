@@ -9,11 +9,13 @@ Map of the folder (arrows of import point down only)::
     tuning/          which of several legal kernels a layer gets, decided by measurement
     registry.py      which kernels are legal for a query, and which of them is preferred
     composites.py    kernels made of a backend's other kernels
-    types.py         TensorType, Query, Kernel, Prepared: the words that everything speaks
     devices.py       where arrays live: host memory, and the protocol for an accelerator's
+    kernel.py        the verbs: Query (what is wanted), Kernel (what can do it), Prepared, Run
+    contracts/       one contract per op: formula, parameters, shape rule, FLOPs, tolerance
+    tensor.py        the values: element types, shapes, TensorType
+    numerics.py      what a session may trade for speed: Winograd, precision
     settings.py      every environment variable, declared once
     errors.py        the exceptions
-    contracts/       one contract per op: formula, parameters, shape rule, FLOPs, tolerance
     host/            the shared CPU family: layout, casts, strings, image decoding
     numpy/           the reference backend: plain, slow, and the truth
     cython/          C SIMD kernels behind Cython, chosen by cpuid at run time

@@ -26,7 +26,7 @@ from .devices import Device
 from .errors import BackendError, SettingsError
 
 if TYPE_CHECKING:
-    from .types import Kernel, Roof
+    from .kernel import Kernel, Roof
 
 __all__ = [
     "BACKENDS",

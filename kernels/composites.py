@@ -14,7 +14,8 @@ import numpy as np
 
 from .contracts.conv2d import CONV2D
 from .contracts.siblings import SIBLING_CONV2D, Place, places
-from .types import Array, Constants, Kernel, Prepared, Query, Run
+from .kernel import Constants, Kernel, Prepared, Query, Run
+from .tensor import Array
 
 __all__ = ["SiblingConstants", "completed", "single_query"]
 
@@ -96,7 +97,7 @@ def _one_by_one(known: Sequence[Kernel]) -> Kernel:
         return "; ".join(reasons)
 
     def supports(query: Query) -> str | None:
-        for number, place in enumerate(places(query.params)):  # type: ignore[arg-type]
+        for number, place in enumerate(places(query.params)):
             found = choose(single_query(query, number, place))
             if isinstance(found, str):
                 return found
@@ -104,7 +105,7 @@ def _one_by_one(known: Sequence[Kernel]) -> Kernel:
 
     def prepare(query: Query, constants: Constants) -> _OneByOne:
         members: list[tuple[Place, Prepared]] = []
-        for number, place in enumerate(places(query.params)):  # type: ignore[arg-type]
+        for number, place in enumerate(places(query.params)):
             single = single_query(query, number, place)
             kernel = choose(single)
             assert isinstance(kernel, Kernel)

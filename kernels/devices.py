@@ -14,7 +14,7 @@ import numpy as np
 
 from .errors import OutOfMemoryError
 from .room import require
-from .types import Array, DType
+from .tensor import Array, DType
 
 __all__ = [
     "ALIGNMENT",

@@ -14,7 +14,8 @@ from typing import Any
 from .backends import HOST_FAMILY, get_backend
 from .contracts.base import Contract
 from .errors import KernelError
-from .types import STRING, Kernel, Query
+from .kernel import Kernel, Query
+from .tensor import STRING
 
 __all__ = ["Prefer", "Rejection", "Selection", "kernels_of", "legal_kernels", "select"]
 

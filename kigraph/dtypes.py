@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .kernels.types import STRING
+from .kernels.tensor import STRING
 
 __all__ = [
     "bool_",

@@ -58,7 +58,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("module", "fault"),
     [
         ("kernels/contracts/concat.py", "from ...graph import ir"),
-        ("kernels/types.py", "from . import registry"),
+        ("kernels/tensor.py", "from . import registry"),
         ("kernels/numba/__init__.py", "from ..cython import core"),
         ("graph/ir.py", "from . import builder"),
         ("graph/session.py", "from ..kernels import numpy"),

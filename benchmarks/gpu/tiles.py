@@ -15,7 +15,7 @@ from kigraph.kernels.cupy import implicit_gemm
 from kigraph.kernels.cupy.bounds import error_bound
 from kigraph.kernels.cupy.implicit_gemm import TILES, Tile
 from kigraph.kernels.cupy.table import kernel_table
-from kigraph.kernels.types import Kernel
+from kigraph.kernels.kernel import Kernel
 
 __all__ = ["Check", "checks", "conv_kernel"]
 

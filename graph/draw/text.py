@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...kernels.errors import KigraphError
-from ...kernels.types import STRING, TensorType, dtype_name
+from ...kernels.tensor import STRING, TensorType, dtype_name
 from ..ir import UNKNOWN, Literal
 
 __all__ = [

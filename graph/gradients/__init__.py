@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...kernels.types import dtype_name
+from ...kernels.tensor import dtype_name
 from .. import ops
 from ..errors import GraphError
 from ..handles import Operation, Tensor

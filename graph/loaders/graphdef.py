@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...kernels.errors import KigraphError
-from ...kernels.types import DType
+from ...kernels.tensor import DType
 from ..builder import Graph
 from ..errors import GraphError, LoadError
 from ..hints import guess_inputs, guess_outputs, similar

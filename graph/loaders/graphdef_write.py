@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ...kernels.types import DType
+from ...kernels.tensor import DType
 from ..builder import Graph, Operation
 from ..errors import GraphError
 from ..ir import UNKNOWN, Literal

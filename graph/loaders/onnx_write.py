@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels.types import STRING, DType
+from ...kernels.tensor import STRING, DType
 from ..builder import Graph
 from ..errors import GraphError
 from ..handles import Operation, Tensor

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels.types import DType
+from ...kernels.tensor import DType
 from .wire import Span, bytes_, bytes_list, float32, int32, int64, message, messages, numbers, oneof, string, strings
 
 __all__ = [

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels.types import DType
+from ...kernels.tensor import DType
 from .limits import Budget, brief, size_text
 from .source import Source
 from .weights import BFLOAT16, TensorInfo, WeightsFile, widen_bfloat16

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ...kernels.files import regular_descriptor
-from ...kernels.types import DType
+from ...kernels.tensor import DType
 from ..errors import LoadError
 from ..ir import Content
 from .digests import recall, remember

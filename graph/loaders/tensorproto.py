@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels.types import STRING, DType
+from ...kernels.tensor import STRING, DType
 from ..ir import Literal
 from .limits import Budget
 from .source import Source

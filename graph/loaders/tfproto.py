@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels.types import STRING, DType
+from ...kernels.tensor import STRING, DType
 from .wire import (
     Span,
     boolean,

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels.types import DType
+from ...kernels.tensor import DType
 from .archive import Archive
 from .limits import Budget, brief, size_text
 from .pickle_symbols import Storage, TensorSymbol, Unpickler

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels.types import DType
+from ...kernels.tensor import DType
 from ..errors import LoadError
 from ..hints import similar
 

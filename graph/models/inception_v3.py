@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...kernels.errors import KigraphError
-from ...kernels.types import STRING
+from ...kernels.tensor import STRING
 from ..builder import Graph, Tensor
 from ..loaders.limits import load_error
 from ..loaders.weights import WeightsFile

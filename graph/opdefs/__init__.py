@@ -6,7 +6,7 @@ gradients.py, strings.py, images.py: the definitions. table.py: all of them, OPD
 
 from __future__ import annotations
 
-from ...kernels.types import TensorType
+from ...kernels.tensor import TensorType
 from .array import STRUCTURAL
 from .attributes import OWN, Foreign
 from .base import Lowered, NeedsValue, OpDef, Site

@@ -29,7 +29,7 @@ from ...kernels.contracts.layout import (
     TileParams,
     TransposeParams,
 )
-from ...kernels.types import Params, TensorType, dtype_name
+from ...kernels.tensor import Params, TensorType, dtype_name
 from ..errors import GraphError
 from ..ir import UNKNOWN, Literal
 from .base import Lowered, NeedsValue, OpDef, Site, attr_dtype, attr_ints, entries, ints, one_int

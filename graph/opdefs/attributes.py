@@ -12,7 +12,7 @@ from typing import Any, Literal, NoReturn, Protocol
 
 import numpy as np
 
-from ...kernels.types import DType, TensorType, dtype_name
+from ...kernels.tensor import DType, TensorType, dtype_name
 from ..errors import GraphError, UnsupportedOpError
 from ..ir import UNKNOWN
 

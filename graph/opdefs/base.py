@@ -15,7 +15,7 @@ import numpy as np
 
 from ...kernels.contracts.base import Contract, require_size
 from ...kernels.errors import KigraphError
-from ...kernels.types import DType, Params, Shape, TensorType, dtype_name
+from ...kernels.tensor import DType, Params, Shape, TensorType, dtype_name
 from ..errors import GraphError, UnsupportedOpError, located
 from .attributes import ATTRIBUTES, Attr, check_attributes
 

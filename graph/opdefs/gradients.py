@@ -11,7 +11,7 @@ from ...kernels.contracts.conv2d import Conv2DParams
 from ...kernels.contracts.layout import IDENTITY
 from ...kernels.contracts.pool2d import Pool2DParams
 from ...kernels.contracts.reduce import REDUCE_SUM, ReduceParams
-from ...kernels.types import TensorType
+from ...kernels.tensor import TensorType
 from ..errors import GraphError
 from .base import Lowered, NeedsValue, OpDef, Site, ints, simple
 from .nn import conv2d_params, pool2d_params

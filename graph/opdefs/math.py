@@ -14,7 +14,7 @@ from ...kernels.contracts.layout import CAST, CastParams
 from ...kernels.contracts.matmul import MATMUL, MatMulParams
 from ...kernels.contracts.strings import STRING_JOIN, StringJoinParams
 from ...kernels.errors import ShapeError
-from ...kernels.types import STRING, DType, Params, TensorType, dtype_name
+from ...kernels.tensor import STRING, DType, Params, TensorType, dtype_name
 from .base import Lowered, NeedsValue, OpDef, Site, attr_dtype, ints, one_int, required, simple
 
 __all__ = ["DEFS"]

@@ -15,7 +15,7 @@ from ...kernels.contracts.pool2d import AVG_POOL2D, MAX_POOL2D, Pool2DParams
 from ...kernels.contracts.resize import RESIZE_BILINEAR, ResizeParams
 from ...kernels.contracts.siblings import SIBLING_CONV2D, Sibling, SiblingParams
 from ...kernels.contracts.softmax import LOG_SOFTMAX, SOFTMAX, SoftmaxParams
-from ...kernels.types import TensorType
+from ...kernels.tensor import TensorType
 from ..errors import GraphError
 from .base import Lowered, OpDef, Site, attr_ints, entries, ints, simple
 

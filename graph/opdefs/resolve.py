@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ...kernels.contracts.base import Contract
-from ...kernels.types import Params, TensorType
+from ...kernels.tensor import Params, TensorType
 from ..ir import Graph, Literal, Node, Port
 from .base import Lowered, OpDef, Site
 from .table import opdef

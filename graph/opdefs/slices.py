@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...kernels.contracts.base import normalize_axis
 from ...kernels.contracts.layout import GATHER, SLICE, SPLIT, GatherParams, SliceParams, SplitParams
 from ...kernels.errors import ShapeError
-from ...kernels.types import Dim, Shape, TensorType
+from ...kernels.tensor import Dim, Shape, TensorType
 from ..errors import GraphError
 from .base import Lowered, NeedsValue, OpDef, Site, entries, ints, one_int, required
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...kernels.contracts.base import MOST_AXES, merge_shapes, require_size, shape_text
 from ...kernels.room import require
-from ...kernels.types import DType, TensorType, dtype_name
+from ...kernels.tensor import DType, TensorType, dtype_name
 from ..builder import Graph, as_shape, get_default_graph
 from ..errors import GraphError
 from ..handles import Operation, Tensor

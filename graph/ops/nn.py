@@ -6,7 +6,7 @@ import operator
 from collections.abc import Sequence
 from typing import Any, SupportsIndex
 
-from ...kernels.types import STRING
+from ...kernels.tensor import STRING
 from ..errors import GraphError
 from ..handles import Tensor
 from ..values import as_dtype

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels.types import TensorType
+from ...kernels.tensor import TensorType
 from ..evaluate import SHARED_BYTES, Fold, evaluate, shape_key
 from ..ir import Graph, Key, Literal, Node, Port
 from ..opdefs import DESCRIBES, OPDEFS, STRUCTURAL, NeedsValue, Site, is_small, resolve, site_of

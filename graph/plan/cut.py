@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ...kernels.types import TensorType
+from ...kernels.tensor import TensorType
 from ..errors import FetchError, GraphError
 from ..ir import UNKNOWN, Graph, Node, Port, topological_order
 from ..opdefs import DESCRIBES, OPDEFS, opdef

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...kernels.types import STRING
+from ...kernels.tensor import STRING
 from .images import Images
 from .lowering import Step
 from .stage import DynamicStage, Stage

@@ -16,7 +16,7 @@ import numpy as np
 from ...kernels.backends import get_backend
 from ...kernels.devices import HOST
 from ...kernels.errors import KigraphError
-from ...kernels.types import TensorType
+from ...kernels.tensor import TensorType
 from ..errors import GraphError
 from ..ir import Graph, Node, Port
 from ..opdefs import DESCRIBES, Known, NeedsValue, resolve

@@ -12,10 +12,11 @@ import numpy as np
 from ...kernels.backends import HOST_FAMILY, get_backend
 from ...kernels.devices import HOST, Device
 from ...kernels.errors import KernelError, KigraphError
+from ...kernels.kernel import Kernel, Prepared, Query
 from ...kernels.numerics import Numerics
 from ...kernels.registry import Rejection, select
+from ...kernels.tensor import TensorType
 from ...kernels.tuning import Decision, Tuner
-from ...kernels.types import Kernel, Prepared, Query, TensorType
 from ..errors import GraphError, UnsupportedOpError, located, unexpected
 from ..evaluate import shape_key, shape_of
 from ..ir import Graph, Literal, Node, Port

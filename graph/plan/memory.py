@@ -16,7 +16,8 @@ from math import prod
 
 from ...kernels.contracts.concat import CONCAT, ConcatParams
 from ...kernels.devices import ALIGNMENT
-from ...kernels.types import STRING, NoConstants, Query, TensorType
+from ...kernels.kernel import NoConstants, Query
+from ...kernels.tensor import STRING, TensorType
 from ..ir import Port
 from .lowering import Lowering, Step
 

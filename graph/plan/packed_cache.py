@@ -26,8 +26,8 @@ from ... import kernels
 from ...kernels import settings
 from ...kernels.backends import get_backend
 from ...kernels.digest import blake2b
+from ...kernels.kernel import Kernel
 from ...kernels.settings import cache_folder
-from ...kernels.types import Kernel
 from ..ir import PLAIN, Content, Key, Literal
 from .packed_file import PackedFile, PackedFileError, storable, write_packed
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ...kernels.types import TensorType
+from ...kernels.tensor import TensorType
 from ..ir import Graph, Node, Port
 from ..opdefs import Known, NeedsValue, opdef, resolve
 from ..rewrite import infer_again

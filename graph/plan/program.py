@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...kernels.backends import Choice
-from ...kernels.types import STRING, TensorType
+from ...kernels.tensor import STRING, TensorType
 from ..evaluate import shared_values
 from ..ir import Graph, Port
 from .cut import Cut

@@ -12,9 +12,10 @@ import numpy as np
 
 from ...kernels.devices import HOST, Device, after_giving_back, may_give_back
 from ...kernels.errors import DeviceError, KigraphError, OutOfMemoryError
+from ...kernels.kernel import Query, Run
 from ...kernels.registry import select
 from ...kernels.room import CHECKED, require
-from ...kernels.types import STRING, Array, Query, Run, TensorType
+from ...kernels.tensor import STRING, Array, TensorType
 from ..errors import located, unexpected
 from ..evaluate import shared_values
 from ..ir import Graph, Port

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ...kernels.devices import HOST, Device
-from ...kernels.types import Array, Kernel
+from ...kernels.kernel import Kernel
+from ...kernels.tensor import Array
 from ..ir import Literal
 from .packed_cache import PackedCache
 
@@ -110,7 +111,7 @@ class ConstantStore:
 
 
 class KernelConstants:
-    """The constants of one kernel's query, with packing through the store (kernels.types.Constants)."""
+    """The constants of one kernel's query, with packing through the store (kernels.kernel.Constants)."""
 
     def __init__(self, kernel: Kernel, literals: dict[int, Literal], store: ConstantStore) -> None:
         self._kernel, self._literals, self._store = kernel, literals, store

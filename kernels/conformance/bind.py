@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..devices import Device
-from ..types import Array, Kernel, Run, TensorType
+from ..kernel import Kernel, Run
+from ..tensor import Array, TensorType
 from .case import Case, Memory
 from .check import FixedConstants
 from .memory import place

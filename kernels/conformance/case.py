@@ -10,8 +10,9 @@ from typing import Any, Literal
 import numpy as np
 
 from ..contracts.base import Contract, Tolerance
+from ..kernel import Query
 from ..numerics import Numerics
-from ..types import STRING, DType, Params, Query, TensorType, dtype_name
+from ..tensor import STRING, DType, Params, TensorType, dtype_name
 
 __all__ = ["F16", "F32", "F64", "MEMORIES", "PLACEMENTS", "Case", "Input", "Memory", "Oracle", "Values", "tensor"]
 

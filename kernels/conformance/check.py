@@ -14,7 +14,8 @@ from .. import settings
 from ..backends import get_backend
 from ..devices import Device
 from ..errors import KernelError
-from ..types import STRING, Array, Kernel, Query
+from ..kernel import Kernel, Query
+from ..tensor import STRING, Array
 from .case import Case
 from .memory import GuardedArray, GuardedBytes
 from .truth import MismatchError, compare, tolerance, truth

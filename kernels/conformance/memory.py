@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..devices import ALIGNMENT, Device
-from ..types import Array, TensorType
+from ..tensor import Array, TensorType
 from .case import Memory
 
 __all__ = ["GuardedArray", "GuardedBytes", "place"]

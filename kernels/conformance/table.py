@@ -9,9 +9,10 @@ from typing import Any
 from ..backends import HOST_FAMILY, backend_names, get_backend
 from ..contracts import CONTRACTS
 from ..contracts.base import Contract
+from ..kernel import Kernel
 from ..numerics import Numerics
 from ..registry import kernels_of
-from ..types import Kernel, dtype_name
+from ..tensor import dtype_name
 from .case import Case
 from .cases import cases_of
 from .check import unsupported

@@ -11,8 +11,9 @@ import numpy as np
 from ..contracts import conv2d, gradients, matmul, siblings
 from ..contracts.base import Tolerance
 from ..errors import KernelError
+from ..kernel import NoConstants, Query
 from ..registry import kernels_of
-from ..types import STRING, DType, NoConstants, Query, TensorType
+from ..tensor import STRING, DType, TensorType
 from .case import Case
 
 __all__ = ["MismatchError", "compare", "tolerance", "truth"]

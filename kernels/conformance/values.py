@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..types import STRING, DType
+from ..tensor import STRING, DType
 from .case import Values
 
 __all__ = [

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from ..errors import DTypeError, ShapeError
-from ..types import STRING, Dim, DType, Params, Shape, TensorType, dtype_name
+from ..tensor import STRING, Dim, DType, Params, Shape, TensorType, dtype_name
 
 __all__ = [
     "FLOATS",

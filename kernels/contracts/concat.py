@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ..errors import ShapeError
-from ..types import Dim, Params, TensorType
+from ..tensor import Dim, Params, TensorType
 from .base import Contract, Tolerance, merge_shapes, normalize_axis, require_same_dtype, shape_text
 
 __all__ = ["CONCAT", "ConcatParams"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import ShapeError
-from ..types import Dim, Params, TensorType
+from ..tensor import Dim, Params, TensorType
 from .base import (
     FLOATS,
     Contract,

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import DTypeError, ShapeError
-from ..types import DType, Params, TensorType
+from ..tensor import DType, Params, TensorType
 from .base import (
     FLOATS,
     INTEGERS,

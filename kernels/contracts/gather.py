@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import ShapeError
-from ..types import Params, TensorType
+from ..tensor import Params, TensorType
 from .base import INTEGERS, Contract, Tolerance, merge_shapes, normalize_axis, require_dtype, shape_text
 
 __all__ = ["GATHER", "GatherParams"]

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from ..errors import ShapeError
-from ..types import Params, TensorType
+from ..tensor import Params, TensorType
 from .base import (
     FLOATS,
     INTEGERS,

@@ -12,7 +12,7 @@ from math import prod
 import numpy as np
 
 from ..errors import DTypeError, ShapeError
-from ..types import STRING, Dim, DType, Params, TensorType, dtype_name
+from ..tensor import STRING, Dim, DType, Params, TensorType, dtype_name
 from .base import (
     Contract,
     Tolerance,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import ShapeError
-from ..types import Params, TensorType
+from ..tensor import Params, TensorType
 from .base import (
     NUMBERS,
     Contract,

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ..errors import ShapeError
-from ..types import Params, TensorType
+from ..tensor import Params, TensorType
 from .base import (
     FLOATS,
     NUMBERS,

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from ..errors import ShapeError
-from ..types import DType, Params, TensorType
+from ..tensor import DType, Params, TensorType
 from .base import FLOATS, INTEGERS, NUMBERS, Contract, Tolerance, normalize_axis, require_dtype, shape_text
 
 __all__ = [

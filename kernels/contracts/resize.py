@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import ShapeError
-from ..types import Params, TensorType
+from ..tensor import Params, TensorType
 from .base import FLOATS, INTEGERS, Contract, Tolerance, items_of_first, require_dtype, require_rank, shape_text
 
 __all__ = ["RESIZE_BILINEAR", "ResizeParams"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..errors import ShapeError
-from ..types import Params, TensorType
+from ..tensor import Params, TensorType
 from .base import FLOATS, Contract, Tolerance, items_of_first, require_dtype, require_rank
 from .conv2d import CONV2D, Conv2DParams
 from .matmul import Activation

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from ..types import Params, TensorType
+from ..tensor import Params, TensorType
 from .base import FLOATS, Contract, Tolerance, normalize_axis, require_dtype
 
 __all__ = ["LOG_SOFTMAX", "SOFTMAX", "SoftmaxParams"]

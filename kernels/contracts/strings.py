@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from ..errors import DTypeError, KernelError, ShapeError
-from ..types import STRING, DType, Params, TensorType, dtype_name
+from ..tensor import STRING, DType, Params, TensorType, dtype_name
 from .base import Contract, Tolerance, broadcast_shapes, require_rank
 
 __all__ = [

@@ -21,8 +21,8 @@ Importing this package imports neither CuPy nor CUDA.
 
 from __future__ import annotations
 
+from ..kernel import Kernel
 from ..settings import PRECISIONS
-from ..types import Kernel
 from .binding import probe
 from .device import CudaDevice
 from .runtime import CudaLauncher

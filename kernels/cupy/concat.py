@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from functools import partial
 
 from ..contracts.concat import CONCAT, ConcatParams
-from ..types import Array, Constants, Kernel, Prepared, Query
+from ..kernel import Constants, Kernel, Prepared, Query
+from ..tensor import Array
 from .copies import copy_launch, supports_copy
 from .launch import Launch, Launcher, LaunchPrepared, element_strides
 
 __all__ = ["kernels"]
 
 
-def _prepare(launcher: Launcher, query: Query, constants: Constants) -> Prepared:
+def _prepare(launcher: Launcher, query: Query[ConcatParams], constants: Constants) -> Prepared:
     params = query.params
-    assert isinstance(params, ConcatParams)
     axis = params.axis % len(query.outputs[0].dims)
 
     def launches(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> list[Launch]:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from functools import partial
 
 from ..contracts.conv2d import CONV2D, Conv2DParams, explicit_padding
-from ..types import Constants, Kernel, Prepared, Query
+from ..kernel import Constants, Kernel, Prepared, Query
 from .implicit_gemm import BUILDS, PRECISIONS, GemmPrepared, Precision, conv_shape
 from .launch import ACTIVATIONS, MAX_ELEMENTS, Launcher, float32_only, reaches_too_far
 
 __all__ = ["BUILDS", "kernels"]
 
 
-def _prepare(launcher: Launcher, precision: Precision, query: Query, constants: Constants) -> Prepared:
+def _prepare(launcher: Launcher, precision: Precision, query: Query[Conv2DParams], constants: Constants) -> Prepared:
     params = query.params
-    assert isinstance(params, Conv2DParams)
     n, h, w, cin = query.inputs[0].dims
     kh, kw, _, cout = query.inputs[1].dims
     _, oh, ow, _ = query.outputs[0].dims
@@ -28,10 +27,9 @@ def _prepare(launcher: Launcher, precision: Precision, query: Query, constants: 
     return GemmPrepared(launcher, precision, shape, constants, 1 in query.constants)
 
 
-def _supports(query: Query) -> str | None:
+def _supports(query: Query[Conv2DParams]) -> str | None:
     (_, h, w, cin), (kh, kw, *_) = (t.dims for t in query.inputs[:2])
     params = query.params
-    assert isinstance(params, Conv2DParams)
     far = reaches_too_far((h, w), (kh, kw), params.strides, params.dilations, params.padding)
     if far is None and (h + kh * params.dilations[0]) * w * cin > MAX_ELEMENTS:
         far = f"taps of a filter of {kh} rows with dilation {params.dilations[0]} lie 2^31 or more elements apart"

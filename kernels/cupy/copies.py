@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 
-from ..types import STRING, Array, DType, Query
+from ..kernel import Query
+from ..tensor import STRING, Array, DType
 from .launch import (
     MAX_RANK,
     THREADS,

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from functools import partial
 
 from ..contracts.conv2d import DEPTHWISE_CONV2D, Conv2DParams, explicit_padding
-from ..types import Array, Constants, DType, Kernel, Prepared, Query
+from ..kernel import Constants, Kernel, Prepared, Query
+from ..tensor import Array, DType
 from .launch import (
     ACTIVATIONS,
     C_TYPES,
@@ -50,9 +51,8 @@ BUILDS: tuple[tuple[Build, tuple[str, ...]], ...] = tuple(
 )
 
 
-def _prepare(launcher: Launcher, query: Query, constants: Constants) -> Prepared:
+def _prepare(launcher: Launcher, query: Query[Conv2DParams], constants: Constants) -> Prepared:
     params = query.params
-    assert isinstance(params, Conv2DParams)
     _, h, w, _ = query.inputs[0].dims
     kh, kw, _, multiplier = query.inputs[1].dims
     n, oh, ow, cout = query.outputs[0].dims
@@ -80,10 +80,9 @@ def _prepare(launcher: Launcher, query: Query, constants: Constants) -> Prepared
     return LaunchPrepared(launcher, launches)
 
 
-def _supports(query: Query) -> str | None:
+def _supports(query: Query[Conv2DParams]) -> str | None:
     (_, h, w, _), (kh, kw, *_) = (t.dims for t in query.inputs[:2])
     params = query.params
-    assert isinstance(params, Conv2DParams)
     far = reaches_too_far((h, w), (kh, kw), params.strides, params.dilations, params.padding)
     return types_only(query, _FLOATS) or far
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..devices import after_giving_back
 from ..errors import KernelError
-from ..types import Array, DType
+from ..tensor import Array, DType
 from . import binding
 from .launch import pitch_of
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from ..contracts import elementwise as ops
 from ..contracts.base import Contract
-from ..types import Array, Constants, DType, Kernel, Prepared, Query
+from ..kernel import Constants, Kernel, Prepared, Query
+from ..tensor import Array, DType
 from .launch import (
     C_TYPES,
     THREADS,

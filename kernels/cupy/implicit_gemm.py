@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import KernelError
-from ..types import Array, Constants, Run
+from ..kernel import Constants, Run
+from ..tensor import Array
 from .launch import MAX_ELEMENTS, Build, Function, Launch, Launcher, grid_for, pitch_of, pointer
 
 __all__ = [

@@ -17,7 +17,8 @@ import numpy as np
 from ..contracts.conv2d import explicit_padding
 from ..devices import Device
 from ..errors import KernelError
-from ..types import Array, DType, Query, Run
+from ..kernel import Query, Run
+from ..tensor import Array, DType
 
 __all__ = [
     "ACTIVATIONS",

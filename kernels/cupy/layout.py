@@ -26,7 +26,8 @@ from ..contracts.layout import (
     TileParams,
     TransposeParams,
 )
-from ..types import Array, Constants, DType, Kernel, Prepared, Query
+from ..kernel import Constants, Kernel, Prepared, Query
+from ..tensor import Array, DType
 from . import copies
 from .copies import copy_build, copy_launch, supports_copy
 from .launch import (
@@ -160,9 +161,8 @@ def _prepare(launcher: Launcher, plan: _Plan, query: Query, constants: Constants
     return LaunchPrepared(launcher, launches)
 
 
-def _prepare_pack(launcher: Launcher, query: Query, constants: Constants) -> Prepared:
+def _prepare_pack(launcher: Launcher, query: Query[PackParams], constants: Constants) -> Prepared:
     params = query.params
-    assert isinstance(params, PackParams)
     axis = params.axis % len(query.outputs[0].dims)
 
     def launches(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> list[Launch]:
@@ -178,8 +178,7 @@ def _prepare_pack(launcher: Launcher, query: Query, constants: Constants) -> Pre
     return LaunchPrepared(launcher, launches)
 
 
-def _supports_cast(query: Query) -> str | None:
-    assert isinstance(query.params, CastParams)
+def _supports_cast(query: Query[CastParams]) -> str | None:
     if query.params.truncate:
         return "rounds, does not truncate"
     for t in (*query.inputs, *query.outputs):

@@ -8,7 +8,8 @@ from functools import partial
 from math import prod
 
 from ..contracts.matmul import MATMUL, MatMulParams
-from ..types import Array, Constants, DType, Kernel, Prepared, Query
+from ..kernel import Constants, Kernel, Prepared, Query
+from ..tensor import Array, DType
 from .implicit_gemm import PRECISIONS, GemmPrepared, Precision, conv_shape
 from .launch import (
     ACTIVATIONS,
@@ -50,9 +51,8 @@ def _build(dtype: DType) -> Build:
 BUILDS: tuple[tuple[Build, tuple[str, ...]], ...] = tuple((_build(d), ("matmul",)) for d in C_TYPES if d in _REALS)
 
 
-def _prepare(launcher: Launcher, query: Query, constants: Constants) -> Prepared:
+def _prepare(launcher: Launcher, query: Query[MatMulParams], constants: Constants) -> Prepared:
     params = query.params
-    assert isinstance(params, MatMulParams)
     dtype = query.inputs[0].dtype
     a_dims, b_dims, y_dims = query.inputs[0].dims, query.inputs[1].dims, query.outputs[0].dims
     m, n = y_dims[-2:]
@@ -94,10 +94,11 @@ def _supports(query: Query) -> str | None:
     return types_only(query, _REALS)
 
 
-def _prepare_igemm(launcher: Launcher, precision: Precision, query: Query, constants: Constants) -> Prepared:
+def _prepare_igemm(
+    launcher: Launcher, precision: Precision, query: Query[MatMulParams], constants: Constants
+) -> Prepared:
     """The rows of a are the pixels of one image one row high, under a 1x1 filter."""
     params = query.params
-    assert isinstance(params, MatMulParams)
     *leading, k = query.inputs[0].dims
     rows, n = prod(leading), query.inputs[1].dims[1]
     shape = conv_shape(
@@ -107,9 +108,8 @@ def _prepare_igemm(launcher: Launcher, precision: Precision, query: Query, const
     return GemmPrepared(launcher, precision, shape, constants, 1 in query.constants)
 
 
-def _supports_igemm(query: Query) -> str | None:
+def _supports_igemm(query: Query[MatMulParams]) -> str | None:
     params = query.params
-    assert isinstance(params, MatMulParams)
     if params.transpose_a or params.transpose_b or query.inputs[1].rank != 2:
         return "takes no transposed inputs, and one matrix on the right"
     return float32_only(query)

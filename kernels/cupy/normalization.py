@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 
 from ..contracts.normalization import BATCH_NORM, BIAS_ADD, BatchNormParams
-from ..types import Array, Constants, DType, Kernel, Prepared, Query
+from ..kernel import Constants, Kernel, Prepared, Query
+from ..tensor import Array, DType
 from .launch import (
     C_TYPES,
     THREADS,
@@ -53,9 +54,8 @@ def _prepare_bias(launcher: Launcher, query: Query, constants: Constants) -> Pre
     return LaunchPrepared(launcher, launches)
 
 
-def _prepare_norm(launcher: Launcher, query: Query, constants: Constants) -> Prepared:
+def _prepare_norm(launcher: Launcher, query: Query[BatchNormParams], constants: Constants) -> Prepared:
     params = query.params
-    assert isinstance(params, BatchNormParams)
     dtype = query.inputs[0].dtype
     function = Function(_build(dtype), "batch_norm")
 

@@ -12,7 +12,8 @@ import numpy as np
 from ..contracts.base import Contract
 from ..contracts.conv2d import explicit_padding
 from ..contracts.pool2d import AVG_POOL2D, MAX_POOL2D, Pool2DParams
-from ..types import Array, Constants, DType, Kernel, Prepared, Query
+from ..kernel import Constants, Kernel, Prepared, Query
+from ..tensor import Array, DType
 from .launch import (
     ACTIVATIONS,
     C_TYPES,
@@ -59,9 +60,8 @@ BUILDS: tuple[tuple[Build, tuple[str, ...]], ...] = tuple(
 )
 
 
-def _prepare(launcher: Launcher, contract: Contract[Any], query: Query, constants: Constants) -> Prepared:
+def _prepare(launcher: Launcher, contract: Contract[Any], query: Query[Pool2DParams], constants: Constants) -> Prepared:
     params = query.params
-    assert isinstance(params, Pool2DParams)
     dtype = query.inputs[0].dtype
     _, h, w, c = query.inputs[0].dims
     n, oh, ow, _ = query.outputs[0].dims
@@ -105,8 +105,7 @@ def kernels(launcher: Launcher) -> tuple[Kernel, ...]:
     )
 
 
-def _supports(types: frozenset[DType], query: Query) -> str | None:
+def _supports(types: frozenset[DType], query: Query[Pool2DParams]) -> str | None:
     params = query.params
-    assert isinstance(params, Pool2DParams)
     _, h, w, _ = query.inputs[0].dims
     return types_only(query, types) or reaches_too_far((h, w), params.window, params.strides, (1, 1), params.padding)

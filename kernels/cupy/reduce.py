@@ -10,7 +10,8 @@ import numpy as np
 
 from ..contracts.base import Contract
 from ..contracts.reduce import REDUCE_MAX, REDUCE_MEAN, REDUCE_MIN, REDUCE_SUM, ReduceParams
-from ..types import Array, Constants, DType, Kernel, Prepared, Query
+from ..kernel import Constants, Kernel, Prepared, Query
+from ..tensor import Array, DType
 from .launch import (
     C_TYPES,
     THREADS,
@@ -68,9 +69,8 @@ def _for_nothing(contract: Contract[Any], dtype: DType) -> Any:
     return 0
 
 
-def _prepare(launcher: Launcher, contract: Contract[Any], query: Query, constants: Constants) -> Prepared:
+def _prepare(launcher: Launcher, contract: Contract[Any], query: Query[ReduceParams], constants: Constants) -> Prepared:
     params = query.params
-    assert isinstance(params, ReduceParams)
     (x_type,) = query.inputs
     dims, dtype = x_type.dims, x_type.dtype
     axes = params.normalized(len(dims))

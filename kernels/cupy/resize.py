@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from functools import partial
 
 from ..contracts.resize import RESIZE_BILINEAR, ResizeParams
-from ..types import Array, Constants, DType, Kernel, Prepared, Query
+from ..kernel import Constants, Kernel, Prepared, Query
+from ..tensor import Array, DType
 from .launch import (
     C_TYPES,
     THREADS,
@@ -45,9 +46,8 @@ BUILDS: tuple[tuple[Build, tuple[str, ...]], ...] = tuple(
 )
 
 
-def _prepare(launcher: Launcher, query: Query, constants: Constants) -> Prepared:
+def _prepare(launcher: Launcher, query: Query[ResizeParams], constants: Constants) -> Prepared:
     params = query.params
-    assert isinstance(params, ResizeParams)
     _, h, w, c = query.inputs[0].dims
     _, oh, ow, _ = query.outputs[0].dims
     mode = 1 if params.align_corners else 2 if params.half_pixel_centers else 0

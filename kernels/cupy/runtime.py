@@ -9,8 +9,9 @@ from functools import cached_property
 from typing import Any
 
 from ..errors import DeviceError
+from ..kernel import Run
 from ..settings import CUPY_SYNC
-from ..types import Array, Run
+from ..tensor import Array
 from . import binding
 from .compiler import architecture, compile_cubin
 from .device import CudaDevice

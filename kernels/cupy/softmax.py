@@ -10,7 +10,8 @@ from typing import Any
 
 from ..contracts.base import Contract
 from ..contracts.softmax import LOG_SOFTMAX, SOFTMAX, SoftmaxParams
-from ..types import Array, Constants, DType, Kernel, Prepared, Query
+from ..kernel import Constants, Kernel, Prepared, Query
+from ..tensor import Array, DType
 from .launch import C_TYPES, Build, Function, Launch, Launcher, LaunchPrepared, dense, pointer, types_only
 
 __all__ = ["BUILDS", "kernels"]
@@ -28,9 +29,10 @@ BUILDS: tuple[tuple[Build, tuple[str, ...]], ...] = tuple(
 )
 
 
-def _prepare(launcher: Launcher, contract: Contract[Any], query: Query, constants: Constants) -> Prepared:
+def _prepare(
+    launcher: Launcher, contract: Contract[Any], query: Query[SoftmaxParams], constants: Constants
+) -> Prepared:
     params = query.params
-    assert isinstance(params, SoftmaxParams)
     (x_type,) = query.inputs
     dims = x_type.dims
     axis = params.axis % len(dims)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..types import Kernel
+from ..kernel import Kernel
 from . import (
     concat,
     conv2d,

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from ..backends import Status
 from ..devices import HOST
-from ..types import Kernel, Roof
+from ..kernel import Kernel, Roof
 from . import (
     concat,
     conv2d,

@@ -5,7 +5,7 @@ from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyO
 from cpython.pycapsule cimport PyCapsule_GetPointer
 
 from ..errors import DTypeError, KernelError, ShapeError
-from ..types import dtype_name
+from ..tensor import dtype_name
 from . import core
 
 

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 
 from ..contracts.base import normalize_axis
 from ..contracts.concat import CONCAT, ConcatParams
-from ..types import STRING, Array, Constants, Kernel, Query, Run
+from ..kernel import Constants, Kernel, Query, Run
+from ..tensor import STRING, Array
 from .rows import bind_concat
 from .support import Bound
 
 __all__ = ["KERNELS"]
 
 
-def _prepare(query: Query, constants: Constants) -> Bound:
+def _prepare(query: Query[ConcatParams], constants: Constants) -> Bound:
     params, y = query.params, query.outputs[0]
-    assert isinstance(params, ConcatParams)
     axis = normalize_axis("concat", params.axis, len(y.dims))
 
     def bind(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> Run:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..contracts.conv2d import CONV2D, Conv2DParams, explicit_padding
-from ..types import Array, Constants, Kernel, Query, Run
+from ..kernel import Constants, Kernel, Query, Run
+from ..tensor import Array
 from . import core
 from .igemm import Igemm
 from .support import ACTIVATION_LIMITS, refuse_dtype
@@ -118,9 +119,8 @@ def place_tiles(
     return tile, axes, batch
 
 
-def _prepare(query: Query, constants: Constants, *, rows: bool) -> PreparedProduct:
+def _prepare(query: Query[Conv2DParams], constants: Constants, *, rows: bool) -> PreparedProduct:
     params = query.params
-    assert isinstance(params, Conv2DParams)
     x, w, y = query.inputs[0], query.inputs[1], query.outputs[0]
     n, h, width, k = x.dims
     _, oh, ow, cout = y.dims
@@ -158,9 +158,8 @@ def prepare_igemm(query: Query, constants: Constants) -> PreparedProduct:
     return _prepare(query, constants, rows=False)
 
 
-def _supports_rows(query: Query) -> str | None:
+def _supports_rows(query: Query[Conv2DParams]) -> str | None:
     params = query.params
-    assert isinstance(params, Conv2DParams)
     _, _, _, cin = query.inputs[0].dims
     _, kw, _, _ = query.inputs[1].dims
     if cin >= _FEW_CHANNELS or kw == 1:

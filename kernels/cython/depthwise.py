@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..contracts.conv2d import DEPTHWISE_CONV2D, Conv2DParams, explicit_padding
-from ..types import Array, Constants, Kernel, Query, Run
+from ..kernel import Constants, Kernel, Query, Run
+from ..tensor import Array
 from .support import ACTIVATION_LIMITS, Bound, refuse_dtype
 from .windows import Window, dtypes_of
 
 __all__ = ["KERNELS"]
 
 
-def _prepare(query: Query, constants: Constants) -> Bound:
+def _prepare(query: Query[Conv2DParams], constants: Constants) -> Bound:
     params = query.params
-    assert isinstance(params, Conv2DParams)
     _, height, width, _ = query.inputs[0].dims
     kh, kw, _, _ = query.inputs[1].dims
     top, _, left, _ = explicit_padding(params.padding, (height, width), (kh, kw), params.strides, params.dilations)

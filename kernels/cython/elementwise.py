@@ -13,7 +13,8 @@ from ..contracts.base import Contract
 from ..contracts.gradients import RELU6_GRAD, RELU_GRAD
 from ..contracts.layout import CAST, CastParams
 from ..contracts.normalization import BIAS_ADD
-from ..types import Array, Constants, Kernel, Query, Run
+from ..kernel import Constants, Kernel, Query, Run
+from ..tensor import Array
 from .maps import MAX_RANK, bind_map, dtypes_of
 from .support import Bound, refuse_dtype
 
@@ -35,8 +36,7 @@ def _supports(op: str, query: Query) -> str | None:
     return refuse_dtype(query, dtypes_of(op))
 
 
-def _supports_cast(query: Query) -> str | None:
-    assert isinstance(query.params, CastParams)
+def _supports_cast(query: Query[CastParams]) -> str | None:
     if query.params.dtype != _FLOAT32:
         return "converts to float32 only"
     if query.params.truncate:

@@ -20,7 +20,8 @@ from ..contracts.gradients import AvgPool2DGradParams, ConvGradParams
 from ..contracts.pool2d import Pool2DParams
 from ..devices import HOST
 from ..errors import KernelError
-from ..types import Array, Constants, Kernel, Query, Run, TensorType
+from ..kernel import Constants, Kernel, Query, Run
+from ..tensor import Array, TensorType
 from . import core
 from .backward import Backward, bind_cross_entropy, bind_turn, dtypes_of
 from .conv2d import Axis, place_tiles
@@ -56,9 +57,8 @@ class _Geometry:
         return self.w.dims[0], self.w.dims[1]
 
 
-def _conv_geometry(query: Query, of_filter: bool) -> tuple[_Geometry, Conv2DParams]:
+def _conv_geometry(query: Query[ConvGradParams], of_filter: bool) -> tuple[_Geometry, Conv2DParams]:
     params = query.params
-    assert isinstance(params, ConvGradParams)
     forward, (y, made) = params.forward, (query.inputs[1], query.outputs[0])
     x, w = (query.inputs[0], made) if of_filter else (made, query.inputs[0])
     size, window = (x.dims[1], x.dims[2]), (w.dims[0], w.dims[1])
@@ -264,9 +264,8 @@ def _pool_before(x: TensorType, params: Pool2DParams) -> tuple[int, int]:
     return top, left
 
 
-def _prepare_max_pool_grad(query: Query, constants: Constants) -> Bound:
+def _prepare_max_pool_grad(query: Query[Pool2DParams], constants: Constants) -> Bound:
     params, (x, y, _) = query.params, query.inputs
-    assert isinstance(params, Pool2DParams)
     backward = Backward(
         "max_pool", x, y, window=params.window, strides=params.strides, before=_pool_before(x, params),
         threads=query.threads,
@@ -274,9 +273,8 @@ def _prepare_max_pool_grad(query: Query, constants: Constants) -> Bound:
     return Bound(lambda ins, outs, _: backward.bind(x=ins[0], y=ins[1], dy=ins[2], dx=outs[0]))
 
 
-def _prepare_avg_pool_grad(query: Query, constants: Constants) -> Bound:
+def _prepare_avg_pool_grad(query: Query[AvgPool2DGradParams], constants: Constants) -> Bound:
     params, (dy,), (dx,) = query.params, query.inputs, query.outputs
-    assert isinstance(params, AvgPool2DGradParams)
     forward = params.forward
     backward = Backward(
         "average_pool", dx, dy, window=forward.window, strides=forward.strides, before=_pool_before(dx, forward),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from ..devices import HOST
-from ..types import Roof
+from ..kernel import Roof
 from . import core
 
 __all__ = ["measure_roof"]

@@ -3,7 +3,7 @@ from typing import Any
 
 import numpy as np
 
-from ..types import TensorType
+from ..tensor import TensorType
 
 UNARY: dict[str, int]
 BINARY: dict[str, int]

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..contracts.matmul import MATMUL, MatMulParams
-from ..types import Array, Constants, Kernel, Query, Run
+from ..kernel import Constants, Kernel, Query, Run
+from ..tensor import Array
 from . import core
 from .conv2d import PreparedProduct
 from .igemm import Igemm
@@ -24,10 +25,9 @@ _FEW_ROWS = 4
 _CLAMPS = {"none": 0, "relu": 1, "relu6": 2}
 
 
-def _sizes(query: Query) -> tuple[int, int, int]:
+def _sizes(query: Query[MatMulParams]) -> tuple[int, int, int]:
     """Rows, columns and depth of one product."""
     params = query.params
-    assert isinstance(params, MatMulParams)
     *_, m, n = query.outputs[0].dims
     return m, n, query.inputs[0].dims[-2 if params.transpose_a else -1]
 
@@ -46,9 +46,8 @@ def _offsets(query: Query) -> list[tuple[int, int, int]]:
     return list(zip(starts(a, m * k), starts(b, k * n), starts(batch, m * n), strict=True))
 
 
-def _prepare(query: Query, constants: Constants) -> PreparedProduct:
+def _prepare(query: Query[MatMulParams], constants: Constants) -> PreparedProduct:
     params, dtype = query.params, query.outputs[0].dtype
-    assert isinstance(params, MatMulParams)
     m, n, k = _sizes(query)
     offsets = _offsets(query)
     constant = 1 in query.constants and int(np.prod(query.inputs[1].dims[:-2])) == 1
@@ -80,9 +79,8 @@ def _prepare(query: Query, constants: Constants) -> PreparedProduct:
     return PreparedProduct(igemm, constants.packed(1, layout, igemm.pack))
 
 
-def _prepare_integers(query: Query, constants: Constants) -> Bound:
+def _prepare_integers(query: Query[MatMulParams], constants: Constants) -> Bound:
     params = query.params
-    assert isinstance(params, MatMulParams)
     m, n, k = _sizes(query)
     offsets = _offsets(query)
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..contracts.normalization import BATCH_NORM, BatchNormParams
-from ..types import Array, Constants, Kernel, Query, Run
+from ..kernel import Constants, Kernel, Query, Run
+from ..tensor import Array
 from .rows import bind_norm, dtypes_of
 from .support import Bound, refuse_dtype
 
 __all__ = ["KERNELS"]
 
 
-def _prepare(query: Query, constants: Constants) -> Bound:
+def _prepare(query: Query[BatchNormParams], constants: Constants) -> Bound:
     params, y = query.params, query.outputs[0]
-    assert isinstance(params, BatchNormParams)
     epsilon = params.epsilon
 
     def bind(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> Run:

@@ -8,16 +8,16 @@ from typing import Literal
 
 from ..contracts.conv2d import explicit_padding
 from ..contracts.pool2d import AVG_POOL2D, MAX_POOL2D, Pool2DParams
-from ..types import Array, Constants, Kernel, Query, Run
+from ..kernel import Constants, Kernel, Query, Run
+from ..tensor import Array
 from .support import ACTIVATION_LIMITS, Bound, refuse_dtype
 from .windows import Window, dtypes_of
 
 __all__ = ["KERNELS"]
 
 
-def _prepare(kind: Literal["max", "average"], query: Query, constants: Constants) -> Bound:
+def _prepare(kind: Literal["max", "average"], query: Query[Pool2DParams], constants: Constants) -> Bound:
     params = query.params
-    assert isinstance(params, Pool2DParams)
     x, y = query.inputs[0], query.outputs[0]
     _, height, width, _ = x.dims
     top, _, left, _ = explicit_padding(params.padding, (height, width), params.window, params.strides)

@@ -7,16 +7,16 @@ from functools import partial
 
 from ..contracts.base import Contract
 from ..contracts.reduce import REDUCE_MAX, REDUCE_MEAN, REDUCE_MIN, REDUCE_SUM, ReduceParams
-from ..types import Array, Constants, Kernel, Query, Run
+from ..kernel import Constants, Kernel, Query, Run
+from ..tensor import Array
 from .rows import MAX_REDUCE_RANK, bind_reduce, dtypes_of
 from .support import Bound, refuse_dtype
 
 __all__ = ["KERNELS"]
 
 
-def _prepare(query: Query, constants: Constants) -> Bound:
+def _prepare(query: Query[ReduceParams], constants: Constants) -> Bound:
     params, x, y = query.params, query.inputs[0], query.outputs[0]
-    assert isinstance(params, ReduceParams)
     axes = params.normalized(len(x.dims))
 
     def bind(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> Run:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..contracts.resize import RESIZE_BILINEAR, ResizeParams
-from ..types import Array, Constants, Kernel, Query, Run, TensorType
+from ..kernel import Constants, Kernel, Query, Run
+from ..tensor import Array, TensorType
 from .rows import bind_resize, dtypes_of
 from .support import Bound, refuse_dtype
 
@@ -32,9 +33,8 @@ def _cells(size: int, out: int, params: ResizeParams) -> tuple[np.ndarray[Any, A
     return lower, upper, (source - floor).astype(_F32)
 
 
-def _prepare(query: Query, constants: Constants) -> Bound:
+def _prepare(query: Query[ResizeParams], constants: Constants) -> Bound:
     params, x, y = query.params, query.inputs[0], query.outputs[0]
-    assert isinstance(params, ResizeParams)
     cells: list[Any] = [_cells(x.dims[1 + i], y.dims[1 + i], params) for i in range(2)]
     types = [(TensorType(c[0].dtype, c[0].shape), TensorType(c[2].dtype, c[2].shape)) for c in cells]
 

@@ -3,7 +3,7 @@ from typing import Any
 
 import numpy as np
 
-from ..types import TensorType
+from ..tensor import TensorType
 
 Array = np.ndarray[Any, Any]
 MAX_REDUCE_RANK: int

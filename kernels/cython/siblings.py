@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from ..composites import SiblingConstants, single_query
 from ..contracts.siblings import SIBLING_CONV2D, Place, SiblingParams, places
-from ..types import Array, Constants, Kernel, Query, Run
+from ..kernel import Constants, Kernel, Query, Run
+from ..tensor import Array
 from .conv2d import PreparedProduct, prepare_igemm
 from .igemm import SiblingRun
 from .support import refuse_dtype
@@ -48,9 +49,8 @@ def _aligned(nbytes: int) -> int:
     return -(-nbytes // _ALIGNMENT) * _ALIGNMENT
 
 
-def _prepare(query: Query, constants: Constants) -> _Siblings:
+def _prepare(query: Query[SiblingParams], constants: Constants) -> _Siblings:
     params = query.params
-    assert isinstance(params, SiblingParams)
     members = []
     for number, place in enumerate(places(params)):
         single = single_query(query, number, place)

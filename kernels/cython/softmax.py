@@ -7,16 +7,16 @@ from functools import partial
 
 from ..contracts.base import normalize_axis
 from ..contracts.softmax import LOG_SOFTMAX, SOFTMAX, SoftmaxParams
-from ..types import Array, Constants, Kernel, Query, Run
+from ..kernel import Constants, Kernel, Query, Run
+from ..tensor import Array
 from .rows import bind_softmax, dtypes_of
 from .support import Bound, refuse_dtype
 
 __all__ = ["KERNELS"]
 
 
-def _prepare(logarithm: bool, query: Query, constants: Constants) -> Bound:
+def _prepare(logarithm: bool, query: Query[SoftmaxParams], constants: Constants) -> Bound:
     params, x = query.params, query.inputs[0]
-    assert isinstance(params, SoftmaxParams)
     axis = normalize_axis(query.contract.name, params.axis, len(x.dims))
 
     def bind(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> Run:

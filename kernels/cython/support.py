@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 
-from ..types import Array, Constants, Kernel, Prepared, Query, Run, dtype_name
+from ..kernel import Constants, Kernel, Prepared, Query, Run
+from ..tensor import Array, dtype_name
 
 __all__ = ["ACTIVATION_LIMITS", "Bound", "refuse_dtype", "unless_empty"]
 

@@ -3,7 +3,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..types import TensorType
+from ..tensor import TensorType
 
 Kind = Literal["max", "average", "depthwise"]
 

@@ -3,7 +3,7 @@ from typing import Any
 
 import numpy as np
 
-from ..types import TensorType
+from ..tensor import TensorType
 
 KINDS: dict[str, tuple[tuple[int, int], tuple[int, int]]]
 

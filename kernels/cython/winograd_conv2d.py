@@ -15,7 +15,8 @@ import numpy as np
 
 from ..contracts.conv2d import CONV2D, FAST_TOLERANCES, Conv2DParams, explicit_padding
 from ..devices import HOST
-from ..types import Array, Constants, Kernel, Query, Run
+from ..kernel import Constants, Kernel, Query, Run
+from ..tensor import Array
 from . import core
 from .conv2d import PreparedProduct, prepare_igemm
 from .cook_toom import Points
@@ -100,9 +101,8 @@ def _prepare(query: Query, constants: Constants, *, kind: str) -> PreparedWinogr
         return prepare_igemm(query, constants)
 
 
-def _prepare_fast(query: Query, constants: Constants, kind: str) -> PreparedWinograd:
+def _prepare_fast(query: Query[Conv2DParams], constants: Constants, kind: str) -> PreparedWinograd:
     params = query.params
-    assert isinstance(params, Conv2DParams)
     n, h, w, cin = query.inputs[0].dims
     kh, kw, _, _ = query.inputs[1].dims
     _, oh, ow, cout = query.outputs[0].dims
@@ -192,9 +192,8 @@ def _along(kind: str, query: Query, outputs: tuple[int, ...]) -> tuple[int, int]
     return (outputs[1], outputs[0]) if down is None and query.inputs[1].dims[1] == 1 else (outputs[0], outputs[1])
 
 
-def _supports(query: Query, *, kind: str) -> str | None:
+def _supports(query: Query[Conv2DParams], *, kind: str) -> str | None:
     params = query.params
-    assert isinstance(params, Conv2DParams)
     if not query.numerics.winograd:
         return "switched off (winograd=False or KIGRAPH_WINOGRAD=0)"
     if (reason := refuse_dtype(query, ("float32",))) is not None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..backends import Status
 from ..devices import HOST, Device
-from ..types import Kernel
+from ..kernel import Kernel
 from . import elementwise, image, layout, reduce, strings
 
 __all__ = ["DEVICE", "KERNELS", "probe"]

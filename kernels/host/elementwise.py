@@ -11,7 +11,8 @@ import numpy as np
 from ..contracts import elementwise as ops
 from ..contracts.base import Contract
 from ..errors import KernelError
-from ..types import Array, Kernel, Params
+from ..kernel import Kernel
+from ..tensor import Array, Params
 from .support import numpy_kernel, wider
 
 __all__ = ["KERNELS"]

@@ -16,7 +16,8 @@ import numpy as np
 
 from ..contracts.strings import DECODE_IMAGE, ENCODE_JPEG, ENCODE_PNG, DecodeImageParams, EncodeJpegParams
 from ..errors import ImageError
-from ..types import Array, Kernel, Params
+from ..kernel import Kernel
+from ..tensor import Array, Params
 from .image_files import MAX_BYTES, MAX_PIXELS, MAX_SCANS, check_size, damaged, file_kind, library, refused, widened
 from .image_gif import decode_gif, decode_webp
 from .image_jpeg import decode_jpeg

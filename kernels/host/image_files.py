@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ImageError, KernelError
-from ..types import Array
+from ..tensor import Array
 
 __all__ = [
     "MAX_BYTES",

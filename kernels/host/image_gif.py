@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ImageError
-from ..types import Array
+from ..tensor import Array
 from .image_files import bands, check_size, damaged, library, reason, refused
 from .webp_header import webp_size
 

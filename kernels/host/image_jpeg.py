@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..contracts.strings import DecodeImageParams
-from ..types import Array
+from ..tensor import Array
 from .image_files import MAX_SCANNED, MAX_SCANS, check_size, damaged, library, reason, refused
 from .jpeg_recovery import recovered
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..types import Array
+from ..tensor import Array
 from .image_files import bands, check_size, damaged, library, reason, refused
 
 __all__ = ["decode_png"]

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..contracts import layout as ops
 from ..errors import KernelError
-from ..types import STRING, Array, DType, Params
+from ..tensor import STRING, Array, DType, Params
 from .support import numpy_kernel
 
 __all__ = ["KERNELS"]

@@ -19,7 +19,8 @@ from ..contracts.reduce import (
     ReduceParams,
     TopKParams,
 )
-from ..types import Array, Kernel
+from ..kernel import Kernel
+from ..tensor import Array
 from .support import numpy_kernel, wider
 
 __all__ = ["KERNELS"]

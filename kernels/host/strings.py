@@ -9,7 +9,8 @@ import numpy as np
 
 from ..contracts.concat import CONCAT, ConcatParams
 from ..contracts.strings import AS_STRING, STRING_JOIN, AsStringParams, StringJoinParams
-from ..types import STRING, Array, Query
+from ..kernel import Query
+from ..tensor import STRING, Array
 from .support import numpy_kernel
 
 __all__ = ["KERNELS"]

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..contracts.base import Contract
-from ..types import Array, DType, Kernel, Query, simple_kernel
+from ..kernel import Kernel, Query, simple_kernel
+from ..tensor import Array, DType
 
 __all__ = ["Function", "activate", "numpy_kernel", "wider"]
 

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from ..backends import Status
 from ..devices import HOST, Device
-from ..types import Kernel
+from ..kernel import Kernel
 from . import concat, conv2d, depthwise, elementwise, gradients, matmul, normalization, pool2d, reduce, resize, softmax
 from .jit import VERSION, switched_off
 from .targets import current

@@ -10,7 +10,8 @@ import numpy as np
 
 from ..contracts.base import shape_text
 from ..errors import KernelError
-from ..types import Array, DType, Query, Run, TensorType, dtype_name
+from ..kernel import Query, Run
+from ..tensor import Array, DType, TensorType, dtype_name
 
 __all__ = ["FLOATS", "INTEGERS", "NUMBERS", "Zeros", "check", "check_dense", "pitch", "refuse_dtype", "scratch"]
 

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from ..contracts.base import normalize_axis
-from ..contracts.concat import CONCAT
-from ..types import STRING, Array, Kernel, Query, Run
+from ..contracts.concat import CONCAT, ConcatParams
+from ..kernel import Kernel, Query, Run
+from ..tensor import STRING, Array
 from .border import pitch
 from .jit import array_type, compiled, copy_bytes, int64, void
 from .threads import parallel, sequence, shares
@@ -46,14 +47,14 @@ def _concat_kernel() -> Any:
 
 @dataclass(frozen=True, slots=True)
 class _Concat:
-    query: Query
+    query: Query[ConcatParams]
     kernel: Any
     workspace_bytes: int = 0
     absorbed: frozenset[int] = frozenset()
 
     def bind(self, inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> Run:
         query, (out,) = self.query, self.query.outputs
-        params: Any = query.params
+        params = query.params
         axis = normalize_axis("concat", params.axis, len(out.dims))
         places = [
             pitch(f"input {i} of concat", x, t) for i, (x, t) in enumerate(zip(inputs, query.inputs, strict=True))
@@ -78,7 +79,7 @@ class _Concat:
         return sequence([parallel(runs)], (inputs, outputs))
 
 
-def _supports(query: Query) -> str | None:
+def _supports(query: Query[ConcatParams]) -> str | None:
     return "copies bytes, so it cannot take strings" if query.outputs[0].dtype == STRING else None
 
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ..contracts.conv2d import CONV2D, explicit_padding
-from ..types import Array, Constants, Kernel, Query, Run
+from ..contracts.conv2d import CONV2D, Conv2DParams, explicit_padding
+from ..kernel import Constants, Kernel, Query, Run
+from ..tensor import Array
 from .border import FLOATS, check_dense, pitch, refuse_dtype, scratch
 from .gemm import CLAMPS, Gemm, align
 from .threads import parallel, sequence
@@ -26,7 +27,7 @@ __all__ = ["KERNELS"]
 class _Conv2D:
     """Workspace: what the product needs, then the packed weights and bias if they are not constant."""
 
-    query: Query
+    query: Query[Conv2DParams]
     gemm: Gemm
     geometry: dict[str, int]
     weights: np.ndarray[Any, Any] | None
@@ -43,7 +44,7 @@ class _Conv2D:
 
     def bind(self, inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> Run:
         query, gemm = self.query, self.gemm
-        params: Any = query.params
+        params = query.params
         x, x_pitch = pitch("input 0 of conv2d", inputs[0], query.inputs[0])
         y, y_pitch = pitch("the output of conv2d", outputs[0], query.outputs[0])
         work = scratch(workspace, self.workspace_bytes)
@@ -68,10 +69,10 @@ class _Conv2D:
         return sequence([*before, main], (inputs, outputs, work, weights, bias))
 
 
-def _prepare(query: Query, constants: Constants) -> _Conv2D:
+def _prepare(query: Query[Conv2DParams], constants: Constants) -> _Conv2D:
     x, w = query.inputs[:2]
     (y,) = query.outputs
-    params: Any = query.params
+    params = query.params
     _, height, width, channels = x.dims
     window = w.dims[0], w.dims[1]
     top, bottom, left, right = explicit_padding(

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ..contracts.conv2d import DEPTHWISE_CONV2D
-from ..types import Array, Constants, Kernel, Query, Run, TensorType
+from ..contracts.conv2d import DEPTHWISE_CONV2D, Conv2DParams
+from ..kernel import Constants, Kernel, Query, Run
+from ..tensor import Array, TensorType
 from .border import FLOATS, check, check_dense, refuse_dtype, scratch
 from .gemm import CLAMPS, align
 from .threads import sequence
@@ -22,7 +23,7 @@ __all__ = ["KERNELS"]
 NDArray = np.ndarray[Any, Any]
 
 
-def _operands(query: Query, constants: Constants) -> tuple[NDArray | None, NDArray | None]:
+def _operands(query: Query[Conv2DParams], constants: Constants) -> tuple[NDArray | None, NDArray | None]:
     """Weights and bias as far as they are known; a missing bias is zeros."""
     weights = bias = None
     if 1 in query.constants:
@@ -34,7 +35,9 @@ def _operands(query: Query, constants: Constants) -> tuple[NDArray | None, NDArr
     return weights, bias
 
 
-def _addresses(query: Query, inputs: Sequence[Array], weights: NDArray | None, bias: NDArray | None) -> tuple[int, int]:
+def _addresses(
+    query: Query[Conv2DParams], inputs: Sequence[Array], weights: NDArray | None, bias: NDArray | None
+) -> tuple[int, int]:
     op = "depthwise_conv2d"
     w = check_dense(f"input 1 of {op}", inputs[1], query.inputs[1]) if weights is None else weights.ctypes.data
     b = check_dense(f"input 2 of {op}", inputs[2], query.inputs[2]) if bias is None else bias.ctypes.data
@@ -45,7 +48,7 @@ def _addresses(query: Query, inputs: Sequence[Array], weights: NDArray | None, b
 class _Depthwise:
     """Workspace: that of the windows; with a multiplier m also x with every channel m times."""
 
-    query: Query
+    query: Query[Conv2DParams]
     window: WindowRun
     weights: NDArray | None
     bias: NDArray | None
@@ -82,8 +85,8 @@ class _Depthwise:
         return sequence([functools.partial(np.copyto, repeated, x[..., None]), main], work)
 
 
-def _prepare(query: Query, constants: Constants) -> _Depthwise:
-    params: Any = query.params
+def _prepare(query: Query[Conv2DParams], constants: Constants) -> _Depthwise:
+    params = query.params
     low, high = CLAMPS[params.activation]
     x, w = query.inputs[:2]
     weights, bias = _operands(query, constants)

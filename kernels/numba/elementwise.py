@@ -19,7 +19,8 @@ import numpy as np
 from ..contracts import elementwise as ops
 from ..contracts.base import Contract
 from ..contracts.gradients import RELU6_GRAD, RELU_GRAD
-from ..types import Array, Constants, DType, Kernel, Params, Query, Run
+from ..kernel import Constants, Kernel, Query, Run
+from ..tensor import Array, DType, Params
 from .border import FLOATS, NUMBERS, check, refuse_dtype
 from .jit import array_type, carray, compiled, inner, int64, pointer, void
 from .scalar import exp, sigmoid, tanh

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..types import DType
+from ..tensor import DType
 from .jit import carray, copy_bytes, inner, pointer, zero_bytes
 
 __all__ = ["JOB", "gather_kernel"]

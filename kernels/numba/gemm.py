@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from ..devices import ALIGNMENT, HOST
-from ..types import DType, Run
+from ..kernel import Run
+from ..tensor import DType
 from .crew import Task, task_kernel
 from .gather import JOB, gather_kernel
 from .jit import carray, compiled, copy_bytes, inner, int64, pointer, void

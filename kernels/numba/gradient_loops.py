@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..types import DType
+from ..tensor import DType
 from .jit import array_type, carray, compiled, inner, int64, pointer, types, void
 from .scalar import exp
 

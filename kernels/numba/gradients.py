@@ -16,8 +16,10 @@ import numpy as np
 from ..contracts import gradients as ops
 from ..contracts.base import Contract
 from ..contracts.conv2d import explicit_padding
+from ..contracts.gradients import ConvGradParams
 from ..errors import KernelError
-from ..types import Array, Constants, Kernel, Prepared, Query, Run, TensorType
+from ..kernel import Constants, Kernel, Prepared, Query, Run
+from ..tensor import Array, TensorType
 from .border import FLOATS, Zeros, check, check_dense, refuse_dtype, scratch
 from .gemm import CLAMPS, Gemm, align
 from .gradient_loops import (
@@ -122,9 +124,9 @@ class _ConvInputGrad:
         return sequence(runs, (inputs, outputs, workspace, self.bias))
 
 
-def _conv_input_grad(query: Query, constants: Constants) -> Prepared:
+def _conv_input_grad(query: Query[ConvGradParams], constants: Constants) -> Prepared:
     (f, dy), (dx,) = query.inputs, query.outputs
-    params: Any = query.params
+    params = query.params
     cout = f.dims[3]
     gathered = cout * f.dtype.itemsize % 4096 == 0
     gemm = Gemm.plan(f.dtype, prod(dy.dims[1:3]), cout, prod(f.dims[:3]), query.threads, gathered)
@@ -168,9 +170,9 @@ class _ConvFilterGrad:
         return sequence(runs, (inputs, outputs, workspace, self.bias))
 
 
-def _conv_filter_grad(query: Query, constants: Constants) -> Prepared:
+def _conv_filter_grad(query: Query[ConvGradParams], constants: Constants) -> Prepared:
     (x, dy), (df,) = query.inputs, query.outputs
-    params: Any = query.params
+    params = query.params
     gemm = Gemm.plan(x.dtype, prod(df.dims[:3]), prod(dy.dims[:3]), df.dims[3], query.threads, gathered=True)
     geometry = _geometry(x.dims, dy.dims, df.dims, params.forward)
     n, h, w, c = x.dims
@@ -213,9 +215,9 @@ class _DepthwiseInputGrad:
         return sequence(runs, keep)
 
 
-def _depthwise_input_grad(query: Query, constants: Constants) -> Prepared:
+def _depthwise_input_grad(query: Query[ConvGradParams], constants: Constants) -> Prepared:
     (f, dy), (dx,) = query.inputs, query.outputs
-    params: Any = query.params
+    params = query.params
     wide = TensorType(dx.dtype, (*dx.dims[:3], dy.dims[3]))
     geometry = _turned(_geometry(dx.dims, dy.dims, f.dims, params.forward), dy.dims[3])
     low, high = CLAMPS["none"]
@@ -248,10 +250,10 @@ class _Loops:
         return sequence([parallel(self.tasks(places, work), query.threads)], (inputs, outputs, workspace))
 
 
-def _depthwise_filter_grad(query: Query, constants: Constants) -> Prepared:
+def _depthwise_filter_grad(query: Query[ConvGradParams], constants: Constants) -> Prepared:
     """Tasks are window cells; each sums over all pixels in float64."""
     (x, dy), (df,) = query.inputs, query.outputs
-    params: Any = query.params
+    params = query.params
     kernel = depthwise_filter_kernel(x.dtype)
     table = np.array(list(_geometry(x.dims, dy.dims, df.dims, params.forward).values()), np.int64)
     cells, channels = prod(df.dims[:2]), df.dims[2] * df.dims[3]
@@ -272,7 +274,7 @@ def _depthwise_filter_grad(query: Query, constants: Constants) -> Prepared:
 def _pool_grad(query: Query, constants: Constants) -> Prepared:
     """Tasks are images: windows of one image overlap."""
     (dx,) = query.outputs
-    params: Any = query.params
+    params = query.params
     best = query.contract is ops.MAX_POOL2D_GRAD
     forward = params if best else params.forward
     dy = query.inputs[-1]

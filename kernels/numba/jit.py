@@ -34,7 +34,7 @@ from numba.core.caching import NullCache
 
 from .. import settings
 from ..cache_files import UnsafeFileError, read_sealed, write_sealed
-from ..types import DType
+from ..tensor import DType
 
 __all__ = [
     "VERSION",

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ..contracts.matmul import MATMUL
+from ..contracts.matmul import MATMUL, MatMulParams
 from ..devices import HOST
-from ..types import Array, Constants, DType, Kernel, Query, Run
+from ..kernel import Constants, Kernel, Query, Run
+from ..tensor import Array, DType
 from .border import FLOATS, INTEGERS, Zeros, check_dense, refuse_dtype, scratch
 from .gemm import CLAMPS, Gemm, align
 from .jit import carray, compiled, int64, pointer, void
@@ -37,8 +38,8 @@ class _Shape:
     count_b: int
 
     @classmethod
-    def of(cls, query: Query) -> _Shape:
-        params: Any = query.params
+    def of(cls, query: Query[MatMulParams]) -> _Shape:
+        params = query.params
         a, b, y = query.inputs[0].dims, query.inputs[1].dims, query.outputs[0].dims
         rows, columns = y[-2:]
         k = a[-2] if params.transpose_a else a[-1]
@@ -55,7 +56,7 @@ class _Shape:
 class _FloatMatMul:
     """Workspace: per group of products what one needs; then packed b, padded bias and a transposed back, if needed."""
 
-    query: Query
+    query: Query[MatMulParams]
     shape: _Shape
     gemm: Gemm
     groups: int
@@ -82,7 +83,7 @@ class _FloatMatMul:
 
     def bind(self, inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> Run:
         query, shape, gemm, threads = self.query, self.shape, self.gemm, self.query.threads
-        params: Any = query.params
+        params = query.params
         a = check_dense("input 0 of matmul", inputs[0], query.inputs[0])
         c = check_dense("the output of matmul", outputs[0], query.outputs[0])
         work = scratch(workspace, self.workspace_bytes)
@@ -125,7 +126,7 @@ class _FloatMatMul:
         return sequence([*before, parallel(runs, threads)], (inputs, outputs, work, weights, bias))
 
 
-def _prepare_floats(query: Query, constants: Constants) -> _FloatMatMul | Zeros:
+def _prepare_floats(query: Query[MatMulParams], constants: Constants) -> _FloatMatMul | Zeros:
     if query.outputs[0].size == 0:
         return Zeros(query)
     shape = _Shape.of(query)
@@ -192,7 +193,7 @@ def _integer_kernel(dtype: DType) -> Any:
 class _IntegerMatMul:
     """Workspace: a and b turned back, if they are transposed."""
 
-    query: Query
+    query: Query[MatMulParams]
     shape: _Shape
     kernel: Any
     absorbed: frozenset[int] = frozenset()
@@ -204,7 +205,7 @@ class _IntegerMatMul:
 
     def bind(self, inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> Run:
         query, shape = self.query, self.shape
-        params: Any = query.params
+        params = query.params
         work = scratch(workspace, self.workspace_bytes)
         addresses = [
             check_dense(f"input {i} of matmul", x, t) for i, (x, t) in enumerate(zip(inputs, query.inputs, strict=True))
@@ -232,7 +233,7 @@ class _IntegerMatMul:
         return sequence([*before, parallel(runs, query.threads)], (inputs, outputs, workspace))
 
 
-def _prepare_integers(query: Query, constants: Constants) -> _IntegerMatMul | Zeros:
+def _prepare_integers(query: Query[MatMulParams], constants: Constants) -> _IntegerMatMul | Zeros:
     if query.outputs[0].size == 0:
         return Zeros(query)
     return _IntegerMatMul(query, _Shape.of(query), _integer_kernel(query.inputs[0].dtype))

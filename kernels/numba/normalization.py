@@ -10,8 +10,9 @@ from math import prod
 from typing import Any
 
 from ..contracts.base import Contract
-from ..contracts.normalization import BATCH_NORM, BIAS_ADD
-from ..types import Array, Constants, DType, Kernel, Query, Run
+from ..contracts.normalization import BATCH_NORM, BIAS_ADD, BatchNormParams
+from ..kernel import Constants, Kernel, Query, Run
+from ..tensor import Array, DType
 from .border import FLOATS, NUMBERS, check_dense, pitch, refuse_dtype, scratch
 from .jit import carray, compiled, int64, pointer, scalar_type, void
 from .threads import parallel, sequence, shares
@@ -100,7 +101,7 @@ class _PerChannel:
 
     def bind(self, inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> Run:
         query, name = self.query, self.query.contract.name
-        params: Any = query.params
+        params = query.params
         x, x_pitch = pitch(f"input 0 of {name}", inputs[0], query.inputs[0])
         y, y_pitch = pitch(f"the output of {name}", outputs[0], query.outputs[0])
         vectors = [check_dense(f"input {i} of {name}", inputs[i], query.inputs[i]) for i in range(1, len(query.inputs))]
@@ -126,7 +127,7 @@ def _prepare_bias(query: Query, constants: Constants) -> _PerChannel:
     return _PerChannel(query, _bias_kernel(query.inputs[0].dtype))
 
 
-def _prepare_norm(query: Query, constants: Constants) -> _PerChannel:
+def _prepare_norm(query: Query[BatchNormParams], constants: Constants) -> _PerChannel:
     factors, run = _norm_kernels(query.inputs[0].dtype)
     return _PerChannel(query, run, factors)
 

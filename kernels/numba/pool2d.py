@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..contracts.pool2d import AVG_POOL2D, MAX_POOL2D
-from ..types import Array, Constants, Kernel, Query, Run
+from ..contracts.pool2d import AVG_POOL2D, MAX_POOL2D, Pool2DParams
+from ..kernel import Constants, Kernel, Query, Run
+from ..tensor import Array
 from .border import FLOATS, NUMBERS, check_dense, refuse_dtype
 from .gemm import CLAMPS
 from .window import WindowRun, plan_windows
@@ -38,13 +39,13 @@ class _Pool2D:
         return self.window.bind(inputs[0], outputs[0], workspace, (inputs, self.zeros), bias=bias)
 
 
-def _prepare_max(query: Query, constants: Constants) -> _Pool2D:
-    params: Any = query.params
+def _prepare_max(query: Query[Pool2DParams], constants: Constants) -> _Pool2D:
+    params = query.params
     return _Pool2D(plan_windows(query, "max", params.window, params.strides, params.padding))
 
 
-def _prepare_avg(query: Query, constants: Constants) -> _Pool2D:
-    params: Any = query.params
+def _prepare_avg(query: Query[Pool2DParams], constants: Constants) -> _Pool2D:
+    params = query.params
     divisor = float(prod(params.window)) if params.count_include_pad else 0.0
     window = params.window, params.strides, params.padding
     if len(query.inputs) == 1 and params.activation == "none":

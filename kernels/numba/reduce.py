@@ -16,7 +16,8 @@ import numpy as np
 
 from ..contracts.base import Contract
 from ..contracts.reduce import REDUCE_MAX, REDUCE_MEAN, REDUCE_MIN, REDUCE_SUM, ReduceParams
-from ..types import Array, Constants, DType, Kernel, Query, Run
+from ..kernel import Constants, Kernel, Query, Run
+from ..tensor import Array, DType
 from .border import FLOATS, NUMBERS, check_dense, refuse_dtype, scratch
 from .jit import array_type, carray, compiled, inner, int64, pointer, void
 from .threads import parallel, sequence, shares
@@ -186,9 +187,8 @@ class _Reduce:
 
 
 def _kernel(contract: Contract[ReduceParams], dtypes: Sequence[DType]) -> Kernel:
-    def prepare(query: Query, constants: Constants) -> _Reduce:
+    def prepare(query: Query[ReduceParams], constants: Constants) -> _Reduce:
         x, params = query.inputs[0], query.params
-        assert isinstance(params, ReduceParams)
         walk = _Walk.of(x.dims, x.dtype.itemsize, params.normalized(len(x.dims)))
         return _Reduce(query, walk, _reduce_kernel(contract.name, x.dtype))
 

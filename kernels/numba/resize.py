@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..contracts.resize import RESIZE_BILINEAR, ResizeParams
-from ..types import Array, Constants, DType, Kernel, Query, Run
+from ..kernel import Constants, Kernel, Query, Run
+from ..tensor import Array, DType
 from .border import NUMBERS, pitch, refuse_dtype
 from .jit import array_type, carray, compiled, int64, pointer, void
 from .threads import parallel, sequence, shares
@@ -100,9 +101,8 @@ class _Resize:
         return sequence([parallel(runs)], (inputs, outputs))
 
 
-def _prepare(query: Query, constants: Constants) -> _Resize:
+def _prepare(query: Query[ResizeParams], constants: Constants) -> _Resize:
     params, x = query.params, query.inputs[0]
-    assert isinstance(params, ResizeParams)
     _, height, width, _ = x.dims
     rows, columns = _cells(height, params.size[0], params), _cells(width, params.size[1], params)
     return _Resize(query, _resize_kernel(x.dtype), rows, columns)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..types import DType
+from ..tensor import DType
 from .jit import bits, from_bits, inner
 
 __all__ = ["exp", "sigmoid", "tanh"]

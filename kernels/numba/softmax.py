@@ -12,7 +12,8 @@ import numpy as np
 
 from ..contracts.base import Contract, normalize_axis
 from ..contracts.softmax import LOG_SOFTMAX, SOFTMAX, SoftmaxParams
-from ..types import Array, Constants, DType, Kernel, Query, Run
+from ..kernel import Constants, Kernel, Query, Run
+from ..tensor import Array, DType
 from .border import FLOATS, check_dense, refuse_dtype, scratch
 from .gemm import align
 from .jit import carray, compiled, inner, int64, pointer, void
@@ -146,9 +147,8 @@ class _Softmax:
 
 
 def _kernel(contract: Contract[SoftmaxParams], logarithm: bool) -> Kernel:
-    def prepare(query: Query, constants: Constants) -> _Softmax:
+    def prepare(query: Query[SoftmaxParams], constants: Constants) -> _Softmax:
         shape, params = query.inputs[0].dims, query.params
-        assert isinstance(params, SoftmaxParams)
         axis = normalize_axis(contract.name, params.axis, len(shape))
         width = prod(shape[axis + 1 :])
         make = _line_kernel if width == 1 else _softmax_kernel

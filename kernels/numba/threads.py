@@ -17,7 +17,7 @@ from queue import SimpleQueue
 
 import numpy as np
 
-from ..types import Run
+from ..kernel import Run
 from .crew import Crew, Task
 
 __all__ = ["parallel", "sequence", "shares"]

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from ..types import DType
+from ..tensor import DType
 from .jit import BYTE_POINTER, int64, intrinsic, scalar_type, void
 from .targets import Target
 

@@ -16,7 +16,8 @@ import numpy as np
 from llvmlite import ir
 
 from ..contracts.conv2d import Padding, explicit_padding
-from ..types import Array, DType, Query, Run
+from ..kernel import Query, Run
+from ..tensor import Array, DType
 from .border import pitch, scratch
 from .crew import Task, task_kernel
 from .gemm import align

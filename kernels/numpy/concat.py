@@ -8,7 +8,7 @@ import numpy as np
 
 from ..contracts.concat import CONCAT, ConcatParams
 from ..host.support import numpy_kernel
-from ..types import Array
+from ..tensor import Array
 
 __all__ = ["KERNELS"]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..contracts.conv2d import CONV2D, DEPTHWISE_CONV2D, Conv2DParams, explicit_padding
 from ..host.support import activate, numpy_kernel, wider
-from ..types import Array
+from ..tensor import Array
 from ._windows import Tap, taps
 
 __all__ = ["KERNELS"]

@@ -10,7 +10,8 @@ import numpy as np
 from ..contracts import elementwise as ops
 from ..contracts.base import Contract
 from ..host.support import activate, numpy_kernel, wider
-from ..types import Array, Kernel, Params
+from ..kernel import Kernel
+from ..tensor import Array, Params
 
 __all__ = ["KERNELS"]
 

@@ -13,7 +13,7 @@ from ..contracts.gradients import AvgPool2DGradParams, ConvGradParams
 from ..contracts.pool2d import Pool2DParams
 from ..errors import KernelError
 from ..host.support import numpy_kernel, wider
-from ..types import Array, Params
+from ..tensor import Array, Params
 from ._windows import Tap, taps
 
 __all__ = ["KERNELS"]

@@ -8,7 +8,8 @@ import numpy as np
 
 from ..contracts.matmul import MATMUL, MatMulParams
 from ..host.support import activate, numpy_kernel, wider
-from ..types import Array, Query
+from ..kernel import Query
+from ..tensor import Array
 
 __all__ = ["KERNELS"]
 
@@ -32,7 +33,7 @@ def _matmul(inputs: Sequence[Array], outputs: Sequence[Array], params: MatMulPar
 
 
 def _supports(query: Query) -> str | None:
-    if query.inputs[0].dtype.kind == "c" and query.params.activation != "none":  # type: ignore[attr-defined]
+    if query.inputs[0].dtype.kind == "c" and query.params.activation != "none":
         return "an activation is not defined for complex numbers"
     return None
 

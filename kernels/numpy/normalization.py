@@ -8,7 +8,7 @@ import numpy as np
 
 from ..contracts.normalization import BATCH_NORM, BIAS_ADD, BatchNormParams
 from ..host.support import numpy_kernel, wider
-from ..types import Array, Params
+from ..tensor import Array, Params
 
 __all__ = ["KERNELS"]
 

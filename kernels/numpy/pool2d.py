@@ -10,7 +10,7 @@ import numpy as np
 from ..contracts.conv2d import explicit_padding
 from ..contracts.pool2d import AVG_POOL2D, MAX_POOL2D, Pool2DParams
 from ..host.support import activate, numpy_kernel, wider
-from ..types import Array
+from ..tensor import Array
 from ._windows import Tap, taps
 from .reduce import lowest
 

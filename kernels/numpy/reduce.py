@@ -10,7 +10,7 @@ import numpy as np
 
 from ..contracts.reduce import REDUCE_MAX, REDUCE_MEAN, REDUCE_MIN, REDUCE_SUM, ReduceParams
 from ..host.support import numpy_kernel
-from ..types import Array, DType
+from ..tensor import Array, DType
 
 __all__ = ["KERNELS", "highest", "lowest"]
 

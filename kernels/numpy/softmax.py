@@ -8,7 +8,7 @@ import numpy as np
 
 from ..contracts.softmax import LOG_SOFTMAX, SOFTMAX, SoftmaxParams
 from ..host.support import numpy_kernel, wider
-from ..types import Array
+from ..tensor import Array
 
 __all__ = ["KERNELS"]
 

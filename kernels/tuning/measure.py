@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..devices import HOST
-from ..types import Constants, DType, Kernel, Query, Run
+from ..kernel import Constants, Kernel, Query, Run
+from ..tensor import DType
 from .signature import one_image
 
 __all__ = ["RandomConstants", "Unkept", "measure"]

@@ -9,7 +9,8 @@ import numpy as np
 
 from ..contracts.base import Contract
 from ..contracts.conv2d import CONV2D, DEPTHWISE_CONV2D, Conv2DParams, explicit_padding
-from ..types import Query, TensorType
+from ..kernel import Query
+from ..tensor import TensorType
 
 __all__ = ["one_image", "signature"]
 

@@ -11,8 +11,8 @@ from .. import settings
 from ..backends import HOST_FAMILY, get_backend
 from ..devices import HOST
 from ..errors import SettingsError
+from ..kernel import Constants, Kernel, Query
 from ..settings import cache_folder
-from ..types import Constants, Kernel, Query
 from .measure import measure
 from .signature import signature
 from .tables import Table, read_table, shipped_table, table_path, write_table

@@ -98,7 +98,7 @@ def _weights_report(weights: WeightsFile) -> dict[str, Any]:
 
 
 def _tensor(graph: Graph, name: str) -> dict[str, Any]:
-    from ..kernels.types import dtype_name
+    from ..kernels.tensor import dtype_name
 
     tensor = graph.tensor(name)
     shape = None if tensor.shape is None else list(tensor.shape)

@@ -9,8 +9,8 @@ from .options import Commands, add_command, add_json, add_model_options, open_mo
 from .output import note, print_json, print_table, track
 
 if TYPE_CHECKING:
+    from ..kernels.kernel import Query
     from ..kernels.tuning import Decision
-    from ..kernels.types import Query
     from ..model import Classifier
 
 __all__ = ["register", "run"]

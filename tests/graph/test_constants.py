@@ -13,7 +13,7 @@ from kigraph.graph.builder import Graph
 from kigraph.graph.errors import GraphError
 from kigraph.graph.handles import Tensor
 from kigraph.graph.session import Session
-from kigraph.kernels.types import STRING
+from kigraph.kernels.tensor import STRING
 
 DTYPES = (
     "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool",

@@ -24,7 +24,7 @@ from kigraph.graph.ir import Graph as IrGraph
 from kigraph.graph.ir import Literal, Node, Port
 from kigraph.graph.loaders import load
 from kigraph.graph.opdefs import OPDEFS
-from kigraph.kernels.types import STRING, TensorType
+from kigraph.kernels.tensor import STRING, TensorType
 
 SVG = "{http://www.w3.org/2000/svg}"
 FLOAT = np.dtype(np.float32)

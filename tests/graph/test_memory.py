@@ -19,7 +19,7 @@ from kigraph.graph.plan.program import Program
 from kigraph.graph.plan.stage import Stage
 from kigraph.graph.session import Session
 from kigraph.kernels.devices import ALIGNMENT, HostDevice
-from kigraph.kernels.types import STRING
+from kigraph.kernels.tensor import STRING
 
 NDArray = np.ndarray[Any, Any]
 MakeSession = Callable[..., Session]

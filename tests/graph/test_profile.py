@@ -21,7 +21,7 @@ from kigraph.graph.errors import FetchError, GraphError
 from kigraph.graph.profile import Profile
 from kigraph.graph.session import Session
 from kigraph.kernels import backends
-from kigraph.kernels.types import Roof
+from kigraph.kernels.kernel import Roof
 
 
 def network() -> Graph:

@@ -16,7 +16,7 @@ from kigraph.graph.handles import Tensor
 from kigraph.graph.opdefs import OPDEFS
 from kigraph.graph.session import Session
 from kigraph.kernels.errors import KigraphError, ShapeError
-from kigraph.kernels.types import STRING, Shape
+from kigraph.kernels.tensor import STRING, Shape
 
 NDArray = np.ndarray[Any, Any]
 F32 = np.dtype(np.float32)

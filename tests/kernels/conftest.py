@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from kigraph.kernels.contracts.base import Contract
+from kigraph.kernels.kernel import NoConstants, Query
 from kigraph.kernels.registry import select
-from kigraph.kernels.types import NoConstants, Query, TensorType
+from kigraph.kernels.tensor import TensorType
 
 NDArray = np.ndarray[Any, Any]
 Call = Callable[..., list[NDArray]]

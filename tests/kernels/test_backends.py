@@ -27,7 +27,8 @@ from kigraph.kernels.backends import (
 from kigraph.kernels.contracts.elementwise import ADD, FLOOR, RELU
 from kigraph.kernels.contracts.strings import DECODE_IMAGE, DecodeImageParams
 from kigraph.kernels.errors import BackendError, KernelError
-from kigraph.kernels.types import STRING, Kernel, Query, TensorType, simple_kernel
+from kigraph.kernels.kernel import Kernel, Query, simple_kernel
+from kigraph.kernels.tensor import STRING, TensorType
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -157,7 +158,7 @@ def test_a_plug_in_is_found_by_its_entry_point(tmp_path: Path) -> None:
         "from kigraph.kernels.backends import Status\n"
         "from kigraph.kernels.contracts.elementwise import RELU\n"
         "from kigraph.kernels.devices import HOST as DEVICE\n"
-        "from kigraph.kernels.types import simple_kernel\n"
+        "from kigraph.kernels.kernel import simple_kernel\n"
         "KERNELS = (simple_kernel(RELU, 'acme', lambda i, o, p: np.maximum(i[0], 0, out=o[0])),)\n"
         "def probe(): return Status(True, 'acme 1.0')\n"
     )

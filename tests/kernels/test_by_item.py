@@ -13,7 +13,7 @@ from kigraph.kernels.conformance import CASES, Case
 from kigraph.kernels.conformance.truth import truth
 from kigraph.kernels.contracts import CONTRACTS
 from kigraph.kernels.contracts.base import Contract
-from kigraph.kernels.types import TensorType
+from kigraph.kernels.tensor import TensorType
 
 #: Views have no kernels, and so no cases.
 CLAIMED = [c for c in CONTRACTS if c.by_item is not None and not c.view]

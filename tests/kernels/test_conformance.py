@@ -10,7 +10,7 @@ from kigraph.kernels.backends import HOST_FAMILY, backend_names, get_backend
 from kigraph.kernels.conformance import CASES, Case, check_kernel, gaps, supported_cases
 from kigraph.kernels.contracts import CONTRACTS
 from kigraph.kernels.contracts.gradients import BACKWARD
-from kigraph.kernels.types import Kernel
+from kigraph.kernels.kernel import Kernel
 
 FAMILIES = (*backend_names(), HOST_FAMILY)
 

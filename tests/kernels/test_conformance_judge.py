@@ -18,7 +18,8 @@ from kigraph.kernels.contracts.base import Tolerance
 from kigraph.kernels.contracts.elementwise import RELU
 from kigraph.kernels.contracts.matmul import MATMUL
 from kigraph.kernels.errors import KernelError, SettingsError
-from kigraph.kernels.types import Array, Constants, Kernel, Params, Query, simple_kernel
+from kigraph.kernels.kernel import Constants, Kernel, Query, simple_kernel
+from kigraph.kernels.tensor import Array, Params
 
 Function = Callable[[Sequence[Array], Sequence[Array], Any], None]
 CASE = Case(RELU, "plain", (tensor((5, 33), normal),))

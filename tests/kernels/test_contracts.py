@@ -23,7 +23,7 @@ from kigraph.kernels.contracts.base import Contract, broadcast_shapes, merge_sha
 from kigraph.kernels.contracts.conv2d import CONV2D, DEPTHWISE_CONV2D, Conv2DParams, explicit_padding
 from kigraph.kernels.contracts.pool2d import AVG_POOL2D, MAX_POOL2D, Pool2DParams
 from kigraph.kernels.errors import DTypeError, ShapeError
-from kigraph.kernels.types import STRING, Params, TensorType
+from kigraph.kernels.tensor import STRING, Params, TensorType
 
 F32 = np.dtype(np.float32)
 UNKNOWN = TensorType(F32)

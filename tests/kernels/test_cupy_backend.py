@@ -31,8 +31,9 @@ from kigraph.kernels.cupy.launch import (
     strided,
 )
 from kigraph.kernels.errors import BackendError, KernelError
+from kigraph.kernels.kernel import Query
 from kigraph.kernels.numerics import Numerics
-from kigraph.kernels.types import Query, TensorType
+from kigraph.kernels.tensor import TensorType
 
 
 @pytest.fixture(autouse=True)

@@ -28,8 +28,8 @@ from kigraph.kernels.cupy.pool2d import PoolShape
 from kigraph.kernels.cupy.table import kernel_table
 from kigraph.kernels.devices import HOST
 from kigraph.kernels.errors import KernelError
+from kigraph.kernels.kernel import Kernel
 from kigraph.kernels.numerics import Numerics
-from kigraph.kernels.types import Kernel
 
 pytestmark = pytest.mark.skipif(not any(map(shutil.which, ("g++", "c++"))), reason="no C++ compiler")
 

@@ -24,7 +24,8 @@ from kigraph.kernels.cupy.emulation.launcher import SCHEDULES, HostLauncher, Sch
 from kigraph.kernels.cupy.launch import Build, Function, Launch, pointer
 from kigraph.kernels.cupy.table import kernel_table
 from kigraph.kernels.errors import KernelError
-from kigraph.kernels.types import Query, TensorType
+from kigraph.kernels.kernel import Query
+from kigraph.kernels.tensor import TensorType
 
 HAVE_COMPILER = any(map(shutil.which, ("g++", "c++")))
 pytestmark = pytest.mark.skipif(not HAVE_COMPILER, reason="no C++ compiler")

@@ -330,7 +330,8 @@ def test_a_bound_run_can_be_captured_and_replayed(stand_in: MakeGpu) -> None:
     device = backend.DEVICE
     kernel = next(k for k in backend.KERNELS if k.name == "relu")
     from kigraph.kernels.contracts.elementwise import RELU
-    from kigraph.kernels.types import NoConstants, Query, TensorType
+    from kigraph.kernels.kernel import NoConstants, Query
+    from kigraph.kernels.tensor import TensorType
 
     t = TensorType(np.dtype(np.float32), (4,))
     assert kernel.prepare is not None

@@ -25,8 +25,8 @@ from kigraph.kernels.cupy.implicit_gemm import TILES, Tile
 from kigraph.kernels.cupy.runtime import CudaLauncher
 from kigraph.kernels.cupy.table import kernel_table
 from kigraph.kernels.errors import KernelError
+from kigraph.kernels.kernel import Kernel
 from kigraph.kernels.numerics import Numerics
-from kigraph.kernels.types import Kernel
 
 STATUS = backend.probe()
 pytestmark = pytest.mark.skipif(not STATUS.available, reason=f"backend cupy cannot be used here: {STATUS.detail}")

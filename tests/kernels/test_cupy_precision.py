@@ -20,7 +20,7 @@ from kigraph.kernels.cupy.emulation.launcher import HostLauncher
 from kigraph.kernels.cupy.implicit_gemm import TILES, Tile
 from kigraph.kernels.cupy.runtime import CudaLauncher
 from kigraph.kernels.cupy.table import kernel_table
-from kigraph.kernels.types import Kernel
+from kigraph.kernels.kernel import Kernel
 
 NDArray = np.ndarray[Any, Any]
 STATUS = backend.probe()

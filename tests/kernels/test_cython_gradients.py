@@ -15,8 +15,9 @@ from kigraph.kernels.contracts.gradients import AvgPool2DGradParams, ConvGradPar
 from kigraph.kernels.contracts.pool2d import Pool2DParams
 from kigraph.kernels.devices import HOST
 from kigraph.kernels.errors import KernelError
+from kigraph.kernels.kernel import NoConstants, Query
 from kigraph.kernels.registry import select
-from kigraph.kernels.types import NoConstants, Params, Query, TensorType
+from kigraph.kernels.tensor import Params, TensorType
 
 pytest.importorskip("kigraph.kernels.cython.core", reason="the C kernels are not built")
 

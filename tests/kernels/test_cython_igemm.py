@@ -10,7 +10,7 @@ import pytest
 from kigraph.kernels.contracts.elementwise import ADD
 from kigraph.kernels.devices import HOST
 from kigraph.kernels.errors import DTypeError, KernelError, ShapeError
-from kigraph.kernels.types import TensorType
+from kigraph.kernels.tensor import TensorType
 
 core = pytest.importorskip("kigraph.kernels.cython.core", reason="the C kernels are not built")
 igemm = pytest.importorskip("kigraph.kernels.cython.igemm")
@@ -135,8 +135,8 @@ def test_chosen_tiles_exist(cout: int) -> None:
 def test_merged_taps_refuse_a_pitched_input() -> None:
     """The first layer's kernel reads across pixels: a channel slice would give wrong numbers."""
     from kigraph.kernels.contracts.conv2d import CONV2D, Conv2DParams
+    from kigraph.kernels.kernel import NoConstants, Query
     from kigraph.kernels.registry import kernels_of
-    from kigraph.kernels.types import NoConstants, Query
 
     x, w = np.ones((1, 6, 6, 8), np.float32)[..., :3], np.ones((3, 3, 3, 16), np.float32)
     types = (TensorType(x.dtype, x.shape), typed(w))
@@ -155,8 +155,8 @@ def test_constant_weights_are_packed_in_one_layout_for_all_batches(size: int) ->
     from kigraph.kernels.conformance.check import FixedConstants
     from kigraph.kernels.contracts.conv2d import CONV2D, Conv2DParams
     from kigraph.kernels.contracts.matmul import MATMUL, MatMulParams
+    from kigraph.kernels.kernel import Query
     from kigraph.kernels.registry import legal_kernels
-    from kigraph.kernels.types import Query
 
     rng = np.random.default_rng(0)
     layouts: set[str] = set()

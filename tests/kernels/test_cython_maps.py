@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kigraph.kernels.types import TensorType
+from kigraph.kernels.tensor import TensorType
 
 maps = pytest.importorskip("kigraph.kernels.cython.maps", reason="the C kernels are not built")
 

@@ -17,8 +17,9 @@ from kigraph.kernels.conformance.check import FixedConstants
 from kigraph.kernels.contracts.conv2d import CONV2D, Conv2DParams
 from kigraph.kernels.contracts.matmul import MATMUL, MatMulParams
 from kigraph.kernels.devices import HOST
+from kigraph.kernels.kernel import Query
 from kigraph.kernels.registry import select
-from kigraph.kernels.types import Query, TensorType
+from kigraph.kernels.tensor import TensorType
 
 core = pytest.importorskip("kigraph.kernels.cython.core", reason="the C kernels are not built")
 
@@ -111,7 +112,8 @@ import numpy as np
 from kigraph.kernels.cython import core
 from kigraph.kernels.contracts.elementwise import ADD
 from kigraph.kernels.registry import select
-from kigraph.kernels.types import NoConstants, Query, TensorType
+from kigraph.kernels.kernel import NoConstants, Query
+from kigraph.kernels.tensor import TensorType
 x = np.ones(1 << 20, np.float32)
 t = TensorType(x.dtype, x.shape)
 seen = [core.helpers()]

@@ -13,8 +13,8 @@ from kigraph.kernels.conformance.cases.conv2d import conv_case
 from kigraph.kernels.conformance.check import FixedConstants
 from kigraph.kernels.contracts.conv2d import CONV2D, FAST_TOLERANCES
 from kigraph.kernels.devices import HOST
+from kigraph.kernels.kernel import Kernel, Query
 from kigraph.kernels.numerics import Numerics
-from kigraph.kernels.types import Kernel, Query
 
 cook_toom = pytest.importorskip("kigraph.kernels.cython.cook_toom")
 winograd_conv2d = pytest.importorskip("kigraph.kernels.cython.winograd_conv2d")

@@ -14,7 +14,7 @@ from kigraph.kernels.contracts import layout as lo
 from kigraph.kernels.contracts import reduce as rd
 from kigraph.kernels.contracts import strings as st
 from kigraph.kernels.errors import DTypeError, KernelError
-from kigraph.kernels.types import STRING
+from kigraph.kernels.tensor import STRING
 
 NDArray = np.ndarray[Any, Any]
 Call = Callable[..., list[NDArray]]

@@ -13,8 +13,9 @@ from kigraph.kernels.contracts import layout as lo
 from kigraph.kernels.contracts import strings as st
 from kigraph.kernels.contracts.base import Contract
 from kigraph.kernels.errors import KernelError, ShapeError
+from kigraph.kernels.kernel import NoConstants, Query
 from kigraph.kernels.registry import kernels_of
-from kigraph.kernels.types import NoConstants, Params, Query, TensorType
+from kigraph.kernels.tensor import Params, TensorType
 
 NDArray = np.ndarray[Any, Any]
 

@@ -21,10 +21,11 @@ from kigraph.kernels.contracts.matmul import MATMUL
 from kigraph.kernels.contracts.softmax import SOFTMAX
 from kigraph.kernels.devices import HOST
 from kigraph.kernels.errors import BackendError, KernelError
+from kigraph.kernels.kernel import Kernel, NoConstants, Query
 from kigraph.kernels.numba import gemm as gemm_module
 from kigraph.kernels.numba import jit, targets
 from kigraph.kernels.registry import kernels_of, select
-from kigraph.kernels.types import Kernel, NoConstants, Query, TensorType
+from kigraph.kernels.tensor import TensorType
 
 NDArray = np.ndarray[Any, Any]
 

@@ -18,10 +18,11 @@ from kigraph.kernels.conformance.check import FixedConstants
 from kigraph.kernels.contracts.conv2d import CONV2D, Conv2DParams
 from kigraph.kernels.contracts.matmul import MATMUL
 from kigraph.kernels.devices import HOST
+from kigraph.kernels.kernel import NoConstants, Query, Run
 from kigraph.kernels.numba import threads
 from kigraph.kernels.numba.crew import Crew
 from kigraph.kernels.registry import select
-from kigraph.kernels.types import NoConstants, Query, Run, TensorType
+from kigraph.kernels.tensor import TensorType
 
 NDArray = np.ndarray[Any, Any]
 

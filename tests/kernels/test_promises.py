@@ -15,8 +15,8 @@ from kigraph.kernels.conformance import Case, cases_of, unsupported
 from kigraph.kernels.conformance.check import FixedConstants
 from kigraph.kernels.conformance.table import support_table
 from kigraph.kernels.contracts import CONTRACTS
+from kigraph.kernels.kernel import Kernel
 from kigraph.kernels.registry import kernels_of
-from kigraph.kernels.types import Kernel
 
 NDArray = np.ndarray[Any, Any]
 HOST_BACKENDS = [name for name in available_backends() if get_backend(name).device().name == "cpu"]

@@ -17,8 +17,9 @@ from kigraph.kernels.contracts.conv2d import CONV2D, DEPTHWISE_CONV2D, Conv2DPar
 from kigraph.kernels.contracts.matmul import MATMUL, MatMulParams
 from kigraph.kernels.contracts.pool2d import AVG_POOL2D, MAX_POOL2D, Pool2DParams
 from kigraph.kernels.devices import HOST
+from kigraph.kernels.kernel import Kernel, Query
 from kigraph.kernels.registry import kernels_of
-from kigraph.kernels.types import Kernel, Query, TensorType
+from kigraph.kernels.tensor import TensorType
 
 core = pytest.importorskip("kigraph.kernels.cython.core", reason="the C kernels are not built")
 

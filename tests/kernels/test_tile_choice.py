@@ -11,7 +11,8 @@ import pytest
 from kigraph.kernels.conformance.cases.inception import ConvLayer, distinct_convolutions
 from kigraph.kernels.contracts.conv2d import CONV2D, Conv2DParams
 from kigraph.kernels.cython import conv2d, core
-from kigraph.kernels.types import Query, TensorType
+from kigraph.kernels.kernel import Query
+from kigraph.kernels.tensor import TensorType
 
 #: Written by ``python -m benchmarks.tile_check --measure``: per instruction set and layer the share of the peak that the
 #: tile of 1, 2, ... vectors reached, at best of several runs.

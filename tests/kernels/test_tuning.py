@@ -20,7 +20,9 @@ from kigraph.kernels.contracts.base import Tolerance
 from kigraph.kernels.contracts.conv2d import CONV2D, Conv2DParams
 from kigraph.kernels.contracts.matmul import MATMUL, MatMulParams
 from kigraph.kernels.errors import KernelError, SettingsError
+from kigraph.kernels.kernel import Kernel, Query, simple_kernel
 from kigraph.kernels.registry import legal_kernels, select
+from kigraph.kernels.tensor import Params, TensorType
 from kigraph.kernels.tuning import (
     Tuner,
     accurate_enough,
@@ -33,7 +35,6 @@ from kigraph.kernels.tuning import (
     tuner,
     write_table,
 )
-from kigraph.kernels.types import Kernel, Params, Query, TensorType, simple_kernel
 
 F32 = np.dtype(np.float32)
 

@@ -16,7 +16,7 @@ from kigraph.graph.errors import LoadError
 from kigraph.graph.ir import Literal
 from kigraph.graph.loaders import Family, LoadLimits, load
 from kigraph.graph.loaders.graphdef import Function
-from kigraph.kernels.types import STRING
+from kigraph.kernels.tensor import STRING
 
 Write = Callable[..., Path]
 FLOAT = np.dtype(np.float32)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ....kernels.types import DType
+from ....kernels.tensor import DType
 from .blocks import Block, Blocks
 from .filters import Filters
 from .layout import Layout

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ....kernels.types import DType
+from ....kernels.tensor import DType
 from ..limits import Budget
 from ..source import Source
 from .attributes import Attribute, read_attributes, texts

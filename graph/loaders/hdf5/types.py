@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ....kernels.types import DType
+from ....kernels.tensor import DType
 from .blocks import Block
 
 __all__ = ["Datatype", "read_datatype", "read_shape"]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...contracts.concat import CONCAT, ConcatParams
-from ...types import STRING, DType
+from ...tensor import STRING, DType
 from ..case import F32, MEMORIES, PLACEMENTS, Case, Memory, tensor
 from ..values import normal, sparse_nan
 

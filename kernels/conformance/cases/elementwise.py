@@ -10,7 +10,7 @@ import numpy as np
 from ...contracts import elementwise as ops
 from ...contracts.base import FLOATS, INTEGERS, NUMBERS, Contract, Tolerance
 from ...errors import DTypeError
-from ...types import STRING, DType, TensorType
+from ...tensor import STRING, DType, TensorType
 from ..case import F16, F32, MEMORIES, Case, Input, Memory, tensor
 from ..values import any_bits, few, large, nonzero, normal, positive, scaled, sparse_nan, special
 

@@ -13,7 +13,7 @@ from ...contracts import gradients as ops
 from ...contracts.base import FLOATS, INTEGERS, Contract, Tolerance
 from ...contracts.conv2d import CONV2D, DEPTHWISE_CONV2D, Conv2DParams, explicit_padding
 from ...contracts.pool2d import MAX_POOL2D, Pool2DParams
-from ...types import DType, TensorType
+from ...tensor import DType, TensorType
 from ..case import F16, F32, F64, MEMORIES, Case, Memory, tensor
 from ..values import few, indices, normal, only_nan, scaled, sparse_nan
 from .pool2d import FAR_WINDOWS

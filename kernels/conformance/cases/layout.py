@@ -9,7 +9,7 @@ import numpy as np
 
 from ...contracts import layout as ops
 from ...contracts.base import NUMBERS, Contract
-from ...types import STRING, DType
+from ...tensor import STRING, DType
 from ..case import F16, F32, F64, Case, tensor
 from ..values import any_bits, indices, normal, scaled, sparse_nan
 

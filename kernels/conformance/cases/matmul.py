@@ -11,7 +11,7 @@ import numpy as np
 
 from ...contracts.base import Tolerance
 from ...contracts.matmul import MATMUL, MatMulParams
-from ...types import DType
+from ...tensor import DType
 from ..case import F16, F32, F64, MEMORIES, Case, Memory, tensor
 from ..values import any_bits, large, normal, scaled, sparse_nan
 

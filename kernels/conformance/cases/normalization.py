@@ -9,7 +9,7 @@ import numpy as np
 
 from ...contracts.base import NUMBERS
 from ...contracts.normalization import BATCH_NORM, BIAS_ADD, BatchNormParams
-from ...types import DType
+from ...tensor import DType
 from ..case import F16, F32, F64, PLACEMENTS, Case, Memory, tensor
 from ..values import any_bits, normal, positive, sparse_nan
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...contracts import reduce as ops
 from ...contracts.base import FLOATS, INTEGERS, NUMBERS, Contract
-from ...types import DType
+from ...tensor import DType
 from ..case import F16, F32, F64, MEMORIES, Case, Memory, tensor
 from ..values import any_bits, few, normal, positive, sparse_nan
 

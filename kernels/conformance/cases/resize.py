@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...contracts.resize import RESIZE_BILINEAR, ResizeParams
-from ...types import DType
+from ...tensor import DType
 from ..case import F16, F32, F64, MEMORIES, Case, Memory, tensor
 from ..values import any_bits, normal, only_nan
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...contracts.base import Contract
 from ...contracts.softmax import LOG_SOFTMAX, SOFTMAX, SoftmaxParams
-from ...types import DType
+from ...tensor import DType
 from ..case import F16, F32, F64, MEMORIES, Case, Memory, tensor
 from ..values import normal, scaled, sparse_nan
 

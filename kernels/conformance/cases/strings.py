@@ -16,7 +16,7 @@ from ...contracts.strings import (
     DecodeImageParams,
     StringJoinParams,
 )
-from ...types import STRING, DType
+from ...tensor import STRING, DType
 from ..case import F16, F32, F64, Case, Oracle, Values, tensor
 from ..values import normal, sparse_nan, text
 

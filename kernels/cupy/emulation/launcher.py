@@ -19,7 +19,8 @@ import numpy as np
 from ...cache_files import UnsafeFileError, read_sealed
 from ...devices import HOST, HostDevice
 from ...errors import BackendError, KernelError
-from ...types import Array, Run
+from ...kernel import Run
+from ...tensor import Array
 from ..compiler import SOURCES, cache_folder, digest, read_sources, store
 from ..launch import Build, Function, Launch
 

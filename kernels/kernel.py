@@ -1,4 +1,4 @@
-"""The words of the kernel layer: TensorType, Query, Kernel, Prepared.
+"""Verbs: Query (what is wanted), Kernel (what can do it), Prepared and Run.
 
 A kernel is used in four steps, and memory is allocated only by the caller::
 
@@ -15,109 +15,46 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from math import prod
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol
 
 import numpy as np
 
+from .contracts.base import Contract, Tolerance
 from .numerics import Numerics
+from .tensor import Array, Params, TensorType
 
 if TYPE_CHECKING:
-    from .contracts.base import Contract, Tolerance
+    from typing_extensions import TypeVar
+
+    P = TypeVar("P", bound=Params, default=Any)
+else:  # a Query without parameters is one of any contract
+    from typing import TypeVar
+
+    P = TypeVar("P", bound=Params)
 
 __all__ = [
-    "STRING",
-    "Array",
     "Constants",
-    "DType",
-    "Dim",
     "Kernel",
     "NoConstants",
-    "Params",
     "Prepared",
     "Query",
     "Roof",
     "Run",
-    "Shape",
-    "TensorType",
-    "dtype_name",
     "simple_kernel",
 ]
 
 T = TypeVar("T")
-
-#: A size along one axis; None = unknown until run time.
-Dim = int | None
-#: The sizes of all axes; None = even the number of axes is unknown.
-Shape = tuple[Dim, ...] | None
-DType = np.dtype[Any]
-#: An array of the device that the kernel runs on (numpy.ndarray or cupy.ndarray).
-Array = Any
 Run = Callable[[], None]
 
-#: The element type of strings and bytes: NumPy object arrays that hold ``bytes``.
-STRING: DType = np.dtype(object)
-
-
-@cache  # NumPy puts the name together anew each time
-def dtype_name(dtype: DType) -> str:
-    """The user's word for an element type: 'float32', 'string', ..."""
-    return "string" if dtype == STRING else dtype.name
-
 
 @dataclass(frozen=True, slots=True)
-class TensorType:
-    """Element type and (partly known) shape of a tensor."""
-
-    dtype: DType
-    shape: Shape = None
-
-    @property
-    def known(self) -> bool:
-        """True if every size is known."""
-        return self.shape is not None and None not in self.shape
-
-    @property
-    def rank(self) -> int | None:
-        return None if self.shape is None else len(self.shape)
-
-    @property
-    def dims(self) -> tuple[int, ...]:
-        """The shape, for code that needs it fully known."""
-        if self.shape is None or None in self.shape:
-            raise ValueError(f"shape of {self} is not fully known")
-        return self.shape  # type: ignore[return-value]
-
-    @property
-    def size(self) -> int:
-        """Number of elements (shape fully known)."""
-        return prod(self.dims)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the dense array (shape fully known)."""
-        return self.size * self.dtype.itemsize
-
-    def __str__(self) -> str:
-        if self.shape is None:
-            return f"{dtype_name(self.dtype)}[...]"
-        return f"{dtype_name(self.dtype)}[{', '.join('?' if d is None else str(d) for d in self.shape)}]"
-
-
-@dataclass(frozen=True, slots=True)
-class Params:
-    """Base of the frozen parameter records. A contract without parameters uses it as it is."""
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(Generic[P]):
     """What is wanted of a kernel: a contract at given types, all shapes known."""
 
-    contract: Contract[Any]
+    contract: Contract[P]
     inputs: tuple[TensorType, ...]
     outputs: tuple[TensorType, ...]
-    params: Params = Params()
+    params: P = Params()  # type: ignore[assignment]  # noqa: RUF009 - frozen
     #: Inputs whose value is known when the kernel is prepared (weights).
     constants: frozenset[int] = frozenset()
     #: How many threads a run may use.
@@ -178,7 +115,7 @@ def _supports_all(query: Query) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Kernel:
+class Kernel(Generic[P]):
     """One implementation of one contract, as a record that can say no, with the reason."""
 
     contract: Contract[Any]
