@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..kernels.backends import roof_of
 from ..kernels.kernel import Roof
-from ..kernels.tensor import STRING
+from ..kernels.tensor import STRING, is_float
 from .errors import GraphError
 from .plan.lowering import Step
 from .plan.program import Program, Timeline
@@ -312,7 +312,7 @@ def _step_time(step: Step, stage: int, times: Sequence[float], start: float, spa
         tuple(str(t) for _, t in step.inputs), tuple(str(t) for _, t in step.outputs),
         statistics.median(times), min(times), max(times), start, span,
         step.flops if countable else 0, step.bytes_moved if countable and step.inputs else 0,
-        max((t.dtype.itemsize for t in types if t.dtype.kind == "f"), default=4), step.note,
+        max((t.dtype.itemsize for t in types if is_float(t.dtype)), default=4), step.note,
     )  # fmt: skip
 
 

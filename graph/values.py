@@ -12,7 +12,7 @@ import numpy as np
 
 from ..kernels.contracts.base import MOST_AXES, NUMBERS
 from ..kernels.errors import KigraphError, OutOfMemoryError
-from ..kernels.tensor import STRING, DType, Shape, TensorType, dtype_name
+from ..kernels.tensor import STRING, DType, Shape, TensorType, dtype_name, is_int
 from .errors import GraphError
 from .evaluate import evaluate
 from .handles import Operation, Tensor
@@ -141,15 +141,11 @@ def _default_dtype(array: Value) -> DType:
 def _convert(array: Value, dtype: DType, what: str) -> Value:
     if array.dtype == dtype:
         return np.asarray(array, order="C")
-    if (
-        array.size
-        and not np.can_cast(array.dtype, dtype, "same_kind")
-        and not (array.dtype.kind in "iu" and dtype.kind in "iu")
-    ):
+    if array.size and not np.can_cast(array.dtype, dtype, "same_kind") and not (is_int(array.dtype) and is_int(dtype)):
         raise GraphError(
             f"{what} must be {dtype_name(dtype)}, got {array.dtype}; convert it first (astype) if you mean it"
         )
-    if dtype.kind in "iu" and array.size:
+    if is_int(dtype) and array.size:
         bounds, low, high = np.iinfo(dtype), int(array.min()), int(array.max())
         if low < bounds.min or high > bounds.max:
             raise GraphError(f"{what} has numbers from {low} to {high}, out of range for {dtype_name(dtype)}")
@@ -208,7 +204,7 @@ def known_sizes(tensor: Tensor, depth: int = _DEPTH, memo: dict[Tensor, Shape] |
     So ``reshape(x, [shape(x)[0], -1])`` keeps what is known of x, whatever its batch size is.
     """
     known = {} if memo is None else memo
-    if depth == 0 or tensor.dtype.kind not in "iu" or tensor.type.rank not in (0, 1):
+    if depth == 0 or not is_int(tensor.dtype) or tensor.type.rank not in (0, 1):
         return None
     if tensor not in known:
         known[tensor] = None

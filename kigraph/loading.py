@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import LoadError
+from .kernels.tensor import is_float
 
 if TYPE_CHECKING:
     from .graph.builder import Graph
@@ -80,7 +81,7 @@ class Opened:
         if self.graph is None:
             return 0
         constants = (op.attrs.get("value") for op in self.graph.operations if op.type == "Const")
-        return sum(c.type.size for c in constants if c is not None and c.dtype.kind == "f" and c.shape)
+        return sum(c.type.size for c in constants if c is not None and is_float(c.dtype) and c.shape)
 
 
 def open_file(path: str | os.PathLike[str], limits: LoadLimits | None = None, *, strict: bool = False) -> Opened:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...kernels.tensor import dtype_name
+from ...kernels.tensor import dtype_name, is_float
 from .. import ops
 from ..errors import GraphError
 from ..handles import Operation, Tensor
@@ -40,7 +40,7 @@ def gradients(
     targets = [ys] if isinstance(ys, Tensor) else list(ys)
     sources = [xs] if isinstance(xs, Tensor) else list(xs)
     for t in (*targets, *sources):
-        if not isinstance(t, Tensor) or t.dtype.kind not in "f":
+        if not isinstance(t, Tensor) or not is_float(t.dtype):
             raise GraphError(f"gradients: {t!r} must be a tensor of a float dtype")
     if not targets:
         raise GraphError("gradients: ys is empty")
@@ -107,7 +107,7 @@ def _backward(op: Operation, between: set[Operation], found: dict[Tensor, list[T
     grads = [t if t is not None else ops.zeros_like(y) for t, y in zip(totals, op.outputs, strict=True)]
     for index, gradient in zip(picked, function(use, grads), strict=True):
         source = op.inputs[index]
-        if gradient is None or source.dtype.kind != "f":
+        if gradient is None or not is_float(source.dtype):
             continue
         if gradient.dtype != source.dtype:
             raise GraphError(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels.tensor import STRING, DType
+from ...kernels.tensor import STRING, DType, is_int
 from ..ir import Literal
 from .limits import Budget
 from .source import Source
@@ -114,7 +114,7 @@ def _values(
             if values.size % 2:
                 raise budget.error(place, f"{values.size} parts of complex numbers", "an even number")
             values = values.view(dtype)
-        elif dtype.kind in "iu":
+        elif is_int(dtype):
             values = _narrow(values, dtype, budget, place)
         if values.size > count:
             raise budget.error(place, f"{values.size} values", f"at most {count} for shape {shape}")

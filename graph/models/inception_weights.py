@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ...kernels.tensor import is_float
 from ..errors import LoadError
 from ..ir import Literal
 from ..loaders.weights import TensorInfo, WeightsFile
@@ -108,7 +109,7 @@ def literal(
     if len(info.shape) != len(shape) or any(w is not None and w != d for d, w in zip(info.shape, shape, strict=True)):
         wanted = ", ".join("any" if d is None else str(d) for d in shape)
         raise LoadError(f"{file.file}: array '{name}' has shape {info.shape}; Inception v3 has ({wanted}) there")
-    if info.dtype.kind != "f":
+    if not is_float(info.dtype):
         raise LoadError(f"{file.file}: array '{name}' has element type {info.stored}; expected floating point")
     axes = turned or tuple(range(len(shape)))
 

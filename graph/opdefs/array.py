@@ -29,7 +29,7 @@ from ...kernels.contracts.layout import (
     TileParams,
     TransposeParams,
 )
-from ...kernels.tensor import Params, TensorType, dtype_name
+from ...kernels.tensor import Params, TensorType, dtype_name, is_int
 from ..errors import GraphError
 from ..ir import UNKNOWN, Literal
 from .base import Lowered, NeedsValue, OpDef, Site, attr_dtype, attr_ints, entries, ints, one_int
@@ -205,7 +205,7 @@ def _mode(site: Site) -> str:
 
 def _pad(site: Site) -> Lowered:
     pairs = site.value(1)
-    if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu":
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or not is_int(pairs.dtype):
         raise GraphError(f"{site.op} '{site.name}': paddings must be integers of shape (rank, 2), got {pairs.shape}")
     paddings = tuple((int(a), int(b)) for a, b in pairs)
     if site.op == "MirrorPad":

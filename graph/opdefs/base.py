@@ -15,7 +15,7 @@ import numpy as np
 
 from ...kernels.contracts.base import Contract, require_size
 from ...kernels.errors import KigraphError
-from ...kernels.tensor import DType, Params, Shape, TensorType, dtype_name
+from ...kernels.tensor import DType, Params, Shape, TensorType, dtype_name, is_int
 from ..errors import GraphError, UnsupportedOpError, located
 from .attributes import ATTRIBUTES, Attr, check_attributes
 
@@ -181,7 +181,7 @@ def simple(name: str, contract: Contract[Any]) -> OpDef:
 def ints(site: Site, index: int, what: str) -> tuple[int, ...]:
     """The value of an input that must be a scalar or a vector of integers."""
     value = site.value(index)
-    if value.dtype.kind not in "iu" or value.ndim > 1:
+    if not is_int(value.dtype) or value.ndim > 1:
         raise GraphError(
             f"{site.op} '{site.name}': {what} must be a vector of integers, got {dtype_name(value.dtype)} of shape {value.shape}"
         )

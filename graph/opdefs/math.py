@@ -14,7 +14,7 @@ from ...kernels.contracts.layout import CAST, CastParams
 from ...kernels.contracts.matmul import MATMUL, MatMulParams
 from ...kernels.contracts.strings import STRING_JOIN, StringJoinParams
 from ...kernels.errors import ShapeError
-from ...kernels.tensor import STRING, DType, Params, TensorType, dtype_name
+from ...kernels.tensor import STRING, DType, Params, TensorType, dtype_name, is_int
 from .base import Lowered, NeedsValue, OpDef, Site, attr_dtype, ints, one_int, required, simple
 
 __all__ = ["DEFS"]
@@ -33,7 +33,7 @@ _SIMPLE: tuple[tuple[str, Contract[Any]], ...] = (
 
 def _div(site: Site) -> Lowered:
     """TensorFlow's first division is that of C: integers are rounded towards zero."""
-    return Lowered(e.TRUNCDIV if site.inputs[0].dtype.kind in "iu" else e.DIV)
+    return Lowered(e.TRUNCDIV if is_int(site.inputs[0].dtype) else e.DIV)
 
 
 def _add(site: Site) -> Lowered:

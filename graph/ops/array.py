@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...kernels.contracts.base import normalize_axis
+from ...kernels.tensor import is_int
 from ..errors import GraphError
 from ..handles import Tensor
 from ..values import as_dtype
@@ -166,7 +167,7 @@ def getitem(tensor: Tensor, key: Any) -> Tensor:
         elif isinstance(k, (int, np.integer)) and not isinstance(k, bool):
             first, last = int(k), int(k) + 1
             masks["shrink_axis_mask"] |= bit
-        elif isinstance(k, Tensor) and k.shape == () and k.dtype.kind in "iu":
+        elif isinstance(k, Tensor) and k.shape == () and is_int(k.dtype):
             first, last = k, k + 1
             masks["shrink_axis_mask"] |= bit
         elif isinstance(k, type(np.s_[:])):

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...kernels.contracts.base import MOST_AXES, merge_shapes, require_size, shape_text
 from ...kernels.room import require
-from ...kernels.tensor import DType, TensorType, dtype_name
+from ...kernels.tensor import DType, TensorType, dtype_name, is_int
 from ..builder import Graph, as_shape, get_default_graph
 from ..errors import GraphError
 from ..handles import Operation, Tensor
@@ -83,7 +83,7 @@ def integers(value: TensorLike, name: str, beside: Tensor | None = None) -> Tens
         return value
     if not _holds_tensors(value):
         whole = as_array(value, None, name)
-        wide = whole.dtype.kind in "iu" and whole.size and (whole.min() < -(2**31) or whole.max() >= 2**31)
+        wide = is_int(whole.dtype) and whole.size and (whole.min() < -(2**31) or whole.max() >= 2**31)
         return convert(value, "int64" if wide else "int32", name, beside)
     parts = [integers(v, name, beside) if _holds_tensors(v) or isinstance(v, (list, tuple)) else v for v in value]
     tensors = [p for p in parts if isinstance(p, Tensor)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
+from ...kernels.tensor import is_float
 from ..ir import Graph, Node, Port
 from ..rewrite import Rewriter
 
@@ -19,7 +20,7 @@ _POOL_ATTRS = ("ksize", "strides", "padding", "explicit_paddings", "data_format"
 
 def is_pointwise(edit: Rewriter, node: Node) -> bool:
     """True for a convolution, fused or not, that is 1x1 with stride 1 and without padding."""
-    if node.op not in ("Conv2D", "KiFusedConv2D") or node.outputs[0].dtype.kind != "f":
+    if node.op not in ("Conv2D", "KiFusedConv2D") or not is_float(node.outputs[0].dtype):
         return False
     shape = edit.type_of(node.inputs[1]).shape
     attrs = node.attrs

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ...kernels.tensor import is_float
 from ..ir import Graph, Key, Literal, Node, Port
 from ..rewrite import Rewriter
 
@@ -41,7 +42,7 @@ def fold_affine(graph: Graph) -> Graph:
     edit = Rewriter(graph)
     consumers = graph.consumers()
     for node in graph:
-        if node.op in FUSED and node.outputs[0].dtype.kind == "f":
+        if node.op in FUSED and is_float(node.outputs[0].dtype):
             _fold_chain(edit, consumers, node)
     return edit.finish()
 
@@ -147,7 +148,7 @@ def per_channel(edit: Rewriter, port: Port, channels: int) -> tuple[Value, Any] 
     literal = edit.literal(port)
     if (
         literal is None
-        or literal.dtype.kind != "f"
+        or not is_float(literal.dtype)
         or any(d != 1 for d in literal.shape[:-1])
         or len(literal.shape) > 4
     ):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ...kernels.tensor import is_float
 from ..ir import Graph, Key, Literal, Node, Port
 from ..rewrite import Rewriter
 from .fold_affine import bias_literal, per_channel
@@ -40,7 +41,7 @@ def fold_input_affine(graph: Graph) -> Graph:
     """x -> Sub, Mul, Add or Div by constants per channel -> convolution without padding  becomes one convolution."""
     edit = Rewriter(graph)
     for node in graph:
-        if node.op in _CONVS and node.outputs[0].dtype.kind == "f":
+        if node.op in _CONVS and is_float(node.outputs[0].dtype):
             _fold(edit, edit.node(node.name))
     return edit.finish()
 

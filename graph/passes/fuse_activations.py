@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...kernels.tensor import is_float
 from ..ir import Graph
 from ..rewrite import Rewriter
 from .fold_affine import FUSED
@@ -22,7 +23,7 @@ def fuse_activations(graph: Graph) -> Graph:
         if (
             op in FUSED.values()
             and source.attrs.get("activation", "none") == "none"
-            and node.outputs[0].dtype.kind == "f"
+            and is_float(node.outputs[0].dtype)
         ):
             edit.put(node.name, op, source.inputs, {**source.attrs, "activation": _ACTIVATIONS[node.op]})
     return edit.finish()

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import STRING, DType
+from ..tensor import STRING, DType, is_int
 from .case import Values
 
 __all__ = [
@@ -37,7 +37,7 @@ def normal(rng: Rng, shape: Shape, dtype: DType) -> NDArray:
         return text(rng, shape, dtype)
     if dtype.kind == "b":
         return rng.integers(0, 2, shape).astype(bool)
-    if dtype.kind in "iu":
+    if is_int(dtype):
         return rng.integers(0 if dtype.kind == "u" else -9, 10, shape).astype(dtype)
     values = np.asarray(rng.standard_normal(shape))
     if dtype.kind == "c":
@@ -57,7 +57,7 @@ def scaled(factor: float) -> Values:
 
 def positive(rng: Rng, shape: Shape, dtype: DType) -> NDArray:
     """Numbers from 0.1 to 4 (integers 1 to 4)."""
-    if dtype.kind in "iu":
+    if is_int(dtype):
         return rng.integers(1, 5, shape).astype(dtype)
     return np.asarray(rng.uniform(0.1, 4, shape)).astype(dtype)
 

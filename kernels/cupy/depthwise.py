@@ -8,7 +8,7 @@ from functools import partial
 
 from ..contracts.conv2d import DEPTHWISE_CONV2D, Conv2DParams, explicit_padding
 from ..kernel import Constants, Kernel, Prepared, Query
-from ..tensor import Array, DType
+from ..tensor import Array, DType, is_float
 from .launch import (
     ACTIVATIONS,
     C_TYPES,
@@ -28,7 +28,7 @@ from .launch import (
 
 __all__ = ["BUILDS", "DepthwiseShape", "kernels"]
 
-_FLOATS = frozenset(d for d in C_TYPES if d.kind == "f")
+_FLOATS = frozenset(d for d in C_TYPES if is_float(d))
 
 _INT_FIELDS = (
     "h", "w", "multiplier", "kh", "kw", "oh", "ow", "cout", "stride_h", "stride_w", "pad_top", "pad_left",

@@ -11,7 +11,7 @@ import numpy as np
 from ..contracts import elementwise as ops
 from ..contracts.base import Contract
 from ..kernel import Constants, Kernel, Prepared, Query
-from ..tensor import Array, DType
+from ..tensor import Array, DType, is_float, is_int
 from .launch import (
     C_TYPES,
     THREADS,
@@ -30,8 +30,8 @@ from .launch import (
 
 __all__ = ["BUILDS", "kernels"]
 
-_FLOATING = frozenset(d for d in C_TYPES if d.kind == "f")
-_INTEGER = frozenset(d for d in C_TYPES if d.kind in "iu")
+_FLOATING = frozenset(d for d in C_TYPES if is_float(d))
+_INTEGER = frozenset(d for d in C_TYPES if is_int(d))
 _REAL = _FLOATING | _INTEGER
 _BOOLEAN = frozenset([np.dtype(np.bool_)])
 _ANY = _REAL | _BOOLEAN

@@ -7,7 +7,7 @@ from functools import partial
 
 from ..contracts.normalization import BATCH_NORM, BIAS_ADD, BatchNormParams
 from ..kernel import Constants, Kernel, Prepared, Query
-from ..tensor import Array, DType
+from ..tensor import Array, DType, is_float
 from .launch import (
     C_TYPES,
     THREADS,
@@ -26,7 +26,7 @@ from .launch import (
 
 __all__ = ["BUILDS", "kernels"]
 
-_FLOATS = frozenset(d for d in C_TYPES if d.kind == "f")
+_FLOATS = frozenset(d for d in C_TYPES if is_float(d))
 _REALS = frozenset(d for d in C_TYPES if d.kind in "fiu")
 
 

@@ -13,7 +13,7 @@ from ..contracts.base import Contract
 from ..contracts.conv2d import explicit_padding
 from ..contracts.pool2d import AVG_POOL2D, MAX_POOL2D, Pool2DParams
 from ..kernel import Constants, Kernel, Prepared, Query
-from ..tensor import Array, DType
+from ..tensor import Array, DType, is_float
 from .launch import (
     ACTIVATIONS,
     C_TYPES,
@@ -34,7 +34,7 @@ from .launch import (
 
 __all__ = ["BUILDS", "PoolShape", "kernels"]
 
-_FLOATS = frozenset(d for d in C_TYPES if d.kind == "f")
+_FLOATS = frozenset(d for d in C_TYPES if is_float(d))
 _REALS = frozenset(d for d in C_TYPES if d.kind in "fiu")
 
 _INT_FIELDS = (
@@ -50,13 +50,11 @@ class PoolShape(ctypes.Structure):
 
 
 def _build(dtype: DType) -> Build:
-    return Build("pool2d.cu", (("ELEMENT", C_TYPES[dtype]), *((("AVERAGE", 1),) if dtype.kind == "f" else ())))
+    return Build("pool2d.cu", (("ELEMENT", C_TYPES[dtype]), *((("AVERAGE", 1),) if is_float(dtype) else ())))
 
 
 BUILDS: tuple[tuple[Build, tuple[str, ...]], ...] = tuple(
-    (_build(dtype), ("max_pool2d", "avg_pool2d")[: 2 if dtype.kind == "f" else 1])
-    for dtype in C_TYPES
-    if dtype in _REALS
+    (_build(dtype), ("max_pool2d", "avg_pool2d")[: 2 if is_float(dtype) else 1]) for dtype in C_TYPES if dtype in _REALS
 )
 
 
@@ -67,7 +65,7 @@ def _prepare(launcher: Launcher, contract: Contract[Any], query: Query[Pool2DPar
     n, oh, ow, _ = query.outputs[0].dims
     top, bottom, left, right = explicit_padding(params.padding, (h, w), params.window, params.strides)
     function = Function(_build(dtype), contract.name)
-    lowest = -np.inf if dtype.kind == "f" else np.iinfo(dtype).min
+    lowest = -np.inf if is_float(dtype) else np.iinfo(dtype).min
 
     def launches(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> list[Launch]:
         x, *bias = inputs

@@ -11,7 +11,7 @@ import numpy as np
 from ..contracts.base import Contract
 from ..contracts.reduce import REDUCE_MAX, REDUCE_MEAN, REDUCE_MIN, REDUCE_SUM, ReduceParams
 from ..kernel import Constants, Kernel, Prepared, Query
-from ..tensor import Array, DType
+from ..tensor import Array, DType, is_float
 from .launch import (
     C_TYPES,
     THREADS,
@@ -31,7 +31,7 @@ from .launch import (
 
 __all__ = ["BUILDS", "kernels"]
 
-_FLOATS = frozenset(d for d in C_TYPES if d.kind == "f")
+_FLOATS = frozenset(d for d in C_TYPES if is_float(d))
 _REALS = frozenset(d for d in C_TYPES if d.kind in "fiu")
 _CONTRACTS: dict[Contract[ReduceParams], frozenset[DType]] = {
     REDUCE_SUM: _REALS,
@@ -63,9 +63,9 @@ BUILDS: tuple[tuple[Build, tuple[str, ...]], ...] = tuple(
 def _for_nothing(contract: Contract[Any], dtype: DType) -> Any:
     """The result for no elements, where a reduction starts."""
     if contract is REDUCE_MAX:
-        return -np.inf if dtype.kind == "f" else np.iinfo(dtype).min
+        return -np.inf if is_float(dtype) else np.iinfo(dtype).min
     if contract is REDUCE_MIN:
-        return np.inf if dtype.kind == "f" else np.iinfo(dtype).max
+        return np.inf if is_float(dtype) else np.iinfo(dtype).max
     return 0
 
 

@@ -11,12 +11,12 @@ from typing import Any
 from ..contracts.base import Contract
 from ..contracts.softmax import LOG_SOFTMAX, SOFTMAX, SoftmaxParams
 from ..kernel import Constants, Kernel, Prepared, Query
-from ..tensor import Array, DType
+from ..tensor import Array, DType, is_float
 from .launch import C_TYPES, Build, Function, Launch, Launcher, LaunchPrepared, dense, pointer, types_only
 
 __all__ = ["BUILDS", "kernels"]
 
-_FLOATS = frozenset(d for d in C_TYPES if d.kind == "f")
+_FLOATS = frozenset(d for d in C_TYPES if is_float(d))
 _THREADS = 128
 
 

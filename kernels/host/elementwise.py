@@ -12,7 +12,7 @@ from ..contracts import elementwise as ops
 from ..contracts.base import Contract
 from ..errors import KernelError
 from ..kernel import Kernel
-from ..tensor import Array, Params
+from ..tensor import Array, Params, is_float, is_int
 from .support import numpy_kernel, wider
 
 __all__ = ["KERNELS"]
@@ -39,14 +39,14 @@ def _softplus(inputs: Sequence[Array], outputs: Sequence[Array], params: Params)
 
 
 def _check_divisor(op: str, x: Array) -> None:
-    if x.dtype.kind in "iu" and not x.all():
+    if is_int(x.dtype) and not x.all():
         raise KernelError(f"{op}: integer division by zero; the divisor of shape {x.shape} has a 0")
 
 
 def _floordiv(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
     x0, x1 = inputs
     _check_divisor("floordiv", x1)
-    if x0.dtype.kind in "iu":
+    if is_int(x0.dtype):
         np.floor_divide(x0, x1, out=outputs[0])
     else:
         np.floor(np.divide(x0, x1), out=outputs[0])
@@ -62,7 +62,7 @@ def _truncdiv(inputs: Sequence[Array], outputs: Sequence[Array], params: Params)
     """For integers floor division, plus 1 where the signs differ and something remains."""
     x0, x1 = inputs
     _check_divisor("truncdiv", x1)
-    if x0.dtype.kind == "f":
+    if is_float(x0.dtype):
         np.trunc(np.divide(x0, x1), out=outputs[0])
         return
     quotient = np.floor_divide(x0, x1)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..contracts import layout as ops
 from ..errors import KernelError
-from ..tensor import STRING, Array, DType, Params
+from ..tensor import STRING, Array, DType, Params, is_float, is_int
 from .support import numpy_kernel
 
 __all__ = ["KERNELS"]
@@ -159,7 +159,7 @@ def _cast(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.CastPar
         x = x.real
     if params.truncate:
         x = _truncated(x, y.dtype)
-    if x.dtype.kind == "f" and y.dtype.kind in "iu":
+    if is_float(x.dtype) and is_int(y.dtype):
         if x.flags.c_contiguous and y.flags.c_contiguous:
             source, target = x.reshape(-1), y.reshape(-1)
             for at in range(0, x.size, _BLOCK):

@@ -17,7 +17,7 @@ import numpy as np
 from ..contracts.base import Contract
 from ..contracts.reduce import REDUCE_MAX, REDUCE_MEAN, REDUCE_MIN, REDUCE_SUM, ReduceParams
 from ..kernel import Constants, Kernel, Query, Run
-from ..tensor import Array, DType
+from ..tensor import Array, DType, is_float
 from .border import FLOATS, NUMBERS, check_dense, refuse_dtype, scratch
 from .jit import array_type, carray, compiled, inner, int64, pointer, void
 from .threads import parallel, sequence, shares
@@ -44,7 +44,7 @@ def _offset(index: int, axes: Any, start: int, rank: int) -> int:
 def _accumulator(name: str, dtype: DType) -> tuple[DType, Any]:
     """Type and initial value of what the elements are folded into."""
     if name in ("reduce_max", "reduce_min"):
-        if dtype.kind == "f":
+        if is_float(dtype):
             return dtype, dtype.type(-np.inf if name == "reduce_max" else np.inf)
         limits = np.iinfo(dtype)
         return dtype, dtype.type(limits.min if name == "reduce_max" else limits.max)

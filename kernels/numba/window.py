@@ -17,7 +17,7 @@ from llvmlite import ir
 
 from ..contracts.conv2d import Padding, explicit_padding
 from ..kernel import Query, Run
-from ..tensor import Array, DType
+from ..tensor import Array, DType, is_float
 from .border import pitch, scratch
 from .crew import Task, task_kernel
 from .gemm import align
@@ -52,7 +52,7 @@ class _Folder:
 
     def __init__(self, module: ir.Module, dtype: DType, target: Target, fold: Fold) -> None:
         floats = {4: ir.FloatType(), 8: ir.DoubleType()}
-        self.float, self.signed = dtype.kind == "f", dtype.kind == "i"
+        self.float, self.signed = is_float(dtype), dtype.kind == "i"
         self.element: Any = floats[dtype.itemsize] if self.float else ir.IntType(dtype.itemsize * 8)
         self.size, self.fold, self.target = dtype.itemsize, fold, target
         self.module = module

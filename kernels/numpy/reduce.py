@@ -10,7 +10,7 @@ import numpy as np
 
 from ..contracts.reduce import REDUCE_MAX, REDUCE_MEAN, REDUCE_MIN, REDUCE_SUM, ReduceParams
 from ..host.support import numpy_kernel
-from ..tensor import Array, DType
+from ..tensor import Array, DType, is_float
 
 __all__ = ["KERNELS", "highest", "lowest"]
 
@@ -24,12 +24,12 @@ _SUM_TYPES = {
 
 def lowest(dtype: DType) -> Any:
     """The value that never wins a maximum: -inf, or the least integer."""
-    return dtype.type(-np.inf) if dtype.kind == "f" else np.iinfo(dtype).min
+    return dtype.type(-np.inf) if is_float(dtype) else np.iinfo(dtype).min
 
 
 def highest(dtype: DType) -> Any:
     """The value that never wins a minimum: inf, or the greatest integer."""
-    return dtype.type(np.inf) if dtype.kind == "f" else np.iinfo(dtype).max
+    return dtype.type(np.inf) if is_float(dtype) else np.iinfo(dtype).max
 
 
 def _sum(x: Array, params: ReduceParams) -> Array:

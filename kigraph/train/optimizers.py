@@ -10,6 +10,7 @@ from ..graph import ops
 from ..graph.errors import GraphError
 from ..graph.gradients import gradients
 from ..graph.handles import Operation, Tensor
+from ..kernels.tensor import is_float
 
 __all__ = ["Adam", "GradientDescent", "Momentum", "Optimizer", "RMSProp", "trainable_variables"]
 
@@ -26,7 +27,7 @@ def trainable_variables(loss: Tensor) -> list[Tensor]:
     return [
         op.outputs[0]
         for op in loss.graph.operations
-        if op in seen and op.type == "VariableV2" and op.outputs[0].dtype.kind == "f"
+        if op in seen and op.type == "VariableV2" and is_float(op.outputs[0].dtype)
     ]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from ...contracts import elementwise as ops
 from ...contracts.base import FLOATS, INTEGERS, NUMBERS, Contract, Tolerance
 from ...errors import DTypeError
-from ...tensor import STRING, DType, TensorType
+from ...tensor import STRING, DType, TensorType, is_float
 from ..case import F16, F32, MEMORIES, Case, Input, Memory, tensor
 from ..values import any_bits, few, large, nonzero, normal, positive, scaled, sparse_nan, special
 
@@ -148,7 +148,7 @@ def _broadcasts(contract: Contract[Any]) -> Iterator[Case]:
 def _select() -> Iterator[Case]:
     def case(name: str, *shapes: tuple[int, ...], dtype: DType = F32, tags: tuple[str, ...] = ()) -> Case:
         condition, x, y = shapes
-        values = normal if dtype.kind not in "f" else sparse_nan
+        values = normal if not is_float(dtype) else sparse_nan
         inputs = (tensor(condition, normal, _BOOL), tensor(x, values, dtype), tensor(y, values, dtype))
         return Case(ops.SELECT, name, inputs, tags=frozenset(tags), typed_by=1)
 

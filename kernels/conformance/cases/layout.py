@@ -9,7 +9,7 @@ import numpy as np
 
 from ...contracts import layout as ops
 from ...contracts.base import NUMBERS, Contract
-from ...tensor import STRING, DType
+from ...tensor import STRING, DType, is_float, is_int
 from ..case import F16, F32, F64, Case, tensor
 from ..values import any_bits, indices, normal, scaled, sparse_nan
 
@@ -137,13 +137,13 @@ def _casts() -> Iterator[Case]:
     for source in sorted(NUMBERS | {_BOOL}, key=str):
         for target in sorted(NUMBERS | {_BOOL}, key=str):
             # Floats outside an integer's range are undefined in C, so are negative ones for an unsigned type.
-            values: Any = any_bits if source.kind in "iu" else normal
-            if source.kind in "fc" and target.kind in "iu":
+            values: Any = any_bits if is_int(source) else normal
+            if source.kind in "fc" and is_int(target):
                 values = _small_positive if target.kind == "u" else scaled(30)
             yield _case(ops.CAST, f"{source}-to-{target}", (3, 7), ops.CastParams(target), source, values=values)
     yield _case(ops.CAST, "string", (3,), ops.CastParams(STRING), STRING)
     for source, target in ((F32, F16), (F64, F32), (F64, F16), (F32, F64), (F32, np.dtype(np.int32))):
-        for name, values in (("", scaled(30)), ("-nan", sparse_nan)) if target.kind == "f" else (("", scaled(30)),):
+        for name, values in (("", scaled(30)), ("-nan", sparse_nan)) if is_float(target) else (("", scaled(30)),):
             params = ops.CastParams(target, truncate=True)
             yield _case(
                 ops.CAST, f"truncate-{source}-to-{target}{name}", (3, 40), params, source, values=values, oracle=_cut
@@ -157,7 +157,7 @@ def _cut(inputs: Any, params: Any) -> Any:
     (x,) = inputs
     with np.errstate(all="ignore"):
         y = x.astype(params.dtype)
-        if y.dtype.kind == "f" and y.itemsize < x.itemsize:
+        if is_float(y.dtype) and y.itemsize < x.itemsize:
             y = np.where(np.abs(y.astype(x.dtype)) > np.abs(x), np.nextafter(y, np.zeros(1, y.dtype)), y)
     return (y,)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...contracts.base import NUMBERS
 from ...contracts.normalization import BATCH_NORM, BIAS_ADD, BatchNormParams
-from ...tensor import DType
+from ...tensor import DType, is_int
 from ..case import F16, F32, F64, PLACEMENTS, Case, Memory, tensor
 from ..values import any_bits, normal, positive, sparse_nan
 
@@ -87,7 +87,7 @@ def _cases() -> Iterator[Case]:
     yield _norm("no-scale-fed", (2, 5, 4, 18), scale=False, constant=False, tags=("fed",))
     yield _norm("epsilon", (2, 5, 4, 18), epsilon=0.5)
     for dtype in sorted(NUMBERS - {F16, F32, F64}, key=str):
-        values = any_bits if dtype.kind in "iu" else normal
+        values = any_bits if is_int(dtype) else normal
         yield _bias(f"{np.dtype(dtype)}", (2, 5, 18), dtype=dtype, values=values)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...contracts import reduce as ops
 from ...contracts.base import FLOATS, INTEGERS, NUMBERS, Contract
-from ...tensor import DType
+from ...tensor import DType, is_int
 from ..case import F16, F32, F64, MEMORIES, Case, Memory, tensor
 from ..values import any_bits, few, normal, positive, sparse_nan
 
@@ -81,7 +81,7 @@ def _reductions(contract: Contract[Any]) -> Iterator[Case]:
         yield case(memory, (4, 5, 9), (1,), memory=memory, tags=("strided",))
     for other in sorted(dtypes - {F32, np.dtype(bool)}, key=str):
         yield case(f"{other}", (4, 9, 3), (1,), dtype=other)
-        if other.kind in "iu":
+        if is_int(other):
             yield case(f"{other}-range", (4, 9, 3), (1,), dtype=other, values=any_bits, tags=("large",))
             yield case(f"{other}-empty", (4, 0, 3), (1,), dtype=other, tags=("empty",))
 
@@ -102,7 +102,7 @@ def _arguments(contract: Contract[Any]) -> Iterator[Case]:
     yield case("nan", (9, 40), values=sparse_nan, tags=("nan",))
     yield case("empty", (0, 9), tags=("empty",))
     for dtype in sorted((FLOATS | INTEGERS) - {F32}, key=str):
-        yield case(f"{dtype}", (4, 9), dtype=dtype, values=any_bits if dtype.kind in "iu" else normal)
+        yield case(f"{dtype}", (4, 9), dtype=dtype, values=any_bits if is_int(dtype) else normal)
 
 
 def _top_k() -> Iterator[Case]:
@@ -121,7 +121,7 @@ def _top_k() -> Iterator[Case]:
     for index in ("int16", "int64"):
         yield _case(ops.TOP_K, f"index-{index}", (3, 9), ops.TopKParams(4, index))
     for dtype in (F16, F64, *sorted(INTEGERS, key=str)):
-        yield case(f"{dtype}", (4, 9), 4, dtype=dtype, values=any_bits if dtype.kind in "iu" else normal)
+        yield case(f"{dtype}", (4, 9), 4, dtype=dtype, values=any_bits if is_int(dtype) else normal)
 
 
 CASES: tuple[Case, ...] = (

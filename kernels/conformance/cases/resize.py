@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...contracts.resize import RESIZE_BILINEAR, ResizeParams
-from ...tensor import DType
+from ...tensor import DType, is_int
 from ..case import F16, F32, F64, MEMORIES, Case, Memory, tensor
 from ..values import any_bits, normal, only_nan
 
@@ -66,7 +66,7 @@ def _cases() -> Iterator[Case]:
             *map(np.dtype, ("uint8", "int8", "int16", "uint16", "int32", "uint32", "int64", "uint64")),
         ):
             # Beyond 16 bits a float32 result cannot hold every integer, and differences of large ones say nothing.
-            values = any_bits if dtype.kind in "iu" and dtype.itemsize == 1 else normal
+            values = any_bits if is_int(dtype) and dtype.itemsize == 1 else normal
             yield resize_case(f"{rule}-{dtype}", (2, 5, 6, 3), (8, 4), dtype=dtype, values=values, **flags)
         yield resize_case(f"{rule}-photo", (1, 61, 52, 3), (30, 30), dtype=np.dtype(np.uint8), values=any_bits, **flags)
         for h, w, oh, ow in ((5, 6, 10, 12), (9, 7, 5, 4)):
