@@ -7,7 +7,7 @@ import mmap
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -22,8 +22,10 @@ __all__ = [
     "Device",
     "HoldsIdleMemory",
     "HostDevice",
+    "StepError",
     "after_giving_back",
     "give_back_idle",
+    "in_turn",
     "may_give_back",
 ]
 
@@ -35,6 +37,29 @@ ALIGNMENT = 64
 
 _HUGE_PAGE = 2 << 20
 _SLAB_BYTES = 8 << 20
+
+
+class StepError(Exception):
+    """Run ``index`` of a sequence failed with ``error``."""
+
+    def __init__(self, index: int, error: Exception) -> None:
+        super().__init__(index, error)
+        self.index, self.error = index, error
+
+
+def in_turn(runs: Sequence[Callable[[], None]]) -> Callable[[], None]:
+    """One call that runs all, one after the other; raises StepError from what one of them raises."""
+    whole = tuple(runs)
+
+    def run() -> None:
+        at = 0
+        try:
+            for at, one in enumerate(whole):  # noqa: B007 - the index tells which step failed
+                one()
+        except Exception as error:
+            raise StepError(at, error) from error
+
+    return run
 
 
 class Device(Protocol):
@@ -63,6 +88,13 @@ class Device(Protocol):
 
     def synchronize(self) -> None:
         """Waits until all work given to the device is done."""
+        ...
+
+    def sequence(self, runs: Sequence[Callable[[], None]]) -> Callable[[], None]:
+        """One call for bound kernels of this device that run one after the other, again and again: see ``in_turn``.
+
+        A device may record them once and replay the record.
+        """
         ...
 
 
@@ -194,6 +226,9 @@ class HostDevice:
 
     def synchronize(self) -> None:
         """Nothing runs behind the caller's back."""
+
+    def sequence(self, runs: Sequence[Callable[[], None]]) -> Callable[[], None]:
+        return in_turn(runs)
 
 
 HOST = HostDevice()

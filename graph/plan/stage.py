@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...kernels.devices import HOST, Device, after_giving_back, may_give_back
+from ...kernels.devices import HOST, Device, StepError, after_giving_back, may_give_back
 from ...kernels.errors import DeviceError, KigraphError, OutOfMemoryError
 from ...kernels.kernel import Query, Run
 from ...kernels.registry import select
@@ -74,6 +75,19 @@ class _Context:
                     self.runs.append(run)
                     self.steps.append(step)
         self.devices = [d for d in devices.values() if d.name != HOST.name]
+        self.stretches = self._stretches()
+
+    def _stretches(self) -> list[tuple[int, Run]]:
+        """The steps in order, those that follow each other on one device as one call: (number of the first, call)."""
+        found: list[tuple[int, Run]] = []
+        for (device, copies), group in itertools.groupby(
+            range(len(self.runs)), lambda i: (self.steps[i].device.name, self.steps[i].query is None)
+        ):
+            numbers = list(group)
+            runs = [self.runs[i] for i in numbers]
+            owner = HOST if copies else next((d for d in self.devices if d.name == device), HOST)
+            found.append((numbers[0], owner.sequence(runs)))
+        return found
 
     def view(self, device: Device, place: Place, t: TensorType) -> Array:
         return device.view(
@@ -113,8 +127,12 @@ class _Context:
             for port, device in self.stage.fed:
                 device.upload(inputs[port], self.arrays[port])
             if profile is None:
-                for at, run in enumerate(self.runs):  # noqa: B007 - the index tells which step failed
-                    run()
+                for first, run in self.stretches:
+                    try:
+                        run()
+                    except StepError as failed:
+                        at = first + failed.index
+                        raise failed.error from failed.error.__cause__
             else:
                 for at, run in enumerate(self.runs):
                     start = time.perf_counter()

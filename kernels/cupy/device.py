@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..devices import after_giving_back
+from ..devices import after_giving_back, in_turn
 from ..errors import KernelError
 from ..tensor import Array, DType
 from . import binding
@@ -101,6 +102,9 @@ class CudaDevice:
             binding.cupy().cuda.get_current_stream().synchronize()
         except Exception as error:
             raise binding.failure(error, "waiting for the device") from error
+
+    def sequence(self, runs: Sequence[Callable[[], None]]) -> Callable[[], None]:
+        return in_turn(runs)
 
 
 def _host_view(staging: Any, like: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

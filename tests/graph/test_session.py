@@ -17,6 +17,7 @@ from kigraph.graph.errors import FeedError, FetchError, GraphError, RunError
 from kigraph.graph.handles import Tensor
 from kigraph.graph.ir import Literal
 from kigraph.graph.session import Session
+from kigraph.kernels.devices import HostDevice, in_turn
 from kigraph.kernels.errors import BackendError, ImageError, KernelError, SettingsError, ShapeError
 
 MakeSession = Callable[..., Session]
@@ -212,19 +213,28 @@ def test_constants_that_fail_to_fold_name_the_node(graph: Graph, session: MakeSe
 def test_a_foreign_exception_in_a_kernel_becomes_a_run_error(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
     x = ops.placeholder("float32", [2])
     y = ops.relu(x, name="y")
-    session = Session(graph, backend="numpy")
-    session.run(y, {x: [1, 2]})
-    program = session.plan(y, {x: [1, 2]})
-    (stage,) = [s for _, s in program.compiled()]
-    assert hasattr(stage, "_idle")
+    z = ops.negative(ops.negative(y, name="before"), name="after")
+    failing = [True]
 
     def fail() -> None:
-        raise ZeroDivisionError("inside")
+        if failing:
+            raise ZeroDivisionError("inside")
 
-    stage._idle[0].runs[0] = fail
-    with pytest.raises(RunError, match=r"Relu 'y' failed in kernel numpy.relu: inside"):
-        session.run(y, {x: [1, 2]})
-    assert session.run(y, {x: [1, -2]}).tolist() == [1, 0]
+    monkeypatch.setattr(HostDevice, "sequence", lambda self, runs: in_turn([runs[0], fail, *runs[1:]]))
+    session = Session(graph, backend="numpy")
+    with pytest.raises(RunError, match=r"Neg 'before' failed in kernel numpy.neg: inside"):
+        session.run(z, {x: [1, 2]})
+    failing.clear()
+    assert session.run(z, {x: [1, -2]}).tolist() == [1, 0]
+
+
+def test_steps_that_follow_each_other_on_a_device_are_one_call(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths: list[int] = []
+    monkeypatch.setattr(HostDevice, "sequence", lambda self, runs: lengths.append(len(runs)) or in_turn(runs))
+    x = ops.placeholder("float32", [4])
+    session = Session(graph, backend="numpy")
+    assert session.run(ops.negative(ops.relu(ops.negative(x))), {x: [-1, 0, 1, 2]}).tolist() == [-1, 0, 0, 0]
+    assert lengths == [3]
 
 
 def test_with_and_close(graph: Graph) -> None:
@@ -273,17 +283,17 @@ def test_plans_are_kept_and_bounded(graph: Graph, monkeypatch: pytest.MonkeyPatc
         Session(graph, backend="numpy")
 
 
-def test_the_executor_costs_next_to_nothing_per_step(graph: Graph) -> None:
+def test_the_executor_costs_next_to_nothing_per_step(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
     """At most 3 us a step on top of calling the kernels; 0.02 us was measured, so the bound is not a matter of luck."""
     x = ops.placeholder("float32", [4])
     y = x
     for _ in range(500):
         y = ops.relu(ops.negative(y))
+    runs: list[Callable[[], None]] = []
+    monkeypatch.setattr(HostDevice, "sequence", lambda self, given: runs.extend(given) or in_turn(given))
     session = Session(graph, backend="numpy")
     value = np.ones(4, np.float32)
     session.run(y, {x: value})
-    ((_, stage),) = session.plan(y, {x: value}).compiled()
-    runs = stage._idle[0].runs  # type: ignore[union-attr]
     assert len(runs) == 1000
 
     def bare() -> None:
