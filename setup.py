@@ -36,6 +36,7 @@ PACKAGES = {
     "kigraph.graph.models": "graph/models",
     "kigraph.graph.opdefs": "graph/opdefs",
     "kigraph.graph.ops": "graph/ops",
+    "kigraph.graph.packed": "graph/packed",
     "kigraph.graph.passes": "graph/passes",
     "kigraph.graph.plan": "graph/plan",
     "kigraph.kernels": "kernels",

@@ -114,9 +114,11 @@ class Kigraph:
         start = time.perf_counter()
         for _ in range(runs):
             session.run(self.fetches, feeds, profile=True)
-            for step, seconds in session.plan(self.fetches, feeds).profile:
-                spent[str(step.kernel or "copy")] += seconds / runs
-                counts[str(step.kernel or "copy")] += 1
+            timeline = session.plan(self.fetches, feeds).timeline
+            assert timeline is not None
+            for _, timed in timeline.steps:
+                spent[str(timed.step.kernel or "copy")] += timed.seconds / runs
+                counts[str(timed.step.kernel or "copy")] += 1
         whole = (time.perf_counter() - start) / runs
         lines = [
             f"{1e3 * whole:9.3f} ms whole step, {1e3 * (whole - sum(spent.values())):.3f} ms of it outside of kernels"

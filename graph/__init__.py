@@ -8,6 +8,7 @@ Map of the folder (arrows of import point down only)::
     profile.py           times of a program's steps: table, roofline, trace, picture
     draw/                DOT, SVG and HTML of a graph
     plan/                a compiled program: stages, kernels, buffers, explain()
+    packed/              packed weights: per graph in memory, and in the cache folder
     passes/              one file per rewrite, each a pure function Graph -> Graph
     rewrite.py           the one helper through which passes edit a graph
     ops/                 the public, typed op functions (matmul, conv2d, ...)

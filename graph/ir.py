@@ -89,7 +89,7 @@ class Key:
         self.parts = parts
         #: Bytes of a file are behind it.
         self.in_file = False
-        #: What packed_cache.py spells this key as (digest, files; no digest if it cannot): many keys share it.
+        #: What packed/cache.py spells this key as (digest, files; no digest if it cannot): many keys share it.
         self.stable: tuple[str, frozenset[str]] | None = None
         words: list[str] = []
         stack: list[Hashable] = [parts]

@@ -25,13 +25,14 @@ from .fetches import Fetches, stranger
 from .handles import Operation, Tensor
 from .hints import shown
 from .ir import UNKNOWN, Port
+from .packed.cache import PackedCache
+from .packed.store import ConstantStore
 from .passes import optimize
 from .plan.cut import Cut, cut, specialize
 from .plan.lowering import Options
-from .plan.packed_cache import PackedCache
+from .plan.lru import LRU
 from .plan.partition import Part, partition
 from .plan.program import Program, Timeline
-from .plan.stores import LRU, ConstantStore
 from .values import as_array
 
 if TYPE_CHECKING:

@@ -68,11 +68,12 @@ def _kigraph(shape: Shape, batch: int, threads: int, folder: str) -> tuple[Calla
         found = []
         for _ in range(count):
             session.run("y:0", feed, profile=True)
-            found.append(sum(seconds for _, seconds in plan.profile))
+            assert plan.timeline is not None
+            found.append(sum(timed.seconds for _, timed in plan.timeline.steps))
         return found
 
     times(2)
-    return times, " + ".join(str(step.kernel).partition(".")[2] for step, _ in plan.profile)
+    return times, " + ".join(str(step.kernel).partition(".")[2] for step in plan.kernel_steps())
 
 
 def _onnxruntime(shape: Shape, batch: int, threads: int, folder: str) -> tuple[Callable[[int], list[float]], str]:

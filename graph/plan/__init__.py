@@ -9,8 +9,7 @@ stage.py      a compiled stage and its run contexts
 images.py     a batch run image by image
 program.py    the stages one after the other; explain()
 explain.py    the texts
-stores.py     packed weights, device constants, compiled stages
-packed_cache.py packed_file.py   packed weights in the cache folder, shared between processes
+lru.py        a bounded map, for what a session has compiled
 """
 
 from __future__ import annotations

@@ -49,7 +49,8 @@ def explain_program(program: Program, *, rejected: bool) -> str:
     choice = program.choice
     lines = [f"backends {choice}, {program.threads} thread{'s' if program.threads != 1 else ''}"]
     lines += [f"  not usable: {name}: {status.detail} (remedy: {status.remedy})" for name, status in choice.skipped]
-    times = {id(step): seconds for step, seconds in program.profile}
+    timeline = program.timeline
+    times = {} if timeline is None else {id(t.step): t.seconds for _, t in timeline.steps}
     compiled: dict[int, list[Stage | DynamicStage | Images]] = {}
     for index, stage in program.compiled():
         compiled.setdefault(index, []).append(stage)

@@ -21,8 +21,8 @@ from ..errors import GraphError, UnsupportedOpError, located, unexpected
 from ..evaluate import shape_key, shape_of
 from ..ir import Graph, Literal, Node, Port
 from ..opdefs import DESCRIBES, Known, Resolved, resolve
+from ..packed.store import ConstantStore, KernelConstants
 from .partition import Part
-from .stores import ConstantStore, KernelConstants
 
 _LOG = logging.getLogger("kigraph")
 

@@ -19,9 +19,9 @@ from .cut import Cut
 from .explain import explain_program
 from .images import Images, compile_part
 from .lowering import Options, Step
+from .lru import LRU
 from .partition import Part
 from .stage import DynamicStage, Stage, Timed
-from .stores import LRU
 
 __all__ = ["Program", "Timeline"]
 
@@ -58,8 +58,8 @@ class Program:
     static: dict[int, Stage | DynamicStage | Images] = field(default_factory=dict)
     #: Tells programs apart in the keys of ``stages`` (an id() is used again when a program is gone).
     number: int = field(default_factory=lambda: next(_NUMBERS))
-    #: The last profiled run: time per step.
-    profile: list[tuple[Step, float]] = field(default_factory=list)
+    #: The last profiled run.
+    timeline: Timeline | None = None
     #: By index of the part: what nobody reads after it.
     _done: list[tuple[Port, ...]] = field(init=False)
     #: Whether an output is a constant, which may have to be computed.
@@ -103,23 +103,18 @@ class Program:
     def _compile(
         self, part: Part, types: Mapping[Port, TensorType], values: Mapping[Port, Value]
     ) -> Stage | DynamicStage | Images:
-        while True:
-            generation = self.options.store.generation
-            with shared_values():
-                made = compile_part(self.graph, part, types, values, self.options)
-            if self.options.store.confirm() == generation:
-                break
+        with shared_values():
+            made = self.options.store.compile_checked(
+                lambda: compile_part(self.graph, part, types, values, self.options)
+            )
         self.options.tuner.save()
-        self.options.store.save()
         return made
 
-    def run(self, feeds: Mapping[Port, Value], profile: bool = False, record: Timeline | None = None) -> list[Value]:
+    def run(self, feeds: Mapping[Port, Value], record: Timeline | None = None) -> list[Value]:
         """The values of the cut graph's outputs. ``feeds``: for every placeholder and variable port an array.
 
-        profile: keeps the times of the run's steps in ``self.profile``; ``record`` gets them, too.
+        record: makes it a profiled run, and gets the times of its steps.
         """
-        if profile and record is None:
-            record = Timeline()
         env: dict[Port, Value] = dict(feeds)
         begin = time.perf_counter()
         for index, part in enumerate(self.parts):
@@ -144,7 +139,7 @@ class Program:
                 given.add(port)
         if record is not None:
             record.start, record.seconds = begin, time.perf_counter() - begin
-            self.profile = [(t.step, t.seconds) for _, t in record.steps]
+            self.timeline = record
         return results
 
     def _output(self, port: Port, env: Mapping[Port, Value], feeds: Mapping[Port, Value]) -> Value:

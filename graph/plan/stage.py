@@ -21,10 +21,10 @@ from ..errors import located, unexpected
 from ..evaluate import shared_values
 from ..ir import Graph, Port
 from ..opdefs import Known, resolve
+from ..packed.store import ConstantStore
 from .lowering import Lowering, Options, Step, lower_part
 from .memory import Layout, Place, lay_out
 from .partition import Part
-from .stores import ConstantStore
 
 __all__ = ["DynamicStage", "Stage", "Timed", "compile_stage"]
 

@@ -13,7 +13,7 @@ import kigraph as ki
 from kigraph.graph.ir import Literal
 from kigraph.graph.loaders import digests, load_graph
 from kigraph.graph.loaders.graphdef_write import save_graphdef
-from kigraph.graph.plan import packed_cache
+from kigraph.graph.packed import cache as packed_cache
 
 __all__ = ["X", "cache", "damage", "files", "model", "packs", "put", "run", "write_model"]
 

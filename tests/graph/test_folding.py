@@ -10,8 +10,8 @@ import pytest
 from kigraph.graph import evaluate, ops
 from kigraph.graph.builder import Graph
 from kigraph.graph.ir import Key, Literal
+from kigraph.graph.packed.cache import stable_key
 from kigraph.graph.passes.fold_constants import fold_constants
-from kigraph.graph.plan.packed_cache import stable_key
 from kigraph.graph.session import Session
 
 NDArray = np.ndarray[Any, Any]

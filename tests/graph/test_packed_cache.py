@@ -19,8 +19,8 @@ import kigraph as ki
 from kigraph.graph.ir import Literal
 from kigraph.graph.loaders import digests, load_graph
 from kigraph.graph.loaders.source import Source
-from kigraph.graph.plan import packed_cache
-from kigraph.graph.plan.packed_cache import stable_key
+from kigraph.graph.packed import cache as packed_cache
+from kigraph.graph.packed.cache import stable_key
 from kigraph.kernels.backends import get_backend
 from tests.graph.packed_models import X, files, run, write_model
 
@@ -281,4 +281,4 @@ def test_the_stamp_covers_what_packed_weights_come_from(tmp_path: Path) -> None:
     assert [line.split()[0] for line in packed_cache._states(tmp_path / "note.txt")] == ["note.txt"]
     root = Path(packed_cache.__file__).parents[1]
     names = {line.split()[0] for line in packed_cache._states(root)}
-    assert {"ir.py", "rewrite.py", "fold_input_affine.py", "packed_cache.py"} <= names
+    assert {"ir.py", "rewrite.py", "fold_input_affine.py", "cache.py"} <= names

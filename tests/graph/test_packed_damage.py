@@ -14,9 +14,8 @@ import pytest
 
 import kigraph as ki
 from kigraph.graph.loaders import load_graph
-from kigraph.graph.plan import packed_cache
-from kigraph.graph.plan.packed_file import PackedFile
-from kigraph.graph.plan.stores import ConstantStore
+from kigraph.graph.packed import cache as packed_cache
+from kigraph.graph.packed.file import PackedFile
 from kigraph.kernels.backends import get_backend
 from tests.graph.packed_models import X, damage, files, put, run
 
@@ -59,15 +58,15 @@ def test_every_session_hears_of_damage(model: Path, cache: Path, monkeypatch: py
     belongs = json.loads(path.read_bytes()[128:].partition(b"\0")[0].partition(b',"entries"')[0] + b"}")
     for entry in PackedFile(path, belongs).entries.values():
         damage(path, entry.offset + 3)
-    both, seen, original = threading.Barrier(2, timeout=60), threading.local(), ConstantStore.confirm
+    both, seen, original = threading.Barrier(2, timeout=60), threading.local(), packed_cache.PackedCache.confirm
 
-    def confirm(self: ConstantStore) -> Any:
+    def confirm(self: packed_cache.PackedCache) -> Any:
         if not hasattr(seen, "waited"):
             seen.waited = True
             both.wait()
         return original(self)
 
-    monkeypatch.setattr(ConstantStore, "confirm", confirm)
+    monkeypatch.setattr(packed_cache.PackedCache, "confirm", confirm)
     graph = load_graph(model)
 
     def start(_: int) -> Any:
@@ -98,10 +97,10 @@ def test_a_file_that_changes_while_it_is_mapped(
     expected = run(model)
     (path,) = files(cache)
     path.with_suffix(".checked").unlink(missing_ok=True)
-    original = ConstantStore.confirm
+    original = packed_cache.PackedCache.confirm
     changed: list[str] = []
 
-    def confirm(self: ConstantStore) -> Any:
+    def confirm(self: packed_cache.PackedCache) -> Any:
         if not changed:
             changed.append(how)
             if how.startswith("in place"):
@@ -114,7 +113,7 @@ def test_a_file_that_changes_while_it_is_mapped(
         return original(self)
 
     monkeypatch.setattr(PackedFile, "_check", lambda self: None)  # the checker comes late: confirm does its work
-    monkeypatch.setattr(ConstantStore, "confirm", confirm)
+    monkeypatch.setattr(packed_cache.PackedCache, "confirm", confirm)
     np.testing.assert_array_equal(run(model), expected)
     assert changed
     np.testing.assert_array_equal(run(model), expected)

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kigraph.graph.plan import packed_file
-from kigraph.graph.plan.packed_file import PackedFile, PackedFileError, checksum, write_packed
+from kigraph.graph.packed import file as packed_file
+from kigraph.graph.packed.file import PackedFile, PackedFileError, checksum, write_packed
 
 BELONGS = {"backend": "b", "target": "t", "code": "c", "files": ["f"]}
 NDArray = np.ndarray[Any, Any]

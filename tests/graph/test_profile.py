@@ -73,7 +73,9 @@ def test_run_keeps_the_profile_and_gives_the_same_results(backend: str) -> None:
     assert found is not None
     assert found.runs == 1
     assert [s.seconds for s in found.steps] == [s.span for s in found.steps]
-    assert [node.node for node, _ in session.plan("scores", FEED).profile] == [s.node for s in found.steps]
+    timeline = session.plan("scores", FEED).timeline
+    assert timeline is not None
+    assert [timed.step.node for _, timed in timeline.steps] == [s.node for s in found.steps]
     session.close()
     assert session.last_profile is None
 

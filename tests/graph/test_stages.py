@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from kigraph.graph import ops
 from kigraph.graph.builder import Graph
 from kigraph.graph.handles import Tensor
+from kigraph.graph.packed.store import ConstantStore
 from kigraph.graph.passes import PASSES
 from kigraph.graph.plan import program as program_module
-from kigraph.graph.plan.stores import LRU, ConstantStore
+from kigraph.graph.plan.lru import LRU
 from kigraph.graph.session import Session
 from kigraph.kernels.backends import get_backend
 from kigraph.kernels.errors import KigraphError, ShapeError
@@ -324,8 +325,9 @@ def test_explain_and_profile(graph: Graph, session: MakeSession, backend: str, r
         assert part in text, text
     assert " ms" not in text
     one.run(z, feed, profile=True)
-    assert len(program.profile) == 2
-    assert all(seconds > 0 for _, seconds in program.profile)
+    assert program.timeline is not None
+    assert len(program.timeline.steps) == 2
+    assert all(timed.seconds > 0 for _, timed in program.timeline.steps)
     text = program.explain()
     assert "last profiled run:" in text
     assert "GFLOP/s" in text

@@ -1,9 +1,8 @@
-"""What outlives a plan: packed weights and device constants per graph, compiled stages per session."""
+"""What outlives a plan: packed weights and device constants, per graph."""
 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
@@ -13,9 +12,9 @@ from ...kernels.devices import HOST, Device
 from ...kernels.kernel import Kernel
 from ...kernels.tensor import Array
 from ..ir import Literal
-from .packed_cache import PackedCache
+from .cache import PackedCache
 
-__all__ = ["LRU", "ConstantStore", "KernelConstants"]
+__all__ = ["ConstantStore", "KernelConstants"]
 
 T = TypeVar("T")
 
@@ -83,28 +82,30 @@ class ConstantStore:
 
         return self.get(("packed", str(kernel), layout, literal.key), make)
 
-    @property
-    def generation(self) -> int:
-        """Rises when packed weights from the cache folder turn out to be damaged; see ``confirm``."""
-        with self._lock:
-            return self._generation
+    def compile_checked(self, make: Callable[[], T]) -> T:
+        """``make()``, which uses packed weights from the cache folder before they are checked; again, if some were damaged.
 
-    def confirm(self) -> int:
-        """Waits for the checks of packed weights. If it is not the ``generation`` from before a compilation, compile again.
-
-        What is damaged is then made anew. Each session that may have met it sees the change, not just the first.
+        What is damaged is then made anew. Each session that may have met it sees that, not just the first. Keeps what was
+        packed for other processes.
         """
+        while True:
+            with self._lock:
+                generation = self._generation
+            made = make()
+            if self._confirm() == generation:
+                break
+        if self._cache is not None:
+            self._cache.save()
+        return made
+
+    def _confirm(self) -> int:
+        """Waits for the checks of packed weights; the number rises when some turn out to be damaged, which are dropped."""
         found = self._cache.confirm() if self._cache is not None else 0
         with self._lock:
             if found > self._generation:
                 self._generation = found
                 self._made = {k: v for k, v in self._made.items() if not (isinstance(k, tuple) and k[0] == "packed")}
         return found
-
-    def save(self) -> None:
-        """Keeps what was packed for other processes; call it when a stage is compiled."""
-        if self._cache is not None:
-            self._cache.save()
 
     def __len__(self) -> int:
         return len(self._made)
@@ -121,39 +122,3 @@ class KernelConstants:
 
     def packed(self, index: int, layout: str, pack: Callable[[np.ndarray[Any, Any]], T]) -> T:
         return self._store.packed(self._kernel, layout, self._literals[index], pack)
-
-
-class LRU:
-    """A bounded map; the least recently used entry goes first. Thread-safe; two threads may make one entry twice."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._entries: OrderedDict[Hashable, Any] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        with self._lock:
-            if key in self._entries:
-                self._entries.move_to_end(key)
-                found: T = self._entries[key]
-                return found
-        made = make()
-        with self._lock:
-            result: T = self._entries.setdefault(key, made)
-            self._entries.move_to_end(key)
-            while len(self._entries) > self._size:
-                self._entries.popitem(last=False)
-        return result
-
-    def find(self, key: Hashable) -> Any:
-        """The entry, or None."""
-        with self._lock:
-            return self._entries.get(key)
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def items(self) -> list[tuple[Any, Any]]:
-        """A snapshot of keys and entries, least recently used first."""
-        with self._lock:
-            return list(self._entries.items())

@@ -29,7 +29,7 @@ from ...kernels.digest import blake2b
 from ...kernels.kernel import Kernel
 from ...kernels.settings import cache_folder
 from ..ir import PLAIN, Content, Key, Literal
-from .packed_file import PackedFile, PackedFileError, storable, write_packed
+from .file import PackedFile, PackedFileError, storable, write_packed
 
 __all__ = ["PackedCache", "code_stamp", "packed_folder", "stable_key"]
 
