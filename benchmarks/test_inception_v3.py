@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import kigraph as ki
-from kigraph.graph.models.inception_v3 import build
-from kigraph.graph.models.inception_weights import seeded_weights
+from kigraph.graph.models.inception_v3.build import build
+from kigraph.graph.models.inception_v3.weights import seeded_weights
 from kigraph.kernels.backends import get_backend
 from kigraph.kernels.conformance import process_seed
 from kigraph.kernels.conformance.cases.inception import CONVOLUTIONS

@@ -2,7 +2,8 @@
 
 Map of the folder (arrows of import point down only)::
 
-    loaders/ models/     the edge: weight files and built-in networks; nothing below imports them
+    models/              the edge: built-in networks, for files that have weights alone
+    writers/ loaders/    files of other programs: written and read, without trusting them
     gradients/           the backward graph: one gradient function per contract
     session.py           feeds and fetches to programs, threads, variables
     profile.py           times of a program's steps: table, roofline, trace, picture
@@ -17,6 +18,7 @@ Map of the folder (arrows of import point down only)::
     handles.py           Operation and Tensor, what the user holds
     values.py            Python values to arrays; values that are known while a graph is built
     evaluate.py          one op at once, with the reference backend
+    formats/             how such files are laid out: Protocol Buffers, HDF5, zip, pickle; limits and budgets
     opdefs/              op type -> contract and parameters; shape inference
     ir.py                the immutable graph: Node, Port, Literal, Graph
     hints.py errors.py   similar names; the exceptions

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import LoadError
+from .graph.hints import guess_inputs, guess_outputs
 from .kernels.tensor import is_float
 
 if TYPE_CHECKING:
@@ -16,14 +17,6 @@ if TYPE_CHECKING:
     from .graph.loaders.weights import WeightsFile
 
 __all__ = ["Opened", "open_file"]
-
-_FORMATS = {
-    "graphdef": "TensorFlow frozen GraphDef",
-    "safetensors": "safetensors weights",
-    "torch": "PyTorch state dict",
-    "torch-legacy": "PyTorch state dict (before 1.6)",
-    "keras-h5": "Keras HDF5 weights",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +42,7 @@ class Opened:
 
     @property
     def format(self) -> str:
-        return _FORMATS.get(self.loaded.family.value, self.loaded.family.value)
+        return self.loaded.family.title
 
     @property
     def weights(self) -> WeightsFile | None:
@@ -58,20 +51,12 @@ class Opened:
     @property
     def inputs(self) -> tuple[str, ...]:
         """Tensors that a user would feed."""
-        return self._ends("guess_inputs", self.loaded.inputs)
+        return self.loaded.inputs or (() if self.graph is None else guess_inputs(self.graph))
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """Tensors that look like the model's results."""
-        return self._ends("guess_outputs", self.loaded.outputs)
-
-    def _ends(self, guess: str, found: tuple[str, ...]) -> tuple[str, ...]:
-        from .graph.loaders import graphdef
-
-        if found or self.graph is None:
-            return found
-        result: tuple[str, ...] = getattr(graphdef, guess)(self.graph)
-        return result
+        return self.loaded.outputs or (() if self.graph is None else guess_outputs(self.graph))
 
     @property
     def parameters(self) -> int:
@@ -93,12 +78,12 @@ def open_file(path: str | os.PathLike[str], limits: LoadLimits | None = None, *,
 
     loaded = load(path, limits)
     if loaded.graph is not None:
-        return Opened(loaded, loaded.graph, str(loaded.graph.metadata.get("family", loaded.family.value)))
+        return Opened(loaded, loaded.graph, str(loaded.graph.metadata.get("family", loaded.family.name)))
     assert loaded.weights is not None
-    from .graph.models.inception_v3 import build_from_file
+    from .graph.models import graph_of_weights
 
     try:
-        graph = build_from_file(loaded.weights)
+        graph = graph_of_weights(loaded.weights)
     except LoadError as error:
         if strict:
             raise

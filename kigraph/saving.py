@@ -25,12 +25,12 @@ def save_graph(graph: Graph, path: str | os.PathLike[str], outputs: Sequence[str
     target = Path(path)
     check_writable(target)  # a pipe or device is not replaced by a file
     if target.suffix == ".pb":
-        from .graph.loaders.graphdef_write import save_graphdef
+        from .graph.writers.graphdef import save_graphdef
 
         save_graphdef(graph, target)
         return target
     if target.suffix == ".onnx":
-        from .graph.loaders.onnx_write import save_onnx
+        from .graph.writers.onnx import save_onnx
 
         save_onnx(graph, target, outputs)
         return target

@@ -27,8 +27,9 @@ from typing import Any
 import numpy as np
 
 from kigraph.graph.builder import Graph
-from kigraph.graph.loaders import load, load_graph
+from kigraph.graph.loaders import load
 from kigraph.graph.session import Session
+from kigraph.loading import open_file
 
 from . import reference as ref
 from .dry import parse
@@ -230,7 +231,7 @@ def flowers(
     sample = [(i, _feeds((shared / "photos" / "flowers" / files[i]).read_bytes(), decoder)) for i in there]
     pixels = "simplejpeg" if decoder else "pillow"
     with _unpacked(folder) as path:
-        graph = load_graph(path)
+        graph = open_file(path, strict=True).graph
         for precision in precisions:
             with record.attempt("flowers", precision=precision), opened(graph, precision, backend) as session:
                 rows = np.stack([session.run(RESULT, feeds)[0] for _, feeds in sample])

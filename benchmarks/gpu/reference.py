@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 from kigraph.graph.builder import Graph, Operation
-from kigraph.graph.models.inception_layers import NETWORK, Block
-from kigraph.graph.models.inception_v3 import build
-from kigraph.graph.models.inception_weights import seeded_weights
+from kigraph.graph.models.inception_v3.build import build
+from kigraph.graph.models.inception_v3.layers import NETWORK, Block
+from kigraph.graph.models.inception_v3.weights import seeded_weights
 
 from .inputs import images
 

@@ -22,8 +22,8 @@ import numpy as np
 
 import kigraph as ki
 from kigraph.graph.builder import Graph
-from kigraph.graph.models.inception_v3 import build
-from kigraph.graph.models.inception_weights import seeded_weights
+from kigraph.graph.models.inception_v3.build import build
+from kigraph.graph.models.inception_v3.weights import seeded_weights
 from kigraph.graph.plan.lowering import Step
 from kigraph.graph.plan.stage import Stage, _Context
 from kigraph.graph.session import Session

@@ -1,4 +1,4 @@
-"""Inception v3 in PyTorch from kigraph's own table of layers: the function of ``kigraph.graph.models.inception_v3``.
+"""Inception v3 in PyTorch from kigraph's own table of layers: the function of ``kigraph.graph.models.inception_v3.build``.
 
 Layers are those that torchvision's network has: convolution without bias, batch normalisation, ReLU; average pools
 divide by the pixels that exist. Imports PyTorch.
@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 from kigraph.graph.ir import Literal
-from kigraph.graph.models.inception_layers import CONVS, FEATURES, NETWORK, Block, Conv, Pool, Step
-from kigraph.graph.models.inception_v3 import Options
-from kigraph.graph.models.inception_weights import ConvWeights, InceptionWeights, seeded_weights
+from kigraph.graph.models.inception_v3.build import Options
+from kigraph.graph.models.inception_v3.layers import CONVS, FEATURES, NETWORK, Block, Conv, Pool, Step
+from kigraph.graph.models.inception_v3.weights import ConvWeights, InceptionWeights, seeded_weights
 
 from .record import Recorder, Scalar
 from .reference import LOGITS, Reference

@@ -79,7 +79,7 @@ def _kigraph(shape: Shape, batch: int, threads: int, folder: str) -> tuple[Calla
 def _onnxruntime(shape: Shape, batch: int, threads: int, folder: str) -> tuple[Callable[[int], list[float]], str]:
     import onnxruntime as ort
 
-    from kigraph.graph.loaders.onnx_write import save_onnx
+    from kigraph.graph.writers.onnx import save_onnx
 
     path = Path(folder, "layer.onnx")
     save_onnx(layer_graph(shape), path, ["y:0"])

@@ -42,9 +42,9 @@ class Network:
 def write_network(folder: Path, model: Path | None = None) -> Network:
     """Writes the files. ``model``: a trained Inception v3 of any format that kigraph loads; default: seeded weights."""
     import kigraph as ki
-    from kigraph.graph.loaders.onnx_write import save_onnx
-    from kigraph.graph.models.inception_v3 import build
-    from kigraph.graph.models.inception_weights import seeded_weights
+    from kigraph.graph.models.inception_v3.build import build
+    from kigraph.graph.models.inception_v3.weights import seeded_weights
+    from kigraph.graph.writers.onnx import save_onnx
     from kigraph.saving import save_graph
 
     if model is None:

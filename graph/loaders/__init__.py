@@ -1,16 +1,13 @@
 """kigraph.graph.loaders: weight files of other people's programs, read without trusting them.
 
-    __init__.py      sniff(path): which family; load(path): Loaded
-    limits.py        LoadLimits, and the Budget that every loader spends from
-    source.py        the file: opened once, read by position; digests.py: SHA-256 of files, remembered
-    graphdef.py      TensorFlow frozen GraphDef to a Graph; graphdef_write.py writes one
-    tfproto.py       TensorFlow's messages as records; tensorproto.py: constants
-    wire.py          Protocol Buffers' wire format (wire_numbers.py); wire_write.py writes it
+    __init__.py      load(path): Loaded
+    family.py        the table of families: how each is told, and who reads it
+    graphdef.py      TensorFlow frozen GraphDef to a Graph
     weights.py       WeightsFile: named arrays, read one at a time
-    safetensors.py   torch_pickle.py (archive.py, pickle_symbols.py)   npz.py   keras_h5.py (hdf5/)
+    safetensors.py   torch_pickle.py   npz.py   keras_h5.py   keras_config.py: the network in a Keras file, as data
 
-A model is data: nothing here runs code from a file, opens another file, or allocates what a file merely declares.
-Whatever a file contains, the only exception is LoadError.
+What a file looks like inside is in ../formats. A model is data: nothing here runs code from a file, opens another file, or
+allocates what a file merely declares. Whatever a file contains, the only exception is LoadError.
 """
 
 from __future__ import annotations
@@ -19,17 +16,15 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..errors import LoadError
-from .limits import LoadLimits
-from .sniffing import Family, sniff
+from ..formats.limits import LoadLimits
+from .family import Family, sniff
 
 if TYPE_CHECKING:
     from ..builder import Graph
-    from .limits import Budget
-    from .source import Source
+    from ..formats.source import Source
     from .weights import WeightsFile
 
-__all__ = ["Family", "LoadLimits", "Loaded", "load", "load_graph", "sniff"]
+__all__ = ["Family", "LoadLimits", "Loaded", "load", "sniff"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,58 +62,15 @@ def load(path: str | os.PathLike[str], limits: LoadLimits | None = None) -> Load
     Weights stay in the file until they are used: replace the file by renaming, never by writing into it.
     Raises LoadError for what is damaged, hostile, over the limits, or of a family that is not read (yet).
     """
-    from .limits import Budget
-    from .source import Source
+    from ..formats.limits import Budget
+    from ..formats.source import Source
+    from ..hints import guess_inputs, guess_outputs
+    from .weights import WeightsFile
 
     family = sniff(path, limits)
     source = Source(path)
-    budget = Budget(source.name, source.size, limits)
-    if family is Family.GRAPHDEF:
-        from .graphdef import guess_inputs, guess_outputs, read_graphdef
-
-        graph = read_graphdef(source, budget)
-        return Loaded(
-            source.name,
-            family,
-            source.size,
-            graph,
-            inputs=guess_inputs(graph),
-            outputs=guess_outputs(graph),
-            _source=source,
-        )
-    return Loaded(source.name, family, source.size, weights=_weights(family, source, budget), _source=source)
-
-
-def load_graph(path: str | os.PathLike[str], limits: LoadLimits | None = None) -> Graph:
-    """A graph that runs: the file's own, or the built-in Inception v3 with the file's weights.
-
-    ``graph.metadata['family']`` is 'graphdef', or whose names the weights have: 'torchvision', 'keras', 'kigraph'.
-    """
-    loaded = load(path, limits)
-    if loaded.graph is not None:
-        return loaded.graph
-    from ..models import graph_of_weights
-
-    assert loaded.weights is not None
-    return graph_of_weights(loaded.weights)
-
-
-def _weights(family: Family, source: Source, budget: Budget) -> WeightsFile:
-    if family is Family.SAFETENSORS:
-        from .safetensors import read_safetensors
-
-        return read_safetensors(source, budget)
-    if family is Family.KERAS_H5:
-        from .keras_h5 import read_keras_h5
-
-        return read_keras_h5(source, budget)
-    if family is Family.TORCH_LEGACY:
-        from .torch_pickle import read_torch_legacy
-
-        return read_torch_legacy(source, budget)
-    if family is Family.TORCH_ZIP:
-        from .archive import Archive
-        from .torch_pickle import read_torch_zip
-
-        return read_torch_zip(source, Archive(source, budget), budget)
-    raise LoadError(f"{source.name}: family {family.value} is recognised but not read")
+    found = family.read(source, Budget(source.name, source.size, limits))
+    if isinstance(found, WeightsFile):
+        return Loaded(source.name, family, source.size, weights=found, _source=source)
+    inputs, outputs = guess_inputs(found), guess_outputs(found)
+    return Loaded(source.name, family, source.size, found, inputs=inputs, outputs=outputs, _source=source)

@@ -16,14 +16,14 @@ from ...kernels.errors import KigraphError
 from ...kernels.tensor import DType
 from ..builder import Graph
 from ..errors import GraphError, LoadError
+from ..formats.limits import Budget
+from ..formats.protobuf.wire import Reader, Span
+from ..formats.source import Source
+from ..formats.tensorflow import DTYPE_NAMES, DTYPES, AttrValue, GraphDef, NodeDef
+from ..formats.tensorproto import literal, shape_dims
 from ..hints import guess_inputs, guess_outputs, similar
 from ..ir import UNKNOWN, Node, Port, topological_order
 from ..opdefs import OPDEFS, OWN, Foreign
-from .limits import Budget
-from .source import Source
-from .tensorproto import literal, shape_dims
-from .tfproto import DTYPE_NAMES, DTYPES, AttrValue, GraphDef, NodeDef
-from .wire import Reader, Span
 
 __all__ = ["Function", "guess_inputs", "guess_outputs", "looks_like_graphdef", "read_graphdef"]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import LoadError
-from .limits import brief, load_error
+from ..formats.limits import brief, load_error
 
 __all__ = ["Layer", "Network", "Operand", "read_config"]
 

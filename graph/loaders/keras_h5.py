@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from .hdf5 import Dataset, Group, Hdf5File
-from .limits import Budget
-from .source import Source
+from ..formats.hdf5 import Dataset, Group, Hdf5File
+from ..formats.limits import Budget
+from ..formats.source import Source
 from .weights import TensorInfo, WeightsFile
 
 __all__ = ["MODEL_TEXTS", "child", "names", "read_keras_h5", "tensor_info"]

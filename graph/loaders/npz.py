@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from .archive import Archive, Member
-from .limits import Budget
-from .source import Source
+from ..formats.archive import Archive, Member
+from ..formats.limits import Budget
+from ..formats.source import Source
 
 __all__ = ["read_npz"]
 

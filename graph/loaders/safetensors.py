@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from ...kernels.tensor import DType
-from .limits import Budget, brief, size_text
-from .source import Source
+from ..formats.limits import Budget, brief, size_text
+from ..formats.source import Source
 from .weights import BFLOAT16, TensorInfo, WeightsFile, widen_bfloat16
 
 __all__ = ["looks_like_safetensors", "read_safetensors"]

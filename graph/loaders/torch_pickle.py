@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from ...kernels.tensor import DType
-from .archive import Archive
-from .limits import Budget, brief, size_text
-from .pickle_symbols import Storage, TensorSymbol, Unpickler
-from .source import Source
+from ..formats.archive import Archive
+from ..formats.limits import Budget, brief, size_text
+from ..formats.pickle_symbols import Storage, TensorSymbol, Unpickler
+from ..formats.source import Source
 from .weights import BFLOAT16, TensorInfo, WeightsFile, widen_bfloat16
 
 __all__ = ["LEGACY_MAGIC", "read_torch_legacy", "read_torch_zip"]

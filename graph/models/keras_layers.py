@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import LoadError
+from ..formats.limits import brief, load_error
 from ..ir import Literal
 from ..loaders.keras_config import Layer
-from ..loaders.limits import brief, load_error
-from .keras_base import ANOTHER_NETWORK
+from .inception_v3.keras_base import ANOTHER_NETWORK
 from .nodes import FLOAT32
 from .steps import ACTIVATIONS, Activation, ConvStep, Dense, Flatten, GlobalPool, Resize, Scale, Step, Window
 

@@ -20,7 +20,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from ..errors import ImageError
-from ..graph.loaders.source import Source
+from ..graph.formats.source import Source
 from .bodies import Body, declared_length, extract, media_type, receive
 from .engine import Engine, Job
 from .errors import Refused

@@ -18,8 +18,8 @@ import numpy as np
 from ..kernels.files import replacing
 
 if TYPE_CHECKING:
+    from ..graph.formats.limits import Budget
     from ..graph.loaders import LoadLimits
-    from ..graph.loaders.limits import Budget
 
 __all__ = ["Checkpoint", "load_checkpoint", "save_checkpoint"]
 
@@ -52,9 +52,9 @@ def load_checkpoint(path: str | os.PathLike[str], limits: LoadLimits | None = No
 
     Raises LoadError for a file that is damaged, not a checkpoint, or over the limits (``LoadLimits()`` by default).
     """
-    from ..graph.loaders.limits import Budget
+    from ..graph.formats.limits import Budget
+    from ..graph.formats.source import Source
     from ..graph.loaders.npz import read_npz
-    from ..graph.loaders.source import Source
 
     source = Source(path)
     budget = Budget(source.name, source.size, limits)
@@ -69,7 +69,7 @@ def load_checkpoint(path: str | os.PathLike[str], limits: LoadLimits | None = No
 
 def _meta(text: bytes, budget: Budget) -> dict[str, Any]:
     """The plain data: version, epoch (a count), history (rows of numbers) and the generator's state."""
-    from ..graph.loaders.limits import brief
+    from ..graph.formats.limits import brief
 
     place = f"member {_META!r}"
     if len(text) > _MAX_META:

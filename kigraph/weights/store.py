@@ -114,7 +114,7 @@ def _intact(entry: Entry) -> Path | None:
 
     The SHA-256 of a file that did not change is remembered (graph/loaders/digests.py), so this costs one reading per change.
     """
-    from ..graph.loaders.source import Source
+    from ..graph.formats.source import Source
 
     path, record = cached_path(entry), _read_record(entry)
     if path is None:
@@ -284,7 +284,7 @@ def _lock(path: Path) -> Iterator[None]:
 
 
 def _generate() -> Path:
-    from ..graph.models import inception_v3
+    from ..graph.models.inception_v3 import build as inception_v3
 
     path = generated_path()
     if path.exists():

@@ -84,7 +84,7 @@ def _colour_graph(kind: str, classes: int) -> Any:
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Three small GraphDef files by family: '2015', 'retrained' (with labels.txt beside it) and 'slim'."""
-    from kigraph.graph.loaders.graphdef_write import save_graphdef
+    from kigraph.graph.writers.graphdef import save_graphdef
 
     paths = {}
     for kind, classes in (("2015", 1008), ("retrained", 3), ("slim", 1001)):

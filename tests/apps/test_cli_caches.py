@@ -12,7 +12,7 @@ import pytest
 
 import kigraph as ki
 from kigraph.cli import main
-from kigraph.graph.loaders.graphdef_write import save_graphdef
+from kigraph.graph.writers.graphdef import save_graphdef
 
 Capture = pytest.CaptureFixture[str]
 

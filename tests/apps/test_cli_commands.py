@@ -80,7 +80,7 @@ def test_inspect(models: Models, capsys: Capture) -> None:
 
 def test_inspect_a_graph_with_unknown_ops(tmp_path: Path, capsys: Capture) -> None:
     import kigraph as ki
-    from kigraph.graph.loaders.graphdef_write import save_graphdef
+    from kigraph.graph.writers.graphdef import save_graphdef
 
     graph = ki.Graph()
     with graph.as_default():
@@ -104,7 +104,7 @@ def test_inspect_weights_of_an_unknown_network(tmp_path: Path, capsys: Capture) 
     document = _json(capsys)
     assert document["tensors"] == [{"name": "layer.weight", "dtype": document["tensors"][0]["dtype"], "shape": [4, 3]}]
     assert document["parameters"] == 12
-    assert "not those of a known" in document["problem"]
+    assert "those of no built-in network" in document["problem"]
     assert main(["classify", "x.jpg", "-w", str(file)]) == 2
     assert "LoadError" in capsys.readouterr().err
 

@@ -13,7 +13,7 @@ import pytest
 
 import kigraph as ki
 from kigraph.errors import CardError, LabelError, LoadError
-from kigraph.graph.models.inception_layers import CONVS
+from kigraph.graph.models.inception_v3.layers import CONVS
 from kigraph.model import Classifier
 from kigraph.vision.labels import LabelSet
 from kigraph.vision.normalize import INCEPTION, Preprocessing

@@ -132,7 +132,7 @@ def test_logits_become_probabilities(models: dict[str, Path], pictures: dict[str
 
 
 def test_an_unknown_graph_loads_but_does_not_classify(tmp_path: Path) -> None:
-    from kigraph.graph.loaders.graphdef_write import save_graphdef
+    from kigraph.graph.writers.graphdef import save_graphdef
 
     graph = ki.Graph()
     with graph.as_default():

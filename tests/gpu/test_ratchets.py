@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kigraph.graph.models.inception_v3 import build
-from kigraph.graph.models.inception_weights import seeded_weights
+from kigraph.graph.models.inception_v3.build import build
+from kigraph.graph.models.inception_v3.weights import seeded_weights
 from kigraph.graph.plan.stage import Stage, _Context
 from kigraph.graph.session import Session
 from kigraph.kernels.cupy.device import CudaDevice

@@ -138,8 +138,8 @@ def test_compile_dry(torch: Any, option: str) -> None:
 def test_the_network_is_kigraphs(torch: Any, other: bool) -> None:
     from benchmarks.gpu import torch_model
     from benchmarks.gpu.inputs import images
-    from kigraph.graph.models.inception_v3 import Options, build
-    from kigraph.graph.models.inception_weights import seeded_weights
+    from kigraph.graph.models.inception_v3.build import Options, build
+    from kigraph.graph.models.inception_v3.weights import seeded_weights
     from kigraph.graph.session import Session
 
     options = Options(epsilon=0.01, last_pool="max", count_padding=True) if other else Options()

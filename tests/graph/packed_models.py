@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 import kigraph as ki
+from kigraph.graph.formats import digests
 from kigraph.graph.ir import Literal
-from kigraph.graph.loaders import digests, load_graph
-from kigraph.graph.loaders.graphdef_write import save_graphdef
 from kigraph.graph.packed import cache as packed_cache
+from kigraph.graph.writers.graphdef import save_graphdef
+from kigraph.loading import open_file
 
 __all__ = ["X", "cache", "damage", "files", "model", "packs", "put", "run", "write_model"]
 
@@ -55,7 +56,7 @@ def model(tmp_path: Path) -> Path:
 
 def run(model: Path, backend: str = "cython", **feeds: Any) -> np.ndarray[Any, Any]:
     """What a new process would do, but for the process."""
-    with ki.Session(load_graph(model), backend=backend) as session:
+    with ki.Session(open_file(model, strict=True).graph, backend=backend) as session:
         result: np.ndarray[Any, Any] = session.run("y:0", feeds or {"x": X})
     return result
 

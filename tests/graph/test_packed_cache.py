@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 
 import kigraph as ki
+from kigraph.graph.formats import digests
+from kigraph.graph.formats.source import Source
 from kigraph.graph.ir import Literal
-from kigraph.graph.loaders import digests, load_graph
-from kigraph.graph.loaders.source import Source
 from kigraph.graph.packed import cache as packed_cache
 from kigraph.graph.packed.cache import stable_key
 from kigraph.kernels.backends import get_backend
+from kigraph.loading import open_file
 from tests.graph.packed_models import X, files, run, write_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,7 +72,7 @@ def test_a_file_replaced_under_its_name_is_another_model(model: Path, packs: lis
 def test_batch_norm_constants_belong_to_the_key(tmp_path: Path, packs: list[str]) -> None:
     """Weights that a pass scales are computed from several constants of the file."""
     run(write_model(tmp_path / "a.pb"))
-    graph = load_graph(tmp_path / "a.pb")
+    graph = open_file(tmp_path / "a.pb", strict=True).graph
     literals = [op.attrs["value"] for op in graph.operations if op.type == "Const"]
     big = next(x for x in literals if x.nbytes > 4096)
     small = [x for x in literals if x.shape == (48,)]
@@ -82,7 +83,7 @@ def test_batch_norm_constants_belong_to_the_key(tmp_path: Path, packs: list[str]
 
 def test_keys_agree_between_loadings_and_refuse_what_they_do_not_know(model: Path) -> None:
     def keys() -> list[Any]:
-        graph = load_graph(model)
+        graph = open_file(model, strict=True).graph
         return [stable_key(op.attrs["value"].key) for op in graph.operations if op.type == "Const"]
 
     assert keys() == keys()
@@ -222,8 +223,8 @@ def test_first_starts_at_once(model: Path, cache: Path) -> None:
 import sys, time
 import numpy as np
 import kigraph as ki
-from kigraph.graph.loaders import load_graph
-graph = load_graph(sys.argv[1])
+from kigraph.loading import open_file
+graph = open_file(sys.argv[1], strict=True).graph
 x = np.linspace(-1, 1, 2 * 9 * 9 * 8, dtype=np.float32).reshape(2, 9, 9, 8)
 time.sleep(max(0.0, float(sys.argv[2]) - time.time()))
 with ki.Session(graph, backend="cython") as session:

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 import kigraph as ki
-from kigraph.graph.loaders import load_graph
 from kigraph.graph.packed import cache as packed_cache
 from kigraph.graph.packed.file import PackedFile
 from kigraph.kernels.backends import get_backend
+from kigraph.loading import open_file
 from tests.graph.packed_models import X, damage, files, put, run
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -67,7 +67,7 @@ def test_every_session_hears_of_damage(model: Path, cache: Path, monkeypatch: py
         return original(self)
 
     monkeypatch.setattr(packed_cache.PackedCache, "confirm", confirm)
-    graph = load_graph(model)
+    graph = open_file(model, strict=True).graph
 
     def start(_: int) -> Any:
         with ki.Session(graph, backend="cython") as session:

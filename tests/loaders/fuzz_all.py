@@ -153,7 +153,7 @@ def mutate(data: bytes, rng: random.Random, others: list[bytes]) -> bytes:
 
 
 def child(folder: Path, seconds: float, seed: int, families: list[str]) -> None:
-    from kigraph.graph.loaders.hdf5 import blocks
+    from kigraph.graph.formats.hdf5 import blocks
 
     seeds = fuzz_seeds.make(folder)
     verify = blocks.Block.verify

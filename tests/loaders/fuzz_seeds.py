@@ -83,7 +83,7 @@ def _npz(members: dict[str, bytes], meta: bytes) -> bytes:
 def _card(folder: Path) -> bytes:
     from kigraph.graph.builder import Graph
     from kigraph.graph.ir import Literal
-    from kigraph.graph.loaders.graphdef_write import save_graphdef
+    from kigraph.graph.writers.graphdef import save_graphdef
     from kigraph.weights.embedded import CARD_NODE, card_text
 
     graph = Graph()

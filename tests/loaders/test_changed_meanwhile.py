@@ -15,14 +15,14 @@ import pytest
 
 import kigraph as ki
 from kigraph.graph.errors import LoadError
+from kigraph.graph.formats.source import Source
 from kigraph.graph.loaders import load
-from kigraph.graph.loaders.source import Source
 
 WEIGHTS = {"a": np.arange(200_000, dtype=np.float32).reshape(400, 500)}
 
 
 def graphdef(path: Path) -> bytes:
-    from kigraph.graph.loaders.graphdef_write import save_graphdef
+    from kigraph.graph.writers.graphdef import save_graphdef
 
     graph = ki.Graph()
     with graph.as_default():
@@ -104,8 +104,8 @@ def test_truncated_between_load_and_run(files: dict[str, bytes], write: Callable
     """In a process of its own: SIGBUS would end it."""
     path = write(files["graphdef"])
     code = (
-        "import os, sys, numpy as np, kigraph as ki; from kigraph.graph.loaders import load_graph;"
-        "g = load_graph(sys.argv[1]); s = ki.Session(g, backend='numpy'); os.truncate(sys.argv[1], 4096);\n"
+        "import os, sys, numpy as np, kigraph as ki; from kigraph.loading import open_file;"
+        "g = open_file(sys.argv[1], strict=True).graph; s = ki.Session(g, backend='numpy'); os.truncate(sys.argv[1], 4096);\n"
         "try: s.run('y:0', {'x:0': np.ones((1, 400), 'f4')})\n"
         "except ki.LoadError as e: print('LoadError', e)"
     )

@@ -15,8 +15,8 @@ from kigraph.graph.builder import Graph
 from kigraph.graph.draw import to_dot, to_html, to_svg
 from kigraph.graph.errors import GraphError, LoadError, UnsupportedOpError
 from kigraph.graph.loaders import load
-from kigraph.graph.loaders.graphdef_write import save_graphdef
 from kigraph.graph.session import Session
+from kigraph.graph.writers.graphdef import save_graphdef
 
 Make = Callable[..., Graph]
 F32, F64, I32 = (np.dtype(t) for t in ("float32", "float64", "int32"))

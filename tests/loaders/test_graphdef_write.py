@@ -14,7 +14,7 @@ from kigraph.graph.errors import GraphError
 from kigraph.graph.ir import Literal
 from kigraph.graph.loaders import load
 from kigraph.graph.loaders.graphdef import Function
-from kigraph.graph.loaders.graphdef_write import save_graphdef
+from kigraph.graph.writers.graphdef import save_graphdef
 
 FLOAT = np.dtype(np.float32)
 

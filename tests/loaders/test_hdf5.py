@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from kigraph.graph.errors import LoadError
+from kigraph.graph.formats.hdf5 import Dataset, Group, Hdf5File
+from kigraph.graph.formats.limits import Budget
+from kigraph.graph.formats.source import Source
 from kigraph.graph.loaders import LoadLimits, load
-from kigraph.graph.loaders.hdf5 import Dataset, Group, Hdf5File
-from kigraph.graph.loaders.limits import Budget
-from kigraph.graph.loaders.source import Source
 
 #: Written by h5py 3.16: layer 'd' with a plain float32 'd/k:0' (2, 3) and a compressed int16 'd/b:0' (3,).
 SMALL = (

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from kigraph.graph.errors import LoadError
-from kigraph.graph.loaders import Family, LoadLimits, load
+from kigraph.graph.loaders import LoadLimits, load
 from kigraph.graph.loaders.weights import WeightsFile
 
 Write = Callable[..., Path]
@@ -35,7 +35,7 @@ TYPES = [
 
 def weights(path: Path, limits: LoadLimits | None = None) -> WeightsFile:
     loaded = load(path, limits)
-    assert loaded.family is Family.SAFETENSORS
+    assert loaded.family.name == "safetensors"
     assert loaded.weights is not None
     return loaded.weights
 

@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 
 from kigraph.graph.errors import LoadError
-from kigraph.graph.loaders import Family, load, sniff
-from kigraph.graph.loaders.limits import brief, size_text
+from kigraph.graph.formats.limits import brief, size_text
+from kigraph.graph.loaders import load, sniff
 
 Write = Callable[..., Path]
 
@@ -114,10 +114,10 @@ def test_folders_devices_and_missing_files(tmp_path: Path) -> None:
 def test_suffixes_do_not_matter(write: Write, torch_files: SimpleNamespace, tf_proto: SimpleNamespace) -> None:
     graph = tf_proto.GraphDef()
     graph.node.add(name="a" * 300, op="Mystery")
-    assert sniff(write(graph.SerializeToString(), "x.pth")) is Family.GRAPHDEF
-    assert sniff(write(torch_files.zip({}, {}), "x.h5")) is Family.TORCH_ZIP
-    assert sniff(write(torch_files.legacy({}, {}), "x.safetensors")) is Family.TORCH_LEGACY
-    assert sniff(write(b"\x02\0\0\0\0\0\0\0{}", "x.pb")) is Family.SAFETENSORS
+    assert sniff(write(graph.SerializeToString(), "x.pth")).name == "graphdef"
+    assert sniff(write(torch_files.zip({}, {}), "x.h5")).name == "torch"
+    assert sniff(write(torch_files.legacy({}, {}), "x.safetensors")).name == "torch-legacy"
+    assert sniff(write(b"\x02\0\0\0\0\0\0\0{}", "x.pb")).name == "safetensors"
 
 
 def test_versions_may_come_first(write: Write, tf_proto: SimpleNamespace) -> None:

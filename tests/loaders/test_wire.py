@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kigraph.graph.errors import LoadError
-from kigraph.graph.loaders.limits import Budget, LoadLimits
-from kigraph.graph.loaders.tfproto import AttrValue, Dim, GraphDef, NodeDef, TensorProto, TensorShape, VersionDef
-from kigraph.graph.loaders.wire import Reader, Span, unpack_numbers
-from kigraph.graph.loaders.wire_write import encode, pack_numbers
+from kigraph.graph.formats.limits import Budget, LoadLimits
+from kigraph.graph.formats.protobuf.wire import Reader, Span, unpack_numbers
+from kigraph.graph.formats.protobuf.write import encode, pack_numbers
+from kigraph.graph.formats.tensorflow import AttrValue, Dim, GraphDef, NodeDef, TensorProto, TensorShape, VersionDef
 
 CHEAP = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

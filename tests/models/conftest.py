@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from kigraph.graph.loaders.weights import TensorInfo, WeightsFile
-from kigraph.graph.models.inception_layers import CONVS, NETWORK, Block, Conv, Pool, Step, connect
+from kigraph.graph.models.inception_v3.layers import CONVS, NETWORK, Block, Conv, Pool, Step, connect
 from kigraph.kernels.backends import get_backend
 
 SHARED = Path(os.environ.get("KIGRAPH_SHARED") or Path(__file__).resolve().parents[3] / "shared")

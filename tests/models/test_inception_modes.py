@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 import kigraph as ki
-from kigraph.graph.loaders import load_graph
-from kigraph.graph.models.inception_v3 import build
-from kigraph.graph.models.inception_weights import seeded_weights
+from kigraph.graph.models.inception_v3.build import build
+from kigraph.graph.models.inception_v3.weights import seeded_weights
 from kigraph.graph.session import Session
+from kigraph.loading import open_file
 
 core = pytest.importorskip("kigraph.kernels.cython.core")
 
@@ -26,9 +26,9 @@ RESULT, CONTENTS = "final_result:0", "DecodeJpeg/contents:0"
 #: Prints the probabilities of the photographs named on the command line.
 ANSWERS = f"""
 import json, sys
-from kigraph.graph.loaders import load_graph
+from kigraph.loading import open_file
 from kigraph.graph.session import Session
-session = Session(load_graph(sys.argv[1]), backend="cython")
+session = Session(open_file(sys.argv[1], strict=True).graph, backend="cython")
 print(json.dumps([session.run({RESULT!r}, {{{CONTENTS!r}: open(p, "rb").read()}})[0].tolist() for p in sys.argv[2:]]))
 """
 
@@ -40,7 +40,7 @@ def some_photos(shared: Path, golden: Any, count: int) -> list[tuple[int, Path]]
 
 
 def test_direct_convolutions_label_as_tensorflow(shared: Path, flowers: Path, golden: Any) -> None:
-    session = Session(load_graph(flowers), backend="cython", winograd=False)
+    session = Session(open_file(flowers, strict=True).graph, backend="cython", winograd=False)
     for i, path in some_photos(shared, golden, 40):
         (got,) = session.run(RESULT, {CONTENTS: path.read_bytes()})
         assert got.argmax() == golden["probabilities"][i].argmax()

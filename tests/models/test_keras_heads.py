@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kigraph.graph.loaders import load_graph
 from kigraph.graph.models import graph_of_weights
-from kigraph.graph.models.inception_layers import NETWORK
+from kigraph.graph.models.inception_v3.layers import NETWORK
 from kigraph.graph.session import Session
+from kigraph.loading import open_file
 
 Array = np.ndarray[Any, Any]
 
@@ -253,5 +253,5 @@ def test_keras_itself(tmp_path: Path) -> None:
     net = keras.Model(image, layers.Dense(1, activation="sigmoid")(layers.BatchNormalization()(x)))
     net.save(tmp_path / "m.h5")
     x = RNG.uniform(0, 255, (2, 96, 110, 3)).astype(np.float32) * np.float32([1, 0.2]).reshape(2, 1, 1, 1)
-    got = Session(load_graph(tmp_path / "m.h5"), backend="numpy").run("predictions:0", {"input:0": x})
+    got = Session(open_file(tmp_path / "m.h5", strict=True).graph, backend="numpy").run("predictions:0", {"input:0": x})
     np.testing.assert_allclose(got, net.predict(x, verbose=0), rtol=1e-4)

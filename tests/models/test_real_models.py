@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kigraph.graph.loaders import load, load_graph
+from kigraph.graph.loaders import load
 from kigraph.graph.session import Session
+from kigraph.loading import open_file
 
 #: Largest difference of a probability. GPUs sum in another order with other units.
 TOLERANCE = {"cupy": 1e-3}
@@ -47,7 +48,7 @@ def test_mobilenet(shared: Path, backend: str, name: str) -> None:
 
 @pytest.fixture(scope="module")
 def session(flowers: Path, backend: str) -> Session:
-    return Session(load_graph(flowers), backend=backend)
+    return Session(open_file(flowers, strict=True).graph, backend=backend)
 
 
 def photos(shared: Path, golden: Any, count: int) -> list[tuple[int, bytes]]:

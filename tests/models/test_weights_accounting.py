@@ -11,7 +11,7 @@ import pytest
 
 from kigraph.graph.errors import LoadError
 from kigraph.graph.models import graph_of_weights
-from kigraph.graph.models.inception_layers import CONVS
+from kigraph.graph.models.inception_v3.layers import CONVS
 from kigraph.graph.session import Session
 
 Shapes = dict[str, Any]

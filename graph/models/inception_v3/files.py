@@ -12,10 +12,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from ..loaders.limits import load_error
-from ..loaders.weights import WeightsFile
-from .inception_layers import FEATURES
-from .inception_weights import (
+from ...formats.limits import load_error
+from ...loaders.weights import WeightsFile
+from ..steps import Activation, Dense, GlobalPool, Step
+from .layers import FEATURES
+from .network import InceptionNetwork, Options, classifier
+from .weights import (
     SAVE_WHOLE,
     TORCHVISION_FIRST,
     ConvWeights,
@@ -27,8 +29,6 @@ from .inception_weights import (
     literal,
     torchvision_convs,
 )
-from .network import InceptionNetwork, Options, classifier
-from .steps import Activation, Dense, GlobalPool, Step
 
 __all__ = ["OPTIONS", "network_of"]
 

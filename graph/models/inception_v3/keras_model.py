@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, cast
 
-from ..errors import LoadError
-from ..ir import Literal as Constant
-from ..loaders.keras_config import Layer, Network, read_config
-from ..loaders.limits import load_error
-from ..loaders.weights import WeightsFile
-from .inception_layers import sized_convs
-from .inception_weights import ConvWeights, left_over, literal
+from ...errors import LoadError
+from ...formats.limits import load_error
+from ...ir import Literal as Constant
+from ...loaders.keras_config import Layer, Network, read_config
+from ...loaders.weights import WeightsFile
+from ..keras_layers import steps_of
+from ..steps import Scale, Step
 from .keras_base import ANOTHER_NETWORK, Base, find_base
-from .keras_layers import steps_of
+from .layers import sized_convs
 from .network import InceptionNetwork, Options, named, scale_of_pixels
-from .steps import Scale, Step
+from .weights import ConvWeights, left_over, literal
 
 __all__ = ["network_of_config"]
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels.tensor import is_float
-from ..errors import LoadError
-from ..ir import Literal
-from ..loaders.weights import TensorInfo, WeightsFile
-from .inception_layers import CONVS, FEATURES, Sized
+from ....kernels.tensor import is_float
+from ...errors import LoadError
+from ...ir import Literal
+from ...loaders.weights import TensorInfo, WeightsFile
+from .layers import CONVS, FEATURES, Sized
 
 __all__ = [
     "SAVE_WHOLE",
@@ -30,6 +30,7 @@ __all__ = [
     "keras_convs",
     "left_over",
     "literal",
+    "naming_of",
     "seeded_weights",
     "torchvision_convs",
     "weights_of",
@@ -69,27 +70,31 @@ class InceptionWeights:
         return self.kernel.shape[1]
 
 
-def find_naming(file: WeightsFile) -> str:
-    """Whose names the file has: 'torchvision', 'keras' or 'kigraph'. LoadError if none of them."""
+def naming_of(file: WeightsFile) -> str | None:
+    """Whose names the file has: 'torchvision', 'keras' or 'kigraph'; None if they are not those of Inception v3."""
     if "model_config" in file.metadata:
         return "keras"
     if any(name.endswith(TORCHVISION_FIRST) for name in file.tensors):
         return "torchvision"
     if "conv/kernel" in file.tensors:
         return "kigraph"
-    if any(_KERAS.fullmatch(name) for name in file.tensors):
-        return "keras"
-    raise LoadError(
-        f"{file.file}: the arrays {', '.join(list(file.tensors)[:4])}, ... are not those of a known Inception v3; expected the names of "
-        "torchvision or timm (Conv2d_1a_3x3.conv.weight), Keras (conv2d_1/kernel:0) or kigraph (conv/kernel). Weights alone do not "
-        "say their network: export another one as a frozen TensorFlow graph (.pb) and load that"
-    )
+    return "keras" if any(_KERAS.fullmatch(name) for name in file.tensors) else None
+
+
+def find_naming(file: WeightsFile) -> str:
+    """Whose names the file has; LoadError if they are not those of Inception v3."""
+    found = naming_of(file)
+    if found is None:
+        raise LoadError(
+            f"{file.file}: the arrays {', '.join(list(file.tensors)[:4])}, ... are not those of a known Inception v3"
+        )
+    return found
 
 
 def weights_of(file: WeightsFile) -> InceptionWeights:
     """The weights of a network whose head is one dense layer, whatever its names. LoadError for anything else."""
-    from .inception_files import network_of
-    from .steps import Dense
+    from ..steps import Dense
+    from .files import network_of
 
     network = network_of(file)
     dense = [step for step in network.head if isinstance(step, Dense)]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...kernels.tensor import STRING, DType
-from .wire import (
+from .protobuf.wire import (
     Span,
     boolean,
     bytes_,

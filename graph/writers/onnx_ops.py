@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import GraphError
 from ..handles import Operation
-from .onnx_write import TO_NCHW, Writer, data_type
+from .onnx import TO_NCHW, Writer, data_type
 
 __all__ = ["write_operation"]
 

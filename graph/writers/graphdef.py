@@ -17,11 +17,8 @@ import numpy as np
 from ...kernels.tensor import DType
 from ..builder import Graph, Operation
 from ..errors import GraphError
-from ..ir import UNKNOWN, Literal
-from ..opdefs import OPDEFS, OWN, Foreign
-from .graphdef import Function
-from .tensorproto import tensor_proto
-from .tfproto import (
+from ..formats.protobuf.write import encode, pack_numbers
+from ..formats.tensorflow import (
     DTYPE_NUMBERS,
     AttrList,
     AttrValue,
@@ -32,7 +29,10 @@ from .tfproto import (
     TensorShape,
     VersionDef,
 )
-from .wire_write import encode, pack_numbers
+from ..formats.tensorproto import tensor_proto
+from ..ir import UNKNOWN, Literal
+from ..loaders.graphdef import Function
+from ..opdefs import OPDEFS, OWN, Foreign
 
 __all__ = ["save_graphdef"]
 

@@ -10,7 +10,20 @@ from typing import Any
 import numpy as np
 
 from ...kernels.tensor import DType
-from .wire import Span, bytes_, bytes_list, float32, int32, int64, message, messages, numbers, oneof, string, strings
+from .protobuf.wire import (
+    Span,
+    bytes_,
+    bytes_list,
+    float32,
+    int32,
+    int64,
+    message,
+    messages,
+    numbers,
+    oneof,
+    string,
+    strings,
+)
 
 __all__ = [
     "DATA_TYPES",

@@ -16,9 +16,7 @@ import numpy as np
 from ...kernels.tensor import STRING, DType
 from ..builder import Graph
 from ..errors import GraphError
-from ..handles import Operation, Tensor
-from ..ir import Literal
-from .onnxproto import (
+from ..formats.onnx import (
     DATA_TYPES,
     Attribute,
     Dimension,
@@ -33,7 +31,9 @@ from .onnxproto import (
     TypeProto,
     ValueInfo,
 )
-from .wire_write import encode, pack_numbers
+from ..formats.protobuf.write import encode, pack_numbers
+from ..handles import Operation, Tensor
+from ..ir import Literal
 
 __all__ = ["Writer", "save_onnx"]
 

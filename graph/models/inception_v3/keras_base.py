@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import LoadError
-from ..loaders.keras_config import Layer, Network
-from ..loaders.limits import brief, load_error
-from .inception_layers import NETWORK, Block, Conv, Pool, Step, sized_convs
+from ...errors import LoadError
+from ...formats.limits import brief, load_error
+from ...loaders.keras_config import Layer, Network
+from .layers import NETWORK, Block, Conv, Pool, Step, sized_convs
 
 __all__ = ["ANOTHER_NETWORK", "Base", "find_base"]
 

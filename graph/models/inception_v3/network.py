@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .inception_layers import NETWORK
-from .inception_layers import Step as TableStep
-from .inception_weights import ConvWeights, InceptionWeights
-from .steps import Activation, Dense, Flatten, GlobalPool, Resize, Scale, Step
+from ..steps import Activation, Dense, Flatten, GlobalPool, Resize, Scale, Step
+from .layers import NETWORK
+from .layers import Step as TableStep
+from .weights import ConvWeights, InceptionWeights
 
 __all__ = ["SIZE", "InceptionNetwork", "Options", "classifier", "named", "scale_of_pixels", "scores_of"]
 

@@ -23,9 +23,9 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from ..errors import LoadError
-from .limits import Budget
-from .wire_numbers import unpack_numbers
+from ...errors import LoadError
+from ..limits import Budget
+from .numbers import unpack_numbers
 
 __all__ = [
     "LEN",

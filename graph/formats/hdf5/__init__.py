@@ -1,4 +1,4 @@
-"""kigraph.graph.loaders.hdf5: HDF5 files read without libhdf5, as far as h5py and Keras write them.
+"""kigraph.graph.formats.hdf5: HDF5 files read without libhdf5, as far as h5py and Keras write them.
 
     objects.py       Hdf5File, Group, Dataset: what the loaders use
     blocks.py        bytes of the file by address, bounded and counted; Block, a cursor over them

@@ -10,10 +10,10 @@ import numpy as np
 from ...kernels.tensor import STRING, DType, is_int
 from ..ir import Literal
 from .limits import Budget
+from .protobuf.wire import Reader, Span, unpack_numbers
+from .protobuf.write import pack_numbers
 from .source import Source
-from .tfproto import DTYPE_NAMES, DTYPE_NUMBERS, DTYPES, Dim, TensorProto, TensorShape
-from .wire import Reader, Span, unpack_numbers
-from .wire_write import pack_numbers
+from .tensorflow import DTYPE_NAMES, DTYPE_NUMBERS, DTYPES, Dim, TensorProto, TensorShape
 
 __all__ = ["literal", "shape_dims", "tensor_proto"]
 

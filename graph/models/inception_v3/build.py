@@ -13,17 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels.errors import KigraphError
-from ...kernels.tensor import STRING
-from ..builder import Graph, Tensor
-from ..loaders.limits import load_error
-from ..loaders.weights import WeightsFile
-from .inception_files import OPTIONS, network_of
-from .inception_layers import FEATURES, Block, Conv, Pool, connect
-from .inception_weights import ConvWeights, InceptionWeights, find_naming, seeded_weights
+from ....kernels.errors import KigraphError
+from ....kernels.tensor import STRING
+from ...builder import Graph, Tensor
+from ...formats.limits import load_error
+from ...loaders.weights import WeightsFile
+from ..nodes import FLOAT32, INT32, Nodes
+from ..steps import add_steps
+from .files import OPTIONS, network_of
+from .layers import FEATURES, Block, Conv, Pool, connect
 from .network import SIZE, InceptionNetwork, Options, classifier, scores_of
-from .nodes import FLOAT32, INT32, Nodes
-from .steps import add_steps
+from .weights import ConvWeights, InceptionWeights, find_naming, seeded_weights
 
 __all__ = [
     "OPTIONS",
@@ -259,7 +259,7 @@ def write_untrained_2015(path: str | os.PathLike[str], seed: int = 0, classes: i
 
     from PIL import Image
 
-    from ..loaders.graphdef_write import save_graphdef
+    from ...writers.graphdef import save_graphdef
 
     blank = io.BytesIO()
     Image.new("RGB", (16, 16), (128, 128, 128)).save(blank, "JPEG")

@@ -1,0 +1,17 @@
+"""How files of other programs are laid out, for those who read them and those who write them.
+
+    limits.py        LoadLimits, and the Budget that every reader spends from
+    source.py        a file: opened once, read by position; digests.py: SHA-256 of files, remembered
+    archive.py       zip archives
+    protobuf/        Protocol Buffers: wire format, numbers, writing
+    tensorflow.py    TensorFlow's messages as records; tensorproto.py: constants
+    onnx.py          ONNX's messages as records
+    hdf5/            HDF5
+    pickle_symbols.py  a pickle's instructions, without running any
+
+Nothing here knows a network, runs code from a file, or allocates what a file merely declares.
+"""
+
+from __future__ import annotations
+
+__all__: list[str] = []

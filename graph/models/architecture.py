@@ -1,0 +1,67 @@
+"""The table of built-in networks. A further one is a folder beside this file and a row here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..errors import LoadError
+
+if TYPE_CHECKING:
+    from ..builder import Graph
+    from ..loaders.weights import WeightsFile
+
+__all__ = ["ARCHITECTURES", "Architecture", "graph_of_weights"]
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """A network that is built from weights. ``names``: what its arrays are called, for the user.
+
+    fits: whether a file's arrays, by their names, are those of the network. build: the graph with the file's weights;
+    LoadError for what is missing, does not fit, or is left over.
+    """
+
+    name: str
+    names: str
+    fits: Callable[[WeightsFile], bool]
+    build: Callable[[WeightsFile], Graph]
+
+
+def _fits_inception_v3(file: WeightsFile) -> bool:
+    from .inception_v3.weights import naming_of
+
+    return naming_of(file) is not None
+
+
+def _build_inception_v3(file: WeightsFile) -> Graph:
+    from .inception_v3.build import build_from_file
+
+    return build_from_file(file)
+
+
+ARCHITECTURES: tuple[Architecture, ...] = (
+    Architecture(
+        "Inception v3",
+        "torchvision or timm (Conv2d_1a_3x3.conv.weight), Keras (conv2d_1/kernel:0) or kigraph (conv/kernel)",
+        _fits_inception_v3,
+        _build_inception_v3,
+    ),
+)
+
+
+def graph_of_weights(file: WeightsFile) -> Graph:
+    """The built-in network that a weights-only file belongs to, with the file's weights.
+
+    ``graph.metadata['family']`` says whose names the file has: 'torchvision', 'keras' or 'kigraph'. LoadError if the
+    arrays are those of no built-in network.
+    """
+    for architecture in ARCHITECTURES:
+        if architecture.fits(file):
+            return architecture.build(file)
+    known = "; ".join(f"{a.name} with the names of {a.names}" for a in ARCHITECTURES)
+    raise LoadError(
+        f"{file.file}: the arrays {', '.join(list(file.tensors)[:4])}, ... are those of no built-in network; known: {known}. Weights "
+        "alone do not say their network: export another one as a frozen TensorFlow graph (.pb) and load that"
+    )

@@ -1,0 +1,13 @@
+"""Inception v3.
+
+layers.py   the network as a table: layers, blocks, the names that others give them
+weights.py  weights of torchvision, Keras or kigraph names for that table; seeded weights
+files.py    whose names a file has, and the network that its arrays make
+keras_model.py keras_base.py   a Keras file's own config: the base of the network, and what is in front of it and behind
+network.py  what is built: weights, options, head
+build.py    the table as a graph; the frozen form of 2015
+"""
+
+from __future__ import annotations
+
+__all__: list[str] = []
