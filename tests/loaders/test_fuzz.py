@@ -142,7 +142,9 @@ def test_random_bytes(data: bytes, write: Callable[..., Path]) -> None:
 
 @pytest.mark.parametrize("family", ["safetensors", "torch"])
 def test_weights_of_no_known_network_say_so(corpus: dict[str, bytes], family: str, write: Callable[..., Path]) -> None:
-    with pytest.raises(LoadError, match=r"the arrays a, b, \.\.\. are those of no built-in network; known: Inception v3"):
+    with pytest.raises(
+        LoadError, match=r"the arrays a, b, \.\.\. are those of no built-in network; known: Inception v3"
+    ):
         open_file(write(corpus[family]), strict=True)
 
 
