@@ -15,7 +15,7 @@ from heapq import heappop, heappush
 from math import prod
 
 from ...kernels.contracts.concat import CONCAT, ConcatParams
-from ...kernels.devices import ALIGNMENT
+from ...kernels.devices import align
 from ...kernels.kernel import NoConstants, Query
 from ...kernels.tensor import STRING, TensorType
 from ..ir import Port
@@ -267,7 +267,7 @@ def _pack(storages: Sequence[Storage]) -> dict[str, int]:
 
 
 def _size(storage: Storage) -> int:
-    return -(-storage.nbytes // ALIGNMENT) * ALIGNMENT
+    return align(storage.nbytes)
 
 
 def _neighbours(storages: Sequence[Storage]) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..devices import ALIGNMENT, Device
+from ..devices import ALIGNMENT, Device, align
 from ..tensor import Array, TensorType
 from .case import Memory
 
@@ -50,7 +50,7 @@ class GuardedArray:
         offset, strides, end = place(t, memory)
         self._device = device
         self._type, self._offset, self._strides = t, offset, strides
-        self._nbytes = -(-(end + _BAND) // ALIGNMENT) * ALIGNMENT
+        self._nbytes = align(end + _BAND)
         self._buffer = device.allocate(self._nbytes)
         self._image = np.full(self._nbytes, _SENTINEL, np.uint8)
         self.array: Array = device.view(self._buffer, offset, t.dtype, t.dims, strides)

@@ -4,35 +4,34 @@ from __future__ import annotations
 
 from functools import partial
 
-from ..contracts.conv2d import CONV2D, Conv2DParams, explicit_padding
+from ..contracts.conv2d import CONV2D, Conv2DParams
+from ..contracts.geometry import WindowGeometry
 from ..kernel import Constants, Kernel, Prepared, Query
 from .implicit_gemm import BUILDS, PRECISIONS, GemmPrepared, Precision, conv_shape
-from .launch import ACTIVATIONS, MAX_ELEMENTS, Launcher, float32_only, reaches_too_far
+from .launch import ACTIVATIONS, MAX_ELEMENTS, Launcher, float32_only
+from .windows import reaches_too_far, window_fields
 
 __all__ = ["BUILDS", "kernels"]
 
 
 def _prepare(launcher: Launcher, precision: Precision, query: Query[Conv2DParams], constants: Constants) -> Prepared:
     params = query.params
-    n, h, w, cin = query.inputs[0].dims
-    kh, kw, _, cout = query.inputs[1].dims
-    _, oh, ow, _ = query.outputs[0].dims
-    top, _, left, _ = explicit_padding(params.padding, (h, w), (kh, kw), params.strides, params.dilations)
+    g = WindowGeometry.of(query.inputs, query.outputs, params)
     shape = conv_shape(
-        n=n, h=h, w=w, cin=cin, kh=kh, kw=kw, oh=oh, ow=ow, cout=cout,
-        stride_h=params.strides[0], stride_w=params.strides[1],
-        dilation_h=params.dilations[0], dilation_w=params.dilations[1],
-        pad_top=top, pad_left=left, activation=ACTIVATIONS[params.activation],
-    )  # fmt: skip
+        n=g.images,
+        cin=g.channels,
+        cout=query.outputs[0].dims[3],
+        activation=ACTIVATIONS[params.activation],
+        **window_fields(g),
+    )
     return GemmPrepared(launcher, precision, shape, constants, 1 in query.constants)
 
 
 def _supports(query: Query[Conv2DParams]) -> str | None:
-    (_, h, w, cin), (kh, kw, *_) = (t.dims for t in query.inputs[:2])
-    params = query.params
-    far = reaches_too_far((h, w), (kh, kw), params.strides, params.dilations, params.padding)
-    if far is None and (h + kh * params.dilations[0]) * w * cin > MAX_ELEMENTS:
-        far = f"taps of a filter of {kh} rows with dilation {params.dilations[0]} lie 2^31 or more elements apart"
+    g = WindowGeometry.of(query.inputs, query.outputs, query.params)
+    far = reaches_too_far(g)
+    if far is None and (g.size[0] + g.window[0] * g.dilations[0]) * g.size[1] * g.channels > MAX_ELEMENTS:
+        far = f"taps of a filter of {g.window[0]} rows with dilation {g.dilations[0]} lie 2^31 or more elements apart"
     return float32_only(query) or far
 
 

@@ -6,7 +6,9 @@ import ctypes
 from collections.abc import Sequence
 from functools import partial
 
-from ..contracts.conv2d import DEPTHWISE_CONV2D, Conv2DParams, explicit_padding
+from ..checks import pitch_of
+from ..contracts.conv2d import DEPTHWISE_CONV2D, Conv2DParams
+from ..contracts.geometry import WindowGeometry
 from ..kernel import Constants, Kernel, Prepared, Query
 from ..tensor import Array, DType, is_float
 from .launch import (
@@ -20,11 +22,10 @@ from .launch import (
     LaunchPrepared,
     dense,
     grid_for,
-    pitch_of,
     pointer,
-    reaches_too_far,
     types_only,
 )
+from .windows import reaches_too_far, window_fields
 
 __all__ = ["BUILDS", "DepthwiseShape", "kernels"]
 
@@ -53,10 +54,8 @@ BUILDS: tuple[tuple[Build, tuple[str, ...]], ...] = tuple(
 
 def _prepare(launcher: Launcher, query: Query[Conv2DParams], constants: Constants) -> Prepared:
     params = query.params
-    _, h, w, _ = query.inputs[0].dims
-    kh, kw, _, multiplier = query.inputs[1].dims
+    g, multiplier = WindowGeometry.of(query.inputs, query.outputs, params), query.inputs[1].dims[3]
     n, oh, ow, cout = query.outputs[0].dims
-    top, _, left, _ = explicit_padding(params.padding, (h, w), (kh, kw), params.strides, params.dilations)
     function = Function(_build(query.inputs[0].dtype), "depthwise_conv2d")
 
     def launches(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> list[Launch]:
@@ -68,10 +67,8 @@ def _prepare(launcher: Launcher, query: Query[Conv2DParams], constants: Constant
         for array in inputs[1:]:
             dense("the weights", array)
         shape = DepthwiseShape(
-            h=h, w=w, multiplier=multiplier, kh=kh, kw=kw, oh=oh, ow=ow, cout=cout,
-            stride_h=params.strides[0], stride_w=params.strides[1],
-            dilation_h=params.dilations[0], dilation_w=params.dilations[1], pad_top=top, pad_left=left,
-            x_pitch=pitch_of("the input", x), y_pitch=pitch_of("the output", y),
+            multiplier=multiplier, cout=cout, **window_fields(g),
+            x_pitch=pitch_of("cupy: the input", x), y_pitch=pitch_of("cupy: the output", y),
             activation=ACTIVATIONS[params.activation], total=n * oh * ow * cout,
         )  # fmt: skip
         arguments = (*(pointer(launcher, a) for a in (x, weights, bias, y)), shape)
@@ -81,10 +78,7 @@ def _prepare(launcher: Launcher, query: Query[Conv2DParams], constants: Constant
 
 
 def _supports(query: Query[Conv2DParams]) -> str | None:
-    (_, h, w, _), (kh, kw, *_) = (t.dims for t in query.inputs[:2])
-    params = query.params
-    far = reaches_too_far((h, w), (kh, kw), params.strides, params.dilations, params.padding)
-    return types_only(query, _FLOATS) or far
+    return types_only(query, _FLOATS) or reaches_too_far(WindowGeometry.of(query.inputs, query.outputs, query.params))
 
 
 def kernels(launcher: Launcher) -> tuple[Kernel, ...]:

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import pitch_of
 from ..devices import after_giving_back, in_turn
 from ..errors import KernelError
 from ..tensor import Array, DType
 from . import binding
-from .launch import pitch_of
 
 __all__ = ["CudaDevice"]
 
@@ -114,4 +114,4 @@ def _host_view(staging: Any, like: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]
 
 def _row_bytes(what: str, array: Array) -> tuple[int, int]:
     """Bytes of a row, and from one row to the next."""
-    return array.shape[-1] * array.dtype.itemsize, pitch_of(what, array) * array.dtype.itemsize
+    return array.shape[-1] * array.dtype.itemsize, pitch_of(f"cupy: {what}", array) * array.dtype.itemsize

@@ -20,10 +20,12 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import pitch_of
+from ..devices import align
 from ..errors import KernelError
 from ..kernel import Constants, Run
 from ..tensor import Array
-from .launch import MAX_ELEMENTS, Build, Function, Launch, Launcher, grid_for, pitch_of, pointer
+from .launch import MAX_ELEMENTS, Build, Function, Launch, Launcher, grid_for, pointer
 
 __all__ = [
     "BUILDS",
@@ -190,10 +192,6 @@ def conv_shape(**sizes: int) -> ConvShape:
     return shape
 
 
-def _align(nbytes: int) -> int:
-    return -(-nbytes // 64) * 64
-
-
 class GemmPrepared:
     """An implicit GEMM made ready: inputs x, weights and optionally bias; tile, splits and packed weights are fixed."""
 
@@ -209,7 +207,7 @@ class GemmPrepared:
         self._packed_bytes = shape.k_padded * shape.n_padded * precision.packed_bytes
         self._packed: Array | None = None
         partial = self._splits * shape.m * shape.cout * 4 if self._splits > 1 else 0
-        self.workspace_bytes = _align(partial)
+        self.workspace_bytes = align(partial)
         self.absorbed: frozenset[int] = frozenset()
         if constant_weights:
             self._packed = constants.packed(1, f"cupy.{precision.name}.k{BK}.n{_COLUMN_UNIT}", self._pack_constant)
@@ -258,8 +256,8 @@ class GemmPrepared:
         shape = ConvShape.from_buffer_copy(self._shape)
         if shape.m == 0 or shape.cout == 0:
             return launcher.bind((), ())
-        shape.x_pitch = pitch_of("the input", x)
-        shape.y_pitch = pitch_of("the output", y)
+        shape.x_pitch = pitch_of("cupy: the input", x)
+        shape.y_pitch = pitch_of("cupy: the output", y)
         pixels = shape.n * shape.h * shape.w
         if max(pixels * shape.x_pitch, shape.m * shape.y_pitch) > MAX_ELEMENTS:
             raise KernelError(
@@ -278,13 +276,13 @@ class GemmPrepared:
         if self._packed is not None:
             packed = launcher.address(self._packed)
         else:
-            if pitch_of("the weights", weights) != shape.cout:
+            if pitch_of("cupy: the weights", weights) != shape.cout:
                 raise KernelError("cupy: conv2d takes dense weights")
             packed = partial + self.workspace_bytes - self._packed_bytes
             if self._packed_bytes:
                 launches.append(self._pack_launch(launcher.address(weights), packed))
         if bias is not None:
-            pitch_of("the bias", bias)
+            pitch_of("cupy: the bias", bias)
         tile = self._tile if vector == 4 else without_alignment(self._tile)
         launches.append(
             Launch(

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..contracts.conv2d import explicit_padding
+from ..checks import pitch_of, refuse_dtypes
 from ..devices import Device
 from ..errors import KernelError
 from ..kernel import Query, Run
@@ -37,9 +37,7 @@ __all__ = [
     "float32_only",
     "grid_for",
     "input_rows",
-    "pitch_of",
     "pointer",
-    "reaches_too_far",
     "rows_of",
     "scalar",
     "strided",
@@ -186,28 +184,6 @@ def element_strides(array: Array) -> tuple[int, ...]:
     return tuple(int(s) // size for s in array.strides)
 
 
-def pitch_of(what: str, array: Array) -> int:
-    """Elements from one row (all axes but the last) to the next.
-
-    The last axis must be dense and all others have one common pitch: a dense array, or a channel slice of one.
-    """
-    if array.size == 0 or array.ndim == 0:
-        return int(array.shape[-1]) if array.ndim else 1
-    strides = element_strides(array)
-    pitch = 0
-    rows = 1
-    for axis in range(array.ndim - 2, -1, -1):
-        if array.shape[axis] > 1:
-            step, left_over = divmod(strides[axis], rows)
-            if left_over or (pitch and step != pitch) or step < array.shape[-1]:
-                raise KernelError(_not_rows(what, array))
-            pitch = step
-        rows *= array.shape[axis]
-    if array.shape[-1] > 1 and strides[-1] != 1:
-        raise KernelError(_not_rows(what, array))
-    return pitch or int(array.shape[-1])
-
-
 def dense(what: str, array: Array) -> None:
     """KernelError if an array is not dense row-major."""
     expected = 1
@@ -217,17 +193,10 @@ def dense(what: str, array: Array) -> None:
         expected *= size
 
 
-def _not_rows(what: str, array: Array) -> str:
-    return (
-        f"cupy: {what} of shape {array.shape} has byte strides {array.strides}; expected a dense last axis and one "
-        "common pitch for all others (a dense array or a channel slice of one)"
-    )
-
-
 def rows_of(x: Array, y: Array) -> Rows:
     """Both arrays (of one shape) as rows; as one single row if both are dense."""
     cols = int(x.shape[-1]) if x.ndim else 1
-    x_pitch, y_pitch = pitch_of("the input", x), pitch_of("the output", y)
+    x_pitch, y_pitch = pitch_of("cupy: the input", x), pitch_of("cupy: the output", y)
     if x_pitch == cols and y_pitch == cols:
         return Rows(x.size, max(x.size, 1), 0, 0)
     return Rows(x.size, cols, x_pitch, y_pitch)
@@ -236,7 +205,7 @@ def rows_of(x: Array, y: Array) -> Rows:
 def input_rows(x: Array, y: Array) -> Rows:
     """As rows_of, but rows stay apart, for kernels that need the channel's number."""
     cols = int(x.shape[-1]) if x.ndim else 1
-    return Rows(x.size, max(cols, 1), pitch_of("the input", x), pitch_of("the output", y))
+    return Rows(x.size, max(cols, 1), pitch_of("cupy: the input", x), pitch_of("cupy: the output", y))
 
 
 _STRIDED: dict[int, type[ctypes.Structure]] = {}
@@ -289,23 +258,6 @@ def too_large(query: Query) -> str | None:
     return None
 
 
-def reaches_too_far(size: Pair, window: Pair, strides: Pair, dilations: Pair, padding: Any) -> str | None:
-    """A reason if a row or column that a window touches, padding included, cannot be numbered in 32 bits.
-
-    size, window, strides, dilations: (height, width); padding: as explicit_padding takes it.
-    """
-    before_h, after_h, before_w, after_w = explicit_padding(padding, size, window, strides, dilations)
-    for name, n, k, s, d, before, after in (
-        ("height", size[0], window[0], strides[0], dilations[0], before_h, after_h),
-        ("width", size[1], window[1], strides[1], dilations[1], before_w, after_w),
-    ):
-        if before + n + after + k * d + s > MAX_ELEMENTS:
-            return (
-                f"windows of {k} elements with dilation {d} and stride {s} over a {name} of {n} reach beyond 2^31 - 1"
-            )
-    return None
-
-
 def float32_only(query: Query) -> str | None:
     """A reason if an input or output is anything but float32, or too large."""
     for t in (*query.inputs, *query.outputs):
@@ -315,8 +267,5 @@ def float32_only(query: Query) -> str | None:
 
 
 def types_only(query: Query, allowed: Iterable[DType]) -> str | None:
-    """A reason if the first input's element type is not among ``allowed``."""
-    dtype = query.inputs[0].dtype
-    if dtype not in allowed:
-        return f"no kernel for element type {dtype.name}"
-    return too_large(query)
+    """A reason if the first input's element type is not among ``allowed``, or an array is too large."""
+    return refuse_dtypes(query, allowed) or too_large(query)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+from ..checks import pitch_of
 from ..contracts.normalization import BATCH_NORM, BIAS_ADD, BatchNormParams
 from ..kernel import Constants, Kernel, Prepared, Query
 from ..tensor import Array, DType, is_float
@@ -18,7 +19,6 @@ from .launch import (
     LaunchPrepared,
     grid_for,
     input_rows,
-    pitch_of,
     pointer,
     scalar,
     types_only,
@@ -47,7 +47,7 @@ def _prepare_bias(launcher: Launcher, query: Query, constants: Constants) -> Pre
         rows = input_rows(x, y)
         if not rows.total:
             return []
-        pitch_of("the bias", bias)
+        pitch_of("cupy: the bias", bias)
         arguments = (*(pointer(launcher, a) for a in (x, bias, y)), rows)
         return [Launch(function, grid_for(rows.total), THREADS, arguments)]
 
@@ -67,7 +67,7 @@ def _prepare_norm(launcher: Launcher, query: Query[BatchNormParams], constants: 
         if not rows.total:
             return []
         for array in inputs[1:]:
-            pitch_of("an array of channels", array)
+            pitch_of("cupy: an array of channels", array)
         pointers = (pointer(launcher, a) for a in (x, mean, variance, offset, scale, y))
         arguments = (*pointers, scalar(dtype, params.epsilon), rows)
         return [Launch(function, grid_for(rows.total), THREADS, arguments)]

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import pitch_of
 from ..contracts.base import Contract
-from ..contracts.conv2d import explicit_padding
+from ..contracts.geometry import WindowGeometry
 from ..contracts.pool2d import AVG_POOL2D, MAX_POOL2D, Pool2DParams
 from ..kernel import Constants, Kernel, Prepared, Query
 from ..tensor import Array, DType, is_float
@@ -25,12 +26,11 @@ from .launch import (
     LaunchPrepared,
     dense,
     grid_for,
-    pitch_of,
     pointer,
-    reaches_too_far,
     scalar,
     types_only,
 )
+from .windows import reaches_too_far
 
 __all__ = ["BUILDS", "PoolShape", "kernels"]
 
@@ -61,9 +61,7 @@ BUILDS: tuple[tuple[Build, tuple[str, ...]], ...] = tuple(
 def _prepare(launcher: Launcher, contract: Contract[Any], query: Query[Pool2DParams], constants: Constants) -> Prepared:
     params = query.params
     dtype = query.inputs[0].dtype
-    _, h, w, c = query.inputs[0].dims
-    n, oh, ow, _ = query.outputs[0].dims
-    top, bottom, left, right = explicit_padding(params.padding, (h, w), params.window, params.strides)
+    g = WindowGeometry.of(query.inputs, query.outputs, params)
     function = Function(_build(dtype), contract.name)
     lowest = -np.inf if is_float(dtype) else np.iinfo(dtype).min
 
@@ -73,11 +71,11 @@ def _prepare(launcher: Launcher, contract: Contract[Any], query: Query[Pool2DPar
         if not y.size:
             return []
         shape = PoolShape(
-            h=h, w=w, c=c, oh=oh, ow=ow, window_h=params.window[0], window_w=params.window[1],
-            stride_h=params.strides[0], stride_w=params.strides[1], pad_top=top, pad_left=left,
-            x_pitch=pitch_of("the input", x), y_pitch=pitch_of("the output", y),
-            count_pad=params.count_include_pad, count_h=h + bottom, count_w=w + right,
-            activation=ACTIVATIONS[params.activation], total=n * oh * ow * c,
+            h=g.size[0], w=g.size[1], c=g.channels, oh=g.out[0], ow=g.out[1], window_h=g.window[0], window_w=g.window[1],
+            stride_h=g.strides[0], stride_w=g.strides[1], pad_top=g.before[0], pad_left=g.before[1],
+            x_pitch=pitch_of("cupy: the input", x), y_pitch=pitch_of("cupy: the output", y),
+            count_pad=params.count_include_pad, count_h=g.size[0] + g.after[0], count_w=g.size[1] + g.after[1],
+            activation=ACTIVATIONS[params.activation], total=y.size,
         )  # fmt: skip
         for array in bias:
             dense("the bias", array)
@@ -104,6 +102,4 @@ def kernels(launcher: Launcher) -> tuple[Kernel, ...]:
 
 
 def _supports(types: frozenset[DType], query: Query[Pool2DParams]) -> str | None:
-    params = query.params
-    _, h, w, _ = query.inputs[0].dims
-    return types_only(query, types) or reaches_too_far((h, w), params.window, params.strides, (1, 1), params.padding)
+    return types_only(query, types) or reaches_too_far(WindowGeometry.of(query.inputs, query.outputs, query.params))

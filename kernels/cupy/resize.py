@@ -6,6 +6,7 @@ import ctypes
 from collections.abc import Sequence
 from functools import partial
 
+from ..checks import pitch_of
 from ..contracts.resize import RESIZE_BILINEAR, ResizeParams
 from ..kernel import Constants, Kernel, Prepared, Query
 from ..tensor import Array, DType
@@ -18,7 +19,6 @@ from .launch import (
     Launcher,
     LaunchPrepared,
     grid_for,
-    pitch_of,
     pointer,
     types_only,
 )
@@ -57,7 +57,7 @@ def _prepare(launcher: Launcher, query: Query[ResizeParams], constants: Constant
         (x,), (y,) = inputs, outputs
         if not y.size:
             return []
-        pitches = {"x_pitch": pitch_of("the input", x), "y_pitch": pitch_of("the output", y)}
+        pitches = {"x_pitch": pitch_of("cupy: the input", x), "y_pitch": pitch_of("cupy: the output", y)}
         shape = ResizeShape(h=h, w=w, c=c, oh=oh, ow=ow, mode=mode, total=y.size, **pitches)
         return [Launch(function, grid_for(y.size), THREADS, (pointer(launcher, x), pointer(launcher, y), shape))]
 

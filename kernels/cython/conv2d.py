@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from ..contracts.conv2d import CONV2D, Conv2DParams, explicit_padding
+from ..checks import refuse_dtypes
+from ..contracts.conv2d import CONV2D, Conv2DParams
+from ..contracts.geometry import ACTIVATION_LIMITS, WindowGeometry
 from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import Array
 from . import core
 from .igemm import Igemm
-from .support import ACTIVATION_LIMITS, refuse_dtype
+from .support import FLOAT32, FLOATS
 from .tiles import Tile, choose_tile
 
 __all__ = ["KERNELS", "Axis", "PreparedProduct", "place_tiles", "prepare_igemm"]
@@ -77,15 +79,13 @@ class Axis:
 
 
 def _axes(query: Query, params: Conv2DParams) -> tuple[Axis, Axis]:
-    _, h, w, _ = query.inputs[0].dims
-    kh, kw, _, _ = query.inputs[1].dims
-    _, oh, ow, _ = query.outputs[0].dims
-    top, _, left, _ = explicit_padding(params.padding, (h, w), (kh, kw), params.strides, params.dilations)
+    g = WindowGeometry.of(query.inputs, query.outputs, params)
+    (h, w), (oh, ow), (kh, kw) = g.size, g.out, g.window
     if not query.inputs[1].size:
         kh = kw = 1  # a filter without elements may have any number of taps
     return (
-        Axis(h, oh, kh, params.strides[0], params.dilations[0], top, kw, w, ow),
-        Axis(w, ow, kw, params.strides[1], params.dilations[1], left, 1, 1, 1),
+        Axis(h, oh, kh, g.strides[0], g.dilations[0], g.before[0], kw, w, ow),
+        Axis(w, ow, kw, g.strides[1], g.dilations[1], g.before[1], 1, 1, 1),
     )
 
 
@@ -169,7 +169,7 @@ def _supports_rows(query: Query[Conv2DParams]) -> str | None:
     _, across = _axes(query, params)
     if across.before or (across.out - 1) * across.stride + across.taps > across.size:
         return "needs all taps of a row inside the image (no horizontal padding)"
-    return refuse_dtype(query, ("float32",))
+    return refuse_dtypes(query, FLOAT32)
 
 
 KERNELS: tuple[Kernel, ...] = (
@@ -187,7 +187,7 @@ KERNELS: tuple[Kernel, ...] = (
         "cython",
         "conv2d_igemm",
         prepare=prepare_igemm,
-        supports=lambda query: refuse_dtype(query, ("float32", "float64")),
+        supports=lambda query: refuse_dtypes(query, FLOATS),
         rank=10,
         strided_outputs=True,
         strided_inputs=True,

@@ -4,29 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..contracts.conv2d import DEPTHWISE_CONV2D, Conv2DParams, explicit_padding
+from ..checks import refuse_dtypes
+from ..contracts.conv2d import DEPTHWISE_CONV2D, Conv2DParams
+from ..contracts.geometry import ACTIVATION_LIMITS, WindowGeometry
 from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import Array
-from .support import ACTIVATION_LIMITS, Bound, refuse_dtype
+from .support import Bound, dtypes
 from .windows import Window, dtypes_of
 
 __all__ = ["KERNELS"]
 
 
 def _prepare(query: Query[Conv2DParams], constants: Constants) -> Bound:
-    params = query.params
-    _, height, width, _ = query.inputs[0].dims
-    kh, kw, _, _ = query.inputs[1].dims
-    top, _, left, _ = explicit_padding(params.padding, (height, width), (kh, kw), params.strides, params.dilations)
+    g = WindowGeometry.of(query.inputs, query.outputs, query.params)
     window = Window(
         "depthwise",
         query.inputs,
         query.outputs[0],
-        window=(kh, kw),
-        strides=params.strides,
-        before=(top, left),
-        dilations=params.dilations,
-        limits=ACTIVATION_LIMITS[params.activation],
+        window=g.window,
+        strides=g.strides,
+        before=g.before,
+        dilations=g.dilations,
+        limits=ACTIVATION_LIMITS[query.params.activation],
         threads=query.threads,
     )
 
@@ -42,7 +41,7 @@ KERNELS: tuple[Kernel, ...] = (
         "cython",
         "depthwise_conv2d",
         prepare=_prepare,
-        supports=lambda query: refuse_dtype(query, dtypes_of("depthwise")),
+        supports=lambda query: refuse_dtypes(query, dtypes(dtypes_of("depthwise"))),
         strided_outputs=True,
         strided_inputs=True,
     ),

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import refuse_dtypes
 from ..contracts import elementwise as ops
 from ..contracts.base import Contract
 from ..contracts.gradients import RELU6_GRAD, RELU_GRAD
@@ -16,7 +17,7 @@ from ..contracts.normalization import BIAS_ADD
 from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import Array
 from .maps import MAX_RANK, bind_map, dtypes_of
-from .support import Bound, refuse_dtype
+from .support import Bound, dtypes
 
 __all__ = ["KERNELS"]
 
@@ -33,7 +34,7 @@ def _prepare(op: str, query: Query, constants: Constants) -> Bound:
 def _supports(op: str, query: Query) -> str | None:
     if len(query.outputs[0].dims) > MAX_RANK:
         return f"takes at most {MAX_RANK} axes"
-    return refuse_dtype(query, dtypes_of(op))
+    return refuse_dtypes(query, dtypes(dtypes_of(op)))
 
 
 def _supports_cast(query: Query[CastParams]) -> str | None:

@@ -13,9 +13,11 @@ from functools import partial
 from math import gcd
 from typing import Any
 
+from ..checks import refuse_dtypes
 from ..contracts import gradients as ops
 from ..contracts.base import Contract
-from ..contracts.conv2d import Conv2DParams, explicit_padding
+from ..contracts.conv2d import Conv2DParams
+from ..contracts.geometry import WindowGeometry
 from ..contracts.gradients import AvgPool2DGradParams, ConvGradParams
 from ..contracts.pool2d import Pool2DParams
 from ..devices import HOST
@@ -26,7 +28,7 @@ from . import core
 from .backward import Backward, bind_cross_entropy, bind_turn, dtypes_of
 from .conv2d import Axis, place_tiles
 from .igemm import Igemm
-from .support import Bound, refuse_dtype
+from .support import Bound, dtypes
 from .tiles import choose_tile
 
 __all__ = ["KERNELS"]
@@ -61,9 +63,7 @@ def _conv_geometry(query: Query[ConvGradParams], of_filter: bool) -> tuple[_Geom
     params = query.params
     forward, (y, made) = params.forward, (query.inputs[1], query.outputs[0])
     x, w = (query.inputs[0], made) if of_filter else (made, query.inputs[0])
-    size, window = (x.dims[1], x.dims[2]), (w.dims[0], w.dims[1])
-    top, _, left, _ = explicit_padding(forward.padding, size, window, forward.strides, forward.dilations)
-    return _Geometry(x, w, y, (top, left)), forward
+    return _Geometry(x, w, y, WindowGeometry.between(x.dims, y.dims, w.dims, forward).before), forward
 
 
 # --- convolution, input -----------------------------------------------------------------------------------------------
@@ -259,15 +259,10 @@ def _prepare_depthwise_input_grad(query: Query, constants: Constants) -> Bound:
     return Bound(lambda ins, outs, _: backward.bind(w=ins[0], dy=ins[1], dx=outs[0]))
 
 
-def _pool_before(x: TensorType, params: Pool2DParams) -> tuple[int, int]:
-    top, _, left, _ = explicit_padding(params.padding, (x.dims[1], x.dims[2]), params.window, params.strides)
-    return top, left
-
-
 def _prepare_max_pool_grad(query: Query[Pool2DParams], constants: Constants) -> Bound:
     params, (x, y, _) = query.params, query.inputs
     backward = Backward(
-        "max_pool", x, y, window=params.window, strides=params.strides, before=_pool_before(x, params),
+        "max_pool", x, y, window=params.window, strides=params.strides, before=WindowGeometry.between(x.dims, y.dims, params.window, params).before,
         threads=query.threads,
     )  # fmt: skip
     return Bound(lambda ins, outs, _: backward.bind(x=ins[0], y=ins[1], dy=ins[2], dx=outs[0]))
@@ -277,7 +272,7 @@ def _prepare_avg_pool_grad(query: Query[AvgPool2DGradParams], constants: Constan
     params, (dy,), (dx,) = query.params, query.inputs, query.outputs
     forward = params.forward
     backward = Backward(
-        "average_pool", dx, dy, window=forward.window, strides=forward.strides, before=_pool_before(dx, forward),
+        "average_pool", dx, dy, window=forward.window, strides=forward.strides, before=WindowGeometry.between(dx.dims, dy.dims, forward.window, forward).before,
         count_padding=forward.count_include_pad, threads=query.threads,
     )  # fmt: skip
     return Bound(lambda ins, outs, _: backward.bind(dy=ins[0], dx=outs[0]))
@@ -300,7 +295,7 @@ def _kernel(
     contract: Contract[Any], name: str, prepare: Callable[[Query, Constants], Any], *, inputs: bool, outputs: bool
 ) -> Kernel:
     def supports(query: Query) -> str | None:
-        return refuse_dtype(query, dtypes_of("filter"))
+        return refuse_dtypes(query, dtypes(dtypes_of("filter")))
 
     return Kernel(
         contract, "cython", name, prepare=prepare, supports=supports, strided_inputs=inputs, strided_outputs=outputs

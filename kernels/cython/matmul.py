@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..checks import refuse_dtypes
+from ..contracts.geometry import ACTIVATION_LIMITS
 from ..contracts.matmul import MATMUL, MatMulParams
 from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import Array
@@ -13,7 +15,7 @@ from . import core
 from .conv2d import PreparedProduct
 from .igemm import Igemm
 from .rows import bind_int_matmul, dtypes_of
-from .support import ACTIVATION_LIMITS, Bound, refuse_dtype
+from .support import FLOATS, Bound, dtypes
 from .tiles import choose_tile
 
 __all__ = ["KERNELS"]
@@ -107,7 +109,7 @@ KERNELS: tuple[Kernel, ...] = (
         "cython",
         "matmul_igemm",
         prepare=_prepare,
-        supports=lambda query: refuse_dtype(query, ("float32", "float64")),
+        supports=lambda query: refuse_dtypes(query, FLOATS),
         rank=10,
     ),
     Kernel(
@@ -115,6 +117,6 @@ KERNELS: tuple[Kernel, ...] = (
         "cython",
         "matmul_integers",
         prepare=_prepare_integers,
-        supports=lambda query: refuse_dtype(query, dtypes_of("int_matmul")),
+        supports=lambda query: refuse_dtypes(query, dtypes(dtypes_of("int_matmul"))),
     ),
 )

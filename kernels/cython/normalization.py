@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..checks import refuse_dtypes
 from ..contracts.normalization import BATCH_NORM, BatchNormParams
 from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import Array
 from .rows import bind_norm, dtypes_of
-from .support import Bound, refuse_dtype
+from .support import Bound, dtypes
 
 __all__ = ["KERNELS"]
 
@@ -29,7 +30,7 @@ KERNELS: tuple[Kernel, ...] = (
         "cython",
         "batch_norm",
         prepare=_prepare,
-        supports=lambda query: refuse_dtype(query, dtypes_of("norm")),
+        supports=lambda query: refuse_dtypes(query, dtypes(dtypes_of("norm"))),
         strided_outputs=True,
         strided_inputs=True,
     ),

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Literal
 
-from ..contracts.conv2d import explicit_padding
+from ..checks import refuse_dtypes
+from ..contracts.geometry import ACTIVATION_LIMITS, WindowGeometry
 from ..contracts.pool2d import AVG_POOL2D, MAX_POOL2D, Pool2DParams
 from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import Array
-from .support import ACTIVATION_LIMITS, Bound, refuse_dtype
+from .support import Bound, dtypes
 from .windows import Window, dtypes_of
 
 __all__ = ["KERNELS"]
@@ -18,16 +19,15 @@ __all__ = ["KERNELS"]
 
 def _prepare(kind: Literal["max", "average"], query: Query[Pool2DParams], constants: Constants) -> Bound:
     params = query.params
-    x, y = query.inputs[0], query.outputs[0]
-    _, height, width, _ = x.dims
-    top, _, left, _ = explicit_padding(params.padding, (height, width), params.window, params.strides)
+    y = query.outputs[0]
+    g = WindowGeometry.of(query.inputs, query.outputs, params)
     window = Window(
         kind,
         query.inputs,
         y,
-        window=params.window,
-        strides=params.strides,
-        before=(top, left),
+        window=g.window,
+        strides=g.strides,
+        before=g.before,
         count_padding=params.count_include_pad,
         limits=ACTIVATION_LIMITS[params.activation],
         threads=query.threads,
@@ -40,7 +40,7 @@ def _prepare(kind: Literal["max", "average"], query: Query[Pool2DParams], consta
 
 
 def _supports(kind: Literal["max", "average"], query: Query) -> str | None:
-    return refuse_dtype(query, dtypes_of(kind))
+    return refuse_dtypes(query, dtypes(dtypes_of(kind)))
 
 
 KERNELS: tuple[Kernel, ...] = (

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+from ..checks import refuse_dtypes
 from ..contracts.base import Contract
 from ..contracts.reduce import REDUCE_MAX, REDUCE_MEAN, REDUCE_MIN, REDUCE_SUM, ReduceParams
 from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import Array
 from .rows import MAX_REDUCE_RANK, bind_reduce, dtypes_of
-from .support import Bound, refuse_dtype
+from .support import Bound, dtypes
 
 __all__ = ["KERNELS"]
 
@@ -28,7 +29,7 @@ def _prepare(query: Query[ReduceParams], constants: Constants) -> Bound:
 def _supports(name: str, query: Query) -> str | None:
     if len(query.inputs[0].dims) > MAX_REDUCE_RANK:
         return f"takes at most {MAX_REDUCE_RANK} axes"
-    return refuse_dtype(query, dtypes_of(name))
+    return refuse_dtypes(query, dtypes(dtypes_of(name)))
 
 
 def _kernel(contract: Contract[ReduceParams]) -> Kernel:

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import refuse_dtypes
 from ..contracts.resize import RESIZE_BILINEAR, ResizeParams
 from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import Array, TensorType
 from .rows import bind_resize, dtypes_of
-from .support import Bound, refuse_dtype
+from .support import Bound, dtypes
 
 __all__ = ["KERNELS"]
 
@@ -50,6 +51,6 @@ KERNELS: tuple[Kernel, ...] = (
         "cython",
         "resize_bilinear",
         prepare=_prepare,
-        supports=lambda query: refuse_dtype(query, dtypes_of("resize")),
+        supports=lambda query: refuse_dtypes(query, dtypes(dtypes_of("resize"))),
     ),
 )

@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..checks import refuse_dtypes
 from ..composites import SiblingConstants, single_query
 from ..contracts.siblings import SIBLING_CONV2D, Place, SiblingParams, places
+from ..devices import align
 from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import Array
 from .conv2d import PreparedProduct, prepare_igemm
 from .igemm import SiblingRun
-from .support import refuse_dtype
+from .support import FLOATS
 
 __all__ = ["KERNELS"]
-
-_ALIGNMENT = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class _Siblings:
 
     @property
     def workspace_bytes(self) -> int:
-        return sum(_aligned(product.workspace_bytes) for _, product in self.members)
+        return sum(align(product.workspace_bytes) for _, product in self.members)
 
     @property
     def absorbed(self) -> frozenset[int]:
@@ -41,12 +41,8 @@ class _Siblings:
         for (place, product), y in zip(self.members, outputs, strict=True):
             own = None if workspace is None else workspace[at : at + product.workspace_bytes]
             runs.append(product.bind([inputs[i] for i in place.inputs], [y], own))
-            at += _aligned(product.workspace_bytes)
+            at += align(product.workspace_bytes)
         return SiblingRun(runs)
-
-
-def _aligned(nbytes: int) -> int:
-    return -(-nbytes // _ALIGNMENT) * _ALIGNMENT
 
 
 def _prepare(query: Query[SiblingParams], constants: Constants) -> _Siblings:
@@ -65,7 +61,7 @@ KERNELS: tuple[Kernel, ...] = (
         "cython",
         "sibling_conv2d_igemm",
         prepare=_prepare,
-        supports=lambda query: refuse_dtype(query, ("float32", "float64")),
+        supports=lambda query: refuse_dtypes(query, FLOATS),
         strided_outputs=True,
         strided_inputs=True,
     ),

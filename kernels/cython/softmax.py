@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+from ..checks import refuse_dtypes
 from ..contracts.base import normalize_axis
 from ..contracts.softmax import LOG_SOFTMAX, SOFTMAX, SoftmaxParams
 from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import Array
 from .rows import bind_softmax, dtypes_of
-from .support import Bound, refuse_dtype
+from .support import Bound, dtypes
 
 __all__ = ["KERNELS"]
 
@@ -26,7 +27,7 @@ def _prepare(logarithm: bool, query: Query[SoftmaxParams], constants: Constants)
 
 
 def _supports(query: Query) -> str | None:
-    return refuse_dtype(query, dtypes_of("softmax"))
+    return refuse_dtypes(query, dtypes(dtypes_of("softmax")))
 
 
 KERNELS: tuple[Kernel, ...] = (

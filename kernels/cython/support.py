@@ -1,26 +1,26 @@
-"""What the kernel records of this folder share: refusals with a reason, and prepared kernels that need no packing."""
+"""What the kernel records of this folder share: prepared kernels that need no packing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from math import inf
+
+import numpy as np
 
 from ..kernel import Constants, Kernel, Prepared, Query, Run
-from ..tensor import Array, dtype_name
+from ..tensor import Array, DType
 
-__all__ = ["ACTIVATION_LIMITS", "Bound", "refuse_dtype", "unless_empty"]
+__all__ = ["FLOAT32", "FLOATS", "Bound", "dtypes", "unless_empty"]
 
-#: The fused activations as limits of a clamp; NaN passes.
-ACTIVATION_LIMITS = {"none": (-inf, inf), "relu": (0.0, inf), "relu6": (0.0, 6.0)}
+FLOAT32 = (np.dtype(np.float32),)
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 Binder = Callable[[Sequence[Array], Sequence[Array], Array | None], Run]
 
 
-def refuse_dtype(query: Query, dtypes: Sequence[str]) -> str | None:
-    """None if the first input's element type is among ``dtypes``, else the reason."""
-    name = dtype_name(query.inputs[0].dtype)
-    return None if name in dtypes else f"no C kernel for {name}; there are some for {', '.join(dtypes)}"
+def dtypes(names: Iterable[str]) -> tuple[DType, ...]:
+    """Element types from the names that the extension modules know them by."""
+    return tuple(map(np.dtype, names))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,14 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from ..contracts.conv2d import CONV2D, FAST_TOLERANCES, Conv2DParams, explicit_padding
+from ..checks import refuse_dtypes
+from ..contracts.conv2d import CONV2D, FAST_TOLERANCES, Conv2DParams
+from ..contracts.geometry import ACTIVATION_LIMITS, WindowGeometry
 from ..devices import HOST
 from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import Array
 from . import core
 from .conv2d import PreparedProduct, prepare_igemm
 from .cook_toom import Points
-from .support import ACTIVATION_LIMITS, refuse_dtype
+from .support import FLOAT32
 from .winograd import KINDS, Winograd
 
 __all__ = ["KERNELS", "PreparedWinograd"]
@@ -103,13 +105,11 @@ def _prepare(query: Query, constants: Constants, *, kind: str) -> PreparedWinogr
 
 def _prepare_fast(query: Query[Conv2DParams], constants: Constants, kind: str) -> PreparedWinograd:
     params = query.params
-    n, h, w, cin = query.inputs[0].dims
-    kh, kw, _, _ = query.inputs[1].dims
-    _, oh, ow, cout = query.outputs[0].dims
-    top, _, left, _ = explicit_padding(params.padding, (h, w), (kh, kw), params.strides, params.dilations)
+    g, cout = WindowGeometry.of(query.inputs, query.outputs, params), query.outputs[0].dims[3]
+    n, cin, (h, w), (oh, ow), (top, left) = g.images, g.channels, g.size, g.out, g.before
     axes = [(h, oh, top, w, ow), (w, ow, left, 1, 1)]
     down, across = _points(kind)
-    swap = down is None and kw == 1
+    swap = down is None and g.window[1] == 1
     if swap:
         axes.reverse()
     assert across is not None
@@ -196,7 +196,7 @@ def _supports(query: Query[Conv2DParams], *, kind: str) -> str | None:
     params = query.params
     if not query.numerics.winograd:
         return "switched off (winograd=False or KIGRAPH_WINOGRAD=0)"
-    if (reason := refuse_dtype(query, ("float32",))) is not None:
+    if (reason := refuse_dtypes(query, FLOAT32)) is not None:
         return reason
     down, across = _points(kind)
     assert across is not None

@@ -8,26 +8,19 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import pitch_of
 from ..contracts.base import shape_text
 from ..errors import KernelError
 from ..kernel import Query, Run
 from ..tensor import Array, DType, TensorType, dtype_name
 
-__all__ = ["FLOATS", "INTEGERS", "NUMBERS", "Zeros", "check", "check_dense", "pitch", "refuse_dtype", "scratch"]
+__all__ = ["FLOATS", "INTEGERS", "NUMBERS", "Zeros", "check", "check_dense", "pitch", "scratch"]
 
 FLOATS: tuple[DType, ...] = tuple(map(np.dtype, ("float32", "float64")))
 INTEGERS: tuple[DType, ...] = tuple(
     map(np.dtype, ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"))
 )
 NUMBERS = FLOATS + INTEGERS
-
-
-def refuse_dtype(query: Query, allowed: Sequence[DType], index: int = 0) -> str | None:
-    """The reason for ``Kernel.supports`` if an input has another element type."""
-    dtype = query.inputs[index].dtype
-    if dtype in allowed:
-        return None
-    return f"takes {', '.join(map(dtype_name, allowed))}, not {dtype_name(dtype)}"
 
 
 def check(what: str, array: Any, wanted: TensorType) -> np.ndarray[Any, Any]:
@@ -60,27 +53,7 @@ def pitch(what: str, array: Any, wanted: TensorType) -> tuple[int, int]:
     The last axis must be dense and all others must have one common step, or KernelError.
     """
     x = check(what, array, wanted)
-    size = x.itemsize
-    if x.ndim == 0 or x.size == 0:
-        return x.ctypes.data, x.shape[-1] if x.ndim else 1
-    step: int | None = None
-    rows = 1
-    ok = x.shape[-1] == 1 or x.strides[-1] == size
-    for n, stride in zip(x.shape[-2::-1], x.strides[-2::-1], strict=True):
-        if n > 1:
-            if step is None:
-                step, remainder = divmod(stride, rows)
-                ok = ok and remainder == 0
-            ok = ok and stride == step * rows
-        rows *= n
-    if step is None:
-        step = x.shape[-1] * size
-    if not ok or step % size or step < x.shape[-1] * size:
-        raise KernelError(
-            f"numba: {what} must be dense or a slice of the last axis of a dense array, got strides {x.strides} "
-            f"for shape {shape_text(x.shape)}"
-        )
-    return x.ctypes.data, step // size
+    return x.ctypes.data, pitch_of(f"numba: {what}", x)
 
 
 def scratch(workspace: Array | None, nbytes: int) -> np.ndarray[Any, Any]:

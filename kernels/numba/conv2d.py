@@ -13,12 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from ..contracts.conv2d import CONV2D, Conv2DParams, explicit_padding
+from ..checks import refuse_dtypes
+from ..contracts.conv2d import CONV2D, Conv2DParams
+from ..contracts.geometry import ACTIVATION_LIMITS, WindowGeometry
+from ..devices import align
 from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import Array
-from .border import FLOATS, check_dense, pitch, refuse_dtype, scratch
-from .gemm import CLAMPS, Gemm, align
+from .border import FLOATS, check_dense, pitch, scratch
+from .gemm import Gemm
 from .threads import parallel, sequence
+from .window import geometry_fields
 
 __all__ = ["KERNELS"]
 
@@ -60,7 +64,7 @@ class _Conv2D:
             bias = work[at : at + gemm.bias_bytes]
             check_dense("input 2 of conv2d", inputs[2], query.inputs[2])
             before.append(gemm.bias_run(inputs[2], bias))
-        low, high = CLAMPS[params.activation]
+        low, high = ACTIVATION_LIMITS[params.activation]
         jobs = gemm.jobs(
             work, a=x, lda=x_pitch, pitch=x_pitch, b=weights.ctypes.data, c=y, ldc=y_pitch, bias=bias.ctypes.data,
             low=low, high=high, **self.geometry,
@@ -73,24 +77,15 @@ def _prepare(query: Query[Conv2DParams], constants: Constants) -> _Conv2D:
     x, w = query.inputs[:2]
     (y,) = query.outputs
     params = query.params
-    _, height, width, channels = x.dims
-    window = w.dims[0], w.dims[1]
-    top, bottom, left, right = explicit_padding(
-        params.padding, (height, width), window, params.strides, params.dilations
-    )
+    g = WindowGeometry.of(query.inputs, query.outputs, params)
     rows, k, columns = prod(y.dims[:3]), prod(w.dims[:3]), w.dims[3]
     direct = (
-        window == (1, 1)
-        and params.strides == (1, 1)
-        and max(top, bottom, left, right) == 0
-        and channels * x.dtype.itemsize % 4096 != 0  # such rows share one set of the L1 cache
+        g.window == (1, 1)
+        and g.strides == (1, 1)
+        and not g.padded
+        and g.channels * x.dtype.itemsize % 4096 != 0  # such rows share one set of the L1 cache
     )
     gemm = Gemm.plan(x.dtype, rows, k, columns, query.threads, gathered=not direct)
-    geometry = {
-        "height": height, "width": width, "channels": channels, "out_height": y.dims[1], "out_width": y.dims[2],
-        "window_height": window[0], "window_width": window[1], "stride_y": params.strides[0], "stride_x": params.strides[1],
-        "dilation_y": params.dilations[0], "dilation_x": params.dilations[1], "top": top, "left": left,
-    }  # fmt: skip
     weights = bias = None
     if 1 in query.constants:
         weights = constants.packed(1, f"numba-{gemm.layout}", gemm.pack)
@@ -98,7 +93,7 @@ def _prepare(query: Query[Conv2DParams], constants: Constants) -> _Conv2D:
         bias = gemm.pack_bias(None)
     elif 2 in query.constants:
         bias = constants.packed(2, f"numba-bias-{gemm.layout}", gemm.pack_bias)
-    return _Conv2D(query, gemm, geometry, weights, bias)
+    return _Conv2D(query, gemm, geometry_fields(g), weights, bias)
 
 
 KERNELS = (
@@ -107,7 +102,7 @@ KERNELS = (
         "numba",
         "conv2d_gemm",
         prepare=_prepare,
-        supports=lambda query: refuse_dtype(query, FLOATS),
+        supports=lambda query: refuse_dtypes(query, FLOATS),
         strided_inputs=True,
         strided_outputs=True,
     ),

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import refuse_dtypes
 from ..contracts.conv2d import DEPTHWISE_CONV2D, Conv2DParams
+from ..contracts.geometry import ACTIVATION_LIMITS, WindowGeometry
+from ..devices import align
 from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import Array, TensorType
-from .border import FLOATS, check, check_dense, refuse_dtype, scratch
-from .gemm import CLAMPS, align
+from .border import FLOATS, check, check_dense, scratch
 from .threads import sequence
 from .window import WindowRun, plan_windows
 
@@ -87,16 +89,15 @@ class _Depthwise:
 
 def _prepare(query: Query[Conv2DParams], constants: Constants) -> _Depthwise:
     params = query.params
-    low, high = CLAMPS[params.activation]
-    x, w = query.inputs[:2]
+    low, high = ACTIVATION_LIMITS[params.activation]
+    x = query.inputs[0]
     weights, bias = _operands(query, constants)
     # A zero times a finite weight adds nothing, and padding is left out.
     multiplies = weights is None or not bool(np.isfinite(weights).all())
     wide = TensorType(x.dtype, (*x.dims[:3], query.outputs[0].dims[-1]))
-    plan = plan_windows(
-        replace(query, inputs=(wide, *query.inputs[1:])), "depthwise", (w.dims[0], w.dims[1]), params.strides,
-        params.padding, params.dilations, multiplies_padding=multiplies, low=low, high=high,
-    )  # fmt: skip
+    of_wide = replace(query, inputs=(wide, *query.inputs[1:]))
+    geometry = WindowGeometry.of(of_wide.inputs, of_wide.outputs, params)
+    plan = plan_windows(of_wide, "depthwise", geometry, multiplies_padding=multiplies, low=low, high=high)
     return _Depthwise(query, plan, weights, bias)
 
 
@@ -106,7 +107,7 @@ KERNELS = (
         "numba",
         "depthwise_conv2d",
         prepare=_prepare,
-        supports=lambda query: refuse_dtype(query, FLOATS),
+        supports=lambda query: refuse_dtypes(query, FLOATS),
         strided_inputs=True,
         strided_outputs=True,
     ),

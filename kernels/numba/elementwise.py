@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import refuse_dtypes
 from ..contracts import elementwise as ops
 from ..contracts.base import Contract
 from ..contracts.gradients import RELU6_GRAD, RELU_GRAD
 from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import Array, DType, Params
-from .border import FLOATS, NUMBERS, check, refuse_dtype
+from .border import FLOATS, NUMBERS, check
 from .jit import array_type, carray, compiled, inner, int64, pointer, void
 from .scalar import exp, sigmoid, tanh
 from .threads import parallel, sequence, shares
@@ -258,7 +259,7 @@ def _kernel(contract: Contract[Params], make: Callable[[str, DType], Any]) -> Ke
         "numba",
         contract.name,
         prepare=prepare,
-        supports=lambda query: refuse_dtype(query, allowed),
+        supports=lambda query: refuse_dtypes(query, allowed),
         strided_inputs=True,
         strided_outputs=True,
     )

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..devices import ALIGNMENT, HOST
+from ..devices import HOST, align
 from ..kernel import Run
 from ..tensor import DType
 from .crew import Task, task_kernel
@@ -27,10 +27,8 @@ from .jit import carray, compiled, copy_bytes, inner, int64, pointer, void
 from .targets import Target, current
 from .tile import PREFETCHED, UNROLL, tile_intrinsic
 
-__all__ = ["CLAMPS", "Gemm", "align"]
+__all__ = ["Gemm"]
 
-#: Activation -> (low, high); infinities change nothing.
-CLAMPS = {"none": (-math.inf, math.inf), "relu": (0.0, math.inf), "relu6": (0.0, 6.0)}
 
 #: 256, 384, 512 and 768 take 73.0, 71.5, 71.1 and 70.5 ms over the 94 convolutions of Inception v3.
 _K_BLOCK = 512
@@ -324,8 +322,3 @@ def _split(rows: int, k: int, columns: int, tasks: int, most: int, panel: int, g
 
 def _ceil(a: int, b: int) -> int:
     return -(-a // b)
-
-
-def align(nbytes: int) -> int:
-    """Rounded up to whole cache lines."""
-    return _ceil(nbytes, ALIGNMENT) * ALIGNMENT

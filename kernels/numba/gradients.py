@@ -13,15 +13,19 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import refuse_dtypes
 from ..contracts import gradients as ops
 from ..contracts.base import Contract
-from ..contracts.conv2d import explicit_padding
+from ..contracts.conv2d import Conv2DParams
+from ..contracts.geometry import ACTIVATION_LIMITS, WindowGeometry
 from ..contracts.gradients import ConvGradParams
+from ..contracts.pool2d import Pool2DParams
+from ..devices import align
 from ..errors import KernelError
 from ..kernel import Constants, Kernel, Prepared, Query, Run
 from ..tensor import Array, TensorType
-from .border import FLOATS, Zeros, check, check_dense, refuse_dtype, scratch
-from .gemm import CLAMPS, Gemm, align
+from .border import FLOATS, Zeros, check, check_dense, scratch
+from .gemm import Gemm
 from .gradient_loops import (
     avg_pool_kernel,
     cross_entropy_kernel,
@@ -30,23 +34,18 @@ from .gradient_loops import (
     sum_products_kernel,
 )
 from .threads import parallel, sequence, shares
-from .window import WindowRun, plan_windows
+from .window import WindowRun, geometry_fields, plan_windows
 
 __all__ = ["KERNELS"]
 
 NDArray = np.ndarray[Any, Any]
 
 
-def _geometry(x: Sequence[int], y: Sequence[int], window: Sequence[int], params: Any) -> dict[str, int]:
-    """A forward window op from x to y, in the words of the kernels' jobs."""
-    dilations = getattr(params, "dilations", (1, 1))
-    size, pair = (x[1], x[2]), (window[0], window[1])
-    top, _, left, _ = explicit_padding(params.padding, size, pair, params.strides, dilations)
-    return {
-        "height": x[1], "width": x[2], "channels": x[3], "out_height": y[1], "out_width": y[2],
-        "window_height": window[0], "window_width": window[1], "stride_y": params.strides[0], "stride_x": params.strides[1],
-        "dilation_y": dilations[0], "dilation_x": dilations[1], "top": top, "left": left,
-    }  # fmt: skip
+def _geometry(
+    x: Sequence[int], y: Sequence[int], window: Sequence[int], params: Conv2DParams | Pool2DParams
+) -> dict[str, int]:
+    """A forward window op from x to y."""
+    return geometry_fields(WindowGeometry.between(x, y, window, params))
 
 
 def _turned(forward: dict[str, int], channels: int) -> dict[str, int]:
@@ -113,7 +112,7 @@ class _ConvInputGrad:
             a, c = dy + image * gemm.rows * gemm.k * size, products.ctypes.data
             jobs = gemm.jobs(
                 own, **gemm.matrix_rows(a, gemm.k), b=packed.ctypes.data, c=c, ldc=gemm.columns,
-                bias=self.bias.ctypes.data, low=CLAMPS["none"][0], high=CLAMPS["none"][1],
+                bias=self.bias.ctypes.data, low=ACTIVATION_LIMITS["none"][0], high=ACTIVATION_LIMITS["none"][1],
             )  # fmt: skip
             place = c, to + image * height * width * channels * size
             sums = [
@@ -160,7 +159,7 @@ class _ConvFilterGrad:
         turned = work.array(self.turned)
         jobs = gemm.jobs(
             own, a=turned.ctypes.data, across=1, b=packed.ctypes.data, c=df, ldc=gemm.columns,
-            bias=self.bias.ctypes.data, low=CLAMPS["none"][0], high=CLAMPS["none"][1], **self.geometry,
+            bias=self.bias.ctypes.data, low=ACTIVATION_LIMITS["none"][0], high=ACTIVATION_LIMITS["none"][1], **self.geometry,
         )  # fmt: skip
         runs = (
             functools.partial(np.copyto, turned, inputs[0].transpose(3, 0, 1, 2)),
@@ -220,11 +219,11 @@ def _depthwise_input_grad(query: Query[ConvGradParams], constants: Constants) ->
     params = query.params
     wide = TensorType(dx.dtype, (*dx.dims[:3], dy.dims[3]))
     geometry = _turned(_geometry(dx.dims, dy.dims, f.dims, params.forward), dy.dims[3])
-    low, high = CLAMPS["none"]
+    low, high = ACTIVATION_LIMITS["none"]
     inner = Query(query.contract, (dy,), (wide,), query.params, threads=query.threads)
-    window = f.dims[0], f.dims[1]
+    forward = WindowGeometry.between(inner.inputs[0].dims, inner.outputs[0].dims, f.dims, Conv2DParams())
     more: dict[str, float] = {**geometry, "low": low, "high": high}
-    plan = plan_windows(inner, "depthwise", window, (1, 1), "VALID", (1, 1), multiplies_padding=False, **more)
+    plan = plan_windows(inner, "depthwise", forward, multiplies_padding=False, **more)
     return _DepthwiseInputGrad(query, plan, np.zeros(dy.dims[3], dy.dtype))
 
 
@@ -359,7 +358,7 @@ def _kernel(contract: Contract[Any], prepare: Callable[[Query, Constants], Prepa
         "numba",
         contract.name,
         prepare=prepare_sums if flows else prepare,
-        supports=lambda query: refuse_dtype(query, FLOATS),
+        supports=lambda query: refuse_dtypes(query, FLOATS),
     )
 
 

@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import refuse_dtypes
+from ..contracts.geometry import ACTIVATION_LIMITS
 from ..contracts.matmul import MATMUL, MatMulParams
-from ..devices import HOST
+from ..devices import HOST, align
 from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import Array, DType
-from .border import FLOATS, INTEGERS, Zeros, check_dense, refuse_dtype, scratch
-from .gemm import CLAMPS, Gemm, align
+from .border import FLOATS, INTEGERS, Zeros, check_dense, scratch
+from .gemm import Gemm
 from .jit import carray, compiled, int64, pointer, void
 from .threads import parallel, sequence, shares
 
@@ -109,7 +111,7 @@ class _FloatMatMul:
             bias = parts[2]
             check_dense("input 2 of matmul", inputs[2], query.inputs[2])
             before.append(gemm.bias_run(inputs[2], bias[: gemm.bias_bytes]))
-        low, high = CLAMPS[params.activation]
+        low, high = ACTIVATION_LIMITS[params.activation]
         product_bytes = shape.rows * shape.columns * size
         runs: list[Run] = []
         for group, (first, end) in enumerate(shares(len(shape.batch), self.groups)):
@@ -245,7 +247,7 @@ KERNELS = (
         "numba",
         "matmul_gemm",
         prepare=_prepare_floats,
-        supports=lambda query: refuse_dtype(query, FLOATS),
+        supports=lambda query: refuse_dtypes(query, FLOATS),
         rank=1,
     ),
     Kernel(
@@ -253,6 +255,6 @@ KERNELS = (
         "numba",
         "matmul_integer",
         prepare=_prepare_integers,
-        supports=lambda query: refuse_dtype(query, INTEGERS),
+        supports=lambda query: refuse_dtypes(query, INTEGERS),
     ),
 )

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+from ..checks import refuse_dtypes
 from ..contracts.base import Contract
 from ..contracts.normalization import BATCH_NORM, BIAS_ADD, BatchNormParams
 from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import Array, DType
-from .border import FLOATS, NUMBERS, check_dense, pitch, refuse_dtype, scratch
+from .border import FLOATS, NUMBERS, check_dense, pitch, scratch
 from .jit import carray, compiled, int64, pointer, scalar_type, void
 from .threads import parallel, sequence, shares
 
@@ -138,7 +139,7 @@ def _kernel(contract: Contract[Any], prepare: Any, dtypes: Sequence[DType]) -> K
         "numba",
         contract.name,
         prepare=prepare,
-        supports=lambda query: refuse_dtype(query, dtypes),
+        supports=lambda query: refuse_dtypes(query, dtypes),
         strided_inputs=True,
         strided_outputs=True,
     )

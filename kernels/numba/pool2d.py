@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import refuse_dtypes
+from ..contracts.geometry import ACTIVATION_LIMITS, WindowGeometry
 from ..contracts.pool2d import AVG_POOL2D, MAX_POOL2D, Pool2DParams
 from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import Array
-from .border import FLOATS, NUMBERS, check_dense, refuse_dtype
-from .gemm import CLAMPS
+from .border import FLOATS, NUMBERS, check_dense
 from .window import WindowRun, plan_windows
 
 __all__ = ["KERNELS"]
@@ -40,20 +41,19 @@ class _Pool2D:
 
 
 def _prepare_max(query: Query[Pool2DParams], constants: Constants) -> _Pool2D:
-    params = query.params
-    return _Pool2D(plan_windows(query, "max", params.window, params.strides, params.padding))
+    return _Pool2D(plan_windows(query, "max", WindowGeometry.of(query.inputs, query.outputs, query.params)))
 
 
 def _prepare_avg(query: Query[Pool2DParams], constants: Constants) -> _Pool2D:
     params = query.params
     divisor = float(prod(params.window)) if params.count_include_pad else 0.0
-    window = params.window, params.strides, params.padding
+    geometry = WindowGeometry.of(query.inputs, query.outputs, params)
     if len(query.inputs) == 1 and params.activation == "none":
-        return _Pool2D(plan_windows(query, "mean", *window, divisor=divisor))
-    low, high = CLAMPS[params.activation]
+        return _Pool2D(plan_windows(query, "mean", geometry, divisor=divisor))
+    low, high = ACTIVATION_LIMITS[params.activation]
     x = query.inputs[0]
     zeros = np.zeros(x.dims[-1], x.dtype) if len(query.inputs) == 1 else None
-    return _Pool2D(plan_windows(query, "mean_bias", *window, divisor=divisor, low=low, high=high), zeros)
+    return _Pool2D(plan_windows(query, "mean_bias", geometry, divisor=divisor, low=low, high=high), zeros)
 
 
 def _kernel(contract: Any, prepare: Callable[[Query, Constants], _Pool2D], dtypes: Any) -> Kernel:
@@ -62,7 +62,7 @@ def _kernel(contract: Any, prepare: Callable[[Query, Constants], _Pool2D], dtype
         "numba",
         contract.name,
         prepare=prepare,
-        supports=lambda query: refuse_dtype(query, dtypes),
+        supports=lambda query: refuse_dtypes(query, dtypes),
         strided_inputs=True,
         strided_outputs=True,
     )

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import refuse_dtypes
 from ..contracts.base import Contract
 from ..contracts.reduce import REDUCE_MAX, REDUCE_MEAN, REDUCE_MIN, REDUCE_SUM, ReduceParams
 from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import Array, DType, is_float
-from .border import FLOATS, NUMBERS, check_dense, refuse_dtype, scratch
+from .border import FLOATS, NUMBERS, check_dense, scratch
 from .jit import array_type, carray, compiled, inner, int64, pointer, void
 from .threads import parallel, sequence, shares
 
@@ -192,7 +193,9 @@ def _kernel(contract: Contract[ReduceParams], dtypes: Sequence[DType]) -> Kernel
         walk = _Walk.of(x.dims, x.dtype.itemsize, params.normalized(len(x.dims)))
         return _Reduce(query, walk, _reduce_kernel(contract.name, x.dtype))
 
-    return Kernel(contract, "numba", contract.name, prepare=prepare, supports=lambda query: refuse_dtype(query, dtypes))
+    return Kernel(
+        contract, "numba", contract.name, prepare=prepare, supports=lambda query: refuse_dtypes(query, dtypes)
+    )
 
 
 KERNELS = (

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import refuse_dtypes
 from ..contracts.resize import RESIZE_BILINEAR, ResizeParams
 from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import Array, DType
-from .border import NUMBERS, pitch, refuse_dtype
+from .border import NUMBERS, pitch
 from .jit import array_type, carray, compiled, int64, pointer, void
 from .threads import parallel, sequence, shares
 
@@ -114,7 +115,7 @@ KERNELS = (
         "numba",
         "resize_bilinear",
         prepare=_prepare,
-        supports=lambda query: refuse_dtype(query, NUMBERS),
+        supports=lambda query: refuse_dtypes(query, NUMBERS),
         strided_inputs=True,
         strided_outputs=True,
     ),

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import refuse_dtypes
 from ..contracts.base import Contract, normalize_axis
 from ..contracts.softmax import LOG_SOFTMAX, SOFTMAX, SoftmaxParams
+from ..devices import align
 from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import Array, DType
-from .border import FLOATS, check_dense, refuse_dtype, scratch
-from .gemm import align
+from .border import FLOATS, check_dense, scratch
 from .jit import carray, compiled, inner, int64, pointer, void
 from .scalar import exp
 from .threads import parallel, sequence, shares
@@ -155,7 +156,9 @@ def _kernel(contract: Contract[SoftmaxParams], logarithm: bool) -> Kernel:
         kernel = make(query.inputs[0].dtype, logarithm)
         return _Softmax(query, prod(shape[:axis]), shape[axis], width, kernel)
 
-    return Kernel(contract, "numba", contract.name, prepare=prepare, supports=lambda query: refuse_dtype(query, FLOATS))
+    return Kernel(
+        contract, "numba", contract.name, prepare=prepare, supports=lambda query: refuse_dtypes(query, FLOATS)
+    )
 
 
 KERNELS = (_kernel(SOFTMAX, False), _kernel(LOG_SOFTMAX, True))

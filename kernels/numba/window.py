@@ -15,12 +15,12 @@ from typing import Any, Literal
 import numpy as np
 from llvmlite import ir
 
-from ..contracts.conv2d import Padding, explicit_padding
+from ..contracts.geometry import WindowGeometry
+from ..devices import align
 from ..kernel import Query, Run
 from ..tensor import Array, DType, is_float
 from .border import pitch, scratch
 from .crew import Task, task_kernel
-from .gemm import align
 from .jit import BYTE_POINTER, carray, inner, int64, intrinsic, pointer, scalar_type, void
 from .targets import Target, current
 from .threads import parallel, sequence, shares
@@ -331,34 +331,26 @@ class WindowRun:
         return sequence([*before, parallel(runs, self.query.threads)], (x, y, work, jobs, self.zeros, *keep))
 
 
+def geometry_fields(g: WindowGeometry) -> dict[str, int]:
+    """A geometry in the words, and the order, of the kernels' jobs."""
+    return {
+        "height": g.size[0], "width": g.size[1], "channels": g.channels, "out_height": g.out[0], "out_width": g.out[1],
+        "window_height": g.window[0], "window_width": g.window[1], "stride_y": g.strides[0], "stride_x": g.strides[1],
+        "dilation_y": g.dilations[0], "dilation_x": g.dilations[1], "top": g.before[0], "left": g.before[1],
+    }  # fmt: skip
+
+
 def plan_windows(
-    query: Query,
-    fold: Fold,
-    window: tuple[int, int],
-    strides: tuple[int, int],
-    padding: Padding,
-    dilations: tuple[int, int] = (1, 1),
-    *,
-    multiplies_padding: bool = False,
-    **more: float,
+    query: Query, fold: Fold, g: WindowGeometry, *, multiplies_padding: bool = False, **more: float
 ) -> WindowRun:
-    """Compiles the kernel and computes the geometry; ``more``: low, high, divisor, or other geometry.
+    """Compiles the kernel for a geometry; ``more``: low, high, divisor, or what differs from the geometry.
 
     ``multiplies_padding``: cells outside x count as zeros; else they are left out.
     """
-    dtype = query.inputs[0].dtype
-    _, height, width, channels = query.inputs[0].dims
-    n, out_height, out_width, _ = query.outputs[0].dims
-    borders = explicit_padding(padding, (height, width), window, strides, dilations)
-    top, _, left, _ = borders
-    multiplies_padding &= any(borders)
-    most = prod(window) if multiplies_padding else min(window[0], height) * min(window[1], width)
-    geometry: dict[str, float] = {
-        "height": height, "width": width, "channels": channels, "out_height": out_height, "out_width": out_width,
-        "window_height": window[0], "window_width": window[1], "stride_y": strides[0], "stride_x": strides[1],
-        "dilation_y": dilations[0], "dilation_x": dilations[1], "up_y": 1, "up_x": 1, "top": top, "left": left,
-        "most": most, **more,
-    }  # fmt: skip
+    dtype, channels, (n, out_height) = query.inputs[0].dtype, g.channels, query.outputs[0].dims[:2]
+    multiplies_padding &= g.padded
+    most = prod(g.window) if multiplies_padding else min(g.window[0], g.size[0]) * min(g.window[1], g.size[1])
+    geometry: dict[str, float] = {**geometry_fields(g), "up_y": 1, "up_x": 1, "most": most, **more}
     if query.outputs[0].size == 0:
         geometry["most"] = most = 0
     work = query.outputs[0].size * most

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..contracts.conv2d import CONV2D, DEPTHWISE_CONV2D, Conv2DParams, explicit_padding
+from ..contracts.conv2d import CONV2D, DEPTHWISE_CONV2D, Conv2DParams
+from ..contracts.geometry import WindowGeometry
 from ..host.support import activate, numpy_kernel, wider
 from ..tensor import Array
 from ._windows import Tap, taps
@@ -17,26 +18,27 @@ __all__ = ["KERNELS"]
 _BLOCK_BYTES = 2 << 20
 
 
+def _geometry(x: Array, w: Array, y: Array, params: Conv2DParams) -> WindowGeometry:
+    return WindowGeometry.between(x.shape, y.shape, w.shape, params)
+
+
 def _conv2d(inputs: Sequence[Array], outputs: Sequence[Array], params: Conv2DParams) -> None:
     x_nhwc, w_hwio, *bias = inputs
     (y_nhwc,) = outputs
     if y_nhwc.size == 0:
         return
-    n, h, w, cin = x_nhwc.shape
-    kh, kw, _, cout = w_hwio.shape
-    _, oh, ow, _ = y_nhwc.shape
-    (sh, _), dtype = params.strides, wider(x_nhwc.dtype)
-    top, _, left, _ = explicit_padding(params.padding, (h, w), (kh, kw), params.strides, params.dilations)
+    g, cout, dtype = _geometry(x_nhwc, w_hwio, y_nhwc, params), w_hwio.shape[3], wider(x_nhwc.dtype)
+    cin, (oh, ow), (kh, kw) = g.channels, g.out, g.window
     depth = kh * kw * cin
     filters = np.ascontiguousarray(w_hwio.reshape(depth, cout), dtype)
     # Image by image and in blocks of rows: an image gives the same bits whatever batch it came in.
     block = min(max(_BLOCK_BYTES // max(ow * depth * dtype.itemsize, 1), 1), oh)
-    for image in range(n):
+    for image in range(g.images):
         for row in range(0, oh, block):
             rows = min(block, oh - row)
             columns = np.zeros((rows, ow, kh, kw, cin), dtype)
-            offset = (top - row * sh, left)
-            steps = taps((h, w), (rows, ow), (kh, kw), params.strides, offset, params.dilations)
+            offset = (g.before[0] - row * g.strides[0], g.before[1])
+            steps = taps(g.size, (rows, ow), g.window, g.strides, offset, g.dilations)
             for tap in steps if cin else ():
                 columns[tap.out_rows, tap.out_columns, tap.u, tap.v] = x_nhwc[image, tap.rows, tap.columns]
             y = columns.reshape(rows * ow, depth) @ filters
@@ -66,19 +68,15 @@ def _depthwise_conv2d(inputs: Sequence[Array], outputs: Sequence[Array], params:
     (y_nhwc,) = outputs
     if y_nhwc.size == 0:
         return
-    n, h, w, cin = x_nhwc.shape
-    kh, kw, _, multiplier = w_hwim.shape
-    _, oh, ow, cout = y_nhwc.shape
-    dtype = wider(x_nhwc.dtype)
+    g, dtype = _geometry(x_nhwc, w_hwim, y_nhwc, params), wider(x_nhwc.dtype)
     filters = w_hwim.astype(dtype, copy=False)
-    top, _, left, _ = explicit_padding(params.padding, (h, w), (kh, kw), params.strides, params.dilations)
-    steps = list(taps((h, w), (oh, ow), (kh, kw), params.strides, (top, left), params.dilations))
-    padding = _times_padding(filters, steps, (oh, ow))
-    for image in range(n):
-        y = np.zeros((oh, ow, cin, multiplier), dtype) + padding
+    steps = list(taps(g.size, g.out, g.window, g.strides, g.before, g.dilations))
+    padding = _times_padding(filters, steps, g.out)
+    for image in range(g.images):
+        y = np.zeros((*g.out, *filters.shape[2:]), dtype) + padding
         for tap in steps:
             y[tap.out_rows, tap.out_columns] += x_nhwc[image, tap.rows, tap.columns, :, None] * filters[tap.u, tap.v]
-        y = y.reshape(oh, ow, cout)
+        y = y.reshape(y_nhwc.shape[1:])
         if bias:
             y += bias[0]
         activate(y, params.activation)

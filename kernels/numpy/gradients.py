@@ -8,7 +8,8 @@ from math import prod
 import numpy as np
 
 from ..contracts import gradients as ops
-from ..contracts.conv2d import Conv2DParams, explicit_padding
+from ..contracts.conv2d import Conv2DParams
+from ..contracts.geometry import WindowGeometry
 from ..contracts.gradients import AvgPool2DGradParams, ConvGradParams
 from ..contracts.pool2d import Pool2DParams
 from ..errors import KernelError
@@ -22,9 +23,8 @@ __all__ = ["KERNELS"]
 def _conv_taps(
     x_shape: Sequence[int], y_shape: Sequence[int], window: tuple[int, int], params: Conv2DParams
 ) -> list[Tap]:
-    size = (x_shape[1], x_shape[2])
-    top, _, left, _ = explicit_padding(params.padding, size, window, params.strides, params.dilations)
-    return list(taps(size, (y_shape[1], y_shape[2]), window, params.strides, (top, left), params.dilations))
+    g = WindowGeometry.between(x_shape, y_shape, window, params)
+    return list(taps(g.size, g.out, g.window, g.strides, g.before, g.dilations))
 
 
 def _nothing_flows(inputs: Sequence[Array], gradient: Array) -> bool:
@@ -91,9 +91,8 @@ def _depthwise_filter_grad(inputs: Sequence[Array], outputs: Sequence[Array], pa
 
 
 def _pool_taps(x_shape: Sequence[int], y_shape: Sequence[int], params: Pool2DParams) -> list[Tap]:
-    size = (x_shape[1], x_shape[2])
-    top, _, left, _ = explicit_padding(params.padding, size, params.window, params.strides)
-    return list(taps(size, (y_shape[1], y_shape[2]), params.window, params.strides, (top, left)))
+    g = WindowGeometry.between(x_shape, y_shape, params.window, params)
+    return list(taps(g.size, g.out, g.window, g.strides, g.before))
 
 
 def _max_pool2d_grad(inputs: Sequence[Array], outputs: Sequence[Array], params: Pool2DParams) -> None:

@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from ..contracts.conv2d import explicit_padding
+from ..contracts.geometry import WindowGeometry
 from ..contracts.pool2d import AVG_POOL2D, MAX_POOL2D, Pool2DParams
 from ..host.support import activate, numpy_kernel, wider
 from ..tensor import Array
@@ -18,9 +18,8 @@ __all__ = ["KERNELS"]
 
 
 def _taps(x: Array, y: Array, params: Pool2DParams) -> Iterator[Tap]:
-    size = x.shape[1:3]
-    top, _, left, _ = explicit_padding(params.padding, size, params.window, params.strides)
-    return taps(size, y.shape[1:3], params.window, params.strides, (top, left))
+    g = WindowGeometry.between(x.shape, y.shape, params.window, params)
+    return taps(g.size, g.out, g.window, g.strides, g.before)
 
 
 def _max_pool2d(inputs: Sequence[Array], outputs: Sequence[Array], params: Pool2DParams) -> None:
