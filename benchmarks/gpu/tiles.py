@@ -14,7 +14,6 @@ from kigraph.kernels.conformance.cases.conv2d import conv_case
 from kigraph.kernels.cupy import implicit_gemm
 from kigraph.kernels.cupy.bounds import error_bound
 from kigraph.kernels.cupy.implicit_gemm import TILES, Tile
-from kigraph.kernels.cupy.table import kernel_table
 from kigraph.kernels.kernel import Kernel
 
 __all__ = ["Check", "checks", "conv_kernel"]
@@ -24,8 +23,7 @@ NDArray = np.ndarray[Any, Any]
 
 def conv_kernel(precision: str) -> Kernel:
     """The backend's convolution of that precision."""
-    kernels = kernel_table(backend._LAUNCHER)
-    return next(k for k in kernels if k.name == f"f32_conv2d_igemm_{precision}")
+    return next(k for k in backend.KERNELS if k.name == f"f32_conv2d_igemm_{precision}")
 
 
 @dataclass(frozen=True, slots=True)

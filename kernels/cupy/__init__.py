@@ -21,15 +21,15 @@ Importing this package imports neither CuPy nor CUDA.
 
 from __future__ import annotations
 
-from ..kernel import Kernel
 from ..settings import PRECISIONS
 from .binding import probe
 from .device import CudaDevice
+from .launch import set_launcher
 from .runtime import CudaLauncher
-from .table import kernel_table
+from .table import KERNELS
 
 __all__ = ["DEVICE", "KERNELS", "PRECISIONS", "probe"]
 
 _LAUNCHER = CudaLauncher()
 DEVICE: CudaDevice = _LAUNCHER.device
-KERNELS: tuple[Kernel, ...] = kernel_table(_LAUNCHER)
+set_launcher(_LAUNCHER)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 from ..contracts.concat import CONCAT, ConcatParams
 from ..kernel import Constants, Kernel, Prepared, Query
 from ..tensor import Array
 from .copies import copy_launch, supports_copy
-from .launch import Launch, Launcher, LaunchPrepared, element_strides
+from .launch import Launch, Launcher, LaunchPrepared, element_strides, launched
 
-__all__ = ["kernels"]
+__all__ = ["KERNELS"]
 
 
 def _prepare(launcher: Launcher, query: Query[ConcatParams], constants: Constants) -> Prepared:
@@ -32,15 +31,14 @@ def _prepare(launcher: Launcher, query: Query[ConcatParams], constants: Constant
     return LaunchPrepared(launcher, launches)
 
 
-def kernels(launcher: Launcher) -> tuple[Kernel, ...]:
-    return (
-        Kernel(
-            CONCAT,
-            "cupy",
-            "concat",
-            prepare=partial(_prepare, launcher),
-            supports=supports_copy,
-            strided_outputs=True,
-            strided_inputs=True,
-        ),
-    )
+KERNELS: tuple[Kernel, ...] = (
+    Kernel(
+        CONCAT,
+        "cupy",
+        "concat",
+        prepare=launched(_prepare),
+        supports=supports_copy,
+        strided_outputs=True,
+        strided_inputs=True,
+    ),
+)

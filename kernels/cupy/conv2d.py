@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from ..contracts.conv2d import CONV2D, Conv2DParams
 from ..contracts.geometry import WindowGeometry
 from ..kernel import Constants, Kernel, Prepared, Query
 from .implicit_gemm import BUILDS, PRECISIONS, GemmPrepared, Precision, conv_shape
-from .launch import ACTIVATIONS, MAX_ELEMENTS, Launcher, float32_only
+from .launch import ACTIVATIONS, MAX_ELEMENTS, Launcher, float32_only, launched
 from .windows import reaches_too_far, window_fields
 
-__all__ = ["BUILDS", "kernels"]
+__all__ = ["BUILDS", "KERNELS"]
 
 
 def _prepare(launcher: Launcher, precision: Precision, query: Query[Conv2DParams], constants: Constants) -> Prepared:
@@ -35,17 +33,16 @@ def _supports(query: Query[Conv2DParams]) -> str | None:
     return float32_only(query) or far
 
 
-def kernels(launcher: Launcher) -> tuple[Kernel, ...]:
-    return tuple(
-        Kernel(
-            CONV2D,
-            "cupy",
-            f"f32_conv2d_igemm_{p.name}",
-            prepare=partial(_prepare, launcher, p),
-            supports=_supports,
-            precision=p.name,
-            strided_outputs=True,
-            strided_inputs=True,
-        )
-        for p in PRECISIONS.values()
+KERNELS: tuple[Kernel, ...] = tuple(
+    Kernel(
+        CONV2D,
+        "cupy",
+        f"f32_conv2d_igemm_{p.name}",
+        prepare=launched(_prepare, p),
+        supports=_supports,
+        precision=p.name,
+        strided_outputs=True,
+        strided_inputs=True,
     )
+    for p in PRECISIONS.values()
+)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from functools import partial
 
 from ..checks import pitch_of
 from ..contracts.conv2d import DEPTHWISE_CONV2D, Conv2DParams
@@ -22,12 +21,13 @@ from .launch import (
     LaunchPrepared,
     dense,
     grid_for,
+    launched,
     pointer,
     types_only,
 )
 from .windows import reaches_too_far, window_fields
 
-__all__ = ["BUILDS", "DepthwiseShape", "kernels"]
+__all__ = ["BUILDS", "KERNELS", "DepthwiseShape"]
 
 _FLOATS = frozenset(d for d in C_TYPES if is_float(d))
 
@@ -81,15 +81,14 @@ def _supports(query: Query[Conv2DParams]) -> str | None:
     return types_only(query, _FLOATS) or reaches_too_far(WindowGeometry.of(query.inputs, query.outputs, query.params))
 
 
-def kernels(launcher: Launcher) -> tuple[Kernel, ...]:
-    return (
-        Kernel(
-            DEPTHWISE_CONV2D,
-            "cupy",
-            "depthwise_conv2d",
-            prepare=partial(_prepare, launcher),
-            supports=_supports,
-            strided_outputs=True,
-            strided_inputs=True,
-        ),
-    )
+KERNELS: tuple[Kernel, ...] = (
+    Kernel(
+        DEPTHWISE_CONV2D,
+        "cupy",
+        "depthwise_conv2d",
+        prepare=launched(_prepare),
+        supports=_supports,
+        strided_outputs=True,
+        strided_inputs=True,
+    ),
+)

@@ -22,13 +22,14 @@ from .launch import (
     LaunchPrepared,
     element_strides,
     grid_for,
+    launched,
     pointer,
     rows_of,
     strided,
     types_only,
 )
 
-__all__ = ["BUILDS", "kernels"]
+__all__ = ["BUILDS", "KERNELS"]
 
 _FLOATING = frozenset(d for d in C_TYPES if is_float(d))
 _INTEGER = frozenset(d for d in C_TYPES if is_int(d))
@@ -135,20 +136,20 @@ def _supports_select(query: Query) -> str | None:
     return types_only(query, _BOOLEAN) or (None if dtype in _ANY else f"no kernel for element type {dtype}")
 
 
-def kernels(launcher: Launcher) -> tuple[Kernel, ...]:
-    def record(contract: Contract[Any], prepare: Callable[..., Prepared], name: str, supports: Any) -> Kernel:
-        return Kernel(
-            contract,
-            "cupy",
-            contract.name,
-            prepare=partial(prepare, launcher, name),
-            supports=supports,
-            strided_outputs=True,
-            strided_inputs=True,
-        )
-
-    return (
-        *(record(c, _prepare_unary, name, partial(_supports, types)) for c, (types, name) in _UNARY.items()),
-        *(record(c, _prepare_broadcast, name, partial(_supports, types)) for c, (types, name) in _BINARY.items()),
-        record(ops.SELECT, _prepare_broadcast, "select_", _supports_select),
+def _record(contract: Contract[Any], prepare: Callable[..., Prepared], name: str, supports: Any) -> Kernel:
+    return Kernel(
+        contract,
+        "cupy",
+        contract.name,
+        prepare=launched(prepare, name),
+        supports=supports,
+        strided_outputs=True,
+        strided_inputs=True,
     )
+
+
+KERNELS: tuple[Kernel, ...] = (
+    *(_record(c, _prepare_unary, name, partial(_supports, types)) for c, (types, name) in _UNARY.items()),
+    *(_record(c, _prepare_broadcast, name, partial(_supports, types)) for c, (types, name) in _BINARY.items()),
+    _record(ops.SELECT, _prepare_broadcast, "select_", _supports_select),
+)

@@ -7,7 +7,9 @@ Everything else, how kernels are prepared, which tiles are taken, how arguments 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any, Protocol
@@ -17,7 +19,7 @@ import numpy as np
 from ..checks import pitch_of, refuse_dtypes
 from ..devices import Device
 from ..errors import KernelError
-from ..kernel import Query, Run
+from ..kernel import Constants, Prepared, Query, Run
 from ..tensor import Array, DType
 
 __all__ = [
@@ -37,13 +39,16 @@ __all__ = [
     "float32_only",
     "grid_for",
     "input_rows",
+    "launched",
     "pointer",
     "rows_of",
     "scalar",
+    "set_launcher",
     "strided",
     "strided_type",
     "too_large",
     "types_only",
+    "using_launcher",
 ]
 
 Pair = tuple[int, int]
@@ -248,6 +253,34 @@ def strided(shape: Sequence[int], strides: Sequence[Sequence[int]]) -> Any:
         for number, stride in enumerate(step):
             record.stride[number][axis] = stride
     return record
+
+
+_USED: ContextVar[Launcher | None] = ContextVar("kigraph_cupy_launcher", default=None)
+_DEFAULT: list[Launcher] = []
+
+
+def set_launcher(launcher: Launcher) -> None:
+    """The launcher of the process, for kernels that are prepared outside of ``using_launcher``."""
+    _DEFAULT[:] = [launcher]
+
+
+@contextmanager
+def using_launcher(launcher: Launcher) -> Iterator[None]:
+    """Kernels that are prepared inside run on this launcher (an emulated one, say)."""
+    token = _USED.set(launcher)
+    try:
+        yield
+    finally:
+        _USED.reset(token)
+
+
+def launched(prepare: Callable[..., Prepared], *arguments: Any) -> Callable[[Query, Constants], Prepared]:
+    """``Kernel.prepare`` from ``prepare(launcher, *arguments, query, constants)``."""
+
+    def prepare_for(query: Query, constants: Constants) -> Prepared:
+        return prepare(_USED.get() or _DEFAULT[0], *arguments, query, constants)
+
+    return prepare_for
 
 
 def too_large(query: Query) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,12 +40,13 @@ from .launch import (
     LaunchPrepared,
     element_strides,
     grid_for,
+    launched,
     pointer,
     rows_of,
     too_large,
 )
 
-__all__ = ["BUILDS", "PadShape", "kernels"]
+__all__ = ["BUILDS", "KERNELS", "PadShape"]
 
 _INTS, _LONGS = ctypes.c_int * MAX_RANK, ctypes.c_longlong * MAX_RANK
 
@@ -197,19 +197,19 @@ _PLANS: dict[Contract[Any], tuple[_Plan, Callable[[Query], str | None]]] = {
 }
 
 
-def kernels(launcher: Launcher) -> tuple[Kernel, ...]:
-    def record(contract: Contract[Any], prepare: Any, supports: Callable[[Query], str | None]) -> Kernel:
-        return Kernel(
-            contract,
-            "cupy",
-            contract.name,
-            prepare=prepare,
-            supports=supports,
-            strided_outputs=True,
-            strided_inputs=True,
-        )
-
-    return (
-        *(record(c, partial(_prepare, launcher, plan), supports) for c, (plan, supports) in _PLANS.items()),
-        record(PACK, partial(_prepare_pack, launcher), supports_copy),
+def _record(contract: Contract[Any], prepare: Any, supports: Callable[[Query], str | None]) -> Kernel:
+    return Kernel(
+        contract,
+        "cupy",
+        contract.name,
+        prepare=prepare,
+        supports=supports,
+        strided_outputs=True,
+        strided_inputs=True,
     )
+
+
+KERNELS: tuple[Kernel, ...] = (
+    *(_record(c, launched(_prepare, plan), supports) for c, (plan, supports) in _PLANS.items()),
+    _record(PACK, launched(_prepare_pack), supports_copy),
+)

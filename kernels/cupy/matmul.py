@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from functools import partial
 from math import prod
 
 from ..contracts.matmul import MATMUL, MatMulParams
@@ -22,13 +21,14 @@ from .launch import (
     dense,
     element_strides,
     float32_only,
+    launched,
     pointer,
     strided,
     strided_type,
     types_only,
 )
 
-__all__ = ["BUILDS", "MatMulShape", "kernels"]
+__all__ = ["BUILDS", "KERNELS", "MatMulShape"]
 
 _REALS = frozenset(d for d in C_TYPES if d.kind in "fiu")
 _TILE, _DEPTH, _THREADS = 64, 16, 256
@@ -115,28 +115,27 @@ def _supports_igemm(query: Query[MatMulParams]) -> str | None:
     return float32_only(query)
 
 
-def kernels(launcher: Launcher) -> tuple[Kernel, ...]:
-    implicit = (
-        Kernel(
-            MATMUL,
-            "cupy",
-            f"f32_matmul_igemm_{p.name}",
-            prepare=partial(_prepare_igemm, launcher, p),
-            supports=_supports_igemm,
-            precision=p.name,
-            rank=1,
-            strided_outputs=True,
-            strided_inputs=True,
-        )
-        for p in PRECISIONS.values()
-    )
-    general = Kernel(
+_IMPLICIT = (
+    Kernel(
         MATMUL,
         "cupy",
-        "matmul",
-        prepare=partial(_prepare, launcher),
-        supports=_supports,
+        f"f32_matmul_igemm_{p.name}",
+        prepare=launched(_prepare_igemm, p),
+        supports=_supports_igemm,
+        precision=p.name,
+        rank=1,
         strided_outputs=True,
         strided_inputs=True,
     )
-    return (*implicit, general)
+    for p in PRECISIONS.values()
+)
+_GENERAL = Kernel(
+    MATMUL,
+    "cupy",
+    "matmul",
+    prepare=launched(_prepare),
+    supports=_supports,
+    strided_outputs=True,
+    strided_inputs=True,
+)
+KERNELS: tuple[Kernel, ...] = (*_IMPLICIT, _GENERAL)

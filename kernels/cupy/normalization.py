@@ -19,12 +19,13 @@ from .launch import (
     LaunchPrepared,
     grid_for,
     input_rows,
+    launched,
     pointer,
     scalar,
     types_only,
 )
 
-__all__ = ["BUILDS", "kernels"]
+__all__ = ["BUILDS", "KERNELS"]
 
 _FLOATS = frozenset(d for d in C_TYPES if is_float(d))
 _REALS = frozenset(d for d in C_TYPES if d.kind in "fiu")
@@ -75,28 +76,27 @@ def _prepare_norm(launcher: Launcher, query: Query[BatchNormParams], constants: 
     return LaunchPrepared(launcher, launches)
 
 
-def kernels(launcher: Launcher) -> tuple[Kernel, ...]:
-    return (
-        Kernel(
-            BIAS_ADD,
-            "cupy",
-            "bias_add",
-            prepare=partial(_prepare_bias, launcher),
-            supports=partial(_supports, _REALS),
-            strided_outputs=True,
-            strided_inputs=True,
-        ),
-        Kernel(
-            BATCH_NORM,
-            "cupy",
-            "batch_norm",
-            prepare=partial(_prepare_norm, launcher),
-            supports=partial(_supports, _FLOATS),
-            strided_outputs=True,
-            strided_inputs=True,
-        ),
-    )
-
-
 def _supports(types: frozenset[DType], query: Query) -> str | None:
     return types_only(query, types)
+
+
+KERNELS: tuple[Kernel, ...] = (
+    Kernel(
+        BIAS_ADD,
+        "cupy",
+        "bias_add",
+        prepare=launched(_prepare_bias),
+        supports=partial(_supports, _REALS),
+        strided_outputs=True,
+        strided_inputs=True,
+    ),
+    Kernel(
+        BATCH_NORM,
+        "cupy",
+        "batch_norm",
+        prepare=launched(_prepare_norm),
+        supports=partial(_supports, _FLOATS),
+        strided_outputs=True,
+        strided_inputs=True,
+    ),
+)

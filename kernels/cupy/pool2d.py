@@ -26,13 +26,14 @@ from .launch import (
     LaunchPrepared,
     dense,
     grid_for,
+    launched,
     pointer,
     scalar,
     types_only,
 )
 from .windows import reaches_too_far
 
-__all__ = ["BUILDS", "PoolShape", "kernels"]
+__all__ = ["BUILDS", "KERNELS", "PoolShape"]
 
 _FLOATS = frozenset(d for d in C_TYPES if is_float(d))
 _REALS = frozenset(d for d in C_TYPES if d.kind in "fiu")
@@ -86,20 +87,19 @@ def _prepare(launcher: Launcher, contract: Contract[Any], query: Query[Pool2DPar
     return LaunchPrepared(launcher, launches)
 
 
-def kernels(launcher: Launcher) -> tuple[Kernel, ...]:
-    return tuple(
-        Kernel(
-            contract,
-            "cupy",
-            contract.name,
-            prepare=partial(_prepare, launcher, contract),
-            supports=partial(_supports, types),
-            strided_outputs=True,
-            strided_inputs=True,
-        )
-        for contract, types in ((MAX_POOL2D, _REALS), (AVG_POOL2D, _FLOATS))
-    )
-
-
 def _supports(types: frozenset[DType], query: Query[Pool2DParams]) -> str | None:
     return types_only(query, types) or reaches_too_far(WindowGeometry.of(query.inputs, query.outputs, query.params))
+
+
+KERNELS: tuple[Kernel, ...] = tuple(
+    Kernel(
+        contract,
+        "cupy",
+        contract.name,
+        prepare=launched(_prepare, contract),
+        supports=partial(_supports, types),
+        strided_outputs=True,
+        strided_inputs=True,
+    )
+    for contract, types in ((MAX_POOL2D, _REALS), (AVG_POOL2D, _FLOATS))
+)

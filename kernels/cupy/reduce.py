@@ -23,13 +23,14 @@ from .launch import (
     dense,
     element_strides,
     grid_for,
+    launched,
     pointer,
     scalar,
     strided,
     types_only,
 )
 
-__all__ = ["BUILDS", "kernels"]
+__all__ = ["BUILDS", "KERNELS"]
 
 _FLOATS = frozenset(d for d in C_TYPES if is_float(d))
 _REALS = frozenset(d for d in C_TYPES if d.kind in "fiu")
@@ -101,15 +102,14 @@ def _supports(types: frozenset[DType], query: Query) -> str | None:
     return types_only(query, types)
 
 
-def kernels(launcher: Launcher) -> tuple[Kernel, ...]:
-    return tuple(
-        Kernel(
-            contract,
-            "cupy",
-            contract.name,
-            prepare=partial(_prepare, launcher, contract),
-            supports=partial(_supports, types),
-            strided_inputs=True,
-        )
-        for contract, types in _CONTRACTS.items()
+KERNELS: tuple[Kernel, ...] = tuple(
+    Kernel(
+        contract,
+        "cupy",
+        contract.name,
+        prepare=launched(_prepare, contract),
+        supports=partial(_supports, types),
+        strided_inputs=True,
     )
+    for contract, types in _CONTRACTS.items()
+)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from functools import partial
 
 from ..checks import pitch_of
 from ..contracts.resize import RESIZE_BILINEAR, ResizeParams
@@ -19,11 +18,12 @@ from .launch import (
     Launcher,
     LaunchPrepared,
     grid_for,
+    launched,
     pointer,
     types_only,
 )
 
-__all__ = ["BUILDS", "ResizeShape", "kernels"]
+__all__ = ["BUILDS", "KERNELS", "ResizeShape"]
 
 _REALS = frozenset(d for d in C_TYPES if d.kind in "fiu")
 
@@ -68,15 +68,14 @@ def _supports(query: Query) -> str | None:
     return types_only(query, _REALS)
 
 
-def kernels(launcher: Launcher) -> tuple[Kernel, ...]:
-    return (
-        Kernel(
-            RESIZE_BILINEAR,
-            "cupy",
-            "resize_bilinear",
-            prepare=partial(_prepare, launcher),
-            supports=_supports,
-            strided_outputs=True,
-            strided_inputs=True,
-        ),
-    )
+KERNELS: tuple[Kernel, ...] = (
+    Kernel(
+        RESIZE_BILINEAR,
+        "cupy",
+        "resize_bilinear",
+        prepare=launched(_prepare),
+        supports=_supports,
+        strided_outputs=True,
+        strided_inputs=True,
+    ),
+)

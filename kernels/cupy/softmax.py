@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from functools import partial
 from math import prod
 from typing import Any
 
@@ -12,9 +11,9 @@ from ..contracts.base import Contract
 from ..contracts.softmax import LOG_SOFTMAX, SOFTMAX, SoftmaxParams
 from ..kernel import Constants, Kernel, Prepared, Query
 from ..tensor import Array, DType, is_float
-from .launch import C_TYPES, Build, Function, Launch, Launcher, LaunchPrepared, dense, pointer, types_only
+from .launch import C_TYPES, Build, Function, Launch, Launcher, LaunchPrepared, dense, launched, pointer, types_only
 
-__all__ = ["BUILDS", "kernels"]
+__all__ = ["BUILDS", "KERNELS"]
 
 _FLOATS = frozenset(d for d in C_TYPES if is_float(d))
 _THREADS = 128
@@ -58,8 +57,7 @@ def _supports(query: Query) -> str | None:
     return types_only(query, _FLOATS)
 
 
-def kernels(launcher: Launcher) -> tuple[Kernel, ...]:
-    return tuple(
-        Kernel(contract, "cupy", contract.name, prepare=partial(_prepare, launcher, contract), supports=_supports)
-        for contract in (SOFTMAX, LOG_SOFTMAX)
-    )
+KERNELS: tuple[Kernel, ...] = tuple(
+    Kernel(contract, "cupy", contract.name, prepare=launched(_prepare, contract), supports=_supports)
+    for contract in (SOFTMAX, LOG_SOFTMAX)
+)

@@ -16,9 +16,9 @@ from . import (
     resize,
     softmax,
 )
-from .launch import Build, Launcher
+from .launch import Build
 
-__all__ = ["BUILDS", "kernel_table"]
+__all__ = ["BUILDS", "KERNELS"]
 
 #: Every build with the names of its kernels.
 BUILDS: tuple[tuple[Build, tuple[str, ...]], ...] = (
@@ -35,18 +35,17 @@ BUILDS: tuple[tuple[Build, tuple[str, ...]], ...] = (
 )
 
 
-def kernel_table(launcher: Launcher) -> tuple[Kernel, ...]:
-    """All kernels of the backend, to run on that launcher."""
-    return (
-        *conv2d.kernels(launcher),
-        *depthwise.kernels(launcher),
-        *matmul.kernels(launcher),
-        *pool2d.kernels(launcher),
-        *normalization.kernels(launcher),
-        *elementwise.kernels(launcher),
-        *softmax.kernels(launcher),
-        *reduce.kernels(launcher),
-        *concat.kernels(launcher),
-        *resize.kernels(launcher),
-        *layout.kernels(launcher),
-    )
+#: All kernels of the backend.
+KERNELS: tuple[Kernel, ...] = (
+    *conv2d.KERNELS,
+    *depthwise.KERNELS,
+    *matmul.KERNELS,
+    *pool2d.KERNELS,
+    *normalization.KERNELS,
+    *elementwise.KERNELS,
+    *softmax.KERNELS,
+    *reduce.KERNELS,
+    *concat.KERNELS,
+    *resize.KERNELS,
+    *layout.KERNELS,
+)

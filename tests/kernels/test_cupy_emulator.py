@@ -20,9 +20,8 @@ from kigraph.kernels.contracts.matmul import MATMUL, MatMulParams
 from kigraph.kernels.contracts.softmax import SOFTMAX, SoftmaxParams
 from kigraph.kernels.cupy import compiler
 from kigraph.kernels.cupy.emulation import launcher as emulation
-from kigraph.kernels.cupy.emulation.launcher import SCHEDULES, HostLauncher, Schedule, sees_plain_accesses
+from kigraph.kernels.cupy.emulation.launcher import SCHEDULES, HostLauncher, Schedule, kernel_table, sees_plain_accesses
 from kigraph.kernels.cupy.launch import Build, Function, Launch, pointer
-from kigraph.kernels.cupy.table import kernel_table
 from kigraph.kernels.errors import KernelError
 from kigraph.kernels.kernel import Query
 from kigraph.kernels.tensor import TensorType

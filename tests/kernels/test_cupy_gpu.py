@@ -22,8 +22,6 @@ from kigraph.kernels.conformance.cases.conv2d import conv_case
 from kigraph.kernels.conformance.check import FixedConstants
 from kigraph.kernels.cupy import implicit_gemm
 from kigraph.kernels.cupy.implicit_gemm import TILES, Tile
-from kigraph.kernels.cupy.runtime import CudaLauncher
-from kigraph.kernels.cupy.table import kernel_table
 from kigraph.kernels.errors import KernelError
 from kigraph.kernels.kernel import Kernel
 from kigraph.kernels.numerics import Numerics
@@ -32,8 +30,7 @@ STATUS = backend.probe()
 pytestmark = pytest.mark.skipif(not STATUS.available, reason=f"backend cupy cannot be used here: {STATUS.detail}")
 
 NDArray = np.ndarray[Any, Any]
-LAUNCHER = CudaLauncher()
-TABLE = {k.name: k for k in kernel_table(LAUNCHER)}
+TABLE = {k.name: k for k in backend.KERNELS}
 
 
 def rounded_case(case: Case, precision: str) -> Case:

@@ -16,10 +16,9 @@ from kigraph.kernels.conformance.values import normal
 from kigraph.kernels.contracts.matmul import MATMUL, MatMulParams
 from kigraph.kernels.cupy import implicit_gemm
 from kigraph.kernels.cupy.bounds import UNITS, error_bound
-from kigraph.kernels.cupy.emulation.launcher import HostLauncher
+from kigraph.kernels.cupy.emulation.launcher import HostLauncher, kernel_table
 from kigraph.kernels.cupy.implicit_gemm import TILES, Tile
 from kigraph.kernels.cupy.runtime import CudaLauncher
-from kigraph.kernels.cupy.table import kernel_table
 from kigraph.kernels.kernel import Kernel
 
 NDArray = np.ndarray[Any, Any]

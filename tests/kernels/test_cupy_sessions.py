@@ -18,7 +18,6 @@ from kigraph.graph.loaders import load
 from kigraph.kernels import backends
 from kigraph.kernels.conformance import check_kernel, supported_cases
 from kigraph.kernels.cupy.emulation.standin import StandIn
-from kigraph.kernels.cupy.table import kernel_table
 from kigraph.kernels.errors import KernelError
 
 pytestmark = pytest.mark.skipif(not any(map(shutil.which, ("g++", "c++"))), reason="no C++ compiler")
@@ -86,7 +85,7 @@ def test_nothing_leaves_the_device_in_between(gpu: StandIn) -> None:
 
 @pytest.mark.parametrize("name", ["f32_conv2d_igemm_fp32", "max_pool2d", "concat", "softmax", "reduce_mean"])
 def test_kernels_pass_on_the_backends_own_device(name: str, gpu: StandIn) -> None:
-    kernel = next(k for k in kernel_table(backend._LAUNCHER) if k.name == name)
+    kernel = next(k for k in backend.KERNELS if k.name == name)
     cases = [c for c in supported_cases(kernel) if "strided" in c.tags or "epilogue" in c.tags]
     assert cases
     for case in cases:

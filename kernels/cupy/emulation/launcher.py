@@ -9,8 +9,8 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,10 +19,11 @@ import numpy as np
 from ...cache_files import UnsafeFileError, read_sealed
 from ...devices import HOST, HostDevice
 from ...errors import BackendError, KernelError
-from ...kernel import Run
+from ...kernel import Constants, Kernel, Prepared, Query, Run
 from ...tensor import Array
 from ..compiler import SOURCES, cache_folder, digest, read_sources, store
-from ..launch import Build, Function, Launch
+from ..launch import Build, Function, Launch, Launcher, using_launcher
+from ..table import KERNELS
 
 __all__ = [
     "FORWARD",
@@ -31,6 +32,7 @@ __all__ = [
     "Schedule",
     "Statistics",
     "compiler",
+    "kernel_table",
     "library",
     "run_emulated",
     "sees_plain_accesses",
@@ -264,3 +266,14 @@ class HostLauncher:
         self.statistics.collectives += state.collectives
         self.statistics.bank_conflicts += state.bank_conflicts
         self.statistics.kernels.add(launch.function.name)
+
+
+def kernel_table(launcher: HostLauncher | Launcher) -> tuple[Kernel, ...]:
+    """The kernels of the backend, to be prepared for that launcher."""
+
+    def prepare(kernel: Kernel, query: Query, constants: Constants) -> Prepared:
+        assert kernel.prepare is not None
+        with using_launcher(launcher):
+            return kernel.prepare(query, constants)
+
+    return tuple(replace(kernel, prepare=partial(prepare, kernel)) for kernel in KERNELS)
