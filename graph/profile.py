@@ -21,7 +21,7 @@ from ..kernels.kernel import Roof
 from ..kernels.tensor import STRING, is_float
 from .errors import GraphError
 from .plan.lowering import Step
-from .plan.program import Program, Timeline
+from .plan.plan import Plan, Timeline
 
 if TYPE_CHECKING:
     from .draw import Cost
@@ -31,7 +31,7 @@ __all__ = ["KernelTime", "Profile", "StepTime"]
 
 @dataclass(frozen=True, slots=True)
 class StepTime:
-    """One step of a program. ``seconds``: the median over the runs; ``start`` and ``span``: in the run that is drawn."""
+    """One step of a plan. ``seconds``: the median over the runs; ``start`` and ``span``: in the run that is drawn."""
 
     node: str
     op: str
@@ -76,7 +76,7 @@ class KernelTime:
 
 @dataclass(frozen=True)
 class Profile:
-    """The steps of one program in the order in which they ran, over ``runs`` runs.
+    """The steps of one plan in the order in which they ran, over ``runs`` runs.
 
     seconds: median of a whole run. Each step of a GPU is
     waited for, so a profiled run on a GPU takes longer than another.
@@ -89,11 +89,11 @@ class Profile:
     backends: str
     #: What a run takes besides its steps: feeding, fetching, the executor.
     outside: float
-    program: Program = field(repr=False, compare=False)
+    plan: Plan = field(repr=False, compare=False)
 
     @classmethod
-    def of(cls, program: Program, timelines: Sequence[Timeline]) -> Profile:
-        """From runs of one program with feeds of the same types."""
+    def of(cls, plan: Plan, timelines: Sequence[Timeline]) -> Profile:
+        """From runs of one plan with feeds of the same types."""
         ordered = sorted(timelines, key=lambda t: t.seconds)
         shown = ordered[len(ordered) // 2]
         steps = []
@@ -102,7 +102,7 @@ class Profile:
             steps.append(_step_time(timed.step, stage, times, timed.start - shown.start, timed.seconds))
         total = statistics.median(t.seconds for t in timelines)
         outside = statistics.median(t.seconds - sum(s.seconds for _, s in t.steps) for t in timelines)
-        return cls(tuple(steps), total, len(timelines), program.threads, str(program.choice), outside, program)
+        return cls(tuple(steps), total, len(timelines), plan.threads, str(plan.choice), outside, plan)
 
     @functools.cached_property
     def roofs(self) -> Mapping[str, Roof | None]:
@@ -298,7 +298,7 @@ class Profile:
             f"{title or 'profile'}: {self.seconds * 1e3:.2f} ms, {self.threads} thread{'s' if self.threads > 1 else ''}"
         )
         options: dict[str, Any] = {} if max_boxes is None else {"max_boxes": max_boxes}
-        text = writer(self.program.graph, title=heading, costs=self.costs(), **options)
+        text = writer(self.plan.graph, title=heading, costs=self.costs(), **options)
         target.write_text(text, encoding="utf-8")
         return target
 

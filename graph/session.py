@@ -32,7 +32,7 @@ from .plan.cut import Cut, cut, specialize
 from .plan.lowering import Options
 from .plan.lru import LRU
 from .plan.partition import Part, partition
-from .plan.program import Program, Timeline
+from .plan.plan import Plan, Timeline
 from .values import as_array
 
 if TYPE_CHECKING:
@@ -84,13 +84,13 @@ class Session:
         self._options = Options(self.choice.order, self.threads, store, Tuner(tune), self.numerics)
         size = settings.PLAN_CACHE.get()
         self._cuts = LRU(size)
-        self._programs = LRU(size)
+        self._plans = LRU(size)
         self._stages = LRU(4 * size)
         self._variables: dict[str, Value] = {}
         self._state = threading.Lock()
         self._updating = threading.Lock()
         self._compiling = threading.Lock()
-        self._profiled: tuple[Program, Timeline] | None = None
+        self._profiled: tuple[Plan, Timeline] | None = None
         self._closed = False
         self._scopes: list[AbstractContextManager[Graph]] = []
 
@@ -107,7 +107,7 @@ class Session:
     def close(self) -> None:
         """Drops compiled plans and variables; a closed session refuses to run."""
         self._closed = True
-        self._cuts, self._programs, self._stages = LRU(1), LRU(1), LRU(1)
+        self._cuts, self._plans, self._stages = LRU(1), LRU(1), LRU(1)
         self._variables.clear()
         self._profiled = None
 
@@ -129,9 +129,9 @@ class Session:
         """
         wanted = Fetches(self.graph, fetches)
         timeline = Timeline() if profile else None
-        program, results = self._execute(wanted, self._feeds(feed_dict), timeline)
+        plan, results = self._execute(wanted, self._feeds(feed_dict), timeline)
         if timeline is not None:
-            self._profiled = (program, timeline)
+            self._profiled = (plan, timeline)
         return wanted.rebuild(results)
 
     @property
@@ -165,37 +165,37 @@ class Session:
         timelines = []
         for number in range(warm_up + runs):
             timeline = Timeline()
-            program, _ = self._execute(wanted, feeds, timeline)
+            plan, _ = self._execute(wanted, feeds, timeline)
             timelines.append(timeline)
             if progress is not None:
                 progress(number + 1)
-        return Profile.of(program, timelines[warm_up:])
+        return Profile.of(plan, timelines[warm_up:])
 
     def _execute(
         self, wanted: Fetches, feeds: Mapping[Port, Value], timeline: Timeline | None
-    ) -> tuple[Program, list[Value]]:
-        program = self._program(wanted, {p: self._type(a) for p, a in feeds.items()})
-        arrays = {program.cut.feeds[p]: a for p, a in feeds.items()}
+    ) -> tuple[Plan, list[Value]]:
+        plan = self._compiled(wanted, {p: self._type(a) for p, a in feeds.items()})
+        arrays = {plan.cut.feeds[p]: a for p, a in feeds.items()}
         # Runs that assign variables go one after the other, so that no update is lost; others run side by side.
-        with self._updating if program.cut.assigned else contextlib.nullcontext():
-            return program, self._run(program, arrays, len(wanted.ports), timeline)
+        with self._updating if plan.cut.assigned else contextlib.nullcontext():
+            return plan, self._run(plan, arrays, len(wanted.ports), timeline)
 
-    def _run(self, program: Program, arrays: dict[Port, Value], count: int, timeline: Timeline | None) -> list[Value]:
+    def _run(self, plan: Plan, arrays: dict[Port, Value], count: int, timeline: Timeline | None) -> list[Value]:
         """The first ``count`` outputs; the others are the new values of variables."""
         with self._state:
-            for name, port in program.cut.variables.items():
+            for name, port in plan.cut.variables.items():
                 arrays[port] = self._read(name)
-        results = program.run(arrays, record=timeline)
-        if program.cut.assigned:
+        results = plan.run(arrays, record=timeline)
+        if plan.cut.assigned:
             with self._state:
-                self._variables.update(zip(program.cut.assigned, map(np.array, results[count:]), strict=True))
+                self._variables.update(zip(plan.cut.assigned, map(np.array, results[count:]), strict=True))
         return results[:count]
 
     @within_memory
-    def plan(self, fetches: Any, feed_dict: Mapping[Any, Any] | None = None) -> Program:
-        """The compiled program for such a run, without running it; see ``Program.explain``."""
+    def plan(self, fetches: Any, feed_dict: Mapping[Any, Any] | None = None) -> Plan:
+        """The compiled plan for such a run, without running it; see ``Plan.explain``."""
         feeds = self._feeds(feed_dict)
-        return self._program(Fetches(self.graph, fetches), {p: self._type(a) for p, a in feeds.items()})
+        return self._compiled(Fetches(self.graph, fetches), {p: self._type(a) for p, a in feeds.items()})
 
     @within_memory
     def optimized(self, fetches: Any, feeds: Sequence[Any] = (), trace: Any = None) -> ir.Graph:
@@ -289,7 +289,7 @@ class Session:
 
     # --- compiling ----------------------------------------------------------------------------------------------------
 
-    def _program(self, wanted: Fetches, feeds: Mapping[Port, TensorType]) -> Program:
+    def _compiled(self, wanted: Fetches, feeds: Mapping[Port, TensorType]) -> Plan:
         if self._closed:
             raise FetchError("this session is closed; make a new one")
         frozen = self.graph.freeze()
@@ -297,9 +297,9 @@ class Session:
         base: Hashable = (len(frozen), wanted.ports, wanted.targets, tuple((p, t.dtype) for p, t in feeds.items()))
         key = (base, tuple(t.shape for t in feeds.values()))
 
-        def make() -> Program:
+        def make() -> Plan:
             with self._compiling, shared_values():
-                found: Program | None = self._programs.find(key)  # another thread may just have made it
+                found: Plan | None = self._plans.find(key)  # another thread may just have made it
                 if found is not None:
                     return found
                 prepared: tuple[Cut, ir.Graph] = self._cuts.get(base, lambda: self._prepare(frozen, wanted, feeds))
@@ -307,11 +307,11 @@ class Session:
                 given = {whole.feeds[p]: t for p, t in feeds.items()}
                 graph = specialize(graph, given)
                 parts: tuple[Part, ...] = partition(graph, given)
-                program = Program(whole, graph, parts, given, self.choice, self._options, self._stages)
-                program.compile_known()
-                return program
+                plan = Plan(whole, graph, parts, given, self.choice, self._options, self._stages)
+                plan.compile_known()
+                return plan
 
-        return self._programs.get(key, make)
+        return self._plans.get(key, make)
 
     def _prepare(self, frozen: ir.Graph, wanted: Fetches, feeds: Mapping[Port, TensorType]) -> tuple[Cut, ir.Graph]:
         whole = cut(frozen, wanted.ports, wanted.targets, feeds)

@@ -11,8 +11,8 @@ import os
 import stat
 from pathlib import Path
 
+from .atomic_files import replacing
 from .digest import blake2b
-from .files import replacing
 
 __all__ = ["UnsafeFileError", "check_private", "read_private", "read_sealed", "write_sealed"]
 

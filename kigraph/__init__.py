@@ -185,7 +185,7 @@ if TYPE_CHECKING:
         using_backend as using_backend,
     )
     from .kernels.numerics import using_numerics as using_numerics
-    from .model import Classifier as Classifier, Prediction as Prediction, load as load
+    from .classifier import Classifier as Classifier, Prediction as Prediction, load as load
     from .saving import save_graph as save_graph
     from .train import layers as layers
     from .train.model import Model as Model
@@ -223,7 +223,7 @@ _MODULES: dict[str, str] = {
     "graph.session": "Session",
     "kernels.backends": "available_backends set_backend using_backend",
     "kernels.numerics": "using_numerics",
-    "model": "Classifier Prediction load",
+    "classifier": "Classifier Prediction load",
     "saving": "save_graph",
     "train": "layers",
     "train.model": "Model",

@@ -20,8 +20,8 @@ from .weights.catalogue import UNTRAINED
 if TYPE_CHECKING:
     import numpy as np
 
+    from .classifier import Classifier, Prediction
     from .cli.options import Commands
-    from .model import Classifier, Prediction
     from .weights.store import Resolved
 
 __all__ = ["BackendResult", "main", "register", "run", "sample_photograph"]
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _embedded_answers(args: argparse.Namespace) -> list[dict[str, Any]]:
     """What the model that comes with kigraph says of the two pictures that come with it."""
-    from .model import load
+    from .classifier import load
     from .weights.store import EMBEDDED
 
     model = load(EMBEDDED, threads=args.threads)
@@ -162,8 +162,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 def _measure_all(
     names: Sequence[str], resolved: Resolved, image: Path, args: argparse.Namespace
 ) -> tuple[list[BackendResult], dict[str, str]]:
+    from .classifier import load
     from .cli.output import note
-    from .model import load
     from .vision.decode import read_image
 
     data = read_image(image)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import GraphError
-from .kernels.files import check_writable
+from .kernels.atomic_files import check_writable
 
 if TYPE_CHECKING:
     from .graph.builder import Graph

@@ -29,7 +29,7 @@ import numpy as np
 from kigraph.graph.builder import Graph
 from kigraph.graph.loaders import load
 from kigraph.graph.session import Session
-from kigraph.loading import open_file
+from kigraph.opening import open_file
 
 from . import reference as ref
 from .dry import parse

@@ -45,7 +45,7 @@ def _kigraph(network: Network, threads: int, images: Array) -> Ready:
     import os
 
     import kigraph as ki
-    from kigraph.loading import open_file
+    from kigraph.opening import open_file
 
     graph = open_file(network.model, strict=True).graph
     assert graph is not None

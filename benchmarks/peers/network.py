@@ -84,7 +84,7 @@ def _logits(graph: Any, probabilities: str) -> str:
 def truth_of(network: Network) -> tuple[Array, Array]:
     """Logits and probabilities of all images: the graph with every float32 made float64, on the reference backend."""
     import kigraph as ki
-    from kigraph.loading import open_file
+    from kigraph.opening import open_file
 
     graph = open_file(network.model, strict=True).graph
     assert graph is not None

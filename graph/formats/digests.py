@@ -17,8 +17,8 @@ import os
 import time
 from pathlib import Path
 
+from ...kernels.atomic_files import replacing
 from ...kernels.cache_files import UnsafeFileError, read_private
-from ...kernels.files import replacing
 from ...kernels.settings import cache_folder
 
 __all__ = ["recall", "remember"]

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels.files import regular_descriptor
+from ...kernels.atomic_files import regular_descriptor
 from ...kernels.tensor import DType
 from ..errors import LoadError
 from ..ir import Content

@@ -32,9 +32,9 @@ from typing import Any
 
 import numpy as np
 
+from ...kernels.atomic_files import replacing
 from ...kernels.cache_files import UnsafeFileError, check_private
 from ...kernels.digest import blake2b
-from ...kernels.files import replacing
 
 __all__ = ["Entry", "PackedFile", "PackedFileError", "checksum", "storable", "write_packed"]
 

@@ -7,13 +7,13 @@ lowering.py   nodes to steps: contract, parameters, chosen kernel, device, copie
 memory.py     concat by slices, lifetimes, one arena per device
 stage.py      a compiled stage and its run contexts
 images.py     a batch run image by image
-program.py    the stages one after the other; explain()
+plan.py       the stages one after the other; explain()
 explain.py    the texts
 lru.py        a bounded map, for what a session has compiled
 """
 
 from __future__ import annotations
 
-from .program import Program
+from .plan import Plan
 
-__all__ = ["Program"]
+__all__ = ["Plan"]

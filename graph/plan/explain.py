@@ -1,4 +1,4 @@
-"""The text of ``program.explain()``."""
+"""The text of ``plan.explain()``."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from .lowering import Step
 from .stage import DynamicStage, Stage
 
 if TYPE_CHECKING:
-    from .program import Program
+    from .plan import Plan
 
-__all__ = ["explain_program"]
+__all__ = ["explain_plan"]
 
 
 def _amount(value: float, units: tuple[str, ...] = ("", "k", "M", "G", "T"), base: float = 1000.0) -> str:
@@ -44,21 +44,21 @@ def _step_line(number: int, step: Step, seconds: float | None) -> str:
     return f"{text}  {step.note}".rstrip()
 
 
-def explain_program(program: Program, *, rejected: bool) -> str:
+def explain_plan(plan: Plan, *, rejected: bool) -> str:
     """One block per stage: its kernels in order of execution, then its memory."""
-    choice = program.choice
-    lines = [f"backends {choice}, {program.threads} thread{'s' if program.threads != 1 else ''}"]
+    choice = plan.choice
+    lines = [f"backends {choice}, {plan.threads} thread{'s' if plan.threads != 1 else ''}"]
     lines += [f"  not usable: {name}: {status.detail} (remedy: {status.remedy})" for name, status in choice.skipped]
-    timeline = program.timeline
+    timeline = plan.timeline
     times = {} if timeline is None else {id(t.step): t.seconds for _, t in timeline.steps}
     compiled: dict[int, list[Stage | DynamicStage | Images]] = {}
-    for index, stage in program.compiled():
+    for index, stage in plan.compiled():
         compiled.setdefault(index, []).append(stage)
-    for index, part in enumerate(program.parts):
+    for index, part in enumerate(plan.parts):
         kind = (
             "shapes known after running" if part.dynamic else "static shapes" if part.static else "shapes from values"
         )
-        lines.append(f"stage {index + 1} of {len(program.parts)} ({kind}; {len(part.nodes)} nodes)")
+        lines.append(f"stage {index + 1} of {len(plan.parts)} ({kind}; {len(part.nodes)} nodes)")
         if index not in compiled:
             names = ", ".join(f"{n.op} '{n.name}'" for n in part.nodes[:8])
             lines.append(f"  compiled when its shapes are seen: {names}{', ...' if len(part.nodes) > 8 else ''}")

@@ -36,7 +36,7 @@ def device_of(backend: str) -> Device:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a session decides for all of its programs: backends in order, threads, how kernels are tuned.
+    """What a session decides for all of its plans: backends in order, threads, how kernels are tuned.
 
     numerics: what kernels may trade for speed.
     """
@@ -66,7 +66,7 @@ class Step:
     rejected: tuple[Rejection, ...] = ()
     #: Why this kernel, if not by rank; what memory.py did to a step when concat inputs were written in place.
     note: str = ""
-    #: How often it runs in a run of the program: more than once where a batch is run image by image.
+    #: How often it runs in a run of the plan: more than once where a batch is run image by image.
     images: int = 1
 
     @property

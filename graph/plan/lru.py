@@ -1,4 +1,4 @@
-"""A bounded map: compiled stages and programs of a session."""
+"""A bounded map: compiled stages and plans of a session."""
 
 from __future__ import annotations
 

@@ -222,7 +222,7 @@ def _require_room(stage: Stage) -> None:
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class Stage:
-    """One part of a program for given input types: chosen kernels and a memory layout. Runs from several threads."""
+    """One part of a plan for given input types: chosen kernels and a memory layout. Runs from several threads."""
 
     part: Part
     lowering: Lowering

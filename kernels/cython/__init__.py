@@ -11,7 +11,7 @@ Map of the folder::
     core.pyx         owns the C core: the table of the instruction set in use (KIGRAPH_ISA, else cpuid), the thread pool
     _border.pxi      the checks of arrays that all of them include
     tiles.py         which register tile for which product: a model of cycles
-    limits.py        the limits of the processor, measured (c/probe.c)
+    roofline.py      the limits of the processor, measured (c/probe.c)
     support.py       reasons of refusal, prepared kernels without packing
     c/table.h        the table of C kernels; c/cpu.c chooses it
     c/threads.c      one pool of threads for the library
@@ -83,6 +83,6 @@ def target() -> str:
 
 def roof(threads: int) -> Roof:
     """What this processor can do at most, measured with the instruction set in use."""
-    from .limits import measure_roof
+    from .roofline import measure_roof
 
     return measure_roof(threads)

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..atomic_files import replacing
 from ..cache_files import UnsafeFileError, read_private
 from ..digest import blake2b
-from ..files import replacing
 from ..settings import cache_folder
 
 __all__ = ["Table", "cpu_model", "read_table", "shipped_table", "table_path", "write_table"]

@@ -11,7 +11,7 @@ from .options import Commands, add_command, add_json, add_model_options, backend
 from .output import note, print_json, print_table
 
 if TYPE_CHECKING:
-    from ..model import Classifier
+    from ..classifier import Classifier
 
 __all__ = ["register", "run"]
 

@@ -14,7 +14,7 @@ from .options import Commands, add_command, add_json, add_model_options, model_j
 from .output import clean, note, print_json, track
 
 if TYPE_CHECKING:
-    from ..model import Classifier, Prediction
+    from ..classifier import Classifier, Prediction
 
 __all__ = ["Below", "below", "expand", "register", "run"]
 

@@ -37,7 +37,7 @@ def register(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..graph import draw
-    from ..loading import open_file
+    from ..opening import open_file
 
     file = file_of(args.file)
     writers = {".html": draw.to_html, ".svg": draw.to_svg, ".dot": draw.to_dot}

@@ -32,7 +32,7 @@ def register(commands: Commands) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..loading import open_file
+    from ..opening import open_file
     from ..weights.cards import find_card
 
     opened = open_file(file_of(args.file))

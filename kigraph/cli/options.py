@@ -11,7 +11,7 @@ from ..weights.catalogue import DEMO
 from .output import download_progress
 
 if TYPE_CHECKING:
-    from ..model import Classifier
+    from ..classifier import Classifier
     from ..weights.store import Resolved
 
 __all__ = [
@@ -91,7 +91,7 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 def open_model(args: argparse.Namespace, *, backend: str | None = None) -> tuple[Classifier, Resolved]:
     """The model that the options of ``add_model_options`` ask for. WeightsError if there is none."""
-    from ..model import load
+    from ..classifier import load
     from ..weights.store import resolve_weights
 
     named = getattr(args, "file", None)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import KigraphError
-from ..kernels.files import check_writable
+from ..kernels.atomic_files import check_writable
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar

@@ -14,8 +14,8 @@ from .options import Commands, add_command, add_json, add_model_options, filled,
 from .output import clean, note, print_json, print_table, writable
 
 if TYPE_CHECKING:
+    from ..classifier import Classifier
     from ..graph.profile import Profile
-    from ..model import Classifier
 
 __all__ = ["register", "run"]
 

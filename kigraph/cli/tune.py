@@ -9,9 +9,9 @@ from .options import Commands, add_command, add_json, add_model_options, open_mo
 from .output import note, print_json, print_table, track
 
 if TYPE_CHECKING:
+    from ..classifier import Classifier
     from ..kernels.kernel import Query
     from ..kernels.tuning import Decision
-    from ..model import Classifier
 
 __all__ = ["register", "run"]
 

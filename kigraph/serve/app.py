@@ -33,7 +33,7 @@ from .requestlog import RequestLog
 from .uploads import Uploads
 
 if TYPE_CHECKING:
-    from ..model import Classifier
+    from ..classifier import Classifier
 
 __all__ = ["Options", "Service", "create_app"]
 

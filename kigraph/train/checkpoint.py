@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..kernels.files import replacing
+from ..kernels.atomic_files import replacing
 
 if TYPE_CHECKING:
     from ..graph.formats.limits import Budget

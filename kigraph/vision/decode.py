@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from ..errors import ImageError
-from ..kernels.files import open_regular
+from ..kernels.atomic_files import open_regular
 from .blocks import check_blocks
 from .jpeg_header import read_jpeg_header
 

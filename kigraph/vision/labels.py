@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import LabelError
-from ..kernels.files import open_regular
+from ..kernels.atomic_files import open_regular
 
 __all__ = ["LABEL_SETS", "Label", "LabelSet", "clean_label", "label_set", "numbered", "read_label_file"]
 

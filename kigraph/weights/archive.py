@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import WeightsError
-from ..kernels.files import open_regular
+from ..kernels.atomic_files import open_regular
 from .transfer import store
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import WeightsError
 from ..kernels import settings
-from ..kernels.files import open_regular
+from ..kernels.atomic_files import open_regular
 from ..kernels.settings import cache_folder
 from .catalogue import CATALOGUE, DEFAULT, DEMO, REMEDY, UNTRAINED, Entry, catalogue_entry
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import LoadError
-from ..kernels.files import open_regular
+from ..kernels.atomic_files import open_regular
 
 __all__ = ["TimmConfig", "read_timm_config"]
 

@@ -16,7 +16,7 @@ import pytest
 import kigraph as ki
 from kigraph.cli import main
 from kigraph.cli.classify import below
-from kigraph.kernels.files import check_writable, open_regular, replacing
+from kigraph.kernels.atomic_files import check_writable, open_regular, replacing
 from kigraph.weights.store import EMBEDDED
 
 Capture = pytest.CaptureFixture[str]

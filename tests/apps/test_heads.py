@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import kigraph as ki
+from kigraph.classifier import Classifier
 from kigraph.errors import CardError, LabelError, LoadError
 from kigraph.graph.models.inception_v3.layers import CONVS
-from kigraph.model import Classifier
 from kigraph.vision.labels import LabelSet
 from kigraph.vision.normalize import INCEPTION, Preprocessing
 from kigraph.weights import Card, find_card

@@ -14,7 +14,7 @@ from kigraph.graph.formats import digests
 from kigraph.graph.ir import Literal
 from kigraph.graph.packed import cache as packed_cache
 from kigraph.graph.writers.graphdef import save_graphdef
-from kigraph.loading import open_file
+from kigraph.opening import open_file
 
 __all__ = ["X", "cache", "damage", "files", "model", "packs", "put", "run", "write_model"]
 

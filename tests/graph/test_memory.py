@@ -15,7 +15,7 @@ from kigraph.graph.builder import Graph
 from kigraph.graph.handles import Tensor
 from kigraph.graph.ir import Port
 from kigraph.graph.plan.memory import Storage, _pack
-from kigraph.graph.plan.program import Program
+from kigraph.graph.plan.plan import Plan
 from kigraph.graph.plan.stage import Stage
 from kigraph.graph.session import Session
 from kigraph.kernels.devices import ALIGNMENT, HostDevice
@@ -25,7 +25,7 @@ NDArray = np.ndarray[Any, Any]
 MakeSession = Callable[..., Session]
 
 
-def stages(program: Program) -> list[Stage]:
+def stages(program: Plan) -> list[Stage]:
     return [s for _, s in program.compiled() if isinstance(s, Stage)]
 
 
@@ -140,7 +140,7 @@ def test_nothing_alive_is_overwritten(session: MakeSession, seed: int, fetched: 
                 np.testing.assert_array_equal(f, again)
 
 
-def poison(program: Program) -> None:
+def poison(program: Plan) -> None:
     """Fills all memory of a program between runs with NaN (-1 for integers)."""
     for stage in stages(program):
         for context in stage._idle:

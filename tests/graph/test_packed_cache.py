@@ -22,7 +22,7 @@ from kigraph.graph.ir import Literal
 from kigraph.graph.packed import cache as packed_cache
 from kigraph.graph.packed.cache import stable_key
 from kigraph.kernels.backends import get_backend
-from kigraph.loading import open_file
+from kigraph.opening import open_file
 from tests.graph.packed_models import X, files, run, write_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -223,7 +223,7 @@ def test_first_starts_at_once(model: Path, cache: Path) -> None:
 import sys, time
 import numpy as np
 import kigraph as ki
-from kigraph.loading import open_file
+from kigraph.opening import open_file
 graph = open_file(sys.argv[1], strict=True).graph
 x = np.linspace(-1, 1, 2 * 9 * 9 * 8, dtype=np.float32).reshape(2, 9, 9, 8)
 time.sleep(max(0.0, float(sys.argv[2]) - time.time()))

@@ -16,7 +16,7 @@ import kigraph as ki
 from kigraph.graph.packed import cache as packed_cache
 from kigraph.graph.packed.file import PackedFile
 from kigraph.kernels.backends import get_backend
-from kigraph.loading import open_file
+from kigraph.opening import open_file
 from tests.graph.packed_models import X, damage, files, put, run
 
 pytestmark = pytest.mark.usefixtures("cache")

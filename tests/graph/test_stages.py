@@ -17,7 +17,7 @@ from kigraph.graph.builder import Graph
 from kigraph.graph.handles import Tensor
 from kigraph.graph.packed.store import ConstantStore
 from kigraph.graph.passes import PASSES
-from kigraph.graph.plan import program as program_module
+from kigraph.graph.plan import plan as program_module
 from kigraph.graph.plan.lru import LRU
 from kigraph.graph.session import Session
 from kigraph.kernels.backends import get_backend

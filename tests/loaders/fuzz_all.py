@@ -44,7 +44,7 @@ MEMORY = 2 << 30
 
 def open_model(path: Path) -> None:
     """Opens, finds the card, reads everything."""
-    from kigraph.loading import open_file
+    from kigraph.opening import open_file
     from kigraph.weights.cards import find_card
 
     opened = open_file(path, LIMITS)

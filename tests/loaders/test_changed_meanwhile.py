@@ -104,7 +104,7 @@ def test_truncated_between_load_and_run(files: dict[str, bytes], write: Callable
     """In a process of its own: SIGBUS would end it."""
     path = write(files["graphdef"])
     code = (
-        "import os, sys, numpy as np, kigraph as ki; from kigraph.loading import open_file;"
+        "import os, sys, numpy as np, kigraph as ki; from kigraph.opening import open_file;"
         "g = open_file(sys.argv[1], strict=True).graph; s = ki.Session(g, backend='numpy'); os.truncate(sys.argv[1], 4096);\n"
         "try: s.run('y:0', {'x:0': np.ones((1, 400), 'f4')})\n"
         "except ki.LoadError as e: print('LoadError', e)"

@@ -18,7 +18,7 @@ from kigraph.graph.errors import LoadError
 from kigraph.graph.ir import Literal
 from kigraph.graph.loaders import LoadLimits, load
 from kigraph.graph.writers.graphdef import save_graphdef
-from kigraph.loading import open_file
+from kigraph.opening import open_file
 
 #: Small, so that what slips through cannot take much memory either.
 LIMITS = LoadLimits(max_bytes=1 << 22, max_tensors=200, max_nodes=500)

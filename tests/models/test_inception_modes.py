@@ -17,7 +17,7 @@ import kigraph as ki
 from kigraph.graph.models.inception_v3.build import build
 from kigraph.graph.models.inception_v3.weights import seeded_weights
 from kigraph.graph.session import Session
-from kigraph.loading import open_file
+from kigraph.opening import open_file
 
 core = pytest.importorskip("kigraph.kernels.cython.core")
 
@@ -26,7 +26,7 @@ RESULT, CONTENTS = "final_result:0", "DecodeJpeg/contents:0"
 #: Prints the probabilities of the photographs named on the command line.
 ANSWERS = f"""
 import json, sys
-from kigraph.loading import open_file
+from kigraph.opening import open_file
 from kigraph.graph.session import Session
 session = Session(open_file(sys.argv[1], strict=True).graph, backend="cython")
 print(json.dumps([session.run({RESULT!r}, {{{CONTENTS!r}: open(p, "rb").read()}})[0].tolist() for p in sys.argv[2:]]))

@@ -30,7 +30,7 @@ from kigraph.graph.models.inception_v3.build import (
 from kigraph.graph.models.inception_v3.layers import CONVS
 from kigraph.graph.models.inception_v3.weights import InceptionWeights, canonical_arrays, seeded_weights, weights_of
 from kigraph.graph.session import Session
-from kigraph.loading import open_file
+from kigraph.opening import open_file
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 

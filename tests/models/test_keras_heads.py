@@ -16,7 +16,7 @@ import pytest
 from kigraph.graph.models import graph_of_weights
 from kigraph.graph.models.inception_v3.layers import NETWORK
 from kigraph.graph.session import Session
-from kigraph.loading import open_file
+from kigraph.opening import open_file
 
 Array = np.ndarray[Any, Any]
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from kigraph.graph.loaders import load
 from kigraph.graph.session import Session
-from kigraph.loading import open_file
+from kigraph.opening import open_file
 
 #: Largest difference of a probability. GPUs sum in another order with other units.
 TOLERANCE = {"cupy": 1e-3}

@@ -160,7 +160,7 @@ class SlowModel:
         self.broken = False
 
     def classify(self, data: bytes, top: int = 5) -> Any:
-        from kigraph.model import Prediction
+        from kigraph.classifier import Prediction
         from kigraph.vision.labels import Label
 
         assert self.gate.wait(60)

@@ -1,4 +1,4 @@
-"""A program: the stages of one set of fetches and feeds, one after the other."""
+"""A plan: the stages of one set of fetches and feeds, one after the other."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ...kernels.tensor import STRING, TensorType
 from ..evaluate import shared_values
 from ..ir import Graph, Port
 from .cut import Cut
-from .explain import explain_program
+from .explain import explain_plan
 from .images import Images, compile_part
 from .lowering import Options, Step
 from .lru import LRU
 from .partition import Part
 from .stage import DynamicStage, Stage, Timed
 
-__all__ = ["Program", "Timeline"]
+__all__ = ["Plan", "Timeline"]
 
 _NUMBERS = itertools.count()
 
@@ -40,10 +40,10 @@ class Timeline:
 
 
 @dataclass(slots=True, eq=False)
-class Program:
+class Plan:
     """Compiled for one set of fetches, feeds (with their types), backends and threads; kept by a session.
 
-    Stages with known shapes are compiled when the program is made, the others when their shapes are first seen.
+    Stages with known shapes are compiled when the plan is made, the others when their shapes are first seen.
     """
 
     cut: Cut
@@ -52,11 +52,11 @@ class Program:
     feed_types: Mapping[Port, TensorType]
     choice: Choice
     options: Options
-    #: Compiled stages of which there may be many (one per image size); shared by all programs of a session.
+    #: Compiled stages of which there may be many (one per image size); shared by all plans of a session.
     stages: LRU
     #: Compiled stages of which there is one: what is known from the feeds alone. By index of the part.
     static: dict[int, Stage | DynamicStage | Images] = field(default_factory=dict)
-    #: Tells programs apart in the keys of ``stages`` (an id() is used again when a program is gone).
+    #: Tells plans apart in the keys of ``stages`` (an id() is used again when a plan is gone).
     number: int = field(default_factory=lambda: next(_NUMBERS))
     #: The last profiled run.
     timeline: Timeline | None = None
@@ -180,4 +180,4 @@ class Program:
 
         rejected: also says why the kernels that would have been preferred were not taken.
         """
-        return explain_program(self, rejected=rejected)
+        return explain_plan(self, rejected=rejected)

@@ -17,7 +17,7 @@ from .graph.builder import Graph
 from .graph.hints import ends_text, shown
 from .graph.session import Session
 from .kernels.settings import warn_of_unknown_names
-from .loading import open_file
+from .opening import open_file
 from .vision.decode import MAX_PIXELS, ImageLike, apply_orientation, decode_image, image_header, read_image, to_pixels
 from .vision.labels import LABEL_SETS, Label, LabelSet, label_set, numbered, read_label_file
 from .weights.cards import CARDS, LABELS_BESIDE, LABELS_INSIDE, Card, card_by_name, find_card
@@ -28,7 +28,7 @@ from .weights.store import EMBEDDED
 
 if TYPE_CHECKING:
     from .graph.loaders import LoadLimits
-    from .graph.plan import Program
+    from .graph.plan import Plan
 
 __all__ = ["Classifier", "Prediction", "load"]
 
@@ -233,7 +233,7 @@ class Classifier:
         parts = [self.session.run(card.output, {card.input: batch[i : i + fixed]}) for i in range(0, len(batch), fixed)]
         return np.concatenate(parts)
 
-    def plan(self) -> Program:
+    def plan(self) -> Plan:
         """The compiled program for one image."""
         card = self.require_card()
         if card.encoded is not None:

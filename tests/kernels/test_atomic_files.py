@@ -12,7 +12,7 @@ import pytest
 
 from kigraph.graph.errors import LoadError
 from kigraph.graph.loaders import load, sniff
-from kigraph.kernels.files import open_regular
+from kigraph.kernels.atomic_files import open_regular
 from kigraph.train.checkpoint import load_checkpoint
 
 
