@@ -354,7 +354,7 @@ def test_resolution_order(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_p
 
 
 def test_generated_is_the_last_resort(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    from kigraph.graph.models.inception_v3.build import build as inception_v3
+    from kigraph.graph.models.inception_v3 import build as inception_v3
 
     monkeypatch.setattr(inception_v3, "write_untrained_2015", lambda path, seed: Path(path).write_bytes(b"generated"))
     entry = server.entry("/none")
