@@ -3,12 +3,12 @@
 Map of the folder (arrows of import point down only)::
 
     models/              the edge: built-in networks, for files that have weights alone
-    writers/ loaders/    files of other programs: written and read, without trusting them
+    writers/ loaders/    files of other plans: written and read, without trusting them
     gradients/           the backward graph: one gradient function per contract
-    session.py           feeds and fetches to programs, threads, variables
-    profile.py           times of a program's steps: table, roofline, trace, picture
+    session.py           feeds and fetches to plans, threads, variables
+    profile.py           times of a plan's steps: table, roofline, trace, picture
     draw/                DOT, SVG and HTML of a graph
-    plan/                a compiled program: stages, kernels, buffers, explain()
+    plan/                a compiled plan: stages, kernels, buffers, explain()
     packed/              packed weights: per graph in memory, and in the cache folder
     passes/              one file per rewrite, each a pure function Graph -> Graph
     rewrite.py           the one helper through which passes edit a graph

@@ -51,8 +51,8 @@ class Session:
     KIGRAPH_NUM_THREADS, else the CPUs this process may use. skip_passes: names of graph passes to leave out. tune: 'off',
     'cached' or 'full', how a layer's kernel is chosen where several could run; default: KIGRAPH_TUNE. winograd: whether
     convolutions may use algorithms that multiply less and round more; default: KIGRAPH_WINOGRAD (yes). precision: 'fp32',
-    'tf32' or 'bf16', how float32 is multiplied, as far as the backend has it; default: KIGRAPH_PRECISION (fp32). Both are fixed
-    when the session is made.
+    'tf32' or 'bf16', how float32 is multiplied; SettingsError if the first backend lacks it; default: KIGRAPH_PRECISION (fp32).
+    Both are fixed when the session is made.
 
     ``run`` may be called from several threads at once. Variables belong to the session and start with their initial
     values. Raises BackendError if the backend cannot be used.

@@ -7,7 +7,7 @@ import mmap
 import os
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -22,11 +22,11 @@ __all__ = [
     "Device",
     "HoldsIdleMemory",
     "HostDevice",
-    "StepError",
+    "InTurn",
+    "Sequence",
     "after_giving_back",
     "align",
     "give_back_idle",
-    "in_turn",
     "may_give_back",
 ]
 
@@ -40,27 +40,30 @@ _HUGE_PAGE = 2 << 20
 _SLAB_BYTES = 8 << 20
 
 
-class StepError(Exception):
-    """Run ``index`` of a sequence failed with ``error``."""
+class Sequence(Protocol):
+    """Bound kernels as one call; for one thread at a time."""
 
-    def __init__(self, index: int, error: Exception) -> None:
-        super().__init__(index, error)
-        self.index, self.error = index, error
+    #: The number of the kernel at which the last call ended: of the one that raised, if one did.
+    at: int
+
+    def __call__(self) -> None: ...
 
 
-def in_turn(runs: Sequence[Callable[[], None]]) -> Callable[[], None]:
-    """One call that runs all, one after the other; raises StepError from what one of them raises."""
-    whole = tuple(runs)
+class InTurn:
+    """Runs all, one after the other. What one of them raises is raised as it is."""
 
-    def run() -> None:
+    __slots__ = ("_runs", "at")
+
+    def __init__(self, runs: Iterable[Callable[[], None]]) -> None:
+        self._runs, self.at = tuple(runs), 0
+
+    def __call__(self) -> None:
         at = 0
         try:
-            for at, one in enumerate(whole):  # noqa: B007 - the index tells which step failed
-                one()
-        except Exception as error:
-            raise StepError(at, error) from error
-
-    return run
+            for at, run in enumerate(self._runs):  # noqa: B007 - the index tells which one failed
+                run()
+        finally:
+            self.at = at
 
 
 class Device(Protocol):
@@ -91,8 +94,8 @@ class Device(Protocol):
         """Waits until all work given to the device is done."""
         ...
 
-    def sequence(self, runs: Sequence[Callable[[], None]]) -> Callable[[], None]:
-        """One call for bound kernels of this device that run one after the other, again and again: see ``in_turn``.
+    def sequence(self, runs: Iterable[Callable[[], None]]) -> Sequence:
+        """One call for bound kernels of this device that run one after the other, again and again: see ``InTurn``.
 
         A device may record them once and replay the record.
         """
@@ -233,8 +236,8 @@ class HostDevice:
     def synchronize(self) -> None:
         """Nothing runs behind the caller's back."""
 
-    def sequence(self, runs: Sequence[Callable[[], None]]) -> Callable[[], None]:
-        return in_turn(runs)
+    def sequence(self, runs: Iterable[Callable[[], None]]) -> Sequence:
+        return InTurn(runs)
 
 
 HOST = HostDevice()

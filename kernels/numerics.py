@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+import numpy as np
+
 from . import settings
 from .errors import SettingsError
 
@@ -68,15 +70,15 @@ def resolve_numerics(
     if _known(precision, source) not in offered:
         raise SettingsError(
             f"precision {precision!r} (from {source}): the backend {backend} multiplies float32 in {', '.join(offered)} only; "
-            f"remedy: one of these, or a backend that has it (cupy: {', '.join(settings.PRECISIONS)})"
+            f"remedy: one of these, or a backend that has it (see README, 'Settings')"
         )
     return Numerics(_switch(winograd), precision)
 
 
 def _switch(winograd: bool) -> bool:
-    if not isinstance(winograd, bool):
+    if not isinstance(winograd, bool | np.bool_):
         raise SettingsError(f"winograd must be True or False, got {winograd!r}")
-    return winograd
+    return bool(winograd)
 
 
 def _known(precision: str, source: str) -> str:

@@ -234,7 +234,7 @@ class Classifier:
         return np.concatenate(parts)
 
     def plan(self) -> Plan:
-        """The compiled program for one image."""
+        """The compiled plan for one image."""
         card = self.require_card()
         if card.encoded is not None:
             return self.session.plan(card.output, {card.encoded: _tiny_jpeg()})

@@ -109,7 +109,10 @@ def _read_torch_legacy(source: Source, budget: Budget) -> WeightsFile:
 
 def _is_keras_h5(file: Beginning) -> bool:
     source = file.source
-    return any(source.size >= at + 8 and source.read(at, 8) == _HDF5 for at in (0, 512, 1024, 2048))
+    # A member of a zip archive may begin where an HDF5 file with a user block does.
+    return file.members() is None and any(
+        source.size >= at + 8 and source.read(at, 8) == _HDF5 for at in (0, 512, 1024, 2048)
+    )
 
 
 def _read_keras_h5(source: Source, budget: Budget) -> WeightsFile:

@@ -155,7 +155,7 @@ def _work(site: Site, outputs: tuple[TensorType, ...]) -> int | None:
 def _give_up_too_much(folds: _Folds, given: int) -> None:
     """Leaves lazy folds in the graph, if all of them together take too much: what is read of them last goes first.
 
-    Where everything that is made on the way is kept while a program is compiled, each value is made once.
+    Where everything that is made on the way is kept while a plan is compiled, each value is made once.
     """
     if sum(lazy.own for lazy in folds.lazy.values()) + given <= SHARED_BYTES:
         return

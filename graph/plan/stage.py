@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...kernels.devices import HOST, Device, StepError, after_giving_back, may_give_back
+from ...kernels.devices import HOST, Device, after_giving_back, may_give_back
+from ...kernels.devices import Sequence as RunsInSequence
 from ...kernels.errors import DeviceError, KigraphError, OutOfMemoryError
 from ...kernels.kernel import Query, Run
 from ...kernels.registry import select
@@ -77,9 +78,9 @@ class _Context:
         self.devices = [d for d in devices.values() if d.name != HOST.name]
         self.stretches = self._stretches()
 
-    def _stretches(self) -> list[tuple[int, Run]]:
+    def _stretches(self) -> list[tuple[int, RunsInSequence]]:
         """The steps in order, those that follow each other on one device as one call: (number of the first, call)."""
-        found: list[tuple[int, Run]] = []
+        found: list[tuple[int, RunsInSequence]] = []
         for (device, copies), group in itertools.groupby(
             range(len(self.runs)), lambda i: (self.steps[i].device.name, self.steps[i].query is None)
         ):
@@ -127,12 +128,12 @@ class _Context:
             for port, device in self.stage.fed:
                 device.upload(inputs[port], self.arrays[port])
             if profile is None:
-                for first, run in self.stretches:
+                for first, stretch in self.stretches:
                     try:
-                        run()
-                    except StepError as failed:
-                        at = first + failed.index
-                        raise failed.error from failed.error.__cause__
+                        stretch()
+                    except Exception:
+                        at = first + stretch.at
+                        raise
             else:
                 for at, run in enumerate(self.runs):
                     start = time.perf_counter()

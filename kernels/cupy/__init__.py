@@ -21,9 +21,9 @@ Importing this package imports neither CuPy nor CUDA.
 
 from __future__ import annotations
 
-from ..settings import PRECISIONS
 from .binding import probe
 from .device import CudaDevice
+from .implicit_gemm import PRECISIONS as _PRECISIONS
 from .launch import set_launcher
 from .runtime import CudaLauncher
 from .table import KERNELS
@@ -32,4 +32,5 @@ __all__ = ["DEVICE", "KERNELS", "PRECISIONS", "probe"]
 
 _LAUNCHER = CudaLauncher()
 DEVICE: CudaDevice = _LAUNCHER.device
+PRECISIONS = tuple(_PRECISIONS)
 set_launcher(_LAUNCHER)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from ..checks import pitch_of
-from ..devices import after_giving_back, in_turn
+from ..devices import InTurn, Sequence, after_giving_back
 from ..errors import KernelError
 from ..tensor import Array, DType
 from . import binding
@@ -103,8 +103,8 @@ class CudaDevice:
         except Exception as error:
             raise binding.failure(error, "waiting for the device") from error
 
-    def sequence(self, runs: Sequence[Callable[[], None]]) -> Callable[[], None]:
-        return in_turn(runs)
+    def sequence(self, runs: Iterable[Callable[[], None]]) -> Sequence:
+        return InTurn(runs)
 
 
 def _host_view(staging: Any, like: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

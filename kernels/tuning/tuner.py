@@ -53,7 +53,7 @@ class Tuner:
     as off; 'full' = what the file lacks is measured once and stored. Default: KIGRAPH_TUNE.
 
     What was decided for a layer stays decided as long as the tuner lives, whatever other processes store meanwhile: all
-    programs of a session run a layer in the same way. Raises SettingsError for an unknown mode.
+    plans of a session run a layer in the same way. Raises SettingsError for an unknown mode.
     """
 
     def __init__(self, mode: str | None = None) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import KigraphError
 from ..graph.builder import Graph
-from ..graph.opdefs import STRUCTURAL, NeedsValue, resolve
+from ..graph.opdefs import OPDEFS, STRUCTURAL, NeedsValue, resolve
 from ..graph.values import constant_value, site_of_operation
 from ..kernels.backends import HOST_FAMILY, available_backends
 from ..kernels.contracts.base import Contract
@@ -50,6 +50,9 @@ def op_uses(graph: Graph) -> list[OpUse]:
         found = seen.setdefault(op.type, set())
         if op.type in STRUCTURAL:
             found.add("plan")
+            continue
+        if op.type not in OPDEFS:
+            found.add("-")
             continue
         try:
             found.add(resolve(site_of_operation(op, constant_value)).contract)

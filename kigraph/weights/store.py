@@ -112,7 +112,7 @@ def verify(entry: Entry) -> bool:
 def _intact(entry: Entry) -> Path | None:
     """The cached file if its content is what was recorded; a damaged one is said in the log.
 
-    The SHA-256 of a file that did not change is remembered (graph/loaders/digests.py), so this costs one reading per change.
+    The SHA-256 of a file that did not change is remembered (graph/formats/digests.py), so this costs one reading per change.
     """
     from ..graph.formats.source import Source
 

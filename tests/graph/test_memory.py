@@ -25,8 +25,8 @@ NDArray = np.ndarray[Any, Any]
 MakeSession = Callable[..., Session]
 
 
-def stages(program: Plan) -> list[Stage]:
-    return [s for _, s in program.compiled() if isinstance(s, Stage)]
+def stages(plan: Plan) -> list[Stage]:
+    return [s for _, s in plan.compiled() if isinstance(s, Stage)]
 
 
 class Shadow:
@@ -126,8 +126,8 @@ def test_nothing_alive_is_overwritten(session: MakeSession, seed: int, fetched: 
         wanted = [pool[-1], *(t for i, t in enumerate(pool) if fetched >> i % 16 & 1)]
         one = session(graph)
         found = one.run(wanted, feeds)
-        program = one.plan(wanted, feeds)
-        for stage in stages(program):
+        plan = one.plan(wanted, feeds)
+        for stage in stages(plan):
             Shadow(stage).replay()
         for f, w in zip(found, session(graph, backend="numpy", skip_passes=()).run(wanted, feeds), strict=True):
             np.testing.assert_allclose(f, w, rtol=1e-4, atol=1e-4)
@@ -135,14 +135,14 @@ def test_nothing_alive_is_overwritten(session: MakeSession, seed: int, fetched: 
         for f, w in zip(found, truth, strict=True):
             np.testing.assert_allclose(f, w, rtol=1e-4, atol=1e-4)
         for _ in range(2):
-            poison(program)
+            poison(plan)
             for f, again in zip(found, one.run(wanted, feeds), strict=True):
                 np.testing.assert_array_equal(f, again)
 
 
-def poison(program: Plan) -> None:
-    """Fills all memory of a program between runs with NaN (-1 for integers)."""
-    for stage in stages(program):
+def poison(plan: Plan) -> None:
+    """Fills all memory of a plan between runs with NaN (-1 for integers)."""
+    for stage in stages(plan):
         for context in stage._idle:
             for buffer in context.buffers.values():
                 buffer[...] = 0xFF
@@ -191,10 +191,10 @@ def test_results_do_not_depend_on_what_memory_held(
 
 def steps_of(session: Session, fetch: Any, feeds: dict[Tensor, Any]) -> tuple[int, int, int]:
     """(concat steps that still copy all, copies into a slice, concats that cost nothing) after a checked run."""
-    program = session.plan(fetch, feeds)
+    plan = session.plan(fetch, feeds)
     session.run(fetch, feeds)
-    steps = [s for stage in stages(program) for s in stage.lowering.steps if s.op == "ConcatV2"]
-    for stage in stages(program):
+    steps = [s for stage in stages(plan) for s in stage.lowering.steps if s.op == "ConcatV2"]
+    for stage in stages(plan):
         Shadow(stage).replay()
     free = sum(s.kernel is None for s in steps)
     into = sum("copied into" in s.note for s in steps)

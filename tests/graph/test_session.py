@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import timeit
 from collections import OrderedDict, namedtuple
@@ -17,7 +18,7 @@ from kigraph.graph.errors import FeedError, FetchError, GraphError, RunError
 from kigraph.graph.handles import Tensor
 from kigraph.graph.ir import Literal
 from kigraph.graph.session import Session
-from kigraph.kernels.devices import HostDevice, in_turn
+from kigraph.kernels.devices import HostDevice, InTurn
 from kigraph.kernels.errors import BackendError, ImageError, KernelError, SettingsError, ShapeError
 
 MakeSession = Callable[..., Session]
@@ -220,7 +221,7 @@ def test_a_foreign_exception_in_a_kernel_becomes_a_run_error(graph: Graph, monke
         if failing:
             raise ZeroDivisionError("inside")
 
-    monkeypatch.setattr(HostDevice, "sequence", lambda self, runs: in_turn([runs[0], fail, *runs[1:]]))
+    monkeypatch.setattr(HostDevice, "sequence", lambda self, runs: InTurn([runs[0], fail, *runs[1:]]))
     session = Session(graph, backend="numpy")
     with pytest.raises(RunError, match=r"Neg 'before' failed in kernel numpy.neg: inside"):
         session.run(z, {x: [1, 2]})
@@ -228,9 +229,28 @@ def test_a_foreign_exception_in_a_kernel_becomes_a_run_error(graph: Graph, monke
     assert session.run(z, {x: [1, -2]}).tolist() == [1, 0]
 
 
+def test_a_failed_run_keeps_nothing_alive(graph: Graph) -> None:
+    """No cycle of references through the error holds the memory of the run until the garbage collector comes."""
+    from kigraph.graph.plan.stage import _Context
+
+    x = ops.placeholder("float32", [1000])
+    bad = ops.gather(ops.exp(x), [5000])
+    session = Session(graph, backend="numpy")
+    gc.collect()
+    before = sum(isinstance(o, _Context) for o in gc.get_objects())
+    gc.disable()
+    try:
+        for _ in range(3):
+            with pytest.raises(KernelError, match="index 5000"):
+                session.run(bad, {x: np.ones(1000, np.float32)})
+        assert sum(isinstance(o, _Context) for o in gc.get_objects()) == before
+    finally:
+        gc.enable()
+
+
 def test_steps_that_follow_each_other_on_a_device_are_one_call(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
     lengths: list[int] = []
-    monkeypatch.setattr(HostDevice, "sequence", lambda self, runs: lengths.append(len(runs)) or in_turn(runs))
+    monkeypatch.setattr(HostDevice, "sequence", lambda self, runs: lengths.append(len(runs)) or InTurn(runs))
     x = ops.placeholder("float32", [4])
     session = Session(graph, backend="numpy")
     assert session.run(ops.negative(ops.relu(ops.negative(x))), {x: [-1, 0, 1, 2]}).tolist() == [-1, 0, 0, 0]
@@ -290,7 +310,7 @@ def test_the_executor_costs_next_to_nothing_per_step(graph: Graph, monkeypatch: 
     for _ in range(500):
         y = ops.relu(ops.negative(y))
     runs: list[Callable[[], None]] = []
-    monkeypatch.setattr(HostDevice, "sequence", lambda self, given: runs.extend(given) or in_turn(given))
+    monkeypatch.setattr(HostDevice, "sequence", lambda self, given: runs.extend(given) or InTurn(given))
     session = Session(graph, backend="numpy")
     value = np.ones(4, np.float32)
     session.run(y, {x: value})

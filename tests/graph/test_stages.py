@@ -127,15 +127,15 @@ def test_memory_of_stages_is_given_back(graph: Graph) -> None:
 def test_what_is_known_is_compiled_before_it_runs(graph: Graph, compiled: list[str], rng: np.random.Generator) -> None:
     contents, _, result, _ = image_network(rng)
     session = Session(graph, backend="numpy")
-    program = session.plan(result, {contents: b""})
+    plan = session.plan(result, {contents: b""})
     assert any("Conv2D" in text for text in compiled)
     count = len(compiled)
-    text = program.explain()
+    text = plan.explain()
     assert "compiled when its shapes are seen: DecodeImage 'pixels'" in text
     assert len(compiled) == count
     session.run(result, {contents: png(4, 4)[0]})
     session.run(result, {contents: png(9, 4)[0]})
-    text = program.explain()
+    text = plan.explain()
     assert "compiled when" not in text
     assert "(2 sizes compiled; the last one:)" in text
     assert "host.decode_image" in text
@@ -300,8 +300,8 @@ def test_a_known_shape_behind_an_unknown_one_is_one_stage(graph: Graph, session:
     z = ops.softmax(ops.matmul(y, np.ones((4, 3), np.float32)))
     one = session()
     np.testing.assert_allclose(one.run(z, {x: np.ones((1, 4))}), np.full((1, 3), 1 / 3), rtol=1e-6)
-    program = one.plan(z, {x: np.ones((1, 4))})
-    assert [part.static for part in program.parts] == [True]
+    plan = one.plan(z, {x: np.ones((1, 4))})
+    assert [part.static for part in plan.parts] == [True]
 
 
 def test_explain_and_profile(graph: Graph, session: MakeSession, backend: str, rng: np.random.Generator) -> None:
@@ -310,8 +310,8 @@ def test_explain_and_profile(graph: Graph, session: MakeSession, backend: str, r
     z = ops.reshape(ops.concat([y, ops.max_pool(y, 3, 1, "SAME", name="pool")], 3, name="join"), [-1, 32])
     one = session()
     feed = {x: np.ones((2, 16, 16, 8), np.float32)}
-    program = one.plan(z, feed)
-    text = program.explain(rejected=True)
+    plan = one.plan(z, feed)
+    text = plan.explain(rejected=True)
     assert text.startswith(f"backends {backend} (strict, from the argument), {one.threads} thread")
     assert "stage 1 of 1 (static shapes" in text
     for part in (
@@ -325,13 +325,13 @@ def test_explain_and_profile(graph: Graph, session: MakeSession, backend: str, r
         assert part in text, text
     assert " ms" not in text
     one.run(z, feed, profile=True)
-    assert program.timeline is not None
-    assert len(program.timeline.steps) == 2
-    assert all(timed.seconds > 0 for _, timed in program.timeline.steps)
-    text = program.explain()
+    assert plan.timeline is not None
+    assert len(plan.timeline.steps) == 2
+    assert all(timed.seconds > 0 for _, timed in plan.timeline.steps)
+    text = plan.explain()
     assert "last profiled run:" in text
     assert "GFLOP/s" in text
-    assert program.arena_bytes >= 2 * 16 * 16 * 32 * 4
+    assert plan.arena_bytes >= 2 * 16 * 16 * 32 * 4
     np.testing.assert_array_equal(one.run(z, feed, profile=True), one.run(z, feed))
 
 

@@ -120,6 +120,26 @@ def test_suffixes_do_not_matter(write: Write, torch_files: SimpleNamespace, tf_p
     assert sniff(write(b"\x02\0\0\0\0\0\0\0{}", "x.pb")).name == "safetensors"
 
 
+def test_what_looks_like_two_families_is_told_by_its_frame(write: Write, tf_proto: SimpleNamespace) -> None:
+    """A zip archive is one whatever its members are; a name or a length that spells another's mark is only that."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("config.json", "{}")
+        gap = 1024 - buffer.tell() - len("model.weights.h5") - 30 - len("pad") - 30
+        archive.writestr("pad", b" " * gap)
+        archive.writestr("model.weights.h5", b"\x89HDF\r\n\x1a\n" + bytes(100))
+    assert buffer.getvalue()[1024:1032] == b"\x89HDF\r\n\x1a\n"
+    with pytest.raises(LoadError, match="a Keras 3 model"):
+        sniff(write(buffer.getvalue()))
+    header = b'{"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}'.ljust(0x280)
+    assert sniff(write(len(header).to_bytes(8, "little") + header)).name == "safetensors"  # begins as a pickle does
+    graph = tf_proto.GraphDef()
+    graph.node.add(name="TFL3", op="Mystery")
+    data = graph.SerializeToString()
+    assert data[4:8] == b"TFL3"
+    assert sniff(write(data)).name == "graphdef"
+
+
 def test_versions_may_come_first(write: Write, tf_proto: SimpleNamespace) -> None:
     first, second = tf_proto.GraphDef(), tf_proto.GraphDef()
     first.versions.producer = 8

@@ -1,4 +1,4 @@
-"""Protocol Buffers' wire format: records declared as dataclasses, read without copying. wire_write.py writes them.
+"""Protocol Buffers' wire format: records declared as dataclasses, read without copying. write.py writes them.
 
 Why not the protobuf package: it copies every bytes field, so an 87 MB frozen graph costs twice its size, and every
 import costs time. Here a bytes field becomes a Span, a place in the file, and its content is read when it is used::

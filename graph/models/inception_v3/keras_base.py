@@ -1,6 +1,6 @@
 """Whether the layers of a Keras model are those of Inception v3, layer by layer, from the head back to the image.
 
-The table of inception_layers is followed backwards through the connections that the file states: classes, sizes,
+The table of layers.py is followed backwards through the connections that the file states: classes, sizes,
 strides, padding, activation, what is concatenated and in which order. So a network is built as Inception v3 only if it
 is one; whole blocks may be missing at the end.
 """

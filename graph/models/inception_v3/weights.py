@@ -1,7 +1,7 @@
 """Weights for the built-in Inception v3: from files with torchvision's, Keras' or kigraph's names, or from a seed.
 
 Everything stays a lazy Literal: a kernel is read, transposed and turned into float32 when a plan packs it.
-timm's Inception v3 has torchvision's names. What else is in a file, and which head it means: inception_files.py.
+timm's Inception v3 has torchvision's names. What else is in a file, and which head it means: files.py.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ...loaders.weights import TensorInfo, WeightsFile
 from .layers import CONVS, FEATURES, Sized
 
 __all__ = [
+    "KNOWN_NAMES",
     "SAVE_WHOLE",
     "TORCHVISION_FIRST",
     "ConvWeights",
@@ -70,6 +71,10 @@ class InceptionWeights:
         return self.kernel.shape[1]
 
 
+#: Whose names are known, each with the name of the first array.
+KNOWN_NAMES = "torchvision or timm (Conv2d_1a_3x3.conv.weight), Keras (conv2d_1/kernel:0) or kigraph (conv/kernel)"
+
+
 def naming_of(file: WeightsFile) -> str | None:
     """Whose names the file has: 'torchvision', 'keras' or 'kigraph'; None if they are not those of Inception v3."""
     if "model_config" in file.metadata:
@@ -86,7 +91,8 @@ def find_naming(file: WeightsFile) -> str:
     found = naming_of(file)
     if found is None:
         raise LoadError(
-            f"{file.file}: the arrays {', '.join(list(file.tensors)[:4])}, ... are not those of a known Inception v3"
+            f"{file.file}: the arrays {', '.join(list(file.tensors)[:4])}, ... are not those of a known Inception v3; expected the "
+            f"names of {KNOWN_NAMES}. Weights alone do not say their network: export another one as a frozen TensorFlow graph (.pb)"
         )
     return found
 
