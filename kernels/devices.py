@@ -19,11 +19,11 @@ from .tensor import Array, DType
 __all__ = [
     "ALIGNMENT",
     "HOST",
+    "BoundSequence",
     "Device",
     "HoldsIdleMemory",
     "HostDevice",
     "InTurn",
-    "Sequence",
     "after_giving_back",
     "align",
     "give_back_idle",
@@ -40,7 +40,7 @@ _HUGE_PAGE = 2 << 20
 _SLAB_BYTES = 8 << 20
 
 
-class Sequence(Protocol):
+class BoundSequence(Protocol):
     """Bound kernels as one call; for one thread at a time."""
 
     #: The number of the kernel at which the last call ended: of the one that raised, if one did.
@@ -94,7 +94,7 @@ class Device(Protocol):
         """Waits until all work given to the device is done."""
         ...
 
-    def sequence(self, runs: Iterable[Callable[[], None]]) -> Sequence:
+    def sequence(self, runs: Iterable[Callable[[], None]]) -> BoundSequence:
         """One call for bound kernels of this device that run one after the other, again and again: see ``InTurn``.
 
         A device may record them once and replay the record.
@@ -236,7 +236,7 @@ class HostDevice:
     def synchronize(self) -> None:
         """Nothing runs behind the caller's back."""
 
-    def sequence(self, runs: Iterable[Callable[[], None]]) -> Sequence:
+    def sequence(self, runs: Iterable[Callable[[], None]]) -> BoundSequence:
         return InTurn(runs)
 
 

@@ -118,19 +118,19 @@ def _supports_all(query: Query) -> str | None:
 class Kernel(Generic[P]):
     """One implementation of one contract, as a record that can say no, with the reason."""
 
-    contract: Contract[Any]
+    contract: Contract[P]
     backend: str
     #: Spells identity, e.g. 'f32_conv2d_igemm'; unique inside the backend.
     name: str
-    prepare: Callable[[Query, Constants], Prepared] | None = None
+    prepare: Callable[[Query[P], Constants], Prepared] | None = None
     #: For dynamic contracts: (inputs, params) -> output arrays.
-    evaluate: Callable[[Sequence[Array], Any], tuple[Array, ...]] | None = None
+    evaluate: Callable[[Sequence[Array], P], tuple[Array, ...]] | None = None
     #: None if the kernel can serve the query, else why not.
-    supports: Callable[[Query], str | None] = _supports_all
+    supports: Callable[[Query[P]], str | None] = _supports_all
     #: Inside one backend the legal kernel with the highest rank is taken.
     rank: int = 0
     #: The rank where it depends on the layer; never on the batch or the threads, for the bits of a result must not.
-    rank_of: Callable[[Query], int] | None = None
+    rank_of: Callable[[Query[P]], int] | None = None
     #: Outputs may be views whose last axis is dense and whose other axes have one common pitch (a concat slice).
     strided_outputs: bool = False
     #: The same for inputs.
@@ -148,13 +148,13 @@ class Kernel(Generic[P]):
         if (self.evaluate is not None) != self.contract.dynamic:
             raise TypeError(f"kernel {self}: a dynamic contract needs evaluate, any other prepare")
 
-    def refusal(self, query: Query) -> str | None:
+    def refusal(self, query: Query[P]) -> str | None:
         """Why the kernel may not serve a query: it does not support it, or the session multiplies in another precision."""
         if self.precision not in (None, query.numerics.precision):
             return f"multiplies in {self.precision}, the session in {query.numerics.precision}"
         return self.supports(query)
 
-    def rank_for(self, query: Query) -> int:
+    def rank_for(self, query: Query[P]) -> int:
         """The rank for a query's layer."""
         return self.rank if self.rank_of is None else self.rank_of(query)
 

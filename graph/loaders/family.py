@@ -60,10 +60,13 @@ class Beginning:
     head: bytes
     limits: LoadLimits | None
 
-    def members(self) -> list[str] | None:
-        """Names in a zip archive; None if it is none."""
-        if not self.head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-            return None
+    @property
+    def is_zip(self) -> bool:
+        """Whether it is a zip archive; its members may look like any other family."""
+        return self.head.startswith((b"PK\x03\x04", b"PK\x05\x06"))
+
+    def members(self) -> list[str]:
+        """Names in a zip archive."""
         from ..formats.archive import Archive
 
         return list(Archive(self.source, Budget(self.source.name, self.source.size, self.limits)).members)
@@ -83,7 +86,7 @@ class Family:
 
 
 def _is_torch_zip(file: Beginning) -> bool:
-    return any(n.endswith("/data.pkl") and n.count("/") == 1 for n in file.members() or ())
+    return file.is_zip and any(n.endswith("/data.pkl") and n.count("/") == 1 for n in file.members())
 
 
 def _read_torch_zip(source: Source, budget: Budget) -> WeightsFile:
@@ -110,9 +113,7 @@ def _read_torch_legacy(source: Source, budget: Budget) -> WeightsFile:
 def _is_keras_h5(file: Beginning) -> bool:
     source = file.source
     # A member of a zip archive may begin where an HDF5 file with a user block does.
-    return file.members() is None and any(
-        source.size >= at + 8 and source.read(at, 8) == _HDF5 for at in (0, 512, 1024, 2048)
-    )
+    return not file.is_zip and any(source.size >= at + 8 and source.read(at, 8) == _HDF5 for at in (0, 512, 1024, 2048))
 
 
 def _read_keras_h5(source: Source, budget: Budget) -> WeightsFile:
@@ -180,8 +181,8 @@ def _is_pickle(head: bytes) -> bool:
 def _other(file: Beginning) -> tuple[str, str]:
     """What a file of no family is, and what to do about it."""
     head, source = file.head, file.source
-    if (members := file.members()) is not None:
-        return _zip(members)
+    if file.is_zip:
+        return _zip(file.members())
     if head[4:8] == b"TFL3":
         return "a TensorFlow Lite model", _LATER
     if _is_pickle(head):

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...kernels.devices import HOST, Device, after_giving_back, may_give_back
-from ...kernels.devices import Sequence as RunsInSequence
+from ...kernels.devices import HOST, BoundSequence, Device, after_giving_back, may_give_back
 from ...kernels.errors import DeviceError, KigraphError, OutOfMemoryError
 from ...kernels.kernel import Query, Run
 from ...kernels.registry import select
@@ -78,9 +77,9 @@ class _Context:
         self.devices = [d for d in devices.values() if d.name != HOST.name]
         self.stretches = self._stretches()
 
-    def _stretches(self) -> list[tuple[int, RunsInSequence]]:
+    def _stretches(self) -> list[tuple[int, BoundSequence]]:
         """The steps in order, those that follow each other on one device as one call: (number of the first, call)."""
-        found: list[tuple[int, RunsInSequence]] = []
+        found: list[tuple[int, BoundSequence]] = []
         for (device, copies), group in itertools.groupby(
             range(len(self.runs)), lambda i: (self.steps[i].device.name, self.steps[i].query is None)
         ):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import pitch_of
-from ..devices import InTurn, Sequence, after_giving_back
+from ..devices import BoundSequence, InTurn, after_giving_back
 from ..errors import KernelError
 from ..tensor import Array, DType
 from . import binding
@@ -103,7 +103,7 @@ class CudaDevice:
         except Exception as error:
             raise binding.failure(error, "waiting for the device") from error
 
-    def sequence(self, runs: Iterable[Callable[[], None]]) -> Sequence:
+    def sequence(self, runs: Iterable[Callable[[], None]]) -> BoundSequence:
         return InTurn(runs)
 
 
