@@ -57,10 +57,11 @@ PACKAGES = {
 }
 
 PACKAGE_DATA = {
-    "kigraph": ["py.typed"],
+    "kigraph": ["py.typed", "*.pyi"],
     "kigraph.data": ["*.json", "*.pb", "*.png"],
     "kigraph.serve": ["*.html"],
     "kigraph.graph.draw": ["*.css", "*.js"],
+    "kigraph.graph.ops": ["*.pyi"],
     "kigraph.kernels.cupy": ["cuda/*.cu", "cuda/*.cuh"],
     "kigraph.kernels.cupy.emulation": ["*.cuh"],
     "kigraph.kernels.cython": ["*.pyi"],

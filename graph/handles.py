@@ -187,4 +187,7 @@ class Tensor:
         return self._unary("abs")
 
     def __getitem__(self, key: Any) -> Tensor:
-        return self._binary("getitem", key)
+        from kigraph.graph.ops.array import getitem
+
+        with self.graph.as_default():
+            return getitem(self, key)

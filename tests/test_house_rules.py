@@ -62,7 +62,9 @@ def public_names(tree: ast.Module) -> list[str] | None:
 
 
 def test_every_module_has_all() -> None:
-    missing = [n for n, tree in MODULES.items() if public_names(tree) is None and not n.endswith("__main__.py")]
+    # The facade makes its __all__ when it is asked for.
+    without = ("kigraph/__init__.py", "kigraph/__main__.py")
+    missing = [n for n, tree in MODULES.items() if public_names(tree) is None and n not in without]
     assert missing == []
 
 

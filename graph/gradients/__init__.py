@@ -13,7 +13,7 @@ from .. import ops
 from ..errors import GraphError
 from ..handles import Operation, Tensor
 from ..opdefs import DESCRIBES, OPDEFS
-from ..ops.core import convert
+from ..ops.building import convert
 from . import array as _array
 from . import math as _math
 from . import nn as _nn

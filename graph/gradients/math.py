@@ -13,7 +13,7 @@ from ...kernels.contracts.matmul import MATMUL
 from .. import ops
 from ..errors import GraphError
 from ..handles import Tensor
-from ..ops.core import add_op, constant
+from ..ops.building import add_op, constant
 from .registry import Use, gradient_of, rank_of, shape_of, sum_to
 
 __all__: list[str] = []

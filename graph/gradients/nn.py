@@ -11,7 +11,7 @@ from ...kernels.contracts import pool2d as p
 from ...kernels.contracts import softmax as s
 from .. import ops
 from ..handles import Tensor
-from ..ops.core import add_op, constant
+from ..ops.building import add_op, constant
 from .registry import Use, gradient_of, shape_of
 
 __all__: list[str] = []

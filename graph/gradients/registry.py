@@ -12,7 +12,7 @@ from ..errors import GraphError
 from ..handles import Operation, Tensor
 from ..opdefs import NeedsValue, resolve
 from ..ops.array import shape
-from ..ops.core import add_op, constant
+from ..ops.building import add_op, constant
 from ..values import constant_value, site_of_operation
 
 __all__ = ["GRADIENTS", "Gradient", "Use", "gradient_of", "rank_of", "shape_of", "sum_to", "use_of"]

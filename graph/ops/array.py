@@ -13,10 +13,10 @@ from ...kernels.tensor import is_int
 from ..errors import GraphError
 from ..handles import Tensor
 from ..values import as_dtype
-from .core import TensorLike, add_op, convert, convert_all, integers, whole_numbers
+from .building import TensorLike, add_op, convert, convert_all, integers, whole_numbers
 
 __all__ = [
-    "broadcast_to", "concat", "expand_dims", "fill", "gather", "getitem", "ones_like", "pad", "range", "rank", "reshape", "shape", "size", "slice", "split", "squeeze",
+    "broadcast_to", "concat", "expand_dims", "fill", "gather", "ones_like", "pad", "range", "rank", "reshape", "shape", "size", "slice", "split", "squeeze",
     "stack", "strided_slice", "tile", "transpose", "unstack", "zeros_like",
 ]  # fmt: skip
 

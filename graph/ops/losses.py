@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from ..handles import Tensor
 from .array import squeeze
-from .core import TensorLike, add_op, convert, convert_all, stop_gradient
+from .building import TensorLike, add_op, convert, convert_all
+from .core import stop_gradient
 from .math import reduce_mean, squared_difference
 
 __all__ = ["moments", "softmax_cross_entropy_with_logits", "sparse_softmax_cross_entropy_with_logits"]

@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import GraphError
 from ..handles import Tensor
 from ..values import as_dtype
-from .core import TensorLike, add_op, convert, convert_all, integers
+from .building import TensorLike, add_op, convert, convert_all, integers
 
 __all__ = [
     "abs", "add", "argmax", "argmin", "cast", "ceil", "cos", "divide", "equal", "erf", "exp", "floor", "floordiv", "floormod", "greater",

@@ -10,7 +10,7 @@ from ...kernels.tensor import STRING
 from ..errors import GraphError
 from ..handles import Tensor
 from ..values import as_dtype
-from .core import TensorLike, add_op, constant, convert, convert_all, integers, whole_numbers
+from .building import TensorLike, add_op, constant, convert, convert_all, integers, whole_numbers
 from .math import add, multiply, rsqrt, subtract
 
 __all__ = [

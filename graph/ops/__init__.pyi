@@ -1,0 +1,6 @@
+# The names that each module's __all__ lists; in a stub, ``import *`` makes them public.
+from .array import *
+from .core import *
+from .losses import *
+from .math import *
+from .nn import *
