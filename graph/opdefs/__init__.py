@@ -1,6 +1,6 @@
 """Op types of the graph: how each becomes a contract with parameters, and the types of its outputs.
 
-base.py: Site, Lowered, OpDef. attributes.py: which attributes an op has. math.py, nn.py, array.py, slices.py,
+base.py: Site, Lowered, OpDef. attributes.py: how an op states its attributes. math.py, nn.py, array.py, slices.py,
 gradients.py, strings.py, images.py: the definitions. table.py: all of them, OPDEFS. resolve.py: how a node meets its contract.
 """
 
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from ...kernels.tensor import TensorType
 from .array import STRUCTURAL
-from .attributes import OWN, Foreign
+from .attributes import Foreign
 from .base import Lowered, NeedsValue, OpDef, Site
 from .resolve import DESCRIBES, Known, Resolved, is_small, resolve, site_of
-from .table import OPDEFS, opdef
+from .table import OPDEFS, OWN, opdef
 
 __all__ = [
     "DESCRIBES",

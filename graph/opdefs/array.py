@@ -32,6 +32,7 @@ from ...kernels.contracts.layout import (
 from ...kernels.tensor import Params, TensorType, dtype_name, is_int
 from ..errors import GraphError
 from ..ir import UNKNOWN, Literal
+from .attributes import FALSE, I32, I64, TRUE, Attr, Row, T, of
 from .base import Lowered, NeedsValue, OpDef, Site, attr_dtype, attr_ints, entries, ints, one_int
 
 __all__ = ["DEFS", "STRUCTURAL"]
@@ -181,7 +182,7 @@ def _unknown_same_rank(site: Site) -> tuple[TensorType, ...]:
     return (TensorType(site.inputs[0].dtype, None if rank is None else (None,) * rank),)
 
 
-def _concat(axis_input: int) -> OpDef:
+def _concat(name: str, axis_input: int, attributes: Row) -> OpDef:
     def lower(site: Site) -> Lowered:
         where = axis_input % len(site.inputs)
         axis = one_int(site, where, "the axis")
@@ -191,9 +192,7 @@ def _concat(axis_input: int) -> OpDef:
         t = site.inputs[0 if axis_input else 1]
         return (TensorType(t.dtype, None if t.rank is None else (None,) * t.rank),)
 
-    return OpDef(
-        "Concat" if axis_input == 0 else "ConcatV2", lower, arity=(2, None), values=(axis_input,), unknown=unknown
-    )
+    return OpDef(name, lower, arity=(2, None), values=(axis_input,), unknown=unknown, attributes=attributes)
 
 
 def _mode(site: Site) -> str:
@@ -259,34 +258,107 @@ def _unknown_range(site: Site) -> tuple[TensorType, ...]:
     return (TensorType(site.inputs[0].dtype, (None,)),)
 
 
+_LOCKING: Row = {**T, "use_locking": FALSE}
+_SHAPE: Row = {**T, "out_type": Attr("type", I32, allowed=(I32, I64))}
+_PADDINGS: Row = {**T, "Tpaddings": of(1, I32)}
+#: ``container``, ``shared_name``: where a runtime keeps a variable. A file has no values of variables, so what is in one
+#: is never shared.
+_VARIABLE: Row = {
+    "shape": Attr("shape"), "dtype": Attr("type"), "container": Attr("string", ""), "shared_name": Attr("string", ""),
+    "initial_value": Attr("tensor", None, own=True),
+}  # fmt: skip
+
 DEFS: tuple[OpDef, ...] = (
-    OpDef("Const", _structural, arity=(0, 0), infer=_infer_const),
-    OpDef("Placeholder", _structural, arity=(0, 0), infer=_infer_placeholder),
-    OpDef("VariableV2", _structural, arity=(0, 0), infer=_infer_placeholder),
-    OpDef("NoOp", _structural, arity=(0, 0), infer=lambda site: ()),
-    OpDef("PlaceholderWithDefault", lambda site: Lowered(IDENTITY), infer=_infer_default),
-    *(
-        OpDef(name, lambda site: Lowered(IDENTITY))
-        for name in ("Identity", "StopGradient", "PreventGradient", "Snapshot", "CheckNumerics")
+    OpDef(
+        "Const",
+        _structural,
+        arity=(0, 0),
+        infer=_infer_const,
+        attributes={"value": Attr("tensor"), "dtype": Attr("type")},
     ),
-    OpDef("Assign", _assign, arity=(2, 2)),
-    OpDef("AssignAdd", _assign_update(ADD), arity=(2, 2)),
-    OpDef("AssignSub", _assign_update(SUB), arity=(2, 2)),
-    OpDef("Shape", _shape_value, infer=_infer_shape_vector),
-    OpDef("Size", _shape_value, infer=_infer_shape_scalar),
+    OpDef(
+        "Placeholder",
+        _structural,
+        arity=(0, 0),
+        infer=_infer_placeholder,
+        attributes={"dtype": Attr("type"), "shape": Attr("shape", None)},
+    ),
+    OpDef("VariableV2", _structural, arity=(0, 0), infer=_infer_placeholder, attributes=_VARIABLE),
+    OpDef("NoOp", _structural, arity=(0, 0), infer=lambda site: (), attributes={}),
+    OpDef(
+        "PlaceholderWithDefault",
+        lambda site: Lowered(IDENTITY),
+        infer=_infer_default,
+        attributes={"dtype": of(0), "shape": Attr("shape")},
+    ),
+    *(OpDef(name, lambda site: Lowered(IDENTITY)) for name in ("Identity", "StopGradient", "Snapshot")),
+    OpDef("PreventGradient", lambda site: Lowered(IDENTITY), attributes={**T, "message": Attr("string", "")}),
+    OpDef("CheckNumerics", lambda site: Lowered(IDENTITY), attributes={**T, "message": Attr("string")}),
+    OpDef("Assign", _assign, arity=(2, 2), attributes={**T, "validate_shape": TRUE, "use_locking": TRUE}),
+    OpDef("AssignAdd", _assign_update(ADD), arity=(2, 2), attributes=_LOCKING),
+    OpDef("AssignSub", _assign_update(SUB), arity=(2, 2), attributes=_LOCKING),
+    OpDef("Shape", _shape_value, infer=_infer_shape_vector, attributes=_SHAPE),
+    OpDef("Size", _shape_value, infer=_infer_shape_scalar, attributes=_SHAPE),
     OpDef("Rank", _shape_value, infer=_infer_shape_scalar),
-    OpDef("Reshape", _reshape, arity=(2, 2), values=(1,), unknown=_unknown_shape(1, 0)),
-    OpDef("ExpandDims", lambda s: _view(s, _expanded(s)), arity=(2, 2), values=(1,), infer=_infer_expand),
-    OpDef("Squeeze", lambda s: _view(s, _squeezed(s)), infer=_infer_squeeze),
-    OpDef("Transpose", _transpose, arity=(2, 2), values=(1,), unknown=_unknown_same_rank),
-    _concat(0),
-    _concat(-1),
-    OpDef("Pad", _pad, arity=(2, 2), values=(1,), unknown=_unknown_same_rank),
-    OpDef("PadV2", _pad, arity=(3, 3), values=(1, 2), unknown=_unknown_same_rank),
-    OpDef("MirrorPad", _pad, arity=(2, 2), values=(1,), unknown=_unknown_same_rank),
-    OpDef("Tile", _tile, arity=(2, 2), values=(1,), unknown=_unknown_tile),
-    OpDef("BroadcastTo", _broadcast_to, arity=(2, 2), values=(1,), unknown=_unknown_shape(1, 0)),
-    OpDef("Pack", _pack, arity=(1, None)),
-    OpDef("Fill", _fill, arity=(2, 2), values=(0,), unknown=_unknown_shape(0, 1)),
-    OpDef("Range", _range, arity=(3, 3), values=(0, 1, 2), unknown=_unknown_range),
+    OpDef(
+        "Reshape",
+        _reshape,
+        arity=(2, 2),
+        values=(1,),
+        unknown=_unknown_shape(1, 0),
+        attributes={**T, "Tshape": of(1, I32)},
+    ),
+    OpDef(
+        "ExpandDims",
+        lambda s: _view(s, _expanded(s)),
+        arity=(2, 2),
+        values=(1,),
+        infer=_infer_expand,
+        attributes={**T, "Tdim": of(1, I32)},
+    ),
+    OpDef(
+        "Squeeze",
+        lambda s: _view(s, _squeezed(s)),
+        infer=_infer_squeeze,
+        attributes={**T, "squeeze_dims": Attr("ints", ())},
+    ),
+    OpDef(
+        "Transpose",
+        _transpose,
+        arity=(2, 2),
+        values=(1,),
+        unknown=_unknown_same_rank,
+        attributes={**T, "Tperm": of(1, I32)},
+    ),
+    _concat("Concat", 0, {"T": of(1), "N": Attr("int", count=1)}),
+    _concat("ConcatV2", -1, {**T, "N": Attr("int", count=1), "Tidx": of(-1, I32)}),
+    OpDef("Pad", _pad, arity=(2, 2), values=(1,), unknown=_unknown_same_rank, attributes=_PADDINGS),
+    OpDef("PadV2", _pad, arity=(3, 3), values=(1, 2), unknown=_unknown_same_rank, attributes=_PADDINGS),
+    OpDef(
+        "MirrorPad",
+        _pad,
+        arity=(2, 2),
+        values=(1,),
+        unknown=_unknown_same_rank,
+        attributes={**_PADDINGS, "mode": Attr("string", allowed=("REFLECT", "SYMMETRIC"))},
+    ),
+    OpDef("Tile", _tile, arity=(2, 2), values=(1,), unknown=_unknown_tile, attributes={**T, "Tmultiples": of(1, I32)}),
+    OpDef(
+        "BroadcastTo",
+        _broadcast_to,
+        arity=(2, 2),
+        values=(1,),
+        unknown=_unknown_shape(1, 0),
+        attributes={**T, "Tidx": of(1, I32)},
+    ),
+    OpDef("Pack", _pack, arity=(1, None), attributes={**T, "N": Attr("int", count=0), "axis": Attr("int", 0)}),
+    OpDef(
+        "Fill",
+        _fill,
+        arity=(2, 2),
+        values=(0,),
+        unknown=_unknown_shape(0, 1),
+        attributes={"T": of(1), "index_type": of(0, I32)},
+    ),
+    OpDef("Range", _range, arity=(3, 3), values=(0, 1, 2), unknown=_unknown_range, attributes={"Tidx": of(0, I32)}),
 )

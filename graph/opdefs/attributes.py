@@ -1,13 +1,13 @@
-"""Which attributes every op type has, and what TensorFlow takes for one that is missing.
+"""How an op definition states its attributes, and what TensorFlow takes for one that is missing.
 
-ATTRIBUTES has a row for every op of OPDEFS. What an op does not list is refused by name, unless it begins with ``_``:
-those are hints of tools, which no op reads. Types and counts that repeat what the inputs say must agree with them.
+What an op does not list is refused by name, unless it begins with ``_``: those are hints of tools, which no op reads.
+Types and counts that repeat what the inputs say must agree with them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, NoReturn, Protocol
 
 import numpy as np
@@ -16,7 +16,9 @@ from ...kernels.tensor import DType, TensorType, dtype_name
 from ..errors import GraphError, UnsupportedOpError
 from ..ir import UNKNOWN
 
-__all__ = ["ATTRIBUTES", "OWN", "REQUIRED", "Attr", "Foreign", "check_attributes"]
+__all__ = [
+    "ACTIVATION", "FALSE", "FORMAT", "I32", "I64", "REQUIRED", "TRUE", "Attr", "Foreign", "Row", "T", "check_attributes", "of", "types",
+]  # fmt: skip
 
 
 class _Required:
@@ -141,168 +143,24 @@ def _check_value(site: _Site, name: str, value: Any, rule: Attr) -> None:
             )
 
 
-# --- the table ---------------------------------------------------------------------------------------------------------
+# --- what op definitions state their attributes with --------------------------------------------------------------------
 
 Row = Mapping[str, Attr]
 
 
-def _of(index: int, default: Any = REQUIRED) -> Attr:
+def of(index: int, default: Any = REQUIRED) -> Attr:
+    """A type that must be that of input ``index``."""
     return Attr("type", default, of=index)
 
 
-def _types(*names: str) -> tuple[DType, ...]:
+def types(*names: str) -> tuple[DType, ...]:
+    """Element types by name."""
     return tuple(map(np.dtype, names))
 
 
-I32, I64, F32, U8, C64 = _types("int32", "int64", "float32", "uint8", "complex64")
-_T: Row = {"T": _of(0)}
-_FALSE, _TRUE = Attr("bool", False), Attr("bool", True)
-#: Says for whom a product was made; the CPU kernels of TensorFlow do not look at it.
-_GRAD_XY: Row = {"grad_x": _FALSE, "grad_y": _FALSE}
-_FORMAT = Attr("string", "NHWC", allowed=("NHWC", "NCHW"))
-_DECODE_CHANNELS = Attr("int", 0)
-_WINDOW: Row = {"strides": Attr("ints"), "padding": Attr("string"), "data_format": _FORMAT, "T": _of(0)}
-_PLAIN_POOL: Row = {**_WINDOW, "ksize": Attr("ints")}
-_POOL: Row = {**_PLAIN_POOL, "explicit_paddings": Attr("ints", ()), "T": _of(0, F32)}
-_DEPTHWISE: Row = {**_WINDOW, "explicit_paddings": Attr("ints", ()), "dilations": Attr("ints", (1, 1, 1, 1))}
-_CONV: Row = {**_DEPTHWISE, "use_cudnn_on_gpu": _TRUE}
-_COUNTED = replace(_FALSE, own=True)
-_ACTIVATION: Row = {"activation": Attr("string", "none", allowed=("none", "relu", "relu6"))}
-_MATMUL: Row = {"transpose_a": _FALSE, "transpose_b": _FALSE, "grad_a": _FALSE, "grad_b": _FALSE, **_T}
-_BATCH_MATMUL: Row = {"adj_x": _FALSE, "adj_y": _FALSE, **_GRAD_XY, **_T}
-_REDUCTION: Row = {"keep_dims": _FALSE, "Tidx": _of(1, I32)}
-_ARGUMENT: Row = {**_T, "Tidx": _of(1, I32)}
-_TENSORFLOW_SOFTMAX: Row = {**_T, "axis": Attr("int", -1, own=True)}
-_NORM: Row = {
-    "epsilon": Attr("float", 1e-4), "exponential_avg_factor": Attr("float", 1.0), "is_training": _TRUE, **_T,
-    "data_format": _FORMAT,
-}  # fmt: skip
-_COMPARISON: Row = {**_T, "incompatible_shape_error": _TRUE}
-_LOCKING: Row = {**_T, "use_locking": _FALSE}
-_PADDINGS: Row = {**_T, "Tpaddings": _of(1, I32)}
-#: Where a runtime keeps a variable. A file has no values of variables, so what is in one is never shared.
-_NAMED: Row = {"container": Attr("string", ""), "shared_name": Attr("string", "")}
-
-
-def _rows(ops: str, row: Row) -> dict[str, Row]:
-    return dict.fromkeys(ops.split(), row)
-
-
-#: Element types that BatchMatMulV3 gives.
-_PRODUCTS = ("float16", "float32", "float64", "int16", "int32", "int64", "complex64", "complex128")
-#: Ops whose only attribute is T, the type of input 0.
-_PLAIN = (
-    "Abs Add AddV2 BiasAddV1 Ceil Cos Div Erf Exp Floor FloorDiv FloorMod Greater GreaterEqual Identity Inv Less LessEqual Log "
-    "Log1p Maximum Minimum Mul Neg Pow Rank RealDiv Reciprocal Relu Relu6 Relu6Grad ReluGrad Rint Round Rsqrt Sigmoid "
-    "Sign Sin Snapshot SoftmaxCrossEntropyWithLogits Softplus Sqrt Square SquaredDifference StopGradient Sub Tanh KiSumTo TruncateDiv "
-    "TruncateMod Mod"
-)
-
-ATTRIBUTES: Mapping[str, Row] = {
-    **_rows(_PLAIN, _T),
-    **_rows("LogicalAnd LogicalNot LogicalOr NoOp", {}),
-    **_rows("All Any", _REDUCTION),
-    **_rows("Max Mean Min Prod Sum", {**_REDUCTION, **_T}),
-    **_rows("AssignAdd AssignSub", _LOCKING),
-    **_rows("BatchMatMul BatchMatMulV2", _BATCH_MATMUL),
-    **_rows("BiasAdd BiasAddGrad", {**_T, "data_format": _FORMAT}),
-    **_rows("Conv2D Conv2DBackpropFilter", _CONV),
-    **_rows("DepthwiseConv2dNative DepthwiseConv2dNativeBackpropFilter", _DEPTHWISE),
-    **_rows("Equal NotEqual", _COMPARISON),
-    **_rows("FusedBatchNormV2 FusedBatchNormV3", {**_NORM, "U": _of(1)}),
-    **_rows("LogSoftmax Softmax", _TENSORFLOW_SOFTMAX),
-    **_rows("Pad PadV2", _PADDINGS),
-    **_rows("Select SelectV2", {"T": _of(1)}),
-    **_rows("Shape Size", {**_T, "out_type": Attr("type", I32, allowed=(I32, I64))}),
-    "ArgMax": {**_ARGUMENT, "output_type": Attr("type", I64, allowed=_types("int16", "uint16", "int32", "int64"))},
-    "ArgMin": {**_ARGUMENT, "output_type": Attr("type", I64, allowed=(I32, I64))},
-    "AsString": {
-        **_T, "precision": Attr("int", -1), "scientific": _FALSE, "shortest": _FALSE, "width": Attr("int", -1),
-        "fill": Attr("string", ""), "reads_back": replace(_FALSE, own=True),
-    },
-    "Assign": {**_T, "validate_shape": _TRUE, "use_locking": _TRUE},
-    "AvgPool": {**_PLAIN_POOL, "explicit_paddings": Attr("ints", (), own=True), "count_include_pad": _COUNTED},
-    "AvgPoolGrad": {
-        **_PLAIN_POOL, "T": _of(1), "explicit_paddings": Attr("ints", (), own=True), "count_include_pad": _COUNTED,
-    },
-    "BatchMatMulV3": {
-        "adj_x": _FALSE, "adj_y": _FALSE, **_GRAD_XY, "Ta": _of(0), "Tb": _of(1),
-        "Tout": Attr("type", allowed=_types(*_PRODUCTS)),
-    },
-    "BatchNormWithGlobalNormalization": {
-        **_T, "variance_epsilon": Attr("float"), "scale_after_normalization": Attr("bool"),
-    },
-    "BroadcastTo": {**_T, "Tidx": _of(1, I32)},
-    "Cast": {"SrcT": _of(0), "DstT": Attr("type"), "Truncate": _FALSE},
-    "CheckNumerics": {**_T, "message": Attr("string")},
-    "ComplexAbs": {"T": _of(0, C64), "Tout": Attr("type", F32)},
-    "Concat": {"T": _of(1), "N": Attr("int", count=1)},
-    "ConcatV2": {**_T, "N": Attr("int", count=1), "Tidx": _of(-1, I32)},
-    "Const": {"value": Attr("tensor"), "dtype": Attr("type")},
-    "Conv2DBackpropInput": {**_CONV, "T": _of(1)},
-    "DecodeBmp": {"channels": _DECODE_CHANNELS},
-    "DecodeGif": {},
-    "DecodeImage": {"channels": _DECODE_CHANNELS, "dtype": Attr("type", U8), "expand_animations": _TRUE},
-    "DecodeJpeg": {
-        "channels": _DECODE_CHANNELS, "ratio": Attr("int", 1), "fancy_upscaling": _TRUE, "try_recover_truncated": _FALSE,
-        "acceptable_fraction": Attr("float", 1.0), "dct_method": Attr("string", ""),
-    },
-    "DecodePng": {"channels": _DECODE_CHANNELS, "dtype": Attr("type", U8)},
-    "DecodeWebP": {"channels": _DECODE_CHANNELS, "dtype": Attr("type", U8)},
-    "DepthwiseConv2dNativeBackpropInput": {**_DEPTHWISE, "T": _of(1)},
-    "EncodeJpeg": {
-        "format": Attr("string", "", allowed=("", "rgb", "grayscale")), "quality": Attr("int", 95), "progressive": _FALSE,
-        "optimize_size": _FALSE, "chroma_downsampling": _TRUE, "density_unit": Attr("string", "in", allowed=("in",)),
-        "x_density": Attr("int", 300), "y_density": Attr("int", 300), "xmp_metadata": Attr("string", "", allowed=("",)),
-    },
-    "EncodePng": {"compression": Attr("int", -1, allowed=tuple(range(-1, 10))), "T": _of(0, U8)},
-    "ExpandDims": {**_T, "Tdim": _of(1, I32)},
-    "Fill": {"T": _of(1), "index_type": _of(0, I32)},
-    "FusedBatchNorm": _NORM,
-    "Gather": {"validate_indices": _TRUE, "Tparams": _of(0), "Tindices": _of(1)},
-    "GatherV2": {"batch_dims": Attr("int", 0), "Tparams": _of(0), "Tindices": _of(1), "Taxis": _of(2)},
-    "MatMul": _MATMUL,
-    "MaxPool": _POOL,
-    "MaxPoolGrad": _POOL,
-    "MirrorPad": {**_PADDINGS, "mode": Attr("string", allowed=("REFLECT", "SYMMETRIC"))},
-    "Pack": {**_T, "N": Attr("int", count=0), "axis": Attr("int", 0)},
-    "Placeholder": {"dtype": Attr("type"), "shape": Attr("shape", None)},
-    "PlaceholderWithDefault": {"dtype": _of(0), "shape": Attr("shape")},
-    "PreventGradient": {**_T, "message": Attr("string", "")},
-    "Range": {"Tidx": _of(0, I32)},
-    "Reshape": {**_T, "Tshape": _of(1, I32)},
-    "ResizeBilinear": {**_T, "align_corners": _FALSE, "half_pixel_centers": _FALSE},
-    "Slice": {**_T, "Index": _of(1)},
-    "SparseSoftmaxCrossEntropyWithLogits": {**_T, "Tlabels": _of(1, I64)},
-    "Split": {"num_split": Attr("int"), "T": _of(1)},
-    "SplitV": {"num_split": Attr("int"), **_T, "Tlen": _of(1, I64)},
-    "Squeeze": {**_T, "squeeze_dims": Attr("ints", ())},
-    "StridedSlice": {
-        **_T, "Index": _of(1),
-        **{f"{k}_mask": Attr("int", 0) for k in ("begin", "end", "ellipsis", "new_axis", "shrink_axis")},
-    },
-    "StringJoin": {"N": Attr("int", count=0), "separator": Attr("string", "")},
-    "Tile": {**_T, "Tmultiples": _of(1, I32)},
-    "TopK": {**_T, "k": Attr("int"), "sorted": _TRUE},
-    "TopKV2": {
-        **_T, "sorted": _TRUE, "Tk": _of(1, I32),
-        "index_type": Attr("type", I32, allowed=_types("int16", "int32", "int64")),
-    },
-    "Transpose": {**_T, "Tperm": _of(1, I32)},
-    "Unpack": {"num": Attr("int"), **_T, "axis": Attr("int", 0)},
-    "VariableV2": {
-        "shape": Attr("shape"), "dtype": Attr("type"), **_NAMED, "initial_value": Attr("tensor", None, own=True),
-    },
-    # Kigraph's own: made by passes and gradients.
-    "KiFusedAvgPool": {**_POOL, **_ACTIVATION, "count_include_pad": _FALSE},
-    "KiFusedConv2D": {**_CONV, **_ACTIVATION},
-    "KiFusedDepthwiseConv2D": {**_DEPTHWISE, **_ACTIVATION},
-    "KiFusedMatMul": {**_MATMUL, **_ACTIVATION},
-    "KiSiblingConv2D": {"biases": Attr("list"), "activations": Attr("list")},
-}  # fmt: skip
-
-#: Op types of TensorFlow on which kigraph has attributes of its own, with their defaults, which mean what TensorFlow's op
-#: does. In a file a node with another value has "Ki" before its type.
-OWN: Mapping[str, Mapping[str, Any]] = {
-    op: own for op, row in ATTRIBUTES.items() if (own := {k: a.default for k, a in row.items() if a.own})
-}
+FALSE, TRUE = Attr("bool", False), Attr("bool", True)
+I32, I64 = types("int32", "int64")
+#: What most ops have: T, the type of input 0.
+T: Row = {"T": of(0)}
+FORMAT = Attr("string", "NHWC", allowed=("NHWC", "NCHW"))
+ACTIVATION: Row = {"activation": Attr("string", "none", allowed=("none", "relu", "relu6"))}

@@ -17,7 +17,7 @@ from ...kernels.contracts.base import Contract, require_size
 from ...kernels.errors import KigraphError
 from ...kernels.tensor import DType, Params, Shape, TensorType, dtype_name, is_int
 from ..errors import GraphError, UnsupportedOpError, located
-from .attributes import ATTRIBUTES, Attr, check_attributes
+from .attributes import Row, T, check_attributes
 
 __all__ = [
     "Lowered",
@@ -33,7 +33,7 @@ __all__ = [
     "simple",
 ]
 
-T = TypeVar("T")
+V = TypeVar("V")
 
 
 class NeedsValue(Exception):  # noqa: N818 - a signal, not an error
@@ -89,7 +89,7 @@ class Lowered:
     params: Params = Params()  # noqa: RUF009 - frozen
     inputs: tuple[int, ...] | None = None
 
-    def pick(self, of_node: Sequence[T]) -> tuple[T, ...]:
+    def pick(self, of_node: Sequence[V]) -> tuple[V, ...]:
         """What belongs to the inputs that the kernel gets, from what belongs to the node's."""
         return tuple(of_node) if self.inputs is None else tuple(of_node[i] for i in self.inputs)
 
@@ -101,7 +101,8 @@ class OpDef:
     ``values``: inputs whose value, not only their type, lowering needs. ``hands_on``: attributes -> the outputs that are
     just one of the inputs (output -> input). ``infer``: types of the outputs where the contract's rule does not say all of it.
     ``unknown``: types of the outputs while a needed value is unknown (default: one output, the first input's dtype).
-    ``attributes``: all that the op has; default: its row of ATTRIBUTES. Others are refused by name.
+    ``attributes``: all that the op has, as TensorFlow states them; default: T, the type of input 0. Others are refused by
+    name.
     """
 
     name: str
@@ -111,15 +112,7 @@ class OpDef:
     infer: Callable[[Site], tuple[TensorType, ...]] | None = None
     unknown: Callable[[Site], tuple[TensorType, ...]] | None = None
     hands_on: Callable[[Mapping[str, Any]], Mapping[int, int]] = lambda attrs: {}
-    attributes: Mapping[str, Attr] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        row = self.attributes or ATTRIBUTES.get(self.name)
-        if row is None:
-            raise GraphError(
-                f"op {self.name} states no attributes; add a row to ATTRIBUTES in graph/opdefs/attributes.py"
-            )
-        object.__setattr__(self, "attributes", row)
+    attributes: Row = field(default_factory=lambda: T)
 
     @property
     def by_types(self) -> bool:
@@ -160,7 +153,7 @@ class OpDef:
         return lowered.contract.check(lowered.pick(site.inputs), lowered.params)
 
 
-def _ours(function: Callable[[Site], T], site: Site) -> T:
+def _ours(function: Callable[[Site], V], site: Site) -> V:
     """Calls a rule of an op; whatever is wrong with the site leaves as an error of ours that names the node."""
     try:
         return function(site)
@@ -172,10 +165,10 @@ def _ours(function: Callable[[Site], T], site: Site) -> T:
         raise GraphError(f"{site.op} '{site.name}': {error}") from error
 
 
-def simple(name: str, contract: Contract[Any]) -> OpDef:
+def simple(name: str, contract: Contract[Any], attributes: Row = T) -> OpDef:
     """An op that is its contract, without parameters."""
     lowered = Lowered(contract)
-    return OpDef(name, lambda site: lowered, arity=contract.arity)
+    return OpDef(name, lambda site: lowered, arity=contract.arity, attributes=attributes)
 
 
 def ints(site: Site, index: int, what: str) -> tuple[int, ...]:

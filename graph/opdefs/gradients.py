@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from ...kernels.contracts import gradients as g
 from ...kernels.contracts.base import Contract, broadcast_shapes
@@ -13,8 +12,9 @@ from ...kernels.contracts.pool2d import Pool2DParams
 from ...kernels.contracts.reduce import REDUCE_SUM, ReduceParams
 from ...kernels.tensor import TensorType
 from ..errors import GraphError
+from .attributes import FORMAT, I64, T, of
 from .base import Lowered, NeedsValue, OpDef, Site, ints, simple
-from .nn import conv2d_params, pool2d_params
+from .nn import AVG_POOL, CONV, DEPTHWISE, MAX_POOL, conv2d_params, pool2d_params
 
 __all__ = ["DEFS"]
 
@@ -101,25 +101,37 @@ def _infer_sum_to(site: Site) -> tuple[TensorType, ...]:
     return (TensorType(dtype, target),)
 
 
-_POOL_VALUES: dict[str, Any] = {"arity": (2, 2), "values": (0,)}
-
 DEFS: tuple[OpDef, ...] = (
     simple("ReluGrad", g.RELU_GRAD),
     simple("Relu6Grad", g.RELU6_GRAD),
     simple("SoftmaxCrossEntropyWithLogits", g.SOFTMAX_CROSS_ENTROPY),
-    simple("SparseSoftmaxCrossEntropyWithLogits", g.SPARSE_SOFTMAX_CROSS_ENTROPY),
-    OpDef("Conv2DBackpropInput", _input_grad(g.CONV2D_INPUT_GRAD), arity=(3, 3), values=(0,), unknown=_unknown_4d(2)),
-    OpDef("Conv2DBackpropFilter", _filter_grad(g.CONV2D_FILTER_GRAD), arity=(3, 3), values=(1,), unknown=_unknown_4d(2)),
+    simple(
+        "SparseSoftmaxCrossEntropyWithLogits", g.SPARSE_SOFTMAX_CROSS_ENTROPY,
+        attributes={**T, "Tlabels": of(1, I64)},
+    ),
+    OpDef(
+        "Conv2DBackpropInput", _input_grad(g.CONV2D_INPUT_GRAD), arity=(3, 3), values=(0,), unknown=_unknown_4d(2),
+        attributes={**CONV, "T": of(1)},
+    ),
+    OpDef(
+        "Conv2DBackpropFilter", _filter_grad(g.CONV2D_FILTER_GRAD), arity=(3, 3), values=(1,), unknown=_unknown_4d(2),
+        attributes=CONV,
+    ),
     OpDef(
         "DepthwiseConv2dNativeBackpropInput", _input_grad(g.DEPTHWISE_CONV2D_INPUT_GRAD), arity=(3, 3), values=(0,),
-        unknown=_unknown_4d(2),
+        unknown=_unknown_4d(2), attributes={**DEPTHWISE, "T": of(1)},
     ),
     OpDef(
         "DepthwiseConv2dNativeBackpropFilter", _filter_grad(g.DEPTHWISE_CONV2D_FILTER_GRAD), arity=(3, 3), values=(1,),
-        unknown=_unknown_4d(2),
+        unknown=_unknown_4d(2), attributes=DEPTHWISE,
     ),
-    OpDef("MaxPoolGrad", _max_pool_grad, arity=(3, 3)),
-    OpDef("AvgPoolGrad", _avg_pool_grad, unknown=_unknown_4d(1), **_POOL_VALUES),
-    OpDef("BiasAddGrad", _bias_add_grad, infer=_infer_bias_add_grad),
+    OpDef("MaxPoolGrad", _max_pool_grad, arity=(3, 3), attributes=MAX_POOL),
+    OpDef(
+        "AvgPoolGrad", _avg_pool_grad, arity=(2, 2), values=(0,), unknown=_unknown_4d(1),
+        attributes={**AVG_POOL, "T": of(1)},
+    ),
+    OpDef(
+        "BiasAddGrad", _bias_add_grad, infer=_infer_bias_add_grad, attributes={**T, "data_format": FORMAT}
+    ),
     OpDef("KiSumTo", _sum_to, arity=(2, 2), values=(1,), infer=_infer_sum_to),
 )  # fmt: skip

@@ -16,6 +16,7 @@ from ...kernels.contracts.strings import (
     ImageFormat,
 )
 from ..errors import GraphError
+from .attributes import FALSE, TRUE, Attr, Row, of, types
 from .base import Lowered, NeedsValue, OpDef, Site, attr_dtype
 
 __all__ = ["DEFS"]
@@ -63,13 +64,30 @@ def _encode_jpeg(site: Site) -> Lowered:
     return Lowered(ENCODE_JPEG, params)
 
 
+(U8,) = types("uint8")
+_CHANNELS: Row = {"channels": Attr("int", 0)}
+_DTYPE: Row = {"dtype": Attr("type", U8)}
+_DECODE_JPEG: Row = {
+    **_CHANNELS, "ratio": Attr("int", 1), "fancy_upscaling": TRUE, "try_recover_truncated": FALSE,
+    "acceptable_fraction": Attr("float", 1.0), "dct_method": Attr("string", ""),
+}  # fmt: skip
+_ENCODE_JPEG: Row = {
+    "format": Attr("string", "", allowed=("", "rgb", "grayscale")), "quality": Attr("int", 95), "progressive": FALSE,
+    "optimize_size": FALSE, "chroma_downsampling": TRUE, "density_unit": Attr("string", "in", allowed=("in",)),
+    "x_density": Attr("int", 300), "y_density": Attr("int", 300), "xmp_metadata": Attr("string", "", allowed=("",)),
+}  # fmt: skip
+
 DEFS: tuple[OpDef, ...] = (
-    OpDef("DecodeJpeg", _decode("jpeg")),
-    OpDef("DecodePng", _decode("png")),
-    OpDef("DecodeBmp", _decode("bmp")),
-    OpDef("DecodeGif", _decode("gif")),
-    OpDef("DecodeWebP", _decode("webp")),
-    OpDef("DecodeImage", _decode("")),
-    OpDef("EncodeJpeg", _encode_jpeg),
-    OpDef("EncodePng", lambda site: Lowered(ENCODE_PNG)),
+    OpDef("DecodeJpeg", _decode("jpeg"), attributes=_DECODE_JPEG),
+    OpDef("DecodePng", _decode("png"), attributes={**_CHANNELS, **_DTYPE}),
+    OpDef("DecodeBmp", _decode("bmp"), attributes=_CHANNELS),
+    OpDef("DecodeGif", _decode("gif"), attributes={}),
+    OpDef("DecodeWebP", _decode("webp"), attributes={**_CHANNELS, **_DTYPE}),
+    OpDef("DecodeImage", _decode(""), attributes={**_CHANNELS, **_DTYPE, "expand_animations": TRUE}),
+    OpDef("EncodeJpeg", _encode_jpeg, attributes=_ENCODE_JPEG),
+    OpDef(
+        "EncodePng",
+        lambda site: Lowered(ENCODE_PNG),
+        attributes={"compression": Attr("int", -1, allowed=tuple(range(-1, 10))), "T": of(0, U8)},
+    ),
 )

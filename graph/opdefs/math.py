@@ -15,6 +15,7 @@ from ...kernels.contracts.matmul import MATMUL, MatMulParams
 from ...kernels.contracts.strings import STRING_JOIN, StringJoinParams
 from ...kernels.errors import ShapeError
 from ...kernels.tensor import STRING, DType, Params, TensorType, dtype_name, is_int
+from .attributes import ACTIVATION, FALSE, I32, I64, TRUE, Attr, Row, T, of, types
 from .base import Lowered, NeedsValue, OpDef, Site, attr_dtype, ints, one_int, required, simple
 
 __all__ = ["DEFS"]
@@ -23,11 +24,11 @@ _SIMPLE: tuple[tuple[str, Contract[Any]], ...] = (
     ("Neg", e.NEG), ("Abs", e.ABS), ("Sign", e.SIGN), ("Square", e.SQUARE), ("Sqrt", e.SQRT),
     ("Rsqrt", e.RSQRT), ("Reciprocal", e.RECIPROCAL), ("Inv", e.RECIPROCAL), ("Exp", e.EXP), ("Log", e.LOG),
     ("Log1p", e.LOG1P), ("Erf", e.ERF), ("Sin", e.SIN), ("Cos", e.COS), ("Floor", e.FLOOR), ("Ceil", e.CEIL), ("Rint", e.ROUND), ("Round", e.ROUND),
-    ("LogicalNot", e.LOGICAL_NOT), ("AddV2", e.ADD), ("Sub", e.SUB), ("Mul", e.MUL), ("FloorDiv", e.FLOORDIV),
+    ("AddV2", e.ADD), ("Sub", e.SUB), ("Mul", e.MUL), ("FloorDiv", e.FLOORDIV),
     ("FloorMod", e.FLOORMOD), ("RealDiv", e.DIV), ("Pow", e.POW), ("Maximum", e.MAXIMUM), ("Minimum", e.MINIMUM),
     ("SquaredDifference", e.SQUARED_DIFFERENCE), ("Less", e.LESS),
-    ("LessEqual", e.LESS_EQUAL), ("Greater", e.GREATER), ("GreaterEqual", e.GREATER_EQUAL), ("LogicalAnd", e.LOGICAL_AND),
-    ("LogicalOr", e.LOGICAL_OR), ("SelectV2", e.SELECT), ("TruncateDiv", e.TRUNCDIV), ("TruncateMod", e.TRUNCMOD), ("Mod", e.TRUNCMOD),
+    ("LessEqual", e.LESS_EQUAL), ("Greater", e.GREATER), ("GreaterEqual", e.GREATER_EQUAL),
+    ("TruncateDiv", e.TRUNCDIV), ("TruncateMod", e.TRUNCMOD), ("Mod", e.TRUNCMOD),
 )  # fmt: skip
 
 
@@ -166,34 +167,75 @@ def _cast(site: Site) -> Lowered:
     return Lowered(CAST, CastParams(target, truncate))
 
 
+_C64, _F32 = types("complex64", "float32")
+_EQUAL: Row = {**T, "incompatible_shape_error": TRUE}
+#: grad_a, grad_b, grad_x and grad_y say for whom a product was made; the CPU kernels of TensorFlow do not look at them.
+_MATMUL: Row = {"transpose_a": FALSE, "transpose_b": FALSE, "grad_a": FALSE, "grad_b": FALSE, **T}
+_BATCH_MATMUL: Row = {"adj_x": FALSE, "adj_y": FALSE, "grad_x": FALSE, "grad_y": FALSE}
+#: Element types that BatchMatMulV3 gives.
+_PRODUCTS = types("float16", "float32", "float64", "int16", "int32", "int64", "complex64", "complex128")
+_REDUCTION: Row = {"keep_dims": FALSE, "Tidx": of(1, I32)}
+_TOP_K_V2: Row = {
+    **T, "sorted": TRUE, "Tk": of(1, I32),
+    "index_type": Attr("type", I32, allowed=types("int16", "int32", "int64")),
+}  # fmt: skip
+
+
+def _argument_row(*outputs: str) -> Row:
+    return {**T, "Tidx": of(1, I32), "output_type": Attr("type", I64, allowed=types(*outputs))}
+
+
 DEFS: tuple[OpDef, ...] = (
     *(simple(name, contract) for name, contract in _SIMPLE),
+    simple("LogicalNot", e.LOGICAL_NOT, attributes={}),
+    simple("LogicalAnd", e.LOGICAL_AND, attributes={}),
+    simple("LogicalOr", e.LOGICAL_OR, attributes={}),
+    simple("SelectV2", e.SELECT, attributes={"T": of(1)}),
     OpDef("Div", _div, arity=(2, 2)),
     OpDef("Add", _add, arity=(2, 2)),
-    OpDef("ComplexAbs", _complex_abs),
-    OpDef("Equal", _compare(e.EQUAL), arity=(2, 2)),
-    OpDef("NotEqual", _compare(e.NOT_EQUAL), arity=(2, 2)),
-    OpDef("Select", _select, arity=(3, 3), unknown=_unknown_select),
-    OpDef("MatMul", _matmul("transpose_a", "transpose_b"), arity=(2, 2)),
-    OpDef("KiFusedMatMul", _matmul("transpose_a", "transpose_b"), arity=(2, 3)),
-    OpDef("BatchMatMul", _matmul("adj_x", "adj_y"), arity=(2, 2)),
-    OpDef("BatchMatMulV2", _matmul("adj_x", "adj_y"), arity=(2, 2)),
-    OpDef("BatchMatMulV3", _matmul("adj_x", "adj_y"), arity=(2, 2)),
+    OpDef("ComplexAbs", _complex_abs, attributes={"T": of(0, _C64), "Tout": Attr("type", _F32)}),
+    OpDef("Equal", _compare(e.EQUAL), arity=(2, 2), attributes=_EQUAL),
+    OpDef("NotEqual", _compare(e.NOT_EQUAL), arity=(2, 2), attributes=_EQUAL),
+    OpDef("Select", _select, arity=(3, 3), unknown=_unknown_select, attributes={"T": of(1)}),
+    OpDef("MatMul", _matmul("transpose_a", "transpose_b"), arity=(2, 2), attributes=_MATMUL),
+    OpDef("KiFusedMatMul", _matmul("transpose_a", "transpose_b"), arity=(2, 3), attributes={**_MATMUL, **ACTIVATION}),
+    OpDef("BatchMatMul", _matmul("adj_x", "adj_y"), arity=(2, 2), attributes={**_BATCH_MATMUL, **T}),
+    OpDef("BatchMatMulV2", _matmul("adj_x", "adj_y"), arity=(2, 2), attributes={**_BATCH_MATMUL, **T}),
+    OpDef(
+        "BatchMatMulV3",
+        _matmul("adj_x", "adj_y"),
+        arity=(2, 2),
+        attributes={**_BATCH_MATMUL, "Ta": of(0), "Tb": of(1), "Tout": Attr("type", allowed=_PRODUCTS)},
+    ),
     *(
-        OpDef(name, _reduction(contract), arity=(2, 2), values=(1,), unknown=_unknown_reduction)
-        for name, contract in (
-            ("Sum", r.REDUCE_SUM),
-            ("Mean", r.REDUCE_MEAN),
-            ("Max", r.REDUCE_MAX),
-            ("Min", r.REDUCE_MIN),
-            ("Prod", r.REDUCE_PROD),
-            ("All", r.REDUCE_ALL),
-            ("Any", r.REDUCE_ANY),
+        OpDef(name, _reduction(contract), arity=(2, 2), values=(1,), unknown=_unknown_reduction, attributes=row)
+        for name, contract, row in (
+            ("Sum", r.REDUCE_SUM, {**_REDUCTION, **T}),
+            ("Mean", r.REDUCE_MEAN, {**_REDUCTION, **T}),
+            ("Max", r.REDUCE_MAX, {**_REDUCTION, **T}),
+            ("Min", r.REDUCE_MIN, {**_REDUCTION, **T}),
+            ("Prod", r.REDUCE_PROD, {**_REDUCTION, **T}),
+            ("All", r.REDUCE_ALL, _REDUCTION),
+            ("Any", r.REDUCE_ANY, _REDUCTION),
         )
     ),
-    OpDef("ArgMax", _argument(r.ARGMAX), arity=(2, 2), values=(1,), unknown=_unknown_argument),
-    OpDef("ArgMin", _argument(r.ARGMIN), arity=(2, 2), values=(1,), unknown=_unknown_argument),
-    OpDef("TopK", _top_k, unknown=_unknown_top_k),
-    OpDef("TopKV2", _top_k, arity=(2, 2), values=(1,), unknown=_unknown_top_k),
-    OpDef("Cast", _cast),
+    OpDef(
+        "ArgMax",
+        _argument(r.ARGMAX),
+        arity=(2, 2),
+        values=(1,),
+        unknown=_unknown_argument,
+        attributes=_argument_row("int16", "uint16", "int32", "int64"),
+    ),
+    OpDef(
+        "ArgMin",
+        _argument(r.ARGMIN),
+        arity=(2, 2),
+        values=(1,),
+        unknown=_unknown_argument,
+        attributes=_argument_row("int32", "int64"),
+    ),
+    OpDef("TopK", _top_k, unknown=_unknown_top_k, attributes={**T, "k": Attr("int"), "sorted": TRUE}),
+    OpDef("TopKV2", _top_k, arity=(2, 2), values=(1,), unknown=_unknown_top_k, attributes=_TOP_K_V2),
+    OpDef("Cast", _cast, attributes={"SrcT": of(0), "DstT": Attr("type"), "Truncate": FALSE}),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,10 @@ from ...kernels.contracts.siblings import SIBLING_CONV2D, Sibling, SiblingParams
 from ...kernels.contracts.softmax import LOG_SOFTMAX, SOFTMAX, SoftmaxParams
 from ...kernels.tensor import TensorType
 from ..errors import GraphError
+from .attributes import ACTIVATION, FALSE, FORMAT, TRUE, Attr, Row, T, of, types
 from .base import Lowered, OpDef, Site, attr_ints, entries, ints, simple
 
-__all__ = ["DEFS", "conv2d_params", "groups_of", "pool2d_params"]
+__all__ = ["AVG_POOL", "CONV", "DEFS", "DEPTHWISE", "MAX_POOL", "conv2d_params", "groups_of", "pool2d_params"]
 
 
 def _require_nhwc(site: Site) -> None:
@@ -184,24 +186,64 @@ def _statistics(attrs: Mapping[str, Any]) -> Mapping[int, int]:
     return {} if attrs.get("is_training", True) else {1: 3, 2: 4, 3: 3, 4: 4}
 
 
+_WINDOW: Row = {"strides": Attr("ints"), "padding": Attr("string"), "data_format": FORMAT, **T}
+_PADDINGS: Row = {"explicit_paddings": Attr("ints", ())}
+DEPTHWISE: Row = {**_WINDOW, **_PADDINGS, "dilations": Attr("ints", (1, 1, 1, 1))}
+CONV: Row = {**DEPTHWISE, "use_cudnn_on_gpu": TRUE}
+_POOL: Row = {**_WINDOW, "ksize": Attr("ints")}
+MAX_POOL: Row = {**_POOL, **_PADDINGS, "T": of(0, types("float32")[0])}
+AVG_POOL: Row = {
+    **_POOL, "explicit_paddings": Attr("ints", (), own=True), "count_include_pad": replace(FALSE, own=True),
+}  # fmt: skip
+_NORM: Row = {
+    "epsilon": Attr("float", 1e-4), "exponential_avg_factor": Attr("float", 1.0), "is_training": TRUE, **T,
+    "data_format": FORMAT,
+}  # fmt: skip
+_SOFTMAX: Row = {**T, "axis": Attr("int", -1, own=True)}
+
 DEFS: tuple[OpDef, ...] = (
     *(simple(name, contract) for name, contract in _ACTIVATIONS),
-    OpDef("Conv2D", _conv2d, arity=(2, 2), infer=_infer_conv2d),
-    OpDef("KiFusedConv2D", _conv(CONV2D), arity=(2, 3)),
-    OpDef("DepthwiseConv2dNative", _conv(DEPTHWISE_CONV2D), arity=(2, 2)),
-    OpDef("KiFusedDepthwiseConv2D", _conv(DEPTHWISE_CONV2D), arity=(2, 3)),
-    OpDef("KiSiblingConv2D", _siblings, arity=(2, None)),
-    OpDef("MaxPool", _pool(MAX_POOL2D)),
-    OpDef("AvgPool", _pool(AVG_POOL2D)),
-    OpDef("KiFusedAvgPool", _pool(AVG_POOL2D), arity=(1, 2)),
-    OpDef("BiasAdd", _bias_add, arity=(2, 2)),
-    OpDef("BiasAddV1", _bias_add, arity=(2, 2)),
-    OpDef("BatchNormWithGlobalNormalization", _old_batch_norm, arity=(5, 5)),
-    *(
-        OpDef(name, _fused_batch_norm, arity=(5, 5), infer=_infer_fused_batch_norm, hands_on=_statistics)
-        for name in ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
+    OpDef("Conv2D", _conv2d, arity=(2, 2), infer=_infer_conv2d, attributes=CONV),
+    OpDef("KiFusedConv2D", _conv(CONV2D), arity=(2, 3), attributes={**CONV, **ACTIVATION}),
+    OpDef("DepthwiseConv2dNative", _conv(DEPTHWISE_CONV2D), arity=(2, 2), attributes=DEPTHWISE),
+    OpDef("KiFusedDepthwiseConv2D", _conv(DEPTHWISE_CONV2D), arity=(2, 3), attributes={**DEPTHWISE, **ACTIVATION}),
+    OpDef(
+        "KiSiblingConv2D", _siblings, arity=(2, None), attributes={"biases": Attr("list"), "activations": Attr("list")}
     ),
-    OpDef("ResizeBilinear", _resize_bilinear, arity=(2, 2), values=(1,), unknown=_unknown_resize),
-    OpDef("Softmax", _softmax(SOFTMAX)),
-    OpDef("LogSoftmax", _softmax(LOG_SOFTMAX)),
+    OpDef("MaxPool", _pool(MAX_POOL2D), attributes=MAX_POOL),
+    OpDef("AvgPool", _pool(AVG_POOL2D), attributes=AVG_POOL),
+    OpDef(
+        "KiFusedAvgPool",
+        _pool(AVG_POOL2D),
+        arity=(1, 2),
+        attributes={**MAX_POOL, **ACTIVATION, "count_include_pad": FALSE},
+    ),
+    OpDef("BiasAdd", _bias_add, arity=(2, 2), attributes={**T, "data_format": FORMAT}),
+    OpDef("BiasAddV1", _bias_add, arity=(2, 2)),
+    OpDef(
+        "BatchNormWithGlobalNormalization",
+        _old_batch_norm,
+        arity=(5, 5),
+        attributes={**T, "variance_epsilon": Attr("float"), "scale_after_normalization": Attr("bool")},
+    ),
+    *(
+        OpDef(
+            name, _fused_batch_norm, arity=(5, 5), infer=_infer_fused_batch_norm, hands_on=_statistics, attributes=row
+        )
+        for name, row in (
+            ("FusedBatchNorm", _NORM),
+            ("FusedBatchNormV2", {**_NORM, "U": of(1)}),
+            ("FusedBatchNormV3", {**_NORM, "U": of(1)}),
+        )
+    ),
+    OpDef(
+        "ResizeBilinear",
+        _resize_bilinear,
+        arity=(2, 2),
+        values=(1,),
+        unknown=_unknown_resize,
+        attributes={**T, "align_corners": FALSE, "half_pixel_centers": FALSE},
+    ),
+    OpDef("Softmax", _softmax(SOFTMAX), attributes=_SOFTMAX),
+    OpDef("LogSoftmax", _softmax(LOG_SOFTMAX), attributes=_SOFTMAX),
 )

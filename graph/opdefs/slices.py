@@ -7,6 +7,7 @@ from ...kernels.contracts.layout import GATHER, SLICE, SPLIT, GatherParams, Slic
 from ...kernels.errors import ShapeError
 from ...kernels.tensor import Dim, Shape, TensorType
 from ..errors import GraphError
+from .attributes import I64, TRUE, Attr, Row, T, of
 from .base import Lowered, NeedsValue, OpDef, Site, entries, ints, one_int, required
 
 __all__ = ["DEFS"]
@@ -201,12 +202,46 @@ def _unknown_gather(site: Site) -> tuple[TensorType, ...]:
     return (TensorType(x.dtype, (None,) * rank if known and rank >= 0 else None),)
 
 
+_STRIDED_SLICE: Row = {
+    **T,
+    "Index": of(1),
+    **{f"{k}_mask": Attr("int", 0) for k in ("begin", "end", "ellipsis", "new_axis", "shrink_axis")},
+}
+
 DEFS: tuple[OpDef, ...] = (
-    OpDef("Slice", _slice, arity=(3, 3), values=(1, 2), unknown=_unknown_slice),
-    OpDef("StridedSlice", _strided_slice, arity=(4, 4), values=(1, 2, 3), infer=_infer_strided),
-    OpDef("Split", _split, arity=(2, 2), values=(0,), unknown=_unknown_split),
-    OpDef("SplitV", _split_v, arity=(3, 3), values=(1, 2), unknown=_unknown_split),
-    OpDef("Unpack", _unpack, infer=_infer_unpack),
-    OpDef("Gather", _gather, arity=(2, 2)),
-    OpDef("GatherV2", _gather, arity=(3, 3), values=(2,), unknown=_unknown_gather),
+    OpDef("Slice", _slice, arity=(3, 3), values=(1, 2), unknown=_unknown_slice, attributes={**T, "Index": of(1)}),
+    OpDef(
+        "StridedSlice", _strided_slice, arity=(4, 4), values=(1, 2, 3), infer=_infer_strided, attributes=_STRIDED_SLICE
+    ),
+    OpDef(
+        "Split",
+        _split,
+        arity=(2, 2),
+        values=(0,),
+        unknown=_unknown_split,
+        attributes={"num_split": Attr("int"), "T": of(1)},
+    ),
+    OpDef(
+        "SplitV",
+        _split_v,
+        arity=(3, 3),
+        values=(1, 2),
+        unknown=_unknown_split,
+        attributes={"num_split": Attr("int"), **T, "Tlen": of(1, I64)},
+    ),
+    OpDef("Unpack", _unpack, infer=_infer_unpack, attributes={"num": Attr("int"), **T, "axis": Attr("int", 0)}),
+    OpDef(
+        "Gather",
+        _gather,
+        arity=(2, 2),
+        attributes={"validate_indices": TRUE, "Tparams": of(0), "Tindices": of(1)},
+    ),
+    OpDef(
+        "GatherV2",
+        _gather,
+        arity=(3, 3),
+        values=(2,),
+        unknown=_unknown_gather,
+        attributes={"batch_dims": Attr("int", 0), "Tparams": of(0), "Tindices": of(1), "Taxis": of(2)},
+    ),
 )

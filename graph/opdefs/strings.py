@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from ...kernels.contracts.strings import (
@@ -11,6 +12,7 @@ from ...kernels.contracts.strings import (
     StringJoinParams,
 )
 from ..errors import GraphError
+from .attributes import FALSE, Attr, Row, T
 from .base import Lowered, OpDef, Site
 
 __all__ = ["DEFS"]
@@ -50,7 +52,17 @@ def _join(site: Site) -> Lowered:
     return Lowered(STRING_JOIN, StringJoinParams(between))
 
 
+_AS_STRING: Row = {
+    **T, "precision": Attr("int", -1), "scientific": FALSE, "shortest": FALSE, "width": Attr("int", -1),
+    "fill": Attr("string", ""), "reads_back": replace(FALSE, own=True),
+}  # fmt: skip
+
 DEFS: tuple[OpDef, ...] = (
-    OpDef("AsString", _as_string),
-    OpDef("StringJoin", _join, arity=(1, None)),
+    OpDef("AsString", _as_string, attributes=_AS_STRING),
+    OpDef(
+        "StringJoin",
+        _join,
+        arity=(1, None),
+        attributes={"N": Attr("int", count=0), "separator": Attr("string", "")},
+    ),
 )

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from ..errors import UnsupportedOpError
 from . import array, gradients, images, math, nn, slices, strings
 from .base import OpDef
 
-__all__ = ["OPDEFS", "opdef"]
+__all__ = ["OPDEFS", "OWN", "opdef"]
 
 OPDEFS: Mapping[str, OpDef] = {
     d.name: d for module in (array, slices, math, nn, gradients, strings, images) for d in module.DEFS
+}
+
+#: Op types of TensorFlow on which kigraph has attributes of its own, with their defaults, which mean what TensorFlow's op
+#: does. In a file a node with another value has "Ki" before its type.
+OWN: Mapping[str, Mapping[str, Any]] = {
+    op: own for op, d in OPDEFS.items() if (own := {k: a.default for k, a in d.attributes.items() if a.own})
 }
 
 
