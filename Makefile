@@ -73,6 +73,10 @@ bench-peers-layers: $(STAMPS)/peers $(STAMPS)/built ## each of its convolutions 
 	$(BIN)/python -m benchmarks.peers --layers $(BENCH_ARGS)
 
 # An environment of its own: TensorFlow pins much of what it brings.
+.PHONY: interop-facts
+interop-facts: $(INTEROP)/ready ## write down what TensorFlow says of the ops' attributes (tests/interop/tensorflow_ops.json)
+	$(INTEROP)/bin/python tests/interop/tensorflow_facts.py
+
 .PHONY: interop
 interop: $(INTEROP)/ready ## compare with the real TensorFlow, op by op: attributes, shapes, values
 	$(INTEROP)/bin/python -m pytest $(PYTEST_ARGS) tests/interop

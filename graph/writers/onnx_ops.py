@@ -11,7 +11,7 @@ from ..errors import GraphError
 from ..handles import Operation
 from .onnx import TO_NCHW, Writer, data_type
 
-__all__ = ["write_operation"]
+__all__ = ["WRITTEN", "write_operation"]
 
 Rule = Callable[[Writer, Operation], None]
 
@@ -275,6 +275,9 @@ _RULES: dict[str, Rule] = {
     "ArgMax": _argmax, "Cast": _cast, "Relu6": _relu6, "Rsqrt": _rsqrt, "Square": _square,
     "SquaredDifference": _squared_difference, "ResizeBilinear": _resize,
 }  # fmt: skip
+
+#: Op types that ONNX files can have.
+WRITTEN = frozenset(_RULES)
 
 
 def write_operation(writer: Writer, op: Operation) -> None:

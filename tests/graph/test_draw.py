@@ -18,12 +18,10 @@ from kigraph.graph.builder import Graph
 from kigraph.graph.draw import scene as scene_module
 from kigraph.graph.draw import to_dot, to_html, to_svg
 from kigraph.graph.draw.scene import Album
-from kigraph.graph.draw.style import family_of
 from kigraph.graph.errors import GraphError
 from kigraph.graph.ir import Graph as IrGraph
 from kigraph.graph.ir import Literal, Node, Port
 from kigraph.graph.loaders import load
-from kigraph.graph.opdefs import OPDEFS
 from kigraph.kernels.tensor import STRING, TensorType
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -247,10 +245,6 @@ def test_html_has_a_picture_per_scope_and_details_per_node() -> None:
     assert conv["readers"] == ["layer3/relu"]
     # A constant that is a line in its reader is found there.
     assert (details["layer3/weights"]["page"], details["layer3/weights"]["key"]) == (conv["page"], "layer3/conv")
-
-
-def test_every_operation_has_a_colour() -> None:
-    assert [name for name in OPDEFS if family_of(name).name == "other"] == []
 
 
 def test_a_real_network() -> None:
