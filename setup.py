@@ -69,12 +69,15 @@ PACKAGE_DATA = {
 }
 
 #: Extension modules, kernels/cython/<name>.pyx. The C code is linked into ``core`` alone; the others get its table.
-MODULES = ("backward", "core", "igemm", "maps", "rows", "windows", "winograd")
+MODULES = ("backward", "core", "igemm", "loops", "windows", "winograd")
 
 C_DIR = "kernels/cython/c"
 #: Compiled once, and once per instruction set.
-COMMON_SOURCES = ("threads", "cpu", "maps_run", "concat")
-KERNEL_SOURCES = ("backward", "igemm", "maps", "outer", "probe", "reduce", "rows", "windows", "winograd", "table")
+COMMON_SOURCES = ("threads", "cpu", "elementwise_run", "concat")
+KERNEL_SOURCES = (
+    "backward", "cross_entropy", "elementwise", "igemm", "int_matmul", "normalization", "outer", "probe", "reduce", "resize",
+    "softmax", "table", "windows", "winograd",
+)  # fmt: skip
 
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 ISA_FLAGS = {"portable": []}

@@ -1,4 +1,3 @@
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -12,9 +11,6 @@ class BackwardRun:
     def __call__(self) -> None: ...
 
 class TurnRun:
-    def __call__(self) -> None: ...
-
-class CrossEntropyRun:
     def __call__(self) -> None: ...
 
 class Backward:
@@ -63,12 +59,3 @@ def bind_turn(
     zeros: int,
     threads: int = 1,
 ) -> TurnRun: ...
-def bind_cross_entropy(
-    logits: NDArray,
-    labels: NDArray,
-    loss: NDArray,
-    gradient: NDArray,
-    types: Sequence[TensorType],
-    *,
-    threads: int = 1,
-) -> CrossEntropyRun: ...

@@ -1,8 +1,8 @@
-"""Gradients of c/backward.h: pooling, convolution filters, depthwise convolutions, cross-entropy; turned filters."""
+"""Gradients of c/backward.h: pooling, convolution filters, depthwise convolutions; turned filters."""
 
 from libc.stddef cimport ptrdiff_t
 
-__all__ = ["Backward", "BackwardRun", "CrossEntropyRun", "TurnRun", "bind_cross_entropy", "bind_turn", "dtypes_of"]
+__all__ = ["Backward", "BackwardRun", "TurnRun", "bind_turn", "dtypes_of"]
 
 include "_border.pxi"
 include "_workspace.pxi"
@@ -37,16 +37,8 @@ cdef extern from "backward.h" nogil:
         int nv, threads
         const void *w
         void *packed
-    ctypedef struct ki_cross_entropy_args:
-        ptrdiff_t rows, classes
-        int label_type, threads
-        const void *logits
-        const void *labels
-        void *loss
-        void *gradient
     ctypedef void (*ki_backward "ki_backward *")(const ki_backward_args *) noexcept nogil
     ctypedef void (*ki_turn "ki_turn *")(const ki_turn_args *) noexcept nogil
-    ctypedef int (*ki_cross_entropy "ki_cross_entropy *")(const ki_cross_entropy_args *) noexcept nogil
     ptrdiff_t ki_blocks(const ki_backward_args *)
     ptrdiff_t ki_filter_size(const ki_backward_args *)
 
@@ -58,7 +50,6 @@ cdef extern from "table.h" nogil:
         const ki_backward *depthwise_input_grad
         const ki_backward *depthwise_filter_grad
         const ki_turn *turn
-        const ki_cross_entropy *cross_entropy
 
 
 cdef const ki_backward_table *KERNELS = <const ki_backward_table *> TABLE
@@ -212,40 +203,4 @@ def bind_turn(w, w_type, packed, *, first, taps, steps, int vectors, zeros, thre
     a.packed = scratch(packed, (elements + 1) * w_type.dtype.itemsize)
     run.function = KERNELS.turn[<int> DTYPE_INDEX[w_type.dtype.name]]
     run.keep = (w, packed)
-    return run
-
-
-cdef class CrossEntropyRun:
-    """Losses and their gradients by the logits; without the GIL. Raises KernelError for class numbers out of range."""
-
-    cdef ki_cross_entropy_args args
-    cdef ki_cross_entropy function
-    cdef tuple keep
-
-    def __call__(self):
-        cdef int outside
-        with nogil:
-            outside = self.function(&self.args)
-        if outside:
-            labels = self.keep[1]
-            raise KernelError(
-                f"sparse_softmax_cross_entropy: labels go from {labels.min()} to {labels.max()}; "
-                f"expected 0 to {self.args.classes - 1}"
-            )
-
-
-def bind_cross_entropy(logits, labels, loss, gradient, types, *, threads=1):
-    """``types``: TensorTypes of the four arrays. Labels are distributions like the logits, or integer class numbers."""
-    cdef CrossEntropyRun run = CrossEntropyRun.__new__(CrossEntropyRun)
-    cdef ki_cross_entropy_args *a = &run.args
-    a.rows, a.classes = types[0].shape
-    a.threads, a.label_type = threads, DTYPE_INDEX[types[1].dtype.name]
-    a.logits = view(logits, types[0], "the logits", False, False).data
-    a.labels = view(labels, types[1], "the labels", False, False).data
-    a.loss = view(loss, types[2], "the loss", True, False).data
-    a.gradient = view(gradient, types[3], "the gradient", True, False).data
-    run.function = KERNELS.cross_entropy[<int> DTYPE_INDEX[types[0].dtype.name]]
-    if run.function == NULL:
-        raise DTypeError(f"no C kernel for the cross-entropy of {types[0]}; it takes float32, float64")
-    run.keep = (logits, labels, loss, gradient)
     return run

@@ -1,4 +1,4 @@
-"""Concatenation as copies of bytes; the C side is c/rows.h and c/concat.c."""
+"""Concatenation as copies of bytes; the C side is c/concat.h."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..contracts.base import normalize_axis
 from ..contracts.concat import CONCAT, ConcatParams
 from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import STRING, Array
-from .rows import bind_concat
+from .loops import bind_concat
 from .support import Bound
 
 __all__ = ["KERNELS"]

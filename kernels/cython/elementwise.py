@@ -1,4 +1,4 @@
-"""Elementwise kernels, bias_add and the conversion to float32; the C side is c/maps.h."""
+"""Elementwise kernels, bias_add and the conversion to float32; the C side is c/elementwise.h."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..contracts.layout import CAST, CastParams
 from ..contracts.normalization import BIAS_ADD
 from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import Array
-from .maps import MAX_RANK, bind_map, dtypes_of
+from .loops import MAX_MAP_RANK, bind_map, dtypes_of
 from .support import Bound, dtypes
 
 __all__ = ["KERNELS"]
@@ -32,8 +32,8 @@ def _prepare(op: str, query: Query, constants: Constants) -> Bound:
 
 
 def _supports(op: str, query: Query) -> str | None:
-    if len(query.outputs[0].dims) > MAX_RANK:
-        return f"takes at most {MAX_RANK} axes"
+    if len(query.outputs[0].dims) > MAX_MAP_RANK:
+        return f"takes at most {MAX_MAP_RANK} axes"
     return refuse_dtypes(query, dtypes(dtypes_of(op)))
 
 

@@ -1,4 +1,6 @@
-"""Backward ops: gradients of convolutions, pooling and cross-entropy; the C sides are c/igemm.h and c/backward.h.
+"""Backward ops: gradients of convolutions, pooling and cross-entropy.
+
+The C sides are c/igemm.h, c/backward.h and c/cross_entropy.h.
 
 The gradient of a convolution's input is a convolution of dy with the turned filter; with strides it is one for each
 residue of the rows and columns by the stride, since each meets a different subset of the taps. The filter is packed
@@ -25,9 +27,10 @@ from ..errors import KernelError
 from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import Array, TensorType
 from . import core
-from .backward import Backward, bind_cross_entropy, bind_turn, dtypes_of
+from .backward import Backward, bind_turn, dtypes_of
 from .conv2d import Axis, place_tiles
 from .igemm import Igemm
+from .loops import bind_cross_entropy
 from .support import Bound, dtypes
 from .tiles import choose_tile
 

@@ -1,4 +1,4 @@
-"""Matrix products: floats by the implicit GEMM of c/igemm.h, integers by plain loops of c/rows.h."""
+"""Matrix products: floats by the implicit GEMM of c/igemm.h, integers by plain loops of c/int_matmul.h."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..tensor import Array
 from . import core
 from .conv2d import PreparedProduct
 from .igemm import Igemm
-from .rows import bind_int_matmul, dtypes_of
+from .loops import bind_int_matmul, dtypes_of
 from .support import FLOATS, Bound, dtypes
 from .tiles import choose_tile
 

@@ -1,4 +1,4 @@
-"""Batch normalisation with given statistics; bias_add is an elementwise map. The C side is c/rows.h."""
+"""Batch normalisation with given statistics; bias_add is an elementwise map. The C side is c/normalization.h."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..checks import refuse_dtypes
 from ..contracts.normalization import BATCH_NORM, BatchNormParams
 from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import Array
-from .rows import bind_norm, dtypes_of
+from .loops import bind_batch_norm, dtypes_of
 from .support import Bound, dtypes
 
 __all__ = ["KERNELS"]
@@ -19,7 +19,7 @@ def _prepare(query: Query[BatchNormParams], constants: Constants) -> Bound:
     epsilon = params.epsilon
 
     def bind(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> Run:
-        return bind_norm(inputs, query.inputs, outputs[0], y, workspace, epsilon=epsilon, threads=query.threads)
+        return bind_batch_norm(inputs, query.inputs, outputs[0], y, workspace, epsilon=epsilon, threads=query.threads)
 
     return Bound(bind, workspace_bytes=y.dims[-1] * y.dtype.itemsize)
 
@@ -30,7 +30,7 @@ KERNELS: tuple[Kernel, ...] = (
         "cython",
         "batch_norm",
         prepare=_prepare,
-        supports=lambda query: refuse_dtypes(query, dtypes(dtypes_of("norm"))),
+        supports=lambda query: refuse_dtypes(query, dtypes(dtypes_of("batch_norm"))),
         strided_outputs=True,
         strided_inputs=True,
     ),

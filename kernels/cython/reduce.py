@@ -1,4 +1,4 @@
-"""Sums, means and extremes over any axes; the C side is c/rows.h and c/reduce.c."""
+"""Sums, means and extremes over any axes; the C side is c/reduce.h."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..contracts.base import Contract
 from ..contracts.reduce import REDUCE_MAX, REDUCE_MEAN, REDUCE_MIN, REDUCE_SUM, ReduceParams
 from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import Array
-from .rows import MAX_REDUCE_RANK, bind_reduce, dtypes_of
+from .loops import MAX_REDUCE_RANK, bind_reduce, dtypes_of
 from .support import Bound, dtypes
 
 __all__ = ["KERNELS"]

@@ -1,4 +1,4 @@
-"""Bilinear resizing; the C side is c/rows.h. Cells and weights are computed here, in float32 as the contract says."""
+"""Bilinear resizing; the C side is c/resize.h. Cells and weights are computed here, in float32 as the contract says."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..checks import refuse_dtypes
 from ..contracts.resize import RESIZE_BILINEAR, ResizeParams
 from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import Array, TensorType
-from .rows import bind_resize, dtypes_of
+from .loops import bind_resize, dtypes_of
 from .support import Bound, dtypes
 
 __all__ = ["KERNELS"]

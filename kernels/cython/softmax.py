@@ -1,4 +1,4 @@
-"""Softmax and its logarithm along any axis; the C side is c/rows.h."""
+"""Softmax and its logarithm along any axis; the C side is c/softmax.h."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..contracts.base import normalize_axis
 from ..contracts.softmax import LOG_SOFTMAX, SOFTMAX, SoftmaxParams
 from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import Array
-from .rows import bind_softmax, dtypes_of
+from .loops import bind_softmax, dtypes_of
 from .support import Bound, dtypes
 
 __all__ = ["KERNELS"]

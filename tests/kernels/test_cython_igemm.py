@@ -14,7 +14,7 @@ from kigraph.kernels.tensor import TensorType
 
 core = pytest.importorskip("kigraph.kernels.cython.core", reason="the C kernels are not built")
 igemm = pytest.importorskip("kigraph.kernels.cython.igemm")
-maps = pytest.importorskip("kigraph.kernels.cython.maps")
+loops = pytest.importorskip("kigraph.kernels.cython.loops")
 tiles = pytest.importorskip("kigraph.kernels.cython.tiles")
 
 NDArray = np.ndarray[Any, Any]
@@ -119,8 +119,8 @@ def test_arrays_stay_alive_while_bound() -> None:
 def test_map_refuses_what_the_table_lacks() -> None:
     x = np.ones(4, np.complex64)
     with pytest.raises(DTypeError, match="no C kernel for"):
-        maps.bind_map("add", [x, x], [typed(x)] * 2, np.empty_like(x), typed(x))
-    assert "complex64" not in maps.dtypes_of(ADD.name)
+        loops.bind_map("add", [x, x], [typed(x)] * 2, np.empty_like(x), typed(x))
+    assert "complex64" not in loops.dtypes_of(ADD.name)
 
 
 @pytest.mark.parametrize("cout", [16, 32, 48, 64, 80, 96, 128, 160, 192, 208, 320, 384, 448])

@@ -1,4 +1,4 @@
-/* Gradients of sliding windows over NHWC images, and of cross-entropy.
+/* Gradients of sliding windows over NHWC images.
  *
  * Sums over pixels are cut into parts that depend on the shapes alone: the result has the same bits for any number of
  * threads. */
@@ -51,18 +51,6 @@ typedef struct {
 } ki_turn_args;
 
 typedef void ki_turn(const ki_turn_args *args);
-
-/* Rows of logits and labels (a distribution, or class numbers of an integer type) -> loss[row], gradient[row][class]. */
-typedef struct {
-    ptrdiff_t rows, classes;
-    int label_type; /* ki_dtype; a float: distributions */
-    int threads;
-    const void *logits, *labels;
-    void *loss, *gradient;
-} ki_cross_entropy_args;
-
-/* Returns 0, or 1 if a class number is outside [0, classes): then nothing is written. */
-typedef int ki_cross_entropy(const ki_cross_entropy_args *args);
 
 /* Pixels i (outputs) along an axis whose tap at input i * stride + at lies inside: from <= i < to. */
 typedef struct {

@@ -1,7 +1,8 @@
 /* Concatenation: copies of bytes. */
+#include "concat.h"
+
 #include <string.h>
 
-#include "rows.h"
 #include "threads.h"
 
 enum { TASK_BYTES = 256 * 1024 };

@@ -1,5 +1,6 @@
 /* Reductions over any axes on one instruction set. Floats are summed in double, so that no order of axes loses digits. */
-#include "rows.h"
+#include "reduce.h"
+
 #include "simd/simd.h"
 #include "table.h"
 #include "threads.h"

@@ -3,10 +3,17 @@
 #define KI_TABLE_H
 
 #include "backward.h"
+#include "concat.h"
+#include "cross_entropy.h"
+#include "dtypes.h"
+#include "elementwise.h"
 #include "igemm.h"
-#include "maps.h"
+#include "int_matmul.h"
+#include "normalization.h"
 #include "probe.h"
-#include "rows.h"
+#include "reduce.h"
+#include "resize.h"
+#include "softmax.h"
 #include "windows.h"
 #include "winograd.h"
 
@@ -24,7 +31,7 @@ typedef struct {
     ki_map *const (*binary)[KI_DTYPES]; /* [ki_binary_op] */
     ki_window *const *max_pool, *const *average_pool, *const *depthwise;
     ki_softmax *const *softmax;
-    ki_norm *const *norm;
+    ki_batch_norm *const *batch_norm;
     ki_resize *const *resize;
     ki_int_matmul *const *int_matmul;
     /* Most rows of a tile of ``filter_grad`` for 1 .. KI_OUTER_NV vectors. */
@@ -51,7 +58,7 @@ typedef struct {
     extern ki_window *const ki_max_pool__##isa[KI_DTYPES], *const ki_average_pool__##isa[KI_DTYPES];                   \
     extern ki_window *const ki_depthwise__##isa[KI_DTYPES];                                                            \
     extern ki_softmax *const ki_softmax__##isa[KI_DTYPES];                                                             \
-    extern ki_norm *const ki_norm__##isa[KI_DTYPES];                                                                   \
+    extern ki_batch_norm *const ki_batch_norm__##isa[KI_DTYPES];                                                       \
     extern ki_resize *const ki_resize__##isa[KI_DTYPES];                                                               \
     extern ki_int_matmul *const ki_int_matmul__##isa[KI_DTYPES];                                                       \
     extern ki_backward *const ki_max_pool_grad__##isa[KI_DTYPES], *const ki_average_pool_grad__##isa[KI_DTYPES];       \

@@ -33,4 +33,7 @@
 
 #define KI_INLINE static inline __attribute__((always_inline))
 
+/* Before a loop whose arrays overlap element by element or not at all. */
+#define IVDEP _Pragma("GCC ivdep")
+
 #endif

@@ -6,19 +6,20 @@ import numpy as np
 from ..tensor import TensorType
 
 Array = np.ndarray[Any, Any]
+MAX_MAP_RANK: int
 MAX_REDUCE_RANK: int
 
-class RowsRun:
+class LoopRun:
     def __call__(self) -> None: ...
 
 def dtypes_of(name: str) -> tuple[str, ...]: ...
 def bind_softmax(
     x: Array, y: Array, tensor_type: TensorType, axis: int, *, logarithm: bool, threads: int = 1
-) -> RowsRun: ...
+) -> LoopRun: ...
 def bind_reduce(
     op: str, x: Array, x_type: TensorType, y: Array, y_type: TensorType, axes: Sequence[int], *, threads: int = 1
-) -> RowsRun: ...
-def bind_norm(
+) -> LoopRun: ...
+def bind_batch_norm(
     inputs: Sequence[Array],
     types: Sequence[TensorType],
     y: Array,
@@ -27,7 +28,7 @@ def bind_norm(
     *,
     epsilon: float,
     threads: int = 1,
-) -> RowsRun: ...
+) -> LoopRun: ...
 def bind_resize(
     x: Array,
     x_type: TensorType,
@@ -37,7 +38,7 @@ def bind_resize(
     cell_types: Sequence[tuple[TensorType, TensorType]],
     *,
     threads: int = 1,
-) -> RowsRun: ...
+) -> LoopRun: ...
 def bind_int_matmul(
     inputs: Sequence[Array],
     types: Sequence[TensorType],
@@ -50,7 +51,26 @@ def bind_int_matmul(
     offsets: Sequence[tuple[int, int, int]],
     clamp: int,
     threads: int = 1,
-) -> RowsRun: ...
+) -> LoopRun: ...
 def bind_concat(
     inputs: Sequence[Array], types: Sequence[TensorType], y: Array, y_type: TensorType, axis: int, *, threads: int = 1
-) -> RowsRun: ...
+) -> LoopRun: ...
+def bind_map(
+    op: str,
+    inputs: Sequence[Array],
+    input_types: Sequence[TensorType],
+    output: Array,
+    output_type: TensorType,
+    *,
+    threads: int = 1,
+    pitched: bool = False,
+) -> LoopRun: ...
+def bind_cross_entropy(
+    logits: Array,
+    labels: Array,
+    loss: Array,
+    gradient: Array,
+    types: Sequence[TensorType],
+    *,
+    threads: int = 1,
+) -> LoopRun: ...

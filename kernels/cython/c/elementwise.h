@@ -1,6 +1,6 @@
 /* Elementwise maps of one and two arrays, with broadcasting and strides. */
-#ifndef KI_MAPS_H
-#define KI_MAPS_H
+#ifndef KI_ELEMENTWISE_H
+#define KI_ELEMENTWISE_H
 
 #include <stddef.h>
 

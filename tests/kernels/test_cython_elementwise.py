@@ -9,14 +9,14 @@ import pytest
 
 from kigraph.kernels.tensor import TensorType
 
-maps = pytest.importorskip("kigraph.kernels.cython.maps", reason="the C kernels are not built")
+loops = pytest.importorskip("kigraph.kernels.cython.loops", reason="the C kernels are not built")
 
 Array = np.ndarray[Any, Any]
 
 
 def run(op: str, inputs: list[Array], y: Array, threads: int) -> Array:
     types = [TensorType(a.dtype, a.shape) for a in inputs]
-    maps.bind_map(op, inputs, types, y, TensorType(y.dtype, y.shape), threads=threads, pitched=True)()
+    loops.bind_map(op, inputs, types, y, TensorType(y.dtype, y.shape), threads=threads, pitched=True)()
     return y
 
 

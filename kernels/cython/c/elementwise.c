@@ -1,12 +1,10 @@
 /* Elementwise maps for all element types on one instruction set. The loops are plain C that the compiler turns into SIMD;
  * ivdep: an output may be an input, element by element, but never overlaps it otherwise. */
-#include "maps.h"
+#include "elementwise.h"
 
 #include "functions.h"
 #include "simd/simd.h"
 #include "table.h"
-
-#define IVDEP _Pragma("GCC ivdep")
 
 #define UNARY_FROM(op, S, T, TO, EXPRESSION)                                                                           \
     static void op##_##S(const void *x0, ptrdiff_t s0, const void *x1, ptrdiff_t s1, void *out, ptrdiff_t n) {         \

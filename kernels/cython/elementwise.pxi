@@ -1,13 +1,7 @@
-"""Elementwise maps of c/maps.h: one or two inputs, broadcasting, channel slices."""
-
-from libc.stddef cimport ptrdiff_t
-
-__all__ = ["BINARY", "UNARY", "MapRun", "bind_map", "dtypes_of"]
-
-include "_border.pxi"
+# Elementwise maps, with broadcasting and channel slices: c/elementwise.h. Included by loops.pyx.
 
 
-cdef extern from "maps.h" nogil:
+cdef extern from "elementwise.h" nogil:
     enum:
         KI_MAP_RANK
         KI_NEG, KI_ABS, KI_SQUARE, KI_RELU, KI_RELU6, KI_SQRT, KI_RSQRT, KI_RECIPROCAL, KI_EXP, KI_LOG, KI_SIGMOID
@@ -37,7 +31,7 @@ cdef extern from "table.h" nogil:
         void (*run_map)(const ki_map_args *) noexcept nogil
 
 
-cdef const ki_map_table *KERNELS = <const ki_map_table *> TABLE
+cdef const ki_map_table *MAPS = <const ki_map_table *> TABLE
 
 #: Names of the maps; the same as their contracts', and cast_f32.
 UNARY = {
@@ -49,21 +43,22 @@ BINARY = {
     "add": KI_ADD, "sub": KI_SUB, "mul": KI_MUL, "div": KI_DIV, "maximum": KI_MAXIMUM, "minimum": KI_MINIMUM,
     "squared_difference": KI_SQUARED_DIFFERENCE, "relu_grad": KI_RELU_GRAD, "relu6_grad": KI_RELU6_GRAD,
 }
-#: Most axes of the output.
-MAX_RANK = KI_MAP_RANK - 1
+#: Most axes of a map's output.
+MAX_MAP_RANK = KI_MAP_RANK - 1
 
 
 cdef ki_map _find(str op, int dtype):
     if dtype < 0:
         return NULL
     if op in UNARY:
-        return KERNELS.unary[<int> UNARY[op]][dtype]
-    return KERNELS.binary[<int> BINARY[op]][dtype]
+        return MAPS.unary[<int> UNARY[op]][dtype]
+    return MAPS.binary[<int> BINARY[op]][dtype]
 
 
-def dtypes_of(str op):
-    """Names of the element types that a map takes."""
-    return tuple(name for i, name in enumerate(core.DTYPES) if _find(op, i) != NULL)
+for _op, _number in UNARY.items():
+    _DTYPES[_op] = _names(<const void *> MAPS.unary[<int> _number])
+for _op, _number in BINARY.items():
+    _DTYPES[_op] = _names(<const void *> MAPS.binary[<int> _number])
 
 
 cdef list _steps(View v, tuple shape, Py_ssize_t itemsize, Py_ssize_t rank):
@@ -90,15 +85,14 @@ cdef list _merged(tuple shape, list all_steps):
     return axes
 
 
-cdef class MapRun:
+cdef class MapRun(LoopRun):
     """A bound map: calling it computes y once, without the GIL."""
 
     cdef ki_map_args args
-    cdef tuple keep
 
     def __call__(self):
         with nogil:
-            KERNELS.run_map(&self.args)
+            MAPS.run_map(&self.args)
 
 
 def bind_map(str op, inputs, input_types, output, output_type, *, threads=1, pitched=False):

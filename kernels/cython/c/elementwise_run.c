@@ -1,7 +1,7 @@
 /* The loops around an elementwise map: axes, and shares for the threads. */
 #include <string.h>
 
-#include "maps.h"
+#include "elementwise.h"
 #include "threads.h"
 
 enum { PIECE = 16 * 1024, LEAST_SHARED = 64 * 1024 }; /* elements */

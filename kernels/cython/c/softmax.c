@@ -1,0 +1,70 @@
+/* Softmax on one instruction set: plain loops that become SIMD. */
+#include "softmax.h"
+
+#include "functions.h"
+#include "simd/simd.h"
+#include "table.h"
+#include "threads.h"
+
+enum { COLUMNS = 64 };
+
+/* A task is one line, or, if the axis is not the last, up to COLUMNS neighbouring lines at once. The sums of a single line
+ * go round COLUMNS accumulators, so that they are SIMD without reordering by the compiler. y may be x. */
+#define SOFTMAX(S, T, W, LEAST, GREATEST)                                                                              \
+    static void softmax_line_##S(void *context, ptrdiff_t index, int slot) {                                           \
+        (void)slot;                                                                                                    \
+        const ki_softmax_args *a = context;                                                                            \
+        const T *x = (const T *)a->x + index * a->n;                                                                   \
+        T *y = (T *)a->y + index * a->n, part[COLUMNS], top = LEAST, sum = 0;                                          \
+        for (int c = 0; c < COLUMNS; c++) part[c] = LEAST;                                                             \
+        for (ptrdiff_t i = 0; i < a->n; i += COLUMNS) {                                                                \
+            const int count = a->n - i < COLUMNS ? (int)(a->n - i) : COLUMNS;                                          \
+            for (int c = 0; c < count; c++) part[c] = x[i + c] > part[c] || x[i + c] != x[i + c] ? x[i + c] : part[c]; \
+        }                                                                                                              \
+        for (int c = 0; c < COLUMNS; c++) top = part[c] > top || part[c] != part[c] ? part[c] : top;                   \
+        for (int c = 0; c < COLUMNS; c++) part[c] = 0;                                                                 \
+        for (ptrdiff_t i = 0; i < a->n; i += COLUMNS) {                                                                \
+            const int count = a->n - i < COLUMNS ? (int)(a->n - i) : COLUMNS;                                          \
+            IVDEP for (int c = 0; c < count; c++) {                                                                    \
+                const T shifted = x[i + c] - top, power = ki_exp_##S(shifted);                                         \
+                y[i + c] = a->logarithm ? shifted : power;                                                             \
+                part[c] += power;                                                                                      \
+            }                                                                                                          \
+        }                                                                                                              \
+        for (int c = 0; c < COLUMNS; c++) sum += part[c];                                                              \
+        const T log_sum = ki_log_##S(sum);                                                                             \
+        for (ptrdiff_t i = 0; i < a->n; i++) y[i] = a->logarithm ? y[i] - log_sum : y[i] / sum;                        \
+    }                                                                                                                  \
+    static void softmax_columns_##S(void *context, ptrdiff_t index, int slot) {                                        \
+        (void)slot;                                                                                                    \
+        const ki_softmax_args *a = context;                                                                            \
+        const ptrdiff_t blocks = (a->inner + COLUMNS - 1) / COLUMNS, first = index % blocks * COLUMNS;                 \
+        const int count = a->inner - first < COLUMNS ? (int)(a->inner - first) : COLUMNS;                              \
+        const T *x = (const T *)a->x + index / blocks * a->n * a->inner + first;                                       \
+        T *y = (T *)a->y + index / blocks * a->n * a->inner + first, top[COLUMNS], sum[COLUMNS];                       \
+        for (int c = 0; c < count; c++) top[c] = LEAST, sum[c] = 0;                                                    \
+        for (ptrdiff_t i = 0; i < a->n; i++)                                                                           \
+            for (int c = 0; c < count; c++) {                                                                          \
+                const T v = x[i * a->inner + c];                                                                       \
+                top[c] = v > top[c] || v != v ? v : top[c];                                                            \
+            }                                                                                                          \
+        for (ptrdiff_t i = 0; i < a->n; i++) IVDEP for (int c = 0; c < count; c++) {                                   \
+                const T shifted = x[i * a->inner + c] - top[c], power = ki_exp_##S(shifted);                           \
+                y[i * a->inner + c] = a->logarithm ? shifted : power;                                                  \
+                sum[c] += power;                                                                                       \
+            }                                                                                                          \
+        for (int c = 0; c < count; c++) sum[c] = a->logarithm ? ki_log_##S(sum[c]) : sum[c];                           \
+        for (ptrdiff_t i = 0; i < a->n; i++)                                                                           \
+            for (int c = 0; c < count; c++)                                                                            \
+                y[i * a->inner + c] = a->logarithm ? y[i * a->inner + c] - sum[c] : y[i * a->inner + c] / sum[c];      \
+    }                                                                                                                  \
+    static void softmax_##S(const ki_softmax_args *a) {                                                                \
+        if (!a->n) return;                                                                                             \
+        if (a->inner == 1)                                                                                             \
+            ki_parallel(softmax_line_##S, (void *)a, a->outer, a->outer * a->n < 4096 ? 1 : a->threads);               \
+        else                                                                                                           \
+            ki_parallel(softmax_columns_##S, (void *)a, a->outer * ((a->inner + COLUMNS - 1) / COLUMNS), a->threads);  \
+    }
+
+KI_FLOATS(SOFTMAX)
+ki_softmax *const KI_NAME(ki_softmax)[KI_DTYPES] = KI_ROW_FLOATS(softmax);

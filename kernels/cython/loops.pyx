@@ -1,0 +1,45 @@
+"""The kernels that are plain loops, in one extension module: an op's C functions are bound by the .pxi of its name."""
+
+from math import prod
+
+from libc.stddef cimport ptrdiff_t
+from libc.stdint cimport int32_t
+from libc.stdlib cimport calloc, free
+
+__all__ = [
+    "LoopRun", "MAX_MAP_RANK", "MAX_REDUCE_RANK", "bind_batch_norm", "bind_concat", "bind_cross_entropy",
+    "bind_int_matmul", "bind_map", "bind_reduce", "bind_resize", "bind_softmax", "dtypes_of",
+]
+
+include "_border.pxi"
+include "_workspace.pxi"
+
+#: Names of the element types that an op has kernels for, by the name of its row in c/table.h or of its map.
+cdef dict _DTYPES = {}
+
+
+def dtypes_of(str name):
+    """Names of the element types that an op takes: 'softmax', 'batch_norm', 'reduce_sum', a map as 'add', ..."""
+    return _DTYPES[name]
+
+
+cdef tuple _names(const void *row):
+    """Names of the element types for which a row of the table has a kernel."""
+    cdef const void *const *kernels = <const void *const *> row
+    return tuple(name for i, name in enumerate(core.DTYPES) if kernels[i] != NULL)
+
+
+cdef class LoopRun:
+    """A bound kernel: calling it computes the output once, without the GIL."""
+
+    cdef tuple keep
+
+
+include "concat.pxi"
+include "cross_entropy.pxi"
+include "elementwise.pxi"
+include "int_matmul.pxi"
+include "normalization.pxi"
+include "reduce.pxi"
+include "resize.pxi"
+include "softmax.pxi"
