@@ -34,7 +34,7 @@ static inline ptrdiff_t place(ki_steps s, ptrdiff_t image, ptrdiff_t row, ptrdif
 
 /* Calls GIVE for every window and GROUP channels; the last group may be narrower, the others are SIMD without a tail. */
 #define POOL(name, S, T, GIVE)                                                                                         \
-    static void name##_task_##S(void *context, ptrdiff_t index, int slot) {                                            \
+    static void KI_NAME(S##_##name##_task)(void *context, ptrdiff_t index, int slot) {                                 \
         (void)slot;                                                                                                    \
         const ki_backward_args *a = context;                                                                           \
         const ptrdiff_t blocks = pool_blocks(a), n = index / blocks;                                                   \
@@ -48,11 +48,11 @@ static inline ptrdiff_t place(ki_steps s, ptrdiff_t image, ptrdiff_t row, ptrdif
         for (ptrdiff_t i = 0; i < a->out[0]; i++)                                                                      \
             for (ptrdiff_t j = 0; j < a->out[1]; j++) {                                                                \
                 ptrdiff_t c = from;                                                                                    \
-                for (; c + GROUP <= to; c += GROUP) GIVE##_##S(a, n, i, j, c, GROUP);                                  \
-                if (c < to) GIVE##_##S(a, n, i, j, c, (int)(to - c));                                                  \
+                for (; c + GROUP <= to; c += GROUP) S##_##GIVE(a, n, i, j, c, GROUP);                                  \
+                if (c < to) S##_##GIVE(a, n, i, j, c, (int)(to - c));                                                  \
             }                                                                                                          \
     }                                                                                                                  \
-    static void name##_##S(const ki_backward_args *args) { launch_pool(name##_task_##S, args); }
+    static void KI_NAME(S##_##name)(const ki_backward_args *args) { launch_pool(KI_NAME(S##_##name##_task), args); }
 
 /* For the window of output (i, j) of image n: loops over its cells at row h, column w. */
 #define FOR_WINDOW                                                                                                     \
@@ -63,7 +63,7 @@ static inline ptrdiff_t place(ki_steps s, ptrdiff_t image, ptrdiff_t row, ptrdif
 
 /* ``rest``: what the window has not yet given away. */
 #define MAX_POOL(S, T, W, LEAST, GREATEST)                                                                             \
-    KI_INLINE void give_first_##S(const ki_backward_args *a, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, ptrdiff_t c0,      \
+    KI_INLINE void S##_give_first(const ki_backward_args *a, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, ptrdiff_t c0,      \
                                   const int count) {                                                                   \
         const T *y = (const T *)a->y + place(a->y_steps, n, i, j) + c0;                                                \
         const T *dy = (const T *)a->dy + place(a->dy_steps, n, i, j) + c0;                                             \
@@ -82,7 +82,7 @@ static inline ptrdiff_t place(ki_steps s, ptrdiff_t image, ptrdiff_t row, ptrdif
     POOL(max_pool_grad, S, T, give_first)
 
 #define AVERAGE(S, T, W, LEAST, GREATEST)                                                                              \
-    KI_INLINE void give_all_##S(const ki_backward_args *a, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, ptrdiff_t c0,        \
+    KI_INLINE void S##_give_all(const ki_backward_args *a, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, ptrdiff_t c0,        \
                                 const int count) {                                                                     \
         const T *dy = (const T *)a->dy + place(a->dy_steps, n, i, j) + c0;                                             \
         const ki_range rows = cells(a, 0, i), columns = cells(a, 1, j);                                                \
@@ -131,7 +131,7 @@ static meetings meetings_of(const ki_backward_args *a, int axis, ptrdiff_t index
 
 /* ``valid``: channels of the last vector to use if it is not whole. */
 #define DEPTHWISE_INPUT(S, T, V, LANES)                                                                                \
-    KI_INLINE void depthwise_cell_##S(const ki_backward_args *a, const T *image, T *dx, meetings u, meetings v,        \
+    KI_INLINE void S##_depthwise_cell(const ki_backward_args *a, const T *image, T *dx, meetings u, meetings v,        \
                                       ptrdiff_t c0, const int count, ptrdiff_t valid) {                                \
         V sum[BLOCK];                                                                                                  \
         for (int b = 0; b < count; b++) sum[b] = V##_zero();                                                           \
@@ -150,7 +150,7 @@ static meetings meetings_of(const ki_backward_args *a, int axis, ptrdiff_t index
             V##_store(dx + c0 + b * LANES, sum[b]);                                                                    \
     }                                                                                                                  \
     }                                                                                                                  \
-    static void depthwise_input_row_##S(void *context, ptrdiff_t index, int slot) {                                    \
+    static void KI_NAME(S##_depthwise_input_grad_row)(void *context, ptrdiff_t index, int slot) {                      \
         (void)slot;                                                                                                    \
         const ki_backward_args *a = context;                                                                           \
         const ptrdiff_t n = index / a->in[0], row = index % a->in[0], m = a->multiplier;                               \
@@ -162,9 +162,9 @@ static meetings meetings_of(const ki_backward_args *a, int axis, ptrdiff_t index
             ptrdiff_t c = 0;                                                                                           \
             if (m == 1) {                                                                                              \
                 for (; c + BLOCK * LANES <= a->channels; c += BLOCK * LANES)                                           \
-                    depthwise_cell_##S(a, image, dx, u, v, c, BLOCK, LANES);                                           \
-                for (; c + LANES <= a->channels; c += LANES) depthwise_cell_##S(a, image, dx, u, v, c, 1, LANES);      \
-                if (c < a->channels) depthwise_cell_##S(a, image, dx, u, v, c, 1, a->channels - c);                    \
+                    S##_depthwise_cell(a, image, dx, u, v, c, BLOCK, LANES);                                           \
+                for (; c + LANES <= a->channels; c += LANES) S##_depthwise_cell(a, image, dx, u, v, c, 1, LANES);      \
+                if (c < a->channels) S##_depthwise_cell(a, image, dx, u, v, c, 1, a->channels - c);                    \
                 continue;                                                                                              \
             }                                                                                                          \
             for (; c < a->channels; c++) {                                                                             \
@@ -176,8 +176,8 @@ static meetings meetings_of(const ki_backward_args *a, int axis, ptrdiff_t index
         }                                                                                                              \
     }                                                                                                                  \
     }                                                                                                                  \
-    static void depthwise_input_grad_##S(const ki_backward_args *args) {                                               \
-        ki_parallel(depthwise_input_row_##S, (void *)args, args->batch * args->in[0], args->threads);                  \
+    static void KI_NAME(S##_depthwise_input_grad)(const ki_backward_args *args) {                                      \
+        ki_parallel(KI_NAME(S##_depthwise_input_grad_row), (void *)args, args->batch * args->in[0], args->threads);    \
     }
 
 DEPTHWISE_INPUT(f32, float, vf32, VF32_LANES)
@@ -199,7 +199,7 @@ KI_JOIN(f64, double)
 
 /* A task sums one part of the blocks. */
 #define DEPTHWISE_FILTER(S, T, V, LANES)                                                                               \
-    KI_INLINE void depthwise_tap_##S(const ki_backward_args *a, ki_block block, ki_range rows, ki_range columns,       \
+    KI_INLINE void S##_depthwise_tap(const ki_backward_args *a, ki_block block, ki_range rows, ki_range columns,       \
                                      ptrdiff_t at0, ptrdiff_t at1, T *to, ptrdiff_t c0, const int count,               \
                                      ptrdiff_t valid) {                                                                \
         V sum[BLOCK];                                                                                                  \
@@ -221,7 +221,7 @@ KI_JOIN(f64, double)
             V##_store(to + c0 + b * LANES, sum[b]);                                                                    \
     }                                                                                                                  \
     }                                                                                                                  \
-    static void depthwise_filter_task_##S(void *context, ptrdiff_t part, int slot) {                                   \
+    static void KI_NAME(S##_depthwise_filter_grad_task)(void *context, ptrdiff_t part, int slot) {                     \
         (void)slot;                                                                                                    \
         const ki_backward_args *a = context;                                                                           \
         const ptrdiff_t blocks = ki_blocks(a), size = ki_filter_size(a);                                               \
@@ -248,17 +248,17 @@ KI_JOIN(f64, double)
             continue;                                                                                                  \
         }                                                                                                              \
         for (; c + BLOCK * LANES <= a->channels; c += BLOCK * LANES)                                                   \
-            depthwise_tap_##S(a, block, rows, columns, at0, at1, to, c, BLOCK, LANES);                                 \
+            S##_depthwise_tap(a, block, rows, columns, at0, at1, to, c, BLOCK, LANES);                                 \
         for (; c + LANES <= a->channels; c += LANES)                                                                   \
-            depthwise_tap_##S(a, block, rows, columns, at0, at1, to, c, 1, LANES);                                     \
-        if (c < a->channels) depthwise_tap_##S(a, block, rows, columns, at0, at1, to, c, 1, a->channels - c);          \
+            S##_depthwise_tap(a, block, rows, columns, at0, at1, to, c, 1, LANES);                                     \
+        if (c < a->channels) S##_depthwise_tap(a, block, rows, columns, at0, at1, to, c, 1, a->channels - c);          \
     }                                                                                                                  \
     }                                                                                                                  \
     }                                                                                                                  \
-    static void depthwise_filter_grad_##S(const ki_backward_args *args) {                                              \
+    static void KI_NAME(S##_depthwise_filter_grad)(const ki_backward_args *args) {                                     \
         if (!args->cout) return;                                                                                       \
-        ki_parallel(depthwise_filter_task_##S, (void *)args, args->parts, args->threads);                              \
-        S##_join(args);                                                                                                \
+        ki_parallel(KI_NAME(S##_depthwise_filter_grad_task), (void *)args, args->parts, args->threads);                \
+        KI_NAME(S##_join)(args);                                                                                       \
     }
 
 DEPTHWISE_FILTER(f32, float, vf32, VF32_LANES)
@@ -271,7 +271,7 @@ ki_backward *const KI_NAME(ki_depthwise_filter_grad)[KI_DTYPES] = KI_ROW_FLOATS(
 
 /* One panel of columns per task, TURN x TURN elements at a time, so that each cache line is read once. */
 #define TURN_FILTER(S, T, LANES)                                                                                       \
-    static void turn_task_##S(void *context, ptrdiff_t panel, int slot) {                                              \
+    static void KI_NAME(S##_turn_task)(void *context, ptrdiff_t panel, int slot) {                                     \
         (void)slot;                                                                                                    \
         const ki_turn_args *a = context;                                                                               \
         const ptrdiff_t first = panel * a->nv * LANES, left = (a->channels - first + LANES - 1) / LANES * LANES;       \
@@ -291,9 +291,9 @@ ki_backward *const KI_NAME(ki_depthwise_filter_grad)[KI_DTYPES] = KI_ROW_FLOATS(
                 }                                                                                                      \
             }                                                                                                          \
     }                                                                                                                  \
-    static void turn_##S(const ki_turn_args *a) {                                                                      \
+    static void KI_NAME(S##_turn)(const ki_turn_args *a) {                                                             \
         const ptrdiff_t rows = a->taps[0] * a->taps[1] * a->cout, width = (ptrdiff_t)a->nv * LANES;                    \
-        ki_parallel(turn_task_##S, (void *)a, (a->channels + width - 1) / width,                                       \
+        ki_parallel(KI_NAME(S##_turn_task), (void *)a, (a->channels + width - 1) / width,                              \
                     rows * a->channels < 16384 ? 1 : a->threads);                                                      \
         memset((T *)a->packed + ki_packed_size(rows, a->channels, 0, LANES), 0, (size_t)(a->zeros + 1) * sizeof(T));   \
     }

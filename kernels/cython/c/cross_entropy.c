@@ -35,7 +35,7 @@ static inline ptrdiff_t label_at(const void *labels, int type, ptrdiff_t i) {
 /* The log of the sum of powers is added last: small losses keep their digits. Sums go round COLUMNS accumulators, so
  * that they are SIMD without reordering by the compiler. */
 #define CROSS_ENTROPY(S, T, W, LEAST, GREATEST)                                                                        \
-    static void cross_entropy_row_##S(void *context, ptrdiff_t row, int slot) {                                        \
+    static void KI_NAME(S##_cross_entropy_row)(void *context, ptrdiff_t row, int slot) {                               \
         (void)slot;                                                                                                    \
         const ki_cross_entropy_args *a = context;                                                                      \
         const ptrdiff_t n = a->classes;                                                                                \
@@ -68,13 +68,13 @@ static inline ptrdiff_t label_at(const void *labels, int type, ptrdiff_t i) {
         }                                                                                                              \
         ((T *)a->loss)[row] = loss;                                                                                    \
     }                                                                                                                  \
-    static int cross_entropy_##S(const ki_cross_entropy_args *a) {                                                     \
+    static int KI_NAME(S##_cross_entropy)(const ki_cross_entropy_args *a) {                                            \
         if (a->label_type != KI_F32 && a->label_type != KI_F64)                                                        \
             for (ptrdiff_t i = 0; i < a->rows; i++) {                                                                  \
                 const ptrdiff_t label = label_at(a->labels, a->label_type, i);                                         \
                 if (label < 0 || label >= a->classes) return 1;                                                        \
             }                                                                                                          \
-        ki_parallel(cross_entropy_row_##S, (void *)a, a->rows, a->rows * a->classes < 4096 ? 1 : a->threads);          \
+        ki_parallel(KI_NAME(S##_cross_entropy_row), (void *)a, a->rows, a->rows * a->classes < 4096 ? 1 : a->threads); \
         return 0;                                                                                                      \
     }
 

@@ -24,15 +24,14 @@ typedef enum { KI_F32, KI_F64, KI_I8, KI_I16, KI_I32, KI_I64, KI_U8, KI_U16, KI_
 #define KI_INTEGERS(X) KI_SIGNED(X) KI_UNSIGNED(X)
 #define KI_NUMBERS(X) KI_FLOATS(X) KI_INTEGERS(X)
 
-/* {[KI_F32] = name_f32, ...}: one row of a table. */
-#define KI_ROW_FLOATS(name) {[KI_F32] = name##_f32, [KI_F64] = name##_f64}
-#define KI_ROW_INTEGERS(name)                                                                                          \
-    {[KI_I8] = name##_i8, [KI_I16] = name##_i16, [KI_I32] = name##_i32, [KI_I64] = name##_i64,                         \
-     [KI_U8] = name##_u8, [KI_U16] = name##_u16, [KI_U32] = name##_u32, [KI_U64] = name##_u64}
-#define KI_ROW_NUMBERS(name)                                                                                           \
-    {                                                                                                                  \
-        [KI_F32] = name##_f32, [KI_F64] = name##_f64, [KI_I8] = name##_i8, [KI_I16] = name##_i16,                      \
-        [KI_I32] = name##_i32, [KI_I64] = name##_i64, [KI_U8] = name##_u8, [KI_U16] = name##_u16,                      \
-        [KI_U32] = name##_u32, [KI_U64] = name##_u64}
+/* {[KI_F32] = f32_name__isa, ...}: a row of the table; for sources that include simd/simd.h. */
+#define KI_FLOATS_OF(name) [KI_F32] = KI_NAME(f32_##name), [KI_F64] = KI_NAME(f64_##name)
+#define KI_INTEGERS_OF(name)                                                                                           \
+    [KI_I8] = KI_NAME(i8_##name), [KI_I16] = KI_NAME(i16_##name), [KI_I32] = KI_NAME(i32_##name),                      \
+    [KI_I64] = KI_NAME(i64_##name), [KI_U8] = KI_NAME(u8_##name), [KI_U16] = KI_NAME(u16_##name),                      \
+    [KI_U32] = KI_NAME(u32_##name), [KI_U64] = KI_NAME(u64_##name)
+#define KI_ROW_FLOATS(name) {KI_FLOATS_OF(name)}
+#define KI_ROW_INTEGERS(name) {KI_INTEGERS_OF(name)}
+#define KI_ROW_NUMBERS(name) {KI_FLOATS_OF(name), KI_INTEGERS_OF(name)}
 
 #endif

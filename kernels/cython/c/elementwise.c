@@ -7,7 +7,8 @@
 #include "table.h"
 
 #define UNARY_FROM(op, S, T, TO, EXPRESSION)                                                                           \
-    static void op##_##S(const void *x0, ptrdiff_t s0, const void *x1, ptrdiff_t s1, void *out, ptrdiff_t n) {         \
+    static void KI_NAME(S##_##op)(const void *x0, ptrdiff_t s0, const void *x1, ptrdiff_t s1, void *out,               \
+                                  ptrdiff_t n) {                                                                       \
         (void)s0, (void)x1, (void)s1;                                                                                  \
         const T *p = x0;                                                                                               \
         TO *y = out;                                                                                                   \
@@ -19,7 +20,8 @@
 #define UNARY(op, S, T, EXPRESSION) UNARY_FROM(op, S, T, T, EXPRESSION)
 
 #define BINARY(op, S, T, EXPRESSION)                                                                                   \
-    static void op##_##S(const void *x0, ptrdiff_t s0, const void *x1, ptrdiff_t s1, void *out, ptrdiff_t n) {         \
+    static void KI_NAME(S##_##op)(const void *x0, ptrdiff_t s0, const void *x1, ptrdiff_t s1, void *out,               \
+                                  ptrdiff_t n) {                                                                       \
         const T *p = x0, *q = x1;                                                                                      \
         T *y = out;                                                                                                    \
         if (s0 && s1) {                                                                                                \

@@ -14,7 +14,7 @@ enum { KI_TILE_ACCUMULATORS = 27 };
 enum { KI_TILE_ACCUMULATORS = 12 };
 #endif
 
-#define TILE(name) KI_CAT(f32_, name)
+#define TILE(name) KI_NAME(KI_CAT(f32_, name))
 #define T float
 #define V vf32
 #define VOP(name) KI_CAT(vf32_, name)
@@ -28,7 +28,7 @@ enum { KI_TILE_ACCUMULATORS = 12 };
 #undef VOP
 #undef LANES
 
-#define TILE(name) KI_CAT(f64_, name)
+#define TILE(name) KI_NAME(KI_CAT(f64_, name))
 #define T double
 #define V vf64
 #define VOP(name) KI_CAT(vf64_, name)

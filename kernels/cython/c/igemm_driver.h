@@ -50,8 +50,8 @@ static inline void TILE(add_run)(const TILE(work) * work, TILE(table) * table, p
 }
 
 /* The same tap by tap, those in the padding, too: their weights may make NaN of zeros. */
-static void TILE(locate_all)(const TILE(work) * work, const T *image, ptrdiff_t y0, ptrdiff_t x0, ptrdiff_t count,
-                             TILE(table) * table) {
+static void TILE(product_locate_all)(const TILE(work) * work, const T *image, ptrdiff_t y0, ptrdiff_t x0,
+                                     ptrdiff_t count, TILE(table) * table) {
     const ki_axis *a = &work->args->axis[0], *b = &work->args->axis[1];
     table->count = 0;
     for (ptrdiff_t u = 0; u < a->taps; u++) {
@@ -64,8 +64,8 @@ static void TILE(locate_all)(const TILE(work) * work, const T *image, ptrdiff_t 
 }
 
 /* Fills the table for ``count`` pixels of a line. ``y0``, ``x0``: where their first tap lies along the axes. */
-static void TILE(locate)(const TILE(work) * work, const T *image, ptrdiff_t y0, ptrdiff_t x0, ptrdiff_t count,
-                         TILE(table) * table) {
+static void TILE(product_locate)(const TILE(work) * work, const T *image, ptrdiff_t y0, ptrdiff_t x0, ptrdiff_t count,
+                                 TILE(table) * table) {
     const ki_axis *a = &work->args->axis[0], *b = &work->args->axis[1];
     const ptrdiff_t span = (count - 1) * b->stride;
     table->count = 0;
@@ -115,7 +115,7 @@ static inline ki_ahead TILE(fetch)(const void *address, ptrdiff_t bytes, ptrdiff
     return (ki_ahead){(uintptr_t)address, ((bytes + 63) / 64 + strips - 1) / strips};
 }
 
-static void TILE(task)(void *context, ptrdiff_t index, int slot) {
+static void TILE(product_task)(void *context, ptrdiff_t index, int slot) {
     const TILE(work) *work = context;
     const ki_igemm_args *args = work->args;
     const ki_axis *a = &args->axis[0], *b = &args->axis[1];
@@ -157,7 +157,7 @@ static void TILE(task)(void *context, ptrdiff_t index, int slot) {
             const ptrdiff_t first = chunk * pixels + (chunk < longer ? chunk : longer), count = pixels + (chunk < longer);
             const ptrdiff_t y0 = o * a->stride - a->before, x0 = first * b->stride - b->before;
             const T *image = (const T *)args->x + n * args->in_batch;
-            (work->skips ? TILE(locate) : TILE(locate_all))(work, image, y0, x0, count, &table);
+            (work->skips ? TILE(product_locate) : TILE(product_locate_all))(work, image, y0, x0, count, &table);
             if (args->kc < products) TILE(narrow)(&table, k0, k1, count);
             e.ahead[0].lines = e.ahead[1].lines = 0;
             if (next_weights) e.ahead[0] = TILE(fetch)(next_weights + (block - from) * share, share, k1 - k0);
@@ -199,18 +199,18 @@ static TILE(work) TILE(cut)(const ki_igemm_args *args) {
     return work;
 }
 
-static void TILE(family_task)(void *context, ptrdiff_t index, int slot) {
+static void TILE(product_family_task)(void *context, ptrdiff_t index, int slot) {
     const TILE(work) *work = context;
     const ptrdiff_t panel = work->panels_outside ? index / work->groups : index % work->all_panels;
     while (panel >= work->first_panel + work->panels) work++;
-    TILE(task)((void *)work, index, slot);
+    TILE(product_task)((void *)work, index, slot);
 }
 
 /* Weights of products that run as one, if every group of pixels meets them all: they must stay in the L2 cache. */
 enum { TILE(FAMILY_BYTES) = 1024 * 1024 };
 
 /* Runs products of the same input and pixels as one. */
-static void TILE(run)(TILE(work) * works, ptrdiff_t count) {
+static void TILE(product_run)(TILE(work) * works, ptrdiff_t count) {
     const ki_igemm_args *args = works->args;
     const ki_axis *a = &args->axis[0], *b = &args->axis[1];
     const ptrdiff_t input = args->batch * a->in * b->in * args->k * (ptrdiff_t)sizeof(T);
@@ -224,7 +224,7 @@ static void TILE(run)(TILE(work) * works, ptrdiff_t count) {
     }
     if (blocks < 1 || panels < 1) return; /* y is empty */
     if (count > 1 && weights <= input && weights > TILE(FAMILY_BYTES)) {
-        for (ptrdiff_t i = 0; i < count; i++) TILE(run)(works + i, 1);
+        for (ptrdiff_t i = 0; i < count; i++) TILE(product_run)(works + i, 1);
         return;
     }
     const ptrdiff_t shares = (TILE(SHARES) * (ptrdiff_t)args->threads + panels - 1) / panels;
@@ -237,12 +237,12 @@ static void TILE(run)(TILE(work) * works, ptrdiff_t count) {
         works[i].panels_outside = weights > input * (args->threads > 1 ? TILE(INPUT_SHARE) : 1);
         works[i].threads = tasks < args->threads ? (int)tasks : args->threads;
     }
-    ki_parallel(TILE(family_task), works, tasks, args->threads);
+    ki_parallel(TILE(product_family_task), works, tasks, args->threads);
 }
 
 static void TILE(igemm)(const ki_igemm_args *args) {
     TILE(work) work = TILE(cut)(args);
-    TILE(run)(&work, 1);
+    TILE(product_run)(&work, 1);
 }
 
 /* to[m][i] = x[i * step + m] for m < rows, i < k, 16 x 16 at a time. */
@@ -256,13 +256,14 @@ static void TILE(transpose)(T *to, const T *x, ptrdiff_t rows, ptrdiff_t k, ptrd
 }
 
 /* Makes ready what a product needs in each run: packed weights, transposed x. ``own``: its part of the workspace. */
-static void TILE(make_ready)(const ki_product_args *args, ki_igemm_args *gemm, const ptrdiff_t *offsets, char *own) {
+static void TILE(product_make_ready)(const ki_product_args *args, ki_igemm_args *gemm, const ptrdiff_t *offsets,
+                                     char *own) {
     if (args->packs) {
         ki_pack_args pack = args->pack;
         pack.w = (const T *)pack.w + offsets[1];
         pack.packed = own;
         pack.threads = gemm->threads;
-        KI_NAME(TILE(pack))(&pack);
+        TILE(pack)(&pack);
         gemm->w = own;
     }
     gemm->x = (const T *)gemm->x + offsets[0];
@@ -277,7 +278,7 @@ enum { TILE(COLUMNS) = 512, TILE(AT_ONCE) = 4 };
 
 /* A few rows times a matrix that is used where it lies: packing would take longer than the product. Columns from block
  * ``index``; y stays in L1 while the matrix goes by once. The sums have the order of the tiles, so the bits are the same. */
-static void TILE(columns)(void *context, ptrdiff_t index, int slot) {
+static void TILE(product_columns)(void *context, ptrdiff_t index, int slot) {
     (void)slot;
     const ki_product_args *args = context;
     const ki_igemm_args *gemm = &args->gemm;
@@ -317,10 +318,10 @@ static void TILE(columns)(void *context, ptrdiff_t index, int slot) {
 static void TILE(in_place)(ki_product_args *args) {
     const ki_igemm_args *gemm = &args->gemm;
     const ptrdiff_t blocks = (gemm->cout + TILE(COLUMNS) - 1) / TILE(COLUMNS);
-    ki_parallel(TILE(columns), args, blocks, gemm->k * gemm->cout < 128 * 1024 ? 1 : gemm->threads);
+    ki_parallel(TILE(product_columns), args, blocks, gemm->k * gemm->cout < 128 * 1024 ? 1 : gemm->threads);
 }
 
-static void TILE(item)(void *context, ptrdiff_t item, int slot) {
+static void TILE(product_item)(void *context, ptrdiff_t item, int slot) {
     const ki_product_args *args = context;
     ki_igemm_args gemm = args->gemm;
     char *own = (char *)args->workspace + args->table_bytes * gemm.threads +
@@ -336,18 +337,18 @@ static void TILE(item)(void *context, ptrdiff_t item, int slot) {
         TILE(in_place)(&copy);
         return;
     }
-    TILE(make_ready)(args, &gemm, args->offsets + 3 * item, own);
+    TILE(product_make_ready)(args, &gemm, args->offsets + 3 * item, own);
     TILE(igemm)(&gemm);
 }
 
-void KI_NAME(TILE(product))(const ki_product_args *args) {
+void TILE(product)(const ki_product_args *args) {
     if (args->items == 1)
-        TILE(item)((void *)args, 0, 0);
+        TILE(product_item)((void *)args, 0, 0);
     else
-        ki_parallel(TILE(item), (void *)args, args->items, args->gemm.threads);
+        ki_parallel(TILE(product_item), (void *)args, args->items, args->gemm.threads);
 }
 
-void KI_NAME(TILE(siblings))(const ki_product_args *products, ptrdiff_t count) {
+void TILE(siblings)(const ki_product_args *products, ptrdiff_t count) {
     for (; count > 0; products += KI_MAX_SIBLINGS, count -= KI_MAX_SIBLINGS) {
         const ptrdiff_t members = count < KI_MAX_SIBLINGS ? count : KI_MAX_SIBLINGS;
         ki_igemm_args gemms[KI_MAX_SIBLINGS];
@@ -355,10 +356,10 @@ void KI_NAME(TILE(siblings))(const ki_product_args *products, ptrdiff_t count) {
         for (ptrdiff_t i = 0; i < members; i++) {
             gemms[i] = products[i].gemm;
             gemms[i].tables = products[i].workspace;
-            TILE(make_ready)(&products[i], &gemms[i], products[i].offsets,
-                             (char *)products[i].workspace + products[i].table_bytes * gemms[i].threads);
+            TILE(product_make_ready)(&products[i], &gemms[i], products[i].offsets,
+                                     (char *)products[i].workspace + products[i].table_bytes * gemms[i].threads);
             works[i] = TILE(cut)(&gemms[i]);
         }
-        TILE(run)(works, members);
+        TILE(product_run)(works, members);
     }
 }

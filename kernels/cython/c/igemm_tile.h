@@ -75,12 +75,12 @@ KI_INLINE void TILE(tile)(const int MR, const int NV, const T *const *restrict p
 }
 
 #define DEFINE_TILE(MR, NV)                                                                                            \
-    static __attribute__((noinline)) void TILE(KI_CAT(KI_CAT(gemm_, MR), KI_CAT(x, NV)))(                              \
+    static __attribute__((noinline)) void TILE(KI_TILE_NAME(gemm, MR, NV))(                                            \
         const T *const *pixels, const ki_run *runs, ptrdiff_t count, const T *panel, T *const *out,                    \
         const TILE(epilogue) * e) {                                                                                    \
         TILE(tile)(MR, NV, pixels, runs, count, panel, out, e);                                                        \
     }
-#define TILE_ENTRY(MR, NV) [NV - 1][MR - 1] = TILE(KI_CAT(KI_CAT(gemm_, MR), KI_CAT(x, NV))),
+#define TILE_ENTRY(MR, NV) [NV - 1][MR - 1] = TILE(KI_TILE_NAME(gemm, MR, NV)),
 
 /* All tiles that fit: MR * NV + NV + 1 <= registers, and no more pixel pointers than integer registers hold: with 12, GCC
  * keeps one in a vector register and fetches it in every turn, on a port that the FMAs want (4 % of 1x1 on 35x35). */

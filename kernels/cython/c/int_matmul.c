@@ -7,7 +7,7 @@
 
 /* One row of one item per task. */
 #define INT_MATMUL(S, T, W, LEAST, GREATEST)                                                                           \
-    static void int_matmul_row_##S(void *context, ptrdiff_t index, int slot) {                                         \
+    static void KI_NAME(S##_int_matmul_row)(void *context, ptrdiff_t index, int slot) {                                \
         (void)slot;                                                                                                    \
         const ki_int_matmul_args *g = context;                                                                         \
         const ptrdiff_t *offsets = g->offsets + index / g->m * 3, row = index % g->m, n = g->n;                        \
@@ -25,9 +25,9 @@
         if (g->clamp)                                                                                                  \
             for (ptrdiff_t j = 0; j < n; j++) y[j] = y[j] < 0 ? 0 : g->clamp == 2 && y[j] > 6 ? 6 : y[j];              \
     }                                                                                                                  \
-    static void int_matmul_##S(const ki_int_matmul_args *g) {                                                          \
+    static void KI_NAME(S##_int_matmul)(const ki_int_matmul_args *g) {                                                 \
         const int threads = g->items * g->m * g->n * g->k < 65536 ? 1 : g->threads;                                    \
-        if (g->m && g->n) ki_parallel(int_matmul_row_##S, (void *)g, g->items * g->m, threads);                        \
+        if (g->m && g->n) ki_parallel(KI_NAME(S##_int_matmul_row), (void *)g, g->items * g->m, threads);               \
     }
 
 #pragma GCC diagnostic ignored "-Wtype-limits" /* y < 0 of unsigned types */

@@ -8,7 +8,7 @@
 enum { KI_JOIN_PIECE = 4096 }; /* elements per task */
 
 #define KI_JOIN(S, T)                                                                                                  \
-    static void S##_join_task(void *context, ptrdiff_t piece, int slot) {                                              \
+    static void KI_NAME(S##_join_task)(void *context, ptrdiff_t piece, int slot) {                                     \
         (void)slot;                                                                                                    \
         const ki_backward_args *a = context;                                                                           \
         const ptrdiff_t size = ki_filter_size(a), from = piece * KI_JOIN_PIECE;                                        \
@@ -20,9 +20,9 @@ enum { KI_JOIN_PIECE = 4096 }; /* elements per task */
             for (ptrdiff_t i = from; i < to; i++) dw[i] += sums[i];                                                    \
         }                                                                                                              \
     }                                                                                                                  \
-    static void S##_join(const ki_backward_args *a) {                                                                  \
+    static void KI_NAME(S##_join)(const ki_backward_args *a) {                                                         \
         const ptrdiff_t pieces = (ki_filter_size(a) + KI_JOIN_PIECE - 1) / KI_JOIN_PIECE;                              \
-        if (a->parts > 1) ki_parallel(S##_join_task, (void *)a, pieces, a->threads);                                   \
+        if (a->parts > 1) ki_parallel(KI_NAME(S##_join_task), (void *)a, pieces, a->threads);                          \
     }
 
 #endif

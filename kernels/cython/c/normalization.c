@@ -10,7 +10,7 @@
 enum { NORM_ROWS = 32 };
 
 #define BATCH_NORM(S, T, W, LEAST, GREATEST)                                                                           \
-    static void batch_norm_rows_##S(void *context, ptrdiff_t index, int slot) {                                        \
+    static void KI_NAME(S##_batch_norm_rows)(void *context, ptrdiff_t index, int slot) {                               \
         (void)slot;                                                                                                    \
         const ki_batch_norm_args *a = context;                                                                         \
         const T *mean = a->mean, *offset = a->offset, *factors = a->factors;                                           \
@@ -21,12 +21,12 @@ enum { NORM_ROWS = 32 };
             IVDEP for (ptrdiff_t c = 0; c < a->channels; c++) y[c] = (x[c] - mean[c]) * factors[c] + offset[c];        \
         }                                                                                                              \
     }                                                                                                                  \
-    static void batch_norm_##S(const ki_batch_norm_args *a) {                                                          \
+    static void KI_NAME(S##_batch_norm)(const ki_batch_norm_args *a) {                                                 \
         const T *variance = a->variance, *scale = a->scale;                                                            \
         T *factors = a->factors;                                                                                       \
         for (ptrdiff_t c = 0; c < a->channels; c++)                                                                    \
             factors[c] = (T)(1 / sqrt((double)variance[c] + a->epsilon)) * (scale ? scale[c] : 1);                     \
-        ki_parallel(batch_norm_rows_##S, (void *)a, (a->rows + NORM_ROWS - 1) / NORM_ROWS, a->threads);                \
+        ki_parallel(KI_NAME(S##_batch_norm_rows), (void *)a, (a->rows + NORM_ROWS - 1) / NORM_ROWS, a->threads);       \
     }
 
 KI_FLOATS(BATCH_NORM)

@@ -30,7 +30,7 @@ enum { ACCUMULATORS = 12 };
 
 #define UNROLL _Pragma("GCC unroll 16")
 
-#define TILE(name) KI_CAT(f32_, name)
+#define TILE(name) KI_NAME(KI_CAT(f32_, name))
 #define T float
 #define V vf32
 #define VOP(name) KI_CAT(vf32_, name)
@@ -42,11 +42,11 @@ enum { ACCUMULATORS = 12 };
 #undef VOP
 #undef LANES
 
-#define TILE(name) KI_CAT(f64_, name)
+#define TILE(name) KI_NAME(KI_CAT(f64_, name))
 #define T double
 #define V vf64
 #define VOP(name) KI_CAT(vf64_, name)
 #define LANES VF64_LANES
 #include "outer_tile.h"
 
-ki_backward *const KI_NAME(ki_filter_grad)[KI_DTYPES] = {[KI_F32] = f32_filter_grad, [KI_F64] = f64_filter_grad};
+ki_backward *const KI_NAME(ki_filter_grad)[KI_DTYPES] = KI_ROW_FLOATS(filter_grad);

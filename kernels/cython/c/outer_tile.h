@@ -33,14 +33,14 @@ KI_INLINE void TILE(outer)(const int MR, const int NV, const int whole, const pi
 }
 
 #define DEFINE_TILE(MR, NV)                                                                                            \
-    static __attribute__((noinline)) void TILE(KI_CAT(KI_CAT(outer_, MR), KI_CAT(x, NV)))(                             \
+    static __attribute__((noinline)) void TILE(KI_TILE_NAME(outer, MR, NV))(                                           \
         const pixels *s, const T *x, const T *dy, T *to, ptrdiff_t pitch, ptrdiff_t valid, int adds) {                 \
         if (valid >= NV * LANES)                                                                                       \
             TILE(outer)(MR, NV, 1, s, x, dy, to, pitch, valid, adds);                                                  \
         else                                                                                                           \
             TILE(outer)(MR, NV, 0, s, x, dy, to, pitch, valid, adds);                                                  \
     }
-#define TILE_ENTRY(MR, NV) [NV - 1][MR - 1] = TILE(KI_CAT(KI_CAT(outer_, MR), KI_CAT(x, NV))),
+#define TILE_ENTRY(MR, NV) [NV - 1][MR - 1] = TILE(KI_TILE_NAME(outer, MR, NV)),
 
 #define TILES_4(X, NV) X(1, NV) X(2, NV) X(3, NV) X(4, NV)
 #define TILES_6(X, NV) TILES_4(X, NV) X(5, NV) X(6, NV)
@@ -114,7 +114,7 @@ static void TILE(tile_block)(const ki_backward_args *a, ki_block block, ptrdiff_
     }
 }
 
-static void TILE(filter_task)(void *context, ptrdiff_t index, int slot) {
+static void TILE(filter_grad_task)(void *context, ptrdiff_t index, int slot) {
     (void)slot;
     const ki_backward_args *a = context;
     const ptrdiff_t part = index / a->slices, slice = index % a->slices, blocks = ki_blocks(a);
@@ -142,6 +142,6 @@ static void TILE(filter_grad)(const ki_backward_args *args) {
         memset(args->dw, 0, (size_t)ki_filter_size(args) * sizeof(T));
         return;
     }
-    ki_parallel(TILE(filter_task), (void *)args, args->parts * args->slices, args->threads);
+    ki_parallel(TILE(filter_grad_task), (void *)args, args->parts * args->slices, args->threads);
     TILE(join)(args);
 }

@@ -6,7 +6,7 @@
 /* Latency 4 at two per clock needs 8 chains; 12 leave a reserve and fit into 16 registers. */
 enum { CHAINS = 12, STREAMS = 8 };
 
-double KI_NAME(ki_probe_flops)(long rounds, float *sink) {
+double KI_NAME(f32_probe_flops)(long rounds, float *sink) {
     vf32 a[CHAINS];
     const vf32 x = vf32_set1(0.999f), y = vf32_set1(1e-3f);
     for (int c = 0; c < CHAINS; c++) a[c] = vf32_set1((float)c);
@@ -21,7 +21,7 @@ double KI_NAME(ki_probe_flops)(long rounds, float *sink) {
     return 2.0 * CHAINS * VF32_LANES * (double)rounds;
 }
 
-float KI_NAME(ki_probe_read)(const float *x, ptrdiff_t n) {
+float KI_NAME(f32_probe_read)(const float *x, ptrdiff_t n) {
     vf32 a[STREAMS];
     for (int s = 0; s < STREAMS; s++) a[s] = vf32_zero();
     for (ptrdiff_t i = 0; i + STREAMS * VF32_LANES <= n; i += STREAMS * VF32_LANES) {

@@ -26,7 +26,7 @@ static ptrdiff_t product(int rank, const ptrdiff_t *size) {
 /* Both tasks keep COLUMNS accumulators. ``columns``: x's last axis is kept; they are neighbouring outputs.
  * ``line``: it is reduced; one output, its accumulators joined at the end. A is the accumulator's type. */
 #define REDUCE(op, S, T, A, START, STEP, JOIN, FINISH)                                                                 \
-    static void op##_columns_##S(void *context, ptrdiff_t index, int slot) {                                           \
+    static void KI_NAME(S##_##op##_columns)(void *context, ptrdiff_t index, int slot) {                                \
         (void)slot;                                                                                                    \
         const ki_reduce_args *r = context;                                                                             \
         const int last = r->kept_rank - 1, inner = r->reduced_rank - 1;                                                \
@@ -50,7 +50,7 @@ static ptrdiff_t product(int rank, const ptrdiff_t *size) {
         }                                                                                                              \
         for (int c = 0; c < count; c++) y[c] = (T)(FINISH(acc[c], cells));                                             \
     }                                                                                                                  \
-    static void op##_line_##S(void *context, ptrdiff_t index, int slot) {                                              \
+    static void KI_NAME(S##_##op##_line)(void *context, ptrdiff_t index, int slot) {                                   \
         (void)slot;                                                                                                    \
         const ki_reduce_args *r = context;                                                                             \
         const int inner = r->reduced_rank - 1;                                                                         \
@@ -70,16 +70,17 @@ static ptrdiff_t product(int rank, const ptrdiff_t *size) {
             for (int c = 0; c < half; c++) acc[c] = JOIN(acc[c], acc[c + half]);                                       \
         ((T *)r->y)[index] = (T)(FINISH(acc[0], cells));                                                               \
     }                                                                                                                  \
-    static void op##_##S(const ki_reduce_args *r) {                                                                    \
+    static void KI_NAME(S##_##op)(const ki_reduce_args *r) {                                                           \
         const ptrdiff_t kept = product(r->kept_rank, r->kept);                                                         \
         const ptrdiff_t cells = product(r->reduced_rank, r->reduced);                                                  \
         const int threads = kept * cells < 32768 ? 1 : r->threads;                                                     \
         if (!kept) return;                                                                                             \
         if (r->kept_rank && r->kept_step[r->kept_rank - 1] == 1 && r->kept[r->kept_rank - 1] > 1) {                    \
             const ptrdiff_t width = r->kept[r->kept_rank - 1];                                                         \
-            ki_parallel(op##_columns_##S, (void *)r, kept / width * ((width + COLUMNS - 1) / COLUMNS), threads);       \
+            ki_parallel(KI_NAME(S##_##op##_columns), (void *)r, kept / width * ((width + COLUMNS - 1) / COLUMNS),      \
+                        threads);                                                                                      \
         } else {                                                                                                       \
-            ki_parallel(op##_line_##S, (void *)r, kept, threads);                                                      \
+            ki_parallel(KI_NAME(S##_##op##_line), (void *)r, kept, threads);                                           \
         }                                                                                                              \
     }
 
@@ -89,11 +90,11 @@ static ptrdiff_t product(int rank, const ptrdiff_t *size) {
 #define AS_IS(a, cells) (a)
 #define DIVIDED(a, cells) ((a) / (double)(cells))
 
-#define SUM_FLOAT(S, T, W, LEAST, GREATEST) REDUCE(sum, S, T, double, 0, ADD, ADD, AS_IS)
-#define MEAN_FLOAT(S, T, W, LEAST, GREATEST) REDUCE(mean, S, T, double, 0, ADD, ADD, DIVIDED)
-#define SUM_INTEGER(S, T, W, LEAST, GREATEST) REDUCE(sum, S, T, W, 0, ADD, ADD, AS_IS)
+#define SUM_FLOAT(S, T, W, LEAST, GREATEST) REDUCE(reduce_sum, S, T, double, 0, ADD, ADD, AS_IS)
+#define MEAN_FLOAT(S, T, W, LEAST, GREATEST) REDUCE(reduce_mean, S, T, double, 0, ADD, ADD, DIVIDED)
+#define SUM_INTEGER(S, T, W, LEAST, GREATEST) REDUCE(reduce_sum, S, T, W, 0, ADD, ADD, AS_IS)
 #define EXTREMES(S, T, W, LEAST, GREATEST)                                                                             \
-    REDUCE(max, S, T, T, LEAST, GREATER, GREATER, AS_IS) REDUCE(min, S, T, T, GREATEST, LESS, LESS, AS_IS)
+    REDUCE(reduce_max, S, T, T, LEAST, GREATER, GREATER, AS_IS) REDUCE(reduce_min, S, T, T, GREATEST, LESS, LESS, AS_IS)
 
 KI_FLOATS(SUM_FLOAT)
 KI_FLOATS(MEAN_FLOAT)
@@ -101,8 +102,8 @@ KI_INTEGERS(SUM_INTEGER)
 KI_NUMBERS(EXTREMES)
 
 ki_reduce *const KI_NAME(ki_reduce)[KI_REDUCE_OPS][KI_DTYPES] = {
-    [KI_SUM] = KI_ROW_NUMBERS(sum),
-    [KI_MEAN] = KI_ROW_FLOATS(mean),
-    [KI_MAX] = KI_ROW_NUMBERS(max),
-    [KI_MIN] = KI_ROW_NUMBERS(min),
+    [KI_SUM] = KI_ROW_NUMBERS(reduce_sum),
+    [KI_MEAN] = KI_ROW_FLOATS(reduce_mean),
+    [KI_MAX] = KI_ROW_NUMBERS(reduce_max),
+    [KI_MIN] = KI_ROW_NUMBERS(reduce_min),
 };

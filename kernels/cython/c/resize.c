@@ -7,7 +7,7 @@
 
 /* One row of outputs per task; float arithmetic in the order of the contract. */
 #define RESIZE(S, T, W, LEAST, GREATEST)                                                                               \
-    static void resize_row_##S(void *context, ptrdiff_t index, int slot) {                                             \
+    static void KI_NAME(S##_resize_row)(void *context, ptrdiff_t index, int slot) {                                    \
         (void)slot;                                                                                                    \
         const ki_resize_args *a = context;                                                                             \
         const ptrdiff_t row = index % a->out[0], channels = a->channels, pitch = a->in[1] * channels;                  \
@@ -26,8 +26,8 @@
             }                                                                                                          \
         }                                                                                                              \
     }                                                                                                                  \
-    static void resize_##S(const ki_resize_args *a) {                                                                  \
-        if (a->channels) ki_parallel(resize_row_##S, (void *)a, a->batch * a->out[0], a->threads);                     \
+    static void KI_NAME(S##_resize)(const ki_resize_args *a) {                                                         \
+        if (a->channels) ki_parallel(KI_NAME(S##_resize_row), (void *)a, a->batch * a->out[0], a->threads);            \
     }
 
 KI_NUMBERS(RESIZE)

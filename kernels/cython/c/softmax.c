@@ -11,7 +11,7 @@ enum { COLUMNS = 64 };
 /* A task is one line, or, if the axis is not the last, up to COLUMNS neighbouring lines at once. The sums of a single line
  * go round COLUMNS accumulators, so that they are SIMD without reordering by the compiler. y may be x. */
 #define SOFTMAX(S, T, W, LEAST, GREATEST)                                                                              \
-    static void softmax_line_##S(void *context, ptrdiff_t index, int slot) {                                           \
+    static void KI_NAME(S##_softmax_line)(void *context, ptrdiff_t index, int slot) {                                  \
         (void)slot;                                                                                                    \
         const ki_softmax_args *a = context;                                                                            \
         const T *x = (const T *)a->x + index * a->n;                                                                   \
@@ -35,7 +35,7 @@ enum { COLUMNS = 64 };
         const T log_sum = ki_log_##S(sum);                                                                             \
         for (ptrdiff_t i = 0; i < a->n; i++) y[i] = a->logarithm ? y[i] - log_sum : y[i] / sum;                        \
     }                                                                                                                  \
-    static void softmax_columns_##S(void *context, ptrdiff_t index, int slot) {                                        \
+    static void KI_NAME(S##_softmax_columns)(void *context, ptrdiff_t index, int slot) {                               \
         (void)slot;                                                                                                    \
         const ki_softmax_args *a = context;                                                                            \
         const ptrdiff_t blocks = (a->inner + COLUMNS - 1) / COLUMNS, first = index % blocks * COLUMNS;                 \
@@ -58,12 +58,13 @@ enum { COLUMNS = 64 };
             for (int c = 0; c < count; c++)                                                                            \
                 y[i * a->inner + c] = a->logarithm ? y[i * a->inner + c] - sum[c] : y[i * a->inner + c] / sum[c];      \
     }                                                                                                                  \
-    static void softmax_##S(const ki_softmax_args *a) {                                                                \
+    static void KI_NAME(S##_softmax)(const ki_softmax_args *a) {                                                       \
         if (!a->n) return;                                                                                             \
         if (a->inner == 1)                                                                                             \
-            ki_parallel(softmax_line_##S, (void *)a, a->outer, a->outer * a->n < 4096 ? 1 : a->threads);               \
+            ki_parallel(KI_NAME(S##_softmax_line), (void *)a, a->outer, a->outer * a->n < 4096 ? 1 : a->threads);      \
         else                                                                                                           \
-            ki_parallel(softmax_columns_##S, (void *)a, a->outer * ((a->inner + COLUMNS - 1) / COLUMNS), a->threads);  \
+            ki_parallel(KI_NAME(S##_softmax_columns), (void *)a, a->outer * ((a->inner + COLUMNS - 1) / COLUMNS),      \
+                        a->threads);                                                                                   \
     }
 
 KI_FLOATS(SOFTMAX)

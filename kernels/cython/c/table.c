@@ -38,8 +38,8 @@ const ki_table KI_NAME(ki_table) = {
     .turn = KI_NAME(ki_turn),
     .cross_entropy = KI_NAME(ki_cross_entropy),
     .reduce = KI_NAME(ki_reduce),
-    .probe_flops = KI_NAME(ki_probe_flops),
-    .probe_read = KI_NAME(ki_probe_read),
+    .probe_flops = KI_NAME(f32_probe_flops),
+    .probe_read = KI_NAME(f32_probe_read),
     .run_map = ki_run_map,
     .concat = ki_concat,
 };

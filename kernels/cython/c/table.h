@@ -1,4 +1,10 @@
-/* The one table of C kernels: filled once per instruction set (table.c), chosen once per process (cpu.c). */
+/* The one table of C kernels: filled once per instruction set (table.c), chosen once per process (cpu.c).
+ *
+ * A function is named after its element type, op and instruction set, and a part of a kernel after what it is part of:
+ * f32_softmax__avx512, f32_softmax_line__avx512, f32_gemm_6x4v__avx512 (a tile of 6 pixels x 4 vectors). KI_NAME
+ * (simd/simd.h) adds the instruction set. So it is known in profiles and in the reports of sanitizers, static functions
+ * included. An op's kernels for all element types are ki_softmax__avx512; what has no instruction set is compiled once
+ * for all (ki_concat). */
 #ifndef KI_TABLE_H
 #define KI_TABLE_H
 
@@ -67,8 +73,8 @@ typedef struct {
     extern ki_turn *const ki_turn__##isa[KI_DTYPES];                                                                   \
     extern ki_cross_entropy *const ki_cross_entropy__##isa[KI_DTYPES];                                                 \
     extern ki_reduce *const ki_reduce__##isa[KI_REDUCE_OPS][KI_DTYPES];                                                \
-    ki_probe_flops ki_probe_flops__##isa;                                                                              \
-    ki_probe_read ki_probe_read__##isa;
+    ki_probe_flops f32_probe_flops__##isa;                                                                             \
+    ki_probe_read f32_probe_read__##isa;
 
 KI_DECLARE(portable)
 KI_DECLARE(avx2)

@@ -64,7 +64,7 @@ enum { BLOCK = 4 }; /* vectors */
 /* Pooling of ``count`` vectors of channels from channel c0 on, of which ``valid`` channels are there. A window's cells are
  * joined one after the other: START is the value of none, JOIN(a, b) takes one more, FINISH(a) makes the result. */
 #define POOL(KIND, S, T, V, LANES, START, JOIN, FINISH)                                                                \
-    KI_INLINE void KIND##_##S(const ki_window_args *a, const T *image, T *y, span u, span v, ptrdiff_t c0,             \
+    KI_INLINE void S##_##KIND##_cells(const ki_window_args *a, const T *image, T *y, span u, span v, ptrdiff_t c0,     \
                               const int count, ptrdiff_t valid, T cells) {                                             \
         (void)cells;                                                                                                   \
         const T *b = a->bias ? (const T *)a->bias + c0 : NULL;                                                         \
@@ -87,7 +87,7 @@ enum { BLOCK = 4 }; /* vectors */
                 V##_store(y + c0 + k * LANES, result);                                                                 \
         }                                                                                                              \
     }                                                                                                                  \
-    static void KIND##_row_##S(void *context, ptrdiff_t index, int slot) {                                             \
+    static void KI_NAME(S##_##KIND##_pool_row)(void *context, ptrdiff_t index, int slot) {                             \
         ROW(T);                                                                                                        \
         for (ptrdiff_t o = 0; o < a->out[1]; o++) {                                                                    \
             const span v = span_of(a, 1, o);                                                                           \
@@ -96,12 +96,12 @@ enum { BLOCK = 4 }; /* vectors */
             T *y = row + o * a->y_step;                                                                                \
             ptrdiff_t c = 0;                                                                                           \
             for (; c + BLOCK * LANES <= a->channels; c += BLOCK * LANES)                                               \
-                KIND##_##S(a, image, y, u, v, c, BLOCK, LANES, (T)cells);                                              \
-            for (; c + LANES <= a->channels; c += LANES) KIND##_##S(a, image, y, u, v, c, 1, LANES, (T)cells);         \
-            if (c < a->channels) KIND##_##S(a, image, y, u, v, c, 1, a->channels - c, (T)cells);                       \
+                S##_##KIND##_cells(a, image, y, u, v, c, BLOCK, LANES, (T)cells);                                      \
+            for (; c + LANES <= a->channels; c += LANES) S##_##KIND##_cells(a, image, y, u, v, c, 1, LANES, (T)cells); \
+            if (c < a->channels) S##_##KIND##_cells(a, image, y, u, v, c, 1, a->channels - c, (T)cells);               \
         }                                                                                                              \
     }                                                                                                                  \
-    static void KIND##_pool_##S(const ki_window_args *args) { launch(KIND##_row_##S, args); }
+    static void KI_NAME(S##_##KIND##_pool)(const ki_window_args *args) { launch(KI_NAME(S##_##KIND##_pool_row), args); }
 
 #define SAME(value) value
 #define MEAN_F32(sum) vf32_div(sum, vf32_set1(cells))
@@ -112,7 +112,7 @@ POOL(average, f32, float, vf32, VF32_LANES, 0, vf32_add, MEAN_F32)
 POOL(average, f64, double, vf64, VF64_LANES, 0, vf64_add, MEAN_F64)
 
 #define MAX_POOL(S, T, W, LEAST, GREATEST)                                                                             \
-    static void max_row_##S(void *context, ptrdiff_t index, int slot) {                                                \
+    static void KI_NAME(S##_max_pool_row)(void *context, ptrdiff_t index, int slot) {                                  \
         ROW(T);                                                                                                        \
         for (ptrdiff_t o = 0; o < a->out[1]; o++) {                                                                    \
             const span v = span_of(a, 1, o);                                                                           \
@@ -123,7 +123,7 @@ POOL(average, f64, double, vf64, VF64_LANES, 0, vf64_add, MEAN_F64)
             }                                                                                                          \
         }                                                                                                              \
     }                                                                                                                  \
-    static void max_pool_##S(const ki_window_args *args) { launch(max_row_##S, args); }
+    static void KI_NAME(S##_max_pool)(const ki_window_args *args) { launch(KI_NAME(S##_max_pool_row), args); }
 
 KI_INTEGERS(MAX_POOL)
 
@@ -139,7 +139,7 @@ static int reaches_out(const ki_window_args *a) {
 
 /* ``padding``: a weight is not finite, so that the zeros outside the image have to be multiplied, too. */
 #define DEPTHWISE(S, T, V, LANES)                                                                                      \
-    KI_INLINE void depthwise_##S(const ki_window_args *a, const T *image, T *y, span u, span v, ptrdiff_t c0,          \
+    KI_INLINE void S##_depthwise(const ki_window_args *a, const T *image, T *y, span u, span v, ptrdiff_t c0,          \
                                  const int count, ptrdiff_t valid, const int padding) {                                \
         V sum[BLOCK];                                                                                                  \
         for (int k = 0; k < count; k++) {                                                                              \
@@ -173,7 +173,7 @@ static int reaches_out(const ki_window_args *a) {
                 V##_store(y + c0 + k * LANES, clamped);                                                                \
         }                                                                                                              \
     }                                                                                                                  \
-    KI_INLINE void depthwise_many_##S(const ki_window_args *a, const T *image, T *y, span u, span v,                   \
+    KI_INLINE void S##_depthwise_many(const ki_window_args *a, const T *image, T *y, span u, span v,                   \
                                       const int padding) {                                                             \
         const T *bias = a->bias;                                                                                       \
         for (ptrdiff_t o = 0; o < a->channels * a->multiplier; o++) {                                                  \
@@ -190,29 +190,29 @@ static int reaches_out(const ki_window_args *a) {
             y[o] = sum > (T)a->hi ? (T)a->hi : sum;                                                                    \
         }                                                                                                              \
     }                                                                                                                  \
-    KI_INLINE void depthwise_outputs_##S(void *context, ptrdiff_t index, int slot, const int padding) {                \
+    KI_INLINE void S##_depthwise_outputs(void *context, ptrdiff_t index, int slot, const int padding) {                \
         ROW(T);                                                                                                        \
         for (ptrdiff_t o = 0; o < a->out[1]; o++) {                                                                    \
             const span v = span_of(a, 1, o);                                                                           \
             T *y = row + o * a->y_step;                                                                                \
             if (a->multiplier != 1) {                                                                                  \
-                depthwise_many_##S(a, image, y, u, v, padding);                                                        \
+                S##_depthwise_many(a, image, y, u, v, padding);                                                        \
                 continue;                                                                                              \
             }                                                                                                          \
             ptrdiff_t c = 0;                                                                                           \
             for (; c + BLOCK * LANES <= a->channels; c += BLOCK * LANES)                                               \
-                depthwise_##S(a, image, y, u, v, c, BLOCK, LANES, padding);                                            \
-            for (; c + LANES <= a->channels; c += LANES) depthwise_##S(a, image, y, u, v, c, 1, LANES, padding);       \
-            if (c < a->channels) depthwise_##S(a, image, y, u, v, c, 1, a->channels - c, padding);                     \
+                S##_depthwise(a, image, y, u, v, c, BLOCK, LANES, padding);                                            \
+            for (; c + LANES <= a->channels; c += LANES) S##_depthwise(a, image, y, u, v, c, 1, LANES, padding);       \
+            if (c < a->channels) S##_depthwise(a, image, y, u, v, c, 1, a->channels - c, padding);                     \
         }                                                                                                              \
     }                                                                                                                  \
-    static void depthwise_row_##S(void *context, ptrdiff_t index, int slot) {                                          \
-        depthwise_outputs_##S(context, index, slot, 0);                                                                \
+    static void KI_NAME(S##_depthwise_row)(void *context, ptrdiff_t index, int slot) {                                 \
+        S##_depthwise_outputs(context, index, slot, 0);                                                                \
     }                                                                                                                  \
-    static void depthwise_padded_row_##S(void *context, ptrdiff_t index, int slot) {                                   \
-        depthwise_outputs_##S(context, index, slot, 1);                                                                \
+    static void KI_NAME(S##_depthwise_padded_row)(void *context, ptrdiff_t index, int slot) {                          \
+        S##_depthwise_outputs(context, index, slot, 1);                                                                \
     }                                                                                                                  \
-    static int depthwise_finite_##S(const ki_window_args *a) {                                                         \
+    static int KI_NAME(S##_depthwise_finite)(const ki_window_args *a) {                                                \
         const ptrdiff_t size = a->window[0] * a->window[1] * a->channels * a->multiplier;                              \
         const T *w = a->w;                                                                                             \
         V sum = V##_zero();                                                                                            \
@@ -225,9 +225,9 @@ static int reaches_out(const ki_window_args *a) {
             if (lanes[k] != 0) return 0;                                                                               \
         return 1;                                                                                                      \
     }                                                                                                                  \
-    static void depthwise_conv_##S(const ki_window_args *args) {                                                       \
-        const int padding = reaches_out(args) && !depthwise_finite_##S(args);                                          \
-        launch(padding ? depthwise_padded_row_##S : depthwise_row_##S, args);                                          \
+    static void KI_NAME(S##_depthwise)(const ki_window_args *args) {                                                   \
+        const int padding = reaches_out(args) && !KI_NAME(S##_depthwise_finite)(args);                                 \
+        launch(padding ? KI_NAME(S##_depthwise_padded_row) : KI_NAME(S##_depthwise_row), args);                        \
     }
 
 DEPTHWISE(f32, float, vf32, VF32_LANES)
@@ -235,4 +235,4 @@ DEPTHWISE(f64, double, vf64, VF64_LANES)
 
 ki_window *const KI_NAME(ki_max_pool)[KI_DTYPES] = KI_ROW_NUMBERS(max_pool);
 ki_window *const KI_NAME(ki_average_pool)[KI_DTYPES] = KI_ROW_FLOATS(average_pool);
-ki_window *const KI_NAME(ki_depthwise)[KI_DTYPES] = KI_ROW_FLOATS(depthwise_conv);
+ki_window *const KI_NAME(ki_depthwise)[KI_DTYPES] = KI_ROW_FLOATS(depthwise);

@@ -162,8 +162,8 @@ KI_INLINE void tile_out(const work *w, const tile_place at, const float *restric
 
 /* m = v * u for every point, tiles from .. to of those held in v. While one point is multiplied, the next one's u is fetched
  * from memory, evenly: weights come at 14 GB/s per core, too slow to wait for. */
-static void multiply(const work *w, const float *v, float *m, ptrdiff_t m_step, ptrdiff_t points, const float *u,
-                     int nv, ptrdiff_t from, ptrdiff_t to) {
+static void KI_NAME(f32_winograd_multiply)(const work *w, const float *v, float *m, ptrdiff_t m_step, ptrdiff_t points,
+                                           const float *u, int nv, ptrdiff_t from, ptrdiff_t to) {
     const ptrdiff_t cin = w->args->cin, most = product_rows[nv - 1], tiles = to - from;
     const ptrdiff_t calls = (tiles + most - 1) / most, rows = tiles / calls, longer = tiles % calls;
     const ptrdiff_t share = (cin * nv * L * (ptrdiff_t)sizeof(float) / 64 + calls) / calls; /* lines */
@@ -174,7 +174,7 @@ static void multiply(const work *w, const float *v, float *m, ptrdiff_t m_step, 
         for (ptrdiff_t call = 0; call < calls; call++) {
             const ptrdiff_t count = rows + (call < longer);
             const uintptr_t ahead = (uintptr_t)(u + cin * nv * L) + (uintptr_t)(call * share * 64);
-            products[nv - 1][count - 1](row, cin, u, product, cin, ahead, lines);
+            KI_NAME(f32_winograd_products)[nv - 1][count - 1](row, cin, u, product, cin, ahead, lines);
             row += count * cin;
             product += count * nv * L;
         }
@@ -186,14 +186,14 @@ static inline ptrdiff_t cut(ptrdiff_t total, ptrdiff_t parts, ptrdiff_t i) { ret
 
 /* One algorithm: a task that transforms inputs, one that multiplies and transforms back, one that does both. */
 #define ALGORITHM(NAME, P0, M0, P1, M1)                                                                                \
-    static void NAME##_inputs(void *context, ptrdiff_t chunk, int slot) {                                              \
+    static void KI_NAME(f32_##NAME##_inputs)(void *context, ptrdiff_t chunk, int slot) {                               \
         (void)slot;                                                                                                    \
         const work *w = context;                                                                                       \
         const ptrdiff_t to = cut(w->count, w->chunks, chunk + 1);                                                      \
         for (ptrdiff_t t = cut(w->count, w->chunks, chunk); t < to; t++)                                               \
             tile_in(w, place_of(w, w->first + t, M0, M1), w->v + t * w->args->cin, P0, P1);                            \
     }                                                                                                                  \
-    static void NAME##_outputs(void *context, ptrdiff_t task, int slot) {                                              \
+    static void KI_NAME(f32_##NAME##_outputs)(void *context, ptrdiff_t task, int slot) {                               \
         const work *w = context;                                                                                       \
         const ki_winograd_args *a = w->args;                                                                           \
         enum { POINTS = (P0 ? 2 * P0 + 2 : 1) * (P1 ? 2 * P1 + 2 : 1) };                                               \
@@ -204,33 +204,36 @@ static inline ptrdiff_t cut(ptrdiff_t total, ptrdiff_t parts, ptrdiff_t i) { ret
         const int nv = (int)((valid + L - 1) / L);                                                                     \
         const ptrdiff_t m_step = ki_point_step((to - from) * nv * L);                                                  \
         float *m = w->m + slot * w->m_size;                                                                            \
-        multiply(w, w->v, m, m_step, POINTS, a->u + POINTS * a->cin * channel, nv, from, to);                          \
+        KI_NAME(f32_winograd_multiply)(w, w->v, m, m_step, POINTS, a->u + POINTS * a->cin * channel, nv, from, to);    \
         for (ptrdiff_t t = from; t < to; t++)                                                                          \
             tile_out(w, place_of(w, w->first + t, M0, M1), m + (t - from) * nv * L, m_step, channel, valid, P0, M0,    \
                      P1, M1);                                                                                          \
     }                                                                                                                  \
-    static void NAME##_super(work *w, ptrdiff_t super, int threads, ptrdiff_t first_panel, ptrdiff_t end_panel) {      \
+    static void KI_NAME(f32_##NAME##_super)(work * w, ptrdiff_t super, int threads, ptrdiff_t first_panel,             \
+                                            ptrdiff_t end_panel) {                                                     \
         w->first = cut(w->all, w->supers, super), w->count = cut(w->all, w->supers, super + 1) - w->first;             \
         w->v_step = ki_point_step(w->count * w->args->cin);                                                            \
         w->chunks = threads == 1 ? 1 : least(w->count, 4 * threads);                                                   \
         w->blocks = (w->count + w->args->block_tiles - 1) / w->args->block_tiles;                                      \
         w->first_panel = first_panel;                                                                                  \
-        ki_parallel(NAME##_inputs, w, w->chunks, threads);                                                             \
-        ki_parallel(NAME##_outputs, w, (end_panel - first_panel) * w->blocks, threads);                                \
+        ki_parallel(KI_NAME(f32_##NAME##_inputs), w, w->chunks, threads);                                              \
+        ki_parallel(KI_NAME(f32_##NAME##_outputs), w, (end_panel - first_panel) * w->blocks, threads);                 \
     }                                                                                                                  \
-    static void NAME##_part(void *context, ptrdiff_t part, int slot) {                                                 \
+    static void KI_NAME(f32_##NAME##_part)(void *context, ptrdiff_t part, int slot) {                                  \
         work w = *(const work *)context;                                                                               \
         const int threads = w.args->threads;                                                                           \
         w.v += slot * w.v_size, w.m += slot * w.m_size;                                                                \
         if (w.args->division == KI_DIVIDE_TILES)                                                                       \
-            NAME##_super(&w, part, 1, 0, w.panels);                                                                    \
+            KI_NAME(f32_##NAME##_super)(&w, part, 1, 0, w.panels);                                                     \
         else if (w.args->division == KI_DIVIDE_PANELS)                                                                 \
             for (ptrdiff_t s = 0; s < w.supers; s++)                                                                   \
-                NAME##_super(&w, s, 1, cut(w.panels, threads, part), cut(w.panels, threads, part + 1));                \
+                KI_NAME(f32_##NAME##_super)(&w, s, 1, cut(w.panels, threads, part), cut(w.panels, threads, part + 1)); \
         else                                                                                                           \
-            for (ptrdiff_t s = 0; s < w.supers; s++) NAME##_super(&w, s, threads, 0, w.panels);                        \
+            for (ptrdiff_t s = 0; s < w.supers; s++) KI_NAME(f32_##NAME##_super)(&w, s, threads, 0, w.panels);         \
     }                                                                                                                  \
-    static void NAME(const ki_winograd_args *args) { run(args, NAME##_part, P0, M0, P1, M1); }
+    static void KI_NAME(f32_##NAME)(const ki_winograd_args *args) {                                                    \
+        run(args, KI_NAME(f32_##NAME##_part), P0, M0, P1, M1);                                                         \
+    }
 
 /* Lays out the work and the workspace. */
 static void run(const ki_winograd_args *args, ki_task *part, int P0, int M0, int P1, int M1) {
@@ -267,6 +270,6 @@ static void run(const ki_winograd_args *args, ki_task *part, int P0, int M0, int
 
 ALGORITHMS(ALGORITHM)
 
-#define KIND(NAME, P0, M0, P1, M1) {#NAME, {P0, P1}, {M0, M1}, NAME},
+#define KIND(NAME, P0, M0, P1, M1) {#NAME, {P0, P1}, {M0, M1}, KI_NAME(f32_##NAME)},
 
 const ki_winograd_kind KI_NAME(ki_winograd)[KI_WINOGRAD_KINDS] = {ALGORITHMS(KIND)};

@@ -54,11 +54,11 @@ KI_INLINE void product(const int MR, const int NV, const float *restrict v, ptrd
 }
 
 #define DEFINE_PRODUCT(MR, NV)                                                                                         \
-    static __attribute__((noinline)) void KI_CAT(KI_CAT(product_, MR), KI_CAT(x, NV))(                                 \
+    static __attribute__((noinline)) void KI_NAME(KI_TILE_NAME(f32_winograd_product, MR, NV))(                         \
         const float *v, ptrdiff_t v_step, const float *u, float *m, ptrdiff_t k, uintptr_t ahead, ptrdiff_t lines) {   \
         product(MR, NV, v, v_step, u, m, k, ahead, lines);                                                             \
     }
-#define PRODUCT_ENTRY(MR, NV) [NV - 1][MR - 1] = KI_CAT(KI_CAT(product_, MR), KI_CAT(x, NV)),
+#define PRODUCT_ENTRY(MR, NV) [NV - 1][MR - 1] = KI_NAME(KI_TILE_NAME(f32_winograd_product, MR, NV)),
 
 #define ROWS_4(X, NV) X(1, NV) X(2, NV) X(3, NV) X(4, NV)
 #define ROWS_6(X, NV) ROWS_4(X, NV) X(5, NV) X(6, NV)
@@ -75,7 +75,7 @@ static const int product_rows[PRODUCT_NV] = {12, 6, 4};
 
 ALL_PRODUCTS(DEFINE_PRODUCT)
 
-static product_fn *const products[PRODUCT_NV][12] = {ALL_PRODUCTS(PRODUCT_ENTRY)};
+static product_fn *const KI_NAME(f32_winograd_products)[PRODUCT_NV][12] = {ALL_PRODUCTS(PRODUCT_ENTRY)};
 
 #undef DEFINE_PRODUCT
 #undef PRODUCT_ENTRY

@@ -31,6 +31,9 @@
 #error "define one of KI_ISA_PORTABLE, KI_ISA_AVX2, KI_ISA_AVX512"
 #endif
 
+/* The name of a register tile of MR rows by NV vectors: op_6x4v. */
+#define KI_TILE_NAME(op, MR, NV) KI_CAT(KI_CAT(op##_, MR), KI_CAT(x, KI_CAT(NV, v)))
+
 #define KI_INLINE static inline __attribute__((always_inline))
 
 /* Before a loop whose arrays overlap element by element or not at all. */
