@@ -14,6 +14,10 @@ include "_border.pxi"
 include "_workspace.pxi"
 
 
+cdef extern from "dtypes.h" nogil:
+    enum:
+        KI_F32, KI_F64
+
 cdef extern from "igemm.h" nogil:
     ctypedef struct ki_axis:
         # "in" is a keyword here
@@ -51,9 +55,9 @@ cdef extern from "igemm.h" nogil:
 
 cdef extern from "table.h" nogil:
     ctypedef struct ki_product_table "ki_table":
-        ki_product f32_product, f64_product
-        ki_siblings f32_siblings, f64_siblings
-        ki_pack f32_pack, f64_pack
+        const ki_product *product
+        const ki_siblings *siblings
+        const ki_pack *pack
         int f32_lanes, f64_lanes
 
 
@@ -110,13 +114,14 @@ cdef class Igemm:
         cdef ki_igemm_args *gemm = &self.args.gemm
         cdef ki_pack_args *pack = &self.args.pack
         cdef bint double = output.dtype == np.float64
+        cdef int dtype = KI_F64 if double else KI_F32
         cdef int lanes = KERNELS.f64_lanes if double else KERNELS.f32_lanes
         cdef ptrdiff_t taps, i
         self.types = (*inputs, output)
         self.dense_x = dense_x
         self.itemsize = 8 if double else 4
-        self.function = KERNELS.f64_product if double else KERNELS.f32_product
-        self.pack_function = KERNELS.f64_pack if double else KERNELS.f32_pack
+        self.function = KERNELS.product[dtype]
+        self.pack_function = KERNELS.pack[dtype]
         for i in range(2):
             (
                 gemm.axis[i].size, gemm.axis[i].out, gemm.axis[i].taps, gemm.axis[i].stride, gemm.axis[i].dilation,
@@ -265,7 +270,7 @@ cdef class SiblingRun:
             ):
                 raise ValueError("siblings must be single products of the same x with the same threads")
             memcpy(&self.products[i], &run.args, sizeof(ki_product_args))
-            self.function = KERNELS.f64_siblings if run.function == KERNELS.f64_product else KERNELS.f32_siblings
+            self.function = KERNELS.siblings[KI_F64 if run.function == KERNELS.product[KI_F64] else KI_F32]
 
     def __dealloc__(self):
         free(self.products)

@@ -4,7 +4,6 @@
 cdef extern from "reduce.h" nogil:
     enum:
         KI_REDUCE_RANK
-        KI_SUM, KI_MEAN, KI_MAX, KI_MIN
     ctypedef struct ki_reduce_args:
         int kept_rank, reduced_rank, threads
         ptrdiff_t kept[8]
@@ -16,19 +15,28 @@ cdef extern from "reduce.h" nogil:
     ctypedef void (*ki_reduce "ki_reduce *")(const ki_reduce_args *) noexcept nogil
 
 cdef extern from "table.h" nogil:
-    ctypedef ki_reduce reduce_row[10]
     ctypedef struct ki_reduce_table "ki_table":
-        const reduce_row *reduce
+        const ki_reduce *reduce_sum
+        const ki_reduce *reduce_mean
+        const ki_reduce *reduce_max
+        const ki_reduce *reduce_min
 
 
 cdef const ki_reduce_table *REDUCE = <const ki_reduce_table *> TABLE
-cdef dict REDUCE_OPS = {"reduce_sum": KI_SUM, "reduce_mean": KI_MEAN, "reduce_max": KI_MAX, "reduce_min": KI_MIN}
 
 #: Most axes of a reduction's input.
 MAX_REDUCE_RANK = KI_REDUCE_RANK
 
-for _name, _op in REDUCE_OPS.items():
-    _DTYPES[_name] = _names(<const void *> REDUCE.reduce[<int> _op])
+#: Addresses of the rows.
+cdef dict REDUCE_ROWS = {
+    "reduce_sum": <size_t> REDUCE.reduce_sum,
+    "reduce_mean": <size_t> REDUCE.reduce_mean,
+    "reduce_max": <size_t> REDUCE.reduce_max,
+    "reduce_min": <size_t> REDUCE.reduce_min,
+}
+
+for _op, _row in REDUCE_ROWS.items():
+    _DTYPES[_op] = _names(<const void *> <size_t> _row)
 
 
 cdef class ReduceRun(LoopRun):
@@ -70,6 +78,6 @@ def bind_reduce(str op, x, x_type, y, y_type, axes, *, threads=1):
         a.reduced[i], a.reduced_step[i] = size, at
     a.x = view(x, x_type, "the input", False, False).data
     a.y = view(y, y_type, "the output", True, False).data
-    run.function = REDUCE.reduce[<int> REDUCE_OPS[op]][<int> DTYPE_INDEX[x_type.dtype.name]]
+    run.function = (<const ki_reduce *> <size_t> REDUCE_ROWS[op])[<int> DTYPE_INDEX[x_type.dtype.name]]
     run.keep = (x, y)
     return run

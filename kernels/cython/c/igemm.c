@@ -36,3 +36,7 @@ enum { KI_TILE_ACCUMULATORS = 12 };
 #include "igemm_tile.h"
 #include "igemm_pack.h"
 #include "igemm_driver.h"
+
+ki_product *const KI_NAME(ki_product)[KI_DTYPES] = KI_ROW_FLOATS(product);
+ki_siblings *const KI_NAME(ki_siblings)[KI_DTYPES] = KI_ROW_FLOATS(siblings);
+ki_pack *const KI_NAME(ki_pack)[KI_DTYPES] = KI_ROW_FLOATS(pack);

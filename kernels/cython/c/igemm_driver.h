@@ -341,14 +341,14 @@ static void TILE(product_item)(void *context, ptrdiff_t item, int slot) {
     TILE(igemm)(&gemm);
 }
 
-void TILE(product)(const ki_product_args *args) {
+static void TILE(product)(const ki_product_args *args) {
     if (args->items == 1)
         TILE(product_item)((void *)args, 0, 0);
     else
         ki_parallel(TILE(product_item), (void *)args, args->items, args->gemm.threads);
 }
 
-void TILE(siblings)(const ki_product_args *products, ptrdiff_t count) {
+static void TILE(siblings)(const ki_product_args *products, ptrdiff_t count) {
     for (; count > 0; products += KI_MAX_SIBLINGS, count -= KI_MAX_SIBLINGS) {
         const ptrdiff_t members = count < KI_MAX_SIBLINGS ? count : KI_MAX_SIBLINGS;
         ki_igemm_args gemms[KI_MAX_SIBLINGS];

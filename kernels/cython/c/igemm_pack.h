@@ -51,7 +51,7 @@ static void TILE(pack_columns)(void *context, ptrdiff_t panel, int slot) {
     }
 }
 
-void TILE(pack)(const ki_pack_args *args) {
+static void TILE(pack)(const ki_pack_args *args) {
     const ptrdiff_t width = (ptrdiff_t)args->nv * LANES;
     memset((T *)args->packed + ki_packed_size(args->rows, args->cout, 0, LANES), 0,
            (size_t)(args->zeros + 1) * sizeof(T));

@@ -101,9 +101,7 @@ KI_FLOATS(MEAN_FLOAT)
 KI_INTEGERS(SUM_INTEGER)
 KI_NUMBERS(EXTREMES)
 
-ki_reduce *const KI_NAME(ki_reduce)[KI_REDUCE_OPS][KI_DTYPES] = {
-    [KI_SUM] = KI_ROW_NUMBERS(reduce_sum),
-    [KI_MEAN] = KI_ROW_FLOATS(reduce_mean),
-    [KI_MAX] = KI_ROW_NUMBERS(reduce_max),
-    [KI_MIN] = KI_ROW_NUMBERS(reduce_min),
-};
+ki_reduce *const KI_NAME(ki_reduce_sum)[KI_DTYPES] = KI_ROW_NUMBERS(reduce_sum);
+ki_reduce *const KI_NAME(ki_reduce_mean)[KI_DTYPES] = KI_ROW_FLOATS(reduce_mean);
+ki_reduce *const KI_NAME(ki_reduce_max)[KI_DTYPES] = KI_ROW_NUMBERS(reduce_max);
+ki_reduce *const KI_NAME(ki_reduce_min)[KI_DTYPES] = KI_ROW_NUMBERS(reduce_min);

@@ -7,7 +7,6 @@
 /* y[kept] = op over the reduced axes of x. Sizes and steps (elements) of the kept and the reduced axes of dense x, each
  * from the outermost to the innermost. y is dense over the kept axes. */
 enum { KI_REDUCE_RANK = 8 };
-typedef enum { KI_SUM, KI_MEAN, KI_MAX, KI_MIN, KI_REDUCE_OPS } ki_reduce_op;
 typedef struct {
     int kept_rank, reduced_rank, threads;
     ptrdiff_t kept[KI_REDUCE_RANK], kept_step[KI_REDUCE_RANK], reduced[KI_REDUCE_RANK], reduced_step[KI_REDUCE_RANK];

@@ -23,56 +23,57 @@
 #include "windows.h"
 #include "winograd.h"
 
-/* NULL in a row of element types: no such kernel. */
+/* The ops' kernels: X(type of the functions, name, isa). A row is ki_<name>__<isa>[KI_DTYPES], which the op's source defines;
+ * NULL: not for this element type. */
+#define KI_ROWS(X, isa)                                                                                                \
+    X(ki_product, product, isa)                                                                                        \
+    X(ki_siblings, siblings, isa)                                                                                      \
+    X(ki_pack, pack, isa)                                                                                              \
+    X(ki_window, max_pool, isa)                                                                                        \
+    X(ki_window, average_pool, isa)                                                                                    \
+    X(ki_window, depthwise, isa)                                                                                       \
+    X(ki_batch_norm, batch_norm, isa)                                                                                  \
+    X(ki_softmax, softmax, isa)                                                                                        \
+    X(ki_reduce, reduce_sum, isa)                                                                                      \
+    X(ki_reduce, reduce_mean, isa)                                                                                     \
+    X(ki_reduce, reduce_max, isa)                                                                                      \
+    X(ki_reduce, reduce_min, isa)                                                                                      \
+    X(ki_resize, resize, isa)                                                                                          \
+    X(ki_int_matmul, int_matmul, isa)                                                                                  \
+    X(ki_backward, max_pool_grad, isa)                                                                                 \
+    X(ki_backward, average_pool_grad, isa)                                                                             \
+    X(ki_backward, filter_grad, isa)                                                                                   \
+    X(ki_backward, depthwise_input_grad, isa)                                                                          \
+    X(ki_backward, depthwise_filter_grad, isa)                                                                         \
+    X(ki_turn, turn, isa)                                                                                              \
+    X(ki_cross_entropy, cross_entropy, isa)
+
+#define KI_FIELD(type, name, isa) type *const *name;
 typedef struct {
     const char *isa;
     int f32_lanes, f64_lanes;
-    /* Most pixels of a tile for 1 .. KI_MAX_NV vectors; 0: no such tile. */
+    /* Most pixels of a tile of ``product`` for 1 .. KI_MAX_NV vectors; 0: no such tile. */
     int tile_mr[KI_MAX_NV];
-    ki_product *f32_product, *f64_product;
-    ki_siblings *f32_siblings, *f64_siblings;
-    ki_pack *f32_pack, *f64_pack;
-    const ki_winograd_kind *winograd; /* KI_WINOGRAD_KINDS */
-    ki_map *const (*unary)[KI_DTYPES];  /* [ki_unary_op] */
-    ki_map *const (*binary)[KI_DTYPES]; /* [ki_binary_op] */
-    ki_window *const *max_pool, *const *average_pool, *const *depthwise;
-    ki_softmax *const *softmax;
-    ki_batch_norm *const *batch_norm;
-    ki_resize *const *resize;
-    ki_int_matmul *const *int_matmul;
     /* Most rows of a tile of ``filter_grad`` for 1 .. KI_OUTER_NV vectors. */
     int outer_mr[KI_OUTER_NV];
-    ki_backward *const *max_pool_grad, *const *average_pool_grad, *const *filter_grad;
-    ki_backward *const *depthwise_input_grad, *const *depthwise_filter_grad;
-    ki_turn *const *turn;
-    ki_cross_entropy *const *cross_entropy;
-    ki_reduce *const (*reduce)[KI_DTYPES]; /* [ki_reduce_op] */
+    KI_ROWS(KI_FIELD, )
+    ki_map *const (*unary)[KI_DTYPES];  /* [ki_unary_op] */
+    ki_map *const (*binary)[KI_DTYPES]; /* [ki_binary_op] */
+    const ki_winograd_kind *winograd; /* KI_WINOGRAD_KINDS */
     ki_probe_flops *probe_flops;
     ki_probe_read *probe_read;
     /* The same in every table. */
     void (*run_map)(const ki_map_args *);
     void (*concat)(const ki_concat_args *);
 } ki_table;
+#undef KI_FIELD
 
+#define KI_DECLARE_ROW(type, name, isa) extern type *const ki_##name##__##isa[KI_DTYPES];
 #define KI_DECLARE(isa)                                                                                                \
     extern const ki_table ki_table__##isa;                                                                             \
-    ki_product f32_product__##isa, f64_product__##isa;                                                                 \
-    ki_siblings f32_siblings__##isa, f64_siblings__##isa;                                                              \
-    ki_pack f32_pack__##isa, f64_pack__##isa;                                                                          \
-    extern const ki_winograd_kind ki_winograd__##isa[KI_WINOGRAD_KINDS];                                               \
+    KI_ROWS(KI_DECLARE_ROW, isa)                                                                                       \
     extern ki_map *const ki_unary__##isa[KI_UNARY_OPS][KI_DTYPES], *const ki_binary__##isa[KI_BINARY_OPS][KI_DTYPES];  \
-    extern ki_window *const ki_max_pool__##isa[KI_DTYPES], *const ki_average_pool__##isa[KI_DTYPES];                   \
-    extern ki_window *const ki_depthwise__##isa[KI_DTYPES];                                                            \
-    extern ki_softmax *const ki_softmax__##isa[KI_DTYPES];                                                             \
-    extern ki_batch_norm *const ki_batch_norm__##isa[KI_DTYPES];                                                       \
-    extern ki_resize *const ki_resize__##isa[KI_DTYPES];                                                               \
-    extern ki_int_matmul *const ki_int_matmul__##isa[KI_DTYPES];                                                       \
-    extern ki_backward *const ki_max_pool_grad__##isa[KI_DTYPES], *const ki_average_pool_grad__##isa[KI_DTYPES];       \
-    extern ki_backward *const ki_filter_grad__##isa[KI_DTYPES], *const ki_depthwise_input_grad__##isa[KI_DTYPES];      \
-    extern ki_backward *const ki_depthwise_filter_grad__##isa[KI_DTYPES];                                              \
-    extern ki_turn *const ki_turn__##isa[KI_DTYPES];                                                                   \
-    extern ki_cross_entropy *const ki_cross_entropy__##isa[KI_DTYPES];                                                 \
-    extern ki_reduce *const ki_reduce__##isa[KI_REDUCE_OPS][KI_DTYPES];                                                \
+    extern const ki_winograd_kind ki_winograd__##isa[KI_WINOGRAD_KINDS];                                               \
     ki_probe_flops f32_probe_flops__##isa;                                                                             \
     ki_probe_read f32_probe_read__##isa;
 
@@ -81,5 +82,6 @@ KI_DECLARE(avx2)
 KI_DECLARE(avx512)
 
 #undef KI_DECLARE
+#undef KI_DECLARE_ROW
 
 #endif
