@@ -4,13 +4,12 @@
 cdef extern from "elementwise.h" nogil:
     enum:
         KI_MAP_RANK
-        KI_NEG, KI_ABS, KI_SQUARE, KI_RELU, KI_RELU6, KI_SQRT, KI_RSQRT, KI_RECIPROCAL, KI_EXP, KI_LOG, KI_SIGMOID
-        KI_TANH, KI_CAST_F32
-        KI_ADD, KI_SUB, KI_MUL, KI_DIV, KI_MAXIMUM, KI_MINIMUM, KI_SQUARED_DIFFERENCE
-        KI_RELU_GRAD, KI_RELU6_GRAD
     ctypedef void (*ki_map "ki_map *")(
         const void *, ptrdiff_t, const void *, ptrdiff_t, void *, ptrdiff_t
     ) noexcept nogil
+    ctypedef struct ki_map_kind:
+        const char *name
+        ki_map by_dtype[KI_DTYPES]
     ctypedef struct ki_map_args:
         ki_map map
         int rank, threads
@@ -24,41 +23,21 @@ cdef extern from "elementwise.h" nogil:
         void *y
 
 cdef extern from "table.h" nogil:
-    ctypedef ki_map map_row[10]
     ctypedef struct ki_map_table "ki_table":
-        const map_row *unary
-        const map_row *binary
+        const ki_map_kind *maps
         void (*run_map)(const ki_map_args *) noexcept nogil
 
 
 cdef const ki_map_table *MAPS = <const ki_map_table *> TABLE
-
-#: Names of the maps; the same as their contracts', and cast_f32.
-UNARY = {
-    "neg": KI_NEG, "abs": KI_ABS, "square": KI_SQUARE, "relu": KI_RELU, "relu6": KI_RELU6, "sqrt": KI_SQRT,
-    "rsqrt": KI_RSQRT, "reciprocal": KI_RECIPROCAL, "exp": KI_EXP, "log": KI_LOG, "sigmoid": KI_SIGMOID,
-    "tanh": KI_TANH, "cast_f32": KI_CAST_F32,
-}
-BINARY = {
-    "add": KI_ADD, "sub": KI_SUB, "mul": KI_MUL, "div": KI_DIV, "maximum": KI_MAXIMUM, "minimum": KI_MINIMUM,
-    "squared_difference": KI_SQUARED_DIFFERENCE, "relu_grad": KI_RELU_GRAD, "relu6_grad": KI_RELU6_GRAD,
-}
+#: Position of a map, by its name in c/elementwise.c: its contract's, or cast_f32.
+cdef dict MAP_INDEX = {}
 #: Most axes of a map's output.
 MAX_MAP_RANK = KI_MAP_RANK - 1
 
-
-cdef ki_map _find(str op, int dtype):
-    if dtype < 0:
-        return NULL
-    if op in UNARY:
-        return MAPS.unary[<int> UNARY[op]][dtype]
-    return MAPS.binary[<int> BINARY[op]][dtype]
-
-
-for _op, _number in UNARY.items():
-    _DTYPES[_op] = _names(<const void *> MAPS.unary[<int> _number])
-for _op, _number in BINARY.items():
-    _DTYPES[_op] = _names(<const void *> MAPS.binary[<int> _number])
+while MAPS.maps[len(MAP_INDEX)].name != NULL:
+    _op = MAPS.maps[len(MAP_INDEX)].name.decode()
+    _DTYPES[_op] = _names(<const void *> MAPS.maps[len(MAP_INDEX)].by_dtype)
+    MAP_INDEX[_op] = len(MAP_INDEX)
 
 
 cdef list _steps(View v, tuple shape, Py_ssize_t itemsize, Py_ssize_t rank):
@@ -123,7 +102,8 @@ def bind_map(str op, inputs, input_types, output, output_type, *, threads=1, pit
     args.rank, args.threads = len(axes), threads
     for i in range(args.rank):
         args.size[i], args.step0[i], args.step1[i], args.step_y[i] = axes[i]
-    args.map = _find(op, DTYPE_INDEX.get(input_types[0].dtype.name, -1))
+    if input_types[0].dtype.name in DTYPE_INDEX:
+        args.map = MAPS.maps[<int> MAP_INDEX[op]].by_dtype[<int> DTYPE_INDEX[input_types[0].dtype.name]]
     if args.map == NULL:
         raise DTypeError(f"{op}: no C kernel for {input_types[0]}; it takes {', '.join(dtypes_of(op))}")
     args.x0, args.x1, args.y = x0.data, x1.data, y.data

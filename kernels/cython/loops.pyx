@@ -20,6 +20,8 @@ cdef dict _DTYPES = {}
 
 def dtypes_of(str name):
     """Names of the element types that an op takes: 'softmax', 'batch_norm', 'reduce_sum', a map as 'add', ..."""
+    if name not in _DTYPES:
+        raise KernelError(f"no C kernel is called {name!r}; there are {', '.join(_DTYPES)}")
     return _DTYPES[name]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kigraph.kernels.errors import KernelError
 from kigraph.kernels.tensor import TensorType
 
 loops = pytest.importorskip("kigraph.kernels.cython.loops", reason="the C kernels are not built")
@@ -50,3 +51,14 @@ def test_channel_slices_are_left_to_the_general_loops() -> None:
     run("add", [before[:, 4:12], one], wide[:, 4:12], 1)
     np.testing.assert_array_equal(wide[:, 4:12], before[:, 4:12] + one)
     np.testing.assert_array_equal(wide[:, [*range(4), *range(12, 20)]], before[:, [*range(4), *range(12, 20)]])
+
+
+@pytest.mark.parametrize(("name", "count"), [("exp", 2), ("relu6_grad", 2), ("abs", 10), ("cast_f32", 10), ("add", 10)])
+def test_the_c_side_says_which_element_types_a_map_takes(name: str, count: int) -> None:
+    assert len(set(loops.dtypes_of(name))) == count
+    assert {"float32", "float64"} <= set(loops.dtypes_of(name))
+
+
+def test_an_unknown_kernel_lists_the_known_ones() -> None:
+    with pytest.raises(KernelError, match=r"'softsign'.*neg, abs.*relu6_grad"):
+        loops.dtypes_of("softsign")

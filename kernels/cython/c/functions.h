@@ -81,9 +81,14 @@ static inline float ki_tanh_f32(float x) {
 
 static inline float ki_sigmoid_f32(float x) { return 1.0f / (1.0f + ki_exp_f32(-x)); }
 
+static inline float ki_sqrt_f32(float x) { return sqrtf(x); }
+static inline double ki_sqrt_f64(double x) { return sqrt(x); }
 static inline double ki_exp_f64(double x) { return exp(x); }
 static inline double ki_log_f64(double x) { return log(x); }
 static inline double ki_tanh_f64(double x) { return tanh(x); }
 static inline double ki_sigmoid_f64(double x) { return 1.0 / (1.0 + exp(-x)); }
+
+/* The function of x's type: KI_OF(ki_exp, x) is ki_exp_f32(x) or ki_exp_f64(x). */
+#define KI_OF(function, x) _Generic((x), float: function##_f32, double: function##_f64)(x)
 
 #endif

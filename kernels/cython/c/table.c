@@ -17,8 +17,7 @@ const ki_table KI_NAME(ki_table) = {
     .tile_mr = {10, 6, 4},
     .outer_mr = {12, 6, 4},
 #endif
-    .unary = KI_NAME(ki_unary),
-    .binary = KI_NAME(ki_binary),
+    .maps = KI_NAME(ki_maps),
     .winograd = KI_NAME(ki_winograd),
     .probe_flops = KI_NAME(f32_probe_flops),
     .probe_read = KI_NAME(f32_probe_read),

@@ -57,8 +57,7 @@ typedef struct {
     /* Most rows of a tile of ``filter_grad`` for 1 .. KI_OUTER_NV vectors. */
     int outer_mr[KI_OUTER_NV];
     KI_ROWS(KI_FIELD, )
-    ki_map *const (*unary)[KI_DTYPES];  /* [ki_unary_op] */
-    ki_map *const (*binary)[KI_DTYPES]; /* [ki_binary_op] */
+    const ki_map_kind *maps; /* the last one has no name */
     const ki_winograd_kind *winograd; /* KI_WINOGRAD_KINDS */
     ki_probe_flops *probe_flops;
     ki_probe_read *probe_read;
@@ -72,7 +71,7 @@ typedef struct {
 #define KI_DECLARE(isa)                                                                                                \
     extern const ki_table ki_table__##isa;                                                                             \
     KI_ROWS(KI_DECLARE_ROW, isa)                                                                                       \
-    extern ki_map *const ki_unary__##isa[KI_UNARY_OPS][KI_DTYPES], *const ki_binary__##isa[KI_BINARY_OPS][KI_DTYPES];  \
+    extern const ki_map_kind ki_maps__##isa[];                                                                         \
     extern const ki_winograd_kind ki_winograd__##isa[KI_WINOGRAD_KINDS];                                               \
     ki_probe_flops f32_probe_flops__##isa;                                                                             \
     ki_probe_read f32_probe_read__##isa;
