@@ -6,26 +6,27 @@ Map of the folder::
     resize.py gradients.py
                      the kernel records of one contract file each: what is supported, the geometry, preparation
     winograd_conv2d.py cook_toom.py   convolutions that multiply less, and their matrices
-    igemm.pyx winograd.pyx windows.pyx backward.pyx
-                     the border to the C header of the same name: checks arrays, binds addresses, releases the GIL
-    loops.pyx        the same for the kernels that are plain loops, in one extension module, since each costs a dlopen at a
-                     cold start: it includes elementwise.pxi softmax.pxi reduce.pxi normalization.pxi concat.pxi resize.pxi
-                     int_matmul.pxi cross_entropy.pxi, each of which binds the C header of its name
-    core.pyx         owns the C core: the table of the instruction set in use (KIGRAPH_ISA, else cpuid), the thread pool
-    _border.pxi      the checks of arrays that all of them include;  _workspace.pxi: the scratch memory of some
     tiles.py         which register tile for which product: a model of cycles
     roofline.py      the limits of the processor, measured (c/probe.c)
     support.py       reasons of refusal, prepared kernels without packing
-    c/table.h        the table of C kernels; c/cpu.c chooses it
+
+    elementwise normalization softmax reduce concat resize int_matmul cross_entropy
+                     .pxi: checks arrays, binds addresses, releases the GIL;  c/*.[hc]: the loops, and their arguments
+    loops.pyx        includes these .pxi: one extension module for all, since each costs a dlopen at a cold start
+    igemm.pyx winograd.pyx windows.pyx backward.pyx
+                     the same for the C header of their name, which serves several .py files:
+    c/igemm*.[hc]    implicit GEMM over packed weights: conv2d.py, siblings.py, matmul.py (floats), gradients.py
+    c/winograd*.[hc] Winograd and Cook-Toom, by blocks of tiles: winograd_conv2d.py
+    c/windows.[hc]   what goes over the cells of a sliding window: pool2d.py, depthwise.py
+    c/backward.[hc]  gradients of both, turned filters: gradients.py
+    c/outer*.[hc]    filters of convolutions as sums of outer products: gradients.py;  c/join.h: sums made in parts
+
+    core.pyx         owns the C core: the table of the instruction set in use (KIGRAPH_ISA, else cpuid), the thread pool
+    _border.pxi      the checks of arrays that all of them include;  _workspace.pxi: the scratch memory of some
+    c/table.h        the table of C kernels, and how they are named;  c/cpu.c chooses the table
+    c/dtypes.h       the element types as lists;  c/functions.h: exp, log, tanh, sigmoid
     c/threads.c      one pool of threads for the library
     c/simd/          one small vector API per instruction set
-    c/igemm*.[hc]    implicit GEMM, for conv2d.py siblings.py matmul.py gradients.py: products over packed weights
-    c/winograd*.[hc] Winograd and Cook-Toom, for winograd_conv2d.py: transforms, products, transforms back, by blocks of tiles
-    c/windows.[hc]   sliding windows, for pool2d.py and depthwise.py, whose loops over the cells of a window are the same
-    c/backward.[hc]  for gradients.py: pooling, depthwise convolutions, turned filters;  c/outer*.[hc]: filters of convolutions
-    c/join.h         sums that were made in parts
-    c/elementwise*.[hc] softmax reduce normalization concat resize int_matmul cross_entropy
-                     the plain loops of each .pxi;  c/functions.h: exp, log, tanh, sigmoid
 """
 
 from __future__ import annotations
