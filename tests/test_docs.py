@@ -16,7 +16,10 @@ import kigraph as ki
 from kigraph.kernels.backends import BACKENDS
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/gpu.md", "docs/service.md")
+PAGES = (
+    "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/gpu.md", "docs/micro-kernels.md",
+    "docs/service.md",
+)  # fmt: skip
 
 pytestmark = pytest.mark.skipif(not (ROOT / "README.md").exists(), reason="needs the checkout, not an installed copy")
 

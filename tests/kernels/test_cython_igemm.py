@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,6 +74,51 @@ def test_nan_passes_the_activation() -> None:
     g.bind(*arrays)()
     assert np.isnan(arrays[3][1]).all()
     np.testing.assert_array_equal(arrays[3][[0, 2]], 4)
+
+
+def panels(w: NDArray, vectors: int, lanes: int, zeros: int) -> NDArray:
+    """The layout that docs/micro-kernels.md describes, without the mark."""
+    rows, cout = w.shape
+    packed = np.zeros(rows * (-(-cout // lanes) * lanes) + zeros, w.dtype)
+    for first in range(0, cout, vectors * lanes):
+        width = min(vectors * lanes, -(-(cout - first) // lanes) * lanes)
+        for row in range(rows):
+            for j in range(min(width, cout - first)):
+                packed[rows * first + row * width + j] = w[row, first + j]
+    return packed
+
+
+@pytest.mark.parametrize("vectors", range(1, len(core.TILE_MR) + 1))
+def test_packed_panels(vectors: int) -> None:
+    lanes = core.F32_LANES
+    for cout in (1, lanes, vectors * lanes, (2 * vectors + 1) * lanes - 5):
+        w = (100 * np.arange(1, 7)[:, None] + np.arange(cout)).astype(np.float32)
+        # A filter of two taps of three inputs along the second axis.
+        g = igemm.Igemm(
+            [TensorType(w.dtype, (1, 1, 4, 3)), TensorType(w.dtype, (1, 2, 3, cout))],
+            TensorType(w.dtype, (1, 1, 3, cout)),
+            axes=[(1, 1, 1, 1, 1, 0, 2, 4, 3), (4, 3, 2, 1, 1, 0, 1, 1, 1)],
+            batch=(1, 4, 3),
+            k=3,
+            tile=(1, vectors),
+            steps=(cout, 1),
+        )
+        wanted = panels(w, vectors, lanes, 6)
+        packed = g.pack(w.reshape(1, 2, 3, cout)).view(np.float32)
+        np.testing.assert_array_equal(packed[: wanted.size + 1], [*wanted, 0])
+        w[4, cout // 2] = np.inf
+        assert np.isnan(g.pack(w.reshape(1, 2, 3, cout)).view(np.float32)[wanted.size])
+
+
+def test_packed_panels_of_the_documentation() -> None:
+    page = Path(__file__).parents[2] / "docs" / "micro-kernels.md"
+    if not page.exists():
+        pytest.skip("needs the checkout, not an installed copy")
+    (picture,) = re.findall(r"```\n( +lanes 0-3.*?)```", page.read_text(), re.DOTALL)
+    lines = [re.sub(r"^(panel|tap) \d|packed.*", "", line) for line in picture.splitlines()[1:]]
+    shown = [int(n) for line in lines for n in re.findall(r"\d+", line)]
+    w = (100 * np.arange(1, 7)[:, None] + np.arange(11)).astype(np.float32)
+    assert shown == [*panels(w, 2, 4, 6), 0]
 
 
 def test_refused_arrays() -> None:
