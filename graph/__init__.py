@@ -2,8 +2,8 @@
 
 Map of the folder (arrows of import point down only)::
 
-    models/              the edge: built-in networks, for files that have weights alone
-    writers/ loaders/    files of other plans: written and read, without trusting them
+    models/              the edge: built-in networks, for files that contain weights only
+    writers/ loaders/    files of other programs: written, and read without trusting them
     gradients/           the backward graph: one gradient function per contract
     session.py           feeds and fetches to plans, threads, variables
     profile.py           times of a plan's steps: table, roofline, trace, picture

@@ -207,7 +207,7 @@ class Graph:
     ) -> Operation:
         """Adds an operation.
 
-        type: TensorFlow's name of the op. Unknown types are kept: they can be inspected, fed over and saved, not run.
+        type: TensorFlow's name of the op. Unknown types are kept: they can be inspected, replaced by a feed and saved, not run.
         attrs: Python values (np.dtype for types, tuples for shapes and lists, ir.Literal for a constant's value).
         name: defaults to the type; made unique in the current scope. ``exact_name``: taken as it is (loaders).
         num_outputs: needed for unknown types only.
@@ -226,7 +226,7 @@ class Graph:
             try:
                 types = self._output_types(full, type, inputs, frozen_attrs, num_outputs)
             except BaseException:
-                self._taken.pop(full.lower(), None)  # what was refused takes no name
+                self._taken.pop(full.lower(), None)  # a refused operation does not take the name
                 raise
             operation = Operation(self, full, type, tuple(inputs), frozen_attrs, tuple(dict.fromkeys(control)), types)
             self._operations[full] = operation
@@ -265,7 +265,7 @@ class Graph:
         try:
             return definition.types(site)
         except (UnsupportedOpError, DTypeError):
-            # A loaded graph (count given) can be inspected and fed over; running the node says what is not supported.
+            # A loaded graph (count given) can be inspected and fed; the error comes when the node is to be run.
             if count is not None:
                 return (TensorType(ir.UNKNOWN),) * count
             raise

@@ -1,7 +1,8 @@
 """Evaluates ops with the reference backend: constant folding, and shapes that are computed from constants.
 
-``evaluate`` computes one op at once. A ``Fold`` is an op that is computed when a literal is read; those behind it are computed
-first, each once, without recursion. Inside ``shared_values()`` what was computed is kept for the next literal, up to a bound.
+``evaluate`` computes one op immediately. A ``Fold`` is an op that is computed when a literal is read; the folds that it reads
+are computed first, each once, without recursion. Inside ``shared_values()`` results are kept for the next literal, up to a
+bound.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ Value = np.ndarray[Any, Any]
 
 #: Bytes of computed values that are kept inside ``shared_values()``.
 SHARED_BYTES = 1 << 27
-#: Bytes of results that a fold keeps for good: shapes and the like, which are read again and again.
+#: Bytes of results that a fold keeps permanently: shapes and the like, which are read repeatedly.
 _SMALL = 1 << 10
 
 
@@ -98,7 +99,7 @@ def _evaluate(resolved: Resolved, inputs: Sequence[Value | None]) -> tuple[Value
 def _all_outputs(
     resolved: Resolved, inputs: Sequence[Value | None], wanted: Sequence[TensorType], computed: Sequence[Value]
 ) -> tuple[Value, ...] | None:
-    """The kernel's outputs, then those that are just an input; None if there are others."""
+    """The kernel's outputs, then the forwarded ones; None if there are others."""
     handed_on = resolved.handed_on
     results = list(computed)
     for index in range(len(computed), len(wanted)):

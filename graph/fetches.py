@@ -17,7 +17,7 @@ __all__ = ["Fetches", "stranger"]
 
 
 def stranger(graph: Graph, item: object, expected: str) -> str:
-    """Says that ``item``, which should be ``expected`` or its name, is nothing of ``graph``, and what is."""
+    """The error text for an ``item`` that is neither ``expected`` nor its name in ``graph``: why, and what the graph has."""
     text = f"{shown(item)} is not {expected} of this session's graph, nor a name of one"
     if isinstance(item, Operation) and item.graph is graph:
         text = f"{item.type} {shown(item.name)} has 0 outputs, so there is nothing to feed"
@@ -31,7 +31,7 @@ def stranger(graph: Graph, item: object, expected: str) -> str:
 
 
 class Fetches:
-    """Flattens fetches to ports and operations; ``rebuild`` puts values into their places.
+    """Flattens fetches to ports and operations; ``rebuild`` puts values into the same nesting.
 
     A leaf is a Tensor, an Operation or a name; lists, tuples (named ones too) and dicts nest.
     """

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ends_text", "guess_inputs", "guess_outputs", "missing_operation", "shown", "similar"]
 
-#: difflib takes about 0.1 ms per name of 100 letters, and grows with the square of the length.
+#: difflib takes about 0.1 ms per name of 100 characters, and grows with the square of the length.
 _MAX_COMPARED, _MAX_COMPARED_LENGTH = 5000, 150
 #: A message stays short, however large the graph is.
 _MOST_LISTED, _MOST_LETTERS = 5, 80
@@ -64,7 +64,7 @@ def ends_text(graph: Graph) -> str:
 
 
 def missing_operation(graph: Graph, name: str) -> str:
-    """What to say after "the graph has no operation 'name'": the name that was meant, if it can be told, and the ends."""
+    """What to say after "the graph has no operation 'name'": the name that was meant, if it can be guessed, and the ends."""
     names = [op.name for op in graph.operations]
     if not names:
         return "the graph is empty"
@@ -76,7 +76,7 @@ def missing_operation(graph: Graph, name: str) -> str:
 
 
 def _other_scope(name: str, names: Collection[str]) -> str:
-    """The same name with scopes less (tf.import_graph_def puts "import/" in front), with scopes more, or in other case."""
+    """The same name with scopes less (tf.import_graph_def adds the prefix "import/"), with scopes more, or in other case."""
     there = set(names)
     for at, letter in enumerate(name):
         if letter == "/" and (rest := name[at + 1 :]) in there:

@@ -39,14 +39,14 @@ PLAIN = frozenset([str, int, float, bool, bytes, type(None)])
 
 
 class Content:
-    """A part of a literal's key that stands for bytes that lie elsewhere. Equal only to itself inside a process."""
+    """A part of a literal's key that stands for bytes stored elsewhere. Equal only to itself inside a process."""
 
     __slots__ = ()
     #: The bytes are those of a file, so that what is made of them may be kept in another file.
     in_file = False
 
     def content_digest(self) -> str | None:
-        """The same in every process for the same bytes; None if nobody can tell."""
+        """The same in every process for the same bytes; None if the bytes are not known."""
         raise NotImplementedError
 
 
@@ -68,7 +68,7 @@ class ArrayContent(Content):
 
 
 class _Unique(Content):
-    """Stands for a value of which nothing is known but that it is this one."""
+    """Stands for a value whose identity is all that is known of it."""
 
     __slots__ = ()
 
@@ -79,15 +79,15 @@ class _Unique(Content):
 class Key:
     """The key of what was computed from other literals: what was done, and the keys of what it was done to.
 
-    Compared by a digest of fixed length, made once of the digests of its parts: a value that is used twice, many times
-    over, has a short key for all that, and equal keys mean equal values. ``parts`` are for who needs another spelling.
+    Compared by a digest of fixed length, made once of the digests of its parts: the key of a value stays short however
+    often its parts are shared, and equal keys mean equal values. ``parts`` are for other spellings of the key.
     """
 
     __slots__ = ("_digest", "in_file", "parts", "stable")
 
     def __init__(self, *parts: Hashable) -> None:
         self.parts = parts
-        #: Bytes of a file are behind it.
+        #: Whether it depends on bytes of a file.
         self.in_file = False
         #: What packed/cache.py spells this key as (digest, files; no digest if it cannot): many keys share it.
         self.stable: tuple[str, frozenset[str]] | None = None
@@ -124,7 +124,7 @@ class Literal:
     ``key`` tells equal literals from others without reading them: what is packed or derived from a literal is cached
     under its key. It is made of plain values, tuples, ``Content`` and ``Key``, and says everything that the value depends
     on, so that packed weights can be found again by another process. ``array()`` reads a lazy literal anew each time, so
-    nothing is kept that nobody holds. ``load`` is what reads it.
+    an array lives only as long as its caller holds it. ``load`` reads it.
     """
 
     __slots__ = ("_wide", "dtype", "key", "load", "shape")
@@ -230,7 +230,7 @@ class Graph:
         return self.nodes[port.node].outputs[port.index]
 
     def literal(self, port: Port) -> Literal | None:
-        """The constant behind a port, if it is the output of a Const node."""
+        """The constant of a port, if it is the output of a Const node."""
         node = self.nodes[port.node]
         value = node.attrs.get("value")
         return value if node.op == "Const" and isinstance(value, Literal) else None

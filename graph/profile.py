@@ -78,8 +78,7 @@ class KernelTime:
 class Profile:
     """The steps of one plan in the order in which they ran, over ``runs`` runs.
 
-    seconds: median of a whole run. Each step of a GPU is
-    waited for, so a profiled run on a GPU takes longer than another.
+    seconds: median of a whole run. The host waits for each step of a GPU, so a profiled run on a GPU takes longer.
     """
 
     steps: tuple[StepTime, ...]

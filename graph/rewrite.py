@@ -36,9 +36,9 @@ def infer_again(
     type_of: Callable[[Port], TensorType],
     value_of: Callable[[Port], np.ndarray[Any, Any] | None],
 ) -> tuple[TensorType, ...]:
-    """Output types of a node of ``graph`` whose inputs now have ``types``, without a second look where nothing changed."""
+    """Output types of a node of ``graph`` whose inputs now have ``types``; not inferred again where nothing changed."""
     definition = OPDEFS.get(node.op)
-    # A pass may have put a better known input in front of a node, so only outputs that are known need no second look.
+    # A pass may have given a node an input of better known type, so only outputs of known type are not inferred again.
     same = (
         definition is not None
         and definition.by_types
@@ -82,7 +82,7 @@ class Rewriter:
         end = port
         while end in moved:
             end = moved[end]
-        while port != end:  # the next who asks is there at once
+        while port != end:  # path compression: later look-ups take one step
             moved[port], port = end, moved[port]
         return end
 
@@ -101,7 +101,7 @@ class Rewriter:
         return self._nodes[port.node].outputs[port.index]
 
     def literal(self, port: Port) -> Literal | None:
-        """The constant behind a port, if there is one."""
+        """The constant of a port, if there is one."""
         node = self._nodes[self.current(port).node]
         return node.attrs["value"] if node.op == "Const" else None
 

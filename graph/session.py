@@ -121,8 +121,8 @@ class Session:
         """The values of ``fetches`` in the same nesting.
 
         fetches: a tensor, an operation, a name ('op:0'; 'op' means its first output), or any nesting of lists, tuples
-        and dicts of these. Operations give None. feed_dict: tensor or name -> value; any tensor can be fed, and what
-        lies behind it is then not computed. profile: measures every step; see ``last_profile`` and ``plan().explain()``.
+        and dicts of these. Operations give None. feed_dict: tensor or name -> value; any tensor can be fed, and the
+        operations that lead to it are then not run. profile: measures every step; see ``last_profile`` and ``plan().explain()``.
 
         Results are fresh NumPy arrays (scalars for rank 0: NumPy scalars, or bytes).
         Raises FetchError, FeedError, UnsupportedOpError, KernelError, RunError or ImageError.
@@ -152,7 +152,7 @@ class Session:
         warm_up: int = 2,
         progress: Callable[[int], None] | None = None,
     ) -> Profile:
-        """Runs ``runs`` times, after ``warm_up`` runs that do not count, and tells where the time goes.
+        """Runs ``runs`` times, after ``warm_up`` runs that do not count, and reports where the time goes.
 
         fetches, feed_dict: as for ``run``; ops that assign variables assign every time. progress: called after each run
         with the number of those done.

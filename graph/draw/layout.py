@@ -1,9 +1,9 @@
 """Layered layout of a directed graph, top to bottom.
 
-The method of Sugiyama, Tagawa and Toda (1981): turn edges that close a cycle, put every node on a layer below its
+The method of Sugiyama, Tagawa and Toda (1981): reverse edges that close a cycle, put every node on a layer below its
 sources, cut long edges by dummy nodes, order each layer so that few edges cross (barycentres, both ways, best order
-kept), then place the layers' nodes. Placing is exact per layer: the positions nearest to the wished ones that keep the
-distances are an isotonic regression (pool adjacent violators).
+kept), then assign coordinates. These are exact per layer: the positions nearest to the desired ones that keep the
+minimum distances are an isotonic regression (pool adjacent violators).
 Nothing here is random: equal graphs get equal pictures.
 """
 
@@ -48,7 +48,7 @@ def layered_layout(
 ) -> Layout:
     """Places nodes of the given (width, height). Edges are (source, target); none may lead from a node to itself.
 
-    ``sinking``: nodes without sources that are to stand right above their targets (constants, placeholders).
+    ``sinking``: nodes without sources that are put on the layer above their first target (constants, placeholders).
     """
     count = len(sizes)
     if not count:
@@ -81,7 +81,7 @@ def layered_layout(
 
 
 def _acyclic(count: int, edges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The edges, with those turned that close a cycle in a depth-first walk in the order of the nodes."""
+    """The edges; those that close a cycle in a depth-first search in the order of the nodes are reversed."""
     after: list[list[int]] = [[] for _ in range(count)]
     for number, (source, _) in enumerate(edges):
         after[source].append(number)
@@ -109,7 +109,7 @@ def _acyclic(count: int, edges: Sequence[tuple[int, int]]) -> list[tuple[int, in
 
 
 def _layers(count: int, edges: Sequence[tuple[int, int]], sinking: frozenset[int]) -> list[int]:
-    """Longest path from the sources; then nodes that may sink go right above their first target."""
+    """Longest path from the sources; then nodes that may sink go to the layer above their first target."""
     targets: list[list[int]] = [[] for _ in range(count)]
     waiting = [0] * count
     for source, target in edges:
@@ -194,7 +194,7 @@ def _order(rows: list[list[int]], links: list[list[tuple[int, int]]], count: int
 
 
 def _start_order(rows: list[list[int]], above: list[list[int]], below: list[list[int]]) -> None:
-    """First order: as a depth-first walk upwards from the results meets the nodes, so inputs keep their order."""
+    """First order: as a depth-first search upwards from the results visits the nodes, so inputs keep their order."""
     met: dict[int, int] = {}
     for row in reversed(rows):
         for root in row:
@@ -223,7 +223,7 @@ def _crossings(rows: list[list[int]], links: list[list[tuple[int, int]]], positi
 def _positions(
     rows: list[list[int]], links: list[list[tuple[int, int]]], widths: list[float], real: int
 ) -> list[float]:
-    """Centres along x: sweeps down and up, each node wished over the mean of its neighbours; long edges are stiff."""
+    """Centres along x: sweeps down and up, the desired position of a node is the mean of its neighbours; long edges are stiff."""
     near: list[list[tuple[int, float, bool]]] = [[] for _ in widths]
     for row_links in links:
         for a, b in row_links:
@@ -276,7 +276,7 @@ def _nearest(wishes: Sequence[float], weights: Sequence[float], offsets: Sequenc
 def _heights(
     rows: list[list[int]], links: list[list[tuple[int, int]]], xs: list[float], sizes: Sequence[tuple[float, float]]
 ) -> tuple[list[float], list[float]]:
-    """Top and bottom of each layer; the gap grows with the sideways way that its edges have to go."""
+    """Top and bottom of each layer; the gap grows with the horizontal distance that its edges span."""
     tops, bottoms, y = [], [], 0.0
     for index, row in enumerate(rows):
         height = max((sizes[node][1] for node in row if node < len(sizes)), default=8.0)

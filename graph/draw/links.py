@@ -1,4 +1,4 @@
-"""The links of a picture: which box passes data to which, and what lies outside of the picture's scope."""
+"""The links of a picture: which box passes data to which, and what is outside the picture's scope."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def edges_of(graph: ir.Graph, hidden: Iterable[str]) -> tuple[dict[str, list[Edg
 
 
 class Links:
-    """Collects the links of one picture. ``home``: node -> box, for the nodes inside; other nodes get boxes behind these."""
+    """Collects the links of one picture. ``home``: node -> box, for the nodes inside; other nodes get boxes appended to these."""
 
     def __init__(self, graph: ir.Graph, home: Mapping[str, int], inside: int) -> None:
         self._graph, self._home, self._next = graph, home, inside
         self._outside: dict[tuple[str, bool], int] = {}
         self._count = {True: 0, False: 0}
         self._shared: dict[bool, int] = {}
-        #: Per outside box: the nodes behind it, and whether it is a source.
+        #: Per outside box: the nodes that it stands for, and whether it is a source.
         self.outside: dict[int, tuple[list[str], bool]] = {}
         self._tensors: dict[tuple[int, int], dict[ir.Port | None, None]] = {}
 
@@ -93,7 +93,7 @@ class Links:
         return self._next - 1
 
     def all(self) -> tuple[Link, ...]:
-        """The links in the order in which their boxes met; many tensors between two boxes are one link."""
+        """The links in the order of their first edge; many tensors between two boxes are one link."""
         links: list[Link] = []
         for (source, target), ports in self._tensors.items():
             data = [port for port in ports if port is not None]

@@ -40,9 +40,9 @@ class Box:
     title: str
     op: str
     lines: tuple[str, ...] = ()
-    #: Nodes behind the box; 1 for a node.
+    #: Number of nodes that the box stands for; 1 for a node.
     count: int = 1
-    #: Seconds that the nodes behind it took, where that is known.
+    #: Seconds that these nodes took, where that is known.
     seconds: float | None = None
 
     @property
@@ -170,7 +170,7 @@ class Album:
 
 
 def _constants(graph: ir.Graph) -> dict[str, str]:
-    """Constants and variables (behind Identity nodes too) that something reads, with the line that shows them."""
+    """Constants and variables that something reads (through Identity nodes too), with the line that shows them."""
     texts: dict[str, str] = {}
     for node in graph:
         if node.op in CONSTANT_OPS and not node.inputs and node.outputs:

@@ -63,7 +63,7 @@ def scene_svg(scene: Scene, title: str | None = None) -> str:
     sinking = frozenset(i for i in range(len(looks)) if i not in fed)
     layout = layered_layout([(look.width, look.height) for look in looks], edges, sinking)
     legend = _legend(scene.boxes) if scene.heat is None else _heat_legend(scene.heat)
-    # A legend of families stands below, one of time on top: tall pictures are read from there.
+    # A legend of families is below the picture, one of times above it: tall pictures are read from the top.
     above = scene.heat is not None
     css = ' class="heat"' if above else ""
     head = (26.0 if title else 0.0) + (legend.height if above else 0.0)
@@ -158,7 +158,7 @@ def _draw_links(scene: Scene, layout: Layout, looks: Sequence[_Look]) -> tuple[l
         source, target = layout.nodes[link.source], layout.nodes[link.target]
         y0, y1 = source.y + looks[link.source].height / 2, target.y - looks[link.target].height / 2 - 1
         points = [(starts[number], y0)]
-        if y0 > y1:  # turned against the flow: leave upwards, arrive from below
+        if y0 > y1:  # a reversed edge: leave upwards, arrive from below
             y0, y1 = source.y - looks[link.source].height / 2, target.y + looks[link.target].height / 2 + 1
             points = [(starts[number], y0)]
             for place in layout.edges[number]:
@@ -194,7 +194,7 @@ def _curve(points: Sequence[tuple[float, float]]) -> str:
 
 
 def _exits(scene: Scene, layout: Layout, looks: Sequence[_Look]) -> list[float]:
-    """x at which each link leaves its box: one place per output, so a tensor read twice leaves at one place."""
+    """x at which each link leaves its box: one position per output, so a tensor that is read twice leaves at one position."""
     ports: dict[int, dict[str, list[int]]] = {}
     for number, link in enumerate(scene.links):
         ports.setdefault(link.source, {}).setdefault(link.port, []).append(number)

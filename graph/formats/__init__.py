@@ -1,4 +1,4 @@
-"""How files of other programs are laid out, for those who read them and those who write them.
+"""The layouts of other programs' files, for the loaders and the writers.
 
     limits.py        LoadLimits, and the Budget that every reader spends from
     source.py        a file: opened once, read by position; digests.py: SHA-256 of files, remembered

@@ -1,8 +1,8 @@
-"""A zip archive as weight files use it: members stored as they are, found by name, checked by CRC.
+"""A zip archive as weight files use it: members stored without compression, found by name, checked by CRC.
 
-Python's zipfile is not used: it inflates without a limit, trusts the directory's counts and keeps the file open its
-own way. Here only what torch.save writes is accepted: no compression, encryption, duplicates, absolute or
-climbing names, and no members that overlap. Format: PKWARE's APPNOTE.
+Python's zipfile is not used: it inflates without a limit, trusts the directory's counts and keeps the file open
+itself. Here only what torch.save writes is accepted: no compression, encryption, duplicates, absolute names or
+names with '..', and no members that overlap. Format: PKWARE's APPNOTE.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class Archive:
         return members
 
     def _zip64(self, extra: bytes, full: int, packed: int, local: int) -> tuple[int, int, int]:
-        """Sizes and offset that did not fit into 32 bits stand in extra field 1, in this order."""
+        """Sizes and offset that did not fit into 32 bits are in extra field 1, in this order."""
         values = [full, packed, local]
         at = 0
         while at + 4 <= len(extra):

@@ -1,12 +1,12 @@
-"""SHA-256 of files that were worked out before, kept in the cache folder: 90 MB take 60 ms and more.
+"""SHA-256 of files that were computed before, kept in the cache folder: 90 MB take 60 ms and more.
 
-A file is known again by device, inode, size, mtime and ctime together. Size and mtime alone would not do: a file can be
+A file is recognised by device, inode, size, mtime and ctime together. Size and mtime alone are not enough: a file can be
 replaced by one of the same size whose mtime was set back (cp -p, tar, rsync). ctime cannot be set; device and inode
-change when a file is renamed over another one. What is left is a file that is written twice within one tick of the clock
-of the file system, so a file that is younger than a few seconds is not remembered.
+change when a file is renamed over another one. The remaining case is a file that is written twice within one tick of the
+file system's clock, so a file that is younger than a few seconds is not remembered.
 
-The record must be the user's own, as everything in the cache folder. A digest from here finds packed weights
-and names a weights card; what verifies a download works the digest out.
+The record must be owned by the user, as everything in the cache folder. A digest from here finds packed weights
+and names a weights card; the verification of a download computes the digest anew.
 """
 
 from __future__ import annotations

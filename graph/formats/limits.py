@@ -1,7 +1,7 @@
 """LoadLimits, what a file may ask for, and Budget, the running account that all loaders share.
 
 Nothing is allocated for a declared size before the budget agreed. The declared sizes of all tensors of a file
-are added up, so that many middling tensors cannot do what one huge one may not.
+are added up, so that many medium tensors cannot exceed the limit of one huge one.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Budget:
             raise self.too_many_items(what, at, self.limits.max_nodes * _ITEMS_PER_NODE)
 
     def items_for(self, nodes: int) -> int:
-        """The most items that a graph may have after so many of its nodes."""
+        """The most items that a graph may have when so many of its nodes are read."""
         most = self.limits.max_nodes
         free = max(_FREE_ITEMS, int(most * _FREE_ITEMS_PER_NODE))
         return min(most * _ITEMS_PER_NODE, free + 2 * _ITEMS_PER_NODE * nodes)

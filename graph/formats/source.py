@@ -116,7 +116,7 @@ class Source(Content):
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 of the content in hex; worked out on first use."""
+        """SHA-256 of the content in hex; computed on first use."""
         import hashlib
 
         digest = hashlib.sha256()
@@ -129,7 +129,7 @@ class Source(Content):
 
     @cached_property
     def remembered_sha256(self) -> str:
-        """As ``sha256``, but taken from the cache folder if this very file was worked out before; see digests.py."""
+        """As ``sha256``, but taken from the cache folder if it was computed for this very file before; see digests.py."""
         state = os.fstat(self._fd)
         known = recall(state)
         if known is not None:
@@ -143,7 +143,7 @@ class Source(Content):
         try:
             return self.remembered_sha256
         except LoadError:
-            return None  # the next read of a weight says it
+            return None  # the next read of a weight reports it
 
     def __repr__(self) -> str:
         return f"Source({self.name!r}, {size_text(self.size)})"

@@ -29,7 +29,7 @@ _FIELDS: dict[DType, tuple[str, str]] = {
     )
 }  # fmt: skip
 _VALUE_FIELDS = ("string_val", *dict.fromkeys(field for field, _ in _FIELDS.values()))
-#: Constants up to this size are read at once: the shapes, axes and scalars that shape inference asks for.
+#: Constants up to this size are read immediately: the shapes, axes and scalars that shape inference needs.
 _SMALL = 4096
 
 
@@ -44,7 +44,7 @@ def literal(proto: TensorProto, reader: Reader, source: Source, budget: Budget, 
     """The constant of a TensorProto; values above 4 KiB stay in the file until they are used.
 
     Fewer values than elements: the last one fills the rest, none at all means zeros (the rule of TensorFlow's
-    Tensor::FromProto, and what its writers count on). Everything else that does not fit is a LoadError.
+    Tensor::FromProto, on which its writers rely). Everything else that does not fit is a LoadError.
     """
     dtype = DTYPES.get(proto.dtype)
     if dtype is None:

@@ -102,7 +102,7 @@ def _backward(op: Operation, between: set[Operation], found: dict[Tensor, list[T
     if function is None:
         raise GraphError(
             f"gradients: {op.type} '{op.name}' ({contract.name}) cannot be differentiated; "
-            f"put ki.stop_gradient in front of it if nothing should flow there"
+            f"put ki.stop_gradient before it if no gradient should flow there"
         )
     grads = [t if t is not None else ops.zeros_like(y) for t, y in zip(totals, op.outputs, strict=True)]
     for index, gradient in zip(picked, function(use, grads), strict=True):

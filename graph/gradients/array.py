@@ -55,7 +55,7 @@ def _pad(use: Use, grads: Grads) -> Result:
 
 @gradient_of(a.SLICE)
 def _slice(use: Use, grads: Grads) -> Result:
-    """A slice's gradient is zero around the box; for steps, zeros are put between the elements first."""
+    """A slice's gradient is zero around the box; for strides, zeros are put between the elements first."""
     dims = _dims(use, use.x)
     params = use.params
     steps = params.steps or (1,) * len(dims)
@@ -74,7 +74,7 @@ def _slice(use: Use, grads: Grads) -> Result:
 
 
 def _spread_axis(x: Tensor, axis: int, step: int) -> Tensor:
-    """Puts step - 1 zeros behind each element along an axis, none behind the last."""
+    """Puts step - 1 zeros after each element along an axis, none after the last."""
     dims = list(x.type.dims)
     wide = ops.pad(ops.expand_dims(x, axis + 1), [(0, step - 1 if i == axis + 1 else 0) for i in range(len(dims) + 1)])
     flat = ops.reshape(wide, [*dims[:axis], dims[axis] * step, *dims[axis + 1 :]])
@@ -125,7 +125,7 @@ def _fill(use: Use, grads: Grads) -> Result:
 
 @gradient_of(a.GATHER)
 def _gather(use: Use, grads: Grads) -> Result:
-    """Adds every slice back to where it was taken, as a product with the one-hot matrix of the indices."""
+    """Adds every slice back to where it was taken, as a matrix product with the one-hot matrix of the indices."""
     x, indices = use.inputs
     if use.params.batch_dims:
         raise GraphError(

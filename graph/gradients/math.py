@@ -210,7 +210,7 @@ def _reduce_prod(use: Use, grads: Grads) -> Result:
 
 @gradient_of(r.TOP_K)
 def _top_k(use: Use, grads: Grads) -> Result:
-    """Back to the places that the values came from, by a one-hot comparison of indices."""
+    """Back to the positions that the values came from, by a one-hot comparison of indices."""
     last = (use.x.shape or (None,))[-1]
     if last is None:
         raise GraphError(

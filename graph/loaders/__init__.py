@@ -1,7 +1,7 @@
 """kigraph.graph.loaders: weight files of other people's programs, read without trusting them.
 
     __init__.py      load(path): Loaded
-    family.py        the table of families: how each is told, and who reads it
+    family.py        the table of families: how each is recognised, and which function reads it
     graphdef.py      TensorFlow frozen GraphDef to a Graph
     weights.py       WeightsFile: named arrays, read one at a time
     safetensors.py   torch_pickle.py   npz.py   keras_h5.py   keras_config.py: the network in a Keras file, as data
@@ -51,13 +51,13 @@ class Loaded:
 
     @property
     def remembered_sha256(self) -> str:
-        """The same, from the cache folder if this very file was worked out before."""
+        """The same, from the cache folder if it was computed for this very file before."""
         assert self._source is not None
         return self._source.remembered_sha256
 
 
 def load(path: str | os.PathLike[str], limits: LoadLimits | None = None) -> Loaded:
-    """Reads a model or weights file; its family is told by its content, not by its name.
+    """Reads a model or weights file; its family is recognised by its content, not by its name.
 
     Weights stay in the file until they are used: replace the file by renaming, never by writing into it.
     Raises LoadError for what is damaged, hostile, over the limits, or of a family that is not read (yet).

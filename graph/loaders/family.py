@@ -1,4 +1,4 @@
-"""The table of families that are read, and which of them a file is of, told by its content.
+"""The table of families that are read. A file's family is recognised by its content.
 
 A further family is a row of FAMILIES and, where it has one, a module that reads it. All others are refused by name.
 """
@@ -27,7 +27,7 @@ _LATER = "Reading this family comes later; use another one for now."
 _KERAS_3 = "Save it as HDF5: model.save('model.h5'); or freeze it in TensorFlow (README, 'Keras models')."
 _SAVED = "Freeze it in TensorFlow (README, 'Keras models')."
 _HDF5, _TAR = b"\x89HDF\r\n\x1a\n", b"ustar"
-#: First bytes -> what it is, what to do. Asked in this order.
+#: First bytes -> what it is, what to do. Checked in this order.
 _FOREIGN: tuple[tuple[bytes, str, str], ...] = (
     (b"\x1f\x8b", "a gzip archive", "Unpack it first: gzip -d FILE, or tar xzf FILE."),
     (b"\xfd7zXZ\x00", "an xz archive", "Unpack it first: xz -d FILE."),
@@ -54,7 +54,7 @@ _TEXT: tuple[tuple[re.Pattern[bytes], str, str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """What a family is told by: the first bytes, and the file for those that look further."""
+    """What a family is recognised by: the first bytes, and the file for those that look further."""
 
     source: Source
     head: bytes
@@ -148,7 +148,7 @@ def _read_graphdef(source: Source, budget: Budget) -> Graph:
     return read_graphdef(source, budget)
 
 
-#: Asked in this order.
+#: Checked in this order.
 FAMILIES: tuple[Family, ...] = (
     Family("torch", "PyTorch state dict", _is_torch_zip, _read_torch_zip),
     Family("keras-h5", "Keras HDF5 weights", _is_keras_h5, _read_keras_h5),

@@ -1,6 +1,6 @@
 """TensorFlow's frozen GraphDef (.pb) to a Graph.
 
-Ops that kigraph does not run are kept: such a graph loads and can be inspected, fed over and saved. Functions of the
+Ops that kigraph does not run are kept: such a graph loads and can be inspected, fed and saved. Functions of the
 graph's library are not read. What a file can do wrong (unknown inputs, duplicates, cycles, shapes that never fit) is a
 LoadError that names the node.
 """
@@ -237,7 +237,7 @@ def _list(value: Any, known: bool, reader: Reader, source: Source, budget: Budge
 
 
 def _check_output_count(attrs: Mapping[str, Any], budget: Budget, place: str) -> None:
-    """Split and its like state how many outputs they have; a few bytes must not become millions of tensors."""
+    """Split and similar ops state how many outputs they have; a few bytes must not become millions of tensors."""
     for name in ("num_split", "num"):
         count = attrs.get(name)
         if isinstance(count, int) and count > 0:

@@ -1,8 +1,8 @@
 """Keras' ``model_config``: the JSON of a whole model, read as plain data into layers that know their inputs.
 
 Models inside models are opened, so that one chain of layers from the input to the output remains. Nothing is
-imported, looked up or called: a class is only a name, and whoever builds a network from it has a list of the names
-that it knows. Keras 2 and Keras 3 write the connections differently; both are read.
+imported, looked up or called: a class is only a name, and the code that builds a network from it has a list of the
+names that it knows. Keras 2 and Keras 3 write the connections differently; both are read.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ class _Reader:
                     self._inner_size(inner)
                     continue
                 else:
-                    raise self.error(f"layer '{name[:80]}'", "an InputLayer behind others", "layers")
+                    raise self.error(f"layer '{name[:80]}'", "an InputLayer after others", "layers")
             elif not here and kind not in _MODELS:
                 here = (self._input(inner, f"{name}_input", owner or name, (*path, f"{name}_input")),)
             if kind != "InputLayer":

@@ -1,8 +1,8 @@
 """Keras 2 weights in HDF5 (.h5): weights only, or a whole model with its weights under 'model_weights'.
 
 Layout: the root attribute ``layer_names`` lists groups, each group's attribute ``weight_names`` lists its datasets.
-HDF5 itself is read by the package hdf5, which follows nothing out of the file. What a whole model says of itself (its
-JSON can name code) is handed on as text: nothing is run or built from it here.
+HDF5 itself is read by the package hdf5, which follows no link out of the file. The description of a whole model (its
+JSON can name code) is passed on as text: nothing is run or built from it here.
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ def _state_dict(value: Any, budget: Budget) -> dict[str, TensorSymbol]:
     tensors = {k: v for k, v in value.items() if isinstance(k, str) and isinstance(v, TensorSymbol)}
     if not tensors:
         raise budget.error("the state dict", "no tensors", "at least one")
-    # DataParallel and DistributedDataParallel put this in front of every name.
+    # DataParallel and DistributedDataParallel prefix every name with this.
     if all(k.startswith("module.") for k in tensors):
         tensors = {k.removeprefix("module."): v for k, v in tensors.items()}
     return tensors

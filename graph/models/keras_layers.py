@@ -1,4 +1,4 @@
-"""Keras layers in front of Inception v3 and behind it, as steps. A layer that is not exactly expressed is refused."""
+"""Keras layers before and after Inception v3, as steps. A layer that cannot be expressed exactly is refused."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def _conv(t: _Translator) -> list[Step]:
 
 
 def _batch_norm(t: _Translator) -> list[Step]:
-    """As a product and a sum; both factors are worked out in float64 and rounded once."""
+    """As a multiplication and an addition; both constants are computed in float64 and rounded once."""
     t.is_(renorm=False, virtual_batch_size=None, adjustment=None)
     t.axis((1, 3))
     mean, variance = t.weight("moving_mean", None), t.weight("moving_variance", None)

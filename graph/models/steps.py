@@ -1,4 +1,4 @@
-"""What stands before and behind the blocks of a built-in network: scaling, pooling, dense layers, activations.
+"""The steps before and after the blocks of a built-in network: scaling, pooling, dense layers, activations.
 
 A step is data; ``add_steps`` makes nodes of a chain of them. Every step is exact: a layer that has no step here is
 refused by whoever translates it.
@@ -61,7 +61,7 @@ class GlobalPool:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Pooling over windows, 'avg' or 'max'; an average at the border is over the pixels that exist."""
+    """Pooling over windows, 'avg' or 'max'; an average at the edges is over the pixels that exist."""
 
     name: str
     kind: str
@@ -80,7 +80,7 @@ class Flatten:
 
 @dataclass(frozen=True, slots=True)
 class Dense:
-    """Product with a kernel (inputs x units) along the last axis, and a bias."""
+    """Matrix product with a kernel (inputs x units) along the last axis, and a bias."""
 
     name: str
     kernel: Literal

@@ -104,7 +104,7 @@ def _refuse_unknown(site: _Site, known: Mapping[str, Attr], name: str, value: An
     names = ", ".join(sorted(known)) or "none"
     raise UnsupportedOpError(
         f"{site.op} '{site.name}': attribute {name} = {_text(value)} is not known, so its effect is not either; "
-        f"{site.op} has: {names}. Remove it from the node, or feed a tensor behind it"
+        f"{site.op} has: {names}. Remove it from the node, or feed a tensor downstream of it"
     )
 
 

@@ -83,7 +83,7 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
-    """What a kernel is asked for: the contract, its parameters, and which of the node's inputs it gets."""
+    """What a kernel is to compute: the contract, its parameters, and which of the node's inputs it gets."""
 
     contract: Contract[Any]
     params: Params = Params()  # noqa: RUF009 - frozen
@@ -116,11 +116,11 @@ class OpDef:
 
     @property
     def by_types(self) -> bool:
-        """Whether attributes and input types alone decide the output types, so that equal ones need no second look."""
+        """Whether attributes and input types alone decide the output types, so that equal ones need no second inference."""
         return not self.values and self.infer is None and self.unknown is None
 
     def lowered(self, site: Site) -> Lowered:
-        """What a kernel is asked for. Raises NeedsValue, or an error of ours that names the node."""
+        """What a kernel is to compute. Raises NeedsValue, or an error of ours that names the node."""
         self.check_arity(site)
         check_attributes(site, self.attributes)
         return _ours(self.lower, site)

@@ -30,7 +30,7 @@ def _decode(image_format: ImageFormat) -> Callable[[Site], Lowered]:
             int(site.attr("ratio", 1)),
             bool(site.attr("fancy_upscaling", True)),
             _text(site.attr("dct_method", "")),
-            # acceptable_fraction is not looked at: without recovery a truncated file is refused
+            # acceptable_fraction is ignored: without recovery a truncated file is refused
             bool(site.attr("try_recover_truncated", False)),
             attr_dtype(site, "dtype", np.dtype(np.uint8)),
             bool(site.attr("expand_animations", True)),

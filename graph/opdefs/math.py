@@ -169,7 +169,7 @@ def _cast(site: Site) -> Lowered:
 
 _C64, _F32 = types("complex64", "float32")
 _EQUAL: Row = {**T, "incompatible_shape_error": TRUE}
-#: grad_a, grad_b, grad_x and grad_y say for whom a product was made; the CPU kernels of TensorFlow do not look at them.
+#: grad_a, grad_b, grad_x and grad_y are hints for which gradient a product is computed; TensorFlow's CPU kernels ignore them.
 _MATMUL: Row = {"transpose_a": FALSE, "transpose_b": FALSE, "grad_a": FALSE, "grad_b": FALSE, **T}
 _BATCH_MATMUL: Row = {"adj_x": FALSE, "adj_y": FALSE, "grad_x": FALSE, "grad_y": FALSE}
 #: Element types that BatchMatMulV3 gives.

@@ -1,6 +1,6 @@
-"""How a node meets its contract: which contract, with which parameters, which of the node's inputs, and which outputs.
+"""Resolves a node to its contract: which contract, with which parameters, which of the node's inputs, and which outputs.
 
-Whoever asks this of a node (passes, the plan, constant folding, gradients) asks ``resolve``.
+Passes, the plan, constant folding and gradients all use ``resolve``.
 """
 
 from __future__ import annotations

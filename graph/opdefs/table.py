@@ -32,6 +32,6 @@ def opdef(op: str, node: str) -> OpDef:
         hint = f"similar ops that kigraph runs: {', '.join(similar)}" if similar else "kigraph has nothing similar"
         raise UnsupportedOpError(
             f"op {op!r} (node '{node}') is not supported; {hint}. All of them: `kigraph info --ops`. "
-            f"A tensor behind the node can be fed in its place"
+            f"A tensor downstream of the node can be fed instead"
         )
     return found

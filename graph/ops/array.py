@@ -115,7 +115,7 @@ def split(
 def pad(
     tensor: TensorLike, paddings: TensorLike, mode: str = "CONSTANT", constant_values: Any = 0, name: str | None = None
 ) -> Tensor:
-    """Adds a border. paddings: (before, after) for every axis; mode CONSTANT, REFLECT or SYMMETRIC."""
+    """Pads every axis. paddings: (before, after) for every axis; mode CONSTANT, REFLECT or SYMMETRIC."""
     t = convert(tensor)
     pairs = integers(paddings, "paddings", t)
     if not isinstance(mode, str):

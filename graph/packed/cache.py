@@ -36,25 +36,25 @@ __all__ = ["PackedCache", "code_stamp", "packed_folder", "stable_key"]
 _LOG = logging.getLogger("kigraph")
 #: Smaller arrays are packed faster than they are looked up.
 _LEAST_BYTES = 4096
-#: A file may be this many times larger than what the process uses of it; then what it does not use goes.
+#: A file may be this many times larger than what the process uses of it; beyond that unused entries are dropped.
 _SPARE = 2
-#: Installations that keep a file of a model; of more, those that were not used for longest go.
+#: Installations that keep a file of a model; the least recently used of more are deleted.
 _INSTALLATIONS = 3
-#: What the log has: each is said once per process.
+#: Messages that were logged: each is logged once per process.
 _SAID: set[str] = set()
 
 NDArray = np.ndarray[Any, Any]
 
 
 def packed_folder() -> Path:
-    """Where files of packed weights lie."""
+    """The folder of packed-weights files."""
     return cache_folder() / "packed"
 
 
 def stable_key(key: Hashable) -> tuple[bytes, tuple[str, ...]] | None:
-    """A literal's key as bytes that other processes agree on, and the digests of the files behind it.
+    """A literal's key as bytes that other processes agree on, and the digests of the files that it depends on.
 
-    None if the key has parts that mean nothing elsewhere, or no file behind it.
+    None if the key has parts that mean nothing in another process, or depends on no file.
     """
     whole = key if isinstance(key, Key) else Key(key)
     if not whole.in_file:
@@ -85,7 +85,7 @@ def _unspelled(key: Key) -> list[Key]:
 
 
 def _spelled(key: Key) -> tuple[str, frozenset[str]]:
-    """The digest of a key whose inner keys have theirs, and those of the files behind it; no digest if a part has none."""
+    """The digest of a key whose inner keys have theirs, and those of its files; no digest if a part has none."""
     # One word per part, a tuple as its length before its parts, so that no two keys are spelled alike.
     words: list[str] = []
     files: set[str] = set()
@@ -119,9 +119,9 @@ def _digest_of(part: object) -> tuple[str, frozenset[str]]:
 
 @functools.cache
 def code_stamp(backend: str) -> str:
-    """Tells builds apart: names, sizes and times of all files of graph/ and kernels/, and NumPy's version.
+    """Distinguishes builds: names, sizes and times of all files of graph/ and kernels/, and NumPy's version.
 
-    So a changed kernel, pass or loader never meets weights that another version packed, in a checkout too. A plug-in adds
+    So a changed kernel, pass or loader never gets weights that another version packed, in a checkout too. A plug-in adds
     its package, or its one file.
     """
     graph = Path(__file__).parent.parent
@@ -262,7 +262,7 @@ class PackedCache:
 
 
 def _forget_others(group: _Group) -> None:
-    """Deletes this model's files of installations that were not used for longest; who has one mapped keeps it."""
+    """Deletes this model's files of the least recently used installations; a process that has one mapped keeps it."""
 
     def last_use(path: Path) -> int:
         times = []

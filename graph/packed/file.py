@@ -6,13 +6,13 @@ Layout, in the byte order of the machine that wrote it::
     table    JSON: what the file belongs to, and per entry key, element type, shape, offset, bytes, checksum
     data     entries, each aligned to 4 KiB
 
-A file is never changed: it is written beside its place, synced and renamed, so a crash or a full disk leaves nothing under
-its name, and who has it mapped keeps the old one. Opening checks everything that decides where is read: magic, format,
+A file is never changed: it is written under another name, synced and renamed, so a crash or a full disk leaves nothing under
+its name, and a process that has it mapped keeps the old one. Opening checks everything that decides what is read: magic, format,
 byte order, owner, exact size, digest of header and table, and the bounds of every entry; native code therefore never gets
-an address outside the map. The data of an entry is compared with its checksum by a thread that runs beside
-the compilation, and before anything is computed with it. All this finds
-accidents. It cannot find malice: who can write into the user's cache folder can also write a checksum, so files of other
-users, or that others may write, are not used at all.
+an address outside the map. The data of an entry is compared with its checksum by a thread that runs during the
+compilation, and before anything is computed with it. All this finds accidents. It cannot find malice: whoever can write into
+the user's cache folder can also write a checksum, so files that belong to other users, or that others may write, are not
+used at all.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ _DIGEST_AT, _DIGEST_BYTES, _TABLE_AT = 64, 32, 128
 _MOST_TABLE = 16 << 20
 #: Entries begin at multiples of this, and the bytes up to the next one are zero.
 PAGE = 4096
-#: A thread gets the GIL back after up to 5 ms, so entries are checked in handfuls; and when the checker gives up waiting.
+#: The checker sleeps this long between batches, because a thread gets the GIL back after up to 5 ms only; and it ends after
+#: so many sleeps without an entry.
 _GATHER_SECONDS, _PATIENCE = 0.003, 300
 
 NDArray = np.ndarray[Any, Any]
@@ -72,7 +73,7 @@ def checksum(array: NDArray) -> str:
     """Of a dense array: BLAKE2b over the sums of its pages of 4 KiB as 64-bit words, modulo 2**64.
 
     It finds every changed bit and every lost or misplaced page at the speed of memory: 95 MB take 7 ms, with BLAKE2b alone
-    107. It does not find words that changed places inside a page.
+    107. It does not find words that were swapped inside a page.
     """
     data = array.reshape(-1).view(np.uint8)
     whole = data.size // PAGE * PAGE
@@ -93,9 +94,10 @@ def _digest_of(sums: NDArray, nbytes: int) -> str:
 class PackedFile:
     """A file that was opened and checked. ``entries`` by key; ``array`` gives a read-only view of the map.
 
-    The data behind ``array`` is checked by a thread of its own, which also brings its pages in: ask ``damaged`` before the
-    arrays are used. What is not asked for is not read, and takes no memory. What was found good is remembered beside the file
-    until it is replaced or the machine is started anew, because reading all weights takes 20 to 40 ms of a start. Raises OSError if it cannot be opened, PackedFileError if it must not be used.
+    The data of ``array`` is checked by a thread of its own, which also brings its pages in: call ``damaged`` before the
+    arrays are used. Entries that are not requested are not read and take no memory. What was found good is recorded in a
+    file beside this one until this one is replaced or the machine is started anew, because reading all weights takes 20 to
+    40 ms of a start. Raises OSError if it cannot be opened, PackedFileError if it must not be used.
     """
 
     def __init__(self, path: Path, belongs: Mapping[str, Any]) -> None:
@@ -144,7 +146,7 @@ class PackedFile:
         return self._bytes[entry.offset : entry.offset + entry.nbytes].view(entry.dtype).reshape(entry.shape)
 
     def damaged(self) -> frozenset[str]:
-        """Keys of the entries that were asked for and whose data is not what was written; waits for the checks."""
+        """Keys of the requested entries whose data is not what was written; waits for the checks."""
         self._hurry.set()
         with self._lock:
             checker = self._checker
@@ -175,7 +177,7 @@ class PackedFile:
             self._check_keys(keys)
 
     def _check_keys(self, keys: Collection[str]) -> None:
-        """What cannot be checked, for want of memory say, counts as damaged: then it is made anew."""
+        """An entry that cannot be checked, for want of memory say, counts as damaged: it is then packed anew."""
         try:
             self._check_entries([(self.entries[key], key) for key in keys])
         except Exception:
@@ -183,7 +185,7 @@ class PackedFile:
                 self._damaged.update(key for key in keys if key not in self._verified)
 
     def _check_entries(self, found: list[tuple[Entry, str]]) -> None:
-        """Neighbours in one call: entries lie in the order in which they were once asked for."""
+        """Adjacent entries are checked in one call: they are stored in the order in which they were first requested."""
         found.sort(key=lambda item: item[0].offset)
         while found:
             first, last = found[0][0].offset, 0
@@ -214,7 +216,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class _Record:
-    """Which entries of a file were found good since the machine was started: its data has not left the page cache unless
+    """Which entries of a file were found good since the machine was started: its data is still in the page cache unless
     memory was short. A file that was written to or replaced has another inode, mtime or ctime, and no record."""
 
     def __init__(self, path: Path, state: os.stat_result) -> None:
@@ -320,12 +322,12 @@ def write_packed(
 ) -> int:
     """Writes a file with these arrays, and with the entries of ``kept`` under other keys; returns its size.
 
-    The checksums of kept entries are taken over, not worked out again: damage must not be made valid. Raises OSError.
+    The checksums of kept entries are copied, not computed again: damage must not be made valid. Raises OSError.
     """
     old = {k: e for k, e in kept.entries.items() if k not in arrays} if kept is not None else {}
     rows: list[list[Any]] = []
     parts: list[tuple[int, Any]] = []
-    # The table's size must be known before the offsets are: 20 digits each are room enough.
+    # The table's size must be known before the offsets are: 20 digits each are enough.
     room = 256 + len(json.dumps(dict(belongs))) + sum(200 + 24 * a.ndim for a in arrays.values())
     at = _padded(_TABLE_AT + room + sum(200 + 24 * len(e.shape) for e in old.values()))
     for key, array in arrays.items():

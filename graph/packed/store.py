@@ -51,7 +51,9 @@ class ConstantStore:
             found = make()
             with self._lock:
                 self._locks.pop(key, None)
-                if self._generation == generation:  # else it may be made of damaged data, and its user asks again
+                if (
+                    self._generation == generation
+                ):  # else it may be made of damaged data, and its user requests it again
                     self._made[key] = found
             return found
 
@@ -59,7 +61,7 @@ class ConstantStore:
         """The literal as a dense, aligned array of a device."""
 
         if device.name == HOST.name and literal.type.size * literal.dtype.itemsize <= _SMALL:
-            return literal.array()  # shapes and the like: not worth a place in the store
+            return literal.array()  # shapes and the like: not worth storing
 
         def make() -> Array:
             array = literal.array()

@@ -121,7 +121,7 @@ def _scaled(node: Node, weights: Literal, scale: Value, key: tuple[Any, ...]) ->
         factor = factor[:, None]
 
     def load() -> Value:
-        # One product in float64 per weight, rounded once; row by row to keep the float64 copy small.
+        # One multiplication in float64 per weight, rounded once; row by row to keep the float64 copy small.
         raw = weights.array()
         result = np.empty_like(raw)
         if raw.ndim == 4 and node.op == "Conv2D":

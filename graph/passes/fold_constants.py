@@ -23,19 +23,20 @@ __all__ = ["fold_constants"]
 
 Value = np.ndarray[Any, Any]
 
-#: Bytes up to which results are computed at once, each of them and all together.
+#: Bytes up to which results are computed immediately, each of them and all together.
 _EAGER, _ALL_EAGER = 1 << 16, 1 << 26
 #: Bytes that one fold may make, and that may be kept of all folds, however few the constants of the graph have.
 _GROWTH, _KEPT = 1 << 26, 1 << 28
-#: Bytes that all folds together may make on the way, as a multiple of what one may; float operations that count as one.
+#: Bytes of intermediate results that all folds together may make, as a multiple of the limit of one fold; float operations
+#: that count as one byte.
 _WORK, _FLOPS_PER_BYTE = 16, 4
-#: Counts end here: that of a value which is used twice, many times over, has no end.
+#: Counts saturate here: with shared values, each used twice by the next, they grow exponentially.
 _MOST = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
 class _Lazy:
-    """A node that is computed when it is needed: bytes of its results; its own work, and with all that is behind it."""
+    """A node that is computed when it is needed: bytes of its results; its own work, and with that of its inputs."""
 
     kept: int
     own: int
@@ -63,7 +64,7 @@ class _Folds:
         return self.edit.type_of(port) if literal is None else literal.type
 
     def value(self, port: Port) -> Value | None:
-        """The value of a small constant, unless it is much work."""
+        """The value of a small constant, unless computing it is much work."""
         literal = self.literal(port)
         lazy = self.lazy.get(port.node)
         if literal is None or not is_small(literal) or (lazy is not None and lazy.work > _GROWTH):
@@ -92,13 +93,13 @@ def fold_constants(graph: Graph) -> Graph:
 
 
 def _read(folds: _Folds) -> dict[Port, None]:
-    """Ports that nodes which are not folded read, and what is wanted of the graph."""
+    """Ports that are read by nodes that are not folded, and the graph's outputs."""
     whole = (n for n in folds.graph if Port(n.name) not in folds.literals)
     return dict.fromkeys((*(p for n in whole for p in n.inputs), *folds.graph.outputs))
 
 
 def _fold(folds: _Folds, node: Node) -> list[Literal] | None:
-    """The constants that the outputs of a node are; None if it is not folded."""
+    """The constants that replace the outputs of a node; None if it is not folded."""
     literals = [folds.literal(p) for p in node.inputs]
     inputs = [x for x in literals if x is not None]
     describes = node.op in DESCRIBES

@@ -1,7 +1,7 @@
 """Folds a normalisation of the input into the first convolution's weights and bias.
 
 conv(x * s + t) = conv'(x) with weights w * s and bias b + sum of w * t, where s and t belong to the input channels. Exact
-only where every tap of every output lies inside the image: padding means 0 behind the normalisation, not before it.
+only where every tap of every output lies inside the image: padding means 0 after the normalisation, not before it.
 """
 
 from __future__ import annotations

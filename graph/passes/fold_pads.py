@@ -1,4 +1,4 @@
-"""A Pad with zeros of height and width in front of a VALID convolution becomes the convolution's own padding."""
+"""A Pad of height and width with zeros before a VALID convolution becomes the convolution's own padding."""
 
 from __future__ import annotations
 

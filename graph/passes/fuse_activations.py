@@ -1,4 +1,4 @@
-"""Relu and Relu6 behind a convolution or matrix product become part of it."""
+"""Relu and Relu6 after a convolution or matrix product become part of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Removes ops that only hand a value on: Identity and its kin, and outputs of ops that are just one of their inputs.
+"""Removes ops that only forward a value: Identity and similar ops, and outputs of ops that are one of their inputs.
 
 CheckNumerics is one of them: kigraph does not look for NaN and Inf on the way (they reach the result).
 """

@@ -76,14 +76,14 @@ def cut(graph: Graph, fetches: Sequence[Port], targets: Sequence[str], feeds: Ma
     kept = reachable(whole)
     whole = Graph({n: node for n, node in whole.nodes.items() if n in kept}, whole.outputs)
     if not natural or any(t.dtype == UNKNOWN for node in whole for t in node.outputs):
-        whole = _retyped(whole)  # raises what the loader put off: why a node of the file cannot run
+        whole = _retyped(whole)  # raises the error that the loader deferred: why a node of the file cannot run
     return Cut(split_groups(whole), stand_ins, {n: p for n, p in variables.items() if n in kept}, tuple(assigned))
 
 
 def _needed(
     graph: Graph, fetches: Sequence[Port], targets: Sequence[str], feeds: Mapping[Port, TensorType]
 ) -> set[str]:
-    """Nodes that fetches and targets need through data and control edges, not looking behind feeds."""
+    """Nodes that fetches and targets need through data and control edges; the search stops at feeds."""
     seen: set[str] = set()
     stack = [p.node for p in fetches if p not in feeds] + list(targets)
     while stack:
@@ -128,7 +128,7 @@ def _retyped(graph: Graph, feed_types: Mapping[Port, TensorType] | None = None) 
 
 
 def _type_at(types: Mapping[Port, TensorType], port: Port, nodes: Mapping[str, Node]) -> TensorType:
-    """How many outputs an op of a file has may be known only now that its inputs have types."""
+    """The number of outputs of an op of a file may be known only now that its inputs have types."""
     found = types.get(port)
     if found is None:
         node = nodes[port.node]

@@ -30,52 +30,52 @@ Value = np.ndarray[Any, Any]
 
 _LOG = logging.getLogger("kigraph")
 
-#: Float operations of an image from which it is worth a run of its own, and per byte of the weights that it waits for.
+#: Least float operations of an image that is worth a run of its own: in all, and per byte of its memory-bound weights.
 _LEAST_FLOPS, _FLOPS_PER_BYTE = 1e8, 500.0
-#: An op with fewer float operations per byte of weights and image waits for its weights (a dense layer has 0.5).
-_WAITS = 16.0
+#: An op with fewer float operations per byte of weights and image is memory-bound (a dense layer of float32 has 0.5).
+_MEMORY_BOUND = 16.0
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Of a part that works image by image: how many, the types of what each of them has, its float operations, and the bytes
-    of weights that it would wait for, where a batch waits once."""
+    """Of a part that works image by image: the number of images, the types of one image's ports, its float operations, and
+    the bytes of weights of its memory-bound ops, which every image would read and a batch reads once."""
 
     images: int
     types: Mapping[Port, TensorType]
     flops: int
-    waited_bytes: int
+    memory_bound_bytes: int
 
     @property
     def pays(self) -> bool:
         """Whether an image is enough work for a run of its own."""
-        return self.flops >= max(_LEAST_FLOPS, _FLOPS_PER_BYTE * self.waited_bytes)
+        return self.flops >= max(_LEAST_FLOPS, _FLOPS_PER_BYTE * self.memory_bound_bytes)
 
 
 def work_per_image(graph: Graph, part: Part, types: Mapping[Port, TensorType]) -> Work | None:
-    """What one image asks for, or None where results may mix images, there is only one, or no contract says so."""
+    """The work of one image, or None where results may mix images, there is only one, or no contract says so."""
     counts = {t.dims[0] if t.known and t.dims else 0 for t in (types[p] for p in part.inputs)}
     if len(counts) != 1 or part.values or (images := counts.pop()) < 2:
         return None
     known, items = Known(dict(types), {}), {p: types[p] for p in part.inputs}
-    flops = waited = 0
+    flops = memory_bound = 0
     for node in part.nodes:
         known.add_literals(graph, node)
         work = _work(graph, node, known, items)
         if work is None:
             return None
         flops += work[0]
-        waited += work[1] if work[0] < _WAITS * work[1] * images else 0
+        memory_bound += work[1] if work[0] < _MEMORY_BOUND * work[1] * images else 0
     if not all(p in items and items[p].dims[:1] == (images,) for p in part.outputs):
         return None
     one = {p: TensorType(t.dtype, (1, *t.dims[1:])) for p, t in items.items()}
-    return Work(images, one, flops // images, waited)
+    return Work(images, one, flops // images, memory_bound)
 
 
 def _work(graph: Graph, node: Node, known: Known, items: dict[Port, TensorType]) -> tuple[int, int] | None:
     """Float operations of a node and bytes of its weights, or None if its results may mix images.
 
-    Adds its outputs to what is known and, unless they are handed on, to ``items``, the ports with an item for each image.
+    Adds its outputs to what is known and, unless they are forwarded, to ``items``, the ports with an item for each image.
     """
     if node.op in DESCRIBES or not all(p in known.types for p in node.inputs):
         return None

@@ -64,7 +64,8 @@ class Step:
     kernel: Kernel | None = None
     prepared: Prepared | None = None
     rejected: tuple[Rejection, ...] = ()
-    #: Why this kernel, if not by rank; what memory.py did to a step when concat inputs were written in place.
+    #: For explain(): why this kernel was chosen, if not by rank; the devices of a copy; how memory.py changed the step of a
+    #: concat whose inputs are written in place.
     note: str = ""
     #: How often it runs in a run of the plan: more than once where a batch is run image by image.
     images: int = 1
@@ -93,7 +94,7 @@ class Lowering:
     views: dict[Port, Port] = field(default_factory=dict)
     view_nodes: list[Node] = field(default_factory=list)
     literals: dict[Port, Literal] = field(default_factory=dict)
-    #: Where a root lives.
+    #: The device where a root is.
     home: dict[Port, Device] = field(default_factory=dict)
     #: What the stage gets from outside.
     inputs: frozenset[Port] = frozenset()
@@ -141,7 +142,7 @@ def _lower_node(result: Lowering, node: Node, known: Known, options: Options) ->
     ports = resolved.pick(node.inputs)
     if resolved.contract.view:
         (viewed,) = resolved.written()
-        if not outputs[0].known:  # a PlaceholderWithDefault says less than its default
+        if not outputs[0].known:  # a PlaceholderWithDefault may state less than its default has
             result.types[Port(node.name)] = viewed
         result.views[Port(node.name)] = result.root(ports[0])
         result.view_nodes.append(node)
@@ -198,11 +199,11 @@ def _require_made(result: Lowering, root: Port, reader: Node) -> None:
 
 
 def _on(result: Lowering, root: Port, device: Device, node: Node) -> Port:
-    """The root itself if it lives on the device, else a copy of it there, made by a step that explain() shows."""
+    """The root itself if it is on the device, else a copy of it there, made by a step that explain() shows."""
     if root in result.literals:
         return root
     _require_made(result, root, node)
-    home = result.home.setdefault(root, device)  # an input of the stage lives where it is used first
+    home = result.home.setdefault(root, device)  # an input of the stage is on the device that uses it first
     if home.name == device.name:
         return root
     copy = Port(f"{root}@{device.name}")

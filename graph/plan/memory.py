@@ -1,8 +1,8 @@
-"""Where every tensor of a stage lies: concat by slices, lifetimes, one arena per device.
+"""The address of every tensor of a stage: concat by slices, lifetimes, one arena per device.
 
 Concat by slices: a kernel that can write with a pitch writes straight into its part of the concat's buffer, so the
 concat itself costs nothing. Arena: storages sorted by size, each at the lowest offset that is free during its life
-(greedy by size, Pisarchyk and Lee 2020, arXiv:2001.03288); where very many live at once, in the order of time instead.
+(greedy by size, Pisarchyk and Lee 2020, arXiv:2001.03288); where very many are live at once, in the order of time instead.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from .lowering import Lowering, Step
 
 __all__ = ["Layout", "Place", "Storage", "lay_out"]
 
-#: Steps; what lives longer is not listed step by step while the arena is packed.
+#: Steps; a storage that lives longer is not listed step by step while the arena is packed.
 _LONG = 64
-#: Pairs of tensors that live together up to which the arena is packed by size: about a second.
+#: Pairs of tensors with overlapping lifetimes up to which the arena is packed by size: about a second.
 _MOST_NEIGHBOURS = 4_000_000
 
 
@@ -42,7 +42,7 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a root lies: storage, byte offset in it, strides in bytes (None = dense)."""
+    """The address of a root: storage, byte offset in it, strides in bytes (None = dense)."""
 
     storage: Storage
     offset: int = 0
@@ -51,7 +51,7 @@ class Place:
 
 @dataclass(slots=True)
 class Layout:
-    """Where everything of a stage lies: tensors, workspaces per step, bytes per device."""
+    """The memory layout of a stage: tensors, workspaces per step, bytes per device."""
 
     places: dict[Port, Place]
     workspaces: dict[int, Storage]
@@ -116,7 +116,7 @@ def _place(
 
 
 def _concat_slices(lowering: Lowering, inputs: set[Port]) -> dict[Port, tuple[Port, int]]:
-    """Root -> (concat result in whose buffer it lies, byte offset); later concats first, so that they nest."""
+    """Root -> (concat result in whose buffer it is, byte offset); later concats first, so that they nest."""
     producer = {port: step for step in lowering.steps for port, _ in step.outputs}
     readers = _Readers()
     for step in lowering.steps:
@@ -143,7 +143,7 @@ def _concat_slices(lowering: Lowering, inputs: set[Port]) -> dict[Port, tuple[Po
         copier = step.kernel is not None and step.kernel.strided_outputs
         if not any(fits) or not (all(fits) or copier):
             continue
-        owner, offset = slices.get(target, (target, 0))  # the concat may lie in another one's buffer itself
+        owner, offset = slices.get(target, (target, 0))  # the concat itself may be in another one's buffer
         copies: list[Step] = []
         for number, ((port, t), fit) in enumerate(zip(step.inputs, fits, strict=True)):
             if fit:
@@ -182,7 +182,7 @@ def _can_slice(
     kernel_type = next(t for p, t in made.outputs if p == port)
     if kernel_type.dims[-1:] != lowering.types[port].dims[-1:]:  # a[..., 0]: the kernel's own last axis is another one
         return False
-    # Whoever else reads the slice must cope with its pitch.
+    # Every other reader of the slice must accept its pitch.
     return readers.dense[port] == _needs_dense(concat)
 
 
@@ -208,7 +208,7 @@ def _copy_into(concat: Step, port: Port, t: TensorType, number: int) -> Step:
     assert concat.kernel is not None
     assert concat.kernel.prepare is not None
     query = Query(CONCAT, (t,), (t,), ConcatParams(len(t.dims) - 1), threads=concat.query.threads)
-    piece = Port(f"{concat.node}[{number}]")  # the offset would not do: empty inputs share one
+    piece = Port(f"{concat.node}[{number}]")  # the offset is not unique: empty inputs share one
     return Step(
         concat.node, concat.op, [(port, t)], [(piece, t)], concat.device, query, concat.kernel,
         concat.kernel.prepare(query, NoConstants()), concat.rejected, note="copied into its slice",

@@ -60,7 +60,7 @@ class Plan:
     number: int = field(default_factory=lambda: next(_NUMBERS))
     #: The last profiled run.
     timeline: Timeline | None = None
-    #: By index of the part: what nobody reads after it.
+    #: By index of the part: values that no later part reads.
     _done: list[tuple[Port, ...]] = field(init=False)
     #: Whether an output is a constant, which may have to be computed.
     _gives_constants: bool = field(init=False)

@@ -151,10 +151,10 @@ class _Context:
             raise unexpected(error, step.op, step.node, f"failed in kernel {step.kernel}") from error
 
     def _located(self, error: KigraphError, at: int, checked: bool) -> KigraphError:
-        """The error with the step that raised it, or, of a device that works behind our back, what can be said of it.
+        """The error with the step that raised it, or, on an asynchronous device, with the steps that may have.
 
-        at: index of the step, -1 for the upload of the feeds, the number of steps for the results. checked: the device was
-        waited for after each step.
+        at: index of the step, -1 for the upload of the feeds, the number of steps for the results. checked: the host
+        waited for the device after each step.
         """
         inside = 0 <= at < len(self.steps)
         if isinstance(error, DeviceError) and error.deferred and not (checked and inside):
@@ -175,7 +175,7 @@ class _Context:
         if root in lowering.literals:
             return np.array(lowering.literals[root].array()).reshape(t.dims)
         if root in inputs and root not in lowering.home:
-            return np.array(inputs[root]).reshape(t.dims)  # a result is nobody else's memory
+            return np.array(inputs[root]).reshape(t.dims)  # a result shares no memory
         return lowering.home[root].download(self.arrays[root]).reshape(t.dims)
 
 

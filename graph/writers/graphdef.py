@@ -1,8 +1,9 @@
 """A Graph to TensorFlow's frozen GraphDef, readable by TensorFlow.
 
 Type and count attributes that follow from a node's inputs (T, N, Tidx, ...) are added where they are missing, because
-TensorFlow insists on them and kigraph does not. An op type of TensorFlow with one of kigraph's own attributes (a softmax
-along another axis, say) gets "Ki" before its type, so that TensorFlow refuses it instead of computing something else. Constants are streamed: one is in memory at a time.
+TensorFlow requires them and kigraph does not. An op type of TensorFlow with one of kigraph's own attributes (a softmax
+along another axis, say) gets "Ki" before its type, so that TensorFlow refuses it instead of computing something else.
+Constants are streamed: one is in memory at a time.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A Graph to ONNX (opset 17), runnable by ONNX Runtime and others.
 
-ONNX convolves NCHW where kigraph has NHWC. Convolutions, pools and what lies between them stay in NCHW; transposes stand
+ONNX convolves NCHW where kigraph has NHWC. Convolutions, pools and the ops between them stay in NCHW; transposes are added
 only where another op needs the original order, so a network has one at its input and none inside.
 """
 
@@ -45,7 +45,7 @@ Value = np.ndarray[Any, Any]
 
 
 class Writer:
-    """Collects ONNX nodes. A value has a name per layout; the other layout is made when it is first asked for."""
+    """Collects ONNX nodes. A value has a name per layout; the other layout is made when it is first requested."""
 
     def __init__(self) -> None:
         self.nodes: list[NodeProto] = []

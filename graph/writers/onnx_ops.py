@@ -1,4 +1,4 @@
-"""One function per op type: how it is said in ONNX."""
+"""One function per op type: how it is expressed in ONNX."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def _reduce(onnx: str) -> Rule:
         axes = tuple(int(a) for a in writer.required(op, 1).ravel())
         keep = bool(op.attrs.get("keep_dims", op.attrs.get("keepdims", False)))
         x = op.inputs[0]
-        # A mean over height and width straight behind convolutions is taken in NCHW; nothing is left to transpose.
+        # A mean over height and width directly after convolutions is taken in NCHW; nothing is left to transpose.
         if writer.in_nchw(x) and sorted(a % 4 for a in axes) == [1, 2] and not keep:
             name, axes = writer.get_nchw(x), (2, 3)
         else:
@@ -251,7 +251,7 @@ def _resize(writer: Writer, op: Operation) -> None:
     n_c = op.inputs[0].type.dims if op.inputs[0].type.known else None
     size = writer.required(op, 1).astype(np.int64)
     if n_c is None:
-        raise GraphError(f"ONNX: ResizeBilinear '{op.name}' needs an input of known shape; begin the file behind it")
+        raise GraphError(f"ONNX: ResizeBilinear '{op.name}' needs an input of known shape; begin the file after it")
     mode = "align_corners" if op.attrs.get("align_corners") else "asymmetric"
     if op.attrs.get("half_pixel_centers"):
         mode = "half_pixel"
@@ -284,6 +284,6 @@ def write_operation(writer: Writer, op: Operation) -> None:
     """Adds an op's ONNX nodes; GraphError if it has none, naming op, node and remedy."""
     rule = _RULES.get(op.type)
     if rule is None:
-        remedy = "freeze the graph first" if op.type == "VariableV2" else "begin the file behind it (inputs=)"
+        remedy = "freeze the graph first" if op.type == "VariableV2" else "begin the file after it (inputs=)"
         raise GraphError(f"ONNX: op {op.type} (node '{op.name}') cannot be written; {remedy}")
     rule(writer, op)

@@ -269,7 +269,7 @@ def test_unknown_ops_are_kept(graph: Graph) -> None:
     assert [str(t.shape) for t in odd.outputs] == ["None", "None"]
     behind = ops.add(odd.outputs[1], odd.outputs[0])
     assert behind.op.type == "AddV2"
-    with pytest.raises(UnsupportedOpError, match=r"SomebodysOp.*fed in its place"):
+    with pytest.raises(UnsupportedOpError, match=r"SomebodysOp.*fed instead"):
         Session(graph, backend="numpy").run(behind, {x: [1, 2]})
 
 

@@ -10,7 +10,7 @@ __all__ = ["REMEDY", "SAVE_AGAIN", "Block", "Blocks", "checksum"]
 
 REMEDY = "The file is truncated or damaged: fetch it again."
 SAVE_AGAIN = "Save the file again with h5py's default options, or convert it with: h5repack --high=0 OLD NEW."
-#: Structure may be read this often in relation to the file; a file has its structure once, and objects are kept.
+#: Bytes of structure that may be read, in relation to the file's size. A file has its structure once, and objects are kept.
 _READ_AGAIN = 2
 _FREE = 1 << 20
 
@@ -49,7 +49,7 @@ class Blocks:
             raise self.fail(what, "structures that share their parts", "each part used once")
 
     def signed(self, address: int, count: int, signature: bytes, what: str) -> Block:
-        """A block that begins with a signature; the cursor stands behind it."""
+        """A block that begins with a signature; the cursor is after it."""
         block = self.read(address, count, what)
         found = block.take(len(signature))
         if found != signature:

@@ -37,7 +37,7 @@ class Filters:
             elif code == _SHUFFLE:
                 data = _unshuffled(data, value)
             else:
-                # A checksum may still be behind the data here.
+                # A checksum may still follow the data here.
                 data = _inflated(data, size + 4) if code == _DEFLATE else _unpacked(data, size + 4)
         if len(data) != size:
             raise ValueError(f"a chunk of {len(data)} bytes instead of {size}")
@@ -104,7 +104,7 @@ def _verified(data: bytes) -> bytes:
         high = (high + low * part.size + int((part * weights).sum())) % 65535
         low = (low + int(part.sum())) % 65535
     found = (stored & 0xFFFF) % 65535, (stored >> 16) % 65535
-    # Old writers on little-endian machines stored the bytes of each half in turn.
+    # Old writers on little-endian machines stored the two bytes of each half swapped.
     swapped = tuple(((v & 0xFF) << 8 | v >> 8) % 65535 for v in (stored & 0xFFFF, stored >> 16))
     if (low, high) not in (found, swapped):
         raise ValueError("a chunk whose checksum (fletcher32) is another one")

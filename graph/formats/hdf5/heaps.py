@@ -65,7 +65,7 @@ class GlobalHeaps:
             index = body.uint(2)
             body.skip(6)
             size = body.length()
-            if index == 0:  # the free space behind the last object
+            if index == 0:  # the free space after the last object
                 break
             self._blocks.budget.item(body.what, body.address)
             if index in objects:

@@ -24,7 +24,7 @@ from .types import Datatype, read_datatype, read_shape
 __all__ = ["SIGNATURE", "Dataset", "Group", "Hdf5File"]
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-#: A file may begin behind a block of the user's: at 512 bytes, or any double of it.
+#: A file may begin after a user block: at byte 512, 1024, 2048, ...
 _MAX_USER_BLOCK = 1 << 20
 _SPACE, _TYPE, _OLD_FILL, _FILL, _EXTERNAL, _LAYOUT, _FILTERS = 0x01, 0x03, 0x04, 0x05, 0x07, 0x08, 0x0B
 _LINKS = (0x02, 0x06, 0x11)

@@ -16,7 +16,7 @@ _CLASSES = {
     2: "time", 4: "bit field", 5: "opaque", 6: "compound", 7: "object reference", 8: "enumeration", 9: "sequence",
     10: "array",
 }  # fmt: skip
-#: IEEE numbers by size: bits of the exponent's place and size, of the mantissa's size; the bias.
+#: IEEE numbers by size: position and size of the exponent, size of the mantissa, in bits; the bias.
 _IEEE = {2: (10, 5, 10, 15), 4: (23, 8, 23, 127), 8: (52, 11, 52, 1023)}
 _MAX_RANK = 32
 

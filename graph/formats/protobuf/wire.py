@@ -231,7 +231,7 @@ class Reader:
         """Decodes the bytes [start, stop) as one record."""
         result = record()
         if self._fill is not None:
-            self._filled = start  # what is behind it may have been left out
+            self._filled = start  # a part after it may not have been read
         self._message(result, start, len(self._view) if stop is None else stop, 1, True)
         return result
 

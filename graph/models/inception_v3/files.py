@@ -1,6 +1,6 @@
 """Which network a weights file means: every array of it is accounted for, or the file is refused.
 
-torchvision's names do not say the activation behind the last layer, so its output is taken as it is (logits). 1008
+torchvision's names do not say the activation after the last layer, so its output is taken as it is (logits). 1008
 classes without an auxiliary classifier are the network of 2015 under torchvision's names (pytorch-fid): average pools that
 leave the padding out, and a maximum in the last block.
 """
@@ -76,7 +76,7 @@ def _canonical(file: WeightsFile) -> InceptionNetwork:
 _PLAIN = ("fc", "last_linear")
 _WRAPPED = re.compile(r"fc((?:\.\w+)+)\.(?:weight|bias)")
 _OWN_HEAD = (
-    "A state dict does not say how its layers are connected, nor their activations. Keep one linear layer 'fc' behind the "
+    "A state dict does not say how its layers are connected, nor their activations. Keep one linear layer 'fc' after the "
     "network, or build the network in TensorFlow with these weights and freeze it (README, 'Keras models')."
 )
 
@@ -183,7 +183,7 @@ def _features(file: WeightsFile, convs: dict[str, ConvWeights], auxiliary: bool)
     if not auxiliary:
         raise load_error(
             file.file, "the arrays", "the 94 convolutions of Inception v3, no 'fc' and no 'AuxLogits'",
-            "one of them: without it, nothing tells torchvision's average pools from those of 2015 (pytorch-fid)",
+            "one of them: without it, nothing distinguishes torchvision's average pools from those of 2015 (pytorch-fid)",
             "Save the state dict before 'fc' is replaced.",
         )  # fmt: skip
     return InceptionNetwork(convs, (GlobalPool("pool_3", "avg"),), OPTIONS["torchvision"])
@@ -191,7 +191,7 @@ def _features(file: WeightsFile, convs: dict[str, ConvWeights], auxiliary: bool)
 
 # --- Keras, weights only --------------------------------------------------------------------------------------------------
 
-#: Layers without weights in Inception v3 as Keras names them, and those behind it that do not change the result.
+#: Layers without weights in Inception v3 as Keras names them, and those after it that do not change the result.
 _PASSIVE = re.compile(
     r"(?:input|input_layer|conv2d|batch_normalization|activation|max_pooling2d|average_pooling2d|concatenate|dropout"
     r"|global_average_pooling2d)(?:_\d+)?|input_layer_\w+|mixed\d+(?:_\d+)?|avg_pool"
@@ -215,7 +215,7 @@ def _keras_weights(file: WeightsFile) -> InceptionNetwork:
         head: tuple[Step, ...] = (GlobalPool("pool_3", "avg"),) if average else ()
         return InceptionNetwork(convs, head)
     top = [name for name in rest if file.tensors[name].shape[0:1] == (FEATURES,) and len(file.tensors[name].shape) == 2]
-    expected = "one dense layer of 2048 inputs behind Inception v3"
+    expected = "one dense layer of 2048 inputs after Inception v3"
     if len(top) != 1 or "kernel" not in top[0].rsplit("/", 1)[-1]:
         raise load_error(file.file, "the head", left_over(file, used), expected, _sentence(SAVE_WHOLE))
     kernel = literal(file, top[0], (FEATURES, None))

@@ -43,7 +43,7 @@ class Base:
 
 
 def find_base(network: Network, end: Layer, file: str) -> Base:
-    """Inception v3 (or its first blocks) behind the concatenation ``end``. LoadError says where it differs first."""
+    """Inception v3 (or its first blocks) up to the concatenation ``end``. LoadError says where it differs first."""
     return _Match(network, file).run(end)
 
 

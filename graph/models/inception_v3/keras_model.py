@@ -1,4 +1,4 @@
-"""A whole Keras model with Inception v3 in it: its ``model_config`` says what stands around, its arrays are the weights."""
+"""A whole Keras model with Inception v3 in it: its ``model_config`` describes the layers around it, its arrays are the weights."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ def _chain(network: Network, end: Layer, file: str, to_input: bool = False) -> t
             what = f"model '{network.name[:80]}' of {network.count} layers, {here}"
             if here.kind == "InputLayer":
                 raise load_error(
-                    file, what, "the input, and no Concatenate behind it", "the blocks of Inception v3", ANOTHER_NETWORK
+                    file, what, "the input, and no Concatenate after it", "the blocks of Inception v3", ANOTHER_NETWORK
                 )
             raise load_error(
                 file, what, f"{here.kind[:80]} of {len(here.inputs)} layers",
                 "layers of one input between the image and Inception v3" if to_input
-                else "layers of one input behind Inception v3", ANOTHER_NETWORK,
+                else "layers of one input after Inception v3", ANOTHER_NETWORK,
             )  # fmt: skip
         found.append(here)
         (here,) = here.inputs
@@ -115,7 +115,7 @@ def _convs(base: Base, weights: _Arrays) -> dict[str, ConvWeights]:
 
 
 class _Arrays:
-    """The arrays of a file by layer and variable. ``used``: names that were asked for."""
+    """The arrays of a file by layer and variable. ``used``: names that were requested."""
 
     def __init__(self, file: WeightsFile) -> None:
         self.file, self.used = file, set[str]()

@@ -23,7 +23,7 @@ class Options:
     """What implementations of Inception v3 do differently.
 
     epsilon: of the batch normalisation. last_pool: the pool branch of mixed_10, 'avg' (paper, torchvision, Keras) or
-    'max' (TensorFlow 2015). count_padding: average pools divide by 9 at the border too (torchvision), instead of by the
+    'max' (TensorFlow 2015). count_padding: average pools divide by 9 at the edges too (torchvision), instead of by the
     pixels that exist. input: 'scaled' takes [-1, 1]; 'imagenet' takes pixels with ImageNet's mean and deviation and
     rescales them (torchvision's transform_input); 'pixels' takes uint8 pixels of any size, resizes (bilinear, half-pixel
     centres) and scales them, and feeds 'input' from there.
@@ -37,7 +37,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class InceptionNetwork:
-    """``front`` and ``head``: what stands before the first and behind the last block of ``table``.
+    """``front`` and ``head``: the steps before the first and after the last block of ``table``.
 
     ``size``: height and width of the input, None where any fits. ``metadata``: goes into the graph's.
     """
@@ -62,7 +62,7 @@ def classifier(weights: InceptionWeights) -> tuple[Step, ...]:
 
 
 def named(head: Sequence[Step]) -> tuple[Step, ...]:
-    """The head with the names of a classifier: 'pool_3', 'logits' for the last dense layer, 'predictions' behind it."""
+    """The head with the names of a classifier: 'pool_3', 'logits' for the last dense layer, 'predictions' after it."""
     steps = list(head)
     if steps and isinstance(steps[0], GlobalPool):
         steps[0] = replace(steps[0], name="pool_3")
@@ -97,7 +97,7 @@ def scores_of(head: Sequence[Step], shape: Sequence[int | None] | None) -> str:
 def scale_of_pixels(front: Sequence[Step]) -> float | None:
     """What pixels (0 to 255) are divided by before they are fed: 1, 255 where the network wants [0, 1], None if unclear.
 
-    Told by the range that the layers in front make of them; networks are trained within about [-10, 10].
+    Inferred from the range to which the first layers map them; networks are trained within about [-10, 10].
     """
     by = np.ones(3)
     for step in front:

@@ -115,7 +115,7 @@ def literal(
     shape: tuple[int | None, ...],
     turned: tuple[int, ...] = (),
 ) -> Literal:
-    """The array ``name`` of the given shape (None: any size), as float32, with its axes put in the order ``turned``."""
+    """The array ``name`` of the given shape (None: any size), as float32, with its axes permuted to ``turned``."""
     info: TensorInfo = file[name]
     if len(info.shape) != len(shape) or any(w is not None and w != d for d, w in zip(info.shape, shape, strict=True)):
         wanted = ", ".join("any" if d is None else str(d) for d in shape)
@@ -178,7 +178,7 @@ def canonical_convs(file: WeightsFile) -> tuple[dict[str, ConvWeights], set[str]
     return convs, used
 
 
-# --- Keras: layers have automatic names; the number tells the order of creation, which is the table's order ------------
+# --- Keras: layers have automatic names; the number gives the order of creation, which is the table's order ------------
 
 _KERAS = re.compile(r"(?:.*/)?(conv2d|batch_normalization)(?:_(\d+))?/(\w+?)(?::0)?")
 
