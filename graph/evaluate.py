@@ -100,10 +100,10 @@ def _all_outputs(
     resolved: Resolved, inputs: Sequence[Value | None], wanted: Sequence[TensorType], computed: Sequence[Value]
 ) -> tuple[Value, ...] | None:
     """The kernel's outputs, then the forwarded ones; None if there are others."""
-    handed_on = resolved.handed_on
+    forwarded = resolved.forwarded
     results = list(computed)
     for index in range(len(computed), len(wanted)):
-        value = inputs[handed_on[index]] if index in handed_on else None
+        value = inputs[forwarded[index]] if index in forwarded else None
         if value is None:
             return None
         results.append(value)

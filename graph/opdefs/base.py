@@ -98,7 +98,7 @@ class Lowered:
 class OpDef:
     """One op type. ``arity``: least and most number of inputs.
 
-    ``values``: inputs whose value, not only their type, lowering needs. ``hands_on``: attributes -> the outputs that are
+    ``values``: inputs whose value, not only their type, lowering needs. ``forwards``: attributes -> the outputs that are
     just one of the inputs (output -> input). ``infer``: types of the outputs where the contract's rule does not say all of it.
     ``unknown``: types of the outputs while a needed value is unknown (default: one output, the first input's dtype).
     ``attributes``: all that the op has, as TensorFlow states them; default: T, the type of input 0. Others are refused by
@@ -111,7 +111,7 @@ class OpDef:
     values: tuple[int, ...] = ()
     infer: Callable[[Site], tuple[TensorType, ...]] | None = None
     unknown: Callable[[Site], tuple[TensorType, ...]] | None = None
-    hands_on: Callable[[Mapping[str, Any]], Mapping[int, int]] = lambda attrs: {}
+    forwards: Callable[[Mapping[str, Any]], Mapping[int, int]] = lambda attrs: {}
     attributes: Row = field(default_factory=lambda: T)
 
     @property

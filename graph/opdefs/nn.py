@@ -228,7 +228,7 @@ DEFS: tuple[OpDef, ...] = (
     ),
     *(
         OpDef(
-            name, _fused_batch_norm, arity=(5, 5), infer=_infer_fused_batch_norm, hands_on=_statistics, attributes=row
+            name, _fused_batch_norm, arity=(5, 5), infer=_infer_fused_batch_norm, forwards=_statistics, attributes=row
         )
         for name, row in (
             ("FusedBatchNorm", _NORM),

@@ -97,13 +97,13 @@ class Resolved:
         return self.contract.check(self.inputs, self.params)
 
     def outputs(self) -> tuple[TensorType, ...]:
-        """Types of the node's outputs: those that a kernel writes, perhaps in another shape, and those that are handed on."""
+        """Types of the node's outputs: those that a kernel writes, perhaps in another shape, and those that are forwarded."""
         return self.definition.types(self.site)
 
     @property
-    def handed_on(self) -> Mapping[int, int]:
+    def forwarded(self) -> Mapping[int, int]:
         """Outputs of the node that are just one of its inputs: output -> input."""
-        return self.definition.hands_on(self.site.attrs)
+        return self.definition.forwards(self.site.attrs)
 
 
 def resolve(site: Site) -> Resolved:

@@ -146,8 +146,8 @@ def _work(site: Site, outputs: tuple[TensorType, ...]) -> int | None:
         resolved = resolve(site)
     except NeedsValue:
         return None
-    made, handed_on = resolved.written(), resolved.handed_on
-    if resolved.contract.dynamic or not all(i in handed_on for i in range(len(made), len(outputs))):
+    made, forwarded = resolved.written(), resolved.forwarded
+    if resolved.contract.dynamic or not all(i in forwarded for i in range(len(made), len(outputs))):
         return None
     flops = resolved.contract.flops(resolved.inputs, made, resolved.params)
     return min(sum(t.nbytes for t in outputs) + int(flops // _FLOPS_PER_BYTE), _MOST)

@@ -23,7 +23,7 @@ def resolve_identities(graph: Graph) -> Graph:
         if node.op in _HANDS_ON:
             edit.redirect(Port(node.name), node.inputs[0])
         elif node.op in OPDEFS:
-            for output, source in OPDEFS[node.op].hands_on(node.attrs).items():
+            for output, source in OPDEFS[node.op].forwards(node.attrs).items():
                 if output < len(node.outputs):  # an op of a file has the outputs that are used, until it is typed
                     edit.redirect(Port(node.name, output), node.inputs[source])
     return edit.finish()

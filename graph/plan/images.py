@@ -91,10 +91,10 @@ def _work(graph: Graph, node: Node, known: Known, items: dict[Port, TensorType])
     written = resolved.written()
     if not by_item(inputs, resolved.params, which):
         return None
-    handed_on = resolved.handed_on
+    forwarded = resolved.forwarded
     for number, (port, t) in enumerate(zip(node.ports, outputs, strict=False)):
         known.types[port] = t
-        if number not in handed_on:
+        if number not in forwarded:
             items[port] = t
     return resolved.contract.flops(inputs, written, resolved.params), sum(known.types[p].nbytes for p in weights)
 

@@ -137,7 +137,7 @@ def _lower_node(result: Lowering, node: Node, known: Known, options: Options) ->
     resolved = resolve(site)
     outputs = resolved.outputs()
     result.types.update(zip(node.ports, outputs, strict=False))
-    for output, source in resolved.handed_on.items():
+    for output, source in resolved.forwarded.items():
         result.views[Port(node.name, output)] = result.root(node.inputs[source])
     ports = resolved.pick(node.inputs)
     if resolved.contract.view:

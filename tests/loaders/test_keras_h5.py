@@ -240,7 +240,7 @@ def test_h5py_is_not_needed(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     check(weights(path))
 
 
-def test_what_a_whole_model_says_of_itself_is_handed_on(tmp_path: Path) -> None:
+def test_the_description_of_a_whole_model_is_passed_on(tmp_path: Path) -> None:
     config = json.dumps({"class_name": "Sequential", "pad": "é" * 70_000})
     with h5py.File(tmp_path / "model.h5", "w") as file:
         file.attrs["model_config"] = config
