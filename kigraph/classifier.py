@@ -76,7 +76,7 @@ def load(
     precision: str | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Classifier:
-    """Loads a trained model of any supported format; the format is told by the file's content.
+    """Loads a trained model of any supported format; the format is recognised by the file's content.
 
     path: a file. Names ("demo", those of the catalogue) are for the command line; ``ki.weights.resolve_weights("demo").path``
     is the file of one.
@@ -144,7 +144,7 @@ class Classifier:
         if card is not None:
             try:
                 for tensor in card.tensors:
-                    graph.tensor(tensor)  # now rather than at the first image
+                    graph.tensor(tensor)  # an unknown name is an error now, not at the first image
             except GraphError as error:
                 raise CardError(f"card {card.name!r} does not fit this graph: {error}") from None
             if labels is not None:
@@ -295,8 +295,8 @@ class Classifier:
     def _run_encoded(self, card: Card, image: ImageLike) -> np.ndarray[Any, Any]:
         """One image through a graph that decodes JPEG itself.
 
-        An upright JPEG goes in as it is, so the result is what TensorFlow gives. A turned one is decoded by the graph,
-        turned, and fed behind the decoder; anything else is decoded here.
+        An upright JPEG goes in as it is, so the result is what TensorFlow gives. A rotated one is decoded by the graph,
+        rotated, and fed as the decoder's output; anything else is decoded here.
         """
         assert card.encoded is not None
         assert card.pixels is not None
@@ -343,7 +343,7 @@ def _labels(
     for name in (f"{path.stem}_labels.txt", f"{path.stem}.labels.txt", *_LABEL_FILES):
         if (path.parent / name).is_file():
             found = read_label_file(path.parent / name)
-            # A file that happens to lie there and does not fit belongs to another model.
+            # A file that happens to be there and does not fit belongs to another model.
             if (classes := _classes(graph, card)) in (None, len(found)):
                 return found, ""
             rejected.append(f"{name} beside it has {len(found)} names, but {card.output} has {classes} outputs")

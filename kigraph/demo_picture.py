@@ -68,7 +68,7 @@ def _draw_labels(axes: Any, result: BackendResult, muted: bool) -> None:
 
 
 def _draw_bars(axes: Any, results: Sequence[BackendResult]) -> None:
-    """Images per second, fastest on top; the figures stand at the bars."""
+    """Images per second, fastest on top; the figures are next to the bars."""
     ranked = sorted(results, key=lambda r: -r.images_per_second)
     rates = [r.images_per_second for r in ranked]
     slowest = min(rates)

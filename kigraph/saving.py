@@ -1,4 +1,4 @@
-"""Writing graphs: the format is told by the path's suffix."""
+"""Writing graphs: the path's suffix decides the format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measuring how long something takes: repeated until the figure is worth something, within a budget of time."""
+"""Measuring how long something takes: repeated until the figure is reliable, within a budget of time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``kigraph cache``: what lies in the cache folder, and how to get rid of it."""
+"""``kigraph cache``: what is in the cache folder, and how to delete it."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def run_clear(args: argparse.Namespace) -> int:
     for part in (args.part,) if args.part else tuple(_PARTS):
         for path, size in _files(part):
             try:
-                path.unlink()  # who has a file mapped keeps it
+                path.unlink()  # a process that has the file mapped keeps it
                 removed, freed = removed + 1, freed + size
             except FileNotFoundError:
                 pass

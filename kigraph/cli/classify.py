@@ -21,7 +21,7 @@ __all__ = ["Below", "below", "expand", "register", "run"]
 #: Which files of a folder are images; a file named on the command line may have any name.
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif")
 
-#: Entries of folders that are counted at most, to say how many images were not looked at.
+#: Most entries of folders that are counted, to say how many images were left out.
 _MOST_SEEN = 100_000
 
 _EXAMPLES = """
@@ -119,7 +119,7 @@ def expand(arguments: list[str]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Below:
-    """Images in the folders inside of a folder. ``more``: there may be more, it was not looked any further."""
+    """Images in the folders inside of a folder. ``more``: there may be more, the count stopped."""
 
     folder: str
     images: int

@@ -97,10 +97,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _hosts(bound: str, allowed: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    """Which names are answered: what was asked for; on a loopback address only its own, elsewhere any.
+    """The host names that are answered: those that were given; else on a loopback address only its own, elsewhere any.
 
-    Behind a loopback address nobody expects other names than localhost, and a page of another site that makes its own name
-    stand for 127.0.0.1 (DNS rebinding) must not reach the service through the user's browser.
+    On a loopback address nobody expects other names than localhost, and a page of another site that makes its own name
+    resolve to 127.0.0.1 (DNS rebinding) must not reach the service through the user's browser.
     """
     if allowed is not None:
         return None if "*" in allowed else allowed

@@ -1,4 +1,4 @@
-"""Which backends can run what: asked of the registry, for tables."""
+"""Which backends can run what, according to the registry, for tables."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def register(commands: Commands) -> None:
     fetching.add_argument("--force", action="store_true", help="download again even if it is in the cache")
     add_json(fetching)
     fetching.set_defaults(run=run_fetch)
-    path = actions.add_parser("path", help="print where a file lies, or, without a name, the cache folder")
+    path = actions.add_parser("path", help="print the path of a file, or, without a name, the cache folder")
     path.add_argument("name", nargs="?", metavar="NAME")
     path.set_defaults(run=run_path)
 

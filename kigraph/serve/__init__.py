@@ -1,11 +1,11 @@
 """The HTTP service: POST an image, get labels. Starlette and uvicorn (extra ``serve``).
 
-app.py       routes and answers; errors.py: what the client is told, never more
-front.py     in front of the routes: hosts and origins, refusals, headers of every answer, the request log
+app.py       routes and answers; errors.py: all that a client learns of an error
+front.py     middleware around the routes: hosts and origins, refusals, headers of every answer, the request log
 bodies.py    raw, multipart and JSON bodies, bounded while they are read, taken apart in a worker
 requestlog.py  the request log, written by a thread of its own
 uploads.py   how many bodies are received at once
-engine.py    a bounded queue in front of worker threads: inference never runs on the event loop
+engine.py    a bounded queue for worker threads: inference never runs on the event loop
 memory.py    memory of large images goes back to the system
 metrics.py   Prometheus
 openapi.py   the description at /openapi.json

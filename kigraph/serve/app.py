@@ -83,7 +83,7 @@ class Service:
             self.problem = "the canary image failed"
 
     def refusal(self, headers: Mapping[bytes, bytes]) -> Refused | None:
-        """What the sender of an image would be told now, from the head of the request alone; None if it is let in."""
+        """The refusal that an image would get now, from the head of the request alone; None if it is accepted."""
         longest = self.options.timeout
         try:
             seconds = min(longest, _timeout(headers.get(b"x-request-timeout")))
@@ -91,11 +91,11 @@ class Service:
             return malformed
         length = min(int(headers.get(b"content-length", b"0")), self.options.max_image_bytes)
         refused = self.engine.refusal(length, seconds)
-        # Who is refused for a short time of its own does not slow the service down for others.
+        # A client that is refused because its own timeout is short does not slow the service down for others.
         if refused is not None and (seconds == longest or self.engine.refusal(length, longest) is not None):
             self.engine.give_way()
             if self.engine.crowded(length, longest):
-                self.uploads.end_a_slow_one()  # who holds a place without sending makes room for the next
+                self.uploads.end_a_slow_one()  # an upload that does not send makes room for the next
         return refused
 
     def unrouted(self, number: str, status: int, sent: int, seconds: float) -> None:
@@ -239,7 +239,7 @@ def create_app(model: Classifier, canary: bytes, options: Options | None = None)
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         await service.start()
         yield
-        # uvicorn has answered what was accepted; the workers only have to be told to go.
+        # uvicorn has answered what was accepted; the workers only have to be stopped.
         await asyncio.to_thread(service.engine.stop, 5.0)
 
     routes = [

@@ -1,8 +1,8 @@
 """The image in a request: a raw body, the multipart field ``image`` or ``file``, or JSON with base64.
 
 ``receive`` runs on the event loop and only collects bytes, within a size and a time. ``extract`` runs in a worker thread:
-what it takes grows with the body, and the parsers of Python hold the GIL, so JSON is cut into pieces between which other
-threads have their turn.
+its time grows with the body, and Python's parsers hold the GIL, so JSON is cut into pieces between which other threads
+can run.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from .errors import Refused
 
 __all__ = ["Body", "Upload", "declared_length", "extract", "media_type", "receive"]
 
-# It warns of each malformed body of anybody.
+# It logs a warning for every malformed body that a client sends.
 logging.getLogger("python_multipart").setLevel(logging.ERROR)
 _ACCEPTED = "image/*, application/octet-stream, multipart/form-data, application/json"
-#: Parts of a multipart body that are looked at; more are refused.
+#: Parts of a multipart body that are read; more are refused.
 _PARTS = 8
 #: Strings of a JSON document above so many bytes are cut out before it is parsed, and the rest may have so many.
 _LONG, _REST = 4096, 64 << 10
 #: Marks that a JSON document with an image has few of: parsing a million keys takes a second, counting them 6 ms.
 _MARKS = {b'"': 128, b"[": 64, b"{": 64, b",": 1024}
-#: Bytes that are looked at, and characters of base64 that are decoded, in one go: less than 1 ms.
+#: Bytes that are scanned, and characters of base64 that are decoded, at a time: less than 1 ms.
 _PART, _PIECE = 1 << 20, 96 << 10
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
@@ -80,7 +80,7 @@ def declared_length(request: Request, kind: str, max_bytes: int) -> int:
     declared = int(request.headers.get("content-length", "0"))
     if declared > _cap(kind, max_bytes):
         raise _too_large(max_bytes)
-    # A chunked body does not say how long it is; most images are smaller than this, and for others the place grows.
+    # A chunked body does not say how long it is; most images are smaller than this, and for others the reservation grows.
     return declared if "content-length" in request.headers else min(1 << 20, max_bytes)
 
 
@@ -89,7 +89,7 @@ async def receive(
 ) -> None:
     """Reads the body into ``body.data``; Refused 413 if it is too large, 408 if it is not there in time.
 
-    deadline: a timeout not yet entered, which another may shorten. grow: is told how many bytes there are, and may refuse them.
+    deadline: a timeout not yet entered, which another may shorten. grow: is called with the number of bytes, and may refuse them.
     """
     cap = _cap(body.kind, body.max_bytes)
     try:
@@ -195,7 +195,7 @@ def _parse(body: bytes | bytearray) -> tuple[dict[str, Any], dict[str, tuple[int
     """
     too_much = 'it has more in it than {"image": "<base64>", "filename": "..."}'
     for mark, most in _MARKS.items():
-        # In parts: one count over 10 MB takes 6 ms, during which no other thread runs.
+        # In pieces: one count over 10 MB takes 6 ms, during which no other thread runs.
         if sum(body.count(mark, part, part + _PART) for part in range(0, len(body), _PART)) > most:
             raise _MalformedError(too_much)
     long: dict[str, tuple[int, int]] = {}
@@ -227,7 +227,7 @@ def _parse(body: bytes | bytearray) -> tuple[dict[str, Any], dict[str, tuple[int
 
 
 def _run_of_backslashes(body: bytes | bytearray, end: int) -> int:
-    """Where the backslashes that stand before ``end`` begin; ``end`` if there are none."""
+    """Where the run of backslashes before ``end`` begins; ``end`` if there are none."""
     first = end
     while first and body[first - 1] == 0x5C:
         first -= 1
@@ -274,7 +274,7 @@ def _base64(text: bytes) -> bytes:
 
 
 def _unbroken(body: bytes | bytearray, end: int) -> int:
-    """The nearest place before ``end`` that is inside no escape sequence of a JSON string."""
+    """The nearest position before ``end`` that is inside no escape sequence of a JSON string."""
     slash = body.rfind(b"\\", end - 6, end)
     return end if slash < 0 else _run_of_backslashes(body, slash + 1)
 

@@ -1,9 +1,9 @@
-"""A bounded queue in front of worker threads.
+"""A bounded queue for worker threads.
 
-An image that was accepted is answered: by its labels, by its error, by 429 as soon as those in front of it turn out to take
-longer than it can wait, or by 504 when its time is up while a worker has it. Whoever comes when the queue is full (by count or
-by bytes), or when the wait would outlast the deadline, is told at once to come later: before the body is read, so images that
-are being received count as if they waited.
+An image that was accepted is answered: by its labels, by its error, by 429 as soon as the images ahead of it turn out to take
+longer than it can wait, or by 504 when its deadline passes while a worker has it. A request that comes when the queue is full
+(by count or by bytes), or when the wait would outlast the deadline, gets 429 immediately: before the body is read, so images
+that are being received count as if they waited.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ __all__ = ["Engine", "Estimate", "Job"]
 
 _LOG = logging.getLogger("kigraph.serve")
 
-#: The part of a deadline that a predicted wait may fill: the rest is for what no prediction knows.
+#: The part of a deadline that a predicted wait may fill; the rest is a reserve for errors of the prediction.
 _MARGIN = 0.8
-#: Seconds between two looks at whether those who wait can still be answered.
+#: Seconds between two checks whether the waiting requests can still be answered in time.
 _LOOK = 0.25
 #: Seconds: the event loop pauses when it has worked for ``_BURST``, else ``_GATHER`` after a refusal; for ``_LONGEST_REST`` at most.
 _BURST, _GATHER, _LONGEST_REST = 0.002, 0.0005, 0.02
 
 
 class Estimate:
-    """Seconds of a job, as TCP estimates a round trip: a mean and a mean deviation that forget (RFC 6298)."""
+    """Seconds of a job, as TCP estimates a round trip: an exponentially weighted mean and mean deviation (RFC 6298)."""
 
     def __init__(self, seconds: float = 0.05) -> None:
         self.reset(seconds)
@@ -55,7 +55,7 @@ class Estimate:
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One request on its way. ``started``: when a worker took it. A worker skips a job that has left the line."""
+    """One request on its way. ``started``: when a worker took it. A worker skips a job that has left the queue."""
 
     data: Any
     size: int
@@ -115,12 +115,12 @@ class Engine:
 
     @property
     def depth(self) -> int:
-        """Images that wait or are being worked on."""
+        """Images that wait or are being classified."""
         return self._waiting + self._running
 
     @property
     def running(self) -> int:
-        """Images that are being worked on."""
+        """Images that are being classified."""
         return self._running
 
     def predicted_wait(self, ahead: int = 0) -> float:
@@ -143,7 +143,7 @@ class Engine:
             self._coming_bytes += nbytes
 
     def crowded(self, nbytes: int, seconds: float) -> bool:
-        """Whether an image that may take ``seconds`` would have room but for those that are being received."""
+        """Whether an image that may take ``seconds`` would have room if none were being received."""
         if self.draining or not self._coming or self.refusal(nbytes, seconds) is None:
             return False
         room = self._waiting < self._size and self._waiting_bytes + nbytes <= self._bytes
@@ -166,7 +166,7 @@ class Engine:
                 self._coming_bytes -= place.nbytes
 
     def refusal(self, nbytes: int, seconds: float) -> Refused | None:
-        """What an image of so many bytes would be told now: 503 while draining, 429 if it would not be answered in time."""
+        """The refusal of an image of so many bytes now: 503 while draining, 429 if it would not be answered in time."""
         if self.draining:
             return Refused(503, "draining", "the service is shutting down", {"Retry-After": "5", "Connection": "close"})
         wait = self.predicted_wait(self._coming)
@@ -203,7 +203,7 @@ class Engine:
         self._worked = time.thread_time()
 
     def submit(self, data: Any, size: int, top: int, seconds: float) -> Job:
-        """Queues a request that has its place; Refused 429 if the wait would outlast the deadline by now."""
+        """Queues a request that has reserved its place; Refused 429 if the wait would outlast the deadline by now."""
         loop = asyncio.get_running_loop()
         if (wait := self.predicted_wait()) > seconds:
             retry = {"Retry-After": str(max(1, round(wait)))}
@@ -239,7 +239,7 @@ class Engine:
                 job.data = None
 
     def _leave(self, job: Job) -> bool:
-        """Takes a job out of the line, under the lock; False if it has left already."""
+        """Takes a job out of the queue, under the lock; False if it has left already."""
         if job not in self._line:
             return False
         del self._line[job]
@@ -255,7 +255,7 @@ class Engine:
         return Refused(429, "too_slow", "the images in front take longer than expected; try again later", retry)
 
     def _look(self) -> None:
-        """Tells those who wait, and whose turn would come too late for an answer, to come again; on the event loop."""
+        """Refuses with 429 the waiting requests that would be classified too late for an answer; on the event loop."""
         with self._lock:
             done, each = time.monotonic(), self.estimate.mean / len(self._threads)
             late = []
@@ -294,10 +294,10 @@ class Engine:
         error: BaseException | None = None
         try:
             result = self._classify(job.data, job.top)
-        except BaseException as caught:  # handed to whoever waits
+        except BaseException as caught:  # passed to the caller that waits
             error = caught
         seconds = time.monotonic() - start
-        # What is refused quickly says nothing about images, and many of it would let in too many of them.
+        # The time of a quick refusal says nothing about images, and many of them would make the estimate too low.
         if error is None or seconds > self.estimate.mean:
             self.estimate.add(seconds)
 
@@ -315,7 +315,7 @@ class Engine:
             job.loop.call_soon_threadsafe(deliver)
 
     def drain(self) -> None:
-        """Refuses what comes from now on; what was accepted is still worked on."""
+        """Refuses new requests from now on; accepted ones are still classified."""
         if not self.draining:
             self.draining = True
             _LOG.info("draining: %d images to go", self.depth)

@@ -1,4 +1,4 @@
-"""What a client is told when something is wrong: a status, one sentence, an id. Paths and addresses stay in the log."""
+"""The answer to a client when something is wrong: a status, one sentence, an id. Paths and addresses stay in the log."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What happens to every request before it is routed, and to every answer: whether it is let in, its id, its headers, its line
-in the log. In front of everything else, because a request that is refused here costs a third of one that is routed."""
+"""Middleware for every request before it is routed, and for every answer: whether it is accepted, its id, its headers, its
+line in the log. It is the outermost layer, because a request that is refused here costs a third of one that is routed."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Front:
             message = f"internal error {number}; see the service's log"
             await refusal(Refused(500, "internal", message))(scope, receive, answer)
         finally:
-            # What the protocol said in place of the application, about a broken body.
+            # The answer of the protocol instead of the application, about a broken body.
             status, sent = scope.get("refused", (status, sent))
             seconds = time.monotonic() - start
             self.service.metrics.answered(path if path in self.routes else "other", status, seconds)

@@ -1,4 +1,4 @@
-"""What the service may be asked for, and how it shows itself."""
+"""Limits of the service, and what it shows of itself."""
 
 from __future__ import annotations
 

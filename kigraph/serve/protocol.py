@@ -1,7 +1,8 @@
 """uvicorn's HTTP/1.1 protocol (h11) with what it lacks: deadlines, a cap on connections, and one reading of each request.
 
 h11 is lenient where the standard lets it be: a bare line feed ends a line, a folded header is joined, Content-Length may
-stand beside Transfer-Encoding. A proxy in front may read the same bytes as another request, so these forms are refused.
+appear beside Transfer-Encoding. A proxy before the service may parse the same bytes as another request, so these forms are
+refused.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def ambiguity(data: bytes) -> tuple[int, str] | None:
     """
     end = data.find(b"\r\n\r\n")
     head = data if end < 0 else data[:end]
-    # The line feed behind the last line that came is no line more, wherever the packets end.
+    # The line feed after the last line that arrived is no further line, wherever the packets end.
     lines = head.rstrip(b"\r\n")
     if len(lines) > MAX_HEAD or lines.count(b"\n") >= MAX_LINES:
         return 431, f"the head has more than {MAX_HEAD} bytes or {MAX_LINES} lines"
@@ -104,7 +105,7 @@ def ambiguity(data: bytes) -> tuple[int, str] | None:
 
 
 class _Chunks(ChunkedReader):
-    """h11's reader of chunked bodies behind a look at each line that is not data: h11 takes any extension and any trailer."""
+    """h11's reader of chunked bodies with a check of each line that is not data: h11 accepts any extension and any trailer."""
 
     def __call__(self, buf: Any) -> Any:
         if self._reading_trailer:
@@ -118,7 +119,7 @@ class _Chunks(ChunkedReader):
 
 
 class _Strict(h11.Connection):
-    """h11 behind ``ambiguity``. ``problem``: what was refused."""
+    """h11 with a check by ``ambiguity`` first. ``problem``: what was refused."""
 
     problem: tuple[int, str] = (400, "a header is malformed, or Host is missing")
     chunks = chunked_bytes = 0
@@ -151,7 +152,7 @@ class Connections:
     """All connections of a server. Closes those that let it wait too long, and the longest silent one to make room."""
 
     def __init__(self, limits: ConnectionLimits, report: Callable[[str, int, int, float], None]) -> None:
-        #: ``report``: is told of answers to what was no request: id, status, bytes, seconds.
+        #: ``report``: is called for answers to what was no request: id, status, bytes, seconds.
         self.limits, self.report = limits, report
         self.all: set[GuardedProtocol] = set()
         #: Those that owe us a head, or the rest of a refused body, or do not read; the longest silent first.
@@ -266,7 +267,7 @@ class GuardedProtocol(H11Protocol):
         )
 
     def on_response_complete(self) -> None:
-        super().on_response_complete()  # takes up the next request, if one has come behind this
+        super().on_response_complete()  # takes up the next request, if one has arrived after this one
         if self.half_closed and (self.cycle.response_complete or self.conn.their_state is h11.SEND_BODY):
             self.transport.close()
         self._note()
@@ -280,7 +281,7 @@ class GuardedProtocol(H11Protocol):
         self._note()
 
     def _note(self) -> None:
-        """Looks in which phase the connection is now."""
+        """Determines the phase of the connection."""
         answered = self.cycle is None or self.cycle.response_complete
         if self.dropping or (answered and self.conn.their_state is h11.SEND_BODY):
             phase = "unread"
@@ -312,7 +313,7 @@ class GuardedProtocol(H11Protocol):
         return now - self.since > (self.limits.head if first else self.limits.idle)
 
     def expire(self) -> None:
-        """Ends a connection that is late; one that sent half a head is told why."""
+        """Ends a connection that is late; one that sent half a head gets the reason."""
         if self.started:
             self._answer(408, "the request did not arrive in time")
         else:

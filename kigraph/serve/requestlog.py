@@ -1,5 +1,5 @@
-"""The request log: one line for each request, to standard output, by a thread of its own: a reader that stalls or goes away
-holds up nobody."""
+"""The request log: one line for each request, to standard output, by a thread of its own, so that a reader that stalls or goes away
+delays no request."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class _Dropping(logging.handlers.QueueHandler):
 
 class _Listener(logging.handlers.QueueListener):
     def end(self, seconds: float) -> None:
-        """Writes what waits, for at most so long."""
+        """Writes the queued lines, for at most so long."""
         with contextlib.suppress(queue.Full):
             self.enqueue_sentinel()
         if (thread := self._thread) is not None:

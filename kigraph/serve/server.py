@@ -1,5 +1,5 @@
-"""uvicorn with guarded connections and a clean drain: on SIGTERM readiness goes off, what was accepted is answered, then the
-process ends."""
+"""uvicorn with guarded connections and a clean drain: on SIGTERM the service reports not ready, answers what it has accepted,
+then the process ends."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LOG = logging.getLogger("kigraph.serve")
 #: Seconds for what was accepted before the signal: longer than an answer's deadline (15 s), and with the 5 s of the workers'
 #: end inside the 25 s that orchestrators commonly wait.
 _GRACE = 20
-#: Connections that asyncio accepts in one go, before any of them can be counted. What waits in the system is more.
+#: Connections that asyncio accepts at a time, before any of them can be counted. The system's queue holds more.
 _ACCEPTED_AT_ONCE, _BACKLOG = 16, 4096
 #: File descriptors kept for the rest: files, pipes, and up to six rounds of connections that are accepted and not yet counted,
 #: or dropped and not yet closed.
@@ -88,7 +88,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         asyncio.get_running_loop().set_exception_handler(self._exception)
         await super().startup(sockets)
-        # uvicorn's backlog is also what asyncio accepts in one go: small; the system's queue is not.
+        # uvicorn's backlog is also what asyncio accepts at a time: small; the system's queue is not.
         for one in sockets or ():
             one.listen(_BACKLOG)
 
@@ -133,7 +133,7 @@ def run_server(
         timeout_keep_alive=3600,
     )  # fmt: skip
     server = _Server(config, app, connections)
-    # Python lets a thread run for 5 ms before another gets the GIL; workers that take large bodies apart hold it.
+    # Python lets a thread run for 5 ms before another gets the GIL; workers that parse large bodies hold it.
     sys.setswitchinterval(0.001)
     # uvicorn raises the signal again when it is done, so that the exit status shows it; a drained service ends with 0.
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -30,7 +30,7 @@ class Uploads:
 
     @contextlib.contextmanager
     def one(self, body: Body) -> Iterator[asyncio.Timeout]:
-        """A place for one body; Refused 429 if there is none and nobody is slow. Yields the timeout to read it under."""
+        """A place for one body; Refused 429 if there is none and no upload is slow. Yields the timeout to read it under."""
         if len(self._now) >= self._most and not self.end_a_slow_one():
             message = "too many images are being sent; try again later"
             raise Refused(429, "too_many_uploads", message, {"Retry-After": "1"})

@@ -1,7 +1,7 @@
 """All state of a training run in one file: variables, optimizer slots, epoch, generator, history.
 
-The file is a NumPy .npz without pickled objects. It is written to a neighbour and renamed, so a reader sees the old one
-or the new one, never half of one.
+The file is a NumPy .npz without pickled objects. It is written to a temporary file beside it and renamed, so a reader sees
+the old one or the new one, never half of one.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ class Layer:
         """Makes the variables for inputs of the given shape (without the batch)."""
 
     def apply(self, x: Tensor, training: bool) -> Tensor:
-        """Adds the layer's ops behind ``x``."""
+        """Adds the layer's ops after ``x``."""
         raise NotImplementedError
 
 
@@ -87,7 +87,7 @@ class Dense(Layer):
 
     def build(self, shape: tuple[int, ...], rng: np.random.Generator) -> None:
         if len(shape) != 1:
-            raise GraphError(f"Dense takes (batch, features), got features of shape {shape}; put Flatten in front")
+            raise GraphError(f"Dense takes (batch, features), got features of shape {shape}; put Flatten before it")
         self._w = _glorot(rng, (shape[0], self.units), shape[0], self.units)
         self._b = ops.variable(np.zeros(self.units, np.float32), name="bias") if self.use_bias else None
 

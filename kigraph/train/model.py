@@ -1,4 +1,4 @@
-"""Model: a stack of layers with a loss, its training loop, and the way to a file that other programs load."""
+"""Model: a stack of layers with a loss, its training loop, and export to a file that other programs load."""
 
 from __future__ import annotations
 
@@ -95,12 +95,12 @@ class Model:
         self.step: Operation = ops.group(step, *updates, name="train_and_update") if updates else step
 
     def _training_stack(self, rng: np.random.Generator) -> Tensor:
-        """Makes each layer's variables for the shape in front of it, and applies it."""
+        """Makes each layer's variables for the shape of its input, and applies it."""
         x = self.input
         for layer, name in zip(self.layers, self._scopes, strict=True):
             sizes = (x.shape or ())[1:]
             if None in sizes:
-                raise GraphError(f"{name}: the shape in front of it is not known: {x.type}")
+                raise GraphError(f"{name}: the shape of its input is not known: {x.type}")
             with self.graph.name_scope(f"{name}/"):
                 layer.build(tuple(d for d in sizes if d is not None), rng)
             with self.graph.name_scope(f"training/{name}/"):

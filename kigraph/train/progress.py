@@ -1,4 +1,4 @@
-"""The bar of a training run; silent where nobody looks or rich is missing."""
+"""The progress bar of a training run; silent without a terminal or without rich."""
 
 from __future__ import annotations
 

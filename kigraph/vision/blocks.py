@@ -1,4 +1,4 @@
-"""How many blocks an image file has, counted before Pillow walks through them: it needs up to 2 microseconds a block, in Python,
+"""How many blocks an image file has, counted before Pillow iterates over them: it needs up to 2 microseconds a block, in Python,
 so a file of 128 MB without a single pixel more would take half a minute."""
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ MAX_BLOCKS = 100_000
 _MAX_SUB_BLOCKS = 1_000_000
 #: Compressed pixels of a BMP: Pillow expands them in Python, 2 bytes at a time.
 _MAX_RUN_LENGTHS = 2**23
-#: Longer than any segment, so not data; libjpeg reads such a run again and again.
+#: Longer than any segment, so not data; libjpeg reads such a run repeatedly.
 _FILL = b"\xff" * 65_536
 
 
@@ -49,7 +49,7 @@ def _chunks(data: bytes) -> Iterator[int]:
 
 
 def _segments(data: bytes) -> Iterator[int]:
-    """Up to the first scan; behind it libjpeg reads, which is fast."""
+    """Up to the first scan; after it libjpeg reads, which is fast."""
     at = 2
     while at + 4 <= len(data):
         yield at

@@ -1,6 +1,6 @@
 """Image files to pixels, with every guard against damaged and hostile files.
 
-The header is judged before a single pixel is decoded: format, size in pixels, size of the EXIF block.
+The header is checked before a single pixel is decoded: format, size in pixels, size of the EXIF block.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _HEADER_LOCK = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """What the first bytes of an image file say. ``orientation`` is EXIF's number, 1 to 8; 1 is upright."""
+    """What the header of an image file states. ``orientation`` is EXIF's number, 1 to 8; 1 is upright."""
 
     format: str
     width: int
@@ -85,7 +85,7 @@ def read_image(path: str | os.PathLike[str], *, max_bytes: int = MAX_FILE_BYTES)
 
 
 def image_header(data: bytes, *, name: str = "the image", max_pixels: int = MAX_PIXELS) -> ImageHeader:
-    """Judges an encoded image by its header; nothing is decoded. ImageError says what is wrong."""
+    """Checks an encoded image by its header; nothing is decoded. ImageError says what is wrong."""
     check_blocks(data, name)
     jpeg = read_jpeg_header(data) if len(data) >= _EMPTY_OR_SHORT else None
     if jpeg is not None and len(jpeg.exif) <= MAX_EXIF_BYTES:
@@ -101,8 +101,8 @@ def decode_image(data: bytes, *, name: str = "the image", max_pixels: int = MAX_
 
     Grey becomes three equal channels, transparency is dropped as TensorFlow and Keras do, 16-bit samples keep their
     high byte, the first frame of an animation is taken. JPEG is decoded with the accurate DCT (Pillow's).
-    Raises ImageError for a format outside FORMATS, more than ``max_pixels`` pixels (told by the header, before anything is
-    decoded), damage or truncation. While it runs it needs up to 16 bytes a pixel (WebP; 7 for JPEG and PNG).
+    Raises ImageError for a format outside FORMATS, more than ``max_pixels`` pixels (read from the header, before anything
+    is decoded), damage or truncation. While it runs it needs up to 16 bytes a pixel (WebP; 7 for JPEG and PNG).
     """
     check_blocks(data, name)
     with _open(data, name, max_pixels) as image:
@@ -110,9 +110,7 @@ def decode_image(data: bytes, *, name: str = "the image", max_pixels: int = MAX_
         try:
             image.load()
             pixels = _rgb(image)
-        except (
-            Exception
-        ) as error:  # Pillow's decoders raise whatever they meet: OSError, SyntaxError, struct.error, ...
+        except Exception as error:  # Pillow's decoders raise anything: OSError, SyntaxError, struct.error, ...
             raise ImageError(f"{name}: the {header.format} image is damaged or truncated: {_reason(error)}") from None
     return apply_orientation(pixels, header.orientation)
 
@@ -133,7 +131,7 @@ def to_pixels(image: ImageLike, *, name: str | None = None, max_pixels: int = MA
 
 
 def apply_orientation(pixels: Pixels, orientation: int) -> Pixels:
-    """Turns and mirrors pixels as EXIF's orientation number (1 to 8) asks; the result is dense.
+    """Rotates and mirrors pixels as EXIF's orientation number (1 to 8) says; the result is dense.
 
     Numbers 5 to 8 exchange height and width. Source: EXIF 2.32, tag 274.
     """
@@ -168,7 +166,7 @@ def _open(data: bytes, name: str, max_pixels: int) -> PillowImage:
                 f"{name}: not an image that is accepted; known formats: {', '.join(FORMATS)}; "
                 f"the file starts with {data[:8]!r}"
             ) from None
-        except Exception as error:  # header parsers, too, raise whatever they meet
+        except Exception as error:  # header parsers, too, raise anything
             raise ImageError(f"{name}: the image header is damaged: {_reason(error)}") from None
     _check_size(image.width, image.height, name, max_pixels)
     if image.format in ("JPEG", "MPO"):

@@ -17,7 +17,7 @@ _BARE = frozenset([0x01, *range(0xD0, 0xDA)])
 
 @dataclass(frozen=True, slots=True)
 class JpegHeader:
-    """``exif``: the block behind 'Exif', without its two zeros; empty if there is none."""
+    """``exif``: the block after 'Exif', without its two zeros; empty if there is none."""
 
     width: int
     height: int

@@ -1,4 +1,4 @@
-"""kigraph.weights: which files exist, where they lie on this machine, and how each wants its input.
+"""kigraph.weights: which files exist, where they are on this machine, and how each expects its input.
 
 Map of the folder::
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_MEMBERS", "MAX_UNPACKED", "extract_member"]
 
 MAX_MEMBERS = 256
-#: Bytes that may be unpacked on the way to the member, and the largest member.
+#: Bytes that may be unpacked before the member, and the largest member.
 MAX_UNPACKED = 2**30
 _CHUNK = 2**20
 #: Bytes of a header's extension (long names, attributes), which tarfile holds in memory.

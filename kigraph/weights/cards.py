@@ -210,7 +210,7 @@ def _built_in(
             return None
         pixels = found.get("pixels_divided_by", 0)
         if pixels is None:
-            return None  # the layers in front leave open what range of pixels they take
+            return None  # the first layers leave open what range of pixels they expect
         normalization = Normalization((0.0,) * 3, (pixels,) * 3) if pixels else INCEPTION
         note = f"the network itself scales; it takes pixels from 0 to {255 / pixels:g}" if pixels else assumed
         size = _square(graph, "input:0", 299)

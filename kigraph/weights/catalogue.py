@@ -1,6 +1,6 @@
 """The official weight files that kigraph knows: facts that their publishers and users have published.
 
-A checksum stands here only if it is public and confirmed by independent users of the file. Where there is none, the file is
+A checksum is listed only if it is public and confirmed by independent users of the file. Where there is none, the file is
 taken over TLS, its size is checked, and its SHA-256 is recorded at the first download and compared from then on.
 """
 
@@ -44,7 +44,7 @@ class Entry:
 _TENSORFLOW = "https://storage.googleapis.com/download.tensorflow.org/models"
 _APACHE = "Apache-2.0"
 
-#: What commands use when nothing else is said.
+#: What commands use by default.
 DEFAULT = "inception-v3-2015"
 
 #: The name of the small model that comes with kigraph: apples or oranges. It answers to this name only.
@@ -131,5 +131,5 @@ def catalogue_entry(name: str) -> Entry:
 
 
 def is_known_size(size: int) -> bool:
-    """Whether a file of this size may be one of the catalogue, so that its checksum is worth working out."""
+    """Whether a file of this size may be one of the catalogue, so that its checksum is worth computing."""
     return any(e.member is None and e.sha256 is not None and e.size in (None, size) for e in CATALOGUE)

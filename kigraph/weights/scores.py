@@ -1,4 +1,4 @@
-"""From what a network gives to probabilities, by what its card says the numbers are."""
+"""A network's output to probabilities, according to the kind of scores that its card states."""
 
 from __future__ import annotations
 

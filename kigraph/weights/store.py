@@ -85,7 +85,7 @@ def cached_path(entry: Entry) -> Path | None:
 def fetch(entry: Entry, *, progress: Progress | None = None, force: bool = False) -> Path:
     """The file of a catalogue entry, downloaded and verified if it is not in the cache.
 
-    Several processes may ask at once: one downloads, the others wait for it. Raises WeightsError.
+    Several processes may call it at once: one downloads, the others wait for it. Raises WeightsError.
     """
     folder = _folder(entry)
     with contextlib.ExitStack() as stack:
@@ -110,7 +110,7 @@ def verify(entry: Entry) -> bool:
 
 
 def _intact(entry: Entry) -> Path | None:
-    """The cached file if its content is what was recorded; a damaged one is said in the log.
+    """The cached file if its content is what was recorded; a damaged one is logged.
 
     The SHA-256 of a file that did not change is remembered (graph/formats/digests.py), so this costs one reading per change.
     """
@@ -126,7 +126,7 @@ def _intact(entry: Entry) -> Path | None:
 
 
 def generated_path() -> Path:
-    """Where the demo's untrained file lies."""
+    """The path of the demo's untrained file."""
     return cache_folder() / "weights" / "generated" / "inception_v3_2015_untrained.pb"
 
 

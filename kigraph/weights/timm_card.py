@@ -18,13 +18,13 @@ _CROP = 0.875
 
 
 def with_timm(card: Card, config: TimmConfig) -> Card:
-    """Mean, deviation and size of the config; where its resizing is none of ours, the note says so."""
+    """Mean, deviation and size of the config; where its resizing is not one of RESIZE_RULES, the note says so."""
     mean, std = ((v[0] * 255, v[1] * 255, v[2] * 255) for v in (config.mean, config.std))
     notes = ["mean, std and size from config.json beside the weights"]
     if config.interpolation != "bilinear":
-        notes.append(f"it asks for {config.interpolation} resizing, bilinear is used")
+        notes.append(f"it specifies {config.interpolation} resizing, bilinear is used")
     if abs(config.crop - _CROP) > 0.005:
-        notes.append(f"it asks for crop_pct {config.crop:g}, {_CROP:g} is used")
+        notes.append(f"it specifies crop_pct {config.crop:g}, {_CROP:g} is used")
     return replace(
         card,
         title=f"Inception v3, weights of timm{f' ({config.tag})' if config.tag else ''}",

@@ -82,6 +82,6 @@ def _three(path: Path, values: dict[str, Any], key: str) -> tuple[float, float, 
 
 def _error(path: Path, key: str, found: object, expected: str) -> LoadError:
     return LoadError(
-        f"{path}: {key}: found {str(found)[:80]}; expected {expected}. It is read because it lies beside the weights; "
-        "mend it, or move the weights elsewhere"
+        f"{path}: {key}: found {str(found)[:80]}; expected {expected}. It is read because it is beside the weights; "
+        "correct it, or move the weights elsewhere"
     )

@@ -79,7 +79,7 @@ def download(url: str, target: Path, *, size: int | None, sha256: str | None, pr
                         file.seek(0)
                         file.truncate()
                     elif received and not response.headers.get("Content-Range", "").startswith(f"bytes {received}-"):
-                        raise WeightsError(f"{url}: the server continues at another place than was asked for")
+                        raise WeightsError(f"{url}: the server continues at another position than requested")
                     etag = _strong_etag(response.headers)
                     announced = _announced(response.headers, received)
                     limit = _limit(url, announced, size)

@@ -146,7 +146,7 @@ def test_regression() -> None:
 
 
 def test_errors_say_what_is_wrong() -> None:
-    with pytest.raises(ki.GraphError, match="put Flatten in front"):
+    with pytest.raises(ki.GraphError, match="put Flatten before it"):
         Model([Dense(2)], (4, 4, 3))
     with pytest.raises(ki.GraphError, match="3 class names"):
         Model([Dense(2)], (4,), classes=["a", "b", "c"])
