@@ -88,8 +88,8 @@ if X86:
     ]  # fmt: skip
 
 SANITIZE = os.environ.get("KIGRAPH_SANITIZE", "0") not in ("", "0")
-# Null, object size and alignment would be checked at every load, which AddressSanitizer finds where it matters; they, and
-# AddressSanitizer without calls, make the compiler need minutes for one file.
+# The checks of null, object size and alignment are off: they would be made at every load, and AddressSanitizer finds the
+# errors that matter. With them, or with AddressSanitizer's checks inline instead of calls, one file compiles for minutes.
 SANITIZE_FLAGS = [
     "-fsanitize=address,undefined", "-fno-sanitize=null,object-size,alignment", "-fno-sanitize-recover=all",
     "--param=asan-instrumentation-with-call-threshold=200", "-fno-omit-frame-pointer", "-g1",

@@ -1,4 +1,4 @@
-"""Files: read without waiting for anybody, and written so that others see them whole or not at all."""
+"""Files: read without blocking, and written so that other processes see them whole or not at all."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def regular_descriptor(path: str | os.PathLike[str]) -> int:
     """
     name = os.fspath(path)
     try:
-        _require_regular(os.stat(name), name)  # to open some devices does something
+        _require_regular(os.stat(name), name)  # opening some devices has side effects
         # O_NONBLOCK: should a pipe take the file's place now, opening it does not wait.
         descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except ValueError as e:  # a zero byte, half a surrogate pair
@@ -43,7 +43,7 @@ def open_regular(path: str | os.PathLike[str]) -> IO[bytes]:
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """OSError if something other than a regular file is at ``path``: it would be waited for, or replaced by a file."""
+    """OSError if something other than a regular file is at ``path``: opening it would block, or a file would replace it."""
     name = os.fspath(path)
     try:
         _require_regular(os.stat(name), name)
@@ -66,8 +66,8 @@ def replacing(
 ) -> Iterator[IO[Any]]:
     """A new file, written beside ``path``, that takes its place in one step when the block ends.
 
-    If the block fails nothing changes and nothing is left behind. durable: the content is on the disk before the old file
-    goes. options: for ``open``. The folder must exist. Raises OSError, also where something other than a regular file is.
+    If the block fails nothing changes and nothing is left over. durable: the content is on the disk before the old file
+    is replaced. options: for ``open``. The folder must exist. Raises OSError, also where something other than a regular file is.
     """
     import tempfile  # late: it takes 10 ms that only writers should pay
 

@@ -68,7 +68,7 @@ class Backend:
     summary: str
     #: What to run when the import of ``module`` fails.
     remedy: str
-    #: The package that it stands on, if that may be missing.
+    #: The package that it depends on, if that may be missing.
     needs: str = ""
 
     def installed(self) -> bool:
@@ -87,7 +87,7 @@ class Backend:
 
     def _probe(self) -> Status:
         try:
-            if not self.installed():  # importing cupy's module to be told so takes 11 ms
+            if not self.installed():  # importing cupy's module to find that out takes 11 ms
                 return Status(False, f"import failed: the package {self.needs} is not installed", self.remedy)
             status = self.load().probe()
         except SettingsError:
@@ -128,7 +128,7 @@ _STATUS_LOCK = threading.RLock()
 
 
 def _forget_statuses() -> None:
-    """In a forked child: what a backend could do in the parent it may not be able to do here (CUDA)."""
+    """In a forked child: a backend that was usable in the parent may not be usable here (CUDA)."""
     global _STATUS_LOCK
     _STATUS_LOCK = threading.RLock()  # a thread of the parent may have held it
     _STATUS.clear()
@@ -151,7 +151,7 @@ _HOST = Backend(
     HOST_FAMILY, "kigraph.kernels.host", "the shared CPU family: layout, casts, strings, images", "pip install kigraph"
 )
 _LOG = logging.getLogger("kigraph")
-#: Choices that the log has; each is said once per process.
+#: Choices that were logged; each is logged once per process.
 _SAID: set[str] = set()
 _GROUP = "kigraph.backends"
 _PLUGINS: list[Backend] | None = None
@@ -300,7 +300,7 @@ def resolve_choice(argument: str | None = None) -> Choice:
     skipped: list[tuple[str, Status]] = []
     for name in backend_names() if auto else names:
         if auto and usable and get_backend(name).installed():
-            usable.append(name)  # probed when a kernel is looked for that the ones before lack: imports take time
+            usable.append(name)  # probed only when the backends before it lack a kernel: imports take time
             continue
         status = get_backend(name).status()
         if status.available:

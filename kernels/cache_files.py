@@ -1,7 +1,7 @@
-"""Files of the cache folder: they must be the user's own, and unharmed.
+"""Files of the cache folder: they must be the user's own, and undamaged.
 
 A sealed file ends with a digest of its name and content, so damage and a file under another's name are found before
-anything in it is used. That finds accidents, not malice: who can write a file can also seal it. So files that another user
+anything in it is used. That finds accidents, not malice: whoever can write a file can also seal it. So files that another user
 owns or may write are not used at all.
 """
 

@@ -1,4 +1,4 @@
-"""What kernels of every backend check in the same way: element types, and how arrays lie in memory."""
+"""What kernels of every backend check in the same way: element types, and the strides of arrays."""
 
 from __future__ import annotations
 

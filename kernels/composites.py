@@ -38,7 +38,7 @@ class SiblingConstants:
 
 
 def single_query(query: Query, number: int, place: Place) -> Query:
-    """What one sibling alone would ask of a kernel for conv2d."""
+    """The query of one sibling alone, for a kernel of conv2d."""
     return replace(
         query,
         contract=CONV2D,

@@ -1,4 +1,4 @@
-"""Where arrays live. The plan allocates arenas, views and copies only through these objects."""
+"""Memory of the host and of accelerators. The plan allocates arenas, views and copies only through these objects."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class BoundSequence(Protocol):
 
 
 class InTurn:
-    """Runs all, one after the other. What one of them raises is raised as it is."""
+    """Runs all, one after the other. An exception of one of them is raised unchanged."""
 
     __slots__ = ("_runs", "at")
 
@@ -103,7 +103,7 @@ class Device(Protocol):
 
 
 class HoldsIdleMemory(Protocol):
-    """What keeps memory for later that nobody uses at the moment."""
+    """An owner of memory that it keeps for later and does not use at the moment."""
 
     def give_back(self) -> None:
         """Drops that memory; called from any thread, when an allocation failed."""
@@ -124,13 +124,13 @@ if hasattr(os, "register_at_fork"):
 
 
 def may_give_back(holder: HoldsIdleMemory) -> None:
-    """Registers, weakly, a holder of memory that an allocation may ask back."""
+    """Registers, weakly, a holder of idle memory, which a failed allocation makes it release."""
     with _HOLDERS_LOCK:
         _HOLDERS.add(holder)
 
 
 def give_back_idle() -> None:
-    """Asks every holder for its idle memory."""
+    """Makes every holder release its idle memory."""
     with _HOLDERS_LOCK:
         holders = list(_HOLDERS)
     for holder in holders:
@@ -140,7 +140,7 @@ def give_back_idle() -> None:
 def after_giving_back(allocate: Callable[[], T], free: Callable[[], None] | None = None) -> T:
     """``allocate()``; if it raises a MemoryError, once more after all idle memory was given back.
 
-    free: what hands the given-back memory on, from an allocator's pool to the device.
+    free: returns the released memory from an allocator's pool to the device.
     """
     try:
         return allocate()
@@ -206,7 +206,7 @@ class HostDevice:
     def allocate_lasting(self, nbytes: int) -> np.ndarray[Any, Any]:
         """A buffer that is read in every run and lives about as long as its neighbours: packed weights.
 
-        They lie one behind the other in slabs of huge pages: Inception v3 51.7 -> 47.9 ms on one thread, 36.8 -> 33 on
+        They are allocated one after the other in slabs of huge pages: Inception v3 51.7 -> 47.9 ms on one thread, 36.8 -> 33 on
         two. A slab is given back when nothing in it is used any more.
         """
         size = align(nbytes)
@@ -234,7 +234,7 @@ class HostDevice:
         return np.array(source, order="C", copy=True)
 
     def synchronize(self) -> None:
-        """Nothing runs behind the caller's back."""
+        """Nothing runs asynchronously."""
 
     def sequence(self, runs: Iterable[Callable[[], None]]) -> BoundSequence:
         return InTurn(runs)

@@ -42,7 +42,7 @@ class BackendError(KigraphError, RuntimeError):
 class DeviceError(KigraphError, RuntimeError):
     """A device failed while it ran kernels or copied; the message says whether it can still be used.
 
-    deferred: the device works behind the caller's back, and the error may be that of an earlier kernel.
+    deferred: the device is asynchronous, and the error may be that of an earlier kernel.
     """
 
     def __init__(self, message: str, *, deferred: bool = False) -> None:
@@ -51,7 +51,7 @@ class DeviceError(KigraphError, RuntimeError):
 
 
 class OutOfMemoryError(KigraphError, MemoryError):
-    """A device has not as much free memory as is needed, even after idle memory was given back."""
+    """A device has less free memory than is needed, even after idle memory was released."""
 
 
 class SettingsError(KigraphError, ValueError):

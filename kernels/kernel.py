@@ -102,7 +102,7 @@ class Prepared(Protocol):
 
     @property
     def absorbed(self) -> frozenset[int]:
-        """Constant inputs that were packed: ``bind`` gets None in their places, their raw value may be dropped."""
+        """Constant inputs that were packed: ``bind`` gets None instead of them, their raw value may be dropped."""
         ...
 
     def bind(self, inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> Run:
@@ -202,7 +202,7 @@ def simple_kernel(
 ) -> Kernel:
     """A kernel without packing or workspace: ``function(inputs, outputs, params)`` writes into the outputs.
 
-    ``strided``: the function copes with inputs and outputs of any strides.
+    ``strided``: the function takes inputs and outputs of any strides.
     """
     return Kernel(
         contract,

@@ -64,7 +64,7 @@ def resolve_numerics(
     elif precision is None:
         precision, source = settings.PRECISION.get(), settings.PRECISION.name
     if precision is None:
-        # The name of before, which concerns one backend only.
+        # The former name, which concerns one backend only.
         old = settings.CUPY_PRECISION.get()
         precision = old if old in offered else "fp32"
     if _known(precision, source) not in offered:

@@ -36,7 +36,7 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The preferred legal kernel; what was asked and said no; why it was taken, if not by rank."""
+    """The preferred legal kernel; the kernels that were rejected; why it was taken, if not by rank."""
 
     kernel: Kernel
     rejected: tuple[Rejection, ...] = ()
@@ -76,7 +76,7 @@ def select(query: Query, order: Sequence[str], prefer: Prefer | None = None) -> 
     Raises KernelError that lists every reason if there is none.
     """
     rejected: list[Rejection] = []
-    strings = any(t.dtype == STRING for t in (*query.inputs, *query.outputs))  # Python objects: no backend's business
+    strings = any(t.dtype == STRING for t in (*query.inputs, *query.outputs))  # Python objects: always the host family
     families = (*order, HOST_FAMILY) if strings or not query.contract.hot else tuple(order)
     for family in families:
         if family != HOST_FAMILY and not (status := get_backend(family).status()).available:

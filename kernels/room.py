@@ -1,6 +1,6 @@
 """How much main memory can still be had: by the system, by the control groups of this process, and by its own limits.
 
-Asking costs some 100 microseconds, so small requests are not checked. What is free is an estimate: a request is refused only
+The check costs some 100 microseconds, so small requests are not checked. What is free is an estimate: a request is refused only
 if it is larger than all of it, and what is granted may still fail.
 """
 
@@ -92,6 +92,6 @@ def _group(group: Path, most: str, used: str) -> Iterator[Room]:
         taken = int((group / used).read_text())
         for line in (group / "memory.stat").read_text().splitlines():
             name, _, size = line.partition(" ")
-            if name in ("inactive_file", "active_file"):  # given up for other uses
+            if name in ("inactive_file", "active_file"):  # reclaimable
                 taken -= int(size)
         yield Room(max(limit - max(taken, 0), 0), f"{most} of the control group")

@@ -1,7 +1,7 @@
 """Every environment variable of kigraph, declared once: name, type, default, help, allowed values.
 
 A setting is read when a session is made. Precedence: argument > ``with`` > environment > default. A variable that looks like
-one of them and is none, with a letter missing, is warned about once: it would be ignored, and another model answer.
+one of them and is none, with a letter missing, is warned about once: it would be ignored, and another model would be used.
 """
 
 from __future__ import annotations
@@ -226,7 +226,7 @@ def _origins(text: str) -> tuple[str, ...]:
 
 
 _LOGS = ("off", "text", "json")
-#: What `kigraph serve` is told by the environment; each is also a flag: KIGRAPH_SERVE_MAX_IMAGE_MB is --max-image-mb.
+#: The settings of `kigraph serve`; each is also a flag: KIGRAPH_SERVE_MAX_IMAGE_MB is --max-image-mb.
 SERVE: tuple[Setting[Any], ...] = (
     Setting("KIGRAPH_SERVE_HOST", "127.0.0.1", _filled, "address that the service listens on; in a container: 0.0.0.0"),
     Setting("KIGRAPH_SERVE_PORT", 8080, _at_least(0, 65535), "port of the service; 0: any free one"),
@@ -294,7 +294,7 @@ _WARNING = threading.Lock()
 
 
 def _of_kubernetes(name: str) -> bool:
-    """Whether it describes a Service that is called kigraph: every pod beside it gets its address in several variables."""
+    """Whether it describes a Service that is called kigraph: every pod in its namespace gets its address in several variables."""
     return "_SERVICE_" in name or bool(re.search(r"_PORT_\d+_(TCP|UDP|SCTP)", name)) or "://" in os.environ[name]
 
 
@@ -326,7 +326,7 @@ def warn_of_unknown_names() -> None:
 
 
 def _nearest(name: str, known: Iterable[str], least: float) -> str:
-    """The known name that is most like ``name``; '' if none is. Behind a right prefix only what follows counts."""
+    """The known name that is most like ``name``; '' if none is. After a right prefix only the rest is compared."""
     import difflib  # late: it takes 3 ms that only a wrong name costs
 
     start = f"{_PREFIX}_" if name.startswith(f"{_PREFIX}_") else ""

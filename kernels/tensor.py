@@ -22,7 +22,7 @@ Array = Any
 STRING: DType = np.dtype(object)
 
 
-@cache  # NumPy puts the name together anew each time
+@cache  # NumPy builds the name anew each time
 def dtype_name(dtype: DType) -> str:
     """The user's word for an element type: 'float32', 'string', ..."""
     return "string" if dtype == STRING else dtype.name

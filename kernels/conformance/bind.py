@@ -29,7 +29,7 @@ class Bound:
     device: Device
 
     def results(self) -> list[NDArray]:
-        """Runs once, and reads what came out."""
+        """Runs once, and reads the outputs."""
         self.run()
         return [self.device.download(output) for output in self.outputs]
 

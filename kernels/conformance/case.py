@@ -21,9 +21,9 @@ F16, F32, F64 = (np.dtype(name) for name in ("float16", "float32", "float64"))
 NDArray = np.ndarray[Any, Any]
 #: Makes an input's values: (random generator, shape, dtype) -> array.
 Values = Callable[[np.random.Generator, tuple[int, ...], DType], NDArray]
-#: The truth where the reference is not to be asked: (inputs, params) -> outputs.
+#: The truth where the reference is not to be used: (inputs, params) -> outputs.
 Oracle = Callable[[Sequence[NDArray], Any], Sequence[NDArray]]
-#: How an array lies in memory. 'dense': 64-byte aligned, row-major. 'slice': channels of a wider buffer, aligned to 64
+#: The layout of an array in memory. 'dense': 64-byte aligned, row-major. 'slice': channels of a wider buffer, aligned to 64
 #: bytes. 'pitched': the same at an odd offset and pitch. 'offset': dense, one element past alignment. 'misaligned':
 #: dense, one byte past; a kernel may refuse that when it is bound.
 Memory = Literal["dense", "slice", "pitched", "offset", "misaligned"]

@@ -1,4 +1,4 @@
-"""Checks one kernel on one case: right values, nothing written astray, the same bits twice."""
+"""Checks one kernel on one case: right values, nothing written out of bounds, the same bits twice."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def unsupported(kernel: Kernel, case: Case) -> str | None:
 def check_kernel(kernel: Kernel, case: Case, *, seed: int | None = None, device: Device | None = None) -> Outcome:
     """Runs the kernel on the case with random inputs and judges it; raises ConformanceError.
 
-    Every array and the workspace lie between guard bytes; outputs and workspace hold NaN bytes before the first run
+    Every array and the workspace are between guard bytes; outputs and workspace hold NaN bytes before the first run
     and zeros before the second, which must give the same bits. ``device``: the backend's own by default.
     """
     seed = process_seed() if seed is None else seed

@@ -14,7 +14,7 @@ __all__ = ["GuardedArray", "GuardedBytes", "place"]
 
 NDArray = np.ndarray[Any, Any]
 
-#: Bytes before and after every array; vector loads and stores of any width that go astray end up there.
+#: Bytes before and after every array; vector loads and stores of any width that go out of bounds end up there.
 _BAND = 4 * ALIGNMENT
 _SENTINEL = 0xA5
 

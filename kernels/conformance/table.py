@@ -27,7 +27,7 @@ _ORDER = (*_SHORT, "bool", "string")
 
 
 def supported_cases(kernel: Kernel, numerics: Numerics | None = None) -> tuple[Case, ...]:
-    """The cases that the kernel claims to serve; ``numerics``: of a session that asks for others than the default."""
+    """The cases that the kernel claims to serve; ``numerics``: of a session that has others than the default."""
     cases = cases_of(kernel.contract)
     if numerics is not None:
         cases = tuple(replace(case, numerics=numerics) for case in cases)

@@ -80,7 +80,7 @@ def tolerance(case: Case, dtype: DType, wider: Tolerance | None = None) -> Toler
     wider: a kernel's own (Kernel.tolerance).
 
     float64: smaller in proportion to the rounding unit (with a reserve of 4, for the truth has few bits more).
-    float16: computed in float32 and rounded once. Complex products have no one order of rounding: a few units.
+    float16: computed in float32 and rounded once. Complex multiplications have no one order of rounding: a few units.
     """
     base = case.tolerance or wider or case.contract.tolerance
     if dtype == STRING or dtype.kind in "biu":

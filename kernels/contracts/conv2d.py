@@ -161,8 +161,8 @@ CONV2D: Contract[Conv2DParams] = Contract(
     "conv2d",
     """y[n, i, j, o] = activation(bias[o] + sum over u, v, c of x[n, i*sh + u*dh - top, j*sw + v*dw - left, c] * w[u, v, c, o]).
 
-    x NHWC, w (height, width, in, out), optional bias (out,), y NHWC. What lies outside x is a zero that is multiplied like
-    any other: a NaN or infinite weight makes the outputs NaN whose tap lies over padding. It is cross-correlation: the
+    x NHWC, w (height, width, in, out), optional bias (out,), y NHWC. Elements outside x are zeros that are multiplied like
+    any other: a NaN or infinite weight makes every output NaN whose tap is over padding. It is cross-correlation: the
     filter is not flipped. SAME: output size ceil(size / stride), the odd pixel of padding at the bottom and right. Cin = 0
     gives activation(bias). FLOPs count padding taps as if they were computed. Strides, dilations, paddings and what they
     add up to reach to 2**62 at most; whatever they skip takes no time.

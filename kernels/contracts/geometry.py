@@ -1,4 +1,4 @@
-"""Where the windows of a convolution or a pool lie over an image."""
+"""The positions of the windows of a convolution or a pool over an image."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 dy is the gradient of a scalar with respect to the forward op's output y; the result is the gradient with respect to
 one of its inputs. Parameters are the forward op's, plus the shape that the gradient must have. Padding has no gradient;
-what a NaN or infinity that meets padding makes of a gradient is left open.
+the gradient is unspecified where a NaN or infinity is multiplied by padding.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ MAX_POOL2D_GRAD: Contract[Pool2DParams] = Contract(
     "max_pool2d_grad",
     """Each dy[n, i, j, c] is added to dx at the first cell of its window (row by row) that equals y[n, i, j, c].
 
-    Inputs x, y, dy, all NHWC; result like x. A window whose y is NaN gives to its first NaN.""",
+    Inputs x, y, dy, all NHWC; result like x. A window whose y is NaN adds to its first NaN.""",
     _infer_max_pool_grad, Pool2DParams, arity=(3, 3), tolerance=Tolerance(1e-6, 1e-6),
     flops=lambda inputs, outputs, params: inputs[1].size * params.window[0] * params.window[1],
 )  # fmt: skip
@@ -209,7 +209,7 @@ SPARSE_SOFTMAX_CROSS_ENTROPY: Contract[Params] = Contract(
     flops=lambda inputs, outputs, params: 8 * inputs[0].size,
 )  # fmt: skip
 
-#: All of them; a backend for inference alone (cupy) does without.
+#: All of them; a backend for inference alone (cupy) has none.
 BACKWARD: tuple[Contract[Any], ...] = (
     CONV2D_INPUT_GRAD, CONV2D_FILTER_GRAD, DEPTHWISE_CONV2D_INPUT_GRAD, DEPTHWISE_CONV2D_FILTER_GRAD, MAX_POOL2D_GRAD,
     AVG_POOL2D_GRAD, RELU_GRAD, RELU6_GRAD, SOFTMAX_CROSS_ENTROPY, SPARSE_SOFTMAX_CROSS_ENTROPY,

@@ -36,7 +36,7 @@ EXACT = Tolerance(0, 0)
 
 @dataclass(frozen=True, slots=True)
 class ReshapeParams(Params):
-    """``shape``: the new sizes, all known, or with at most one -1 to be worked out."""
+    """``shape``: the new sizes, all known, or with at most one -1 to be computed."""
 
     shape: tuple[int, ...]
 
@@ -134,7 +134,7 @@ def _infer_pad(inputs: Sequence[TensorType], params: PadParams) -> tuple[TensorT
 
 
 PAD: Contract[PadParams] = Contract(
-    "pad", "x with a border.", _infer_pad, PadParams, tolerance=EXACT, hot=False,
+    "pad", "x with elements added at both ends of every axis.", _infer_pad, PadParams, tolerance=EXACT, hot=False,
     by_item=lambda inputs, params, items: params.paddings[0] == (0, 0),
 )  # fmt: skip
 

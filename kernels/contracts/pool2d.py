@@ -59,7 +59,7 @@ def _infer(op: str, inputs: Sequence[TensorType], params: Pool2DParams) -> tuple
     oh, ow = window_output(op, (h, w), params.window, params.strides, params.padding)
     if 0 in (h, w) and 0 not in (oh, ow):
         raise ShapeError(
-            f"{op}: the input {shape_text(inputs[0].shape)} has no pixels, so windows lie wholly in padding"
+            f"{op}: the input {shape_text(inputs[0].shape)} has no pixels, so windows are wholly in padding"
         )
     return (TensorType(inputs[0].dtype, (n, oh, ow, c)),)
 
@@ -73,7 +73,7 @@ MAX_POOL2D: Contract[Pool2DParams] = Contract(
     """y[n, i, j, c] = max of x[n, i*sh - top + u, j*sw - left + v, c] over the window's cells inside x.
 
     NHWC. Padding never wins. A NaN in the window gives NaN. Of zeros of both signs either may be the result. Every window
-    has a cell inside x. Windows and strides reach to 2**62 at most, whatever x has; what lies outside takes no time.""",
+    has a cell inside x. Windows and strides reach to 2**62 at most, whatever x has; cells outside take no time.""",
     partial(_infer, "max_pool2d"),
     Pool2DParams,
     flops=_flops,

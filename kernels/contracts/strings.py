@@ -38,7 +38,7 @@ ImageFormat = Literal["", "jpeg", "png", "gif", "bmp", "webp"]
 
 @dataclass(frozen=True, slots=True)
 class DecodeImageParams(Params):
-    """What is decoded and to what; every file is told by its content.
+    """What is decoded and to what; a file's format is recognised by its content.
 
     ``format`` names TensorFlow's op, which decides what is accepted and the rank of the result. 'jpeg' and 'png' take
     JPEG, PNG and a GIF of one frame; 'gif' takes these, animations and WebP as (frames, height, width, 3); 'bmp' takes

@@ -3,14 +3,14 @@
 Own sources, compiled at run time by NVRTC and kept on disk; CuPy is the binding of driver, runtime and NVRTC.
 
     table.py          the list of kernel modules
-    conv2d.py ...     kernels of one contract file each; what they launch is in cuda/ under the same or a told name
+    conv2d.py ...     kernels of one contract file each; what they launch is in cuda/ under the same or a stated name
     implicit_gemm.py  what convolution and matrix product share: tiles, splits of K, packed weights, three precisions
     copies.py         strided copies, which concat and layout are made of
-    launch.py         the Launcher that all of them are given, arguments, strides
+    launch.py         the Launcher that is passed to all of them, arguments, strides
     compiler.py       NVRTC and the cache of cubins
     elf.py            whether a cubin is whole
-    bounds.py         how far a product may be off, per precision
-    binding.py        the only module that imports CuPy: probe, who may use CUDA, CUDA's errors in our words
+    bounds.py         error bounds of matrix products, per precision
+    binding.py        the only module that imports CuPy: probe, who may use CUDA, CUDA's errors as kigraph's
     device.py         the device's memory, and copies
     runtime.py        the launcher for the GPU
     cuda/             *.cu and their headers; ptx.cuh has every PTX instruction, each in one inline function

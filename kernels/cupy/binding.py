@@ -1,4 +1,4 @@
-"""The only module that imports CuPy; whether this machine, process and thread can use CUDA; CUDA's errors in our words.
+"""The only module that imports CuPy; whether this machine, process and thread can use CUDA; CUDA's errors as kigraph's.
 
 CuPy is used as a thin binding of the driver, the runtime and NVRTC; none of its own kernels run.
 
@@ -136,7 +136,7 @@ def enter() -> None:
         current = cupy().cuda.runtime.getDevice()
     except Exception as error:
         if getattr(error, "status", None) in _STICKY:  # any call may report an earlier kernel's fault
-            raise failure(error, "asking for the current device") from error
+            raise failure(error, "querying the current device") from error
         status = probe()
         raise BackendError(
             f"backend cupy cannot be used on this machine: {status.detail if status.remedy else error}. "
@@ -155,7 +155,7 @@ def enter() -> None:
 
 
 def pinned(nbytes: int) -> Any:
-    """Page-locked host memory of CuPy's pool; idle memory is asked back before it fails."""
+    """Page-locked host memory of CuPy's pool; idle memory is released before it fails."""
     cuda = cupy().cuda
 
     def allocate() -> Any:
@@ -173,7 +173,7 @@ def pinned(nbytes: int) -> Any:
 
 
 def failure(error: Exception, doing: str) -> KigraphError:
-    """Our error for what CuPy raised while ``doing`` ("launching conv2d_bf16"). Notes that the context is lost, if it is."""
+    """kigraph's error for what CuPy raised while ``doing`` ("launching conv2d_bf16"). Records a lost context."""
     if isinstance(error, KigraphError):
         return error
     status = getattr(error, "status", None)

@@ -1,11 +1,11 @@
-"""How far a product may lie from the exact one, per precision: what tests and checks on a device hold the kernels to.
+"""Error bounds of a matrix product, per precision, for the tests and the checks on a device.
 
 With operands rounded to a unit u (fp32: not rounded) and K terms added up in float32,
 
     |y - exact| <= (2 u + u^2 + K s) * sum over k of |a_k| |b_k|
 
 where s bounds one addition: 2^-24 where each is rounded to the nearest (Higham, Accuracy and Stability of Numerical
-Algorithms, 2002, chapter 3), 2^-22 on tensor cores, which align the addends of an instruction and cut them off.
+Algorithms, 2002, chapter 3), 2^-22 on tensor cores, which align the addends of an instruction and truncate them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """CUDA sources to cubins: NVRTC (CuPy's binding of it), with a cache on disk.
 
-A cubin is found again by the hash of the sources, the macros, the architecture and the compiler's version, so that a
-changed file or another NVRTC never meets an old binary. Needs no GPU and no CUDA toolkit. Cubins are whole ELF files,
-from the cache too: a file there that is cut off or no cubin is compiled anew and replaced.
+The key of a cubin is the hash of the sources, the macros, the architecture and the compiler's version, so that a
+changed file or another NVRTC never loads an old binary. Needs no GPU and no CUDA toolkit. Cubins are whole ELF files,
+from the cache too: a file there that is truncated or no cubin is compiled anew and replaced.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SOURCES = Path(__file__).parent / "cuda"
 _INCLUDE = re.compile(r"^\s*#include\s*<([\w.]+\.cuh)>", re.MULTILINE)
 #: Part of every cubin's name in the cache; 2: with the last byte, which files of 1 lack; 3: sealed.
 _CACHE_FORMAT = 3
-#: The largest of today has 0.2 MB.
+#: The largest at present has 0.2 MB.
 _MOST_BYTES = 64 << 20
 _OPTIONS = ("--std=c++17", "--ptxas-options=-v", "--extra-device-vectorization")
 
@@ -144,7 +144,7 @@ def read_cubin(path: Path) -> bytes | None:
 
 
 def compile_cubin(build: Build, arch: str) -> bytes:
-    """The cubin, from the cache or compiled and put there. A cache that cannot be written is done without."""
+    """The cubin, from the cache or compiled and put there. A cache that cannot be written is ignored."""
     path = cubin_path(build, arch)
     cubin = read_cubin(path)
     if cubin is None:

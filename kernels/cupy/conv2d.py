@@ -29,7 +29,7 @@ def _supports(query: Query[Conv2DParams]) -> str | None:
     g = WindowGeometry.of(query.inputs, query.outputs, query.params)
     far = reaches_too_far(g)
     if far is None and (g.size[0] + g.window[0] * g.dilations[0]) * g.size[1] * g.channels > MAX_ELEMENTS:
-        far = f"taps of a filter of {g.window[0]} rows with dilation {g.dilations[0]} lie 2^31 or more elements apart"
+        far = f"taps of a filter of {g.window[0]} rows with dilation {g.dilations[0]} are 2^31 or more elements apart"
     return float32_only(query) or far
 
 

@@ -19,13 +19,13 @@ __all__ = ["CudaDevice"]
 class CudaDevice:
     """CuPy arrays as memory; copies go through pinned host memory, on the current stream.
 
-    Errors: OutOfMemoryError, and DeviceError for whatever else CUDA reports, be it of a kernel before.
+    Errors: OutOfMemoryError, and DeviceError for whatever else CUDA reports, also of an earlier kernel.
     """
 
     name = "cuda"
 
     def allocate(self, nbytes: int) -> Array:
-        """By CuPy's current allocator, aligned to 256 bytes or more; idle memory is asked back before it fails."""
+        """By CuPy's current allocator, aligned to 256 bytes or more; idle memory is released before it fails."""
         binding.enter()
         cupy = binding.cupy()
 

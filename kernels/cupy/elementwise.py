@@ -107,7 +107,7 @@ def _prepare_unary(launcher: Launcher, name: str, query: Query, constants: Const
 
 
 def _broadcast_strides(array: Array, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Strides of ``array`` when it is walked through ``shape``; 0 along broadcast axes."""
+    """Strides of ``array`` when it is traversed as ``shape``; 0 along broadcast axes."""
     missing = len(shape) - array.ndim
     own = zip(array.shape, element_strides(array), strict=True)
     return (*((0,) * missing), *(0 if size == 1 else stride for size, stride in own))

@@ -1,7 +1,7 @@
-"""Whether a cubin is whole: where its ELF file ends by its own headers, and the byte that CuPy takes off.
+"""Whether a cubin is whole: where its ELF file ends by its own headers, and the byte that CuPy drops.
 
-CuPy's ``nvrtc.getCUBIN`` drops the last byte of every cubin as if it were the NUL behind a text (seen with 14.2).
-The tables of headers lie at the end, so that byte is the highest of an 8-byte alignment or entry size: zero.
+CuPy's ``nvrtc.getCUBIN`` drops the last byte of every cubin as if it were the NUL after a text (seen with 14.2).
+The tables of headers are at the end, so that byte is the highest of an 8-byte alignment or entry size: zero.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PROGRAM_ENTRY, _SECTION_ENTRY = 56, 64
 
 
 def _tables(data: bytes) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Place and number of the program and of the section headers; ValueError if this is no 64-bit ELF file for CUDA."""
+    """Offset and number of the program and of the section headers; ValueError if this is no 64-bit ELF file for CUDA."""
     if len(data) < _HEADER or data[:6] != b"\x7fELF\x02\x01":
         raise ValueError(f"{len(data)} bytes that begin with {data[:6]!r}; expected a little-endian ELF64 file")
     (machine,) = struct.unpack_from("<H", data, 18)
@@ -67,7 +67,7 @@ def check_whole(data: bytes) -> None:
 
 
 def completed(data: bytes) -> bytes:
-    """The cubin, with the one byte that CuPy takes off the end of its headers; ValueError if it is not whole then."""
+    """The cubin, with the one byte that CuPy drops at the end of its headers; ValueError if it is not whole then."""
     if _tables_end(data) == len(data) + 1:
         data += b"\0"
     check_whole(data)

@@ -54,14 +54,14 @@ _INT_FIELDS = (
 
 
 class ConvShape(ctypes.Structure):
-    """Mirrors ConvShape of implicit_gemm.cuh. Sizes are worked out when prepared, pitches when bound."""
+    """Mirrors ConvShape of implicit_gemm.cuh. Sizes are computed when prepared, pitches when bound."""
 
     _fields_ = tuple((name, ctypes.c_int) for name in _INT_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """``throughput``: multiply-adds per cycle of a multiprocessor against FFMA's, as far as mma.sync gets there."""
+    """``throughput``: multiply-adds per cycle of a multiprocessor relative to FFMA's, as far as mma.sync reaches it."""
 
     name: str
     packed_bytes: int
@@ -80,7 +80,7 @@ class Tile:
     """What one thread block computes: ``bm`` x ``bn`` results.
 
     ``split``: (rows, columns) of results of a thread for fp32, (rows, columns) of warps of a block otherwise. ``efficiency``:
-    share of the widest tile's speed, from the shared-memory traffic per product; not measured yet. ``resident``:
+    share of the widest tile's speed, from the shared-memory traffic per multiply-add; not measured yet. ``resident``:
     blocks that must fit into a multiprocessor, which bounds the registers; as many as compile without spills.
     """
 
@@ -165,7 +165,7 @@ def choose_tile(precision: str, m: int, n: int, steps: int, multiprocessors: int
     best: tuple[float, Tile, int] | None = None
     for tile in TILES[precision]:
         blocks = -(-m // tile.bm) * -(-n // tile.bn)
-        # Cost in products of one multiprocessor; 4 bytes of memory take as long as 7 of them, a launch as long as 14,000.
+        # Cost in multiply-adds of one multiprocessor; 4 bytes of memory take as long as 7, a launch as long as 14,000.
         memory = 7 * tile.precision.throughput
         for wanted in _SPLITS:
             per_split = -(-steps // wanted) if steps else 0

@@ -1,4 +1,4 @@
-"""What a kernel module needs of the machine that runs its CUDA sources: a Launcher, handed in, never imported.
+"""What a kernel module needs of the machine that runs its CUDA sources: a Launcher, passed in, never imported.
 
 There are two: ``runtime.CudaLauncher`` (NVRTC and a GPU) and ``emulation.launcher.HostLauncher`` (g++ and fibers).
 Everything else, how kernels are prepared, which tiles are taken, how arguments are laid out, is the same code on both.
@@ -129,7 +129,7 @@ class Launcher(Protocol):
         ...
 
     def bind(self, launches: Sequence[Launch], keep: Sequence[Any]) -> Run:
-        """What does the launches in order on the current stream; ``keep`` is kept alive with it. Compiles if needed."""
+        """A callable that does the launches in order on the current stream and keeps ``keep`` alive. Compiles if needed."""
         ...
 
 
@@ -140,7 +140,7 @@ def pointer(launcher: Launcher, array: Array | None) -> ctypes.c_void_p:
     address = launcher.address(array)
     if address % array.dtype.itemsize:
         raise KernelError(
-            f"cupy: an array of {array.dtype} lies at address {address:#x}, which is not a multiple of its element's "
+            f"cupy: an array of {array.dtype} is at address {address:#x}, which is not a multiple of its element's "
             f"{array.dtype.itemsize} bytes; GPUs cannot read that. Remedy: copy it into an aligned array"
         )
     return ctypes.c_void_p(address)
@@ -153,7 +153,7 @@ def grid_for(total: int, threads: int = THREADS) -> tuple[int, int, int]:
 
 @dataclass(frozen=True, slots=True)
 class LaunchPrepared:
-    """A Prepared whose launches are worked out from the bound arrays by one function."""
+    """A Prepared whose launches are computed from the bound arrays by one function."""
 
     launcher: Launcher
     launches: Callable[[Sequence[Array], Sequence[Array], Array | None], list[Launch]]
@@ -230,9 +230,9 @@ def strided_type(arrays: int) -> type[ctypes.Structure]:
 
 
 def strided(shape: Sequence[int], strides: Sequence[Sequence[int]]) -> Any:
-    """The ``Strided<n>`` of common.cuh for n arrays that are walked through one shape; strides in elements.
+    """The ``Strided<n>`` of common.cuh for n arrays that are traversed as one shape; strides in elements.
 
-    Axes of size 1 are dropped, and neighbours that every array walks as one are merged.
+    Axes of size 1 are dropped, and adjacent axes that are one axis in every array are merged.
     """
     axes: list[tuple[int, list[int]]] = []
     for axis, size in enumerate(shape):
@@ -284,7 +284,7 @@ def launched(prepare: Callable[..., Prepared], *arguments: Any) -> Callable[[Que
 
 
 def too_large(query: Query) -> str | None:
-    """A reason if an array has more elements than 32-bit indices can tell apart."""
+    """A reason if an array has more elements than 32-bit indices can address."""
     for t in (*query.inputs, *query.outputs):
         if t.size > MAX_ELEMENTS:
             return f"{t} has more than 2^31 - 1 elements"

@@ -116,7 +116,7 @@ def _split(launcher: Launcher, params: SplitParams, x: Array, outputs: Sequence[
 
 
 def _tile(launcher: Launcher, params: TileParams, x: Array, outputs: Sequence[Array]) -> list[Launch]:
-    """The output as (repeat, size) per axis; the input does not move along repeats."""
+    """The output as (repeat, size) per axis; the input's stride along repeats is 0."""
     (y,) = outputs
     shape: list[int] = []
     x_steps: list[int] = []

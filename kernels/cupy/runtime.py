@@ -94,7 +94,7 @@ class CudaLauncher:
             try:
                 elsewhere = current_device() != state.device
             except Exception as error:  # an earlier kernel's fault, as any call may report it
-                raise binding.failure(error, "asking for the current device") from error
+                raise binding.failure(error, "querying the current device") from error
             if elsewhere or state.blocked:
                 binding.enter()
             if not hasattr(thread, "entered"):
@@ -113,14 +113,14 @@ class CudaLauncher:
             enter()
             stream = current_stream()
             for name, (call, table) in zip(names, steps, strict=True):
-                with self._checking:  # else another thread's kernel may be the one that failed
+                with self._checking:  # without the lock another thread's kernel may be the one that failed
                     try:
                         launch_kernel(*call, stream.ptr, table, 0)
                         stream.synchronize()
                     except Exception as error:
                         found = binding.failure(error, f"running {name}")
                         if isinstance(found, DeviceError):
-                            found.deferred = False  # all launches before were waited for
+                            found.deferred = False  # all earlier launches have finished
                             found.args = (f"kernel {name}: {found}",)
                         raise found from error
 

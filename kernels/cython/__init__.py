@@ -6,7 +6,7 @@ Map of the folder::
     resize.py gradients.py
                      the kernel records of one contract file each: what is supported, the geometry, preparation
     winograd_conv2d.py cook_toom.py   convolutions that multiply less, and their matrices
-    tiles.py         which register tile for which product: a model of cycles
+    tiles.py         which register tile for which matrix product: a model of cycles
     roofline.py      the limits of the processor, measured (c/probe.c)
     support.py       reasons of refusal, prepared kernels without packing
 
@@ -16,9 +16,9 @@ Map of the folder::
     igemm.pyx winograd.pyx windows.pyx backward.pyx
                      the same for the C header of their name, which serves several .py files:
     c/igemm*.[hc]    implicit GEMM over packed weights: conv2d.py, siblings.py, matmul.py (floats), gradients.py
-    c/winograd*.[hc] Winograd and Cook-Toom, by blocks of tiles: winograd_conv2d.py
-    c/windows.[hc]   what goes over the cells of a sliding window: pool2d.py, depthwise.py
-    c/backward.[hc]  gradients of both, turned filters: gradients.py
+    c/winograd*.[hc] Winograd and Cook-Toom: transforms, matrix products, inverse transforms, by blocks of tiles: winograd_conv2d.py
+    c/windows.[hc]   sliding windows: pooling, depthwise convolution: pool2d.py, depthwise.py
+    c/backward.[hc]  gradients of both, rotated filters: gradients.py
     c/outer*.[hc]    filters of convolutions as sums of outer products: gradients.py;  c/join.h: sums made in parts
 
     core.pyx         owns the C core: the table of the instruction set in use (KIGRAPH_ISA, else cpuid), the thread pool

@@ -1,4 +1,4 @@
-# The border between Python arrays and C: every array is checked here, once per bind, and nowhere else.
+# From Python arrays to C: every array is checked here, once per bind, and nowhere else.
 # Included textually by the modules, so that they share no Cython types.
 
 from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer

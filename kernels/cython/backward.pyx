@@ -1,4 +1,4 @@
-"""Gradients of c/backward.h: pooling, convolution filters, depthwise convolutions; turned filters."""
+"""Gradients of c/backward.h: pooling, convolution filters, depthwise convolutions; rotated filters."""
 
 from libc.stddef cimport ptrdiff_t
 
@@ -90,7 +90,7 @@ cdef class Backward:
 
     Of filter gradients: ``block``: (rows, images) of pixels of y that are summed at a time; ``parts``: at most so many
     sums of blocks are made apart; ``slices``: tasks that share a part; ``tile``: (rows, vectors); ``merges``: the taps
-    of a row are taken together if they lie side by side in x.
+    of a row are taken together if they are contiguous in x.
     """
 
     cdef ki_backward_args args
@@ -130,7 +130,7 @@ cdef class Backward:
                 self.workspace_bytes = a.parts * ki_filter_size(a) * y.dtype.itemsize
 
     def bind(self, *, dy, x=None, y=None, w=None, dx=None, dw=None, workspace=None):
-        """What computes dx or dw from the arrays that this kind of gradient needs."""
+        """A callable that computes dx or dw from the arrays that this kind of gradient needs."""
         cdef BackwardRun run = BackwardRun.__new__(BackwardRun)
         cdef ki_backward_args *a = &run.args
         cdef View v = view(dy, self.y_type, "dy", False, True)
@@ -181,10 +181,10 @@ cdef class TurnRun:
 
 
 def bind_turn(w, w_type, packed, *, first, taps, steps, int vectors, zeros, threads=1):
-    """Turns some taps of a dense filter (height, width, in, out) into the packed weights of an Igemm.
+    """Packs some taps of a dense filter (height, width, in, out), last to first, as the weights of an Igemm.
 
     Taps ``first`` - i * steps[0] - j * steps[1] (elements of w) for i < taps[0], j < taps[1]. ``vectors``: of a panel.
-    ``zeros``: elements behind the panels. ``packed``: exactly the bytes that result.
+    ``zeros``: elements after the panels. ``packed``: exactly the bytes that result.
     """
     cdef TurnRun run = TurnRun.__new__(TurnRun)
     cdef ki_turn_args *a = &run.args
@@ -196,7 +196,7 @@ def bind_turn(w, w_type, packed, *, first, taps, steps, int vectors, zeros, thre
         a.taps[i], a.step[i] = taps[i], steps[i]
     low = first - (taps[0] - 1) * steps[0] - (taps[1] - 1) * steps[1]
     if min(*taps) < 1 or low < 0 or first > (kh * kw - 1) * size or vectors < 1:
-        raise ValueError(f"taps {first} - {taps} x {steps} do not lie in a filter {w_type}")
+        raise ValueError(f"taps {first} - {taps} x {steps} are not inside a filter {w_type}")
     a.first, a.zeros, a.nv, a.threads = first, zeros, vectors, threads
     a.w = view(w, w_type, "the filter", False, False).data
     elements = a.taps[0] * a.taps[1] * a.cout * ((a.channels + lanes - 1) // lanes) * lanes + a.zeros

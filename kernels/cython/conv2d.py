@@ -21,9 +21,9 @@ from .tiles import Tile, choose_tile
 
 __all__ = ["KERNELS", "Axis", "PreparedProduct", "place_tiles", "prepare_igemm"]
 
-#: Rows for which the tile of a matrix product is chosen where an image has fewer.
+#: The tile of a 1x1 convolution is chosen for at least this many rows (pixels of one image).
 _USUAL_ROWS = 64
-#: With fewer input channels than this a tap is too short a run of products.
+#: With fewer input channels than this a tap is too short a run of the k loop.
 _FEW_CHANNELS = 8
 
 
@@ -107,7 +107,7 @@ def place_tiles(
         rows, batch = batch[0] * down.out * across.out, (1, 0, 0)
         usual = max(down.out * across.out, _USUAL_ROWS)
         down, across = replace(down, size=1, out=1), replace(across, size=usual, out=usual)
-    # Tiles run along the second axis. A tile that lies wholly in the padding of a tap skips it.
+    # Tiles run along the second axis. A tile whose pixels are all in the padding of a tap skips the tap.
     candidates: list[tuple[float, Tile, tuple[Axis, Axis]]] = []
     for outer, inner in ((down, across), (across, down)):
         work = outer.live() * inner.taps * k
@@ -127,7 +127,7 @@ def _prepare(query: Query[Conv2DParams], constants: Constants, *, rows: bool) ->
     down, across = _axes(query, params)
     batch = (n, h * width, oh * ow)
     if rows:
-        # The taps of a row lie side by side: one tap of kw * cin inputs.
+        # The taps of a row are contiguous: one tap of kw * cin inputs.
         k *= across.taps
         across = replace(across, size=max(ow - 1, 0) * across.stride + 1, taps=1)
         down = replace(down, tap_step=1)
@@ -165,7 +165,7 @@ def _supports_rows(query: Query[Conv2DParams]) -> str | None:
     if cin >= _FEW_CHANNELS or kw == 1:
         return f"is for filters wider than 1 on fewer than {_FEW_CHANNELS} channels"
     if params.dilations[1] != 1:
-        return "needs the taps of a row side by side (no horizontal dilation)"
+        return "needs the taps of a row to be contiguous (no horizontal dilation)"
     _, across = _axes(query, params)
     if across.before or (across.out - 1) * across.stride + across.taps > across.size:
         return "needs all taps of a row inside the image (no horizontal padding)"

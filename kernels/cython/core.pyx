@@ -104,5 +104,5 @@ def probe_read(const float[::1] x):
     with nogil:
         if x.shape[0]:
             total = _table.probe_read(&x[0], x.shape[0])
-    # The sum is looked at, so that no compiler leaves the reading out.
+    # The sum is used, so that no compiler removes the loads.
     return 4.0 * x.shape[0] if total == total else 0.0

@@ -2,8 +2,8 @@
 
 The C sides are c/igemm.h, c/backward.h and c/cross_entropy.h.
 
-The gradient of a convolution's input is a convolution of dy with the turned filter; with strides it is one for each
-residue of the rows and columns by the stride, since each meets a different subset of the taps. The filter is packed
+The gradient of a convolution's input is a convolution of dy with the filter rotated by 180 degrees; with strides it is one for
+each residue of the rows and columns by the stride, since each reads a different subset of the taps. The filter is packed
 in every run. Gradients of filters are sums of outer products (c/outer.c).
 """
 
@@ -38,7 +38,7 @@ __all__ = ["KERNELS"]
 
 #: Bytes of x and dy that a filter gradient sums at a time: they stay in the L2 cache while all tiles pass over them.
 _BLOCK_BYTES = 128 * 1024
-#: Fewest pixels at a time, so that tiles do not mostly begin and end.
+#: Fewest pixels at a time, so that the loop of a tile outweighs its prologue and epilogue.
 _BLOCK_PIXELS = 128
 #: Tasks of a filter gradient. The number of threads must not change the sums.
 _TASKS = 16
@@ -250,7 +250,7 @@ def _prepare_depthwise_filter_grad(query: Query, constants: Constants) -> Bound:
     return Bound(partial(_bind_filter, backward), backward.workspace_bytes)
 
 
-# --- gradients by the input -------------------------------------------------------------------------------------------
+# --- gradients with respect to the input ------------------------------------------------------------------------------
 
 
 def _prepare_depthwise_input_grad(query: Query, constants: Constants) -> Bound:

@@ -73,14 +73,14 @@ cdef Py_ssize_t _whole_lines(Py_ssize_t nbytes) noexcept:
 
 
 cdef ptrdiff_t _rows_per_pass(ptrdiff_t rows, ptrdiff_t row_bytes) noexcept:
-    """Rows of a panel for equal passes whose part of it, and the next part, stay in the L2 cache."""
+    """Rows of a panel per pass, in equal passes, so that this part and the next one stay in the L2 cache."""
     cdef ptrdiff_t most = max(_PASS_BYTES // row_bytes, 16)
     cdef ptrdiff_t passes = max((rows + most - 1) // most, 1)
     return max(((rows + passes - 1) // passes + 15) // 16 * 16, 16)
 
 
 cdef class Igemm:
-    """A product whose geometry is fixed; ``bind`` gives it addresses.
+    """A convolution or matrix product whose geometry is fixed; ``bind`` gives it addresses.
 
     ``inputs``, ``output``: the TensorTypes of x, w, bias (2 or 3) and y. ``axes``: for each of the two axes the sizes
     (in, out, taps, stride, dilation, padding before, tap step, pixels between neighbours in x, in y). ``batch``:
@@ -142,7 +142,7 @@ cdef class Igemm:
         pack.zeros = ki_zeros(gemm.axis[0].taps, gemm.axis[1].taps, k)
         pack.row_step, pack.col_step = steps
         if in_place and (not packs or transposed_rows or taps != 1 or steps[1] != 1):
-            raise ValueError("weights can stay in place only in a product whose weights are no constant, row by row")
+            raise ValueError("only weights of a matrix product that are row-major and no constant can stay unpacked")
         self.args.in_place = in_place
         self.args.packs, self.args.transposes = packs, transposed_rows > 0
         self.args.rows = self.args.x_step = transposed_rows
@@ -187,7 +187,7 @@ cdef class Igemm:
         return packed
 
     def bind(self, x, w, bias, y, workspace):
-        """What runs the product. ``w``: what ``pack`` gave, or the raw weights if they are packed in every run."""
+        """A callable that runs it. ``w``: the result of ``pack``, or raw weights if they are packed in every run."""
         cdef Run run = Run.__new__(Run)
         cdef ki_igemm_args *gemm = &run.args.gemm
         cdef bint pitched = self.args.items == 1  # the offsets of items are for dense arrays

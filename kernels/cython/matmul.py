@@ -20,7 +20,7 @@ from .tiles import choose_tile
 
 __all__ = ["KERNELS"]
 
-#: Rows for which the tile of constant weights is chosen, whatever rows come: they are packed once for all.
+#: The tile of constant weights is chosen for this many rows, because they are packed once for any number of rows.
 _USUAL_ROWS = 256
 #: So few rows that packing b would take longer than the product.
 _FEW_ROWS = 4
@@ -35,7 +35,7 @@ def _sizes(query: Query[MatMulParams]) -> tuple[int, int, int]:
 
 
 def _offsets(query: Query) -> list[tuple[int, int, int]]:
-    """For each product of a batch, in elements: where its a, b and y begin."""
+    """For each matrix product of a batch: offsets of its a, b and y in elements."""
     batch = query.outputs[0].dims[:-2]
     m, n, k = _sizes(query)
 
@@ -54,7 +54,7 @@ def _prepare(query: Query[MatMulParams], constants: Constants) -> PreparedProduc
     offsets = _offsets(query)
     constant = 1 in query.constants and int(np.prod(query.inputs[1].dims[:-2])) == 1
     if len({b for _, b, _ in offsets}) == 1 and not params.transpose_a and offsets[-1][0] == (len(offsets) - 1) * m * k:
-        # One b for all, and the products of a lie one behind the other: a single product with more rows.
+        # One b for all, and the matrices of a are contiguous: a single product with more rows.
         m, offsets = m * len(offsets), offsets[:1]
     elif len(offsets) > 1:
         constant = False

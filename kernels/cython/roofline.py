@@ -13,7 +13,7 @@ from . import core
 
 __all__ = ["measure_roof"]
 
-#: Rounds of about a millisecond, so that some of them are disturbed by nobody.
+#: Rounds of about a millisecond, so that some of them are not disturbed by other processes.
 _ROUNDS, _REPEATS = 400_000, 30
 #: Bytes that a thread reads: more than its core's own caches hold; less with many threads, all together at most 256 MiB.
 _MOST_BYTES, _ALL_BYTES, _LEAST_BYTES, _READ_REPEATS = 48 << 20, 256 << 20, 4 << 20, 8

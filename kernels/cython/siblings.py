@@ -1,7 +1,7 @@
 """Sibling 1x1 convolutions as one implicit GEMM: x is read once, a group of pixels at a time; the C side is c/igemm.h.
 
-Every sibling keeps its own packed weights, register tile, bias, limits and output, so panels never cross from one to the
-next and each output may be a slice of another concat. The order of every sum is that of conv2d_igemm: the bits are, too.
+Every sibling keeps its own packed weights, register tile, bias, limits and output, so no panel has channels of two of
+them and each output may be a slice of another concat. The order of every sum is that of conv2d_igemm: the bits are, too.
 """
 
 from __future__ import annotations

@@ -19,13 +19,13 @@ Binder = Callable[[Sequence[Array], Sequence[Array], Array | None], Run]
 
 
 def dtypes(names: Iterable[str]) -> tuple[DType, ...]:
-    """Element types from the names that the extension modules know them by."""
+    """Element types from their names in the extension modules."""
     return tuple(map(np.dtype, names))
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A prepared kernel that is nothing but its ``bind``."""
+    """A prepared kernel that consists of its ``bind``."""
 
     binder: Binder
     workspace_bytes: int = 0
@@ -38,7 +38,7 @@ class Bound:
 def unless_empty(kernel: Kernel) -> Kernel:
     """The kernel, except that outputs without elements take no preparation, memory or run.
 
-    The other sizes of an empty tensor cost nothing and may be of any order: no loop may count them.
+    The other sizes of an empty tensor cost nothing and may be of any magnitude: no loop may run over them.
     """
     prepare = kernel.prepare
     if prepare is None:

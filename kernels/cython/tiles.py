@@ -1,8 +1,8 @@
 """Which register tile an implicit GEMM should use: a model of cycles, fitted to measured tiles.
 
-A tile of MR pixels x NV vectors spends per input channel the most of: its FMAs (two per clock), its loads (two per clock),
-the latency of a chain of FMAs (4 clocks), and its weights' way from the L2 cache, unless they stay in L1; and a little for
-its loop and each load.
+A tile of MR pixels x NV vectors takes per input channel the maximum of: its FMAs (two per clock), its loads (two per clock),
+the latency of a chain of FMAs (4 clocks), and the transfer of its weights from the L2 cache, unless they stay in L1; and a
+little for its loop and each load.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _L2_BYTES, _L1_PANEL = 24, 24 << 10
 #: Clocks to begin and end a tile, besides one per accumulator.
 _TILE_OVERHEAD = 60
 _FMA_LATENCY = 4
-#: Clocks per turn of the inner loop, and per load in it, that do not hide behind the FMAs.
+#: Clocks per iteration of the inner loop, and per load in it, that the FMAs do not hide.
 _TURN_OVERHEAD, _LOAD_OVERHEAD = 0.5, 0.1
 #: Vectors of so few bytes are those of portable C: it multiplies and adds in two steps, and spends clocks on a broadcast
-#: (measured on Inception's layers: 4 x 3 takes 30 clocks a turn, 6 x 2 36, 10 x 1 50).
+#: (measured on Inception's layers: 4 x 3 takes 30 clocks an iteration, 6 x 2 36, 10 x 1 50).
 _PORTABLE_BYTES, _BROADCAST = 16, 4.0
 
 

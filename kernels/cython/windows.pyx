@@ -82,7 +82,7 @@ cdef class Window:
         a.lo, a.hi = limits
 
     def bind(self, inputs, output):
-        """What runs the window on the inputs into y."""
+        """A callable that runs the window on the inputs into y."""
         cdef WindowRun run = WindowRun.__new__(WindowRun)
         cdef ki_window_args *a = &run.args
         cdef View x = view(inputs[0], self.types[0], "input 0", False, True)

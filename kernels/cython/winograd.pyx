@@ -123,7 +123,7 @@ cdef class Winograd:
         self.packed_bytes = (count * ((args.cout + lanes - 1) // lanes * lanes) + 1) * args.cin * sizeof(float)
 
     def bind(self, x, packed, bias, y, workspace):
-        """What runs the convolution. ``packed``: the transformed weights, uint8."""
+        """A callable that runs the convolution. ``packed``: the transformed weights, uint8."""
         cdef Run run = Run.__new__(Run)
         cdef ki_winograd_args *args = &run.args
         cdef View vx = view(x, self.types[0], "input 0", False, True)

@@ -1,4 +1,4 @@
-"""conv2d kernels that multiply less: Winograd's on both axes, Cook-Toom's along one; the C side is c/winograd.h.
+"""conv2d kernels with fewer multiplications: Winograd's on both axes, Cook-Toom's along one; the C side is c/winograd.h.
 
 Errors grow with the tile; CONV2D's contract states the bounds. A kernel takes constant weights, strides and dilations of
 one, and whatever padding.
@@ -147,7 +147,7 @@ def _prepare_fast(query: Query[Conv2DParams], constants: Constants, kind: str) -
 def _division(threads: int, inputs: int, weights: int, panels: int) -> str:
     """What threads divide (c/winograd.h); ``inputs`` and ``weights``: elements per point.
 
-    Inception on two threads: blocks everywhere 38.2 ms, mostly tiles 28.7; panels where they divide evenly save 0.5.
+    Inception on two threads: blocks everywhere 38.2 ms, mostly tiles 28.7 ms; panels where they divide evenly save 0.5 ms.
     """
     if threads == 1:
         return "blocks"
@@ -163,7 +163,7 @@ def _vectors(cout: int) -> int:
     return most if total % most == 0 or most < 3 or total % 2 else 2
 
 
-#: Clocks in which a core gets a byte of weights from main memory, and in which it multiplies and adds.
+#: Clocks of a core per byte of weights from main memory, and per multiply-add.
 _BYTE_CLOCKS, _MAC_CLOCKS = 1 / 4.5, 1 / 28
 
 

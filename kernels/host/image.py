@@ -1,8 +1,8 @@
 """Encoded images: JPEG, PNG, GIF, BMP and WebP to the pixels that TensorFlow's ops give, and pixels to JPEG and PNG.
 
-An image file is foreign data: its kind is told by content, its size is checked before anything is decoded, damage and
-truncation are refused, and whatever a decoder raises leaves here as ImageError. What cannot be had exactly as TensorFlow
-has it is refused. image_jpeg.py, image_png.py, image_gif.py (and WebP): the kinds; image_files.py: what they share.
+An image file is foreign data: its kind is recognised by content, its size is checked before anything is decoded, damage and
+truncation are refused, and whatever a decoder raises becomes an ImageError. What cannot be computed exactly as in
+TensorFlow is refused. image_jpeg.py, image_png.py, image_gif.py (and WebP): the kinds; image_files.py: what they share.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _OPS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 def _decode_bmp(data: bytes, channels: int, dtype: np.dtype[Any]) -> Array:
-    """Samples as they lie in the file: 8 bits are grey whatever the palette says, and compression is not looked at."""
+    """Samples as stored in the file: 8 bits are grey whatever the palette says, and the compression field is ignored."""
     if channels == 1:
         raise refused("a BMP does not decode to 1 channel; expected channels 0, 3 or 4")
     if len(data) < 32:

@@ -1,4 +1,4 @@
-"""What the decoders of image files share: kinds told by content, limits, libraries, element types."""
+"""What the decoders of image files share: kinds recognised by content, limits, libraries, element types."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def bands(image: Any, out: Array) -> Array:
 
 
 def widened(pixels: Array, dtype: np.dtype[Any]) -> Array:
-    """8-bit pixels as TensorFlow hands them out: times 256 as uint16, times float32(1/255) as float32."""
+    """8-bit pixels as TensorFlow returns them: times 256 as uint16, times float32(1/255) as float32."""
     if dtype == np.uint16:
         wide: Array = pixels.astype(np.uint16) << 8
         return wide

@@ -1,8 +1,8 @@
 """GIF and WebP, frame for frame as TensorFlow composes them.
 
 GIF: blocks and composition here, Pillow undoes the compression of one frame after the other. The canvas is as large as the
-largest frame, whatever the screen is said to be; every frame is drawn on the one before it, disposal or not; colours that
-are transparent leave what is there. Format: GIF89a. Composition: TensorFlow's core/lib/gif/gif_io.cc.
+largest frame, whatever the screen is said to be; every frame is drawn on the one before it, disposal or not; transparent
+colours leave the canvas unchanged. Format: GIF89a. Composition: TensorFlow's core/lib/gif/gif_io.cc.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class _Reader:
         return self.take(6 << (flags & 7)) if flags & 0x80 else b""
 
     def sub_blocks(self) -> bytes:
-        """The first of them; goes behind all."""
+        """The first of them; the position ends after all."""
         first: bytes | None = None
         while True:
             self.blocks += 1
@@ -67,7 +67,7 @@ class _Reader:
 
 
 def _frames(data: bytes) -> list[_Frame]:
-    """All frames. A file that ends inside or behind a frame has those before, as in TensorFlow."""
+    """All frames. A file that ends inside or after a frame has those before, as in TensorFlow."""
     reader, frames, control = _Reader(data), [], None
     try:
         everywhere = reader.table(reader.take(7)[4])

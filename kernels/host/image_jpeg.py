@@ -1,7 +1,7 @@
 """JPEG, pixel for pixel as TensorFlow's DecodeJpeg gives it: libjpeg-turbo through simplejpeg.
 
 libjpeg forgives much and says so in warnings; TensorFlow takes its pixels all the same, but for a file that ends before its
-end marker. Whether it does is told here, by the order of the markers. Format: ITU-T T.81, annex B.
+end marker. Whether it does is determined here, from the order of the markers. Format: ITU-T T.81, annex B.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class _Markers:
     """What the markers say.
 
     ``adobe``: an APP14 segment; such files store CMYK inverted. ``whole``: the first scan has all components of a
-    sequential frame, so it is the only one. ``late``: tables behind such a scan.
+    sequential frame, so it is the only one. ``late``: tables after such a scan.
     """
 
     frame: int = 0
@@ -51,7 +51,7 @@ class _Markers:
     late: bool = False
     adobe: bool = False
     ended: bool = False
-    stray: list[tuple[int, int]] = field(default_factory=list)  # bytes between segments in front of the first scan
+    stray: list[tuple[int, int]] = field(default_factory=list)  # bytes between segments before the first scan
 
 
 def _markers(data: bytes) -> _Markers:
@@ -115,7 +115,7 @@ def _checked(data: bytes, channels: int, params: DecodeImageParams) -> _Markers:
 
 
 def _check_scalable(height: int, width: int, ratio: int) -> None:
-    """simplejpeg is told a size, not a ratio: refuses the few small ones that two ratios give."""
+    """simplejpeg takes a size, not a ratio: refuses the few small sizes that two ratios give."""
 
     def scaled(eighths: int) -> tuple[int, int]:
         return -(-height * eighths // 8), -(-width * eighths // 8)
@@ -141,7 +141,7 @@ def _cmyk_to_rgb(cmyk: Array, inverted: bool) -> Array:
 def _pixels(data: bytes, options: dict[str, Any], shape: tuple[int, ...], late: bool) -> Array:
     """Pixels of a JPEG, of one with warnings as well.
 
-    simplejpeg takes an error behind a warning for a warning and hands out what the buffer held; two buffers tell.
+    simplejpeg takes an error after a warning for a warning and returns the buffer's old content; two buffers reveal that.
     """
     jpeg: Any = library("simplejpeg", "simplejpeg")
     try:
@@ -151,7 +151,7 @@ def _pixels(data: bytes, options: dict[str, Any], shape: tuple[int, ...], late: 
             raise refused("the JPEG has sampling factors that are not read; save it as 4:4:4 or 4:2:0") from None
         first = error
     if late:  # an error in them comes when all pixels are there
-        raise damaged("jpeg", f"{reason(first)}, and it has tables behind its only scan")
+        raise damaged("jpeg", f"{reason(first)}, and it has tables after its only scan")
     try:
         zeros, ones = (
             jpeg.decode_jpeg(data, strict=False, buffer=np.full(shape, filler, np.uint8), **options)

@@ -46,10 +46,10 @@ class _File:
     transparency: bytes | None = None
     gamma: int | None = None
     stated: bool = False  # by gAMA
-    standard: bool = False  # sRGB: its gamma goes before that of gAMA
+    standard: bool = False  # sRGB: its gamma takes precedence over that of gAMA
     chromatic: bool = False  # cHRM was there
-    invalid: bool = False  # a wrong statement on colour: libpng heeds none that follows
-    doubtful: bool = False  # cHRM that libpng takes for wrong or not
+    invalid: bool = False  # a wrong statement on colour: libpng ignores all that follow
+    doubtful: bool = False  # cHRM that libpng may take for wrong
     unclear: bool = False  # so it is unknown whether a gamma counts
     profile: bool = False
     significant_bits: bool = False
@@ -131,7 +131,7 @@ def _read(data: bytes) -> _File:
 def _ancillary(file: _File, kind: bytes, content: bytes) -> None:
     if kind == b"PLTE" and file.palette is not None:
         raise damaged("png", "it has two palettes")
-    if file.data:  # behind the image data nothing else counts
+    if file.data:  # after the image data nothing else counts
         return
     if kind == b"PLTE":
         wrong = len(content) % 3 or len(content) > 768
@@ -197,14 +197,14 @@ def _inflated(file: _File) -> bytes:
     inflate = zlib.decompressobj()
     try:
         rows = inflate.decompress(b"".join(file.data), wanted)
-        more = inflate.decompress(inflate.unconsumed_tail, 1)  # none; but the checksum is looked at
+        more = inflate.decompress(inflate.unconsumed_tail, 1)  # none; but the checksum is verified
     except zlib.error as error:
         raise damaged("png", reason(error)) from None
     file.data.clear()
     if len(rows) != wanted:
         raise damaged("png", f"it has {len(rows):,} of {wanted:,} bytes of pixels")
     if more or not inflate.eof:
-        raise damaged("png", f"its data go on behind {wanted:,} bytes of pixels")
+        raise damaged("png", f"its data go on after {wanted:,} bytes of pixels")
     return rows
 
 
@@ -223,7 +223,7 @@ def _unfiltered(file: _File, rows: bytes) -> Array:
     pillow: Any = library("PIL.Image", "pillow")
     grey = file.colour in (_GREY, _PALETTE)
     depth = min(file.depth, 8)
-    # Grey goes as a palette, too: Pillow hands out indices as they are, and scales grey.
+    # Grey goes as a palette, too: Pillow returns indices as they are, and scales grey.
     header = struct.pack(
         ">IIBBBBB", file.width, file.height, depth, _PALETTE if grey else file.colour, 0, 0, file.interlaced
     )
@@ -299,7 +299,7 @@ def _grey(file: _File, pixels: Array, bits: int) -> Array:
         back = _table(_reciprocal(_reciprocal(gamma)), size, shift)
     out = np.empty((*pixels.shape[:2], 1), pixels.dtype)
     step = max(1, 2**18 // pixels.shape[1])
-    for at in range(0, len(pixels), step):  # in bands: the products need 8 bytes a pixel
+    for at in range(0, len(pixels), step):  # in bands: the weighted sums need 8 bytes a pixel
         red, green, blue = (pixels[at : at + step, :, i].astype(np.int64) for i in range(3))
         same, grey = (red == green) & (red == blue), red
         if linear is not None and back is not None:

@@ -1,8 +1,8 @@
 """A truncated JPEG as TensorFlow recovers it, for a decoder that fills what is missing with grey.
 
-TensorFlow's source of bytes, asked for more than there is in the middle of a minimum coded unit (MCU), hands out the bytes
-since that unit began once more (core/lib/jpeg/jpeg_handle.cc, MemFillInputBuffer), and so on until all units are there. Which
-bytes those are depends on how far libjpeg-turbo reads ahead (jdhuff.c, on 64 bits), so its reading is followed here, bit for
+TensorFlow's source of bytes, when it runs out in the middle of a minimum coded unit (MCU), repeats the bytes
+since that unit began (core/lib/jpeg/jpeg_handle.cc, MemFillInputBuffer), and so on until all units are there. Which
+bytes those are depends on how far libjpeg-turbo reads ahead (jdhuff.c, on 64 bits), so its reading is simulated here, bit for
 bit; the repeated bytes are then appended to the file. Sequential files with one scan and Huffman codes only.
 """
 
@@ -17,9 +17,9 @@ __all__ = ["recovered"]
 
 _EOI = b"\xff\xd9"
 _MARKER = re.compile(rb"\xff+([^\x00\xff])", re.DOTALL)
-#: libjpeg-turbo reads without looking at the end while as many bytes a block are left.
+#: libjpeg-turbo reads without checking for the end while as many bytes a block are left.
 _FAST_BYTES = 512
-#: Bytes of a scan that are followed: about 2 s. Bytes that are appended: far more than any real file needs.
+#: Bytes of a scan that are simulated: about 2 s. Bytes that are appended: far more than any real file needs.
 _MAX_SCAN, _MAX_GROWTH = 1 << 20, 1 << 22
 
 
@@ -64,7 +64,7 @@ class _Bits:
         self.fast = self.ended = False
 
     def synchronise(self) -> None:
-        """Between two units the source learns how far the reading has come."""
+        """Between two units the source is told how far the reading has come."""
         self.sync, self.known = self.at, len(self.stream)
 
     def restart(self) -> bool:
@@ -78,7 +78,7 @@ class _Bits:
         return True
 
     def _more(self) -> None:
-        """What TensorFlow's source does when it is asked for bytes behind the end."""
+        """What TensorFlow's source does when bytes after the end are requested."""
         again = self.stream[self.sync : self.known]
         self.stream += again or _EOI
         if len(self.stream) > self.end + _MAX_GROWTH:
@@ -157,7 +157,7 @@ class _Bits:
         return 0
 
     def _plain(self, count: int) -> int:
-        """Bits of a code: those of the fast way are there already."""
+        """Bits of a code; in the fast path they have been read already."""
         if not self.fast and self.left < count:
             self.need(count)
         self.left -= count
@@ -209,7 +209,7 @@ def _follow(bits: _Bits, blocks: list[tuple[_Table, _Table]], units: int, interv
 
 
 def recovered(data: bytes) -> bytes:
-    """The file with what TensorFlow reads behind its end, and an end marker. Raises ImageError for what it cannot follow."""
+    """The file with what TensorFlow reads after its end, and an end marker. Raises ImageError for what it cannot simulate."""
     tables: dict[int, _Table] = {}
     frame, interval, at = b"", 0, 2
     while data[at] == 0xFF and data[at + 1] != 0xDA:

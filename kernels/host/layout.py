@@ -81,7 +81,7 @@ def _gather(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.Gathe
 
 
 def _take_by_item(x: Array, indices: Array, batch: int, axis: int) -> Array:
-    """(items, before the axis, picks, behind it): every item has its own indices."""
+    """(items, before the axis, picks, after it): every item has its own indices."""
     items = prod(x.shape[:batch])
     parts = x.reshape(items, prod(x.shape[batch:axis]), x.shape[axis], prod(x.shape[axis + 1 :]))
     picks = indices.reshape(items, 1, prod(indices.shape[batch:]))
@@ -115,7 +115,7 @@ _MANTISSA = {np.dtype(np.float16): 10, np.dtype(np.float32): 23, np.dtype(np.flo
 
 
 def _truncated(x: Array, dtype: DType) -> Array:
-    """x with the bits of the mantissa cleared that ``dtype`` has no place for; NaN stays."""
+    """x with the bits of the mantissa cleared that do not fit into ``dtype``; NaN stays."""
     if x.dtype.kind == "c" and dtype.kind == "c":
         real = np.empty(0, dtype).real.dtype
         return _truncated(x.real, real) + 1j * _truncated(x.imag, real)
@@ -141,7 +141,7 @@ def _to_integers(x: Array, y: Array) -> None:
     y[...] = np.where(upper, high, low)
 
 
-#: Elements that are looked at and converted together, so that they are in the cache for both.
+#: Elements that are checked and converted together, so that they are in the cache for both.
 _BLOCK = 1 << 15
 
 

@@ -41,7 +41,7 @@ def _formatter(kind: str, params: AsStringParams) -> Callable[[Any], bytes]:
     if kind == "b":
         return lambda x: b"true" if x else b"false"
     if kind == "s":
-        # TensorFlow gives the text as it is unless a width is asked for.
+        # TensorFlow gives the text as it is unless a width is given.
         width, most = max(params.width, 0), params.precision if params.precision >= 0 and params.width > 0 else None
         return lambda x: x[:most].ljust(width) if params.fill == "-" else x[:most].rjust(width)
     number = _printf(kind, params)

@@ -1,4 +1,4 @@
-"""The size of a WebP, read here: Pillow's decoder has memory for two canvases before it says how large they are.
+"""The size of a WebP, read here: Pillow's decoder allocates two canvases before it reports their size.
 Format: RFC 9649."""
 
 from __future__ import annotations

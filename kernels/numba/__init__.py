@@ -1,15 +1,15 @@
 """The numba backend: loops compiled by Numba for the machine they run on, cached on disk, free of the GIL.
 
 Element types: float32 and float64 everywhere, integers where the contract knows them; others are refused. Every kernel
-walks raw addresses that border.py has checked, and splits its work into tasks for a pool of Python threads.
+works on raw addresses that border.py has checked, and splits its work into tasks for a pool of Python threads.
 
 Map of the folder (arrows of import point down only)::
 
-    conv2d.py matmul.py         products of matrices: implicit (convolution) and plain
-        gemm.py                 blocks, packed panels, shares of the threads
+    conv2d.py matmul.py         matrix products: implicit (convolution) and plain
+        gemm.py                 blocks, packed panels, division among the threads
         gather.py               the record of one task; gathers its rows (im2col) block by block
         tile.py                 the register tile in LLVM IR
-    depthwise.py pool2d.py      sliding windows over channels that stay apart
+    depthwise.py pool2d.py      sliding windows without a sum over channels
         window.py               one kernel, explicit vectors, for max, mean and depthwise
     elementwise.py normalization.py softmax.py reduce.py concat.py resize.py
         scalar.py               exp, sigmoid, tanh that vectorise

@@ -1,4 +1,4 @@
-"""What a kernel asks of the arrays that it is bound to; the only checks between Python and raw addresses."""
+"""Checks of the arrays to which a kernel is bound; the only ones between Python and raw addresses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NUMBERS = FLOATS + INTEGERS
 
 
 def check(what: str, array: Any, wanted: TensorType) -> np.ndarray[Any, Any]:
-    """A NumPy array of exactly this type and shape whose elements lie at multiples of their size."""
+    """A NumPy array of exactly this type and shape, aligned to its element size."""
     if not isinstance(array, np.ndarray):
         raise KernelError(f"numba: {what} must be a numpy.ndarray, got {type(array).__name__}")
     if array.dtype != wanted.dtype or array.shape != wanted.dims:
@@ -48,7 +48,7 @@ def check_dense(what: str, array: Any, wanted: TensorType) -> int:
 
 
 def pitch(what: str, array: Any, wanted: TensorType) -> tuple[int, int]:
-    """Address, and elements between neighbours of the last but one axis, of a dense array or a slice of channels.
+    """Address, and elements between neighbours along the last axis but one, of a dense array or a channel slice.
 
     The last axis must be dense and all others must have one common step, or KernelError.
     """
@@ -69,7 +69,7 @@ def scratch(workspace: Array | None, nbytes: int) -> np.ndarray[Any, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Zeros:
-    """Sums of nothing, or an output without elements. Other axes may be huge: no loop or workspace depends on them."""
+    """Sums of no terms, or an output without elements. Other axes may be huge: no loop or workspace depends on them."""
 
     query: Query
     absorbed: frozenset[int] = frozenset()

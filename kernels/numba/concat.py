@@ -66,7 +66,7 @@ class _Concat:
         dense = y_pitch == out.dims[-1] and all(step == t.dims[-1] for (_, step), t in pairs)
         table: list[tuple[int, ...]] = []
         for (address, step), t in pairs:
-            # A dense part is one line; of a pitched one every pixel is, unless the pixels' channels are what is joined.
+            # A dense part is one line; of a pitched one every pixel is a line, unless the axis of the channels is concatenated.
             lines = 1 if dense else prod(t.dims[axis:last])
             width = prod(t.dims[axis if dense else last :]) * size
             table.append((address, lines, width, width if dense else step * size, offset))

@@ -1,6 +1,6 @@
 """Convolution as an implicit matrix product: rows are output pixels, columns output channels (see gemm.py).
 
-A 1x1 convolution of stride 1 without padding reads its rows where they lie; every other one gathers a block of pixels
+A 1x1 convolution of stride 1 without padding reads its rows in place; every other one gathers a block of pixels
 into the workspace, a copy of about 1-4 % of the time. Depthwise convolution: see depthwise.py.
 """
 

@@ -1,13 +1,13 @@
-"""Helper threads that pick up compiled tasks without the GIL, in well under a microsecond.
+"""Helper threads that take compiled tasks without the GIL, in well under a microsecond.
 
-Handing work to a Python thread costs about 100 us when the thread sleeps, and Inception v3 has 108 parallel regions of
+Waking a sleeping Python thread for work costs about 100 us, and Inception v3 has 108 parallel regions of
 0.2 to 4 ms. So a helper first spins for a bounded time inside compiled code, and sleeps only if nothing came. A run
 publishes a table of (function, argument) pairs and one atomic word, the ticket:
 
     ticket = batch number << 32 | tasks << 16 | next task
 
-Whoever moves the ticket on by one owns that task. The batch number makes a late helper's attempt fail, so it can never
-touch a table that is gone; the run returns when as many tasks are done as there were.
+The thread that increments the ticket owns that task. The batch number makes a late helper's attempt fail, so it never
+reads a table that is gone; the run returns when all its tasks are done.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def _functions() -> tuple[Any, Any, Any, Any]:
 
     @compiled("crew-run", int64(int64, int64, int64, int64, int64))
     def run(box: int, table: int, tasks: int, helpers: int, turns: int) -> int:
-        """Publishes a batch and works on it; 1 if it is finished, 0 if ``wait`` has to be asked."""
+        """Publishes a batch and works on it; 1 if it is finished, 0 if ``wait`` has to be called."""
         batch = ((_load(box + _TICKET) >> 32) + 1) & 0x7FFFFFFF
         _store(box + _TABLE, table)
         _store(box + _DONE, 0)
@@ -166,7 +166,7 @@ def _functions() -> tuple[Any, Any, Any, Any]:
 
     @compiled("crew-serve", void(int64, int64))
     def serve(box: int, turns: int) -> None:
-        """What a helper does until nothing has come for a while; it then counts as asleep."""
+        """The loop of a helper, until no batch has come for a while; it then counts as asleep."""
         idle = 0
         while idle < turns:
             ticket = _load(box + _TICKET)
@@ -192,7 +192,7 @@ def _functions() -> tuple[Any, Any, Any, Any]:
 
 @functools.cache
 def _turns() -> int:
-    """Turns of a waiting loop in _PATIENCE: a pause takes 5 to 50 ns, depending on the CPU."""
+    """Iterations of a waiting loop in _PATIENCE: a pause takes 5 to 50 ns, depending on the CPU."""
     wait, box, trial = _functions()[1], np.zeros(_WORDS, np.int64), 20_000
     best = math.inf
     for _ in range(3):
@@ -203,7 +203,7 @@ def _turns() -> int:
 
 
 class Crew:
-    """Runs one batch at a time; ``run`` says no if another thread's batch is under way."""
+    """Runs one batch at a time; ``run`` returns False if another thread's batch is running."""
 
     def __init__(self) -> None:
         self._busy = threading.Lock()

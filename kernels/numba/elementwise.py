@@ -1,8 +1,8 @@
 """Elementwise kernels: one function of one or two numbers per op, in loops that LLVM vectorises.
 
-Arrays are walked as rows of adjacent elements. Neighbouring axes are joined where the strides allow it, so a dense
-tensor is one row. An output that lies exactly on an input takes a loop of its own: with two names for one address the
-vectoriser's overlap check would send it down the scalar path.
+Arrays are traversed as rows of adjacent elements. Adjacent axes are merged where the strides allow it, so a dense
+tensor is one row. An output in the memory of an input takes a loop of its own: with two names for one address the
+vectoriser's overlap check would choose the scalar loop.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .threads import parallel, sequence, shares
 __all__ = ["KERNELS"]
 
 _INDEX = array_type(np.dtype(np.int64))
-#: Elements below which a second thread costs more than it brings.
+#: Elements below which a second thread costs more than it saves.
 _GRAIN = 64 * 1024
 
 
@@ -192,7 +192,7 @@ _BINARY: dict[str, Callable[[DType], Scalar]] = {
 
 
 def joined(shape: Sequence[int], strides: Sequence[Sequence[int]]) -> tuple[list[int], list[list[int]]]:
-    """Sizes and strides of the same walk with as few axes as possible, at least one."""
+    """Sizes and strides of the same traversal with as few axes as possible, at least one."""
     sizes: list[int] = []
     steps: list[list[int]] = [[] for _ in strides]
     for axis, n in enumerate(shape):

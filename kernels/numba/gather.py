@@ -42,13 +42,13 @@ def _put(target: int, k0: int, k1: int, first: int, end: int, source: int, size:
 
 @inner
 def _gather_pixels(job: Any, row: int, rows: int, k0: int, k1: int, size: int) -> None:
-    """Writes what ``rows`` output pixels from ``row`` on see of x, elements [k0, k1) of (window y, window x, channel)."""
+    """Writes the inputs of ``rows`` output pixels from ``row`` on, elements [k0, k1) of (window y, window x, channel)."""
     channels, pitch, width = job.channels, job.pitch, job.width
     plane = job.out_height * job.out_width
     image, rest = row // plane, row % plane
     i, j = rest // job.out_width, rest % job.out_width
     span = job.window_width * channels
-    whole = job.dilation_x == 1 and pitch == channels  # taps side by side: one copy per window row
+    whole = job.dilation_x == 1 and pitch == channels  # contiguous taps: one copy per window row
     for r in range(rows):
         target = job.buffer + r * job.buffer_step * size
         x0 = j * job.stride_x - job.left
@@ -91,7 +91,7 @@ def gather_kernel(dtype: DType) -> Any:
     def gather_cells(job: Any, row: int, rows: int, k0: int, k1: int) -> None:
         """Rows are (window y, window x, channel), k is (image, y, x) of the output: the other way round.
 
-        Reads x turned to (channel, image, height, width), so that a line of output pixels lies side by side.
+        Reads x transposed to (channel, image, height, width), so that a line of output pixels is contiguous.
         """
         plane = job.out_height * job.out_width
         images = job.k // plane

@@ -33,7 +33,7 @@ __all__ = ["Gemm"]
 #: 256, 384, 512 and 768 take 73.0, 71.5, 71.1 and 70.5 ms over the 94 convolutions of Inception v3.
 _K_BLOCK = 512
 _ROW_BLOCK_BYTES = 256 * 1024
-#: Multiply-adds of a task that is worth handing out (about 150 us), and the most tasks for each thread. More and
+#: Least multiply-adds of a task that pays (about 150 us), and the most tasks for each thread. More and
 #: smaller tasks cost 5 % in gathering the same pixels several times.
 _TASK_WORK, _TASKS_PER_THREAD = 12_000_000, 2
 #: The bias of all blocks of k but the last.
@@ -170,7 +170,7 @@ class Gemm:
         gemm_kernel(dtype, target)
         most = target.rows[-1]
         k_block = max(16, _ceil(_ceil(k, max(1, _ceil(k, _K_BLOCK))), 16) * 16)
-        # More tasks than threads, so that a thread that loses its core for a while holds nobody up.
+        # More tasks than threads, so that the others need not wait for a thread that loses its core for a while.
         tasks = (
             threads * min(max(rows * k * columns // (threads * _TASK_WORK), 1), _TASKS_PER_THREAD) if threads > 1 else 1
         )
@@ -217,7 +217,7 @@ class Gemm:
 
     @property
     def workspace_bytes(self) -> int:
-        """Scratch memory of one product: a part per task. It keeps nothing from one run to the next."""
+        """Scratch memory of one product: a part per task. No data is kept from one run to the next."""
         return self.parts[0] * self.parts[1] * self._task_bytes
 
     def pack(self, b: np.ndarray[Any, Any], transposed: bool = False) -> np.ndarray[Any, Any]:
@@ -249,7 +249,7 @@ class Gemm:
         return result
 
     def bias_run(self, bias: np.ndarray[Any, Any], target: np.ndarray[Any, Any]) -> Run:
-        """What copies a bias that is not constant into ``bias_bytes`` of workspace."""
+        """A callable that copies a bias that is not constant into ``bias_bytes`` of workspace."""
 
         def run() -> None:
             target[: bias.nbytes] = bias.view(np.uint8)
@@ -277,7 +277,7 @@ class Gemm:
         return jobs
 
     def matrix_rows(self, a: int, step: int) -> dict[str, float]:
-        """Fields of JOB for rows that lie ``step`` elements apart; gathered like the pixels of a 1x1 convolution."""
+        """Fields of JOB for rows that are ``step`` elements apart; gathered like the pixels of a 1x1 convolution."""
         ones = (
             "height",
             "out_height",

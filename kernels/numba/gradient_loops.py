@@ -1,4 +1,4 @@
-"""The plain loops behind gradients.py, over dense arrays given by address.
+"""The plain loops of gradients.py, over dense arrays given by address.
 
 ``table``: height, width, channels, out_height, out_width, window_height, window_width, stride_y, stride_x, dilation_y,
 dilation_x, top, left of the forward op.

@@ -1,6 +1,6 @@
 """Backward convolutions, pooling and cross-entropy. (relu_grad and relu6_grad: elementwise.py.)
 
-The products run on the engine of the forward pass (gemm.py, window.py), the rest in gradient_loops.py.
+The matrix products run on the engine of the forward pass (gemm.py, window.py), the rest in gradient_loops.py.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _turned(forward: dict[str, int], channels: int) -> dict[str, int]:
 
 
 class _Work:
-    """Hands out parts of the workspace as arrays."""
+    """Allocates parts of the workspace as arrays."""
 
     def __init__(self, workspace: NDArray) -> None:
         self._rest = workspace
@@ -135,8 +135,8 @@ def _conv_input_grad(query: Query[ConvGradParams], constants: Constants) -> Prep
 
 @dataclass(frozen=True, slots=True)
 class _ConvFilterGrad:
-    """Rows are (window y, window x, channel), k is all output pixels. Workspace: the product's, dy packed, and x turned
-    to (channel, image, height, width), so that the pixels of a row lie side by side."""
+    """Rows are (window y, window x, channel), k is all output pixels. Workspace: the product's, dy packed, and x transposed
+    to (channel, image, height, width), so that the pixels of a row are contiguous."""
 
     query: Query
     gemm: Gemm
@@ -180,7 +180,7 @@ def _conv_filter_grad(query: Query[ConvGradParams], constants: Constants) -> Pre
 
 @dataclass(frozen=True, slots=True)
 class _DepthwiseInputGrad:
-    """Workspace: the windows', the filter turned round, and with a multiplier dx before the sum over it."""
+    """Workspace: the windows', the filter rotated by 180 degrees, and with a multiplier dx before the sum over it."""
 
     query: Query
     window: WindowRun

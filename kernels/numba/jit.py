@@ -4,7 +4,7 @@ Kernels are made by functions such as ``make(dtype)``, called while a plan is pr
 during a run. ``compiled`` compiles for one explicit signature or loads the machine code from the cache on disk.
 
 The cache has its own key: digest of this folder's sources, versions of Numba, llvmlite, NumPy and Python, the CPU
-and its features. Numba's own key covers only the file that a function stands in, so it would miss a changed helper
+and its features. Numba's own key covers only the file that a function is in, so it would miss a changed helper
 or another KIGRAPH_ISA. The folder is KIGRAPH_CACHE_DIR or ~/.cache/kigraph, so an installed package may be read-only;
 where nothing can be written, the code is compiled anew in each process. Files are sealed (kernels/cache_files.py): reading one
 means running what is in it, so a damaged one, or one that others may write, is compiled anew, and the log says so.
@@ -70,7 +70,7 @@ int64: Any = _types.int64
 VERSION: str = numba.__version__
 
 _LOG = logging.getLogger("kigraph")
-#: The largest of today has 0.4 MB.
+#: The largest at present has 0.4 MB.
 _MOST_BYTES = 64 << 20
 _OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False}
 BYTE_POINTER = ir.IntType(8).as_pointer()
@@ -136,8 +136,8 @@ def compiled(name: str, signature: Any, *, fastmath: frozenset[str] = frozenset(
     """
 
     def decorate(function: Any) -> Any:
-        # The machine code's symbol is made of it. Kernels of two dtypes, each compiled by another process, would have the
-        # same one, and looking one's address up would find the other.
+        # The symbol of the machine code is derived from it. Otherwise kernels of two dtypes that were compiled by two
+        # processes would have the same symbol, and a look-up by symbol would return the address of the wrong one.
         function.__qualname__ = f"{function.__qualname__}.{name}"
         dispatcher = numba.njit(**_OPTIONS, fastmath=set(fastmath))(function)
         dispatcher._cache = _DiskCache(name)

@@ -56,7 +56,7 @@ class _Shape:
 
 @dataclass(frozen=True, slots=True)
 class _FloatMatMul:
-    """Workspace: per group of products what one needs; then packed b, padded bias and a transposed back, if needed."""
+    """Workspace: per group of products what one needs; then packed b, padded bias and a in row-major order, if needed."""
 
     query: Query[MatMulParams]
     shape: _Shape
@@ -193,7 +193,7 @@ def _integer_kernel(dtype: DType) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class _IntegerMatMul:
-    """Workspace: a and b turned back, if they are transposed."""
+    """Workspace: a and b in row-major order, if they are transposed."""
 
     query: Query[MatMulParams]
     shape: _Shape

@@ -1,6 +1,6 @@
 """Sums, means and extremes over any axes.
 
-Axes that are both kept or both reduced and lie side by side are joined. If the last axis is kept, whole rows are folded
+Adjacent axes that are both kept or both reduced are merged. If the last axis is kept, whole rows are folded
 into a row of accumulators, else each line into one number. Sums run in float64, or in 64-bit integers that wrap.
 """
 
@@ -43,7 +43,7 @@ def _offset(index: int, axes: Any, start: int, rank: int) -> int:
 
 
 def _accumulator(name: str, dtype: DType) -> tuple[DType, Any]:
-    """Type and initial value of what the elements are folded into."""
+    """Type and initial value of the accumulator."""
     if name in ("reduce_max", "reduce_min"):
         if is_float(dtype):
             return dtype, dtype.type(-np.inf if name == "reduce_max" else np.inf)
@@ -66,7 +66,7 @@ def _reduce_kernel(name: str, dtype: DType) -> Any:
     """``run(x, y, totals, axes, kept, reduced, last, rows, first, end, divisor)``: work items [first, end).
 
     ``axes``: sizes and strides of the ``kept`` outer axes, then of the ``reduced`` ones; ``last``: size of the last
-    axis. ``rows`` = 1: it is kept, and an item is a block of up to _BLOCK columns, whose accumulators lie at ``totals``.
+    axis. ``rows`` = 1: it is kept, and an item is a block of up to _BLOCK columns, whose accumulators are at ``totals``.
     0: it is reduced, and an item is one result.
     """
     wide, start = _accumulator(name, dtype)
@@ -121,7 +121,7 @@ def _reduce_kernel(name: str, dtype: DType) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class _Walk:
-    """How a dense array is walked: outer axes (size, stride in bytes) that stay and that go, and the last axis."""
+    """The loops over a dense array: outer axes (size, stride in bytes) that are kept and that are reduced, and the last axis."""
 
     kept: tuple[tuple[int, int], ...]
     reduced: tuple[tuple[int, int], ...]

@@ -26,7 +26,7 @@ Call = Callable[[], object]
 
 
 class _Batch:
-    """The tasks of one run. Whoever pops a task runs it."""
+    """The tasks of one run. The thread that pops a task runs it."""
 
     __slots__ = ("finished", "pending")
 
@@ -91,7 +91,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def parallel(tasks: Sequence[Call], threads: int | None = None) -> Run:
-    """What runs all tasks at the same time and returns when the last has finished. One task runs in the caller.
+    """A callable that runs all tasks at the same time and returns when the last has finished. One task runs in the caller.
 
     Tasks of compiled code alone (crew.Task) go to the crew; others, and those of a second caller at the same time, to
     the pool. ``threads``: how many may run at once if there are more tasks.

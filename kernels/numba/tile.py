@@ -5,8 +5,8 @@ Formula, for ``rows`` rows of A and ``vectors`` vectors of columns, all addresse
     c[r, :] = clamp((c[r, :] if accumulate else 0) + sum over k of a[r, k] * b[k, :] + bias[:], low, high)
 
     a     rows with a common step ``lda``, elements of a row adjacent
-    b     packed panel: for each k the vectors x lanes weights side by side
-    ahead bytes from b to what is wanted next: PREFETCHED cache lines from b + ahead on are fetched per UNROLL steps of k
+    b     packed panel: for each k the vectors x lanes weights, contiguous
+    ahead bytes from b to what is needed next: PREFETCHED cache lines from b + ahead on are prefetched per UNROLL steps of k
     c     rows with a common step ``ldc``; all columns of the tile are written
 
 LLVM does not keep an array of accumulators in registers, so every accumulator is an SSA value of vector type here.
@@ -28,9 +28,9 @@ from .targets import Target
 __all__ = ["PREFETCHED", "UNROLL", "tile_intrinsic"]
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
-#: Steps of k per loop turn: 4 is 0-12 % faster than 1 (most for one vector) and compiles in 1.3x the time.
+#: Steps of k per loop iteration: 4 is 0-12 % faster than 1 (most for one vector) and compiles in 1.3x the time.
 UNROLL = 4
-#: Cache lines fetched into L2 per loop turn: a network's weights stream from L3 or memory once per image. Inception v3
+#: Cache lines prefetched into L2 per loop iteration: a network's weights stream from L3 or memory once per image. Inception v3
 #: takes 87.8 ms without, 82.0 with 2 and 84.0 with 4 lines (same core, batch 1).
 PREFETCHED = 2
 #: Rows per base pointer: [p], [p + lda], [p + 2 * lda] need no arithmetic on x86.
@@ -129,7 +129,7 @@ class _Tile:
         return self._join([zero] * len(loaded), start, loaded, load)
 
     def _loop(self, name: str, unroll: int, count: Any, lda: Any, state: list[Any], ahead: Any) -> list[Any]:
-        """``count`` steps of k, ``unroll`` per turn; ``state`` = accumulators, bases of a, b."""
+        """``count`` steps of k, ``unroll`` per iteration; ``state`` = accumulators, bases of a, b."""
         builder, start = self.builder, self.builder.block
         body, done = (self.function.append_basic_block(name + suffix) for suffix in ("", "_done"))
         builder.cbranch(builder.icmp_signed(">", count, _I64(0)), body, done)

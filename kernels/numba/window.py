@@ -33,7 +33,7 @@ Fold = Literal["max", "mean", "mean_bias", "depthwise"]
 _I64 = ir.IntType(64)
 
 #: One task: output rows [first, end), counted over all images. Addresses in bytes, all else in elements. ``most``: cells of
-#: a window that are listed at most. ``zeros``: what stands for a pixel outside x, or 0 where such cells are left out.
+#: a window that are listed at most. ``zeros``: address of the values of a pixel outside x, or 0 to leave such cells out.
 _JOB = np.dtype(
     [(name, np.int64) for name in (
         "x", "pitch", "y", "y_pitch", "weights", "bias", "zeros", "cells", "most", "first", "end",
@@ -69,7 +69,7 @@ class _Folder:
         self.builder.ret_void()
 
     def _blocks(self, start: Any, vectors: int, lanes: int) -> Any:
-        """All further blocks of vectors * lanes channels; returns the channel behind them."""
+        """All further blocks of vectors * lanes channels; returns the channel after them."""
         builder, entry = self.builder, self.builder.block
         head, body, done = (
             self.function.append_basic_block(f"{name}_{vectors}x{lanes}") for name in ("head", "body", "done")
@@ -190,7 +190,7 @@ def _fold_intrinsic(dtype: DType, target: Target, fold: Fold) -> Any:
 
 @inner
 def met(at: int, size: int, window: int, dilation: int) -> tuple[int, int]:
-    """The cells [first, end) of a window that begins at ``at`` which lie in [0, size)."""
+    """The cells [first, end) of a window that begins at ``at`` which are in [0, size)."""
     first = (dilation - 1 - at) // dilation if at < 0 else 0
     end = min((size - at + dilation - 1) // dilation, window) if at < size else 0
     return first, max(first, end)
@@ -210,7 +210,7 @@ def _window_kernel(dtype: DType, target: Target, fold: Fold) -> Any:
         cells = carray(pointer(job.cells), 2 * most, np.int64)
         # Neighbouring cells of the window are neighbours in x, and those outside are left out.
         plain = job.zeros == 0 and job.dilation_y == 1 and job.dilation_x == 1 and job.up_y == 1 and job.up_x == 1
-        # Locals: the list of cells might alias the job, which would be read again for every cell.
+        # Locals: the list of cells might alias the job, whose fields would then be loaded again for every cell.
         height, width, out_width, channels = job.height, job.width, job.out_width, job.channels
         window_height, window_width, stride_x, left = job.window_height, job.window_width, job.stride_x, job.left
         first_cell, first_output, cell_list, bias = job.x, job.y, job.cells, job.bias
@@ -303,7 +303,7 @@ class WindowRun:
     ) -> Run:
         """``weights``, ``bias``: addresses, for depthwise; a mean_bias has a bias, too.
 
-        ``unknown``: weights that each run looks at first: zeros outside x add nothing where all weights are finite.
+        ``unknown``: weights that each run checks first: zeros outside x add nothing where all weights are finite.
         """
         name, (out,) = self.query.contract.name, self.query.outputs
         x_address, x_pitch = pitch(f"input 0 of {name}", x, self.query.inputs[0])
@@ -332,7 +332,7 @@ class WindowRun:
 
 
 def geometry_fields(g: WindowGeometry) -> dict[str, int]:
-    """A geometry in the words, and the order, of the kernels' jobs."""
+    """A geometry in the names, and the order, of the kernels' jobs."""
     return {
         "height": g.size[0], "width": g.size[1], "channels": g.channels, "out_height": g.out[0], "out_width": g.out[1],
         "window_height": g.window[0], "window_width": g.window[1], "stride_y": g.strides[0], "stride_x": g.strides[1],

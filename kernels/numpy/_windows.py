@@ -35,8 +35,8 @@ def _meeting(
     size: int, out: int, window: int, stride: int, offset: int, dilation: int
 ) -> Iterator[tuple[int, slice, slice]]:
     """The cells of a window along one axis that meet x for some output, in order, with their slices of x and of y."""
-    # Few cells are asked one by one. Of a window with more cells than outputs, those that some output meets: the last
-    # output meets the first ones, and neighbouring outputs mostly meet the same.
+    # Few cells are tested one by one. Of a window with more cells than outputs only those that some output reads: the last
+    # output reads the first ones, and neighbouring outputs mostly read the same.
     runs = [(0, window)] if window <= out else []
     for i in range(out - 1 if window > out else -1, -1, -1):
         at = i * stride - offset

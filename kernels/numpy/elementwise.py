@@ -1,4 +1,4 @@
-"""Elementwise ops as NumPy ufuncs, which cope with strides and with an output that is one of the inputs."""
+"""Elementwise ops as NumPy ufuncs, which take any strides and an output that is one of the inputs."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def _max_pool2d_grad(inputs: Sequence[Array], outputs: Sequence[Array], params: 
     if _nothing_flows(inputs, dx):
         return
     total = np.zeros(dx.shape, wider(dx.dtype))
-    open_windows = np.ones(y.shape, bool)  # windows that have not given their gradient away yet
+    open_windows = np.ones(y.shape, bool)  # windows whose gradient has not been added yet
     for tap in _pool_taps(x.shape, y.shape, params):
         cells = x[:, tap.rows, tap.columns]
         top = y[:, tap.out_rows, tap.out_columns]

@@ -3,7 +3,7 @@
     signature.py     what a layer is: the key of a choice; never the batch, the number of threads or the weights
     measure.py       times the candidates of one layer
     tables.py        the table that comes with the package (shipped.json) and the files in the cache folder
-    tuner.py         Tuner: off, cached, full; what a session asks
+    tuner.py         Tuner: off, cached, full; what a session uses
 
 Choices are made among kernels that support the query; a table can never make an illegal kernel run.
 """

@@ -18,9 +18,9 @@ __all__ = ["RandomConstants", "Unkept", "measure"]
 T = TypeVar("T")
 NDArray = np.ndarray[Any, Any]
 
-#: Turns per candidate: at least, at most, and the seconds after which the least is enough.
+#: Runs per candidate: at least, at most, and the seconds after which the least number is enough.
 _LEAST, _MOST, _BUDGET = 3, 15, 0.012
-#: Read between two runs: in a network the weights of a layer come from behind the L2 cache, so they must here.
+#: Bytes read between two runs to evict the L2 cache: in a network the weights of a layer come from L3 or memory.
 _EVICTED = 8 << 20
 
 
@@ -52,7 +52,7 @@ class RandomConstants(Constants):
 
 
 def measure(query: Query, kernels: Sequence[Kernel], constants: Constants | None = None) -> dict[str, float]:
-    """Microseconds of each kernel for one image: the least of several turns, the candidates in turn (A B A B).
+    """Microseconds of each kernel for one image: the minimum of several runs, the candidates in turn (A B A B).
 
     constants: the layer's own weights; default: random ones. The kernels must work on main memory and support the query.
     Results are thrown away. Takes some 10 ms for each kernel of a layer.

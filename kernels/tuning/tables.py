@@ -27,7 +27,7 @@ _SHIPPED = Path(__file__).with_name("shipped.json")
 
 @dataclass(slots=True)
 class Table:
-    """Microseconds by layer (see ``signature``) and kernel. ``source``: what ``explain()`` says where a choice is from."""
+    """Microseconds by layer (see ``signature``) and kernel. ``source``: the origin of a choice, for ``explain()``."""
 
     source: str
     layers: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -50,7 +50,7 @@ def cpu_model() -> str:
 
 
 def table_path(backend: str, target: str, folder: Path | None = None) -> Path:
-    """Where the table of this processor lies. ``target``: the instruction set that the backend's kernels use."""
+    """The path of this processor's table. ``target``: the instruction set that the backend's kernels use."""
     digest = blake2b(cpu_model().encode(), digest_size=6).hexdigest()
     return (folder or cache_folder()) / "tuning" / f"{backend}-{target}-{digest}.json"
 

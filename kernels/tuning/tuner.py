@@ -1,4 +1,4 @@
-"""Tuner: what a session asks when a layer has several legal kernels."""
+"""Tuner: chooses for a session when a layer has several legal kernels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Decision", "Tuner", "accurate_enough"]
 _LOG = logging.getLogger("kigraph")
 #: How much faster another kernel must be than the one of higher rank: noise must not decide.
 _MARGIN = 0.03
-#: Folders about which the log has said that they cannot be written.
+#: Folders for which it was logged that they cannot be written.
 _SAID: set[Path] = set()
 
 
@@ -113,7 +113,7 @@ class Tuner:
         return _decision(layer, legal, "measuring", times)
 
     def save(self) -> None:
-        """Stores what was measured; a folder that cannot be written is said once in the log."""
+        """Stores what was measured; a folder that cannot be written is logged once."""
         for name, layers in self._new.items():
             target = get_backend(name).target()
             try:
@@ -129,7 +129,7 @@ class Tuner:
 def accurate_enough(legal: Sequence[Kernel]) -> tuple[Kernel, ...]:
     """Candidates: the legal kernels whose error bound is no wider than that of the kernel whose own rank is highest.
 
-    How much error speed may cost is decided by who ranks the kernels, not by a measurement of time.
+    The ranks decide how much accuracy may be traded for speed, not a measurement of time.
     """
     most = _error(max(legal, key=lambda k: k.rank))
     return tuple(k for k in legal if _error(k) <= most)

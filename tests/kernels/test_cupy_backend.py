@@ -161,7 +161,7 @@ def test_arrays_beyond_32_bits_are_refused() -> None:
         ({"dilations": (1 << 60, 1)}, "reach beyond 2^31 - 1"),
         (
             {"dilations": (2**24, 1)},
-            "taps of a filter of 3 rows with dilation 16777216 lie 2^31 or more elements apart",
+            "taps of a filter of 3 rows with dilation 16777216 are 2^31 or more elements apart",
         ),
         ({"strides": (2**32, 1)}, "reach beyond 2^31 - 1"),
         ({"dilations": (9, 9)}, None),

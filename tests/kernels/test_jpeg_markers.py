@@ -50,7 +50,7 @@ def _within(data: bytes, segment: bytes, part: float) -> bytes:
         ),
         (_within(_JPEG, _JPEG[_JPEG.index(b"\xff\xc0") :][:19], 1), "a second frame at byte"),
         (_within(_JPEG, _JPEG[_JPEG.rindex(b"\xff\xda") :][:14], 1), "a second scan at byte"),
-        (_within(_JPEG, b"x\xff\xc4\0\x13\x05" + bytes(16), 1), "tables behind its only scan"),
+        (_within(_JPEG, b"x\xff\xc4\0\x13\x05" + bytes(16), 1), "tables after its only scan"),
     ],
 )
 def test_jpegs_on_which_libjpeg_stops_behind_the_pixels(data: bytes, message: str, channels: int) -> None:

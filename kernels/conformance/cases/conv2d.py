@@ -246,7 +246,7 @@ def _far(contract: Contract[Any], out: int) -> Iterator[Case]:
 
 
 def _weights_not_finite(contract: Contract[Any], outs: tuple[int, ...]) -> Iterator[Case]:
-    """Every product counts, also those with padding."""
+    """Every multiplication counts, also those with padding."""
     for kh, kw in ((1, 1), (3, 3), (5, 5), (1, 7), (7, 1), (2, 3)):
         for label, more in (
             ("same", {"padding": "SAME"}),

@@ -21,14 +21,14 @@ _BOOL = np.dtype(bool)
 _ALL = sorted(NUMBERS | {_BOOL, STRING}, key=str)
 #: float16 may square a difference before or after rounding it.
 _LOOSE_F16 = Tolerance(3e-3, 1e-6)
-#: Where a function has a pole or a border of its domain, values stay clear of it; cases called 'special' do not.
+#: Values keep a distance from poles and from the boundary of a function's domain, except in cases called 'special'.
 _VALUES: dict[Contract[Any], Any] = {
     ops.SQRT: positive, ops.RSQRT: positive, ops.LOG: positive, ops.LOG1P: positive, ops.RECIPROCAL: nonzero,
     ops.POW: positive, ops.EXP: scaled(3), ops.SIGMOID: scaled(6), ops.TANH: scaled(2), ops.SOFTPLUS: scaled(6),
     ops.RELU6: scaled(5), ops.ROUND: scaled(5), ops.FLOOR: scaled(5), ops.CEIL: scaled(5),
 }  # fmt: skip
 _DIVISIONS = (ops.DIV, ops.FLOORDIV, ops.FLOORMOD, ops.TRUNCDIV, ops.TRUNCMOD)
-#: Results of these on huge or tiny numbers hinge on the library's argument reduction, which is not ours to judge.
+#: Results of these on huge or tiny numbers depend on the library's argument reduction, which is not tested here.
 _NOT_SPECIAL = (ops.SIN, ops.COS, ops.POW, ops.FLOORMOD, ops.TRUNCMOD)
 
 

@@ -52,7 +52,7 @@ def _conv_case(
         [TensorType(dtype, x), TensorType(dtype, filters)], forward
     )
     summed = prod(y.dims[:3]) if of_filter else prod(w)
-    # Special values go to one side only: whether a kernel multiplies them by the zeros of the padding is its own affair.
+    # Special values go to one side only: whether a kernel multiplies them by the zeros of the padding is left open.
     dy_values = scaled(1 / sqrt(max(summed, 1)))
     if of_filter:
         inputs = tensor(x, values or normal, dtype, memory=memory), tensor(y.dims, dy_values, dtype, memory=memory)
@@ -140,7 +140,7 @@ def _pools(contract: Contract[Any]) -> Iterator[Case]:
                 contract, f"far-{label}{'-counted' if count else ''}", (2, 8, 9, 5), window, strides, padding=padding,
                 count_include_pad=count, tags=("far",),
             )  # fmt: skip
-            yield replace(far, tolerance=Tolerance(1e-5, 2e-5))  # all windows may give to one cell
+            yield replace(far, tolerance=Tolerance(1e-5, 2e-5))  # all windows may add to one cell
     for channels in (1, 3, 8, 17, 33):
         yield _pool_case(contract, f"c{channels}", (1, 5, 6, channels), (3, 3), padding="SAME", tags=("tail",))
     for window in ((1, 1), (2, 2), (3, 3), (2, 4)):

@@ -5,9 +5,9 @@
 // Compile-time: BLOCK_M x BLOCK_N tile of a block of WARPS_M x WARPS_N warps, GATHER floats per copy of A.
 //
 // Packed weights are n-major, [n_padded][k_padded], so that ldmatrix yields B fragments. For bf16 the 16 values of a
-// K-slice are stored in the order of k_of_slot(): A lies in shared memory as float32, where ldmatrix gives lane t the
-// words t, 4+t, 8+t, 12+t of a slice, and the fragment's slots 2t, 2t+1, 2t+8, 2t+9 are filled with those. A sum does
-// not mind the order of its terms as long as A and B agree.
+// K-slice are stored in the order of k_of_slot(): A is in shared memory as float32, where ldmatrix gives lane t the
+// words t, 4+t, 8+t, 12+t of a slice, and the fragment's slots 2t, 2t+1, 2t+8, 2t+9 are filled with those. The sum has
+// the same terms in any order of k as long as A and B agree.
 #include <implicit_gemm.cuh>
 
 constexpr int BM = BLOCK_M, BN = BLOCK_N;

@@ -1,4 +1,4 @@
-// What goes before and after the implicit-GEMM kernels: packing of the weights, and the sum over the splits of K.
+// Before and after the implicit-GEMM kernels: packing of the weights, and the sum over the splits of K.
 #include <implicit_gemm.cuh>
 
 // w row-major [k][n]. Element (row, column) of the padded matrix, zero outside.

@@ -1,4 +1,4 @@
-// Copies between arrays of any strides, and borders. Compile-time: ELEMENT, an unsigned type of the element's size.
+// Copies between arrays of any strides, and padding. Compile-time: ELEMENT, an unsigned type of the element's size.
 #include <common.cuh>
 
 typedef ELEMENT T;

@@ -1,10 +1,10 @@
-// The parts of an NHWC implicit-GEMM convolution that do not depend on how the products are computed.
+// The parts of an NHWC implicit-GEMM convolution that do not depend on how the multiply-adds are computed.
 //
 //   Y[m, n] = sum over k of A[m, k] * B[k, n]      m = (image, oh, ow),  n = output channel,  k = (kh, kw, input channel)
 //
 // A is never stored: its tile for a K-step is gathered from x straight into shared memory by cp.async. A tile row has
-// BK = 32 floats = 128 bytes = 8 chunks of 16 bytes; chunk c of row r lies at place c ^ (r % 8), so that 8 rows at one
-// c, and 8 c of one row, touch all 32 banks once. Loads run STAGES - 1 K-steps ahead of the products.
+// BK = 32 floats = 128 bytes = 8 chunks of 16 bytes; chunk c of row r is at position c ^ (r % 8), so that 8 rows at one
+// c, and 8 c of one row, touch all 32 banks once. Loads run STAGES - 1 K-steps ahead of the multiply-adds.
 #pragma once
 #include <common.cuh>
 
@@ -35,7 +35,7 @@ DEVICE int swizzle(int row, int chunk) {
 }
 
 // One thread's share of the gathers of A tiles. VEC: floats per copy, 4 (aligned channels) or 1 (any).
-// The tap's place is carried from step to step: worked out in load(), the compiler does so once per copy (bf16 128x64,
+// The tap's position is carried from step to step: if it is computed in load(), that is done once per copy (bf16 128x64,
 // sm_90, NVRTC 13.0: 57 of 357 instructions per step). x + base + shift in 64 bits: 32 more, and a register per copy.
 template <int BM, int VEC, int THREADS>
 struct Gather {
@@ -57,7 +57,7 @@ struct Gather {
             const int m = m0 + static_cast<int>(threadIdx.x) / COPIES_PER_ROW + p * ROWS_PER_PASS;
             const int pixel = m % (s.oh * s.ow);
             const int image = m / (s.oh * s.ow);
-            // A row past the end lies outside every image, so that it is filled with zeros.
+            // A row past the end is outside every image, so that it is filled with zeros.
             top[p] = m < s.m ? pixel / s.ow * s.stride_h - s.pad_top : -(1 << 29);
             left[p] = pixel % s.ow * s.stride_w - s.pad_left;
             base[p] = m < s.m ? ((image * s.h + top[p]) * s.w + left[p]) * s.x_pitch : 0;
@@ -112,7 +112,7 @@ struct BlockTile {
 };
 
 // The pipeline: load(stage) starts the copies of the next K-step, compute(stage) uses a finished one.
-// One barrier per step: it makes the copies of all threads visible, and tells that the stage about to be overwritten
+// One barrier per step: it makes the copies of all threads visible, and ensures that the stage about to be overwritten
 // (computed one step ago) is free.
 template <int STAGES, typename Load, typename Compute>
 DEVICE void run_pipeline(int steps, Load load, Compute compute) {

@@ -1,7 +1,7 @@
 // Matrix product with any strides, batches that broadcast, optional bias and activation. Compile-time: ELEMENT.
 //
-// 64 x 64 tiles, 256 threads, 4 x 4 results per thread. Convolutions and products with plain right-hand sides go
-// through the implicit-GEMM kernels; this one takes what is left: transposed, batched, other element types.
+// 64 x 64 tiles, 256 threads, 4 x 4 results per thread. Convolutions and matrix products with plain right-hand sides go
+// through the implicit-GEMM kernels; this one takes the others: transposed, batched, other element types.
 #include <common.cuh>
 
 typedef ELEMENT T;

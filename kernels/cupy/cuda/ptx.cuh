@@ -107,7 +107,7 @@ DEVICE void block_barrier() {
     __syncthreads();
 }
 
-// Products and sums that are never contracted into a fused multiply-add.
+// Multiplications and additions that are never contracted into a fused multiply-add.
 DEVICE float multiply(float a, float b) {
     return __fmul_rn(a, b);
 }

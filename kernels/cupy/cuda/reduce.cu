@@ -1,7 +1,7 @@
 // Sum, mean, largest and smallest over axes. Compile-time: ELEMENT and ACCUMULATOR, the type of the running value
 // (double for floats: at most one rounding of the result; integers wrap in their own type).
 //
-// Two ways to share the work, by where the dense axis lies:
+// Two ways to divide the work, depending on the dense axis:
 //   *_rows     a block per result, its threads share the reduced elements (the dense axis is reduced)
 //   *_columns  a thread per result (the dense axis is kept, neighbouring threads read neighbouring elements)
 #include <reduction.cuh>

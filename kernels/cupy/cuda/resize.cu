@@ -14,7 +14,7 @@ struct Between {
     int low, high;
     float weight;
 
-    // Products and sums one by one, as the contract's float32 rule has them: contracted they would be other weights.
+    // Each multiplication and addition rounded, as in the contract's float32 rule: an FMA would give other weights.
     __device__ __forceinline__ Between(int i, int in, int out, int mode) {
         float source;
         if (mode == 1)

@@ -61,7 +61,7 @@ static inline ptrdiff_t place(ki_steps s, ptrdiff_t image, ptrdiff_t row, ptrdif
     for (ptrdiff_t h = top + u.from; h < top + u.to; h++)                                                              \
         for (ptrdiff_t w = left + v.from; w < left + v.to; w++)
 
-/* ``rest``: what the window has not yet given away. */
+/* ``rest``: the part of the gradient that the window has not yet added. */
 #define MAX_POOL(S, T, W, LEAST, GREATEST)                                                                             \
     KI_INLINE void S##_give_first(const ki_backward_args *a, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, ptrdiff_t c0,      \
                                   const int count) {                                                                   \
@@ -121,7 +121,7 @@ static meetings meetings_of(const ki_backward_args *a, int axis, ptrdiff_t index
     return m;
 }
 
-/* For each pair of meetings u, v: its place in dy and in the filter. */
+/* For each pair of taps u, v that read the cell: its offset in dy and in the filter. */
 #define FOR_MEETINGS(T)                                                                                                \
     for (ptrdiff_t k = 0; k < u.count; k++)                                                                            \
         for (ptrdiff_t l = 0; l < v.count; l++) {                                                                      \

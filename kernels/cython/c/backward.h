@@ -30,7 +30,7 @@ typedef struct {
      * is one part. */
     ptrdiff_t rows, images, parts;
     /* Convolutions: a part is shared by ``slices`` tasks; a tile is mr rows of dw x nv vectors of cout. ``merges``:
-     * the taps of a row lie side by side in x and are taken as one of window[1] * channels inputs. */
+     * the taps of a row are contiguous in x and are taken as one of window[1] * channels inputs. */
     ptrdiff_t slices;
     int mr, nv, merges;
     const void *x, *y, *dy, *w;
@@ -42,7 +42,7 @@ typedef void ki_backward(const ki_backward_args *args);
 /* Filters of an input gradient, packed for the implicit GEMM: taps (last to first) of a subset of the taps, their
  * inputs and outputs swapped. w[first - i * step[0] - j * step[1] + c * cout + o] for i < taps[0], j < taps[1] goes
  * to row (i * taps[1] + j) * cout + o, column c. Panels as in igemm.h; then zeros and the mark of
- * finite weights: what padding makes of others is left open. */
+ * finite weights: the result for other weights times padding is unspecified. */
 typedef struct {
     ptrdiff_t taps[2], step[2], first, channels, cout, zeros;
     int nv, threads;
@@ -52,7 +52,7 @@ typedef struct {
 
 typedef void ki_turn(const ki_turn_args *args);
 
-/* Pixels i (outputs) along an axis whose tap at input i * stride + at lies inside: from <= i < to. */
+/* Pixels i (outputs) along an axis whose tap at input i * stride + at is inside: from <= i < to. */
 typedef struct {
     ptrdiff_t from, to;
 } ki_range;

@@ -22,7 +22,7 @@ static inline float ki_float(int32_t i) {
 }
 
 static inline float ki_exp_f32(float x) {
-    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer that stands in the low bits */
+    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer in the low bits */
     float c = x > 89.0f ? 89.0f : x;
     c = c < -104.0f ? -104.0f : c; /* NaN passes both */
     float rounded = c * 1.44269504f + magic;

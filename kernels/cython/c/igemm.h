@@ -3,12 +3,12 @@
  *     y[pixel, o] = clamp(bias[o] + sum over taps t and i < k of x[pixel, t][i] * w[t][i][o], lo, hi)
  *
  * A convolution has a grid of output pixels (batch x axis 0 x axis 1) and a grid of taps. A matrix product is the case of
- * one tap, where axis 1 runs over the rows. Tiles of up to ``mr`` pixels lie along axis 1, so a caller may swap the two
- * axes to have the tiles run down the image.
+ * one tap, where axis 1 counts the rows. Tiles of up to ``mr`` pixels run along axis 1, so a caller may swap the two
+ * axes to have the tiles run down the image. docs/micro-kernels.md has pictures.
  *
  * Packed weights: panels of nv vectors of output channels (the last one as wide as needed), each [tap][k][lanes * nv],
  * zero-filled; after them zeros, which stand for pixels outside the image, and a mark: 0, or NaN if a weight is not finite.
- * Then the zeros have to be multiplied, too; else runs of nothing but zeros are left out.
+ * With a NaN mark the zeros have to be multiplied, too; else runs of nothing but zeros are skipped.
  */
 #ifndef KI_IGEMM_H
 #define KI_IGEMM_H
@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* KI_MAX_SIBLINGS: products that run as one; more run in several goes. */
+/* KI_MAX_SIBLINGS: matrix products that run as one; more run in groups of so many. */
 enum { KI_MAX_NV = 5, KI_MAX_MR = 10, KI_MAX_SIBLINGS = 16 };
 
 /* One spatial axis; sizes in pixels and taps, steps in elements. */
@@ -27,13 +27,13 @@ typedef struct {
     ptrdiff_t tap_step;                 /* between neighbouring taps in the order of the packed weights */
 } ki_axis;
 
-/* Weights that one run of inputs meets: ``length`` rows of the panel from ``row`` on. A run is one tap, or several whose
- * inputs lie side by side in x. */
+/* The weights of one run of inputs: ``length`` rows of the panel from ``row`` on. A run is one tap, or several whose
+ * inputs are contiguous in x. */
 typedef struct {
     ptrdiff_t row, length;
 } ki_run;
 
-/* Memory to fetch ahead: the next address, and cache lines per strip of KI_STRIP products. */
+/* Memory to prefetch: the next address, and cache lines per strip of KI_STRIP iterations of the k loop. */
 typedef struct {
     uintptr_t address;
     ptrdiff_t lines;
@@ -46,7 +46,7 @@ typedef struct {
     ki_axis axis[2];
     ptrdiff_t batch, in_batch, out_batch;
     ptrdiff_t k;    /* inputs per tap, contiguous in x */
-    ptrdiff_t kc;   /* products (taps * k) per pass over the output: their part of a panel stays in the L2 cache */
+    ptrdiff_t kc;   /* rows of a panel per pass over the output (of taps * k): this part stays in the L2 cache */
     ptrdiff_t cout;
     int nv, mr;     /* vectors of a panel, most pixels of a tile */
     int threads;
@@ -65,16 +65,16 @@ typedef struct {
 
 typedef void ki_pack(const ki_pack_args *args);
 
-/* A convolution, or one or more matrix products, with whatever must be made ready in each run.
+/* A convolution, or one or more matrix products, with the packing and transposing that each run needs.
  *
  * Item i works on x + offsets[3 i], w + offsets[3 i + 1], y + offsets[3 i + 2] (elements). One item uses all threads;
- * several items are shared out, one thread each. A thread's part of the workspace holds the tables of pointers, the
- * packed weights and the transposed x, in this order. */
+ * several items are divided among the threads, one thread each. A thread's part of the workspace holds the tables of
+ * pointers, the packed weights and the transposed x, in this order. */
 typedef struct {
     ki_igemm_args gemm; /* w: the packed weights, unless ``packs`` */
     ki_pack_args pack;  /* w: the raw weights */
     int packs, transposes;
-    int in_place; /* weights that are no constant are used where they lie, row by row; pack says where */
+    int in_place; /* weights that are no constant are used unpacked, row by row; pack has their address */
     ptrdiff_t rows, x_step; /* transposes: x is stored [k][rows] with x_step elements between its rows */
     ptrdiff_t items;
     const ptrdiff_t *offsets;
@@ -84,7 +84,7 @@ typedef struct {
 
 typedef void ki_product(const ki_product_args *args);
 
-/* Products with the same x, threads and pixels, each with its own weights, tile, bias, limits and y; of one item each. */
+/* Matrix products of one item each with the same x, threads and pixels; own weights, tile, bias, limits and y. */
 typedef void ki_siblings(const ki_product_args *products, ptrdiff_t count);
 
 static inline ptrdiff_t ki_product_workspace(const ki_product_args *p) {
@@ -92,12 +92,12 @@ static inline ptrdiff_t ki_product_workspace(const ki_product_args *p) {
     return tables + rest * (p->items > 1 ? p->gemm.threads : 1);
 }
 
-/* The longest run of inputs that a pixel outside the image may have to stand for. */
+/* The longest run of inputs of a pixel outside the image, which reads zeros. */
 static inline ptrdiff_t ki_zeros(ptrdiff_t taps0, ptrdiff_t taps1, ptrdiff_t k) {
     return (taps0 > taps1 ? taps0 : taps1) * k;
 }
 
-/* Elements of the packed weights, where the mark lies. */
+/* Elements of the packed weights before the mark, which is its index. */
 static inline ptrdiff_t ki_packed_size(ptrdiff_t rows, ptrdiff_t cout, ptrdiff_t zeros, int lanes) {
     return rows * ((cout + lanes - 1) / lanes) * lanes + zeros;
 }

@@ -1,12 +1,12 @@
-/* What stands around the tiles: where the pixels of a tile lie, the order of the loops. For one element type;
+/* The loops around the tiles and the table of pointers to the pixels of a tile, for one element type;
  * included after igemm_tile.h and igemm_pack.h.
  *
  * Work is cut into blocks (one tile's pixels), groups of blocks, and panels. A task is one group x one panel. A thread
- * takes neighbouring tasks, so the order decides what each of them reads: with the panels outside, a part of the weights
- * and all of the input; with the groups outside, a part of the input and all of the weights. One thread reads the smaller
- * of the two again and again. Several read all of the weights up to INPUT_SHARE times the input, because what another
- * thread has just written comes slowly (Inception on two threads: 2 %). Products of one input (siblings) run as one: their
- * panels count through, groups and order are common.
+ * takes consecutive tasks, so the order of the loops decides what each thread reads: with the panels in the outer loop a
+ * part of the weights and all of the input; with the groups in the outer loop a part of the input and all of the weights.
+ * One thread reads the smaller of the two repeatedly. Several threads read all of the weights up to INPUT_SHARE times the
+ * input, because cache lines that another thread has just written arrive slowly (Inception on two threads: 2 %). Products
+ * of one input (siblings) run as one: their panels are numbered consecutively, groups and order are common.
  */
 
 /* SHARES: tasks per thread, so that they finish together */
@@ -17,9 +17,9 @@ typedef struct {
     ptrdiff_t chunks, blocks, groups, panels; /* chunks: blocks of one line along axis 1 */
     ptrdiff_t first_panel, all_panels;        /* of the products before this one, of all that run as one */
     int panels_outside, threads;
-    const T *zeros, *following; /* following: weights of the next product, or NULL */
-    int side_by_side; /* the axis whose taps lie side by side in x; -1: none */
-    int skips;        /* runs that have nothing but zeros */
+    const T *zeros, *following; /* following: weights of the next sibling, or NULL */
+    int side_by_side; /* the axis whose taps are contiguous in x; -1: none */
+    int skips;        /* whether runs of nothing but zeros are skipped */
 } TILE(work);
 
 typedef struct {
@@ -28,8 +28,8 @@ typedef struct {
     ptrdiff_t count;
 } TILE(table);
 
-/* Adds the run of taps ``tap`` .. ``tap + taps`` to the table. ``x``: where the first pixel lies along axis 1, ``line``: where
- * that axis begins in memory. Pixels outside the image are zeros; a run that has nothing else is left out. */
+/* Adds the run of taps ``tap`` .. ``tap + taps`` to the table. ``x``: the position of the first pixel along axis 1, ``line``:
+ * the address of position 0. Pixels outside the image point to zeros; a run that has nothing else is skipped. */
 static inline void TILE(add_run)(const TILE(work) * work, TILE(table) * table, ptrdiff_t tap, ptrdiff_t taps, ptrdiff_t x,
                                  const T *line, ptrdiff_t count) {
     const ki_axis *b = &work->args->axis[1];
@@ -49,7 +49,7 @@ static inline void TILE(add_run)(const TILE(work) * work, TILE(table) * table, p
     table->runs[table->count++] = (ki_run){tap * work->args->k, taps * work->args->k};
 }
 
-/* The same tap by tap, those in the padding, too: their weights may make NaN of zeros. */
+/* As product_locate, but tap by tap and with the taps in the padding: their weights may make NaN of zeros. */
 static void TILE(product_locate_all)(const TILE(work) * work, const T *image, ptrdiff_t y0, ptrdiff_t x0,
                                      ptrdiff_t count, TILE(table) * table) {
     const ki_axis *a = &work->args->axis[0], *b = &work->args->axis[1];
@@ -63,13 +63,13 @@ static void TILE(product_locate_all)(const TILE(work) * work, const T *image, pt
     }
 }
 
-/* Fills the table for ``count`` pixels of a line. ``y0``, ``x0``: where their first tap lies along the axes. */
+/* Fills the table for ``count`` pixels of a line. ``y0``, ``x0``: positions of their first tap along the axes. */
 static void TILE(product_locate)(const TILE(work) * work, const T *image, ptrdiff_t y0, ptrdiff_t x0, ptrdiff_t count,
                                  TILE(table) * table) {
     const ki_axis *a = &work->args->axis[0], *b = &work->args->axis[1];
     const ptrdiff_t span = (count - 1) * b->stride;
     table->count = 0;
-    ptrdiff_t u0 = 0, u1 = a->taps; /* taps along axis 0 that lie inside */
+    ptrdiff_t u0 = 0, u1 = a->taps; /* taps along axis 0 that are inside */
     if (y0 < 0) u0 = (-y0 + a->dilation - 1) / a->dilation;
     while (u1 > u0 && y0 + (u1 - 1) * a->dilation >= a->in) u1--;
     if (u1 <= u0) return;
@@ -94,7 +94,7 @@ static void TILE(product_locate)(const TILE(work) * work, const T *image, ptrdif
     }
 }
 
-/* Leaves of the runs of a table only the products from ``from`` to ``to``. */
+/* Clips the runs of a table to the rows [from, to) of the panel. */
 static inline void TILE(narrow)(TILE(table) * table, ptrdiff_t from, ptrdiff_t to, ptrdiff_t count) {
     ptrdiff_t kept = 0;
     for (ptrdiff_t r = 0; r < table->count; r++) {
@@ -109,7 +109,7 @@ static inline void TILE(narrow)(TILE(table) * table, ptrdiff_t from, ptrdiff_t t
     table->count = kept;
 }
 
-/* Sets up fetching of ``bytes`` from an address on, spread over a tile's products. */
+/* Prefetching of ``bytes`` from an address on, spread evenly over the k loop of a tile. */
 static inline ki_ahead TILE(fetch)(const void *address, ptrdiff_t bytes, ptrdiff_t products) {
     const ptrdiff_t strips = products / KI_STRIP + 1;
     return (ki_ahead){(uintptr_t)address, ((bytes + 63) / 64 + strips - 1) / strips};
@@ -131,8 +131,8 @@ static void TILE(product_task)(void *context, ptrdiff_t index, int slot) {
     table.runs = (ki_run *)(table.pixels + taps * args->mr);
     const ptrdiff_t from = work->blocks * group / work->groups, to = work->blocks * (group + 1) / work->groups;
     const ptrdiff_t pixels = b->out / work->chunks, longer = b->out % work->chunks; /* the first chunks are longer by 1 */
-    /* Fetched while this task computes: the weights of the next pass, which lie behind those in use, and pixels that this
-     * thread has not met. */
+    /* Prefetched while this task computes: the weights of the next pass, which follow those in use, and pixels that this
+     * thread has not read yet. */
     const ptrdiff_t tasks = work->groups * work->all_panels, own = ki_first_task(tasks, work->threads, slot);
     const ptrdiff_t own_end = ki_first_task(tasks, work->threads, slot + 1);
     const int first_meeting = work->panels_outside ? index < own + work->groups : counted == 0 || index == own;
@@ -206,7 +206,7 @@ static void TILE(product_family_task)(void *context, ptrdiff_t index, int slot) 
     TILE(product_task)((void *)work, index, slot);
 }
 
-/* Weights of products that run as one, if every group of pixels meets them all: they must stay in the L2 cache. */
+/* Bytes of the weights of siblings that run as one and are all read for every group: they must stay in the L2 cache. */
 enum { TILE(FAMILY_BYTES) = 1024 * 1024 };
 
 /* Runs products of the same input and pixels as one. */
@@ -255,7 +255,7 @@ static void TILE(transpose)(T *to, const T *x, ptrdiff_t rows, ptrdiff_t k, ptrd
         }
 }
 
-/* Makes ready what a product needs in each run: packed weights, transposed x. ``own``: its part of the workspace. */
+/* Prepares what a product needs in each run: packed weights, transposed x. ``own``: its part of the workspace. */
 static void TILE(product_make_ready)(const ki_product_args *args, ki_igemm_args *gemm, const ptrdiff_t *offsets,
                                      char *own) {
     if (args->packs) {
@@ -276,8 +276,8 @@ static void TILE(product_make_ready)(const ki_product_args *args, ki_igemm_args 
 
 enum { TILE(COLUMNS) = 512, TILE(AT_ONCE) = 4 };
 
-/* A few rows times a matrix that is used where it lies: packing would take longer than the product. Columns from block
- * ``index``; y stays in L1 while the matrix goes by once. The sums have the order of the tiles, so the bits are the same. */
+/* A few rows times an unpacked matrix: packing would take longer than the product. Columns of block ``index``; y stays in
+ * L1 while the matrix is read once. The sums have the order of the tiles, so the bits are the same. */
 static void TILE(product_columns)(void *context, ptrdiff_t index, int slot) {
     (void)slot;
     const ki_product_args *args = context;

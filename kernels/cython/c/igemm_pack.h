@@ -6,7 +6,7 @@ static inline T *TILE(mark_of)(const ki_pack_args *args) {
     return (T *)args->packed + ki_packed_size(args->rows, args->cout, args->zeros, LANES);
 }
 
-/* Some rows of a matrix whose columns lie side by side, over all panels: what is read lies in one piece. */
+/* Some rows of a matrix whose columns are contiguous, over all panels: the reads are contiguous. */
 static void TILE(pack_rows)(void *context, ptrdiff_t index, int slot) {
     (void)slot;
     const ki_pack_args *args = context;
@@ -32,8 +32,8 @@ static void TILE(pack_rows)(void *context, ptrdiff_t index, int slot) {
         if (!(lanes[i] == 0)) __atomic_store(TILE(mark_of)(args), &lanes[i], __ATOMIC_RELAXED);
 }
 
-/* One panel of a matrix whose columns lie far apart: 16 rows at a time, so that each cache line is read once. Only matrix
- * products have such weights, and these no padding: nothing is marked. */
+/* One panel of a matrix whose columns are strided: 16 rows at a time, so that each cache line is read once. Only matrix
+ * products have such weights, and they have no padding: the mark stays 0. */
 static void TILE(pack_columns)(void *context, ptrdiff_t panel, int slot) {
     (void)slot;
     const ki_pack_args *args = context;

@@ -5,7 +5,7 @@
  */
 
 /* What the tiles of one call share. ``valid``: channels to write; less than NV * LANES only in the last panel.
- * ``ahead``: memory that will be wanted soon, fetched ``lines`` cache lines at a time while the tile computes. */
+ * ``ahead``: memory that will be needed soon, prefetched ``lines`` cache lines at a time while the tile computes. */
 typedef struct {
     const T *bias;
     T lo, hi;
@@ -83,7 +83,7 @@ KI_INLINE void TILE(tile)(const int MR, const int NV, const T *const *restrict p
 #define TILE_ENTRY(MR, NV) [NV - 1][MR - 1] = TILE(KI_TILE_NAME(gemm, MR, NV)),
 
 /* All tiles that fit: MR * NV + NV + 1 <= registers, and no more pixel pointers than integer registers hold: with 12, GCC
- * keeps one in a vector register and fetches it in every turn, on a port that the FMAs want (4 % of 1x1 on 35x35). */
+ * keeps one in a vector register and moves it in every iteration, on a port that the FMAs need (4 % of 1x1 on 35x35). */
 #define TILES_1(X, NV) X(1, NV)
 #define TILES_2(X, NV) TILES_1(X, NV) X(2, NV)
 #define TILES_3(X, NV) TILES_2(X, NV) X(3, NV)

@@ -2,7 +2,7 @@
  *
  *     dw[tap][c][o] = sum over pixels of x[pixel, tap][c] * dy[pixel][o]
  *
- * A matrix product of x transposed by dy, whose operands lie in memory as the tile wants them: nothing is packed. The
+ * A matrix product of x transposed by dy, whose operands have the layout that the tile needs: nothing is packed. The
  * tile keeps mr rows c x nv vectors of o in registers over a block of pixels; per pixel it loads nv vectors of dy and
  * broadcasts mr neighbouring inputs. */
 #include "backward.h"

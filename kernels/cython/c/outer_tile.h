@@ -1,7 +1,7 @@
 /* The tiles of outer.c and the loops around them, for one element type. Included with T, V, VOP(name), LANES defined. */
 
-/* ``to``: the first element in dw, whose rows lie ``pitch`` apart. ``valid``: columns to write; less than NV * LANES
- * only in the last panel. ``adds``: to what is there. */
+/* ``to``: the first element in dw, whose rows are ``pitch`` elements apart. ``valid``: columns to write; less than NV * LANES
+ * only in the last panel. ``adds``: to the present values. */
 typedef void TILE(outer_fn)(const pixels *s, const T *x, const T *dy, T *to, ptrdiff_t pitch, ptrdiff_t valid,
                             int adds);
 
@@ -64,7 +64,7 @@ static TILE(outer_fn) *const TILE(outer_tiles)[KI_OUTER_NV][KI_OUTER_MR] = {ALL_
 #undef TILES_9
 #undef TILES_12
 
-/* Runs one tile over the pixels of a block where the tap at (at0, at1) lies inside the image. */
+/* Runs one tile over the pixels of a block where the tap at (at0, at1) is inside the image. */
 static void TILE(tile_over)(const ki_backward_args *a, TILE(outer_fn) * tile, ki_range images, ki_range rows,
                             ki_range columns, ptrdiff_t at0, ptrdiff_t at1, ptrdiff_t input, ptrdiff_t output, T *to,
                             ptrdiff_t valid, int adds) {
@@ -85,7 +85,7 @@ static void TILE(tile_over)(const ki_backward_args *a, TILE(outer_fn) * tile, ki
     tile(&s, p, q, to, a->cout, valid, adds);
 }
 
-/* Adds what one tile's rows get from one block. ``tap``: the first tap, ``first`` .. ``first + count``: rows from it
+/* Adds the sums over one block to one tile's rows. ``tap``: the first tap, ``first`` .. ``first + count``: rows from it
  * on. */
 static void TILE(tile_block)(const ki_backward_args *a, ki_block block, ptrdiff_t tap, ptrdiff_t first, int count,
                              ptrdiff_t output, int nv, ptrdiff_t valid, T *sums, int adds) {
@@ -99,7 +99,7 @@ static void TILE(tile_block)(const ki_backward_args *a, ki_block block, ptrdiff_
     TILE(tile_over)(a, TILE(outer_tiles)[nv - 1][count - 1], block.images, rows, inner, at0, at1, first, output, to,
                     valid, adds);
     if (!a->merges) return;
-    /* Columns where some of the merged taps lie outside the image: tap by tap. */
+    /* Columns where some of the merged taps are outside the image: tap by tap. */
     for (ptrdiff_t row = first; row < first + count;) {
         const ptrdiff_t v = row / a->channels, left = (v + 1) * a->channels - row;
         const ptrdiff_t here = first + count - row < left ? first + count - row : left;

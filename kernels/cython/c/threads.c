@@ -3,7 +3,7 @@
  * A helper joins a job under the lock (so a job cannot vanish under it), works without the lock, and leaves under the
  * lock. The caller works too; when all tasks are taken it takes its job off the list and waits for the helpers that
  * are still inside, each of which is in its last task. Between jobs a helper spins for SPIN_NS, then sleeps. Joining
- * takes about 0.3 us, measured: a lock-free hand-over would gain nothing. */
+ * takes about 0.3 us, measured: a lock-free queue would gain nothing. */
 #define _GNU_SOURCE
 #include "threads.h"
 
@@ -18,7 +18,7 @@
 enum { MAX_HELPERS = 1023, MAX_PARTS = 64, SPINS_PER_CLOCK = 64 };
 /* How long to spin before sleeping: longer than the gaps inside a run. On a virtual machine a thread that slept comes back
  * up to a millisecond late: Inception on two threads took 37 ms when they slept after 0.1 ms, and 29 ms with this. After
- * the first part of it others that want the processor get it. */
+ * the first part of it the helper yields the processor to others. */
 enum { SPIN_NS = 2000 * 1000, ALONE_NS = 100 * 1000 };
 
 /* The tasks that a slot begins with, alone on its cache line. */
@@ -61,7 +61,7 @@ static int64_t now_ns(void) {
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* Only the forking thread lives on in the child: whatever the others held is reset. */
+/* Only the forking thread exists in the child: all that the others held is reset. */
 static void after_fork_in_child(void) {
     pthread_mutex_init(&lock, NULL);
     pthread_cond_init(&wake, NULL);
@@ -73,7 +73,7 @@ static void after_fork_in_child(void) {
 
 static void initialize(void) { pthread_atfork(NULL, NULL, after_fork_in_child); }
 
-/* All of the own part, then what the others have not come to. */
+/* All of the own part, then the tasks of the others that have not begun. */
 static void work(job *j, int slot) {
     for (int n = 0; n < j->parts; n++) {
         part *p = &j->part[(slot + n) % j->parts];
@@ -84,8 +84,8 @@ static void work(job *j, int slot) {
     }
 }
 
-/* The slot for a helper that joins: the same in every job, if it is free, because its cache holds what lies near the work
- * it did last. Under the lock. */
+/* The slot for a helper that joins: the same in every job, if it is free, because its cache holds data near its
+ * last work. Under the lock. */
 static int give_slot(job *j, int number) {
     const int count = j->slots++, wanted_slot = 1 + number % (j->threads - 1);
     if (j->threads > MAX_PARTS) return count;

@@ -10,7 +10,7 @@
 
 typedef struct {
     ptrdiff_t from, to; /* cells of the window inside the image */
-    ptrdiff_t at;       /* where cell 0 lies in x, maybe outside */
+    ptrdiff_t at;       /* position of cell 0 in x, maybe outside */
 } span;
 
 static inline span span_of(const ki_window_args *a, int axis, ptrdiff_t index) {
@@ -22,7 +22,7 @@ static inline span span_of(const ki_window_args *a, int axis, ptrdiff_t index) {
     return s;
 }
 
-/* The start of a task: the row's place in x and y. */
+/* The start of a task: the row's address in x and y. */
 #define ROW(T)                                                                                                         \
     (void)slot;                                                                                                        \
     const ki_window_args *a = context;                                                                                 \
@@ -36,7 +36,7 @@ static inline span span_of(const ki_window_args *a, int axis, ptrdiff_t index) {
         for (ptrdiff_t j = v.from; j < v.to; j++) {                                                                    \
             const T *cell = image + (u.at + i * a->dilation[0]) * a->x_row + (v.at + j * a->dilation[1]) * a->x_step;
 
-/* The columns of row ``i`` of a window that lie outside the image, left or right of it. */
+/* The columns of row ``i`` of a window that are outside the image, left or right of it. */
 static inline span beside(const ki_window_args *a, span u, span v, ptrdiff_t i, int right) {
     const ptrdiff_t width = a->window[1];
     if (i < u.from || i >= u.to) return (span){right ? width : 0, width, 0};
@@ -62,7 +62,7 @@ static void launch(ki_task *task, const ki_window_args *a) {
 enum { BLOCK = 4 }; /* vectors */
 
 /* Pooling of ``count`` vectors of channels from channel c0 on, of which ``valid`` channels are there. A window's cells are
- * joined one after the other: START is the value of none, JOIN(a, b) takes one more, FINISH(a) makes the result. */
+ * reduced one after the other: START is the initial value, JOIN(a, b) adds a cell, FINISH(a) gives the result. */
 #define POOL(KIND, S, T, V, LANES, START, JOIN, FINISH)                                                                \
     KI_INLINE void S##_##KIND##_cells(const ki_window_args *a, const T *image, T *y, span u, span v, ptrdiff_t c0,     \
                               const int count, ptrdiff_t valid, T cells) {                                             \
@@ -127,7 +127,7 @@ POOL(average, f64, double, vf64, VF64_LANES, 0, vf64_add, MEAN_F64)
 
 KI_INTEGERS(MAX_POOL)
 
-/* Whether any window reaches out of the image. */
+/* Whether any window extends beyond the image. */
 static int reaches_out(const ki_window_args *a) {
     for (int i = 0; i < 2; i++) {
         if (!a->out[i]) continue;

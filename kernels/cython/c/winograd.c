@@ -1,8 +1,8 @@
 /* Winograd and Cook-Toom convolution on one instruction set.
  *
  * Inputs of ``most_tiles`` tiles are transformed (points x tiles x cin); then, panel by panel and block by block of tiles,
- * the products of all points are made and at once transformed back while they are in the L2 cache. ki_division says what
- * the threads divide. */
+ * the matrix products of all points are computed and transformed back while they are in the L2 cache. ki_division says
+ * what the threads divide. */
 #include "winograd.h"
 
 #include <stdint.h>
@@ -75,7 +75,7 @@ typedef struct {
     ptrdiff_t blocks, chunks, first_panel;
 } work;
 
-/* The place of a tile. */
+/* The position of a tile. */
 typedef struct {
     ptrdiff_t image, at[2]; /* first output pixel */
 } tile_place;
@@ -127,7 +127,7 @@ KI_INLINE void tile_in(const work *w, const tile_place at, float *restrict v, co
     }
 }
 
-/* Transforms one tile's products back, adds the bias, clamps, writes what lies inside y. */
+/* Transforms one tile's products back, adds the bias, clamps, writes the outputs that are inside y. */
 KI_INLINE void tile_out(const work *w, const tile_place at, const float *restrict m, ptrdiff_t m_step,
                         ptrdiff_t channel, ptrdiff_t channels, const int P0, const int M0, const int P1, const int M1) {
     const ki_winograd_args *a = w->args;
@@ -160,8 +160,8 @@ KI_INLINE void tile_out(const work *w, const tile_place at, const float *restric
     }
 }
 
-/* m = v * u for every point, tiles from .. to of those held in v. While one point is multiplied, the next one's u is fetched
- * from memory, evenly: weights come at 14 GB/s per core, too slow to wait for. */
+/* m = v * u for every point, tiles from .. to of those held in v. While one point is multiplied, the next one's u is
+ * prefetched from memory, evenly: at 14 GB/s per core the weights would bound the speed. */
 static void KI_NAME(f32_winograd_multiply)(const work *w, const float *v, float *m, ptrdiff_t m_step, ptrdiff_t points,
                                            const float *u, int nv, ptrdiff_t from, ptrdiff_t to) {
     const ptrdiff_t cin = w->args->cin, most = product_rows[nv - 1], tiles = to - from;

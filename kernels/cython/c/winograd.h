@@ -22,8 +22,8 @@ typedef struct {
 } ki_points;
 
 /* What threads divide. Tiles: each transforms its own and reads all weights. Panels: each transforms all tiles and reads its
- * part of the weights. Blocks: they share the transformed inputs, and divide panels and blocks of tiles. A core reads
- * slowly what another has just written, so sharing is for weights that are much larger than the inputs. */
+ * part of the weights. Blocks: they share the transformed inputs, and divide panels and blocks of tiles. Cache
+ * lines that another core has just written arrive slowly, so sharing is for weights that are much larger than the inputs. */
 enum ki_division { KI_DIVIDE_BLOCKS, KI_DIVIDE_TILES, KI_DIVIDE_PANELS };
 
 /* One spatial axis; sizes in pixels, steps in elements. */

@@ -11,11 +11,11 @@ enum { KI_PRODUCT_ACCUMULATORS = 24 };
 enum { KI_PRODUCT_ACCUMULATORS = 12 };
 #endif
 
-/* ``ahead``: u that will be wanted next, fetched ``lines`` cache lines per STRIP inputs. */
+/* ``ahead``: u that will be needed next, prefetched ``lines`` cache lines per STRIP inputs. */
 typedef void product_fn(const float *v, ptrdiff_t v_step, const float *u, float *m, ptrdiff_t k, uintptr_t ahead,
                         ptrdiff_t lines);
 
-/* Inputs per turn of the inner loop: two are 3 to 9 % faster than one. With 27 accumulators instead of 24 they spill. */
+/* Inputs per iteration of the inner loop: two are 3 to 9 % faster than one. With 27 accumulators instead of 24 they spill. */
 enum { STRIP = 16, STEP = 2, PRODUCT_NV = 3 };
 
 /* acc += v[..][i] * u */
