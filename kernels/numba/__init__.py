@@ -1,7 +1,7 @@
 """The numba backend: loops compiled by Numba for the machine they run on, cached on disk, free of the GIL.
 
 Element types: float32 and float64 everywhere, integers where the contract knows them; others are refused. Every kernel
-works on raw addresses that border.py has checked, and splits its work into tasks for a pool of Python threads.
+works on raw addresses that arrays.py has checked, and splits its work into tasks for a pool of Python threads.
 
 Map of the folder (arrows of import point down only)::
 
@@ -15,7 +15,7 @@ Map of the folder (arrows of import point down only)::
         scalar.py               exp, sigmoid, tanh that vectorise
     gradients.py                backward ops, on gemm.py and window.py
         gradient_loops.py       those of them that are plain loops
-    border.py                   checks of arrays between Python and raw addresses
+    arrays.py                   checks of arrays between Python and raw addresses
     threads.py                  runs tasks at the same time: any number of callers, safe after fork
         crew.py                 helpers that spin in compiled code, for the short tasks of a network
     targets.py                  AVX-512, AVX2 or portable (KIGRAPH_ISA), and their tile shapes

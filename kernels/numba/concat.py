@@ -14,7 +14,7 @@ from ..contracts.base import normalize_axis
 from ..contracts.concat import CONCAT, ConcatParams
 from ..kernel import Kernel, Query, Run
 from ..tensor import STRING, Array
-from .border import pitch
+from .arrays import pitch
 from .jit import array_type, compiled, copy_bytes, int64, void
 from .threads import parallel, sequence, shares
 

@@ -19,7 +19,7 @@ from ..contracts.geometry import ACTIVATION_LIMITS, WindowGeometry
 from ..devices import align
 from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import Array
-from .border import FLOATS, check_dense, pitch, scratch
+from .arrays import FLOATS, check_dense, pitch, scratch
 from .gemm import Gemm
 from .threads import parallel, sequence
 from .window import geometry_fields

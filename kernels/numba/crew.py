@@ -139,10 +139,10 @@ def _work(box: int, batch: int) -> None:
 
 @functools.cache
 def _functions() -> tuple[Any, Any, Any, Any]:
-    """``run(box, table, tasks, helpers, turns)``, ``wait(box, tasks, turns)``, ``serve(box, turns)``, ``wake(box, most)``."""
+    """``run(box, table, tasks, helpers, spins)``, ``wait(box, tasks, spins)``, ``serve(box, spins)``, ``wake(box, most)``."""
 
     @compiled("crew-run", int64(int64, int64, int64, int64, int64))
-    def run(box: int, table: int, tasks: int, helpers: int, turns: int) -> int:
+    def run(box: int, table: int, tasks: int, helpers: int, spins: int) -> int:
         """Publishes a batch and works on it; 1 if it is finished, 0 if ``wait`` has to be called."""
         batch = ((_load(box + _TICKET) >> 32) + 1) & 0x7FFFFFFF
         _store(box + _TABLE, table)
@@ -150,25 +150,25 @@ def _functions() -> tuple[Any, Any, Any, Any]:
         _store(box + _SEATS, helpers)
         _store(box + _TICKET, batch << 32 | tasks << 16)
         _work(box, batch)
-        for _ in range(turns):
+        for _ in range(spins):
             if _load(box + _DONE) == tasks:
                 return 1
             _pause()
         return 0
 
     @compiled("crew-wait", int64(int64, int64, int64))
-    def wait(box: int, tasks: int, turns: int) -> int:
-        for _ in range(turns):
+    def wait(box: int, tasks: int, spins: int) -> int:
+        for _ in range(spins):
             if _load(box + _DONE) == tasks:
                 return 1
             _pause()
         return 0
 
     @compiled("crew-serve", void(int64, int64))
-    def serve(box: int, turns: int) -> None:
+    def serve(box: int, spins: int) -> None:
         """The loop of a helper, until no batch has come for a while; it then counts as asleep."""
         idle = 0
-        while idle < turns:
+        while idle < spins:
             ticket = _load(box + _TICKET)
             if ticket & 0xFFFF < (ticket >> 16) & 0xFFFF:
                 if _add(box + _SEATS, -1) > 0:
@@ -191,7 +191,7 @@ def _functions() -> tuple[Any, Any, Any, Any]:
 
 
 @functools.cache
-def _turns() -> int:
+def _spins() -> int:
     """Iterations of a waiting loop in _PATIENCE: a pause takes 5 to 50 ns, depending on the CPU."""
     wait, box, trial = _functions()[1], np.zeros(_WORDS, np.int64), 20_000
     best = math.inf
@@ -219,7 +219,7 @@ class Crew:
             return False
         try:
             run, wait, _, wake = _functions()
-            turns = _turns()
+            spins = _spins()
             count, helpers = len(table), threads - 1
             while self.helpers < helpers:
                 threading.Thread(target=self._serve, name=f"kigraph-crew-{self.helpers}", daemon=True).start()
@@ -227,16 +227,16 @@ class Crew:
             if self._box[_ASLEEP // 8]:
                 for _ in range(wake(self._address, helpers)):
                     self._bell.put(None)
-            done = run(self._address, table.ctypes.data, count, helpers, turns)
+            done = run(self._address, table.ctypes.data, count, helpers, spins)
             while not done:
                 time.sleep(0)  # more threads than cores: let the one with the last task run
-                done = wait(self._address, count, turns)
+                done = wait(self._address, count, spins)
         finally:
             self._busy.release()
         return True
 
     def _serve(self) -> None:
-        serve, turns, bell = _functions()[2], _turns(), self._bell
+        serve, spins, bell = _functions()[2], _spins(), self._bell
         while True:
-            serve(self._address, turns)
+            serve(self._address, spins)
             bell.get()

@@ -16,7 +16,7 @@ from ..contracts.geometry import ACTIVATION_LIMITS, WindowGeometry
 from ..devices import align
 from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import Array, TensorType
-from .border import FLOATS, check, check_dense, scratch
+from .arrays import FLOATS, check, check_dense, scratch
 from .threads import sequence
 from .window import WindowRun, plan_windows
 

@@ -22,7 +22,7 @@ from ..contracts.base import Contract
 from ..contracts.gradients import RELU6_GRAD, RELU_GRAD
 from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import Array, DType, Params
-from .border import FLOATS, NUMBERS, check
+from .arrays import FLOATS, NUMBERS, check
 from .jit import array_type, carray, compiled, inner, int64, pointer, void
 from .scalar import exp, sigmoid, tanh
 from .threads import parallel, sequence, shares

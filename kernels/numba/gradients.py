@@ -24,7 +24,7 @@ from ..devices import align
 from ..errors import KernelError
 from ..kernel import Constants, Kernel, Prepared, Query, Run
 from ..tensor import Array, TensorType
-from .border import FLOATS, Zeros, check, check_dense, scratch
+from .arrays import FLOATS, Zeros, check, check_dense, scratch
 from .gemm import Gemm
 from .gradient_loops import (
     avg_pool_kernel,

@@ -16,7 +16,7 @@ from ..contracts.matmul import MATMUL, MatMulParams
 from ..devices import HOST, align
 from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import Array, DType
-from .border import FLOATS, INTEGERS, Zeros, check_dense, scratch
+from .arrays import FLOATS, INTEGERS, Zeros, check_dense, scratch
 from .gemm import Gemm
 from .jit import carray, compiled, int64, pointer, void
 from .threads import parallel, sequence, shares

@@ -14,7 +14,7 @@ from ..contracts.base import Contract
 from ..contracts.normalization import BATCH_NORM, BIAS_ADD, BatchNormParams
 from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import Array, DType
-from .border import FLOATS, NUMBERS, check_dense, pitch, scratch
+from .arrays import FLOATS, NUMBERS, check_dense, pitch, scratch
 from .jit import carray, compiled, int64, pointer, scalar_type, void
 from .threads import parallel, sequence, shares
 

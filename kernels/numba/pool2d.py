@@ -14,7 +14,7 @@ from ..contracts.geometry import ACTIVATION_LIMITS, WindowGeometry
 from ..contracts.pool2d import AVG_POOL2D, MAX_POOL2D, Pool2DParams
 from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import Array
-from .border import FLOATS, NUMBERS, check_dense
+from .arrays import FLOATS, NUMBERS, check_dense
 from .window import WindowRun, plan_windows
 
 __all__ = ["KERNELS"]

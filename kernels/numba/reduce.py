@@ -19,7 +19,7 @@ from ..contracts.base import Contract
 from ..contracts.reduce import REDUCE_MAX, REDUCE_MEAN, REDUCE_MIN, REDUCE_SUM, ReduceParams
 from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import Array, DType, is_float
-from .border import FLOATS, NUMBERS, check_dense, scratch
+from .arrays import FLOATS, NUMBERS, check_dense, scratch
 from .jit import array_type, carray, compiled, inner, int64, pointer, void
 from .threads import parallel, sequence, shares
 

@@ -13,7 +13,7 @@ from ..checks import refuse_dtypes
 from ..contracts.resize import RESIZE_BILINEAR, ResizeParams
 from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import Array, DType
-from .border import NUMBERS, pitch
+from .arrays import NUMBERS, pitch
 from .jit import array_type, carray, compiled, int64, pointer, void
 from .threads import parallel, sequence, shares
 

@@ -16,7 +16,7 @@ from ..contracts.softmax import LOG_SOFTMAX, SOFTMAX, SoftmaxParams
 from ..devices import align
 from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import Array, DType
-from .border import FLOATS, check_dense, scratch
+from .arrays import FLOATS, check_dense, scratch
 from .jit import carray, compiled, inner, int64, pointer, void
 from .scalar import exp
 from .threads import parallel, sequence, shares

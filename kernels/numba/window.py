@@ -19,7 +19,7 @@ from ..contracts.geometry import WindowGeometry
 from ..devices import align
 from ..kernel import Query, Run
 from ..tensor import Array, DType, is_float
-from .border import pitch, scratch
+from .arrays import pitch, scratch
 from .crew import Task, task_kernel
 from .jit import BYTE_POINTER, carray, inner, int64, intrinsic, pointer, scalar_type, void
 from .targets import Target, current
