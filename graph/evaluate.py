@@ -123,7 +123,7 @@ class Fold:
         """What reads one of the results."""
         return _Output(self, index)
 
-    def behind(self) -> list[Fold]:
+    def operands(self) -> list[Fold]:
         """The folds whose results this one needs."""
         if self._kept is not None:
             return []
@@ -168,7 +168,7 @@ class _Values:
         order, live = self._order(wanted)
         uses: dict[Fold, int] = {wanted: 1}
         for fold in order:
-            for other in fold.behind():
+            for other in fold.operands():
                 uses[other] = uses.get(other, 0) + 1
 
         def value_of(literal: Literal) -> Value:
@@ -181,10 +181,10 @@ class _Values:
             return found[0]
 
         for fold in order:
-            behind = fold.behind()
+            operands = fold.operands()
             live[fold] = fold.compute(value_of)
             self._keep(fold, live[fold])
-            for other in behind:
+            for other in operands:
                 uses[other] -= 1
                 if not uses[other]:
                     del live[other]
@@ -206,7 +206,7 @@ class _Values:
                 live[stack.pop()] = found
             else:
                 opened.add(fold)
-                stack += fold.behind()
+                stack += fold.operands()
         return list(order), live
 
     def _find(self, item: Fold | Literal) -> tuple[Value, ...] | None:

@@ -98,11 +98,11 @@ def _spelled(key: Key) -> tuple[str, frozenset[str]]:
         elif type(part) in PLAIN:
             words.append(repr(part))
         else:
-            digest, behind = _digest_of(part)
+            digest, more = _digest_of(part)
             if not digest:
                 return "", frozenset()
             words.append(digest)
-            files |= behind
+            files |= more
     text = " ".join(words).encode("utf-8", "backslashreplace")
     return blake2b(text, digest_size=20).hexdigest(), frozenset(files)
 

@@ -189,7 +189,7 @@ def _fold_intrinsic(dtype: DType, target: Target, fold: Fold) -> Any:
 
 
 @inner
-def met(at: int, size: int, window: int, dilation: int) -> tuple[int, int]:
+def cells_inside(at: int, size: int, window: int, dilation: int) -> tuple[int, int]:
     """The cells [first, end) of a window that begins at ``at`` which are in [0, size)."""
     first = (dilation - 1 - at) // dilation if at < 0 else 0
     end = min((size - at + dilation - 1) // dilation, window) if at < size else 0
@@ -225,7 +225,7 @@ def _window_kernel(dtype: DType, target: Target, fold: Fold) -> Any:
                 u0 = max(-y0, 0)
                 u1 = max(min(window_height, height - y0), u0)
             elif job.zeros == 0:
-                u0, u1 = met(y0, height * job.up_y, window_height, job.dilation_y)
+                u0, u1 = cells_inside(y0, height * job.up_y, window_height, job.dilation_y)
             for j in range(out_width):
                 x0 = j * stride_x - left
                 count = 0
@@ -246,7 +246,7 @@ def _window_kernel(dtype: DType, target: Target, fold: Fold) -> Any:
                 else:
                     v0, v1 = 0, window_width
                     if job.zeros == 0:
-                        v0, v1 = met(x0, width * job.up_x, window_width, job.dilation_x)
+                        v0, v1 = cells_inside(x0, width * job.up_x, window_width, job.dilation_x)
                     for u in range(u0, u1):
                         y = y0 + u * job.dilation_y
                         row_inside = y >= 0 and y < height * job.up_y

@@ -30,7 +30,7 @@ def network_of_config(file: WeightsFile, text: str) -> InceptionNetwork:
     weights = _Arrays(file)
     convs = _convs(base, weights)
     before = _steps(front, weights, file.file, "front")
-    behind = named(_steps(head, weights, file.file, "head"))
+    after = named(_steps(head, weights, file.file, "head"))
     unused = left_over(file, weights.used)
     if unused:
         raise load_error(
@@ -38,7 +38,7 @@ def network_of_config(file: WeightsFile, text: str) -> InceptionNetwork:
         )
     return InceptionNetwork(
         convs,
-        behind,
+        after,
         Options(base.epsilon, cast("Literal['avg', 'max']", base.last_pool)),
         before,
         base.network,
