@@ -17,7 +17,7 @@ Map of the folder (arrows of import point down only)::
     builder.py           the only mutable part: Graph with its default stack and name scopes
     handles.py           Operation and Tensor, what the user holds
     values.py            Python values to arrays; values that are known while a graph is built
-    evaluate.py          one op at once, with the reference backend
+    evaluate.py          one op immediately, with the reference backend
     formats/             how such files are laid out: Protocol Buffers, HDF5, zip, pickle; limits and budgets
     opdefs/              op type -> contract and parameters; shape inference
     ir.py                the immutable graph: Node, Port, Literal, Graph

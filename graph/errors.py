@@ -53,7 +53,7 @@ class RunError(KigraphError, RuntimeError):
 
 
 def located(error: KigraphError, op: str, node: str) -> KigraphError:
-    """The error with "op 'node': " in front of its message, unless the message names the node already."""
+    """The error with the prefix "op 'node': ", unless its message names the node already."""
     if f"'{node}'" not in str(error):
         error.args = (f"{op} '{node}': {error}", *error.args[1:])
     return error

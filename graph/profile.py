@@ -105,7 +105,7 @@ class Profile:
 
     @functools.cached_property
     def roofs(self) -> Mapping[str, Roof | None]:
-        """The measured limits of every device that was used; measured when first asked for, once per process."""
+        """The measured limits of every device that was used; measured when first needed, once per process."""
         return {device: roof_of(device, self.threads) for device in sorted({s.device for s in self.steps})}
 
     @property

@@ -61,7 +61,7 @@ def reachable(graph: Graph) -> set[str]:
 
 
 class Rewriter:
-    """Collects edits of a graph; ``finish`` gives the new one, without what nobody needs any more."""
+    """Collects edits of a graph; ``finish`` gives the new one, without nodes that are no longer needed."""
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph

@@ -19,7 +19,7 @@ Map of the folder (arrows of import point down only)::
     errors.py        the exceptions
     host/            the shared CPU family: layout, casts, strings, image decoding
     numpy/           the reference backend: plain, slow, and the truth
-    cython/          C SIMD kernels behind Cython, chosen by cpuid at run time
+    cython/          C SIMD kernels called through Cython, chosen by cpuid at run time
     numba/           JIT loops
     cupy/            CUDA kernels
 """

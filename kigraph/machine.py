@@ -63,7 +63,7 @@ def describe() -> Machine:
 
 
 def backends() -> tuple[BackendInfo, ...]:
-    """All backends, fastest first, each asked whether it can run here."""
+    """All backends, fastest first, and whether each can run here."""
     result = []
     for name in backend_names():
         backend = get_backend(name)

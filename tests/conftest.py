@@ -1,4 +1,4 @@
-"""Shared set-up: the seed of random inputs is printed, and can be given; a stand-in for a GPU, if it is asked for.
+"""Shared set-up: the seed of random inputs is printed, and can be given; a stand-in for a GPU, if it is requested.
 
 KIGRAPH_TEST_STAND_IN=1: the tests that need a GPU run over the stand-in, to rehearse the tests themselves.
 --quick (``make quick``): nothing that takes seconds by its nature, and of a test with many parameters a few, drawn by the

@@ -23,7 +23,7 @@ __all__ = ["MAX_NODES", "Album", "AnyGraph", "Box", "Scene"]
 
 AnyGraph = builder.Graph | ir.Graph
 
-#: Larger graphs are refused: no picture of them would be looked at.
+#: Larger graphs are refused: a picture of them would not be readable.
 MAX_NODES = 100_000
 #: Up to so many nodes a constant is a box of its own; in larger pictures it is a line in the boxes that read it.
 _SMALL = 40

@@ -104,7 +104,7 @@ class Source(Content):
     def space(self) -> tuple[memoryview, Callable[[int, int], None]]:
         """Memory of the file's size, empty at first, and what fills a range of it with the file's bytes, for parsing.
 
-        A map of the file itself would be as cheap, but a file that is truncated meanwhile kills a process that looks at
+        A map of the file itself would be as cheap, but a file that is truncated meanwhile kills a process that reads
         its map (SIGBUS). What is not filled takes no memory. It is given back when nothing refers to it any more.
         """
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)

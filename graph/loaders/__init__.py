@@ -45,7 +45,7 @@ class Loaded:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the file in hex; read when first asked for."""
+        """SHA-256 of the file in hex; read when first needed."""
         assert self._source is not None
         return self._source.sha256
 

@@ -99,7 +99,7 @@ def _config(spec: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 class _Reader:
-    """``inputs``: the InputLayers that nothing feeds, in the order in which they are met."""
+    """``inputs``: the InputLayers that nothing feeds, in the order in which they are found."""
 
     def __init__(self, file: str) -> None:
         self.file = file
@@ -286,7 +286,7 @@ class _Reader:
             raise self.error("model_config", f"more than {_MAX_LAYERS:,} layers", "a network")
 
     def _call(self, spec: Mapping[str, Any], name: str, kind: str) -> tuple[list[Any], dict[str, Any], bool]:
-        """(operands, other constant arguments, whether Keras 2 was told to train)."""
+        """(operands, other constant arguments, whether Keras 2 was called with training=True)."""
         place = f"layer '{name[:80]}' ({kind[:80]})"
         nodes = self.listed(spec.get("inbound_nodes", []), f"'inbound_nodes' of {place}")
         if nodes and isinstance(nodes[0], str):

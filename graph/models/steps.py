@@ -1,7 +1,7 @@
 """The steps before and after the blocks of a built-in network: scaling, pooling, dense layers, activations.
 
 A step is data; ``add_steps`` makes nodes of a chain of them. Every step is exact: a layer that has no step here is
-refused by whoever translates it.
+refused by the module that translates it.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ def whole_numbers(what: str, value: Any, count: int | None = None) -> tuple[int,
 
 
 def _holds_tensors(value: Any, depth: int = MOST_AXES) -> bool:
-    """Whether a tensor lies among nested lists, which are no deeper than an array can have axes."""
+    """Whether a tensor is among nested lists, which are no deeper than an array can have axes."""
     if isinstance(value, (list, tuple)):
         if depth == 0:
             raise GraphError(f"lists are nested more than {MOST_AXES} deep, which no array can be")

@@ -286,7 +286,7 @@ def _digest(head: bytes, table: bytes) -> bytes:
 
 
 def _entries(value: Any, start: int, size: int) -> dict[str, Entry]:
-    """Checked so that no entry can lie outside of [start, size)."""
+    """Checked so that no entry can be outside of [start, size)."""
     entries: dict[str, Entry] = {}
     if not isinstance(value, list):
         raise PackedFileError("its table has no entries")
@@ -301,7 +301,7 @@ def _entries(value: Any, start: int, size: int) -> dict[str, Entry]:
             raise PackedFileError(f"an entry has element type {str(name)[:40]!r}")
         dtype = np.dtype(name)
         if offset % PAGE or offset < start or offset + nbytes > size or prod(shape) * dtype.itemsize != nbytes:
-            raise PackedFileError("an entry lies outside of its file")
+            raise PackedFileError("an entry is outside of its file")
         entries[key] = Entry(dtype, tuple(shape), offset, nbytes, check)
     return entries
 

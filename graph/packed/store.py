@@ -87,7 +87,7 @@ class ConstantStore:
     def compile_checked(self, make: Callable[[], T]) -> T:
         """``make()``, which uses packed weights from the cache folder before they are checked; again, if some were damaged.
 
-        What is damaged is then made anew. Each session that may have met it sees that, not just the first. Keeps what was
+        What is damaged is then made anew. Each session that may have used it is informed, not just the first. Keeps what was
         packed for other processes.
         """
         while True:

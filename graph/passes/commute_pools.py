@@ -1,7 +1,7 @@
 """Moves average pooling after the 1x1 convolution that reads it, where that leaves fewer channels to pool.
 
 Both are linear and one works along channels, the other along the image, so they commute; bias and activation come last. A
-bias added before pooling would be right only where the window lies inside the image.
+bias added before pooling would be right only where the window is inside the image.
 """
 
 from __future__ import annotations

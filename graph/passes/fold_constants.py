@@ -1,6 +1,6 @@
 """Evaluates what depends on constants alone, with the reference backend.
 
-Small results (shapes, batch-norm factors) are computed at once. Large ones (transposed weights) become lazy literals:
+Small results (shapes, batch-norm factors) are computed immediately. Large ones (transposed weights) become lazy literals:
 they are computed when a kernel packs them and are kept nowhere else. What would take far more bytes, or far more work,
 than the constants that it is made of stays in the graph and runs as ordinary steps.
 """
@@ -154,7 +154,7 @@ def _work(site: Site, outputs: tuple[TensorType, ...]) -> int | None:
 
 
 def _give_up_too_much(folds: _Folds, given: int) -> None:
-    """Leaves lazy folds in the graph, if all of them together take too much: what is read of them last goes first.
+    """Leaves lazy folds in the graph, if all of them together take too much, beginning with those that are read last.
 
     Where everything that is made on the way is kept while a plan is compiled, each value is made once.
     """

@@ -1,7 +1,7 @@
 """Folds a normalisation of the input into the first convolution's weights and bias.
 
 conv(x * s + t) = conv'(x) with weights w * s and bias b + sum of w * t, where s and t belong to the input channels. Exact
-only where every tap of every output lies inside the image: padding means 0 after the normalisation, not before it.
+only where every tap of every output is inside the image: padding means 0 after the normalisation, not before it.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _fold(edit: Rewriter, node: Node) -> None:
 
 
 def _without_padding(node: Node, window: tuple[int, ...]) -> bool:
-    """True if no tap ever lies outside the image."""
+    """True if no tap is ever outside the image."""
     padding = node.attrs.get("padding")
     explicit = padding == "EXPLICIT" and not any(node.attrs.get("explicit_paddings", (1,)))
     return padding == "VALID" or explicit or (padding == "SAME" and window[:2] == (1, 1))

@@ -231,7 +231,7 @@ def _replace_steps(lowering: Lowering, removed: set[int], inserted: dict[int, li
 
 
 class _Placed:
-    """Storages that have an offset, found by time: the short-lived ones by step, so that long chains pack in one go."""
+    """Storages that have an offset, found by time: the short-lived ones by step, so that long chains are packed in one pass."""
 
     def __init__(self) -> None:
         self._at: dict[int, list[Storage]] = {}
@@ -271,7 +271,7 @@ def _size(storage: Storage) -> int:
 
 
 def _neighbours(storages: Sequence[Storage]) -> int:
-    """About how many pairs of storages are looked at to pack them by size."""
+    """About how many pairs of storages are compared to pack them by size."""
     long, at = 0, Counter[int]()
     for storage in storages:
         if storage.last - storage.first > _LONG:

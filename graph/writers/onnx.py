@@ -106,7 +106,7 @@ class Writer:
         return value
 
     def in_nchw(self, tensor: Tensor) -> bool:
-        """True if the value is at hand in NCHW, so that an op that can work on either does so there."""
+        """True if the value is available in NCHW, so that an op that can work on either does so there."""
         return tensor in self._nchw
 
     def get(self, tensor: Tensor) -> str:
@@ -182,7 +182,7 @@ def save_onnx(
     """Writes what ``outputs`` need of a graph; the file appears only when it is complete.
 
     outputs: tensors; default: those that nothing reads. inputs: tensors at which the file's graph begins (so that an
-    image decoder in front can be left out); default: the placeholders. Names lose their ':0'.
+    image decoder before them can be left out); default: the placeholders. Names lose their ':0'.
     Raises GraphError for an op that cannot be written, or a variable (freeze the graph first).
     """
     from .onnx_ops import write_operation

@@ -29,7 +29,7 @@ Oracle = Callable[[Sequence[NDArray], Any], Sequence[NDArray]]
 Memory = Literal["dense", "slice", "pitched", "offset", "misaligned"]
 #: All but the usual one.
 MEMORIES: tuple[Memory, ...] = ("slice", "pitched", "offset", "misaligned")
-#: Kinds of memory of (activations, output) that a kernel of images should meet.
+#: Kinds of memory of (activations, output) that a kernel of images should accept.
 PLACEMENTS: tuple[tuple[Memory, Memory], ...] = (
     ("slice", "dense"),
     ("dense", "slice"),

@@ -44,7 +44,7 @@ RESIZE_BILINEAR: Contract[ResizeParams] = Contract(
 
     Source coordinate of target i, computed in float32: legacy i * (in / out); align_corners i * ((in - 1) / (out - 1)),
     0 if out is 1; half_pixel_centers (i + 0.5) * (in / out) - 0.5. Lower cell floor(s) clamped to >= 0, upper cell
-    ceil(s) clamped to in - 1 (so a cell of weight 0 is not read, and its NaN not met), weight s - floor(s). Interpolates in x first, then in y: top + (bottom - top) * wy.""",
+    ceil(s) clamped to in - 1 (so a cell of weight 0, which may be NaN, is not read), weight s - floor(s). Interpolates in x first, then in y: top + (bottom - top) * wy.""",
     _infer,
     ResizeParams,
     flops=lambda inputs, outputs, params: 6 * outputs[0].size,

@@ -1,4 +1,4 @@
-"""C SIMD kernels behind Cython, for every x86-64 and, in portable C, for any other processor.
+"""C SIMD kernels called through Cython, for every x86-64 and, in portable C, for any other processor.
 
 Map of the folder::
 

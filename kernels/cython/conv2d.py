@@ -63,7 +63,7 @@ class Axis:
 
     @lru_cache(maxsize=1024)  # noqa: B019 - an Axis is a few numbers
     def live(self) -> float:
-        """Taps that lie inside the image, averaged over the outputs."""
+        """Taps that are inside the image, averaged over the outputs."""
         if not self.out:
             return float(self.taps)
         at = np.arange(self.taps) * self.dilation - self.before  # of output 0

@@ -74,7 +74,7 @@ def _conv_geometry(query: Query[ConvGradParams], of_filter: bool) -> tuple[_Geom
 
 @dataclass(frozen=True, slots=True)
 class _Taps:
-    """The taps along one axis that meet the cells ``residue`` + i * stride of x: first, first + step, ..."""
+    """The taps along one axis that read the cells ``residue`` + i * stride of x: first, first + step, ..."""
 
     residue: int
     first: int
@@ -98,7 +98,7 @@ def _taps(
     pixels_in: int,
     pixels_out: int,
 ) -> _Taps:
-    """Cell h meets tap u through output (h + before - u * dilation) / stride, where that is whole: for one u at least."""
+    """Tap u reads cell h for output (h + before - u * dilation) / stride, where that is whole: for one u at least."""
     common, at = gcd(stride, dilation), residue + before
     step, back = stride // common, dilation // common
     first = next(u for u in range(min(window, step)) if (at - u * dilation) % stride == 0)
@@ -113,9 +113,9 @@ def _taps(
 
 
 def _residues(size: int, window: int, stride: int, dilation: int, before: int) -> list[int]:
-    """The residues of cells by the stride that meet a tap; the others have no gradient."""
-    met = {(u * dilation - before) % stride for u in range(window)}
-    return sorted(r for r in met if r < size)
+    """The residues of cells by the stride that a tap reads; the others have no gradient."""
+    reached = {(u * dilation - before) % stride for u in range(window)}
+    return sorted(r for r in reached if r < size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ def _phase(geometry: _Geometry, down: _Taps, across: _Taps, threads: int) -> _Ph
 class _InputGrad:
     geometry: _Geometry
     phases: tuple[_Phase, ...]
-    #: Some cells meet no tap: dx is zero there.
+    #: No tap reads some cells: dx is zero there.
     gaps: bool
     threads: int
     absorbed: frozenset[int] = field(default_factory=frozenset)

@@ -223,7 +223,7 @@ def _unfiltered(file: _File, rows: bytes) -> Array:
     pillow: Any = library("PIL.Image", "pillow")
     grey = file.colour in (_GREY, _PALETTE)
     depth = min(file.depth, 8)
-    # Grey goes as a palette, too: Pillow returns indices as they are, and scales grey.
+    # Grey is passed as a palette, too: Pillow returns indices as they are, and scales grey.
     header = struct.pack(
         ">IIBBBBB", file.width, file.height, depth, _PALETTE if grey else file.colour, 0, 0, file.interlaced
     )

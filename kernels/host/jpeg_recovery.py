@@ -91,7 +91,7 @@ class _Bits:
         return self.stream[self.at - 1]
 
     def need(self, count: int) -> None:
-        """Reads ahead if there are fewer than ``count`` bits; zeros once a marker is met."""
+        """Reads ahead if there are fewer than ``count`` bits; zeros once a marker is found."""
         while self.left < 57 and not self.marker:
             byte = self._byte()
             if byte == 0xFF:

@@ -50,7 +50,7 @@ def features() -> frozenset[str]:
 
 
 def current() -> Target:
-    """The target that KIGRAPH_ISA asks for; auto: the best of this CPU. BackendError if the CPU lacks it."""
+    """The target that KIGRAPH_ISA names; auto: the best of this CPU. BackendError if the CPU lacks it."""
     wanted = settings.ISA.get()
     usable = [t for t in TARGETS if features().issuperset(t.needs)]
     if wanted == "auto":

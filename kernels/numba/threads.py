@@ -2,7 +2,7 @@
 
 Numba's own layers are not used: the one that needs no further library (workqueue) must not be entered from two
 threads at once. Here any number of threads may run kernels at the same time; the caller works on its own tasks, too,
-and never waits for a task that nobody has begun. Idle workers block and cost nothing. A forked child starts with no
+and never waits for a task that no thread has begun. Idle workers block and cost nothing. A forked child starts with no
 workers and makes its own.
 """
 
@@ -49,7 +49,7 @@ class _Batch:
 
 
 class _Pool:
-    """Workers are added when a run asks for more helpers than there are, and stay."""
+    """Workers are added when a run needs more helpers than there are, and stay."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""Sliding windows as shifted views: which cells of x a tap of the window meets, with padding left out."""
+"""Sliding windows as shifted views: which cells of x a tap of the window reads, with padding left out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Pair = tuple[int, int]
 
 
 class Tap(NamedTuple):
-    """Cell (u, v) of the window; x[rows, columns] is what it meets for the outputs y[out_rows, out_columns]."""
+    """Cell (u, v) of the window; x[rows, columns] is what it reads for the outputs y[out_rows, out_columns]."""
 
     u: int
     v: int
@@ -31,10 +31,10 @@ def _range(size: int, out: int, shift: int, stride: int) -> tuple[slice, slice]:
     return slice(start, start + (last - first - 1) * stride + 1, stride), slice(first, last)
 
 
-def _meeting(
+def _cells(
     size: int, out: int, window: int, stride: int, offset: int, dilation: int
 ) -> Iterator[tuple[int, slice, slice]]:
-    """The cells of a window along one axis that meet x for some output, in order, with their slices of x and of y."""
+    """The cells of a window along one axis that read x for some output, in order, with their slices of x and of y."""
     # Few cells are tested one by one. Of a window with more cells than outputs only those that some output reads: the last
     # output reads the first ones, and neighbouring outputs mostly read the same.
     runs = [(0, window)] if window <= out else []
@@ -53,14 +53,14 @@ def _meeting(
 
 
 def taps(size: Pair, out: Pair, window: Pair, strides: Pair, offset: Pair, dilations: Pair = (1, 1)) -> Iterator[Tap]:
-    """All cells of a window in row-major order, but for those that meet nothing but padding.
+    """All cells of a window in row-major order, but for those that read nothing but padding.
 
     ``size`` and ``out`` are the heights and widths of x and y. Output (0, 0) begins at x[-offset[0], -offset[1]];
-    a negative offset skips cells. The time per axis is that of the cells that meet x and of the
+    a negative offset skips cells. The time per axis is that of the cells that read x and of the
     smaller of window and output, however large the other one and the strides are.
     """
     down, across = (
-        _meeting(size[axis], out[axis], window[axis], strides[axis], offset[axis], dilations[axis]) for axis in (0, 1)
+        _cells(size[axis], out[axis], window[axis], strides[axis], offset[axis], dilations[axis]) for axis in (0, 1)
     )
     columns = list(across)
     for u, rows, out_rows in down:

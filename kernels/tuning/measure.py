@@ -38,7 +38,7 @@ class Unkept(Constants):
 
 
 class RandomConstants(Constants):
-    """Random weights for a query, where no model is at hand."""
+    """Random weights for a query, where there is no model."""
 
     def __init__(self, query: Query) -> None:
         rng = np.random.default_rng(0)

@@ -137,7 +137,7 @@ class Below:
         """How many images are where, in words."""
         return (
             f"{'at least ' if self.more else ''}{self.images} image{'s' * (self.images != 1)} in {self.folders} folder"
-            f"{'s' * (self.folders != 1)} inside of it {'was' if self.images == 1 else 'were'} not looked at"
+            f"{'s' * (self.folders != 1)} inside of it {'was' if self.images == 1 else 'were'} left out"
         )
 
     def __str__(self) -> str:

@@ -90,7 +90,7 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def open_model(args: argparse.Namespace, *, backend: str | None = None) -> tuple[Classifier, Resolved]:
-    """The model that the options of ``add_model_options`` ask for. WeightsError if there is none."""
+    """The model that the options of ``add_model_options`` name. WeightsError if there is none."""
     from ..classifier import load
     from ..weights.store import resolve_weights
 

@@ -107,7 +107,7 @@ def track(items: Sequence[T], what: str, quiet: bool) -> Iterator[T]:
 
 @contextlib.contextmanager
 def download_progress(quiet: bool) -> Iterator[Progress | None]:
-    """A callback that shows a download's progress on standard error; None if nobody would see it."""
+    """A callback that shows a download's progress on standard error; None if it would not be visible."""
     if quiet or not sys.stderr.isatty():
         yield None
         return

@@ -46,7 +46,7 @@ _PAGE_POLICY = (
 
 
 class Service:
-    """One model behind one queue. The canary is one image classified at the start: readiness means that it worked."""
+    """One model with one queue. The canary is one image classified at the start: readiness means that it worked."""
 
     def __init__(self, model: Classifier, canary: bytes, options: Options) -> None:
         self.model, self.options = model, options

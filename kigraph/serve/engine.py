@@ -252,7 +252,7 @@ class Engine:
 
     def _too_late(self) -> Refused:
         retry = {"Retry-After": str(max(1, round(self.predicted_wait())))}
-        return Refused(429, "too_slow", "the images in front take longer than expected; try again later", retry)
+        return Refused(429, "too_slow", "the images ahead take longer than expected; try again later", retry)
 
     def _look(self) -> None:
         """Refuses with 429 the waiting requests that would be classified too late for an answer; on the event loop."""
@@ -286,7 +286,7 @@ class Engine:
                 with self._lock:
                     self._running -= 1
                     self._now.discard(job)
-            del job  # up to 10 MB that nobody needs while the thread waits for the next
+            del job  # up to 10 MB that are not needed while the thread waits for the next
 
     def _run(self, job: Job) -> None:
         start = job.started = time.monotonic()
@@ -311,7 +311,7 @@ class Engine:
                 else:
                     job.future.set_exception(error)
 
-        with contextlib.suppress(RuntimeError):  # the event loop has closed: nobody waits
+        with contextlib.suppress(RuntimeError):  # the event loop has closed: no caller waits
             job.loop.call_soon_threadsafe(deliver)
 
     def drain(self) -> None:

@@ -26,7 +26,7 @@ _LOG = logging.getLogger("kigraph.serve")
 _ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 _LOOPBACK = re.compile(r"localhost|.+\.localhost|127(?:\.[0-9]{1,3}){3}|\[::1\]")
 _READING = ("GET", "HEAD", "OPTIONS")
-#: Bodies that are refused and larger than this are not waited for: the connection is closed.
+#: Refused bodies larger than this are not received: the connection is closed.
 _SMALL = 1 << 20
 
 
@@ -160,7 +160,7 @@ def _dressed(given: Any, number: str) -> list[tuple[bytes, bytes]]:
 
 
 def closing_if_large(refused: Refused, headers: MutableMapping[bytes, bytes]) -> Refused:
-    """A refusal that closes the connection if the body, which nobody will read, is large or of unknown size."""
+    """A refusal that closes the connection if the body, which will not be read, is large or of unknown size."""
     length = headers.get(b"content-length", b"0")
     if b"transfer-encoding" in headers or not length.isdigit() or int(length) > _SMALL:
         refused.headers = {**refused.headers, "Connection": "close"}

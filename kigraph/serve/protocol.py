@@ -96,7 +96,7 @@ def ambiguity(data: bytes) -> tuple[int, str] | None:
             return 400, f"there are several {name.decode()} headers"
     framing = dict(values)
     if b"transfer-encoding" in framing and (b"content-length" in framing or line.endswith(b"0")):
-        return 400, "Transfer-Encoding stands beside Content-Length, or in HTTP/1.0"
+        return 400, "there is a Transfer-Encoding beside Content-Length, or in HTTP/1.0"
     if b"," in framing.get(b"content-length", b""):
         return 400, "Content-Length is a list"
     if b"host" in framing and not _HOST.fullmatch(framing[b"host"]):
@@ -209,7 +209,7 @@ class GuardedProtocol(H11Protocol):
     def __init__(self, *args: Any, connections: Connections, **options: Any) -> None:
         super().__init__(*args, **options)
         self.conn = self.strict = _Strict(h11.SERVER, MAX_HEAD + 4)
-        # uvicorn warns for each bad request of anybody: one line each.
+        # uvicorn logs a warning for every bad request of any client.
         self.logger = _HTTP_LOG
         self.guard, self.limits = connections, connections.limits
         self.raw: Any = None
@@ -297,7 +297,7 @@ class GuardedProtocol(H11Protocol):
                 self.guard.silent[self] = None
 
     def late(self) -> bool:
-        """Whether this connection has had its time, or its client turns out to be gone."""
+        """Whether the deadline of this connection has passed, or its client turns out to be gone."""
         now = self.loop.time()
         if self._gone():
             return True
@@ -320,7 +320,7 @@ class GuardedProtocol(H11Protocol):
             self.drop()
 
     def drop(self) -> None:
-        """Ends the connection at once."""
+        """Ends the connection immediately."""
         self._forget()
         self.raw.abort()
 

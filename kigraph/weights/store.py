@@ -2,7 +2,7 @@
 
 The order: argument, then KIGRAPH_WEIGHTS, then the cache, then a download. If there is none of these it is an error: no other
 model answers in the place of the one that was meant. The small model that comes with kigraph is taken by its name only, "demo".
-A name ("demo", or one of the catalogue) goes before a file of that name, which is "./demo". Only the demo, which measures, may
+A name ("demo", or one of the catalogue) takes precedence over a file of that name, which is "./demo". Only the demo, which measures, may
 fall back on a generated untrained file, and says so.
 
 Layout: ``CACHE/weights/<entry>/<file>`` with a ``record.json`` beside it. A file appears under its name only when it is

@@ -1,4 +1,4 @@
-"""A model without labels says so: once in the log, in JSON, and to whoever asks. And a graph without a card says the way out."""
+"""A model without labels says so: once in the log, in JSON, and in Python. And a graph without a card names the remedy."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_labels_of_another_kind(labels: Any, bare: Path) -> None:
 
 
 def test_label_files_that_end_lines_oddly(tmp_path: Path) -> None:
-    """What str.splitlines takes for an end of a line may stand in a name, and would shift all that follow."""
+    """What str.splitlines takes for an end of a line may be in a name, and would shift all that follow."""
     file = tmp_path / "labels.txt"
     for odd in "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029":
         file.write_bytes(f"a{odd}b\r\nc\rd\n".encode())

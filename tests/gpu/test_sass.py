@@ -43,7 +43,7 @@ def budget(products: int, ldsm: int, ldgsts: int, v130: tuple[int, int], v135: t
     return Budget(products, ldsm, ldgsts, {(13, 0): v130, (13, 5): v135})
 
 
-#: For sm_90, as compiled today; "scalar": A gathered float by float. With all addresses worked out from the indices in
+#: For sm_90, as compiled today; "scalar": A gathered float by float. With all addresses computed from the indices in
 #: every step NVRTC 13.0.88 made 309 of bf16 128x128, 389 of bf16 128x64, 478 of tf32 128x128; the last two spilled.
 BUDGETS = {
     "fp32 128x128": budget(512, 0, 8, (563, 689), (564, 673)),

@@ -1,4 +1,4 @@
-"""Sessions on every CPU backend of this machine, or on the GPU if it is asked for, and an empty default graph for every test."""
+"""Sessions on every CPU backend of this machine, or on the GPU if it is requested, and an empty default graph for every test."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ def _pool(m: Maker) -> None:
 
 
 def _siblings(m: Maker) -> None:
-    """1x1 convolutions of one tensor, one of them behind a pool, and their concat."""
+    """1x1 convolutions of one tensor, one of them after a pool, and their concat."""
     i = _image(m)
     n, h, w, c = m.shapes[i]
     pooled = m.add(f"avg_pool({i}, 3, 1, SAME)", m.shapes[i], lambda made, dtype: ki.avg_pool(made[i], 3, 1, "SAME"))
@@ -314,7 +314,7 @@ def _shape(m: Maker) -> None:
 
 
 def _normalized(m: Maker) -> None:
-    """A normalisation of an image in front of a convolution without padding."""
+    """A normalisation of an image before a convolution without padding."""
     i = _image(m)
     n, h, w, c = m.shapes[i]
     mean, scale, f = m.constant((c,)), m.constant((c,), positive=True), m.constant((min(h, 2), min(w, 2), c, 3))

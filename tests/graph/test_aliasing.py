@@ -1,4 +1,4 @@
-"""Results are nobody else's memory: not each other's, nor that of feeds, constants, variables, the arena or later runs."""
+"""Results share no memory: not with each other, nor that of feeds, constants, variables, the arena or later runs."""
 
 from __future__ import annotations
 

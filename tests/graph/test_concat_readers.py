@@ -1,4 +1,4 @@
-"""A tensor lies in a concat's buffer, strided, only if everybody else who reads it copes with strides."""
+"""A tensor is in a concat's buffer, strided, only if all its other readers accept strides."""
 
 from __future__ import annotations
 

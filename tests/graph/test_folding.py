@@ -101,7 +101,7 @@ def test_a_long_chain_needs_no_recursion(graph: Graph) -> None:
     for _ in range(20_000):
         keys.append(Key("next", keys[-1], keys[-1]))
     assert len({hash(k) for k in keys}) == len(keys)
-    assert stable_key(keys[-1]) is None, "no file behind it"
+    assert stable_key(keys[-1]) is None, "it depends on no file"
 
 
 def test_keys_are_equal_if_values_are(graph: Graph, seed: int) -> None:

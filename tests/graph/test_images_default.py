@@ -20,7 +20,7 @@ from kigraph.graph.session import Session
         (40, False, 3, 2, False),
         (20, False, 3, 1, False),  # 29 million: less than a run of its own is worth
         (36, False, 3, 1, False),  # 96 million
-        (40, True, 3, 1, False),  # behind it 2 MiB of weights that every image would wait for
+        (40, True, 3, 1, False),  # after it 2 MiB of weights that every image would read
     ],
 )
 def test_a_batch_on_one_thread_whose_images_are_enough_work(

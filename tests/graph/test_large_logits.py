@@ -1,4 +1,4 @@
-"""Logits of a thousand and more: e ** 1000 overflows, so whatever turns logits into probabilities takes the largest off first."""
+"""Logits of a thousand and more: e ** 1000 overflows, so every softmax subtracts the largest first."""
 
 from __future__ import annotations
 

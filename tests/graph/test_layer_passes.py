@@ -1,4 +1,4 @@
-"""Passes that change which layers there are: normalisation into the first convolution, pools behind 1x1, merged siblings.
+"""Passes that change which layers there are: normalisation into the first convolution, pools after 1x1, merged siblings.
 
 Every tensor that a pass touches is fetched, alone and with the result, and compared with the graph as it was built.
 """
@@ -58,7 +58,7 @@ def same_everywhere(make: MakeSession, result: Tensor, touched: Sequence[Tensor]
 
 _MEAN, _STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 
-#: What stands in front of the convolution: (x, constants of an element type) -> tensors, the last one is convolved.
+#: What precedes the convolution: (x, constants of an element type) -> tensors, the last one is convolved.
 CHAINS: dict[str, Callable[[Tensor, Any], list[Tensor]]] = {
     "inception": lambda x, c: [a := x - c(128), a * c(1 / 128)],
     "scaled then shifted": lambda x, c: [a := x * c(1 / 127.5), a - c(1)],
@@ -109,7 +109,7 @@ def test_what_is_read_elsewhere_is_kept(graph: Graph, session: MakeSession, rng:
     "kind", ["padding", "padded explicitly", "far", "steep", "zero", "over zero", "a quotient", "widened", "a variable"]
 )
 def test_normalisations_that_stay(graph: Graph, session: MakeSession, rng: np.random.Generator, kind: str) -> None:
-    """Padding is zero behind the normalisation, sums of far larger numbers cancel, factors may leave float32's range."""
+    """Padding is zero after the normalisation, sums of far larger numbers cancel, factors may leave float32's range."""
     x = ops.placeholder("float32", [1, 6, 6, 1 if kind == "widened" else 3])
     w = rng.standard_normal((3, 3, 3, 4)).astype(np.float32)
     weights = ops.variable(w) if kind == "a variable" else ops.constant(w)
@@ -141,7 +141,7 @@ def test_a_pointwise_convolution_never_pads(graph: Graph, session: MakeSession, 
 
 
 def test_weights_are_rounded_once(graph: Graph, rng: np.random.Generator) -> None:
-    """Factors of input and output channels meet in float64."""
+    """Factors of input and output channels are multiplied in float64."""
     x = ops.placeholder("float32", [1, 4, 4, 3])
     w = rng.standard_normal((2, 2, 3, 5)).astype(np.float32)
     scale, shift, after = (rng.uniform(0.3, 0.9, n).astype(np.float32) for n in (3, 3, 5))
@@ -154,7 +154,7 @@ def test_weights_are_rounded_once(graph: Graph, rng: np.random.Generator) -> Non
     np.testing.assert_allclose(bias, (wide * shift.astype(np.float64)[:, None]).sum((0, 1, 2)), rtol=1e-7)
 
 
-# --- average pools behind 1x1 convolutions ----------------------------------------------------------------------------
+# --- average pools after 1x1 convolutions -----------------------------------------------------------------------------
 
 
 def pool_branch(x: Tensor, w: NDArray, *, padding: str = "SAME", count: bool = False, **steps: Any) -> list[Tensor]:

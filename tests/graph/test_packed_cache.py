@@ -101,7 +101,7 @@ def test_keys_agree_between_loadings_and_refuse_what_they_do_not_know(model: Pat
     assert len({known, *map(stable_key, different)}) == 4
     assert stable_key(("file", source, object())) is None
     assert stable_key(("lazy", 7)) is None
-    assert stable_key(Literal.of(np.ones(3)).key) is None, "no file behind it"
+    assert stable_key(Literal.of(np.ones(3)).key) is None, "it depends on no file"
 
 
 def test_new_forms_are_added_and_unused_ones_go(model: Path, cache: Path, packs: list[str], monkeypatch: Any) -> None:
@@ -249,7 +249,7 @@ def test_digests_are_remembered_by_identity(model: Path, cache: Path, monkeypatc
     (record,) = json.loads((cache / "digests.json").read_text())["files"].items()
     assert record[1] == digest
     assert record[0].split(":")[1:3] == [str(model.stat().st_ino), str(model.stat().st_size)]
-    monkeypatch.setattr(Source, "sha256", property(lambda self: pytest.fail("worked out again")))
+    monkeypatch.setattr(Source, "sha256", property(lambda self: pytest.fail("computed again")))
     assert Source(model).remembered_sha256 == digest
     os.utime(model)  # another ctime: it might have been written
     monkeypatch.setattr(Source, "sha256", property(lambda self: "f" * 64))

@@ -83,7 +83,7 @@ def test_every_flipped_bit_of_header_and_table_is_found(path: Path, rng: np.rand
         bad = bytearray(good)
         bad[at] ^= 1 << rng.integers(8)
         put(path, bad)
-        if at >= 32 and at < 64:  # zeros behind the fields, covered by the digest
+        if at >= 32 and at < 64:  # zeros after the fields, covered by the digest
             assert good[at] == 0
         with pytest.raises(PackedFileError):
             PackedFile(path, BELONGS)
@@ -103,7 +103,7 @@ def test_every_flipped_bit_of_the_data_is_found(
             file = PackedFile(path, BELONGS)
             others = [k for k in arrays if k != key]
             assert all(file.array(k).tobytes() == arrays[k].tobytes() for k in others)
-            assert file.damaged() == frozenset(), "what is not asked for is not read"
+            assert file.damaged() == frozenset(), "an entry that is not requested is not read"
             file.array(key)
             assert file.damaged() == {key}
 
@@ -360,7 +360,7 @@ def test_a_child_forked_beside_the_checker_checks_itself(path: Path, locked: boo
 
 
 def test_what_was_not_checked_is_not_recorded_as_good(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another thread asks for an entry when the checks are done and the record is not yet made."""
+    """Another thread requests an entry when the checks are done and the record is not yet made."""
     main, original = threading.current_thread(), PackedFile._check_entries
     checked: set[str] = set()
 

@@ -1,4 +1,4 @@
-"""Sizes and values that cannot be had: our error, which says what was asked and what is possible; a session stays usable."""
+"""Sizes and values that are impossible: kigraph's error says what was requested and what is possible; a session stays usable."""
 
 from __future__ import annotations
 

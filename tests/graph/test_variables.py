@@ -69,7 +69,7 @@ def test_assigns_run_when_fetched_targeted_or_controlling(graph: Graph, session:
         assert one.variable_value("v") - before == count, fetch
     before = one.variable_value(v)
     one.run(y, {y: 3})
-    assert one.variable_value(v) == before  # what lies behind a feed is not run
+    assert one.variable_value(v) == before  # the operations that lead to a feed are not run
 
 
 def test_a_failed_run_stores_nothing(graph: Graph, session: MakeSession) -> None:

@@ -42,7 +42,7 @@ def array(rng: Rng, dtype: str, of: Sequence[int], odd: bool = True) -> Value:
         small = rng.integers(max(info.min, -4), 5, of).astype(dtype)
         return np.where(rng.random(of) < 0.1, pick(rng, (info.min, info.max)), small).astype(dtype) if odd else small
     values = rng.normal(size=of)
-    if kind == "c":  # what products of infinities are is nobody's rule
+    if kind == "c":  # no rule says what products of infinities are
         return (values + 1j * rng.normal(size=of)).astype(dtype)
     if odd:
         values = np.where(rng.random(of) < 0.25, rng.choice(ODD, of), values)

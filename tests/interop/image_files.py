@@ -111,7 +111,7 @@ def gif(frames: Sequence[bytes], width: int, height: int, palette: bytes = b"", 
 def bmp(
     samples: NDArray, *, top_down: bool = False, offset: int = 54, header: int = 40, bits: int | None = None
 ) -> bytes:
-    """A BMP of (height, width, 1, 3 or 4) bytes as they lie in the file; ``offset``: where the pixels begin."""
+    """A BMP of (height, width, 1, 3 or 4) bytes as stored in the file; ``offset``: where the pixels begin."""
     height, width, count = samples.shape
     padded = np.zeros((height, -(-width * count // 4) * 4), np.uint8)
     padded[:, : width * count] = samples.reshape(height, -1)

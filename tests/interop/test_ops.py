@@ -29,7 +29,7 @@ WIDER = {
     "BiasAddV1": "a vector with a bias",
     "Range": "nothing between start and limit",
     "Snapshot": "strings",
-    "SplitV": "one part whose size is to be worked out",
+    "SplitV": "one part whose size is to be computed",
     "StringJoin": "broadcasting",
 }
 

@@ -46,7 +46,7 @@ OLDER = Path(sys.prefix, "nvrtc-13.0.88", "nvidia", "cu13", "lib")
 
 
 def elf_end(cubin: bytes) -> int:
-    """Where the tables of an ELF64 file end; in a cubin nothing lies behind them."""
+    """Where the tables of an ELF64 file end; in a cubin nothing follows them."""
     programs, sections = struct.unpack_from("<QQ", cubin, 32)
     _, program_entry, program_count, section_entry, section_count = struct.unpack_from("<HHHHH", cubin, 52)
     return max(programs + program_entry * program_count, sections + section_entry * section_count)

@@ -65,7 +65,7 @@ def test_out_of_memory_is_one_clear_error_and_the_session_goes_on(stand_in: Make
 
 
 def test_idle_contexts_and_the_pool_are_freed_first(stand_in: MakeGpu) -> None:
-    """Room for the activations of one batch size at a time; those of the sizes before lie idle."""
+    """Room for the activations of one batch size at a time; those of the earlier sizes are idle."""
     gpu = stand_in(memory=8 * IMAGE * 3 + 400_000)
     graph, x, y = chain()
     with ki.Session(graph, backend="cupy") as session, ki.Session(graph, backend="cupy") as other:
@@ -75,7 +75,7 @@ def test_idle_contexts_and_the_pool_are_freed_first(stand_in: MakeGpu) -> None:
                     current.run(y, {x: images(batch)}), expected(images(batch)), rtol=1e-4, atol=1e-5
                 )
     assert gpu.pool.used + gpu.pool.idle <= gpu.pool.total
-    # With a limit CuPy's pool refuses without freeing what lies idle in it.
+    # With a limit CuPy's pool refuses without freeing its idle blocks.
     with ki.Session(graph, backend="cupy") as session:
         gpu.pool.free_all_blocks()
         gpu.pool.set_limit(size=gpu.pool.used + 8 * IMAGE * 3)
@@ -176,7 +176,7 @@ def test_a_fault_that_a_later_launch_reports_does_not_blame_that_step(stand_in: 
                 gpu._lost = gpu._pending  # the device got there before the third launch
 
         gpu.driver.launchKernel = reporting  # before the steps are bound
-        broken = gpu.launches + 3  # behind the three launches that pack weights
+        broken = gpu.launches + 3  # after the three launches that pack weights
         gpu.break_launch(broken)
         with pytest.raises(
             ki.DeviceError,

@@ -50,7 +50,7 @@ def judge(found: NDArray, rows: NDArray, columns: NDArray, precision: str, split
     assert worst <= error_bound(precision, a.shape[1], splits)
     spread = np.sqrt(np.mean(error**2) / np.mean(a**2 @ b**2)) / UNITS[precision]
     if precision != "fp32":
-        assert SPREAD[0] < spread < SPREAD[1]  # more would be another precision, less a better one than was asked for
+        assert SPREAD[0] < spread < SPREAD[1]  # more would be another precision, less a better one than requested
     else:
         assert spread < 4 * np.sqrt(a.shape[1])
 

@@ -107,7 +107,7 @@ def test_large_convolutions_against_the_reference_in_float64(
 @pytest.mark.parametrize("dilations", [(1, 1), (2, 3), (4, 2)])
 @pytest.mark.parametrize("padding", ["SAME", "VALID", (0, 3, 2, 0)])
 def test_phases_of_strided_and_dilated_input_gradients(strides: Any, dilations: Any, padding: Any) -> None:
-    """TensorFlow refuses both at once; the contract does not. Some residues meet no tap, some taps of any residue."""
+    """TensorFlow refuses both at once; the contract does not. No tap reads some residues, and some taps read any residue."""
     forward = Conv2DParams(strides=strides, dilations=dilations, padding=padding)
     contract, inputs, params = conv_cases((2, 17, 19, 5), (3, 4, 5, 7), forward, np.float64)["input"]
     (wanted,) = call(contract, inputs, params, backend="numpy")

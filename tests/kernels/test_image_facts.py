@@ -57,7 +57,7 @@ def checksum(data: bytes, kind: str, decode: Decode) -> str:
 
 
 def cut_checksums(data: bytes, decode: Decode) -> list[str]:
-    """Of a file cut at six places behind its header, where no 0xff is the last byte: there TensorFlow hangs."""
+    """Of a file cut at six positions after its header, where no 0xff is the last byte: there TensorFlow hangs."""
     found, start = [], data.index(b"\xff\xda") + 16
     for part in (0.05, 0.3, 0.5, 0.7, 0.9, 0.98):
         end = start + int(part * (len(data) - start))

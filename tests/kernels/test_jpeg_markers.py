@@ -1,4 +1,4 @@
-"""JPEGs on which libjpeg stops with an error, behind a warning and when all pixels are there."""
+"""JPEGs on which libjpeg stops with an error, after a warning and when all pixels are there."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _frame_type(data: bytes, marker: int) -> bytes:
 
 
 def _within(data: bytes, segment: bytes, part: float) -> bytes:
-    """A segment in the middle of the coded pixels, or behind them."""
+    """A segment in the middle of the coded pixels, or after them."""
     start = data.rindex(b"\xff\xda") + 14
     at = start + int(part * (len(data) - 2 - start))
     at += data[at - 1] == 0xFF

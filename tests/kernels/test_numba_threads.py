@@ -166,7 +166,7 @@ def test_thousands_of_short_batches() -> None:
 
 
 def test_crew_serves_one_caller_at_a_time() -> None:
-    """A second caller is told no, and its tasks go to the pool."""
+    """A second caller is refused, and its tasks go to the pool."""
     crew = Crew()
     with crew._busy:
         assert crew.run(np.zeros((2, 2), np.int64), 2) is False

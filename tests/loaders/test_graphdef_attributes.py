@@ -155,7 +155,7 @@ POOL = {"T": F32, "ksize": [1, 1, 2, 2], **CONV}
 
 
 def test_a_node_that_could_not_be_typed_breaks_no_pass(make: Make) -> None:
-    """An op of unknown outputs in front of one that hands inputs on, has several outputs, or is folded."""
+    """An op of unknown outputs before one that forwards inputs, has several outputs, or is folded."""
     one = np.ones(5, np.float32)
     graph = make(
         ("one", "Const", [], {"dtype": F32, "value": one}), ("zero", "Const", [], {"dtype": F32, "value": 0 * one}),
@@ -208,7 +208,7 @@ def test_own_attributes_live_under_own_types_in_files(tmp_path: Path, tf_proto: 
 
 
 def test_shapes_that_are_computed_agree_with_their_types(make: Make) -> None:
-    """Flatten as Keras writes it: the sizes that a slice takes of a shape are worked out while the file is read."""
+    """Flatten as Keras writes it: the sizes that a slice takes of a shape are computed while the file is read."""
     graph = make(
         ("shape", "Shape", ["x"], {"T": F32, "out_type": I32}),
         *(

@@ -1,4 +1,4 @@
-"""Families are told by content; what is not read (yet) is refused by name."""
+"""Families are recognised by content; what is not read (yet) is refused by name."""
 
 from __future__ import annotations
 

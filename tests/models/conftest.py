@@ -167,7 +167,7 @@ def arrays_file(groups: Mapping[str, Mapping[str, Any]], **metadata: Any) -> Wei
 
 
 def inception(layers: Layers, start: str, network: Sequence[Step] = NETWORK, first: int = 0, pool: str = "avg") -> str:
-    """Adds the layers of keras.applications' InceptionV3 behind ``start``; the name of the last concatenation."""
+    """Adds the layers of keras.applications' InceptionV3 after ``start``; the name of the last concatenation."""
     counts: dict[str, int] = {}
     shapes = {s.conv.path: s.shape for s in CONVS}
 

@@ -212,7 +212,7 @@ def test_scaling_in_front(
 
 @pytest.mark.parametrize("blocks", [8, 15])
 def test_blocks_may_be_cut_off(keras_models: Any, blocks: int) -> None:
-    """Models often end at 'mixed7'; the features behind it have 768 channels."""
+    """Models often end at 'mixed7'; the features after it have 768 channels."""
     cut = NETWORK[:blocks]
     channels = {8: 256, 15: 768}[blocks]
     net, output = keras_models.model(

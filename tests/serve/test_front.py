@@ -1,4 +1,4 @@
-"""What every request and answer goes through, and what an image is told before its body is read."""
+"""The checks that every request and answer passes, and the refusal of an image before its body is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients that close their half of the connection behind a request, and clients that are gone."""
+"""Clients that close their half of the connection after a request, and clients that are gone."""
 
 from __future__ import annotations
 

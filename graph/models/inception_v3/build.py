@@ -69,7 +69,7 @@ def build_network(network: InceptionNetwork) -> Graph:
 
 
 def build_from_file(file: WeightsFile, options: Options | None = None, batch: int | None = None) -> Graph:
-    """The network with a file's weights; ``options`` default to those of whoever's names the file has."""
+    """The network with a file's weights; ``options`` default to those of the implementation whose names the file has."""
     network = network_of(file)
     if options is not None:
         network = replace(network, options=options)

@@ -73,7 +73,7 @@ def _convolutions(contract: Contract[Any]) -> Iterator[Case]:
                     padding=padding, tags=("window",),
                 )  # fmt: skip
     yield _conv_case(contract, "dilated", (1, 9, 11, 4), (3, 2, 3), dilations=(2, 3), padding="SAME", tags=("dilated",))
-    # Rows and columns at the bottom and right that no window meets have the gradient 0.
+    # Rows and columns at the bottom and right that no window covers have the gradient 0.
     yield _conv_case(contract, "unused-cells", (1, 8, 9, 4), (2, 2, 3), strides=(3, 4), tags=("window",))
     for label, strides, padding, dilations in (
         ("stride", (2**32, 2**40), "SAME", (1, 1)),

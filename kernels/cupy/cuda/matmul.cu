@@ -17,7 +17,7 @@ constexpr int TILE = 64, DEPTH = 16, SIDE = 16, EACH = TILE / SIDE;
 
 KERNEL void LAUNCH_BOUNDS(256, 2) matmul(const T* a, const T* b, const T* bias, T* y, const MatMulShape s) {
     SHARED_MEMORY(memory);
-    T(*a_tile)[TILE + 1] = reinterpret_cast<T(*)[TILE + 1]>(memory); // [DEPTH]; + 1: stores along k meet other banks
+    T(*a_tile)[TILE + 1] = reinterpret_cast<T(*)[TILE + 1]>(memory); // [DEPTH]; + 1: stores along k hit different banks
     T(*b_tile)[TILE + 1] = a_tile + DEPTH;
     const int thread = threadIdx.x, tx = thread % SIDE, ty = thread / SIDE;
     const int columns = (s.n + TILE - 1) / TILE;
