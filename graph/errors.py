@@ -60,7 +60,7 @@ def located(error: KigraphError, op: str, node: str) -> KigraphError:
 
 
 def unexpected(error: Exception, op: str, node: str, what: str) -> KigraphError:
-    """An error of a library below as one of ours that names the node; ``what`` happened to it."""
+    """An error of a library below as an error of kigraph that names the node; ``what`` happened to it."""
     if isinstance(error, MemoryError):
         return OutOfMemoryError(
             f"{op} '{node}' {what}: {error or 'no memory'}. Remedy: run a smaller batch, or close other sessions"

@@ -95,7 +95,7 @@ class Device(Protocol):
         ...
 
     def sequence(self, runs: Iterable[Callable[[], None]]) -> BoundSequence:
-        """One call for bound kernels of this device that run one after the other, again and again: see ``InTurn``.
+        """One call for bound kernels of this device that run one after the other, repeatedly: see ``InTurn``.
 
         A device may record them once and replay the record.
         """

@@ -174,7 +174,7 @@ class Roof:
     source: str
 
     def seconds(self, flops: float, moved: float, itemsize: int = 4) -> float:
-        """The least time for so many operations on numbers of ``itemsize`` bytes and so many bytes."""
+        """The least time for ``flops`` operations on numbers of ``itemsize`` bytes and ``moved`` bytes of memory traffic."""
         return max(flops * itemsize / 4 / self.flops, moved / self.bytes)
 
 

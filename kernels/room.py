@@ -35,7 +35,7 @@ def main_memory() -> Room | None:
 
 
 def require(nbytes: int, what: str, remedy: str = "run a smaller batch, or close other sessions") -> None:
-    """Raises OutOfMemoryError if so many bytes cannot be had; ``what`` says what for, as "X needs"."""
+    """Raises OutOfMemoryError if ``nbytes`` bytes are not available; ``what`` says what for, as "X needs"."""
     if nbytes < CHECKED:
         return
     room = main_memory()

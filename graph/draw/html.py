@@ -21,7 +21,7 @@ from .text import attribute_text, clean, elide, label_of_type, value_text, xml
 
 __all__ = ["to_html"]
 
-#: Scopes beyond so many, or so many characters, are boxes that do not open; nodes beyond have no details.
+#: Most pictures, and most characters of all of them: scopes beyond are boxes that do not open. Most nodes with details.
 _MAX_PAGES = 600
 _MAX_PICTURES = 24_000_000
 _MAX_DETAILS = 20_000

@@ -25,7 +25,7 @@ AnyGraph = builder.Graph | ir.Graph
 
 #: Larger graphs are refused: a picture of them would not be readable.
 MAX_NODES = 100_000
-#: Up to so many nodes a constant is a box of its own; in larger pictures it is a line in the boxes that read it.
+#: Up to this number of nodes a constant is a box of its own; in larger pictures it is a line in the boxes that read it.
 _SMALL = 40
 _LINES = 4
 #: Families that a collapsed scope counts: where the time goes.

@@ -112,7 +112,7 @@ class Budget:
             raise self.too_many_items(what, at, self.limits.max_nodes * _ITEMS_PER_NODE)
 
     def items_for(self, nodes: int) -> int:
-        """The most items that a graph may have when so many of its nodes are read."""
+        """The most items that a graph may have when this number of its nodes has been read."""
         most = self.limits.max_nodes
         free = max(_FREE_ITEMS, int(most * _FREE_ITEMS_PER_NODE))
         return min(most * _ITEMS_PER_NODE, free + 2 * _ITEMS_PER_NODE * nodes)

@@ -120,7 +120,7 @@ class OpDef:
         return not self.values and self.infer is None and self.unknown is None
 
     def lowered(self, site: Site) -> Lowered:
-        """What a kernel is to compute. Raises NeedsValue, or an error of ours that names the node."""
+        """What a kernel is to compute. Raises NeedsValue, or an error of kigraph that names the node."""
         self.check_arity(site)
         check_attributes(site, self.attributes)
         return _ours(self.lower, site)
@@ -154,7 +154,7 @@ class OpDef:
 
 
 def _ours(function: Callable[[Site], V], site: Site) -> V:
-    """Calls a rule of an op; whatever is wrong with the site leaves as an error of ours that names the node."""
+    """Calls a rule of an op; any exception becomes an error of kigraph that names the node."""
     try:
         return function(site)
     except NeedsValue:

@@ -47,8 +47,8 @@ _DIGEST_AT, _DIGEST_BYTES, _TABLE_AT = 64, 32, 128
 _MOST_TABLE = 16 << 20
 #: Entries begin at multiples of this, and the bytes up to the next one are zero.
 PAGE = 4096
-#: The checker sleeps this long between batches, because a thread gets the GIL back after up to 5 ms only; and it ends after
-#: so many sleeps without an entry.
+#: Seconds that the checker sleeps between batches, because a thread gets the GIL back after up to 5 ms only; number of
+#: sleeps without an entry after which it ends.
 _GATHER_SECONDS, _PATIENCE = 0.003, 300
 
 NDArray = np.ndarray[Any, Any]

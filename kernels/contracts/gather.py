@@ -16,7 +16,7 @@ __all__ = ["GATHER", "GatherParams"]
 class GatherParams(Params):
     """``axis`` of the first input that the indices count along.
 
-    ``batch_dims``: so many leading axes are common to both inputs, each of them has its own indices; negative ones count
+    ``batch_dims``: number of leading axes that both inputs share, each item of them with its own indices; negative ones count
     from the rank of the indices.
     """
 

@@ -88,8 +88,8 @@ cdef class Backward:
     ``window``, ``strides``, ``dilations``: (height, width). ``before``: padding at the top and at the left.
     ``count_padding``: an average was divided by the window's whole area.
 
-    Of filter gradients: ``block``: (rows, images) of pixels of y that are summed at a time; ``parts``: at most so many
-    sums of blocks are made apart; ``slices``: tasks that share a part; ``tile``: (rows, vectors); ``merges``: the taps
+    Of filter gradients: ``block``: (rows, images) of pixels of y that are summed at a time; ``parts``: the most
+    partial sums of blocks; ``slices``: tasks that share a part; ``tile``: (rows, vectors); ``merges``: the taps
     of a row are taken together if they are contiguous in x.
     """
 

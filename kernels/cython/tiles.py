@@ -14,14 +14,14 @@ from . import core
 
 __all__ = ["Tile", "choose_tile", "cycles"]
 
-#: Bytes per clock that the L2 cache delivers to a stream of weights; a panel of at most so many bytes stays in the L1 cache.
+#: Bytes per clock that the L2 cache delivers to a stream of weights; bytes of the largest panel that stays in the L1 cache.
 _L2_BYTES, _L1_PANEL = 24, 24 << 10
 #: Clocks to begin and end a tile, besides one per accumulator.
 _TILE_OVERHEAD = 60
 _FMA_LATENCY = 4
 #: Clocks per iteration of the inner loop, and per load in it, that the FMAs do not hide.
 _TURN_OVERHEAD, _LOAD_OVERHEAD = 0.5, 0.1
-#: Vectors of so few bytes are those of portable C: it multiplies and adds in two steps, and spends clocks on a broadcast
+#: Vectors of this size are those of portable C: it multiplies and adds in two steps, and spends clocks on a broadcast
 #: (measured on Inception's layers: 4 x 3 takes 30 clocks an iteration, 6 x 2 36, 10 x 1 50).
 _PORTABLE_BYTES, _BROADCAST = 16, 4.0
 

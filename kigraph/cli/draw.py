@@ -30,7 +30,7 @@ def register(commands: Commands) -> None:
         help="*.html, *.svg or *.dot (default: FILE's name with .html)",
     )
     parser.add_argument(
-        "--boxes", type=positive, default=None, metavar="N", help="collapse name scopes above so many boxes"
+        "--boxes", type=positive, default=None, metavar="N", help="boxes above which name scopes are collapsed"
     )
     parser.set_defaults(run=run)
 

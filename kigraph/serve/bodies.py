@@ -28,7 +28,7 @@ logging.getLogger("python_multipart").setLevel(logging.ERROR)
 _ACCEPTED = "image/*, application/octet-stream, multipart/form-data, application/json"
 #: Parts of a multipart body that are read; more are refused.
 _PARTS = 8
-#: Strings of a JSON document above so many bytes are cut out before it is parsed, and the rest may have so many.
+#: Bytes of a string of a JSON document above which it is cut out before parsing; the most bytes of the rest.
 _LONG, _REST = 4096, 64 << 10
 #: Marks that a JSON document with an image has few of: parsing a million keys takes a second, counting them 6 ms.
 _MARKS = {b'"': 128, b"[": 64, b"{": 64, b",": 1024}

@@ -166,7 +166,7 @@ class Engine:
                 self._coming_bytes -= place.nbytes
 
     def refusal(self, nbytes: int, seconds: float) -> Refused | None:
-        """The refusal of an image of so many bytes now: 503 while draining, 429 if it would not be answered in time."""
+        """The refusal of an image of that size now: 503 while draining, 429 if it would not be answered in time."""
         if self.draining:
             return Refused(503, "draining", "the service is shutting down", {"Retry-After": "5", "Connection": "close"})
         wait = self.predicted_wait(self._coming)
@@ -194,7 +194,7 @@ class Engine:
             self._pause = asyncio.get_running_loop().call_later(_GATHER, self._rest, self.estimate.mean / 4)
 
     def _rest(self, least: float) -> None:
-        """A pause of at least so many seconds; all that the event loop does waits meanwhile."""
+        """A pause of at least ``least`` seconds; everything on the event loop waits meanwhile."""
         if self._pause is not None:
             self._pause.cancel()
             self._pause = None

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 
 __all__ = ["release_after"]
 
-#: Pixels of an image after which free memory is returned; decoding so many takes far longer than returning them.
+#: Pixels of an image after which free memory is returned; decoding them takes far longer than returning the memory.
 _LARGE = 2_000_000
 
 
 @contextlib.contextmanager
 def release_after(pixels: int) -> Iterator[None]:
-    """Runs the body, which works on an image of so many pixels; afterwards glibc returns what it keeps for later."""
+    """Runs the body, which works on an image of ``pixels`` pixels; afterwards glibc returns what it keeps for later."""
     try:
         yield
     finally:

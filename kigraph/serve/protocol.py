@@ -37,9 +37,9 @@ SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
 )
 #: Bytes and lines of a request's head.
 MAX_HEAD, MAX_LINES = 32 << 10, 100
-#: After so many chunks their mean must be at least so many bytes: h11 takes 12 us for each, whatever is in it.
+#: Number of chunks after which their mean size is checked, and the least mean in bytes: h11 takes 12 us for each chunk.
 _CHUNKS, _CHUNK_BYTES = 256, 256
-#: Seconds until a reset is looked for first; then at each sweep.
+#: Seconds until the first check for a reset; then one at each sweep.
 _RESET = 0.05
 
 _HTTP_LOG = logging.getLogger("kigraph.serve.http")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Uploads"]
 
-#: An upload that has had so many seconds and has sent less than so many bytes a second loses its place when others come.
+#: Seconds after which an upload with a lower rate than this, in bytes per second, loses its place when others come.
 _SECONDS, _RATE = 1.0, 32 << 10
 
 

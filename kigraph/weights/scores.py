@@ -38,7 +38,7 @@ def check_classifies(shape: Sequence[int | None] | None, card: Card) -> None:
 def probabilities_of(scores: np.ndarray[Any, Any], card: Card) -> np.ndarray[Any, np.dtype[np.float32]]:
     """(images, ...) of raw output -> float32 (images, classes).
 
-    'logits' go through softmax. 'sigmoid': every class for itself, not adding up to 1; a single one is the probability of the
+    'logits' go through softmax. 'sigmoid': every class independently, not adding up to 1; a single one is the probability of the
     second class (class 1, as Keras counts), so that the answer has two columns.
     """
     scores = scores.reshape(len(scores), -1).astype(np.float32, copy=False)

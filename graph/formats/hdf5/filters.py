@@ -83,7 +83,7 @@ def _inflated(data: bytes, most: int) -> bytes:
 
 
 def _unshuffled(data: bytes, width: int) -> bytes:
-    """First bytes first, then all second bytes, ...; what is left of the last element follows as it is."""
+    """First bytes first, then all second bytes, ...; the bytes of an incomplete last element follow unchanged."""
     count = len(data) // width
     if width == 1 or count < 2:
         return data

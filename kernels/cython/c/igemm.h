@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* KI_MAX_SIBLINGS: matrix products that run as one; more run in groups of so many. */
+/* KI_MAX_SIBLINGS: matrix products that run as one; more run in groups of this size. */
 enum { KI_MAX_NV = 5, KI_MAX_MR = 10, KI_MAX_SIBLINGS = 16 };
 
 /* One spatial axis; sizes in pixels and taps, steps in elements. */
