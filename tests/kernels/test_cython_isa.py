@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -93,3 +95,21 @@ def test_functions_over_all_floats(op: str, call) -> None:  # type: ignore[no-un
         # Results below the normal range may be flushed: sigmoid goes through e ** 89, which is infinite.
         error = np.maximum(np.abs(got[finite] - truth[finite]) - 2e-38, 0) / (np.abs(truth[finite]) + 1e-37)
     assert error.max() < 5e-7, (x[finite][error.argmax()], error.max())
+
+
+TYPE = "(?:f32|f64|[iu](?:8|16|32|64))"
+
+
+def test_kernels_are_named_after_element_type_op_and_instruction_set() -> None:
+    """What profiles and sanitizers print: f32_softmax_line__avx512, f32_gemm_6x4v__avx512; see c/table.h."""
+    nm = shutil.which("nm")
+    if nm is None:
+        pytest.skip("no nm (binutils)")
+    listed = subprocess.run([nm, core.__file__], capture_output=True, text=True, check=False).stdout
+    # Without what the compiler appends to the copies that it makes, as in .constprop.0.
+    functions = {line.split()[2].split(".")[0] for line in listed.splitlines() if re.match(r"\w+ [tT] ", line)}
+    kernels = {f for f in functions if not f.startswith(("_", "ki_")) and re.search(rf"(^|_){TYPE}(_|$)", f)}
+    if not functions:
+        pytest.skip("the extension module is stripped")
+    assert len(kernels) > 400
+    assert [f for f in kernels if not re.fullmatch(rf"{TYPE}_[a-z0-9_]+?__(portable|avx2|avx512)", f)] == []
