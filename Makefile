@@ -55,7 +55,7 @@ quick: $(STAMPS)/dev $(STAMPS)/built ## a part of the tests, drawn anew each tim
 	$(BIN)/python -m pytest --quick -q $(PYTEST_ARGS)
 
 .PHONY: bench
-bench: $(STAMPS)/dev $(STAMPS)/built ## the benchmarks: prints the table, writes the plot into out/
+bench: $(STAMPS)/dev $(STAMPS)/built ## Inception v3 and its ops, table and plot; BENCH_ARGS="-k OP" any op, --every-op all
 	@mkdir -p $(OUT)
 	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-json=$(OUT)/bench.json $(BENCH_ARGS)
 	$(BIN)/python -m benchmarks.plot $(OUT)/bench.json $(OUT)/bench.png

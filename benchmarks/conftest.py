@@ -1,6 +1,7 @@
-"""Benchmarks: ``pytest benchmarks``. Every op at the shapes of Inception v3, then the whole network, on every backend.
+"""Benchmarks: ``pytest benchmarks``. Convolutions and ops at the shapes of Inception v3, the whole network, every backend.
 
 --backends a,b   only these (default: all that this machine has); --threads N (default 1).
+-k NAME          also what test_every_op.py has under this name; --every-op: all of it, which takes some minutes.
 A table closes the run; ``python -m benchmarks.plot RESULT.json PICTURE.png`` draws what --benchmark-json wrote.
 """
 
@@ -12,10 +13,14 @@ from typing import Any
 
 import pytest
 
+#: Left out of a run that does not ask for it.
+EVERY_OP = "test_every_op.py"
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--backends", help="comma-separated backends to time; default: all that can be used here")
     parser.addoption("--threads", type=int, default=1, help="threads of one run; default 1")
+    parser.addoption("--every-op", action="store_true", help="time every contract, not only what Inception v3 needs")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -31,6 +36,19 @@ def pytest_configure(config: pytest.Config) -> None:
     config.option.benchmark_quiet = True
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what test_every_op.py times if it was not asked for, and what another file times, too."""
+    asked = config.option.every_op or config.option.keyword or any(EVERY_OP in name for name in config.args)
+    params = [getattr(item, "callspec", None) and item.callspec.params for item in items]  # type: ignore[attr-defined]
+    timed = {(str(p["case"]), p["backend"]) for p in params if p and "case" in p}
+    kept, left = [], []
+    for item, p in zip(items, params, strict=True):
+        measured = (str(p["measured"]), p["backend"]) if p and "measured" in p else None
+        (left if measured and (not asked or measured in timed) else kept).append(item)
+    items[:] = kept
+    config.hook.pytest_deselected(items=left)
+
+
 def _backends(config: pytest.Config) -> list[str]:
     from kigraph.kernels.backends import available_backends, resolve_choice
 
@@ -41,7 +59,12 @@ def _backends(config: pytest.Config) -> list[str]:
 # Last, so that the backends of one case follow each other and share its truth.
 @pytest.hookimpl(trylast=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "backend" in metafunc.fixturenames:
+    if "measured" in metafunc.fixturenames:
+        from .measured import measured_pairs
+
+        pairs = measured_pairs(_backends(metafunc.config))
+        metafunc.parametrize(("measured", "backend"), pairs, ids=[f"{case}-{name}" for case, name in pairs])
+    elif "backend" in metafunc.fixturenames:
         metafunc.parametrize("backend", _backends(metafunc.config))
 
 

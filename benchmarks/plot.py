@@ -50,15 +50,8 @@ def _convolutions(axes: Any, table: dict[str, Any]) -> None:
     axes.legend()
 
 
-def draw(results: dict[str, Any], picture: Path) -> None:
-    """Draws what pytest-benchmark wrote as JSON into a PNG."""
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise SystemExit(f"the plot needs matplotlib ({error}). Remedy: pip install 'kigraph[plot]'") from None
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
+def draw(results: dict[str, Any], picture: Path) -> bool:
+    """Draws what pytest-benchmark wrote as JSON into a PNG; False if that has neither the network nor a convolution."""
     table = collect(results["benchmarks"])
     parts = [
         (draw_part, share)
@@ -66,7 +59,14 @@ def draw(results: dict[str, Any], picture: Path) -> None:
         if any(info["op"] == op for row in table.values() for info in row.values())
     ]
     if not parts:
-        raise SystemExit("the results have neither the network nor its convolutions: nothing to draw")
+        return False
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise SystemExit(f"the plot needs matplotlib ({error}). Remedy: pip install 'kigraph[plot]'") from None
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
     figure, axes = plt.subplots(
         1, len(parts), squeeze=False, figsize=(5.5 * sum(s for _, s in parts), 6), width_ratios=[s for _, s in parts],
         layout="constrained",
@@ -78,14 +78,15 @@ def draw(results: dict[str, Any], picture: Path) -> None:
     figure.suptitle(f"kigraph, float32, {' and '.join(map(str, threads))} thread(s) on {cpu}", fontsize=10)
     figure.savefig(picture, dpi=130)
     plt.close(figure)
+    return True
 
 
 def main(arguments: list[str]) -> int:
     if len(arguments) != 2:
         print(__doc__, file=sys.stderr)
         return 2
-    draw(json.loads(Path(arguments[0]).read_text(encoding="utf-8")), Path(arguments[1]))
-    print(f"wrote {arguments[1]}")
+    drawn = draw(json.loads(Path(arguments[0]).read_text(encoding="utf-8")), Path(arguments[1]))
+    print(f"wrote {arguments[1]}" if drawn else "no picture: neither the network nor a convolution was timed")
     return 0
 
 

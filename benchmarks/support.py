@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kigraph.kernels.backends import HOST_FAMILY, get_backend
+from kigraph.kernels.backends import get_backend
 from kigraph.kernels.conformance import Case, process_seed
 from kigraph.kernels.conformance.check import FixedConstants
 from kigraph.kernels.conformance.truth import compare, tolerance, truth
@@ -19,6 +19,7 @@ from kigraph.kernels.devices import Device
 from kigraph.kernels.errors import KernelError
 from kigraph.kernels.kernel import Kernel
 from kigraph.kernels.registry import select
+from kigraph.kernels.tensor import STRING, TensorType
 
 from .peak import peak_gflops
 
@@ -47,16 +48,25 @@ def _values_and_truth(case: Case) -> tuple[list[NDArray], list[NDArray]]:
 
 
 def bind(case: Case, backend: str) -> Bound:
-    """The backend's preferred kernel for the case, bound to dense arrays. Skips the benchmark if there is none."""
+    """The backend's preferred kernel for the case, bound to dense arrays. Skips the benchmark if there is none.
+
+    ``backend`` may be the host family.
+    """
     try:
         kernel = select(case.query(), [backend]).kernel
     except KernelError as error:
         pytest.skip(str(error))
-    if kernel.backend == HOST_FAMILY or kernel.prepare is None:
-        pytest.skip(f"{backend} has no kernel of its own for {case.contract.name}")
+    if kernel.backend != backend:
+        pytest.skip(f"{backend} has no kernel of its own for {case}")
     query, device = case.query(), get_backend(backend).device()
     values, _ = _values_and_truth(replace(case, threads=1))
+    if kernel.evaluate is not None:
+        return _dynamic(kernel, values, case.params, device)
+    assert kernel.prepare is not None
     prepared = kernel.prepare(query, FixedConstants({i: values[i] for i in query.constants}))
+    if not case.guarded:
+        objects = [np.zeros(t.dims, t.dtype) for t in query.outputs]
+        return Bound(kernel, prepared.bind(list(values), objects, None), objects, device)
     inputs: list[Any] = []
     for number, value in enumerate(values):
         if number in prepared.absorbed:
@@ -76,12 +86,23 @@ def bind(case: Case, backend: str) -> Bound:
     return Bound(kernel, complete, outputs, device)
 
 
+def _dynamic(kernel: Kernel, values: list[NDArray], params: Any, device: Device) -> Bound:
+    """A kernel whose output shapes depend on values: each run makes new arrays."""
+    outputs: list[Any] = []
+
+    def run() -> None:
+        assert kernel.evaluate is not None
+        outputs[:] = kernel.evaluate(values, params)
+
+    return Bound(kernel, run, outputs, device)
+
+
 def check(case: Case, bound: Bound) -> None:
     """Runs once; raises MismatchError if a result is not the truth."""
     bound.run()
     _, wanted = _values_and_truth(replace(case, threads=1))
     for output, want in zip(bound.outputs, wanted, strict=True):
-        got = bound.device.download(output)
+        got = output if output.dtype == STRING else bound.device.download(output)
         compare(got, want, tolerance(case, got.dtype))
 
 
@@ -110,9 +131,10 @@ def time_case(benchmark: Any, case: Case, backend: str, threads: int, *, weight:
     least = time_run(benchmark, bound.run)
     if least is None:
         return
-    flops = case.contract.flops(query.inputs, query.outputs, query.params)
+    made = [TensorType(np.dtype(y.dtype), tuple(y.shape)) for y in bound.outputs]
+    flops = case.contract.flops(query.inputs, made, query.params)
     benchmark.extra_info["gflops"] = flops / least / 1e9
-    benchmark.extra_info["gbytes_per_s"] = case.contract.bytes_moved(query.inputs, query.outputs) / least / 1e9
+    benchmark.extra_info["gbytes_per_s"] = case.contract.bytes_moved(query.inputs, made) / least / 1e9
     peak = peak_gflops(threads) if bound.device.name == "cpu" else None
     if peak is not None:
         benchmark.extra_info["share_of_peak"] = flops / least / 1e9 / peak

@@ -26,6 +26,8 @@ def _cell(info: Record | None) -> str:
     text = f"{info['ms']:.3f}" if info["ms"] < 100 else f"{info['ms']:.0f}"
     if "images_per_s" in info:
         return f"{text} {info['images_per_s']:6.1f}/s"
+    if not info["gflops"] and not info["gbytes_per_s"]:  # strings
+        return f"{text}{'':15}"
     if not info["gflops"]:
         return f"{text} {info['gbytes_per_s']:7.1f} GB/s"
     share = f" {info['share_of_peak']:4.0%}" if info.get("share_of_peak", 0) >= 0.005 else "     "

@@ -6,12 +6,19 @@ from typing import Any
 
 import pytest
 
+from kigraph.kernels.conformance import Case
 from kigraph.kernels.conformance.cases.conv2d import inception_case
-from kigraph.kernels.conformance.cases.inception import ConvLayer, distinct_convolutions
+from kigraph.kernels.conformance.cases.inception import distinct_convolutions
 
 from .support import time_case
 
+_LAYERS = distinct_convolutions()
 
-@pytest.mark.parametrize(("layer", "count"), distinct_convolutions(), ids=lambda v: getattr(v, "name", f"x{v}"))
-def test_conv2d(benchmark: Any, layer: ConvLayer, count: int, backend: str, threads: int) -> None:
-    time_case(benchmark, inception_case(layer), backend, threads, weight=count)
+
+@pytest.mark.parametrize(
+    ("case", "count"),
+    [(inception_case(layer), count) for layer, count in _LAYERS],
+    ids=[f"{layer.name}-x{count}" for layer, count in _LAYERS],
+)
+def test_conv2d(benchmark: Any, case: Case, count: int, backend: str, threads: int) -> None:
+    time_case(benchmark, case, backend, threads, weight=count)

@@ -22,12 +22,13 @@ from __future__ import annotations
 
 from .bind import Bound, bind_case
 from .case import Case, Input, tensor
-from .cases import CASES, cases_of
+from .cases import CASES, MEASURED, cases_of, measured_of
 from .check import ConformanceError, Outcome, check_kernel, process_seed, unsupported
 from .table import gaps, support_table, supported_cases
 
 __all__ = [
     "CASES",
+    "MEASURED",
     "Bound",
     "Case",
     "ConformanceError",
@@ -37,6 +38,7 @@ __all__ = [
     "cases_of",
     "check_kernel",
     "gaps",
+    "measured_of",
     "process_seed",
     "support_table",
     "supported_cases",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kigraph.kernels.backends import HOST_FAMILY, backend_names, get_backend
-from kigraph.kernels.conformance import CASES, Case, check_kernel, gaps, supported_cases
+from kigraph.kernels.conformance import CASES, MEASURED, Case, check_kernel, gaps, supported_cases
 from kigraph.kernels.contracts import CONTRACTS
 from kigraph.kernels.contracts.gradients import BACKWARD
 from kigraph.kernels.kernel import Kernel
@@ -53,7 +53,7 @@ def test_hot_set_is_complete(name: str) -> None:
 
 
 def test_case_ids_are_unique() -> None:
-    assert len({str(case) for case in CASES}) == len(CASES)
+    assert len({str(case) for case in (*CASES, *MEASURED)}) == len(CASES) + len(MEASURED)
 
 
 def test_every_contract_has_cases_and_a_kernel() -> None:

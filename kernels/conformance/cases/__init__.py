@@ -1,4 +1,7 @@
-"""Cases, one file per contract file. A new case is an entry here; tests, benchmarks and the support table find it."""
+"""Cases, one file per contract file. A new case is an entry here; tests, benchmarks and the support table find it.
+
+``CASES`` are checked on every kernel; ``MEASURED``, the cases with ``measure=True``, are only for benchmarks.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +27,9 @@ from . import (
     strings,
 )
 
-__all__ = ["CASES", "cases_of"]
+__all__ = ["CASES", "MEASURED", "cases_of", "measured_of"]
 
-CASES: tuple[Case, ...] = (
+_ALL: tuple[Case, ...] = (
     *matmul.CASES,
     *conv2d.CASES,
     *siblings.CASES,
@@ -42,15 +45,23 @@ CASES: tuple[Case, ...] = (
     *strings.CASES,
 )
 
+CASES = tuple(case for case in _ALL if not case.measure)
+MEASURED = tuple(case for case in _ALL if case.measure)
+
 
 @cache
-def _by_contract() -> dict[Contract[Any], tuple[Case, ...]]:
+def _by_contract(cases: tuple[Case, ...]) -> dict[Contract[Any], tuple[Case, ...]]:
     table: dict[Contract[Any], list[Case]] = {}
-    for case in CASES:
+    for case in cases:
         table.setdefault(case.contract, []).append(case)
-    return {contract: tuple(cases) for contract, cases in table.items()}
+    return {contract: tuple(found) for contract, found in table.items()}
 
 
 def cases_of(contract: Contract[Any]) -> Sequence[Case]:
-    """All cases of a contract."""
-    return _by_contract().get(contract, ())
+    """All cases of a contract that kernels are checked on."""
+    return _by_contract(CASES).get(contract, ())
+
+
+def measured_of(contract: Contract[Any]) -> Sequence[Case]:
+    """The cases of a contract that were written for benchmarks."""
+    return _by_contract(MEASURED).get(contract, ())

@@ -146,14 +146,15 @@ def _broadcasts(contract: Contract[Any]) -> Iterator[Case]:
 
 
 def _select() -> Iterator[Case]:
-    def case(name: str, *shapes: tuple[int, ...], dtype: DType = F32, tags: tuple[str, ...] = ()) -> Case:
+    def case(name: str, *shapes: tuple[int, ...], dtype: DType = F32, tags: tuple[str, ...] = (), **rest: Any) -> Case:
         condition, x, y = shapes
         values = normal if not is_float(dtype) else sparse_nan
         inputs = (tensor(condition, normal, _BOOL), tensor(x, values, dtype), tensor(y, values, dtype))
-        return Case(ops.SELECT, name, inputs, tags=frozenset(tags), typed_by=1)
+        return Case(ops.SELECT, name, inputs, tags=frozenset(tags), typed_by=1, **rest)
 
     yield case("same", (4, 9), (4, 9), (4, 9))
     yield case("scalars", (4, 9), (), ())
+    yield case("million", *((1000, 1000),) * 3, measure=True)
     yield case("condition-row", (9,), (4, 9), (4, 9), tags=("broadcast",))
     yield case("all-broadcast", (4, 1), (9,), (3, 1, 1), tags=("broadcast",))
     yield case("empty", (0,), (0,), (0,), tags=("empty",))
@@ -165,10 +166,11 @@ def _select_rows() -> Iterator[Case]:
     for name, shape, dtype in (
         ("matrix", (9, 4), F32), ("square", (3, 3), F32), ("vector", (5,), F32), ("rank4", (2, 3, 4, 5), F32), ("one", (1, 3), F32),
         ("empty", (0, 3), F32), ("string", (4, 2), STRING), ("bool", (4, 2), _BOOL), ("complex64", (3, 2), np.dtype(np.complex64)),
+        ("million", (1000, 1000), F32),
     ):  # fmt: skip
         inputs = (tensor(shape[:1], normal, _BOOL), tensor(shape, normal, dtype), tensor(shape, normal, dtype))
         tags = frozenset(["empty"] if 0 in shape else [])
-        yield Case(ops.SELECT_ROWS, name, inputs, tags=tags, typed_by=1, oracle=_rows)
+        yield Case(ops.SELECT_ROWS, name, inputs, tags=tags, typed_by=1, oracle=_rows, measure=name == "million")
 
 
 def _rows(inputs: Any, params: Any) -> Any:

@@ -42,6 +42,7 @@ def _conv_case(
     memory: Memory = "dense",
     threads: int = 1,
     tags: tuple[str, ...] = (),
+    measure: bool = False,
     **params: Any,
 ) -> Case:
     """x NHWC and w (height, width, out or multiplier) of the forward op."""
@@ -59,7 +60,8 @@ def _conv_case(
     else:
         inputs = tensor(filters, normal, dtype), tensor(y.dims, values or dy_values, dtype, memory=memory)
     p = ops.ConvGradParams(forward, filters if of_filter else x)
-    return Case(contract, name, inputs, p, frozenset(tags), "dense" if of_filter else memory, threads)
+    placed: Memory = "dense" if of_filter else memory
+    return Case(contract, name, inputs, p, frozenset(tags), placed, threads, measure=measure)
 
 
 def _convolutions(contract: Contract[Any]) -> Iterator[Case]:
@@ -91,6 +93,8 @@ def _convolutions(contract: Contract[Any]) -> Iterator[Case]:
         yield _conv_case(contract, memory, (2, 6, 7, 9), (3, 3, 3), padding="SAME", memory=memory, tags=("strided",))
     for dtype in (F16, F64):
         yield _conv_case(contract, f"{dtype}", (2, 6, 7, 5), (3, 3, 2), padding="SAME", dtype=dtype)
+    out = 1 if contract in (ops.DEPTHWISE_CONV2D_INPUT_GRAD, ops.DEPTHWISE_CONV2D_FILTER_GRAD) else 96
+    yield _conv_case(contract, "inception-A0.b3_2-batch8", (8, 35, 35, 64), (3, 3, out), padding="SAME", measure=True)
 
 
 def _forward_maximum(values: list[NDArray], p: Pool2DParams) -> None:
@@ -116,6 +120,7 @@ def _pool_case(
     memory: Memory = "dense",
     threads: int = 1,
     tags: tuple[str, ...] = (),
+    measure: bool = False,
     **params: Any,
 ) -> Case:
     forward = Pool2DParams(window, strides, **params)
@@ -123,13 +128,13 @@ def _pool_case(
     dy = tensor(y.dims, normal if contract is ops.MAX_POOL2D_GRAD else values, dtype, memory=memory)
     if contract is ops.AVG_POOL2D_GRAD:
         p = ops.AvgPool2DGradParams(forward, x)
-        return Case(contract, name, (dy,), p, frozenset(tags), memory, threads)
+        return Case(contract, name, (dy,), p, frozenset(tags), memory, threads, measure=measure)
     inputs = (tensor(x, values, dtype, memory=memory), tensor(y.dims, normal, dtype, memory=memory), dy)
 
     def relate(made: list[NDArray]) -> None:
         _forward_maximum(made, forward)
 
-    return Case(contract, name, inputs, forward, frozenset(tags), memory, threads, relate=relate)
+    return Case(contract, name, inputs, forward, frozenset(tags), memory, threads, relate=relate, measure=measure)
 
 
 def _pools(contract: Contract[Any]) -> Iterator[Case]:
@@ -165,6 +170,7 @@ def _pools(contract: Contract[Any]) -> Iterator[Case]:
         yield _pool_case(contract, memory, (2, 6, 7, 9), (3, 3), padding="SAME", memory=memory, tags=("strided",))
     for dtype in (F16, F64):
         yield _pool_case(contract, f"{dtype}", (2, 6, 7, 5), (3, 3), padding="SAME", dtype=dtype)
+    yield _pool_case(contract, "inception-stem.pool1", (1, 147, 147, 64), (3, 3), (2, 2), measure=True)
 
 
 def _activations(contract: Contract[Any]) -> Iterator[Case]:
@@ -183,6 +189,7 @@ def _activations(contract: Contract[Any]) -> Iterator[Case]:
     yield case("empty", (3, 0), "empty")
     yield case("nan", (9, 40), "nan", values=sparse_nan)
     yield case("threads2", (130, 300), "threads", threads=2)
+    yield case("inception-A0-batch8", (8, 35, 35, 64), measure=True)
     for memory in MEMORIES:
         yield case(memory, (4, 5, 21), "strided", memory=memory)
     for dtype in (F16, F64):
@@ -198,14 +205,14 @@ def _cross_entropy(contract: Contract[Any]) -> Iterator[Case]:
 
     def case(
         name: str, rows: int, classes: int, *tags: str, dtype: DType = F32, values: Any = None, label: str = "int64",
-        memory: Memory = "dense", threads: int = 1,
+        memory: Memory = "dense", threads: int = 1, measure: bool = False,
     ) -> Case:  # fmt: skip
         logits = tensor((rows, classes), values or scaled(3), dtype, memory=memory)
         if sparse:
             labels = tensor((rows,), indices(classes), np.dtype(label))
         else:
             labels = tensor((rows, classes), distribution, dtype, memory=memory)
-        return Case(contract, name, (logits, labels), tags=frozenset(tags), threads=threads)
+        return Case(contract, name, (logits, labels), tags=frozenset(tags), threads=threads, measure=measure)
 
     for classes in (1, 2, 7, 8, 9, 17, 33, 130, 1001):
         yield case(f"n{classes}", 3, classes, "tail")
@@ -213,6 +220,7 @@ def _cross_entropy(contract: Contract[Any]) -> Iterator[Case]:
     yield case("large", 5, 33, "large", values=scaled(1e4))
     yield case("nan", 9, 40, "nan", values=only_nan)
     yield case("threads2", 300, 129, "threads", threads=2)
+    yield case("n1000-batch512", 512, 1000, measure=True)
     for memory in MEMORIES:
         yield case(memory, 6, 21, "strided", memory=memory)
     for dtype in sorted(FLOATS - {F32}, key=str):

@@ -76,6 +76,25 @@ def _moves() -> Iterator[Case]:
     yield _case(ops.FILL, "empty", (), ops.FillParams((0, 4)))
 
 
+def _million() -> Iterator[Case]:
+    """What benchmarks time: 4 MB of float32, where the op says by its parameters how large it is."""
+    shape = (8, 35, 35, 100)
+    for contract, x, params in (
+        (ops.RESHAPE, shape, ops.ReshapeParams((8, -1))),
+        (ops.TRANSPOSE, shape, ops.TransposeParams((0, 3, 1, 2))),
+        (ops.SLICE, (8, 70, 70, 100), ops.SliceParams((0, 0, 0, 0), (-1, -1, -1, -1), (1, 2, 2, 1))),
+        (ops.SPLIT, shape, ops.SplitParams(3, (36, 64))),
+        (ops.TILE, (8, 35, 35, 25), ops.TileParams((1, 1, 1, 4))),
+        (ops.BROADCAST_TO, (8, 1, 1, 100), ops.BroadcastParams(shape)),
+        (ops.FILL, (), ops.FillParams(shape)),
+    ):
+        yield _case(contract, "million", x, params, measure=True)
+    yield Case(ops.PACK, "million", (tensor(shape[1:], normal),) * 8, ops.PackParams(0), measure=True)
+    rows = (tensor((10_000, 100), normal), tensor((10_000,), indices(10_000), np.dtype(np.int32)))
+    yield Case(ops.GATHER, "million", rows, ops.GatherParams(0), measure=True)
+    yield Case(ops.RANGE, "million", (), ops.RangeParams(0, 1_000_000, 1, np.dtype(np.int32)), measure=True)
+
+
 def _gathers() -> Iterator[Case]:
     def case(
         name: str, x: tuple[int, ...], picks: tuple[int, ...], axis: int, dtype: DType = F32, index: str = "int32"
@@ -141,6 +160,8 @@ def _casts() -> Iterator[Case]:
             if source.kind in "fc" and is_int(target):
                 values = _small_positive if target.kind == "u" else scaled(30)
             yield _case(ops.CAST, f"{source}-to-{target}", (3, 7), ops.CastParams(target), source, values=values)
+    pixels = np.dtype(np.uint8)
+    yield _case(ops.CAST, "pixels", (8, 299, 299, 3), ops.CastParams(F32), pixels, values=any_bits, measure=True)
     yield _case(ops.CAST, "string", (3,), ops.CastParams(STRING), STRING)
     for source, target in ((F32, F16), (F64, F32), (F64, F16), (F32, F64), (F32, np.dtype(np.int32))):
         for name, values in (("", scaled(30)), ("-nan", sparse_nan)) if is_float(target) else (("", scaled(30)),):
@@ -166,4 +187,4 @@ def _small_positive(rng: np.random.Generator, shape: tuple[int, ...], dtype: DTy
     return rng.uniform(0, 100, shape).astype(dtype)
 
 
-CASES: tuple[Case, ...] = (*_moves(), *_gathers(), *_packs(), *_ranges(), *_casts())
+CASES: tuple[Case, ...] = (*_moves(), *_million(), *_gathers(), *_packs(), *_ranges(), *_casts())

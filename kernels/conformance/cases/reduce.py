@@ -37,9 +37,10 @@ def _case(
     memory: Memory = "dense",
     tags: tuple[str, ...] = (),
     threads: int = 1,
+    measure: bool = False,
 ) -> Case:
     x = tensor(shape, values, dtype, memory=memory)
-    return Case(contract, name, (x,), params, frozenset(tags), threads=threads)
+    return Case(contract, name, (x,), params, frozenset(tags), threads=threads, measure=measure)
 
 
 def _reductions(contract: Contract[Any]) -> Iterator[Case]:
@@ -77,6 +78,8 @@ def _reductions(contract: Contract[Any]) -> Iterator[Case]:
         yield case("nan-first", (40, 9), (0,), values=sparse_nan, tags=("nan",))
         yield case("inception", (1, 8, 8, 2048) if contract is not ops.REDUCE_PROD else (1, 2, 2, 2048), (1, 2), True,
                    tags=("inception",))  # fmt: skip
+    else:
+        yield case("rows", (2048, 2048), (1,), measure=True)
     for memory in MEMORIES:
         yield case(memory, (4, 5, 9), (1,), memory=memory, tags=("strided",))
     for other in sorted(dtypes - {F32, np.dtype(bool)}, key=str):
@@ -92,6 +95,7 @@ def _arguments(contract: Contract[Any]) -> Iterator[Case]:
 
     for size in (1, 7, 8, 17, 1001):
         yield case(f"n{size}", (3, size), tags=("tail",))
+    yield case("n1000-batch1024", (1024, 1000), measure=True)
     yield case("axis0", (7, 5), 0)
     yield case("axis1", (2, 7, 5), 1)
     yield case("rank1", (19,), 0)
@@ -111,6 +115,7 @@ def _top_k() -> Iterator[Case]:
 
     yield case("1-of-9", (3, 9), 1)
     yield case("5-of-1001", (2, 1001), 5)
+    yield case("5-of-1000-batch1024", (1024, 1000), 5, measure=True)
     yield case("all", (3, 17), 17)
     yield case("none", (3, 17), 0, tags=("empty",))
     yield case("rank1", (11,), 4)

@@ -25,15 +25,15 @@ __all__ = ["CASES"]
 NDArray = np.ndarray[Any, Any]
 
 
-def _picture(kind: str, mode: str, **options: Any) -> Values:
-    """A file of a random smooth 37 x 53 picture, written by Pillow."""
+def _picture(kind: str, mode: str, size: tuple[int, int] = (53, 37), **options: Any) -> Values:
+    """A file of a random smooth picture of ``size`` (width, height), written by Pillow."""
 
     def make(rng: np.random.Generator, shape: tuple[int, ...], dtype: DType) -> NDArray:
         from PIL import Image
 
         small = Image.fromarray(rng.integers(0, 256, (5, 7, 3), np.uint8))
         file = io.BytesIO()
-        small.resize((53, 37), Image.Resampling.BICUBIC).convert(mode).save(file, kind, **options)
+        small.resize(size, Image.Resampling.BICUBIC).convert(mode).save(file, kind, **options)
         encoded = np.empty((), object)
         encoded[()] = file.getvalue()
         return encoded
@@ -55,8 +55,9 @@ def _pillow(mode: str) -> Oracle:
 
 
 def _images() -> Iterator[Case]:
-    def case(name: str, values: Values, oracle: Oracle, **params: Any) -> Case:
-        return Case(DECODE_IMAGE, name, (tensor((), values, STRING),), DecodeImageParams(**params), oracle=oracle)
+    def case(name: str, values: Values, oracle: Oracle, measure: bool = False, **params: Any) -> Case:
+        file = tensor((), values, STRING)
+        return Case(DECODE_IMAGE, name, (file,), DecodeImageParams(**params), oracle=oracle, measure=measure)
 
     for subsampling in (0, 1, 2):
         jpeg = _picture("JPEG", "RGB", quality=90, subsampling=subsampling)
@@ -70,6 +71,8 @@ def _images() -> Iterator[Case]:
         yield case(f"png-{mode}", _picture("PNG", mode), _pillow({"P": "RGB", "1": "L"}.get(mode, mode)))
     yield case("png-rgba-as-rgb", _picture("PNG", "RGBA"), _pillow("RGB"), channels=3, format="png")
     yield case("png-gray-as-rgba", _picture("PNG", "L"), _pillow("RGBA"), channels=4)
+    photo = _picture("JPEG", "RGB", (800, 600), quality=90, subsampling=2)
+    yield case("jpeg-800x600", photo, _pillow("RGB"), measure=True, dct_method="INTEGER_ACCURATE")
     yield case("gif", _picture("GIF", "P"), _pillow("RGB"), expand_animations=False)
     yield case("bmp", _picture("BMP", "RGB"), _pillow("RGB"))
     yield case("bmp-gray", _picture("BMP", "L"), _pillow("L"))
@@ -84,6 +87,7 @@ def _strings() -> Iterator[Case]:
     for form in ("f", "e", "g"):
         yield Case(AS_STRING, f"form-{form}", (tensor((2, 9), normal, F64),), AsStringParams(3, form, 12, "+"))
     yield Case(AS_STRING, "nan", (tensor((40,), sparse_nan),), AsStringParams(), frozenset(["nan"]))
+    yield Case(AS_STRING, "batch10000", (tensor((10_000,), normal),), AsStringParams(), measure=True)
     yield Case(AS_STRING, "empty", (tensor((0,), normal),), AsStringParams(), frozenset(["empty"]))
     for name, shapes in (
         ("scalars", ((), ())), ("same", ((2, 3), (2, 3), (2, 3))), ("broadcast", ((2, 1), (3,))), ("one", ((4,),)),
@@ -92,6 +96,7 @@ def _strings() -> Iterator[Case]:
         for separator in (b"", b", "):
             inputs = tuple(tensor(shape, text, STRING) for shape in shapes)
             yield Case(STRING_JOIN, f"{name}{'-separated' if separator else ''}", inputs, StringJoinParams(separator))
+    yield Case(STRING_JOIN, "batch10000", (tensor((10_000,), text, STRING),) * 2, StringJoinParams(b", "), measure=True)
 
 
 CASES: tuple[Case, ...] = (*_images(), *_strings())
