@@ -12,18 +12,18 @@ from __future__ import annotations
 import argparse
 import time
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kigraph.kernels.contracts.conv2d import CONV2D, Conv2DParams
 from kigraph.kernels.devices import HOST
+from kigraph.kernels.inception_v3 import CONVOLUTIONS
 from kigraph.kernels.kernel import Constants, Query
 from kigraph.kernels.registry import select
 from kigraph.kernels.tensor import TensorType
 
-__all__ = ["Shape", "read_shapes"]
+__all__ = ["Shape", "inception_shapes"]
 
 Shape = tuple[int, int, int, int, int, int, int, str]
 
@@ -41,15 +41,9 @@ class Values(Constants):
         return pack(self.arrays[index])
 
 
-def read_shapes(path: Path = Path(__file__).parent / "shapes" / "inception_v3.txt") -> list[tuple[str, Shape]]:
+def inception_shapes() -> list[tuple[str, Shape]]:
     """(name, (height, width, cin, kernel height, kernel width, cout, stride, padding)) of each layer."""
-    layers = []
-    for line in path.read_text().splitlines():
-        if line and not line.startswith("#"):
-            name, *numbers, padding = line.split()
-            h, w, cin, kh, kw, cout, stride = map(int, numbers)
-            layers.append((name, (h, w, cin, kh, kw, cout, stride, padding)))
-    return layers
+    return [(c.name, (c.size, c.size, c.cin, *c.kernel, c.cout, c.stride, c.padding)) for c in CONVOLUTIONS]
 
 
 def prepare(shape: Shape, args: argparse.Namespace) -> tuple[str, Any, float]:
@@ -86,7 +80,7 @@ def main() -> None:
     parser.add_argument("--least", action="store_true", help="take the least time instead of the median")
     parser.add_argument("--cold", action="store_true", help="run all layers in turn instead of each several times")
     args = parser.parse_args()
-    layers = [(name, shape) for name, shape in read_shapes() if args.match in name]
+    layers = [(name, shape) for name, shape in inception_shapes() if args.match in name]
     counts = Counter(shape for _, shape in layers)
     order = (
         [(name, shape) for name, shape in layers]

@@ -27,7 +27,7 @@ from kigraph.kernels.tensor import TensorType
 from kigraph.kernels.tuning import accurate_enough, measure, signature
 from kigraph.kernels.tuning.tables import cpu_model
 
-from .conv_layers import Shape, read_shapes
+from .conv_layers import Shape, inception_shapes
 
 __all__ = ["queries"]
 
@@ -39,7 +39,7 @@ _VGG = ((224, 64, 64), (112, 64, 128), (112, 128, 128), (56, 128, 256), (56, 256
 
 def queries() -> dict[str, Query]:
     """The layers by signature, with bias and ReLU."""
-    shapes: list[Shape] = [shape for _, shape in read_shapes()]
+    shapes: list[Shape] = [shape for _, shape in inception_shapes()]
     shapes += [(n, n, cin, 3, 3, cout, 1, "SAME") for n, cin, cout in (*_RESNET, *_VGG)]
     found: dict[str, Query] = {}
     for h, w, cin, kh, kw, cout, stride, padding in shapes:

@@ -8,7 +8,7 @@ import pytest
 
 from kigraph.kernels.conformance import Case
 from kigraph.kernels.conformance.cases.conv2d import inception_case
-from kigraph.kernels.conformance.cases.inception import distinct_convolutions
+from kigraph.kernels.inception_v3 import distinct_convolutions
 
 from .support import time_case
 

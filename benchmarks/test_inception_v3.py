@@ -13,7 +13,7 @@ from kigraph.graph.models.inception_v3.build import build
 from kigraph.graph.models.inception_v3.weights import seeded_weights
 from kigraph.kernels.backends import get_backend
 from kigraph.kernels.conformance import process_seed
-from kigraph.kernels.conformance.cases.inception import CONVOLUTIONS
+from kigraph.kernels.inception_v3 import CONVOLUTIONS
 
 from .peak import peak_gflops
 from .support import time_run

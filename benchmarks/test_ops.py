@@ -10,11 +10,11 @@ import pytest
 from kigraph.kernels.conformance import Case, cases_of, tensor
 from kigraph.kernels.conformance.cases import pool2d
 from kigraph.kernels.conformance.cases.conv2d import conv_case
-from kigraph.kernels.conformance.cases.inception import POOLS
 from kigraph.kernels.conformance.cases.matmul import matmul_case
 from kigraph.kernels.conformance.values import normal
 from kigraph.kernels.contracts import CONTRACTS, elementwise
 from kigraph.kernels.contracts.conv2d import DEPTHWISE_CONV2D
+from kigraph.kernels.inception_v3 import POOLS
 
 from .support import time_case
 

@@ -22,11 +22,11 @@ from unittest import mock
 
 import numpy as np
 
-from kigraph.kernels.conformance.cases.inception import ConvLayer, distinct_convolutions
 from kigraph.kernels.contracts.conv2d import CONV2D, Conv2DParams
 from kigraph.kernels.cython import conv2d, core
 from kigraph.kernels.cython.tiles import Tile, choose_tile, cycles
 from kigraph.kernels.devices import HOST
+from kigraph.kernels.inception_v3 import ConvLayer, distinct_convolutions
 from kigraph.kernels.kernel import Constants, Query
 from kigraph.kernels.tensor import TensorType
 

@@ -16,6 +16,7 @@ Map of the folder (arrows of import point down only)::
     tensor.py        the values: element types, shapes, TensorType
     numerics.py      what a session may trade for speed: Winograd, precision
     settings.py      every environment variable, declared once
+    inception_v3.py  the layers of Inception v3 as facts, for cases, benchmarks and the network itself
     errors.py        the exceptions
     host/            the shared CPU family: layout, casts, strings, image decoding
     numpy/           the reference backend: plain, slow, and the truth

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from kigraph.kernels import cupy as backend
 from kigraph.kernels.conformance import bind_case
 from kigraph.kernels.conformance.cases.conv2d import inception_case
-from kigraph.kernels.conformance.cases.inception import CONVOLUTIONS, ConvLayer
+from kigraph.kernels.inception_v3 import CONVOLUTIONS, ConvLayer
 
 from . import dry
 from .record import Recorder, output_folder, read

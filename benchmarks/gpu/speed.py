@@ -28,8 +28,8 @@ from kigraph.graph.plan.lowering import Step
 from kigraph.graph.plan.stage import Stage, _Context
 from kigraph.graph.session import Session
 from kigraph.kernels import cupy as backend
-from kigraph.kernels.conformance.cases.inception import CONVOLUTIONS
 from kigraph.kernels.contracts.conv2d import CONV2D
+from kigraph.kernels.inception_v3 import CONVOLUTIONS
 
 from . import dry
 from .clock import Clock

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..conv_layers import Shape, read_shapes
+from ..conv_layers import Shape, inception_shapes
 from .contenders import absent, contender
 from .worker import Worker
 
@@ -135,7 +135,7 @@ def run(args: argparse.Namespace, about: Callable[[Sequence[int]], dict[str, Any
     """Measures all layers for each number of threads."""
     missing = absent(NAMES)
     names = [n for n in NAMES if n not in missing and n in (args.only or NAMES)]
-    layers = read_shapes()
+    layers = inception_shapes()
     counts = Counter(shape for _, shape in layers)
     first = {shape: name for name, shape in reversed(layers)}
     shapes = sorted(counts, key=lambda s: [n for n, _ in layers].index(first[s]))

@@ -10,7 +10,7 @@ Map of the folder::
 
     case.py      Case: a contract at given parameters, shapes, dtypes, values and kinds of memory
     values.py    random inputs: normal, NaN and infinities, the extremes, whole integer ranges, ...
-    cases/       the cases, one file per contract file; inception.py has the real network's layers
+    cases/       the cases, one file per contract file
     truth.py     the reference in a wider type, and the tolerance
     memory.py    arrays between guard bytes
     check.py     check_kernel: judges one kernel on one case

@@ -193,7 +193,7 @@ def test_same_puts_the_odd_pixel_at_the_end(n: int, k: int, s: int, d: int, want
 
 def test_flops_of_the_convolutions_of_inception_v3() -> None:
     """5.711 G multiply-adds in 94 convolutions: the literature's figure for 299 x 299 pixels."""
-    from kigraph.kernels.conformance.cases.inception import CONVOLUTIONS, distinct_convolutions
+    from kigraph.kernels.inception_v3 import CONVOLUTIONS, distinct_convolutions
 
     total = 0
     for layer in CONVOLUTIONS:

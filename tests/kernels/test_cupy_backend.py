@@ -14,7 +14,6 @@ import pytest
 
 import kigraph.kernels.cupy as backend
 from kigraph.kernels.backends import resolve_choice
-from kigraph.kernels.conformance.cases.inception import CONVOLUTIONS
 from kigraph.kernels.contracts.elementwise import RELU
 from kigraph.kernels.contracts.softmax import SOFTMAX
 from kigraph.kernels.cupy import binding, runtime
@@ -31,6 +30,7 @@ from kigraph.kernels.cupy.launch import (
     strided,
 )
 from kigraph.kernels.errors import BackendError, KernelError
+from kigraph.kernels.inception_v3 import CONVOLUTIONS
 from kigraph.kernels.kernel import Query
 from kigraph.kernels.numerics import Numerics
 from kigraph.kernels.tensor import TensorType

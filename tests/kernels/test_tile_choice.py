@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kigraph.kernels.conformance.cases.inception import ConvLayer, distinct_convolutions
 from kigraph.kernels.contracts.conv2d import CONV2D, Conv2DParams
 from kigraph.kernels.cython import conv2d, core
+from kigraph.kernels.inception_v3 import ConvLayer, distinct_convolutions
 from kigraph.kernels.kernel import Query
 from kigraph.kernels.tensor import TensorType
 

@@ -1,4 +1,4 @@
-"""The built-in Inception v3: its table, its weights from three families, its options, the frozen form of 2015."""
+"""The built-in Inception v3: its weights from three families, its options, the frozen form of 2015."""
 
 from __future__ import annotations
 
@@ -43,18 +43,6 @@ def weights() -> InceptionWeights:
 @pytest.fixture(scope="module")
 def image() -> np.ndarray[Any, Any]:
     return np.random.default_rng(1).uniform(-1, 1, (1, 299, 299, 3)).astype(np.float32)
-
-
-# --- the table ----------------------------------------------------------------------------------------------------------
-
-
-def test_the_table_has_the_published_size() -> None:
-    assert len(CONVS) == 94
-    assert len({s.conv.path for s in CONVS}) == len({s.conv.torchvision for s in CONVS}) == 94
-    kernels = sum(int(np.prod(s.shape)) for s in CONVS)
-    filters = sum(s.shape[3] for s in CONVS)
-    # Keras' InceptionV3 states 23,851,784 parameters with 1000 classes: three numbers per filter besides the kernels.
-    assert kernels + 3 * filters + 2048 * 1000 + 1000 == 23_851_784
 
 
 def test_shapes_through_the_network(weights: InceptionWeights) -> None:

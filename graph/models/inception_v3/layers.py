@@ -1,7 +1,8 @@
 """Inception v3 as a table: 94 convolutions, in the order in which every implementation creates them.
 
-Paths are the node names of TensorFlow's 2015 graph; the other names are torchvision's. Source: "Rethinking the Inception
-Architecture for Computer Vision" (arXiv 1512.00567) as built in that graph. Concatenation order is the table's order.
+Paths are the node names of TensorFlow's 2015 graph; the other names are torchvision's. Filters, windows, strides and paddings
+come from kernels/inception_v3.py by the layer's name there; here is how the layers are connected. Source: "Rethinking the
+Inception Architecture for Computer Vision" (arXiv 1512.00567) as built in that graph. Concatenation order is the table's order.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from ....kernels.inception_v3 import CONVOLUTIONS, POOLS
+
 __all__ = ["CONVS", "FEATURES", "NETWORK", "Block", "Conv", "Pool", "Sized", "Step", "connect", "sized_convs"]
 
 T = TypeVar("T")
 #: Channels that the last block gives.
-FEATURES = 2048
+FEATURES = POOLS[-1].channels
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,25 +52,42 @@ class Block:
 
 Step = Conv | Pool | Block
 
-_H3, _V3, _H7, _V7 = (1, 3), (3, 1), (1, 7), (7, 1)
+_CONVOLUTIONS = {layer.name: layer for layer in CONVOLUTIONS}
+_POOLS = {layer.name: layer for layer in POOLS}
 
 
-def _block_a(path: str, name: str, pool_filters: int) -> Block:
+def _conv(path: str, torchvision: str, name: str) -> Conv:
+    layer = _CONVOLUTIONS[name]
+    return Conv(path, torchvision, layer.cout, layer.kernel, layer.stride, layer.padding)
+
+
+def _pool(path: str, name: str, kind: str = "") -> Pool:
+    layer = _POOLS[name]
+    return Pool(path, kind or layer.kind, layer.stride, layer.padding)
+
+
+def _chain(path: str, name: str, layers: Sequence[str]) -> tuple[Conv, ...]:
+    """Convolutions one after the other: conv, conv_1, ... under ``path``; 1, 2, ... behind torchvision's ``name``."""
+    return tuple(
+        _conv(f"{path}/conv{f'_{i}' if i else ''}", f"{name}_{i + 1}", layer) for i, layer in enumerate(layers)
+    )
+
+
+def _pooled(path: str, name: str, block: str, kind: str = "") -> tuple[Step, ...]:
+    """The branch that pools, then convolves."""
+    pool = _pool(f"{path}/tower_2/pool", f"{block}.pool", kind)
+    return pool, _conv(f"{path}/tower_2/conv", f"{name}.branch_pool", f"{block}.pool")
+
+
+def _block_a(path: str, name: str, block: str) -> Block:
     """35x35."""
     return Block(
         path,
         (
-            (Conv(f"{path}/conv", f"{name}.branch1x1", 64),),
-            (
-                Conv(f"{path}/tower/conv", f"{name}.branch5x5_1", 48),
-                Conv(f"{path}/tower/conv_1", f"{name}.branch5x5_2", 64, (5, 5)),
-            ),
-            (
-                Conv(f"{path}/tower_1/conv", f"{name}.branch3x3dbl_1", 64),
-                Conv(f"{path}/tower_1/conv_1", f"{name}.branch3x3dbl_2", 96, (3, 3)),
-                Conv(f"{path}/tower_1/conv_2", f"{name}.branch3x3dbl_3", 96, (3, 3)),
-            ),
-            (Pool(f"{path}/tower_2/pool", "avg"), Conv(f"{path}/tower_2/conv", f"{name}.branch_pool", pool_filters)),
+            (_conv(f"{path}/conv", f"{name}.branch1x1", f"{block}.b1x1"),),
+            _chain(f"{path}/tower", f"{name}.branch5x5", [f"{block}.b5_1", f"{block}.b5_2"]),
+            _chain(f"{path}/tower_1", f"{name}.branch3x3dbl", [f"{block}.b3_{i}" for i in (1, 2, 3)]),
+            _pooled(path, name, block),
         ),
     )
 
@@ -77,36 +97,22 @@ def _block_b(path: str, name: str) -> Block:
     return Block(
         path,
         (
-            (Conv(f"{path}/conv", f"{name}.branch3x3", 384, (3, 3), 2, "VALID"),),
-            (
-                Conv(f"{path}/tower/conv", f"{name}.branch3x3dbl_1", 64),
-                Conv(f"{path}/tower/conv_1", f"{name}.branch3x3dbl_2", 96, (3, 3)),
-                Conv(f"{path}/tower/conv_2", f"{name}.branch3x3dbl_3", 96, (3, 3), 2, "VALID"),
-            ),
-            (Pool(f"{path}/pool", "max", 2, "VALID"),),
+            (_conv(f"{path}/conv", f"{name}.branch3x3", "B.b3"),),
+            _chain(f"{path}/tower", f"{name}.branch3x3dbl", ["B.d1", "B.d2", "B.d3"]),
+            (_pool(f"{path}/pool", "B.pool"),),
         ),
     )
 
 
-def _block_c(path: str, name: str, width: int) -> Block:
+def _block_c(path: str, name: str, block: str) -> Block:
     """17x17, factorised 7x7."""
     return Block(
         path,
         (
-            (Conv(f"{path}/conv", f"{name}.branch1x1", 192),),
-            (
-                Conv(f"{path}/tower/conv", f"{name}.branch7x7_1", width),
-                Conv(f"{path}/tower/conv_1", f"{name}.branch7x7_2", width, _H7),
-                Conv(f"{path}/tower/conv_2", f"{name}.branch7x7_3", 192, _V7),
-            ),
-            (
-                Conv(f"{path}/tower_1/conv", f"{name}.branch7x7dbl_1", width),
-                Conv(f"{path}/tower_1/conv_1", f"{name}.branch7x7dbl_2", width, _V7),
-                Conv(f"{path}/tower_1/conv_2", f"{name}.branch7x7dbl_3", width, _H7),
-                Conv(f"{path}/tower_1/conv_3", f"{name}.branch7x7dbl_4", width, _V7),
-                Conv(f"{path}/tower_1/conv_4", f"{name}.branch7x7dbl_5", 192, _H7),
-            ),
-            (Pool(f"{path}/tower_2/pool", "avg"), Conv(f"{path}/tower_2/conv", f"{name}.branch_pool", 192)),
+            (_conv(f"{path}/conv", f"{name}.branch1x1", f"{block}.b1x1"),),
+            _chain(f"{path}/tower", f"{name}.branch7x7", [f"{block}.b7_{i}" for i in (1, 2, 3)]),
+            _chain(f"{path}/tower_1", f"{name}.branch7x7dbl", [f"{block}.d7_{i}" for i in (1, 2, 3, 4, 5)]),
+            _pooled(path, name, block),
         ),
     )
 
@@ -116,68 +122,61 @@ def _block_d(path: str, name: str) -> Block:
     return Block(
         path,
         (
-            (
-                Conv(f"{path}/tower/conv", f"{name}.branch3x3_1", 192),
-                Conv(f"{path}/tower/conv_1", f"{name}.branch3x3_2", 320, (3, 3), 2, "VALID"),
-            ),
-            (
-                Conv(f"{path}/tower_1/conv", f"{name}.branch7x7x3_1", 192),
-                Conv(f"{path}/tower_1/conv_1", f"{name}.branch7x7x3_2", 192, _H7),
-                Conv(f"{path}/tower_1/conv_2", f"{name}.branch7x7x3_3", 192, _V7),
-                Conv(f"{path}/tower_1/conv_3", f"{name}.branch7x7x3_4", 192, (3, 3), 2, "VALID"),
-            ),
-            (Pool(f"{path}/pool", "max", 2, "VALID"),),
+            _chain(f"{path}/tower", f"{name}.branch3x3", ["D.b3_1", "D.b3_2"]),
+            _chain(f"{path}/tower_1", f"{name}.branch7x7x3", [f"D.b7_{i}" for i in (1, 2, 3, 4)]),
+            (_pool(f"{path}/pool", "D.pool"),),
         ),
     )
 
 
-def _split(path: str, name: str) -> Block:
+def _split(path: str, name: str, layer: str) -> Block:
     """1x3 and 3x1 side by side; their outputs are joined by the block around."""
     return Block(
         "",
         (
-            (Conv(f"{path}/mixed/conv", f"{name}a", 384, _H3),),
-            (Conv(f"{path}/mixed/conv_1", f"{name}b", 384, _V3),),
+            (_conv(f"{path}/mixed/conv", f"{name}a", f"{layer}a"),),
+            (_conv(f"{path}/mixed/conv_1", f"{name}b", f"{layer}b"),),
         ),
     )
 
 
-def _block_e(path: str, name: str, pool: str) -> Block:
+def _block_e(path: str, name: str, block: str, pool: str = "") -> Block:
     """8x8, widened."""
+    tower, tower_1 = f"{path}/tower", f"{path}/tower_1"
+    single, double = f"{name}.branch3x3", f"{name}.branch3x3dbl"
     return Block(
         path,
         (
-            (Conv(f"{path}/conv", f"{name}.branch1x1", 320),),
-            (Conv(f"{path}/tower/conv", f"{name}.branch3x3_1", 384), _split(f"{path}/tower", f"{name}.branch3x3_2")),
+            (_conv(f"{path}/conv", f"{name}.branch1x1", f"{block}.b1x1"),),
+            (*_chain(tower, single, [f"{block}.b3_1"]), _split(tower, f"{single}_2", f"{block}.b3_2")),
             (
-                Conv(f"{path}/tower_1/conv", f"{name}.branch3x3dbl_1", 448),
-                Conv(f"{path}/tower_1/conv_1", f"{name}.branch3x3dbl_2", 384, (3, 3)),
-                _split(f"{path}/tower_1", f"{name}.branch3x3dbl_3"),
+                *_chain(tower_1, double, [f"{block}.d3_1", f"{block}.d3_2"]),
+                _split(tower_1, f"{double}_3", f"{block}.d3_3"),
             ),
-            (Pool(f"{path}/tower_2/pool", pool), Conv(f"{path}/tower_2/conv", f"{name}.branch_pool", 192)),
+            _pooled(path, name, block, pool),
         ),
     )
 
 
 NETWORK: tuple[Step, ...] = (
-    Conv("conv", "Conv2d_1a_3x3", 32, (3, 3), 2, "VALID"),
-    Conv("conv_1", "Conv2d_2a_3x3", 32, (3, 3), 1, "VALID"),
-    Conv("conv_2", "Conv2d_2b_3x3", 64, (3, 3)),
-    Pool("pool", "max", 2, "VALID"),
-    Conv("conv_3", "Conv2d_3b_1x1", 80, (1, 1), 1, "VALID"),
-    Conv("conv_4", "Conv2d_4a_3x3", 192, (3, 3), 1, "VALID"),
-    Pool("pool_1", "max", 2, "VALID"),
-    _block_a("mixed", "Mixed_5b", 32),
-    _block_a("mixed_1", "Mixed_5c", 64),
-    _block_a("mixed_2", "Mixed_5d", 64),
+    _conv("conv", "Conv2d_1a_3x3", "stem1"),
+    _conv("conv_1", "Conv2d_2a_3x3", "stem2"),
+    _conv("conv_2", "Conv2d_2b_3x3", "stem3"),
+    _pool("pool", "stem.pool1"),
+    _conv("conv_3", "Conv2d_3b_1x1", "stem4"),
+    _conv("conv_4", "Conv2d_4a_3x3", "stem5"),
+    _pool("pool_1", "stem.pool2"),
+    _block_a("mixed", "Mixed_5b", "A0"),
+    _block_a("mixed_1", "Mixed_5c", "A1"),
+    _block_a("mixed_2", "Mixed_5d", "A2"),
     _block_b("mixed_3", "Mixed_6a"),
-    _block_c("mixed_4", "Mixed_6b", 128),
-    _block_c("mixed_5", "Mixed_6c", 160),
-    _block_c("mixed_6", "Mixed_6d", 160),
-    _block_c("mixed_7", "Mixed_6e", 192),
+    _block_c("mixed_4", "Mixed_6b", "C0"),
+    _block_c("mixed_5", "Mixed_6c", "C1"),
+    _block_c("mixed_6", "Mixed_6d", "C2"),
+    _block_c("mixed_7", "Mixed_6e", "C3"),
     _block_d("mixed_8", "Mixed_7a"),
-    _block_e("mixed_9", "Mixed_7b", "avg"),
-    _block_e("mixed_10", "Mixed_7c", "last"),
+    _block_e("mixed_9", "Mixed_7b", "E0"),
+    _block_e("mixed_10", "Mixed_7c", "E1", "last"),
 )
 
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from ...contracts.base import Contract, Tolerance
 from ...contracts.conv2d import CONV2D, DEPTHWISE_CONV2D, Conv2DParams
+from ...inception_v3 import CONVOLUTIONS, ConvLayer
 from ...tensor import DType
 from ..case import F16, F32, F64, PLACEMENTS, Case, Memory, tensor
 from ..values import large, normal, not_finite, scaled, sparse_nan
-from .inception import CONVOLUTIONS, ConvLayer
 
 __all__ = ["CASES", "conv_case", "inception_case"]
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from ...contracts.base import Contract
 from ...contracts.pool2d import AVG_POOL2D, MAX_POOL2D, Pool2DParams
+from ...inception_v3 import POOLS, PoolLayer
 from ...tensor import DType
 from ..case import F16, F32, F64, PLACEMENTS, Case, Memory, tensor
 from ..values import any_bits, large, normal, scaled, sparse_nan
-from .inception import POOLS, PoolLayer
 
 __all__ = ["CASES", "FAR_WINDOWS", "inception_case", "pool_case"]
 

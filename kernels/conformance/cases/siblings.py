@@ -8,10 +8,10 @@ from typing import Any
 
 from ...contracts.matmul import Activation
 from ...contracts.siblings import SIBLING_CONV2D, Sibling, SiblingParams
+from ...inception_v3 import CONVOLUTIONS
 from ...tensor import DType
 from ..case import F16, F32, F64, PLACEMENTS, Case, Input, Memory, tensor
 from ..values import normal, scaled, sparse_nan
-from .inception import CONVOLUTIONS
 
 __all__ = ["CASES", "sibling_case"]
 

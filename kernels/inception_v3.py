@@ -1,5 +1,7 @@
 """The layers of Inception v3 (299 x 299 pixels) as facts: convolutions and pools in the order of the network.
 
+The one table of them: conformance cases and benchmarks take their shapes from here, graph/models/inception_v3/layers.py the
+filters, windows and strides of the network that it connects.
 Szegedy et al., "Rethinking the Inception Architecture for Computer Vision" (2015). A = mixed..mixed_2, B = mixed_3,
 C = mixed_4..mixed_7, D = mixed_8, E = mixed_9 and mixed_10.
 """
