@@ -88,17 +88,10 @@ def progress(total: int) -> Iterator[Callable[[str], None]]:
 
         yield tell
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from kigraph.progress import Bar
 
-    columns = (BarColumn(), TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=total)
-
-        def step(what: str) -> None:
-            bar.update(task, advance=1, description=what)
-
-        yield step
+    with Bar("", total) as bar:
+        yield lambda what: bar.update(what=what)
 
 
 def about_here(threads: Sequence[int]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """kigraph.cli: the command ``kigraph``.
 
 Map of the folder: one module per command (classify, serve, bench, profile, tune, cache, info,
-inspect_file, draw, weights), each with ``register(commands)`` and ``run(args)``; output.py prints tables, JSON and progress; options.py has what commands share;
+inspect_file, draw, weights), each with ``register(commands)`` and ``run(args)``; output.py prints tables and JSON; options.py has what commands share;
 support.py finds out which backend can run what.
 
 Exit codes: 0 done; 1 some of the inputs failed; 2 wrong usage or an error that concerns everything.
@@ -43,7 +43,7 @@ exit codes: 0 done, 1 some inputs failed, 2 wrong usage or an error that concern
 """
 
 
-#: Command -> the module that has it; a module is imported when its command, or the list of commands, is needed.
+#: Command -> the module that has it; a module is imported when its command, or the list of commands, is asked for.
 _COMMANDS = {
     "classify": "kigraph.cli.classify",
     "serve": "kigraph.cli.serve",
@@ -96,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Loading a model makes some 100,000 objects and no garbage; collecting after every 700 takes 20 ms of a start.
     if argv is None:
         gc.set_threshold(200_000, 20, 20)
-        # The collection at exit traverses every object once more: 50 ms, for memory that the system takes back anyway.
+        # The collection at exit looks at every object once more: 50 ms, for memory that the system takes back anyway.
         atexit.register(gc.freeze)
         argv = sys.argv[1:]
         _open_streams()
@@ -118,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"kigraph: {type(error).__name__}: {_one_line(error)}", file=sys.stderr)
         return 2
     except BrokenPipeError:
-        # The reader (head, less) has exited: no message, and Python must not try to flush again at its end.
+        # The reader (head, less) has gone: nothing to say, and Python must not try to flush again at its end.
         _drop_output()
         return 0
     except (OSError, MemoryError) as error:
@@ -147,7 +147,7 @@ def _drop_output() -> None:
 
 
 def _system_error(error: OSError | MemoryError) -> str:
-    """What the system refused: a full disk under standard output, a folder that may not be read, too little memory."""
+    """What the system refused: a full disk behind standard output, a folder that may not be read, too little memory."""
     if isinstance(error, MemoryError):
         return f"OutOfMemoryError: there is not enough memory: {_one_line(error) or 'an allocation failed'}"
     place = f"{error.filename}: " if error.filename is not None else ""

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ImageError, KigraphError, RunError
+from ..progress import track
 from .options import Commands, add_command, add_json, add_model_options, model_json, open_model, positive
-from .output import clean, note, print_json, track
+from .output import clean, note, print_json
 
 if TYPE_CHECKING:
     from ..classifier import Classifier, Prediction

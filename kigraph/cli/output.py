@@ -1,4 +1,4 @@
-"""Tables, JSON and progress bars. Results go to standard output, everything about them to standard error.
+"""Tables, JSON and remarks. Results go to standard output, everything about them to standard error.
 
 Whatever comes from a file (labels, node names, error texts) is stripped of control characters before it reaches a terminal.
 """
@@ -11,14 +11,13 @@ import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from ..errors import KigraphError
 from ..kernels.atomic_files import check_writable
+from ..progress import Bar
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bar
-
     from ..weights.transfer import Progress
 
 __all__ = [
@@ -28,12 +27,9 @@ __all__ = [
     "print_json",
     "print_table",
     "size_text",
-    "track",
     "warnings_as_notes",
     "writable",
 ]
-
-T = TypeVar("T")
 
 
 def clean(text: object) -> str:
@@ -94,42 +90,11 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, rig
     Console(highlight=False).print(table)
 
 
-def track(items: Sequence[T], what: str, quiet: bool) -> Iterator[T]:
-    """The items, with a progress bar on standard error if that is a terminal and there are several."""
-    if quiet or len(items) < 2 or not sys.stderr.isatty():
-        yield from items
-        return
-    from rich.console import Console
-    from rich.progress import track as rich_track
-
-    yield from rich_track(items, description=what, console=Console(stderr=True), transient=True)
-
-
 @contextlib.contextmanager
 def download_progress(quiet: bool) -> Iterator[Progress | None]:
     """A callback that shows a download's progress on standard error; None if it would not be visible."""
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    with contextlib.ExitStack() as stack:
-        bars: list[Bar] = []
-
-        def show(done: int, total: int | None) -> None:
-            if not bars:  # only a download that really happens draws anything
-                bars.append(stack.enter_context(_download_bar()))
-                bars[0].add_task("downloading")
-            bars[0].update(bars[0].task_ids[0], completed=done, total=total)
-
-        yield show
-
-
-def _download_bar() -> Bar:
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-    from rich.progress import Progress as Bar
-
-    columns = (TextColumn("downloading"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    return Bar(*columns, console=Console(stderr=True), transient=True)
+    with Bar("downloading", quiet=quiet, in_bytes=True) as bar:
+        yield bar.update if bar.visible else None
 
 
 def writable(path: str | os.PathLike[str]) -> None:

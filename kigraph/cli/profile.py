@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import KigraphError
+from ..progress import Bar
 from .options import Commands, add_command, add_json, add_model_options, filled, open_model, whole
 from .output import clean, note, print_json, print_table, writable
 
@@ -69,7 +67,10 @@ def run(args: argparse.Namespace) -> int:
             writable(path)
     model, resolved = open_model(args)
     fetch, feeds = _feeds(model, args)
-    with _progress(args.runs + _WARM_UP, args.json) as progress:
+    with Bar("running", args.runs + _WARM_UP, quiet=args.json) as bar:
+        if not bar.visible and not args.json:
+            note(f"{args.runs + _WARM_UP} runs ...")
+        progress = bar.update if bar.visible else None
         profile = model.session.profile(fetch, feeds, runs=args.runs, warm_up=_WARM_UP, progress=progress)
     written = []
     try:
@@ -128,18 +129,3 @@ def _print(profile: Profile, top: int | None, order: str) -> None:
         "of roof: the least time for the step's work on this machine over its time; more than 100 %: fewer multiplications"
     )
     print("than direct convolution needs, or data that came from the caches.")
-
-
-@contextlib.contextmanager
-def _progress(total: int, quiet: bool) -> Iterator[Callable[[int], None] | None]:
-    if quiet or not sys.stderr.isatty():
-        if not quiet:
-            note(f"{total} runs ...")
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("running", total=total)
-        yield lambda done: bar.update(task, completed=done)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from ..progress import track
 from .options import Commands, add_command, add_json, add_model_options, open_model
-from .output import note, print_json, print_table, track
+from .output import note, print_json, print_table
 
 if TYPE_CHECKING:
     from ..classifier import Classifier

@@ -15,13 +15,13 @@ from ..graph.builder import Graph
 from ..graph.handles import Operation, Tensor
 from ..graph.session import Session
 from ..graph.values import as_array
+from ..progress import Bar
 from ..weights.embedded import CARD_NODE, card_text
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .freezing import freeze
 from .history import History
 from .layers import Dropout, Layer
 from .optimizers import Adam, Optimizer
-from .progress import Progress
 
 __all__ = ["Loss", "Model"]
 
@@ -150,14 +150,15 @@ class Model:
             raise GraphError(f"batch_size must be at least 1 and epochs at least 0, got {batch_size} and {epochs}")
         if checkpoint is not None and Path(checkpoint).exists():
             self.restore(checkpoint)
-        with Progress(epochs - self.epoch, -(-len(data) // batch_size), enabled=progress) as bar:
+        batches = max(epochs - self.epoch, 0) * -(-len(data) // batch_size)
+        with Bar("training", batches, quiet=not progress) as bar:
             while self.epoch < epochs:
                 row = {"epoch": self.epoch + 1, **self._train_epoch(data, target, batch_size, shuffle, bar)}
                 if validation_data is not None:
                     row |= {f"val_{k}": v for k, v in self.evaluate(*validation_data).items()}
                 self.epoch += 1
                 self.history.rows.append(row)
-                bar.epoch(row)
+                bar.write("  ".join(f"{k} {v:.4g}" for k, v in row.items()))
                 if checkpoint is not None:
                     self.save_checkpoint(checkpoint)
                 if on_epoch is not None:
@@ -169,7 +170,7 @@ class Model:
         assert self.optimizer.rate is not None
         self.session.set_variables({self.optimizer.rate.op.name: np.float32(rate)})
 
-    def _train_epoch(self, x: Value, y: Value, batch_size: int, shuffle: bool, bar: Progress) -> dict[str, float]:
+    def _train_epoch(self, x: Value, y: Value, batch_size: int, shuffle: bool, bar: Bar) -> dict[str, float]:
         order = self._rng.permutation(len(x)) if shuffle else np.arange(len(x))
         loss = hits = 0.0
         fetches = [self.step, self.training_loss, *([] if self._training_hits is None else [self._training_hits])]
@@ -184,7 +185,7 @@ class Model:
                 )
             loss += float(value) * len(rows)
             hits += float(hit[0]) if hit else 0.0
-            bar.batch(loss / (start + len(rows)))
+            bar.update(what=f"loss {loss / (start + len(rows)):.4g}")
         result = {"loss": loss / max(len(x), 1)}
         return result if self.hits is None else {**result, "accuracy": hits / max(len(x), 1)}
 

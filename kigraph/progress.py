@@ -1,0 +1,96 @@
+"""One progress bar for downloads, lists of files, measurements and training: rate and time left, on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+__all__ = ["Bar", "track"]
+
+T = TypeVar("T")
+
+
+class Bar:
+    """``with Bar("measuring", 10) as bar:``, then ``bar.update()`` for each item. It is gone when the block ends.
+
+    Nothing is drawn, and rich is not imported, where nobody would see it: ``quiet``, standard error that is no terminal,
+    nothing to do (``total`` 0), or no update. A program without rich is silent, too.
+    ``total`` None: not known yet. ``in_bytes``: what is counted are bytes.
+    """
+
+    def __init__(self, what: str, total: int | None = None, *, quiet: bool = False, in_bytes: bool = False) -> None:
+        self._what, self._total, self._in_bytes = what, total, in_bytes
+        self.visible = not quiet and total != 0 and sys.stderr.isatty()
+        self._bar: Progress | None = None
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def update(self, done: int | None = None, total: int | None = None, what: str | None = None) -> None:
+        """``done`` items are done (None: one more); ``total``: of so many; ``what``: what the bar says from now on."""
+        bar = self._started()
+        if bar is None:
+            return
+        changes: dict[str, Any] = {"advance": 1} if done is None else {"completed": done}
+        if total is not None:
+            changes["total"] = total
+        bar.update(bar.task_ids[0], description=what, **changes)
+
+    def write(self, line: str) -> None:
+        """A line above the bar, which stays when the bar goes; nothing where no bar is seen."""
+        bar = self._started()
+        if bar is not None:
+            bar.console.print(line, markup=False, highlight=False)
+
+    def _started(self) -> Progress | None:
+        if self._bar is None and self.visible:
+            try:
+                self._bar = _made(self._in_bytes)
+            except ImportError:
+                self.visible = False
+                return None
+            self._bar.add_task(self._what, total=self._total)
+            self._bar.start()
+        return self._bar
+
+
+def track(items: Sequence[T], what: str, quiet: bool = False) -> Iterator[T]:
+    """The items, with a bar if there are several."""
+    with Bar(what, len(items), quiet=quiet or len(items) < 2) as bar:
+        bar.update(0)
+        for item in items:
+            yield item
+            bar.update()
+
+
+def _made(in_bytes: bool) -> Progress:
+    from rich import progress
+    from rich.console import Console
+    from rich.text import Text
+
+    class Rate(progress.ProgressColumn):
+        def render(self, task: progress.Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text("" if speed is None else f"{speed:.1f}/s" if speed < 1000 else f"{speed:.0f}/s")
+
+    count = (
+        (progress.DownloadColumn(), progress.TransferSpeedColumn())
+        if in_bytes
+        else (progress.MofNCompleteColumn(), Rate())
+    )
+    return progress.Progress(
+        progress.TextColumn("{task.description}", markup=False), progress.BarColumn(), *count,
+        progress.TimeRemainingColumn(), console=Console(stderr=True), transient=True,
+    )  # fmt: skip
