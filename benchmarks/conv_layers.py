@@ -16,29 +16,17 @@ from typing import Any
 
 import numpy as np
 
+from kigraph.kernels.conformance.check import FixedConstants
 from kigraph.kernels.contracts.conv2d import CONV2D, Conv2DParams
 from kigraph.kernels.devices import HOST
 from kigraph.kernels.inception_v3 import CONVOLUTIONS
-from kigraph.kernels.kernel import Constants, Query
+from kigraph.kernels.kernel import Query
 from kigraph.kernels.registry import select
 from kigraph.kernels.tensor import TensorType
 
 __all__ = ["Shape", "inception_shapes"]
 
 Shape = tuple[int, int, int, int, int, int, int, str]
-
-
-class Values(Constants):
-    """Constants without a cache."""
-
-    def __init__(self, arrays: list[np.ndarray[Any, Any]]) -> None:
-        self.arrays = arrays
-
-    def value(self, index: int) -> np.ndarray[Any, Any]:
-        return self.arrays[index]
-
-    def packed(self, index: int, layout: str, pack: Any) -> Any:
-        return pack(self.arrays[index])
 
 
 def inception_shapes() -> list[tuple[str, Shape]]:
@@ -62,7 +50,7 @@ def prepare(shape: Shape, args: argparse.Namespace) -> tuple[str, Any, float]:
     query = Query(CONV2D, types, outputs, params, frozenset([1, 2]), args.threads)
     kernel = select(query, [args.backend]).kernel
     assert kernel.prepare is not None
-    prepared = kernel.prepare(query, Values(inputs))
+    prepared = kernel.prepare(query, FixedConstants({1: inputs[1], 2: inputs[2]}))
     y = HOST.view(HOST.allocate(outputs[0].nbytes), 0, outputs[0].dtype, outputs[0].dims)
     given = [None if i in prepared.absorbed else a for i, a in enumerate(inputs)]
     run = prepared.bind(given, [y], HOST.allocate(prepared.workspace_bytes))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from kigraph.kernels.backends import get_backend
-from kigraph.kernels.conformance import Case, process_seed
+from kigraph.kernels.conformance import Case, bind_case, process_seed
 from kigraph.kernels.conformance.check import FixedConstants
 from kigraph.kernels.conformance.truth import compare, tolerance, truth
 from kigraph.kernels.devices import Device
@@ -58,32 +58,29 @@ def bind(case: Case, backend: str) -> Bound:
         pytest.skip(str(error))
     if kernel.backend != backend:
         pytest.skip(f"{backend} has no kernel of its own for {case}")
-    query, device = case.query(), get_backend(backend).device()
+    device = get_backend(backend).device()
     values, _ = _values_and_truth(replace(case, threads=1))
     if kernel.evaluate is not None:
         return _dynamic(kernel, values, case.params, device)
-    assert kernel.prepare is not None
-    prepared = kernel.prepare(query, FixedConstants({i: values[i] for i in query.constants}))
     if not case.guarded:
-        objects = [np.zeros(t.dims, t.dtype) for t in query.outputs]
-        return Bound(kernel, prepared.bind(list(values), objects, None), objects, device)
-    inputs: list[Any] = []
-    for number, value in enumerate(values):
-        if number in prepared.absorbed:
-            inputs.append(None)
-            continue
-        array = device.view(device.allocate(value.nbytes), 0, value.dtype, value.shape)
-        device.upload(value, array)
-        inputs.append(array)
-    outputs = [device.view(device.allocate(t.nbytes), 0, t.dtype, t.dims) for t in query.outputs]
-    workspace = device.allocate(prepared.workspace_bytes) if prepared.workspace_bytes else None
-    run = prepared.bind(inputs, outputs, workspace)
+        return _objects(kernel, case, values, device)
+    dense = replace(case, memory="dense", inputs=tuple(replace(i, memory="dense") for i in case.inputs))
+    made = bind_case(kernel, dense, values, device)
 
     def complete() -> None:
-        run()
+        made.run()
         device.synchronize()
 
-    return Bound(kernel, complete, outputs, device)
+    return Bound(kernel, complete, list(made.outputs), device)
+
+
+def _objects(kernel: Kernel, case: Case, values: list[NDArray], device: Device) -> Bound:
+    """A kernel of strings, which are Python objects and lie in plain arrays."""
+    query = case.query()
+    assert kernel.prepare is not None
+    prepared = kernel.prepare(query, FixedConstants({i: values[i] for i in query.constants}))
+    outputs = [np.zeros(t.dims, t.dtype) for t in query.outputs]
+    return Bound(kernel, prepared.bind(list(values), list(outputs), None), list(outputs), device)
 
 
 def _dynamic(kernel: Kernel, values: list[NDArray], params: Any, device: Device) -> Bound:

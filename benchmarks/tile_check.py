@@ -22,12 +22,13 @@ from unittest import mock
 
 import numpy as np
 
+from kigraph.kernels.conformance.check import FixedConstants
 from kigraph.kernels.contracts.conv2d import CONV2D, Conv2DParams
 from kigraph.kernels.cython import conv2d, core
 from kigraph.kernels.cython.tiles import Tile, choose_tile, cycles
 from kigraph.kernels.devices import HOST
 from kigraph.kernels.inception_v3 import ConvLayer, distinct_convolutions
-from kigraph.kernels.kernel import Constants, Query
+from kigraph.kernels.kernel import Query
 from kigraph.kernels.tensor import TensorType
 
 __all__ = ["TABLE", "forced", "layers", "measure"]
@@ -37,17 +38,6 @@ TABLE = Path(__file__).parents[1] / "tests" / "kernels" / "measured_tiles.json"
 #: Of the share of the peak that the best tile reached when the table was measured.
 SHARE = 0.8
 _RUNS, _SECONDS, _TRIES, _MOST_MACS = 4, 0.012, 6, 40_000_000
-
-
-class _Weights(Constants):
-    def __init__(self, weights: np.ndarray[Any, Any]) -> None:
-        self._weights = weights
-
-    def value(self, index: int) -> np.ndarray[Any, Any]:
-        return self._weights
-
-    def packed(self, index: int, layout: str, pack: Any) -> Any:
-        return pack(self._weights)
 
 
 def layers() -> list[ConvLayer]:
@@ -83,7 +73,7 @@ def _bound(layer: ConvLayer, choose: Any) -> tuple[Any, int]:
     arrays = [rng.standard_normal(t.dims).astype(np.float32) for t in (x, w)]
     query = Query(CONV2D, (x, w), (y,), params, frozenset([1]))
     with mock.patch.object(conv2d, "choose_tile", choose):
-        prepared = conv2d.prepare_igemm(query, _Weights(arrays[1]))
+        prepared = conv2d.prepare_igemm(query, FixedConstants({1: arrays[1]}))
     out = HOST.view(HOST.allocate(y.nbytes), 0, y.dtype, y.dims)
     run = prepared.bind([arrays[0], None], [out], HOST.allocate(prepared.workspace_bytes))
     return run, CONV2D.flops([x, w], [y], params)

@@ -11,7 +11,6 @@ from .case import Values
 
 __all__ = [
     "any_bits",
-    "constant_of",
     "few",
     "indices",
     "large",
@@ -135,8 +134,3 @@ def text(rng: Rng, shape: Shape, dtype: DType) -> NDArray:
     for index in np.ndindex(shape):
         words[index] = rng.integers(97, 123, rng.integers(0, 6)).astype(np.uint8).tobytes()
     return words
-
-
-def constant_of(value: Any) -> Values:
-    """The given array, always."""
-    return lambda rng, shape, dtype: np.asarray(value, dtype).reshape(shape)

@@ -1,4 +1,4 @@
-"""The transforms of Winograd's and Cook-Toom's algorithms, as matrices in float64 and as coefficients for the C code.
+"""The transforms of Winograd's and Cook-Toom's algorithms: the filter's in float64, the others as coefficients for C.
 
 F(m, r) computes m outputs of an r-tap filter from n = m + r - 1 inputs with n multiplications:
 ``y = A^T [(G g) * (B^T d)]``. Rows of the matrices stand for points: 0, +p and -p for each pair, infinity. Points decide
@@ -40,28 +40,11 @@ class Points:
         return (0.0, *(s * p for p in self.pairs for s in (1, -1)))
 
     @cached_property
-    def b_t(self) -> Matrix:
-        """B^T (count, count): row j holds the coefficients of the product of (x - q) over the other finite points."""
-        rows = np.zeros((self.count, self.count))
-        for j in range(self.count - 1):
-            rows[j, :-1] = np.poly([q for i, q in enumerate(self.finite) if i != j])[::-1]
-        rows[-1] = np.poly(self.finite)[::-1]
-        return rows
-
-    @cached_property
     def g(self) -> Matrix:
         """G (count, taps)."""
         rows = np.zeros((self.count, self.taps))
         for j, p in enumerate(self.finite):
             rows[j] = p ** np.arange(self.taps) / np.prod([p - q for i, q in enumerate(self.finite) if i != j])
-        rows[-1, -1] = 1
-        return rows
-
-    @cached_property
-    def a_t(self) -> Matrix:
-        """A^T (outputs, count)."""
-        rows = np.zeros((self.outputs, self.count))
-        rows[:, :-1] = np.array(self.finite) ** np.arange(self.outputs)[:, None]
         rows[-1, -1] = 1
         return rows
 

@@ -36,7 +36,6 @@ class _Shape:
     transpose_a: bool
     transpose_b: bool
     batch: tuple[tuple[int, int], ...]
-    count_a: int
     count_b: int
 
     @classmethod
@@ -48,10 +47,10 @@ class _Shape:
         lead_a, lead_b, lead = prod(a[:-2]), prod(b[:-2]), y[:-2]
         if lead_b == 1 and not params.transpose_a and lead_a == prod(lead):
             # One b for all: the rows of all products form one long matrix.
-            return cls(rows * lead_a, k, columns, False, params.transpose_b, ((0, 0),), 1, 1)
+            return cls(rows * lead_a, k, columns, False, params.transpose_b, ((0, 0),), 1)
         numbers = [np.broadcast_to(np.arange(prod(s)).reshape(s), lead).ravel().tolist() for s in (a[:-2], b[:-2])]
         batch = tuple(zip(*numbers, strict=True))
-        return cls(rows, k, columns, params.transpose_a, params.transpose_b, batch, lead_a, lead_b)
+        return cls(rows, k, columns, params.transpose_a, params.transpose_b, batch, lead_b)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import numpy as np
 from .decode import Pixels
 from .resize import central_crop, resize
 
-__all__ = ["IMAGENET", "INCEPTION", "INCEPTION_2015", "Normalization", "Preprocessing"]
+__all__ = ["INCEPTION", "INCEPTION_2015", "Normalization", "Preprocessing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,6 @@ class Normalization:
 INCEPTION = Normalization((127.5,) * 3, (127.5,) * 3)
 #: What the graph of 2015 does itself, in its nodes Sub and Mul.
 INCEPTION_2015 = Normalization((128.0,) * 3, (128.0,) * 3)
-#: torchvision's usual statistics, for networks without ``transform_input``.
-IMAGENET = Normalization((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from kigraph.errors import ImageError
 from kigraph.vision import RESIZE_RULES, Preprocessing, central_crop, resize, to_pixels
-from kigraph.vision.normalize import IMAGENET, INCEPTION, INCEPTION_2015
+from kigraph.vision.normalize import INCEPTION, INCEPTION_2015, Normalization
 
 Array = np.ndarray[Any, Any]
 SIZES = [(60, 80), (299, 299), (30, 40), (7, 150), (1, 1), (61, 79)]
@@ -121,7 +121,8 @@ def test_normalisations() -> None:
     ends = np.array([[[0, 0, 0], [255, 255, 255], [128, 128, 128]]], np.uint8)
     assert INCEPTION(ends)[0, :2].tolist() == [[-1, -1, -1], [1, 1, 1]]
     assert INCEPTION_2015(ends)[0].tolist() == [[-1] * 3, [127 / 128] * 3, [0] * 3]
-    assert np.allclose(IMAGENET(ends)[0, 0], [-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225])
+    imagenet = Normalization((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))  # 255 times torchvision's statistics
+    assert np.allclose(imagenet(ends)[0, 0], [-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225])
     assert str(INCEPTION) == "(pixel - 127.5) / 127.5"
 
 

@@ -49,6 +49,23 @@ def a_case(kernel: Kernel, batch: int = 1, threads: int = 1, **options: Any) -> 
     return conv_case("case", (batch, 23, 19, 37), (*window_of(kernel), 70), padding="SAME", threads=threads, **options)
 
 
+def b_t(points: Any) -> Array:
+    """B^T (count, count): row j holds the coefficients of the product of (x - q) over the other finite points."""
+    rows = np.zeros((points.count, points.count))
+    for j in range(points.count - 1):
+        rows[j, :-1] = np.poly([q for i, q in enumerate(points.finite) if i != j])[::-1]
+    rows[-1] = np.poly(points.finite)[::-1]
+    return rows
+
+
+def a_t(points: Any) -> Array:
+    """A^T (outputs, count)."""
+    rows = np.zeros((points.outputs, points.count))
+    rows[:, :-1] = np.array(points.finite) ** np.arange(points.outputs)[:, None]
+    rows[-1, -1] = 1
+    return rows
+
+
 @pytest.mark.parametrize("kernel", KERNELS, ids=kind_of)
 def test_the_matrices_compute_a_convolution(kernel: Kernel) -> None:
     rng = np.random.default_rng(1)
@@ -57,7 +74,7 @@ def test_the_matrices_compute_a_convolution(kernel: Kernel) -> None:
             continue
         d, g = rng.standard_normal(points.count), rng.standard_normal(points.taps)
         expected = [d[i : i + points.taps] @ g for i in range(points.outputs)]
-        found = points.a_t @ ((points.g @ g) * (points.b_t @ d))
+        found = a_t(points) @ ((points.g @ g) * (b_t(points) @ d))
         np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-11)
 
 

@@ -27,8 +27,9 @@ from kigraph.graph.models.inception_v3.build import (
     build_from_file,
     write_untrained_2015,
 )
+from kigraph.graph.models.inception_v3.files import network_of
 from kigraph.graph.models.inception_v3.layers import CONVS
-from kigraph.graph.models.inception_v3.weights import InceptionWeights, canonical_arrays, seeded_weights, weights_of
+from kigraph.graph.models.inception_v3.weights import InceptionWeights, seeded_weights
 from kigraph.graph.session import Session
 from kigraph.opening import open_file
 
@@ -94,7 +95,12 @@ def test_the_2015_form_is_that_of_a_real_file_of_its_kind(flowers: Path, weights
 
 
 def own_arrays(weights: InceptionWeights) -> Arrays:
-    return {name: literal.array() for name, literal in canonical_arrays(weights).items()}
+    """The weights under kigraph's own names: '<path>/kernel', '/beta', '/mean', '/variance', '/gamma', 'logits/...'."""
+    arrays = {"logits/kernel": weights.kernel.array(), "logits/bias": weights.bias.array()}
+    for path, conv in weights.convs.items():
+        for name in ("kernel", "beta", "mean", "variance", "gamma"):
+            arrays[f"{path}/{name}"] = getattr(conv, name).array()
+    return arrays
 
 
 def torchvision_arrays(weights: InceptionWeights) -> Arrays:
@@ -232,9 +238,9 @@ def test_keras_layers_may_be_numbered_from_anywhere(tmp_path: Path, weights: Inc
     write_keras(tmp_path / "w.h5", weights, first)
     file = load(tmp_path / "w.h5").weights
     assert file is not None
-    got = weights_of(file)
+    got = network_of(file).convs
     for path, w in weights.convs.items():
-        np.testing.assert_array_equal(got.convs[path].beta.array(), w.beta.array(), err_msg=path)
+        np.testing.assert_array_equal(got[path].beta.array(), w.beta.array(), err_msg=path)
 
 
 def fake(arrays: dict[str, tuple[int, ...]], dtype: str = "float32") -> WeightsFile:

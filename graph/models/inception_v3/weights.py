@@ -25,7 +25,6 @@ __all__ = [
     "TORCHVISION_FIRST",
     "ConvWeights",
     "InceptionWeights",
-    "canonical_arrays",
     "canonical_convs",
     "find_naming",
     "keras_convs",
@@ -34,7 +33,6 @@ __all__ = [
     "naming_of",
     "seeded_weights",
     "torchvision_convs",
-    "weights_of",
 ]
 
 FLOAT32 = np.dtype(np.float32)
@@ -95,18 +93,6 @@ def find_naming(file: WeightsFile) -> str:
             f"names of {KNOWN_NAMES}. Weights alone do not say their network: export another one as a frozen TensorFlow graph (.pb)"
         )
     return found
-
-
-def weights_of(file: WeightsFile) -> InceptionWeights:
-    """The weights of a network whose head is one dense layer, whatever its names. LoadError for anything else."""
-    from ..steps import Dense
-    from .files import network_of
-
-    network = network_of(file)
-    dense = [step for step in network.head if isinstance(step, Dense)]
-    if len(dense) != 1 or dense[0].bias is None:
-        raise LoadError(f"{file.file}: {len(dense)} dense layers; expected one with a bias")
-    return InceptionWeights(network.convs, dense[0].kernel, dense[0].bias)
 
 
 def literal(
@@ -271,13 +257,3 @@ def seeded_weights(seed: int = 0, classes: int = 1000) -> InceptionWeights:
         _seeded((seed, 94, 0), top, lambda g: g.standard_normal(top, FLOAT32) * np.float32(FEATURES**-0.5)),
         _seeded((seed, 94, 1), (classes,), lambda g: g.uniform(-0.1, 0.1, classes)),
     )
-
-
-def canonical_arrays(weights: InceptionWeights) -> dict[str, Literal]:
-    """The weights under kigraph's own names: '<path>/kernel', '/beta', '/mean', '/variance', '/gamma', 'logits/kernel', 'logits/bias'."""
-    result: dict[str, Literal] = {}
-    for path, conv in weights.convs.items():
-        result |= {f"{path}/{k}": getattr(conv, k) for k in ("kernel", "beta", "mean", "variance")}
-        if conv.gamma is not None:
-            result[f"{path}/gamma"] = conv.gamma
-    return result | {"logits/kernel": weights.kernel, "logits/bias": weights.bias}
