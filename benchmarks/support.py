@@ -100,7 +100,7 @@ def check(case: Case, bound: Bound) -> None:
     _, wanted = _values_and_truth(replace(case, threads=1))
     for output, want in zip(bound.outputs, wanted, strict=True):
         got = output if output.dtype == STRING else bound.device.download(output)
-        compare(got, want, tolerance(case, got.dtype))
+        compare(got, want, tolerance(case, got.dtype, bound.kernel.tolerance))
 
 
 def time_run(benchmark: Any, run: Callable[[], Any]) -> float | None:

@@ -13,7 +13,7 @@ import pytest
 
 from kigraph.kernels.conformance import Case, tensor
 from kigraph.kernels.conformance.values import normal
-from kigraph.kernels.contracts.base import Contract, items_of_first
+from kigraph.kernels.contracts.base import Contract, Tolerance, items_of_first
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -141,6 +141,9 @@ def test_a_wrong_kernel_is_not_timed() -> None:
 
     with pytest.raises(MismatchError, match=r"1 of 64 elements are wrong, the first at \(3, 4\)"):
         support.check(case, replace(bound, run=wrong))
+    # A fast algorithm states a tolerance of its own.
+    loose = replace(bound.kernel, tolerance=Tolerance(0, 2e-3))
+    support.check(case, replace(bound, run=wrong, kernel=loose))
 
 
 def test_the_default_run_does_not_collect_benchmarks(pytestconfig: pytest.Config) -> None:
