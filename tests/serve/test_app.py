@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import random
 import threading
 import time
@@ -144,9 +143,6 @@ def test_pages_for_people_and_machines(client: Any) -> None:
     assert client.get("/readyz").status_code == 200
     metrics = client.get("/metrics").text
     assert 'kigraph_requests_total{route="/v1/classify"' in metrics
-    document = client.get("/openapi.json").json()
-    assert set(document["paths"]) == {"/v1/classify", "/recognize", "/livez", "/readyz", "/metrics"}
-    json.dumps(document)
 
 
 class SlowModel:
