@@ -20,6 +20,7 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
+#: What a wheel has. kernels/testing is for the checkout and the sdist only: the tests, and the rehearsal of the GPU check.
 PACKAGES = {
     "kigraph": "kigraph",
     "kigraph.cli": "kigraph/cli",
@@ -48,7 +49,6 @@ PACKAGES = {
     "kigraph.kernels.conformance.cases": "kernels/conformance/cases",
     "kigraph.kernels.contracts": "kernels/contracts",
     "kigraph.kernels.cupy": "kernels/cupy",
-    "kigraph.kernels.cupy.emulation": "kernels/cupy/emulation",
     "kigraph.kernels.cython": "kernels/cython",
     "kigraph.kernels.host": "kernels/host",
     "kigraph.kernels.numba": "kernels/numba",
@@ -63,7 +63,6 @@ PACKAGE_DATA = {
     "kigraph.graph.draw": ["*.css", "*.js"],
     "kigraph.graph.ops": ["*.pyi"],
     "kigraph.kernels.cupy": ["cuda/*.cu", "cuda/*.cuh"],
-    "kigraph.kernels.cupy.emulation": ["*.cuh"],
     "kigraph.kernels.cython": ["*.pyi"],
     "kigraph.kernels.tuning": ["*.json"],
 }

@@ -5,6 +5,7 @@ Nothing in this package knows of graphs: arrays in, a frozen parameter record, o
 Map of the folder (arrows of import point down only)::
 
     conformance/     cases and a judge for kernels, ours and those of plug-ins
+    testing/         the CUDA kernels without a GPU, for the tests; in the checkout and the sdist, not in the wheel
     backends.py      the one table of backends: name, device, how to probe, what to install
     tuning/          which of several legal kernels a layer gets, decided by measurement
     registry.py      which kernels are legal for a query, and which of them is preferred

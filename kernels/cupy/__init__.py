@@ -14,7 +14,8 @@ Own sources, compiled at run time by NVRTC and kept on disk; CuPy is the binding
     device.py         the device's memory, and copies
     runtime.py        the launcher for the GPU
     cuda/             *.cu and their headers; ptx.cuh has every PTX instruction, each in one inline function
-    emulation/        the same sources as host C++: every kernel is tested on machines without a GPU
+
+On machines without a GPU kigraph.kernels.testing compiles the same sources as host C++ and runs every kernel.
 
 Importing this package imports neither CuPy nor CUDA.
 """

@@ -1,6 +1,6 @@
 """What a kernel module needs of the machine that runs its CUDA sources: a Launcher, passed in, never imported.
 
-There are two: ``runtime.CudaLauncher`` (NVRTC and a GPU) and ``emulation.launcher.HostLauncher`` (g++ and fibers).
+There are two: ``runtime.CudaLauncher`` (NVRTC and a GPU) and ``testing.launcher.HostLauncher`` (g++ and fibers).
 Everything else, how kernels are prepared, which tiles are taken, how arguments are laid out, is the same code on both.
 """
 

@@ -22,7 +22,7 @@ _PARTS = {
     "tuning": "measured times of kernels",
     "numba": "kernels compiled by Numba",
     "cupy": "compiled CUDA kernels",
-    "emulation": "CUDA kernels compiled for the CPU",
+    "emulation": "CUDA kernels compiled for the CPU, by the tests",
 }
 
 

@@ -21,7 +21,6 @@ from kigraph.kernels.contracts.conv2d import CONV2D
 from kigraph.kernels.contracts.layout import CAST
 from kigraph.kernels.contracts.matmul import MATMUL, MatMulParams
 from kigraph.kernels.cupy import implicit_gemm
-from kigraph.kernels.cupy.emulation.launcher import SCHEDULES, HostLauncher, Schedule, kernel_table
 from kigraph.kernels.cupy.implicit_gemm import TILES, Tile
 from kigraph.kernels.cupy.launch import Launch
 from kigraph.kernels.cupy.pool2d import PoolShape
@@ -29,6 +28,10 @@ from kigraph.kernels.devices import HOST
 from kigraph.kernels.errors import KernelError
 from kigraph.kernels.kernel import Kernel
 from kigraph.kernels.numerics import Numerics
+
+pytest.importorskip("kigraph.kernels.testing", reason="the emulation of CUDA is not in the wheel")
+
+from kigraph.kernels.testing.launcher import SCHEDULES, HostLauncher, Schedule, kernel_table
 
 pytestmark = pytest.mark.skipif(not any(map(shutil.which, ("g++", "c++"))), reason="no C++ compiler")
 

@@ -19,12 +19,15 @@ from kigraph.kernels.contracts.conv2d import CONV2D, Conv2DParams
 from kigraph.kernels.contracts.matmul import MATMUL, MatMulParams
 from kigraph.kernels.contracts.softmax import SOFTMAX, SoftmaxParams
 from kigraph.kernels.cupy import compiler
-from kigraph.kernels.cupy.emulation import launcher as emulation
-from kigraph.kernels.cupy.emulation.launcher import SCHEDULES, HostLauncher, Schedule, kernel_table, sees_plain_accesses
 from kigraph.kernels.cupy.launch import Build, Function, Launch, pointer
 from kigraph.kernels.errors import KernelError
 from kigraph.kernels.kernel import Query
 from kigraph.kernels.tensor import TensorType
+
+pytest.importorskip("kigraph.kernels.testing", reason="the emulation of CUDA is not in the wheel")
+
+from kigraph.kernels.testing import launcher as emulation
+from kigraph.kernels.testing.launcher import SCHEDULES, HostLauncher, Schedule, kernel_table, sees_plain_accesses
 
 HAVE_COMPILER = any(map(shutil.which, ("g++", "c++")))
 pytestmark = pytest.mark.skipif(not HAVE_COMPILER, reason="no C++ compiler")

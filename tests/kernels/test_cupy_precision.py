@@ -16,9 +16,7 @@ from kigraph.kernels.conformance.values import normal
 from kigraph.kernels.contracts.matmul import MATMUL, MatMulParams
 from kigraph.kernels.cupy import implicit_gemm
 from kigraph.kernels.cupy.bounds import UNITS, error_bound
-from kigraph.kernels.cupy.emulation.launcher import HostLauncher, kernel_table
 from kigraph.kernels.cupy.implicit_gemm import TILES, Tile
-from kigraph.kernels.cupy.runtime import CudaLauncher
 from kigraph.kernels.kernel import Kernel
 
 NDArray = np.ndarray[Any, Any]
@@ -36,10 +34,18 @@ LONG = 4032
 SPREAD = (0.3, 0.85)
 
 
+def emulated() -> tuple[tuple[Kernel, ...], Any]:
+    pytest.importorskip("kigraph.kernels.testing", reason="the emulation of CUDA is not in the wheel")
+    from kigraph.kernels.testing.launcher import HostLauncher, kernel_table
+
+    launcher = HostLauncher()
+    return kernel_table(launcher), launcher.device
+
+
 def kernel_of(place: str, contract: str, precision: str) -> tuple[Kernel, Any]:
-    launcher = CudaLauncher() if place == "gpu" else HostLauncher()
+    kernels, device = (backend.KERNELS, backend.DEVICE) if place == "gpu" else emulated()
     name = f"f32_{contract}_igemm_{precision}"
-    return next(k for k in kernel_table(launcher) if k.name == name), launcher.device
+    return next(k for k in kernels if k.name == name), device
 
 
 def judge(found: NDArray, rows: NDArray, columns: NDArray, precision: str, splits: int = 1) -> None:

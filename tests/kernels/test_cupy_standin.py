@@ -10,14 +10,10 @@ from typing import Any
 
 import pytest
 
-from kigraph.kernels.cupy.emulation.standin import StandIn, _Event, _Graph, _Module, _Stream
-from kigraph.kernels.cupy.emulation.standin_memory import (
-    CUDADriverError,
-    CUDARuntimeError,
-    OutOfMemoryError,
-    Pointer,
-    Pool,
-)
+pytest.importorskip("kigraph.kernels.testing", reason="the emulation of CUDA is not in the wheel")
+
+from kigraph.kernels.testing.standin import StandIn, _Event, _Graph, _Module, _Stream
+from kigraph.kernels.testing.standin_memory import CUDADriverError, CUDARuntimeError, OutOfMemoryError, Pointer, Pool
 
 
 def parameters(function: Any) -> tuple[list[str], int]:

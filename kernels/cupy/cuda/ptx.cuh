@@ -1,6 +1,6 @@
 // Every instruction and keyword that plain C++ does not have, each in one inline function or macro.
 //
-// The CUDA sources use these and nothing below them, so that kernels/cupy/emulation/ptx.cuh, which is found in
+// The CUDA sources use these and nothing below them, so that kernels/testing/ptx.cuh, which is found in
 // place of this file when the same sources are built for the host, can replace all of them.
 #pragma once
 

@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import binding, runtime
-from ..launch import Build, Function
+from ..cupy import binding, runtime
+from ..cupy.launch import Build, Function
 from .launcher import FORWARD, Schedule, library, run_emulated
 from .standin_memory import CUDADriverError, CUDARuntimeError, OutOfMemoryError, Pinned, Pointer, Pool
 

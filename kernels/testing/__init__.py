@@ -1,11 +1,13 @@
 """CUDA sources as host C++: every kernel can run, and be tested, on a machine without a GPU.
 
+Part of the checkout and the sdist, not of the wheel: the tests use it, and ``benchmarks/gpu`` with --dry.
+
     block.cuh     a block's threads as fibers, barriers, operations of a warp, asynchronous copies; the order of blocks
     races.cuh     shadow memory: who has read and written each byte of shared memory since the last barrier
     hooks.cuh     calls that the compiler puts before each memory access, and what they tell the shadow memory
-    ptx.cuh       found by the compiler in place of cuda/ptx.cuh: the same names over block.cuh
+    ptx.cuh       found by the compiler in place of cupy/cuda/ptx.cuh: the same names over block.cuh
     launcher.py   HostLauncher: builds the sources with g++, runs launches over NumPy arrays
-    standin.py    a stand-in for CuPy, so that runtime.py and whole sessions run, too
+    standin.py    a stand-in for CuPy, so that cupy/runtime.py and whole sessions run, too
     standin_memory.py  its memory: a pool of a limited size, CUDA's errors
 
 What it finds: wrong indices and arithmetic; races in shared memory (missing barriers, missing or short waits for

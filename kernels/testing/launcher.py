@@ -16,14 +16,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ...cache_files import UnsafeFileError, read_sealed
-from ...devices import HOST, HostDevice
-from ...errors import BackendError, KernelError
-from ...kernel import Constants, Kernel, Prepared, Query, Run
-from ...tensor import Array
-from ..compiler import SOURCES, cache_folder, digest, read_sources, store
-from ..launch import Build, Function, Launch, Launcher, using_launcher
-from ..table import KERNELS
+from ..cache_files import UnsafeFileError, read_sealed
+from ..cupy.compiler import SOURCES, cache_folder, digest, read_sources, store
+from ..cupy.launch import Build, Function, Launch, Launcher, using_launcher
+from ..cupy.table import KERNELS
+from ..devices import HOST, HostDevice
+from ..errors import BackendError, KernelError
+from ..kernel import Constants, Kernel, Prepared, Query, Run
+from ..tensor import Array
 
 __all__ = [
     "FORWARD",
