@@ -14,13 +14,14 @@ Map of the folder (arrows of import point down only)::
     rewrite.py           the one helper through which passes edit a graph
     ops/                 the public, typed op functions (matmul, conv2d, ...)
     fetches.py           nested fetches and their results
-    builder.py           the only mutable part: Graph with its default stack and name scopes
-    handles.py           Operation and Tensor, what the user holds
-    values.py            Python values to arrays; values that are known while a graph is built
+    builder.py           the only mutable part: Graph with its default stack and name scopes; Operation and Tensor
+    inference.py         what is known while a graph is built: types, small constants, entries of shapes
+    values.py            what users write, as arrays, element types and shapes
     evaluate.py          one op immediately, with the reference backend
     formats/             how such files are laid out: Protocol Buffers, HDF5, zip, pickle; limits and budgets
     opdefs/              op type -> contract and parameters; shape inference
     ir.py                the immutable graph: Node, Port, Literal, Graph
+    symbolic.py          what a tensor is to Python: operators, and what it refuses
     hints.py errors.py   similar names; the exceptions
 """
 

@@ -5,24 +5,21 @@ This is the only mutable part of the graph layer. ``Graph.freeze`` gives the imm
 
 from __future__ import annotations
 
-import operator
 import re
-import reprlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import Any, SupportsIndex
+from typing import Any
 
-from ..kernels.errors import DTypeError
-from ..kernels.tensor import Shape, TensorType
+from ..kernels.tensor import DType, Shape, TensorType
 from . import ir
-from .errors import GraphError, MissingNameError, UnsupportedOpError
-from .handles import Operation, Tensor
+from .errors import GraphError, MissingNameError
 from .hints import ends_text, missing_operation, shown
-from .opdefs import OPDEFS, Site
-from .values import constant_value, known_sizes
+from .inference import output_types, site_of_node
+from .opdefs import Site
+from .symbolic import Symbolic
 
 __all__ = [
     "Graph",
@@ -32,10 +29,86 @@ __all__ = [
     "get_default_graph",
     "name_scope",
     "reset_default_graph",
+    "site_of_operation",
 ]
 
 _NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
 _SCOPE = re.compile(r"[A-Za-z0-9_.\\/>-]*")
+
+
+class Operation:
+    """One operation of a Graph. Made by op functions and by ``Graph.create_op``; never changed."""
+
+    __slots__ = ("__weakref__", "attrs", "control_inputs", "graph", "inputs", "name", "outputs", "type")
+
+    def __init__(
+        self,
+        graph: Graph,
+        name: str,
+        type: str,
+        inputs: tuple[Tensor, ...],
+        attrs: Mapping[str, Any],
+        control_inputs: tuple[Operation, ...],
+        types: tuple[TensorType, ...],
+    ) -> None:
+        self.graph, self.name, self.type, self.inputs = graph, name, type, inputs
+        self.attrs, self.control_inputs = attrs, control_inputs
+        self.outputs = tuple(Tensor(self, i, t) for i, t in enumerate(types))
+
+    def __repr__(self) -> str:
+        return f"<Operation '{self.name}' {self.type}>"
+
+
+class Tensor(Symbolic):
+    """One output of an operation. ``dtype`` is a NumPy dtype; ``shape`` may have unknown sizes (None).
+
+    Arithmetic operators add operations to the tensor's graph. ``==`` compares identity, as in TensorFlow 1;
+    use ``ki.equal`` for elements.
+    """
+
+    __slots__ = ("__weakref__", "index", "op", "type")
+
+    def __init__(self, op: Operation, index: int, type: TensorType) -> None:
+        self.op, self.index, self.type = op, index, type
+
+    @property
+    def graph(self) -> Graph:
+        return self.op.graph
+
+    @property
+    def name(self) -> str:
+        """'operation:index'."""
+        return f"{self.op.name}:{self.index}"
+
+    @property
+    def port(self) -> ir.Port:
+        return ir.Port(self.op.name, self.index)
+
+    @property
+    def dtype(self) -> DType:
+        return self.type.dtype
+
+    @property
+    def shape(self) -> Shape:
+        return self.type.shape
+
+    def get_shape(self) -> Shape:
+        """TensorFlow 1's spelling of ``shape``."""
+        return self.type.shape
+
+    def consumers(self) -> list[Operation]:
+        """The operations that read this tensor."""
+        return [op for op in self.graph.operations if any(t is self for t in op.inputs)]
+
+    def __repr__(self) -> str:
+        return f"<Tensor '{self.name}' {self.type}>"
+
+    def _apply(self, function: str, *arguments: Any) -> Tensor:
+        import kigraph.graph.ops as ops  # the op functions build on this module, so they are imported late
+
+        with self.graph.as_default():
+            result: Tensor = getattr(ops, function)(*arguments)
+            return result
 
 
 class Graph:
@@ -43,6 +116,7 @@ class Graph:
 
     def __init__(self) -> None:
         self._operations: dict[str, Operation] = {}
+        self._nodes: dict[str, ir.Node] = {}
         self._taken: dict[str, int] = {}
         self._lock = threading.RLock()
         self._local = threading.local()
@@ -80,7 +154,7 @@ class Graph:
         op_name, colon, index = name.partition(":")
         if colon and not (index.isdecimal() and len(index) <= 9):
             raise MissingNameError(
-                f"{shown(name)} is not a tensor's name; expected 'operation:index', such as 'softmax:0' ({ends_text(self)})"
+                f"{shown(name)} is not a tensor's name; expected 'operation:index', such as 'softmax:0' ({ends_text(self.freeze())})"
             )
         operation = self.operation(op_name)
         at = int(index or 0)
@@ -89,20 +163,22 @@ class Graph:
             there = f" (':0' to ':{count - 1}')" if count > 1 else " (':0')" if count else ""
             raise MissingNameError(
                 f"{operation.type} {shown(op_name)} has {count} outputs{there}; there is no {shown(name)} "
-                f"({ends_text(self)})"
+                f"({ends_text(self.freeze())})"
             )
         return operation.outputs[at]
 
     def _missing(self, name: object) -> MissingNameError:
         if not isinstance(name, str):
             what = f"{shown(name)} of type {type(name).__name__}"
-            return MissingNameError(f"a name is text, such as 'softmax:0', got {what} ({ends_text(self)})")
+            return MissingNameError(f"a name is text, such as 'softmax:0', got {what} ({ends_text(self.freeze())})")
         op_name = name.partition(":")[0]
         if op_name != name and op_name in self._operations:
             return MissingNameError(
                 f"{shown(name)} is the name of a tensor; its operation is '{op_name}' (see get_tensor_by_name)"
             )
-        return MissingNameError(f"the graph has no operation {shown(name)}; {missing_operation(self, op_name)}")
+        return MissingNameError(
+            f"the graph has no operation {shown(name)}; {missing_operation(self.freeze(), op_name)}"
+        )
 
     def get_operations(self) -> list[Operation]:
         """TensorFlow 1's spelling of ``operations``."""
@@ -116,18 +192,7 @@ class Graph:
         """The immutable graph as it is now (made once per state)."""
         with self._lock:
             if self._frozen is None:
-                nodes = {
-                    op.name: ir.Node(
-                        op.name,
-                        op.type,
-                        tuple(t.port for t in op.inputs),
-                        op.attrs,
-                        tuple(TensorType(t.dtype, t.shape) for t in op.outputs),
-                        tuple(c.name for c in op.control_inputs),
-                    )
-                    for op in self._operations.values()
-                }
-                self._frozen = ir.Graph(MappingProxyType(nodes))
+                self._frozen = ir.Graph(MappingProxyType(dict(self._nodes)))
             return self._frozen
 
     # --- building -----------------------------------------------------------------------------------------------------
@@ -222,14 +287,16 @@ class Graph:
         control += [self._owned(c) for c in control_inputs or ()]
         with self._lock:
             full = self._new_name(type if name is None or (isinstance(name, str) and not name) else name, exact_name)
-            frozen_attrs = MappingProxyType(dict(attrs or {}))
+            ports, frozen_attrs = tuple(t.port for t in inputs), MappingProxyType(dict(attrs or {}))
             try:
-                types = self._output_types(full, type, inputs, frozen_attrs, num_outputs)
+                types = output_types(self._nodes, ir.Node(full, type, ports, frozen_attrs), num_outputs)
             except BaseException:
                 self._taken.pop(full.lower(), None)  # a refused operation does not take the name
                 raise
-            operation = Operation(self, full, type, tuple(inputs), frozen_attrs, tuple(dict.fromkeys(control)), types)
+            first = tuple(dict.fromkeys(control))
+            operation = Operation(self, full, type, tuple(inputs), frozen_attrs, first, types)
             self._operations[full] = operation
+            self._nodes[full] = ir.Node(full, type, ports, frozen_attrs, types, tuple(c.name for c in first))
             self._frozen = None
             return operation
 
@@ -250,46 +317,10 @@ class Graph:
             raise GraphError(f"'{name}' is not a valid name; use letters, digits and . _ \\ - / >")
         return self.unique_name(name)
 
-    def _output_types(
-        self, name: str, type: str, inputs: Sequence[Tensor], attrs: Mapping[str, Any], count: int | None
-    ) -> tuple[TensorType, ...]:
-        definition = OPDEFS.get(type)
-        if definition is None:
-            return (TensorType(ir.UNKNOWN),) * (1 if count is None else count)
-        if any(t.dtype == ir.UNKNOWN for t in inputs):
-            return (TensorType(ir.UNKNOWN),) * (count or 1)
-        site = Site(
-            name, type, attrs, tuple(t.type for t in inputs),
-            lambda i: constant_value(inputs[i]), lambda i: known_sizes(inputs[i]),
-        )  # fmt: skip
-        try:
-            return definition.types(site)
-        except (UnsupportedOpError, DTypeError):
-            # A loaded graph (count given) can be inspected and fed; the error comes when the node is to be run.
-            if count is not None:
-                return (TensorType(ir.UNKNOWN),) * count
-            raise
-        except Exception as error:
-            error.add_note(
-                f"while adding {type} '{name}' with inputs {', '.join(f'{t.name} {t.type}' for t in inputs)}"
-            )
-            raise
 
-
-def as_shape(shape: Any) -> Shape:
-    """None stays unknown; an int means one axis; None or -1 inside mean unknown sizes."""
-    if shape is None:
-        return None
-    try:
-        sizes = (shape,) if isinstance(shape, SupportsIndex) else tuple(shape)
-        result = tuple(None if d is None or operator.index(d) == -1 else operator.index(d) for d in sizes)
-    except Exception:  # an iterator of the caller's may raise anything
-        raise GraphError(
-            f"{reprlib.repr(shape)} is not a shape; expected None or a list such as [None, 299, 299, 3]"
-        ) from None
-    if any(d is not None and d < 0 for d in result):
-        raise GraphError(f"shape {shape!r} has a negative size; use None for an unknown one")
-    return result
+def site_of_operation(op: Operation) -> Site:
+    """An operation as its op definition sees it, with the values of inputs that are known by now."""
+    return site_of_node(op.graph._nodes, op.graph._nodes[op.name])
 
 
 _ROOT = Graph()

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .builder import Graph
+from .builder import Graph, Operation, Tensor
 from .errors import FetchError, GraphError
-from .handles import Operation, Tensor
 from .hints import ends_text, shown
 from .ir import Port
 
@@ -27,7 +26,7 @@ def stranger(graph: Graph, item: object, expected: str) -> str:
             return f"{text}, which has one of that name: pass the name, {shown(item.name)}"
     elif isinstance(item, bytes):
         text = f"{text}: names are text, not bytes"
-    return f"{text} ({ends_text(graph)})"
+    return f"{text} ({ends_text(graph.freeze())})"
 
 
 class Fetches:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from .builder import Graph
+from .ir import Graph
 
 __all__ = ["ends_text", "guess_inputs", "guess_outputs", "missing_operation", "shown", "similar"]
 
@@ -38,24 +36,20 @@ def shown(value: object) -> str:
 
 def guess_inputs(graph: Graph) -> tuple[str, ...]:
     """What a user would feed: the placeholders, else the encoded image that a decoder reads from a Const."""
-    named = tuple(f"{op.name}:0" for op in graph.operations if op.type in _PLACEHOLDERS)
-    encoded = tuple(
-        op.inputs[0].name
-        for op in graph.operations
-        if op.type.startswith("Decode") and op.inputs and op.inputs[0].op.type in ("Const", "PlaceholderWithDefault")
-    )
-    return named or encoded
+    named = tuple(f"{node.name}:0" for node in graph if node.op in _PLACEHOLDERS)
+    read = (node.inputs[0] for node in graph if node.op.startswith("Decode") and node.inputs)
+    return named or tuple(str(p) for p in read if graph.nodes[p.node].op in ("Const", "PlaceholderWithDefault"))
 
 
 def guess_outputs(graph: Graph) -> tuple[str, ...]:
     """Results that nothing in the graph reads, in graph order; only Softmax nodes if there are any among them."""
     used: set[str] = set()
-    for op in graph.operations:
-        used.update(t.op.name for t in op.inputs)
-        used.update(c.name for c in op.control_inputs)
-    free = [op for op in graph.operations if op.name not in used and op.type not in _NO_RESULTS and op.outputs]
-    softmax = [op for op in free if op.type == "Softmax"]
-    return tuple(op.outputs[0].name for op in softmax or free)
+    for node in graph:
+        used.update(p.node for p in node.inputs)
+        used.update(node.control)
+    free = [node for node in graph if node.name not in used and node.op not in _NO_RESULTS and node.outputs]
+    softmax = [node for node in free if node.op == "Softmax"]
+    return tuple(f"{node.name}:0" for node in softmax or free)
 
 
 def ends_text(graph: Graph) -> str:
@@ -65,7 +59,7 @@ def ends_text(graph: Graph) -> str:
 
 def missing_operation(graph: Graph, name: str) -> str:
     """What to say after "the graph has no operation 'name'": the name that was meant, if it can be guessed, and the ends."""
-    names = [op.name for op in graph.operations]
+    names = list(graph.nodes)
     if not names:
         return "the graph is empty"
     hint = _other_scope(name, names)

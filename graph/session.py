@@ -18,11 +18,10 @@ from ..kernels.numerics import resolve_numerics
 from ..kernels.tensor import STRING, TensorType
 from ..kernels.tuning import Tuner
 from . import ir
-from .builder import Graph, get_default_graph
+from .builder import Graph, Operation, Tensor, get_default_graph
 from .errors import FeedError, FetchError, GraphError, within_memory
 from .evaluate import shared_values
 from .fetches import Fetches, stranger
-from .handles import Operation, Tensor
 from .hints import shown
 from .ir import UNKNOWN, Port
 from .packed.cache import PackedCache

@@ -1,32 +1,25 @@
-"""Python values to arrays and constants, and the values of tensors that are known while a graph is built."""
+"""What users write, as arrays, element types and shapes."""
 
 from __future__ import annotations
 
-import math
 import operator
 import reprlib
-from collections.abc import Callable
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 
 from ..kernels.contracts.base import MOST_AXES, NUMBERS
-from ..kernels.errors import KigraphError, OutOfMemoryError
-from ..kernels.tensor import STRING, DType, Shape, TensorType, dtype_name, is_int
+from ..kernels.errors import OutOfMemoryError
+from ..kernels.tensor import STRING, DType, Shape, dtype_name, is_int
 from .errors import GraphError
-from .evaluate import evaluate
-from .handles import Operation, Tensor
 from .ir import UNKNOWN
-from .opdefs import DESCRIBES, Site
+from .symbolic import Symbolic
 
-__all__ = ["as_array", "as_dtype", "constant_value", "known_sizes", "site_of_operation"]
+__all__ = ["as_array", "as_dtype", "as_shape"]
 
 Value = np.ndarray[Any, Any]
 
 _ALLOWED = NUMBERS | {np.dtype(bool), STRING}
-#: Elements above which nothing is evaluated while a graph is built.
-_SMALL = 4096
-_DEPTH = 32
 
 
 def as_dtype(dtype: Any) -> DType:
@@ -89,7 +82,7 @@ def as_array(value: Any, dtype: DType | None = None, what: str = "the value") ->
     bytes string, bool bool; NumPy values keep their dtype. With ``dtype``: what fits is converted, anything that would
     lose its meaning (float to int, a number out of range, text to number) is a GraphError.
     """
-    if isinstance(value, Tensor):
+    if isinstance(value, Symbolic):
         raise GraphError(f"{what} must be a value, got {value!r}")
     typed = isinstance(value, (np.ndarray, np.generic))
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
@@ -156,96 +149,17 @@ def _convert(array: Value, dtype: DType, what: str) -> Value:
     return result
 
 
-def site_of_operation(op: Operation, value_of: Callable[[Tensor], Value | None]) -> Site:
-    """An operation of the builder as its op definition sees it."""
-    types = tuple(t.type for t in op.inputs)
-    return Site(op.name, op.type, op.attrs, types, lambda i: value_of(op.inputs[i]))
-
-
-def constant_value(tensor: Tensor, depth: int = _DEPTH, memo: dict[Tensor, Value | None] | None = None) -> Value | None:
-    """The value of a tensor if it is known while the graph is built (small constants and what follows from them)."""
-    known = {} if memo is None else memo
-    if tensor not in known:
-        known[tensor] = None  # what is deeper than ``depth`` stays unknown
-        known[tensor] = _evaluated(tensor, depth, known)
-    return known[tensor]
-
-
-def _evaluated(tensor: Tensor, depth: int, memo: dict[Tensor, Value | None]) -> Value | None:
-    op = tensor.op
-    if op.type == "Const":
-        literal = op.attrs["value"]
-        return literal.array() if literal.type.size <= _SMALL else None
-    if depth == 0 or (not op.inputs and op.type != "Range") or any(t.dtype == UNKNOWN for t in op.inputs):
+def as_shape(shape: Any) -> Shape:
+    """None stays unknown; an int means one axis; None or -1 inside mean unknown sizes."""
+    if shape is None:
         return None
-    small = tensor.type.known and tensor.type.size <= _SMALL
-    if not small and op.type not in DESCRIBES and op.type not in ("StridedSlice", "Pack"):
-        return None
-    site = site_of_operation(op, lambda t: constant_value(t, depth - 1, memo))
     try:
-        if op.type in DESCRIBES:
-            outputs = evaluate(site, ())
-        else:
-            inputs = [constant_value(t, depth - 1, memo) for t in op.inputs]
-            outputs = None if any(v is None for v in inputs) else evaluate(site, inputs)
-    except KigraphError:  # not an error before it runs
-        return None
-    return None if outputs is None else outputs[tensor.index]
-
-
-_ARITHMETIC: dict[str, Callable[[int, int], int]] = {
-    "Add": operator.add, "AddV2": operator.add, "Sub": operator.sub, "Mul": operator.mul, "Maximum": max, "Minimum": min,
-}  # fmt: skip
-
-
-def known_sizes(tensor: Tensor, depth: int = _DEPTH, memo: dict[Tensor, Shape] | None = None) -> Shape:
-    """Entries of a vector (or scalar) of integers that are known while the graph is built, None for the others.
-
-    So ``reshape(x, [shape(x)[0], -1])`` keeps what is known of x, whatever its batch size is.
-    """
-    known = {} if memo is None else memo
-    if depth == 0 or not is_int(tensor.dtype) or tensor.type.rank not in (0, 1):
-        return None
-    if tensor not in known:
-        known[tensor] = None
-        value = constant_value(tensor)
-        known[tensor] = _sizes(tensor, depth, known) if value is None else tuple(int(v) for v in value.reshape(-1))
-    return known[tensor]
-
-
-def _sizes(tensor: Tensor, depth: int, memo: dict[Tensor, Shape]) -> Shape:
-    op = tensor.op
-    if op.type == "Shape":
-        return op.inputs[0].shape
-    parts = [known_sizes(t, depth - 1, memo) for t in op.inputs]
-    if op.type in ("Identity", "Cast", "ExpandDims", "Squeeze", "Reshape"):
-        return parts[0]
-    if op.type == "Pack":
-        return tuple(None if p is None else p[0] for p in parts)
-    if op.type == "ConcatV2":
-        return None if any(p is None for p in parts[:-1]) else tuple(d for p in parts[:-1] if p is not None for d in p)
-    if op.type == "StridedSlice" and parts[0] is not None:
-        return _picked_sizes(tensor, parts[0])
-    if op.type in _ARITHMETIC and parts[0] is not None and parts[1] is not None:
-        length = max(len(parts[0]), len(parts[1]))
-        pairs = zip(*(p * length if len(p) == 1 else p for p in (parts[0], parts[1])), strict=True)
-        return tuple(None if a is None or b is None else _ARITHMETIC[op.type](a, b) for a, b in pairs)
-    if op.type == "Prod" and parts[0] is not None and None not in parts[0] and tensor.type.rank == 0:
-        return (math.prod(d for d in parts[0] if d is not None),)
-    return None
-
-
-def _picked_sizes(tensor: Tensor, sizes: tuple[int | None, ...]) -> Shape:
-    """The entries that a StridedSlice takes of a vector: the same slice is taken of the positions 0, 1, ..."""
-    op = tensor.op
-    bounds = [constant_value(t) for t in op.inputs[1:]]
-    if any(b is None for b in bounds):
-        return None
-    dtype = op.inputs[0].dtype
-    if len(sizes) > np.iinfo(dtype).max:
-        return None
-    vector = TensorType(dtype, (len(sizes),))
-    types = (vector, *(t.type for t in op.inputs[1:]))
-    site = Site(op.name, op.type, op.attrs, types, lambda i: bounds[i - 1] if i else None)
-    outputs = evaluate(site, [np.arange(len(sizes), dtype=dtype), *bounds])
-    return None if outputs is None else tuple(sizes[int(i)] for i in outputs[0].reshape(-1))
+        sizes = (shape,) if isinstance(shape, SupportsIndex) else tuple(shape)
+        result = tuple(None if d is None or operator.index(d) == -1 else operator.index(d) for d in sizes)
+    except Exception:  # an iterator of the caller's may raise anything
+        raise GraphError(
+            f"{reprlib.repr(shape)} is not a shape; expected None or a list such as [None, 299, 299, 3]"
+        ) from None
+    if any(d is not None and d < 0 for d in result):
+        raise GraphError(f"shape {shape!r} has a negative size; use None for an unknown one")
+    return result

@@ -254,7 +254,7 @@ class Classifier:
         """The weights card; CardError if none is known."""
         if self.card is None:
             raise CardError(
-                f"{self!r}: no weights card is known for this graph ({ends_text(self.graph)}), so what is an image's input and "
+                f"{self!r}: no weights card is known for this graph ({ends_text(self.graph.freeze())}), so what is an image's input and "
                 "what its scores is not known either. From a shell only a card of --card helps, if the graph is of its kind: "
                 f"{', '.join(rule.name for rule in CARDS)}. From Python say it yourself: ki.load(FILE, labels=[...], "
                 "card=ki.Card('mine', 'my network', INPUT, OUTPUT, ki.Preprocessing((HEIGHT, WIDTH), 'half_pixel', "

@@ -51,12 +51,12 @@ class Opened:
     @property
     def inputs(self) -> tuple[str, ...]:
         """Tensors that a user would feed."""
-        return self.loaded.inputs or (() if self.graph is None else guess_inputs(self.graph))
+        return self.loaded.inputs or (() if self.graph is None else guess_inputs(self.graph.freeze()))
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """Tensors that look like the model's results."""
-        return self.loaded.outputs or (() if self.graph is None else guess_outputs(self.graph))
+        return self.loaded.outputs or (() if self.graph is None else guess_outputs(self.graph.freeze()))
 
     @property
     def parameters(self) -> int:

@@ -10,8 +10,8 @@ from typing import Any
 
 from ...kernels.tensor import dtype_name, is_float
 from .. import ops
+from ..builder import Operation, Tensor
 from ..errors import GraphError
-from ..handles import Operation, Tensor
 from ..opdefs import DESCRIBES, OPDEFS
 from ..ops.building import convert
 from . import array as _array

@@ -9,8 +9,8 @@ import numpy as np
 from ...kernels.contracts import layout as a
 from ...kernels.contracts.concat import CONCAT
 from .. import ops
+from ..builder import Tensor
 from ..errors import GraphError
-from ..handles import Tensor
 from .registry import Use, gradient_of, rank_of, shape_of, sum_to
 
 __all__: list[str] = []

@@ -11,8 +11,8 @@ from ...kernels.contracts import reduce as r
 from ...kernels.contracts.layout import CAST
 from ...kernels.contracts.matmul import MATMUL
 from .. import ops
+from ..builder import Tensor
 from ..errors import GraphError
-from ..handles import Tensor
 from ..ops.building import add_op, constant
 from .registry import Use, gradient_of, rank_of, shape_of, sum_to
 

@@ -10,7 +10,7 @@ from ...kernels.contracts import normalization as n
 from ...kernels.contracts import pool2d as p
 from ...kernels.contracts import softmax as s
 from .. import ops
-from ..handles import Tensor
+from ..builder import Tensor
 from ..ops.building import add_op, constant
 from .registry import Use, gradient_of, shape_of
 

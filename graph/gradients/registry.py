@@ -8,12 +8,11 @@ from typing import Any
 
 from ...kernels.contracts.base import Contract
 from ...kernels.contracts.layout import RESHAPE
+from ..builder import Operation, Tensor, site_of_operation
 from ..errors import GraphError
-from ..handles import Operation, Tensor
 from ..opdefs import NeedsValue, resolve
 from ..ops.array import shape
 from ..ops.building import add_op, constant
-from ..values import constant_value, site_of_operation
 
 __all__ = ["GRADIENTS", "Gradient", "Use", "gradient_of", "rank_of", "shape_of", "sum_to", "use_of"]
 
@@ -63,7 +62,7 @@ _RESHAPES = frozenset(["Reshape", "ExpandDims", "Squeeze"])
 def use_of(op: Operation) -> tuple[Contract[Any], Use, tuple[int, ...]]:
     """Contract and use of an op, and which of its inputs the contract's inputs are."""
     try:
-        resolved = resolve(site_of_operation(op, constant_value))
+        resolved = resolve(site_of_operation(op))
     except NeedsValue as need:
         if op.type in _RESHAPES:
             return RESHAPE, Use(op, op.inputs[:1], op.outputs, None), (0,)

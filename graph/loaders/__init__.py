@@ -72,5 +72,6 @@ def load(path: str | os.PathLike[str], limits: LoadLimits | None = None) -> Load
     found = family.read(source, Budget(source.name, source.size, limits))
     if isinstance(found, WeightsFile):
         return Loaded(source.name, family, source.size, weights=found, _source=source)
-    inputs, outputs = guess_inputs(found), guess_outputs(found)
+    frozen = found.freeze()
+    inputs, outputs = guess_inputs(frozen), guess_outputs(frozen)
     return Loaded(source.name, family, source.size, found, inputs=inputs, outputs=outputs, _source=source)

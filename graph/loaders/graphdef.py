@@ -21,11 +21,11 @@ from ..formats.protobuf.wire import Reader, Span
 from ..formats.source import Source
 from ..formats.tensorflow import DTYPE_NAMES, DTYPES, AttrValue, GraphDef, NodeDef
 from ..formats.tensorproto import literal, shape_dims
-from ..hints import guess_inputs, guess_outputs, similar
+from ..hints import similar
 from ..ir import UNKNOWN, Node, Port, topological_order
 from ..opdefs import OPDEFS, OWN, Foreign
 
-__all__ = ["Function", "guess_inputs", "guess_outputs", "looks_like_graphdef", "read_graphdef"]
+__all__ = ["Function", "looks_like_graphdef", "read_graphdef"]
 
 _NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
 _OP = re.compile(r"[A-Za-z_][A-Za-z0-9_.>]*")

@@ -11,6 +11,7 @@ read ``__init__.pyi``.
 from __future__ import annotations
 
 from . import array, core, losses, math, nn
+from .array import getitem  # noqa: F401 - what tensor[key] calls
 
 _MODULES = (core, array, math, nn, losses)
 

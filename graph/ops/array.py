@@ -10,8 +10,8 @@ import numpy as np
 
 from ...kernels.contracts.base import normalize_axis
 from ...kernels.tensor import is_int
+from ..builder import Tensor
 from ..errors import GraphError
-from ..handles import Tensor
 from ..values import as_dtype
 from .building import TensorLike, add_op, convert, convert_all, integers, whole_numbers
 

@@ -13,11 +13,10 @@ import numpy as np
 from ...kernels.contracts.base import MOST_AXES, require_size, shape_text
 from ...kernels.room import require
 from ...kernels.tensor import TensorType, dtype_name, is_int
-from ..builder import Graph, as_shape, get_default_graph
+from ..builder import Graph, Tensor, get_default_graph
 from ..errors import GraphError
-from ..handles import Tensor
 from ..ir import Literal
-from ..values import as_array, as_dtype
+from ..values import as_array, as_dtype, as_shape
 
 __all__ = ["TensorLike", "add_op", "constant", "convert", "convert_all", "integers", "require_room", "whole_numbers"]
 

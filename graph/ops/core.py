@@ -8,11 +8,10 @@ import numpy as np
 
 from ...kernels.contracts.base import merge_shapes
 from ...kernels.tensor import DType, TensorType
-from ..builder import as_shape, get_default_graph
+from ..builder import Operation, Tensor, get_default_graph
 from ..errors import GraphError
-from ..handles import Operation, Tensor
 from ..ir import Literal
-from ..values import as_array, as_dtype
+from ..values import as_array, as_dtype, as_shape
 from .building import TensorLike, add_op, constant, convert, require_room
 
 __all__ = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..handles import Tensor
+from ..builder import Tensor
 from .array import squeeze
 from .building import TensorLike, add_op, convert, convert_all
 from .core import stop_gradient

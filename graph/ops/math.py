@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..builder import Tensor
 from ..errors import GraphError
-from ..handles import Tensor
 from ..values import as_dtype
 from .building import TensorLike, add_op, convert, convert_all, integers
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any, SupportsIndex
 
 from ...kernels.tensor import STRING
+from ..builder import Tensor
 from ..errors import GraphError
-from ..handles import Tensor
 from ..values import as_dtype
 from .building import TensorLike, add_op, constant, convert, convert_all, integers, whole_numbers
 from .math import add, multiply, rsqrt, subtract

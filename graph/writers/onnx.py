@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...kernels.tensor import STRING, DType
-from ..builder import Graph
+from ..builder import Graph, Operation, Tensor
 from ..errors import GraphError
 from ..formats.onnx import (
     DATA_TYPES,
@@ -32,7 +32,6 @@ from ..formats.onnx import (
     ValueInfo,
 )
 from ..formats.protobuf.write import encode, pack_numbers
-from ..handles import Operation, Tensor
 from ..ir import Literal
 
 __all__ = ["Writer", "save_onnx"]

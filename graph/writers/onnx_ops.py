@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ..builder import Operation
 from ..errors import GraphError
-from ..handles import Operation
 from .onnx import TO_NCHW, Writer, data_type
 
 __all__ = ["WRITTEN", "write_operation"]

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import KigraphError
-from ..graph.builder import Graph
+from ..graph.builder import Graph, site_of_operation
 from ..graph.opdefs import OPDEFS, STRUCTURAL, NeedsValue, resolve
-from ..graph.values import constant_value, site_of_operation
 from ..kernels.backends import HOST_FAMILY, available_backends
 from ..kernels.contracts.base import Contract
 from ..kernels.registry import kernels_of
@@ -55,7 +54,7 @@ def op_uses(graph: Graph) -> list[OpUse]:
             found.add("-")
             continue
         try:
-            found.add(resolve(site_of_operation(op, constant_value)).contract)
+            found.add(resolve(site_of_operation(op)).contract)
         except NeedsValue:
             found.add("run time")
         except KigraphError:

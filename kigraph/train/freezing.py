@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..graph.builder import Graph
+from ..graph.builder import Graph, Operation, Tensor
 from ..graph.errors import GraphError
-from ..graph.handles import Operation, Tensor
 from ..graph.ir import Literal
 from ..graph.session import Session
 

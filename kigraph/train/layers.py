@@ -12,8 +12,8 @@ from typing import Literal
 import numpy as np
 
 from ..graph import ops
+from ..graph.builder import Tensor
 from ..graph.errors import GraphError
-from ..graph.handles import Tensor
 
 __all__ = [
     "Activation",

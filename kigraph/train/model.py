@@ -11,8 +11,7 @@ import numpy as np
 
 from ..errors import GraphError, KigraphError, LoadError
 from ..graph import ops
-from ..graph.builder import Graph
-from ..graph.handles import Operation, Tensor
+from ..graph.builder import Graph, Operation, Tensor
 from ..graph.session import Session
 from ..graph.values import as_array
 from ..progress import Bar

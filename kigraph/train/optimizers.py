@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..graph import ops
+from ..graph.builder import Operation, Tensor
 from ..graph.errors import GraphError
 from ..graph.gradients import gradients
-from ..graph.handles import Operation, Tensor
 from ..kernels.tensor import is_float
 
 __all__ = ["Adam", "GradientDescent", "Momentum", "Optimizer", "RMSProp", "trainable_variables"]

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 
 from kigraph.graph import builder, ops
-from kigraph.graph.builder import Graph
+from kigraph.graph.builder import Graph, Operation, Tensor
 from kigraph.graph.errors import GraphError, UnsupportedOpError
-from kigraph.graph.handles import Operation, Tensor
 from kigraph.graph.session import Session
 from kigraph.kernels.errors import ShapeError
 

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from kigraph.graph import ops
-from kigraph.graph.builder import Graph
+from kigraph.graph.builder import Graph, Tensor
 from kigraph.graph.errors import GraphError
-from kigraph.graph.handles import Tensor
 from kigraph.graph.session import Session
 from kigraph.kernels.tensor import STRING
 

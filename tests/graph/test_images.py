@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from kigraph.graph import ops
-from kigraph.graph.builder import Graph
-from kigraph.graph.handles import Tensor
+from kigraph.graph.builder import Graph, Tensor
 from kigraph.graph.plan import images
 from kigraph.graph.plan.images import Images
 from kigraph.graph.session import Session

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from kigraph.graph import ops
-from kigraph.graph.builder import Graph
-from kigraph.graph.handles import Tensor
+from kigraph.graph.builder import Graph, Tensor
 from kigraph.graph.ir import Node
 from kigraph.graph.passes import PASSES
 from kigraph.graph.plan.stage import Stage

@@ -11,8 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kigraph.graph import ops
-from kigraph.graph.builder import Graph
-from kigraph.graph.handles import Tensor
+from kigraph.graph.builder import Graph, Tensor
 from kigraph.graph.ir import Port
 from kigraph.graph.plan.memory import Storage, _pack
 from kigraph.graph.plan.plan import Plan

@@ -152,7 +152,7 @@ def test_a_message_stays_short_in_a_large_graph() -> None:
 
 def test_an_empty_graph() -> None:
     assert "the graph is empty" in _message(_tensor, ki.Graph(), "x")
-    assert ends_text(ki.Graph()) == "inputs: none; outputs: none"
+    assert ends_text(ki.Graph().freeze()) == "inputs: none; outputs: none"
 
 
 def test_a_graph_that_decodes_its_image(graph: ki.Graph) -> None:

@@ -11,9 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kigraph.graph import ops
-from kigraph.graph.builder import Graph
+from kigraph.graph.builder import Graph, Tensor
 from kigraph.graph.errors import GraphError
-from kigraph.graph.handles import Tensor
 from kigraph.graph.ir import Literal, Port
 from kigraph.graph.passes import PASSES, optimize
 from kigraph.graph.plan.cut import cut

@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 
 from kigraph.graph import ops
-from kigraph.graph.builder import Graph, get_default_graph
+from kigraph.graph.builder import Graph, Tensor, get_default_graph
 from kigraph.graph.errors import FeedError, FetchError, GraphError, RunError
-from kigraph.graph.handles import Tensor
 from kigraph.graph.ir import Literal
 from kigraph.graph.session import Session
 from kigraph.kernels.devices import HostDevice, InTurn

@@ -11,8 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kigraph.graph import ops
-from kigraph.graph.builder import Graph
-from kigraph.graph.handles import Tensor
+from kigraph.graph.builder import Graph, Tensor
 from kigraph.graph.opdefs import OPDEFS
 from kigraph.graph.session import Session
 from kigraph.kernels.errors import KigraphError, ShapeError

@@ -13,8 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kigraph.graph import ops
-from kigraph.graph.builder import Graph
-from kigraph.graph.handles import Tensor
+from kigraph.graph.builder import Graph, Tensor
 from kigraph.graph.packed.store import ConstantStore
 from kigraph.graph.passes import PASSES
 from kigraph.graph.plan import plan as program_module
