@@ -8,19 +8,19 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .demo_picture import BackendResult, draw_picture
 from .errors import KigraphError
-from .timing import Timing, measure
+from .timing import measure
 from .weights.catalogue import UNTRAINED
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from .classifier import Classifier, Prediction
+    from .classifier import Classifier
     from .cli.options import Commands
     from .weights.store import Resolved
 
@@ -31,21 +31,6 @@ kigraph demo
 kigraph demo --image dog.jpg --backend cython,numba
 KIGRAPH_WEIGHTS=classify_image_graph_def.pb kigraph demo --out results
 """
-
-
-@dataclass(frozen=True, slots=True)
-class BackendResult:
-    """One backend's answer, and how long it takes from the bytes of the JPEG file to the labels."""
-
-    backend: str
-    network: str
-    prediction: Prediction
-    probabilities: np.ndarray[Any, Any]
-    timing: Timing
-
-    @property
-    def images_per_second(self) -> float:
-        return 1 / self.timing.median
 
 
 def register(commands: Commands) -> None:
@@ -292,8 +277,6 @@ def _write(
         raise KigraphError(f"{error.filename}: cannot be written: {error.strerror}") from None
     written = ["demo.json"]
     if results:
-        from .demo_picture import draw_picture
-
         note = "" if resolved.trained else UNTRAINED
         if draw_picture(folder / "demo.png", results, image, results[0].network, machine, note):
             written.append("demo.png")

@@ -4,15 +4,35 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from .demo import BackendResult
+from .timing import Timing
 
-__all__ = ["draw_picture"]
+if TYPE_CHECKING:
+    import numpy as np
+
+    from .classifier import Prediction
+
+__all__ = ["BackendResult", "draw_picture"]
 
 _INK, _GREY, _LINE, _ACCENT, _REST, _WARN = "#1d2530", "#5b6675", "#d5dae1", "#1f6feb", "#9fb8d8", "#b3261e"
+
+
+@dataclass(frozen=True, slots=True)
+class BackendResult:
+    """One backend's answer, and how long it takes from the bytes of the JPEG file to the labels."""
+
+    backend: str
+    network: str
+    prediction: Prediction
+    probabilities: np.ndarray[Any, Any]
+    timing: Timing
+
+    @property
+    def images_per_second(self) -> float:
+        return 1 / self.timing.median
 
 
 def draw_picture(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
 
+from ...kernels.backends import Choice
 from ...kernels.tensor import STRING
 from .images import Images
 from .lowering import Step
+from .partition import Part
 from .stage import DynamicStage, Stage
-
-if TYPE_CHECKING:
-    from .plan import Plan
 
 __all__ = ["explain_plan"]
 
@@ -44,21 +43,26 @@ def _step_line(number: int, step: Step, seconds: float | None) -> str:
     return f"{text}  {step.note}".rstrip()
 
 
-def explain_plan(plan: Plan, *, rejected: bool) -> str:
-    """One block per stage: its kernels in order of execution, then its memory."""
-    choice = plan.choice
-    lines = [f"backends {choice}, {plan.threads} thread{'s' if plan.threads != 1 else ''}"]
+def explain_plan(
+    choice: Choice,
+    threads: int,
+    parts: Sequence[Part],
+    compiled_stages: Iterable[tuple[int, Stage | DynamicStage | Images]],
+    times: Mapping[int, float],
+    *,
+    rejected: bool,
+) -> str:
+    """One block per stage: its kernels in order of execution, then its memory. times: seconds of steps, by their id."""
+    lines = [f"backends {choice}, {threads} thread{'s' if threads != 1 else ''}"]
     lines += [f"  not usable: {name}: {status.detail} (remedy: {status.remedy})" for name, status in choice.skipped]
-    timeline = plan.timeline
-    times = {} if timeline is None else {id(t.step): t.seconds for _, t in timeline.steps}
     compiled: dict[int, list[Stage | DynamicStage | Images]] = {}
-    for index, stage in plan.compiled():
+    for index, stage in compiled_stages:
         compiled.setdefault(index, []).append(stage)
-    for index, part in enumerate(plan.parts):
+    for index, part in enumerate(parts):
         kind = (
             "shapes known after running" if part.dynamic else "static shapes" if part.static else "shapes from values"
         )
-        lines.append(f"stage {index + 1} of {len(plan.parts)} ({kind}; {len(part.nodes)} nodes)")
+        lines.append(f"stage {index + 1} of {len(parts)} ({kind}; {len(part.nodes)} nodes)")
         if index not in compiled:
             names = ", ".join(f"{n.op} '{n.name}'" for n in part.nodes[:8])
             lines.append(f"  compiled when its shapes are seen: {names}{', ...' if len(part.nodes) > 8 else ''}")
@@ -76,7 +80,7 @@ def explain_plan(plan: Plan, *, rejected: bool) -> str:
     return "\n".join(lines)
 
 
-def _stage_lines(stage: Stage | DynamicStage, times: dict[int, float], rejected: bool) -> list[str]:
+def _stage_lines(stage: Stage | DynamicStage, times: Mapping[int, float], rejected: bool) -> list[str]:
     steps = [stage.step] if isinstance(stage, DynamicStage) else stage.lowering.steps
     lines: list[str] = []
     for number, step in enumerate(steps, 1):

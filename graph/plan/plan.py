@@ -180,4 +180,6 @@ class Plan:
 
         rejected: also says why the kernels that would have been preferred were not taken.
         """
-        return explain_plan(self, rejected=rejected)
+        timeline = self.timeline
+        times = {} if timeline is None else {id(t.step): t.seconds for _, t in timeline.steps}
+        return explain_plan(self.choice, self.threads, self.parts, self.compiled(), times, rejected=rejected)

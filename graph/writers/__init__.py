@@ -1,4 +1,5 @@
-"""Graphs to files of other programs: graphdef.py (TensorFlow), onnx.py with onnx_ops.py, one function per op."""
+"""Graphs to files of other programs: graphdef.py (TensorFlow); onnx.py with onnx_ops.py, one function per op, which write into
+onnx_writer.py."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..builder import Operation
 from ..errors import GraphError
-from .onnx import TO_NCHW, Writer, data_type
+from .onnx_writer import TO_NCHW, Writer, data_type
 
 __all__ = ["WRITTEN", "write_operation"]
 

@@ -17,9 +17,8 @@ from typing import Any
 from ..backends import Status
 from ..devices import after_giving_back
 from ..errors import BackendError, DeviceError, KigraphError, OutOfMemoryError
-from .compiler import architecture
 
-__all__ = ["State", "cupy", "driver", "enter", "failure", "nvrtc", "pinned", "probe"]
+__all__ = ["State", "architecture", "cupy", "driver", "enter", "failure", "nvrtc", "pinned", "probe"]
 
 _CHOOSE = "or choose another backend, for example KIGRAPH_BACKEND=cython"
 _INSTALL = f"pip install 'kigraph[cupy]', {_CHOOSE}"
@@ -82,6 +81,11 @@ def driver() -> Any:
 def nvrtc() -> Any:
     """CuPy's binding of the run-time compiler."""
     return cupy().cuda.nvrtc
+
+
+def architecture(major: int, minor: int) -> str:
+    """NVRTC's name of the architecture of a device: 'sm_90'."""
+    return f"sm_{major}{minor}"
 
 
 def probe() -> Status:

@@ -18,12 +18,12 @@ from typing import Any
 from .. import settings
 from ..cache_files import UnsafeFileError, read_sealed, write_sealed
 from ..errors import BackendError, KernelError
+from .binding import nvrtc
 from .elf import check_whole, completed
 from .launch import Build
 
 __all__ = [
     "SOURCES",
-    "architecture",
     "cache_folder",
     "compile_cubin",
     "compile_with_log",
@@ -75,14 +75,7 @@ def store(path: Path, data: bytes) -> None:
     write_sealed(path, data)
 
 
-def architecture(major: int, minor: int) -> str:
-    """NVRTC's name of the architecture of a device: 'sm_90'."""
-    return f"sm_{major}{minor}"
-
-
 def _nvrtc() -> Any:
-    from .binding import nvrtc
-
     return nvrtc()
 
 

@@ -13,7 +13,7 @@ from ..kernel import Run
 from ..settings import CUPY_SYNC
 from ..tensor import Array
 from . import binding
-from .compiler import architecture, compile_cubin
+from .compiler import compile_cubin
 from .device import CudaDevice
 from .launch import Build, Function, Launch
 
@@ -55,7 +55,7 @@ class CudaLauncher:
             if key not in self._functions:
                 build = function.build
                 if build not in self._modules:
-                    arch = architecture(self._properties["major"], self._properties["minor"])
+                    arch = binding.architecture(self._properties["major"], self._properties["minor"])
                     module = binding.cupy().cuda.Module()
                     module.load(compile_cubin(build, arch))
                     self._modules[build] = module

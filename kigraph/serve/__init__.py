@@ -1,6 +1,7 @@
 """The HTTP service: POST an image, get labels. Starlette and uvicorn (extra ``serve``).
 
-app.py       routes and answers; errors.py: all that a client learns of an error
+app.py       the application: routes, and the answers to errors; errors.py: all that a client learns of an error
+service.py   one model with one queue: what is done for each route
 front.py     middleware around the routes: hosts and origins, refusals, headers of every answer, the request log
 bodies.py    raw, multipart and JSON bodies, bounded while they are read, taken apart in a worker
 requestlog.py  the request log, written by a thread of its own

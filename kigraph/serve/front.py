@@ -9,16 +9,14 @@ import os
 import re
 import time
 from collections.abc import MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .errors import Refused
 from .protocol import SECURITY_HEADERS
-
-if TYPE_CHECKING:
-    from .app import Service
+from .service import Service
 
 __all__ = ["Front", "closing_if_large", "refusal", "sane_id"]
 

@@ -6,10 +6,9 @@ tests/serve/test_openapi.py holds it against the routes, the parameters that are
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from .app import Options
+from .options import Options
 
 __all__ = ["openapi"]
 

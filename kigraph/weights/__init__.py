@@ -6,7 +6,8 @@ Map of the folder::
     store.py       the cache folder: download, verify, unpack, lock; and which file a command uses
     transfer.py    one download: progress, continuation, byte budget
     archive.py     one named member out of a .tar.gz, and nothing else
-    cards.py       weights cards: tensors, preprocessing and labels that belong to a file
+    card.py        a weights card: tensors, preprocessing and labels that belong to a file
+    cards.py       which card a file has: by its SHA-256, its family, or the nodes of its graph
 """
 
 from __future__ import annotations

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..errors import CardError
-
-if TYPE_CHECKING:
-    from .cards import Card
+from .card import Card
 
 __all__ = ["check_classifies", "classes_of", "probabilities_of"]
 

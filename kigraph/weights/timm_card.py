@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from ..vision.normalize import Normalization, Preprocessing
-
-if TYPE_CHECKING:
-    from .cards import Card
-    from .timm_config import TimmConfig
+from .card import Card
+from .timm_config import TimmConfig
 
 __all__ = ["with_timm"]
 

@@ -137,7 +137,7 @@ def test_request_ids() -> None:
 
 
 def test_a_model_without_labels_says_so(model_path: Path) -> None:
-    from kigraph.serve.app import model_identity
+    from kigraph.serve.service import model_identity
 
     model = ki.load(model_path, backend="numpy")
     assert model_identity(model)["labelled"] is True

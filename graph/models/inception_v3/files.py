@@ -15,6 +15,7 @@ from types import MappingProxyType
 from ...formats.limits import load_error
 from ...loaders.weights import WeightsFile
 from ..steps import Activation, Dense, GlobalPool, Step
+from .keras_model import network_of_config
 from .layers import FEATURES
 from .network import InceptionNetwork, Options, classifier
 from .weights import (
@@ -50,8 +51,6 @@ def network_of(file: WeightsFile) -> InceptionNetwork:
         return _canonical(file)
     config = file.metadata.get("model_config")
     if config is not None:
-        from .keras_model import network_of_config
-
         return network_of_config(file, config)
     return _keras_weights(file)
 
