@@ -141,6 +141,10 @@ layers: $(STAMPS)/dev ## import-linter: arrows point down only
 docs-table: $(STAMPS)/dev $(STAMPS)/built ## write docs/support-table.md, the op x backend table
 	$(BIN)/python docs/support_table.py
 
+.PHONY: docs-map
+docs-map: $(STAMPS)/dev ## write docs/module-map.svg, the layers and what imports what
+	$(BIN)/python docs/module_map.py
+
 .PHONY: sanitize
 sanitize: $(STAMPS)/dev ## the C kernels under AddressSanitizer and UBSan: a build of its own, the kernel tests
 	.ci/sanitize $(BIN)/python $(PYTEST_ARGS)

@@ -61,6 +61,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("kernels/tensor.py", "from . import registry"),
         ("kernels/numba/__init__.py", "from ..cython import core"),
         ("graph/ir.py", "from . import builder"),
+        ("graph/ir.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from . import builder"),
         ("graph/session.py", "from ..kernels import numpy"),
         ("cli/cache.py", "def f():\n    from ..kernels.testing import launcher"),
         ("graph/opdefs/base.py", "def f():\n    import numba"),

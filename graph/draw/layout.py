@@ -44,28 +44,32 @@ class Layout:
 
 
 def layered_layout(
-    sizes: Sequence[tuple[float, float]], edges: Sequence[tuple[int, int]], sinking: frozenset[int] = frozenset()
+    sizes: Sequence[tuple[float, float]],
+    edges: Sequence[tuple[int, int]],
+    sinking: frozenset[int] = frozenset(),
+    rows: Sequence[int] | None = None,
 ) -> Layout:
     """Places nodes of the given (width, height). Edges are (source, target); none may lead from a node to itself.
 
     ``sinking``: nodes without sources that are put on the layer above their first target (constants, placeholders).
+    rows: the layer of every node, from 0 without gaps, where the caller knows it; edges then lead to later layers.
     """
     count = len(sizes)
     if not count:
         return Layout(0.0, 0.0, (), ())
     down = _acyclic(count, edges)
-    layer = _layers(count, down, sinking)
+    layer = _layers(count, down, sinking) if rows is None else list(rows)
     widths = [w for w, _ in sizes]
     chains = _chains(layer, down, widths)
-    rows = _rows(layer, widths)
+    ordered = _rows(layer, widths)
     links: list[list[tuple[int, int]]] = [[] for _ in range(max(layer))]
     for chain in chains:
         for a, b in itertools.pairwise(chain):
             if layer[b] == layer[a] + 1:
                 links[layer[a]].append((a, b))
-    _order(rows, links, len(widths))
-    xs = _positions(rows, links, widths, count)
-    tops, bottoms = _heights(rows, links, xs, sizes)
+    _order(ordered, links, len(widths))
+    xs = _positions(ordered, links, widths, count)
+    tops, bottoms = _heights(ordered, links, xs, sizes)
     left = min(x - w / 2 for x, w in zip(xs, widths, strict=True))
     right = max(x + w / 2 for x, w in zip(xs, widths, strict=True))
 
@@ -224,22 +228,10 @@ def _positions(
     rows: list[list[int]], links: list[list[tuple[int, int]]], widths: list[float], real: int
 ) -> list[float]:
     """Centres along x: sweeps down and up, the desired position of a node is the mean of its neighbours; long edges are stiff."""
-    near: list[list[tuple[int, float, bool]]] = [[] for _ in widths]
-    for row_links in links:
-        for a, b in row_links:
-            weight = 8.0 if a >= real and b >= real else 2.0 if a >= real or b >= real else 1.0
-            near[a].append((b, weight, False))
-            near[b].append((a, weight, True))
+    near = _neighbours(links, len(widths), real)
+    offsets = [_offsets(row, widths, real) for row in rows]
     xs = [0.0] * len(widths)
-    offsets = []
-    for row in rows:
-        offset, at = [], 0.0
-        for i, node in enumerate(row):
-            if i:
-                gap = _SEPARATION if node < real or row[i - 1] < real else _SEPARATION / 2
-                at += (widths[row[i - 1]] + widths[node]) / 2 + gap
-            offset.append(at)
-        offsets.append(offset)
+    for row, offset in zip(rows, offsets, strict=True):
         for node, at in zip(row, offset, strict=True):
             xs[node] = at - offset[-1] / 2
     for sweep in range(2 * _SWEEPS):
@@ -256,6 +248,28 @@ def _positions(
             for node, x in zip(row, _nearest(wishes, weights, offsets[index]), strict=True):
                 xs[node] = x
     return xs
+
+
+def _neighbours(links: list[list[tuple[int, int]]], count: int, real: int) -> list[list[tuple[int, float, bool]]]:
+    """Per node (neighbour, how strongly it pulls, whether it is above)."""
+    near: list[list[tuple[int, float, bool]]] = [[] for _ in range(count)]
+    for row_links in links:
+        for a, b in row_links:
+            weight = 8.0 if a >= real and b >= real else 2.0 if a >= real or b >= real else 1.0
+            near[a].append((b, weight, False))
+            near[b].append((a, weight, True))
+    return near
+
+
+def _offsets(row: list[int], widths: list[float], real: int) -> list[float]:
+    """Centres of a row's nodes as close as they may be, the first at 0."""
+    offset, at = [], 0.0
+    for i, node in enumerate(row):
+        if i:
+            gap = _SEPARATION if node < real or row[i - 1] < real else _SEPARATION / 2
+            at += (widths[row[i - 1]] + widths[node]) / 2 + gap
+        offset.append(at)
+    return offset
 
 
 def _nearest(wishes: Sequence[float], weights: Sequence[float], offsets: Sequence[float]) -> list[float]:
