@@ -126,11 +126,7 @@ def _check_value(site: _Site, name: str, value: Any, rule: Attr) -> None:
         or (rule.kind == "bool" and value not in (0, 1))
     ):  # fmt: skip
         raise GraphError(f"{site.op} '{site.name}': attribute {name} must be {wanted[0]}, got {_text(value)}")
-    if (shape := rule.kind == "shape" and value is not None) or rule.kind == "ints":
-        entries = (int, np.integer, type(None)) if shape else (int, np.integer)
-        if not isinstance(value, (tuple, list)) or not all(isinstance(v, entries) for v in value):
-            kind = "a tuple of sizes, None for unknown ones" if shape else "a list of integers"
-            raise GraphError(f"{site.op} '{site.name}': attribute {name} must be {kind}, got {_text(value)}")
+    _check_list(site, name, value, rule)
     if rule.count is not None and value != len(site.inputs) - rule.count:
         given = len(site.inputs) - rule.count
         raise GraphError(f"{site.op} '{site.name}': attribute {name} is {value}, but it has {given} such inputs")
@@ -141,6 +137,15 @@ def _check_value(site: _Site, name: str, value: Any, rule: Attr) -> None:
             raise UnsupportedOpError(
                 f"{site.op} '{site.name}': attribute {name} = {_text(value)} is not supported; possible: {possible}"
             )
+
+
+def _check_list(site: _Site, name: str, value: Any, rule: Attr) -> None:
+    """A shape, or a list of integers."""
+    if (shape := rule.kind == "shape" and value is not None) or rule.kind == "ints":
+        entries = (int, np.integer, type(None)) if shape else (int, np.integer)
+        if not isinstance(value, (tuple, list)) or not all(isinstance(v, entries) for v in value):
+            kind = "a tuple of sizes, None for unknown ones" if shape else "a list of integers"
+            raise GraphError(f"{site.op} '{site.name}': attribute {name} must be {kind}, got {_text(value)}")
 
 
 # --- what op definitions state their attributes with --------------------------------------------------------------------

@@ -47,49 +47,64 @@ def fold_affine(graph: Graph) -> Graph:
     return edit.finish()
 
 
-def _fold_chain(edit: Rewriter, consumers: dict[Port, list[Node]], node: Node) -> None:
-    channels = _channels(edit, node)
-    if channels is None:
-        return
-    weights = edit.literal(node.inputs[1])
+@dataclass(slots=True)
+class _Chain:
+    """What follows a node channel by channel, up to ``last``. ``bias``: one that is not constant."""
+
+    last: Node
     scale: Value | None = None
     shift: Value | None = None
     bias: Port | None = None
-    key: list[Any] = []
-    last = node
-    while edit.only_use(Port(last.name)) and bias is None:
-        (following,) = consumers[Port(last.name)]
+    key: tuple[Any, ...] = ()
+
+
+def _follow(edit: Rewriter, consumers: dict[Port, list[Node]], node: Node, channels: int) -> _Chain:
+    """As much of the chain behind a node as can be folded into it."""
+    weights = edit.literal(node.inputs[1])
+    chain = _Chain(node)
+    while edit.only_use(Port(chain.last.name)) and chain.bias is None:
+        (following,) = consumers[Port(chain.last.name)]
         if any(edit.used(p) for p in following.ports[1:]):
             break
-        step = _affine(edit, following, Port(last.name), channels, node.outputs[0].dtype)
+        step = _affine(edit, following, Port(chain.last.name), channels, node.outputs[0].dtype)
         if step is None:
             break
         if isinstance(step, Port):  # a bias that is not constant ends the chain
-            if shift is not None:
+            if chain.shift is not None:
                 break
-            bias = step
+            chain.bias = step
         else:
             if step.scale is not None:
                 if weights is None or weights.dtype.itemsize < 4:  # float16 weights would overflow or lose digits
                     break
-                scale = step.scale if scale is None else scale * step.scale
-                shift = None if shift is None else shift * step.scale
+                chain.scale = step.scale if chain.scale is None else chain.scale * step.scale
+                chain.shift = None if chain.shift is None else chain.shift * step.scale
             if step.shift is not None:
-                shift = step.shift if shift is None else shift + step.shift
-            key.append(step.key)
-        last = following
+                chain.shift = step.shift if chain.shift is None else chain.shift + step.shift
+            chain.key += (step.key,)
+        chain.last = following
+    return chain
+
+
+def _fold_chain(edit: Rewriter, consumers: dict[Port, list[Node]], node: Node) -> None:
+    channels = _channels(edit, node)
+    if channels is None:
+        return
+    chain = _follow(edit, consumers, node, channels)
+    last, key = chain.last, chain.key
     if last is node:
         return
+    weights = edit.literal(node.inputs[1])
     inputs = [*node.inputs[:2]]
-    if scale is not None and weights is not None:
-        inputs[1] = edit.constant(f"{last.name}/scaled_weights", _scaled(node, weights, scale, tuple(key)))
-    if shift is not None:
+    if chain.scale is not None and weights is not None:
+        inputs[1] = edit.constant(f"{last.name}/scaled_weights", _scaled(node, weights, chain.scale, key))
+    if chain.shift is not None:
         literal = bias_literal(
-            np.broadcast_to(shift, (channels,)), node.outputs[0].dtype, ("shift", channels, tuple(key))
+            np.broadcast_to(chain.shift, (channels,)), node.outputs[0].dtype, ("shift", channels, key)
         )
         inputs.append(edit.constant(f"{last.name}/bias", literal))
-    elif bias is not None:
-        inputs.append(bias)
+    elif chain.bias is not None:
+        inputs.append(chain.bias)
     edit.put(last.name, FUSED[node.op], tuple(inputs), node.attrs)
 
 

@@ -7,7 +7,7 @@ than the constants that it is made of stays in the graph and runs as ordinary st
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,36 +100,54 @@ def _read(folds: _Folds) -> dict[Port, None]:
 
 def _fold(folds: _Folds, node: Node) -> list[Literal] | None:
     """The constants that replace the outputs of a node; None if it is not folded."""
-    literals = [folds.literal(p) for p in node.inputs]
-    inputs = [x for x in literals if x is not None]
-    describes = node.op in DESCRIBES
-    if not describes and (len(inputs) < len(literals) or (not inputs and node.op != "Range")):
+    inputs = _constant_inputs(folds, node)
+    if inputs is None:
         return None
     site = site_of(node, folds.type_of, folds.value)
-    if describes:
+    if node.op in DESCRIBES:
         results = evaluate(site, ())
         return None if results is None else [Literal.of(r, shape_key(r)) for r in results]
     outputs = OPDEFS[node.op].types(site)
     if not all(t.known for t in outputs):
         return None
-    size, distinct = sum(t.nbytes for t in outputs), {id(x): x for x in inputs}
-    given = sum(x.nbytes for x in distinct.values())
+    size, given = sum(t.nbytes for t in outputs), sum(x.nbytes for x in {id(x): x for x in inputs}.values())
     own = _work(site, outputs)
     if own is None or size > folds.most or given > max(_KEPT, folds.most):
         return None
-    # The key says how the value came about, so that every session of a graph finds what was packed from it.
-    attrs = tuple(sorted((k, _spelled(v)) for k, v in node.attrs.items()))
-    key = Key("folded", node.op, attrs, tuple(x.key for x in inputs))
-    sources = dict.fromkeys(p.node for p in node.inputs if p.node in folds.lazy)
-    small = size <= _EAGER and given <= _EAGER and own <= _GROWTH and not sources
+    small = size <= _EAGER and given <= _EAGER and own <= _GROWTH and not any(p.node in folds.lazy for p in node.inputs)
     if small and folds.eager + size <= _ALL_EAGER:
-        results = evaluate(site, [x.array() for x in inputs])
         folds.eager += size
-        return None if results is None else [Literal.of(r, Key(key, i)) for i, r in enumerate(results)]
+        return _fold_at_once(site, inputs, _key(node, inputs))
+    return _fold_lazily(folds, node, Fold(site, tuple(inputs)), outputs, own)
+
+
+def _constant_inputs(folds: _Folds, node: Node) -> list[Literal] | None:
+    """The inputs of a node that can be folded: all constants, if their values and not their types alone are needed."""
+    literals = [folds.literal(p) for p in node.inputs]
+    inputs = [x for x in literals if x is not None]
+    if node.op in DESCRIBES:
+        return inputs
+    return None if len(inputs) < len(literals) or (not inputs and node.op != "Range") else inputs
+
+
+def _key(node: Node, inputs: Sequence[Literal]) -> Key:
+    """How the value came about, so that every session of a graph finds what was packed from it."""
+    attrs = tuple(sorted((k, _spelled(v)) for k, v in node.attrs.items()))
+    return Key("folded", node.op, attrs, tuple(x.key for x in inputs))
+
+
+def _fold_at_once(site: Site, inputs: Sequence[Literal], key: Key) -> list[Literal] | None:
+    results = evaluate(site, [x.array() for x in inputs])
+    return None if results is None else [Literal.of(r, Key(key, i)) for i, r in enumerate(results)]
+
+
+def _fold_lazily(folds: _Folds, node: Node, fold: Fold, outputs: tuple[TensorType, ...], own: int) -> list[Literal]:
+    """Constants that are computed when they are read; what that takes is added up."""
+    inputs, size, key = fold.inputs, sum(t.nbytes for t in outputs), _key(node, fold.inputs)
+    sources = dict.fromkeys(p.node for p in node.inputs if p.node in folds.lazy)
     roots = {id(x): x.nbytes for p, x in zip(node.inputs, inputs, strict=True) if p.node not in folds.lazy}
     work = own + sum(roots.values()) + sum(folds.lazy[name].work for name in sources)
     folds.lazy[node.name] = _Lazy(size, own, min(work, _MOST))
-    fold = Fold(site, tuple(inputs))
     return [Literal.lazy(t.dtype, t.dims, fold.output(i), Key(key, i)) for i, t in enumerate(outputs)]
 
 

@@ -35,15 +35,7 @@ class Cut:
 def cut(graph: Graph, fetches: Sequence[Port], targets: Sequence[str], feeds: Mapping[Port, TensorType]) -> Cut:
     """Raises FetchError if something needs a placeholder that is not fed, UnsupportedOpError for unknown ops."""
     needed = _needed(graph, fetches, targets, feeds)
-    nodes: dict[str, Node] = {}
-    stand_ins: dict[Port, Port] = {}
-    for port, given in feeds.items():
-        known = graph.type_of(port)
-        # The shape stays the graph's own: one cut serves all fed shapes.
-        fed = known if known.dtype != UNKNOWN else TensorType(given.dtype, known.shape)
-        name = f"{port}" if graph.nodes[port.node].op != "Placeholder" else port.node
-        nodes[name] = Node(name, "Placeholder", (), {"dtype": fed.dtype, "shape": fed.shape}, (fed,))
-        stand_ins[port] = Port(name)
+    nodes, stand_ins = _placeholders(graph, feeds)
     natural = all(graph.nodes[p.node].op in ("Placeholder", "PlaceholderWithDefault") for p in feeds)
     variables: dict[str, Port] = {}
     assigned: dict[str, Port] = {}
@@ -61,13 +53,7 @@ def cut(graph: Graph, fetches: Sequence[Port], targets: Sequence[str], feeds: Ma
         else:
             opdef(node.op, name)  # unknown ops are refused here, before anything runs
         if node.op in _ASSIGN:
-            variable = node.inputs[0].node
-            if variable in assigned:
-                raise FetchError(
-                    f"one run cannot assign variable '{variable}' twice ('{assigned[variable].node}' and '{name}'): all reads "
-                    "of a run see the value from its start. Run them one after the other, or combine them into one assign"
-                )
-            assigned[variable] = Port(name)
+            _assign(assigned, node)
         inputs = tuple(stand_ins.get(p, p) for p in node.inputs)
         plain = inputs == node.inputs and not node.control
         nodes[name] = node if plain else replace(node, inputs=inputs, control=())
@@ -78,6 +64,31 @@ def cut(graph: Graph, fetches: Sequence[Port], targets: Sequence[str], feeds: Ma
     if not natural or any(t.dtype == UNKNOWN for node in whole for t in node.outputs):
         whole = _retyped(whole)  # raises the error that the loader deferred: why a node of the file cannot run
     return Cut(split_groups(whole), stand_ins, {n: p for n, p in variables.items() if n in kept}, tuple(assigned))
+
+
+def _placeholders(graph: Graph, feeds: Mapping[Port, TensorType]) -> tuple[dict[str, Node], dict[Port, Port]]:
+    """A placeholder for every feed: by name, and which port it stands for."""
+    nodes: dict[str, Node] = {}
+    stand_ins: dict[Port, Port] = {}
+    for port, given in feeds.items():
+        known = graph.type_of(port)
+        # The shape stays the graph's own: one cut serves all fed shapes.
+        fed = known if known.dtype != UNKNOWN else TensorType(given.dtype, known.shape)
+        name = f"{port}" if graph.nodes[port.node].op != "Placeholder" else port.node
+        nodes[name] = Node(name, "Placeholder", (), {"dtype": fed.dtype, "shape": fed.shape}, (fed,))
+        stand_ins[port] = Port(name)
+    return nodes, stand_ins
+
+
+def _assign(assigned: dict[str, Port], node: Node) -> None:
+    """Notes which port a variable is assigned from; FetchError for a second one."""
+    variable = node.inputs[0].node
+    if variable in assigned:
+        raise FetchError(
+            f"one run cannot assign variable '{variable}' twice ('{assigned[variable].node}' and '{node.name}'): all reads "
+            "of a run see the value from its start. Run them one after the other, or combine them into one assign"
+        )
+    assigned[variable] = Port(node.name)
 
 
 def _needed(

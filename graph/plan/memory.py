@@ -128,13 +128,9 @@ def _concat_slices(lowering: Lowering, inputs: set[Port]) -> dict[Port, tuple[Po
     inserted: dict[int, list[Step]] = {}
     for at in range(len(lowering.steps) - 1, -1, -1):
         step = lowering.steps[at]
-        if step.query is None or step.query.contract is not CONCAT:
+        if not _joins_last_axis(step):
             continue
-        assert isinstance(step.query.params, ConcatParams)
-        target, out = step.outputs[0]
-        axis = step.query.params.axis % len(out.dims) if out.dims else 0
-        if axis != len(out.dims) - 1 or out.dtype == STRING:
-            continue
+        target, _ = step.outputs[0]
         ports = [p for p, _ in step.inputs]
         uses = Counter(ports)
         fits = [
@@ -158,6 +154,16 @@ def _concat_slices(lowering: Lowering, inputs: set[Port]) -> dict[Port, tuple[Po
         inserted[at] = copies
     _replace_steps(lowering, removed, inserted)
     return slices
+
+
+def _joins_last_axis(step: Step) -> bool:
+    """Whether a step is a concat along the last axis, whose operands can be slices of its output."""
+    if step.query is None or step.query.contract is not CONCAT:
+        return False
+    assert isinstance(step.query.params, ConcatParams)
+    _, out = step.outputs[0]
+    axis = step.query.params.axis % len(out.dims) if out.dims else 0
+    return axis == len(out.dims) - 1 and out.dtype != STRING
 
 
 def _can_slice(

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -187,6 +187,13 @@ def layout_of(record: type[Any]) -> _Layout:
     return layout
 
 
+def _clear_others(into: Any, members: Iterable[str], name: str) -> None:
+    """Of the fields of a oneof the last one counts."""
+    for other in members:
+        if other != name:
+            setattr(into, other, None)
+
+
 class Reader:
     """Decodes records from a buffer. ``what`` names the format in messages."""
 
@@ -253,6 +260,7 @@ class Reader:
         view, budget = self._view, self._budget
         budget.depth(depth, self._what, pos)
         table, members = layout_of(type(into))
+        value = 0
         while pos < end:
             if pos + _HEAD > self._filled < len(view):
                 self._load(pos, pos + _HEAD)
@@ -271,7 +279,7 @@ class Reader:
                     pos += 1
                 else:
                     size, pos = self._varint(pos, end)
-                stop = pos + size
+                start, stop = pos, pos + size
                 if stop > end:
                     raise self.fail(at, f"a field of {size} bytes where {end - pos} are left", "a field that fits")
             elif wire == _VARINT:
@@ -292,30 +300,29 @@ class Reader:
                 pos = stop
                 continue
             name, spec = entry
-            kind = spec.kind
-            if wire == LEN and kind not in SCALARS:
+            if wire == LEN and spec.kind not in SCALARS:
                 self._delimited(into, name, spec, pos, stop, depth)
-            elif spec.repeated and kind in SCALARS and wire in (LEN, SCALARS[kind][0]):
-                self._item(at)
-                start = pos if wire == LEN else start
-                getattr(into, name).append(Span(start, stop - start))
-            elif kind in SCALARS and wire == SCALARS[kind][0]:
-                form = SCALARS[kind][1]
-                if form is not None:
-                    setattr(into, name, struct.unpack(form, view[start:stop])[0])
-                elif kind == "bool":
-                    setattr(into, name, value != 0)
-                else:
-                    setattr(into, name, _signed(value, kind))
             else:
-                raise self.fail(at, f"field '{name}' with wire type {wire}", f"the wire type of {kind}")
+                self._scalar(into, name, spec, wire, at, Span(start, stop - start), value)
             pos = stop
             if spec.oneof:
                 if not new:
-                    for other in members:
-                        if other != name:
-                            setattr(into, other, None)
+                    _clear_others(into, members, name)
                 new = False
+
+    def _scalar(self, into: Any, name: str, spec: Spec, wire: int, at: int, span: Span, value: int) -> None:
+        """Stores a number, or where numbers are. at: where the field begins; value: the number, if it is a varint."""
+        kind = spec.kind
+        if kind not in SCALARS or wire not in ((LEN, SCALARS[kind][0]) if spec.repeated else (SCALARS[kind][0],)):
+            raise self.fail(at, f"field '{name}' with wire type {wire}", f"the wire type of {kind}")
+        form = SCALARS[kind][1]
+        if spec.repeated:
+            self._item(at)
+            getattr(into, name).append(span)
+        elif form is not None:
+            setattr(into, name, struct.unpack(form, self._view[span.start : span.start + span.size])[0])
+        else:
+            setattr(into, name, value != 0 if kind == "bool" else _signed(value, kind))
 
     def _item(self, at: int) -> None:
         self._items += 1

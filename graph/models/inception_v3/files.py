@@ -13,6 +13,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from ...formats.limits import load_error
+from ...ir import Literal
 from ...loaders.weights import WeightsFile
 from ..steps import Activation, Dense, GlobalPool, Step
 from .keras_model import network_of_config
@@ -206,13 +207,32 @@ def _keras_weights(file: WeightsFile) -> InceptionNetwork:
     nested = any(len(arrays) > _MOST_OF_A_LAYER for arrays in layers.values())
     _check_passive(file, passive, nested)
     average = any(_AVERAGE.fullmatch(name) for name in passive)
-    rest = [name for name in file.tensors if name not in used]
-    if not rest:
+    if used.issuperset(file.tensors):
         if not passive or (nested and not average):
             found = "weights without top, and no list of the layers that pool"
             raise load_error(file.file, "the head", found, "a classifier, or what pools", _sentence(SAVE_WHOLE))
         head: tuple[Step, ...] = (GlobalPool("pool_3", "avg"),) if average else ()
         return InceptionNetwork(convs, head)
+    top, kernel, bias = _keras_dense(file, used)
+    if (passive or nested) and not average:
+        raise load_error(file.file, "'layer_names'", "no global average pooling", "avg_pool", _sentence(SAVE_WHOLE))
+    weights = InceptionWeights(convs, kernel, literal(file, bias, (kernel.shape[1],)))
+    if weights.classes == 1:
+        raise load_error(
+            file.file,
+            f"array '{top[:100]}'",
+            "one output, without its activation",
+            "two classes or more",
+            _sentence(SAVE_WHOLE),
+        )
+    own = "predictions" in top
+    metadata = {} if own else {"assumed": f"average pooling and softmax; {_KERAS_SCALE}"}
+    return InceptionNetwork(convs, classifier(weights), metadata=metadata)
+
+
+def _keras_dense(file: WeightsFile, used: set[str]) -> tuple[str, Literal, str]:
+    """The one dense layer that the other arrays are: the name of its kernel, the kernel, the name of its bias."""
+    rest = [name for name in file.tensors if name not in used]
     top = [name for name in rest if file.tensors[name].shape[0:1] == (FEATURES,) and len(file.tensors[name].shape) == 2]
     expected = "one dense layer of 2048 inputs after Inception v3"
     if len(top) != 1 or "kernel" not in top[0].rsplit("/", 1)[-1]:
@@ -222,20 +242,7 @@ def _keras_weights(file: WeightsFile) -> InceptionNetwork:
     unused = left_over(file, used | {top[0], bias})
     if unused or bias not in file.tensors:
         raise load_error(file.file, "the head", unused or f"no '{bias[:100]}'", expected, _sentence(SAVE_WHOLE))
-    if (passive or nested) and not average:
-        raise load_error(file.file, "'layer_names'", "no global average pooling", "avg_pool", _sentence(SAVE_WHOLE))
-    weights = InceptionWeights(convs, kernel, literal(file, bias, (kernel.shape[1],)))
-    if weights.classes == 1:
-        raise load_error(
-            file.file,
-            f"array '{top[0][:100]}'",
-            "one output, without its activation",
-            "two classes or more",
-            _sentence(SAVE_WHOLE),
-        )
-    own = "predictions" in top[0]
-    metadata = {} if own else {"assumed": f"average pooling and softmax; {_KERAS_SCALE}"}
-    return InceptionNetwork(convs, classifier(weights), metadata=metadata)
+    return top[0], kernel, bias
 
 
 #: Arrays of the layer that has most, batch normalisation.
