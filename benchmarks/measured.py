@@ -17,7 +17,7 @@ from kigraph.kernels.tensor import TensorType
 
 __all__ = ["grown", "measured_cases", "measured_pairs"]
 
-#: What a grown case moves at least, and the float operations that it does not go beyond: some ms on one core.
+#: Bytes that a grown case moves at most, and its float operations: some ms on one core.
 _BYTES, _FLOPS = 4 << 20, 200_000_000
 #: Cases of these tags are about something else than speed.
 _UNUSUAL = frozenset(["broadcast", "empty", "far", "inplace", "large", "nan", "threads"])
