@@ -75,6 +75,7 @@ class Case:
     ``memory`` is that of every output. ``inplace``: the number of the input whose memory the output takes over.
     ``typed_by``: the input whose dtype the case stands for. ``relate``: changes the random inputs in place where one
     must fit another. ``tags`` group cases: 'empty', 'nan', 'tail', 'strided', 'threads', 'inception', ...
+    ``magnitude``: of the values, where it is not near 1; absolute tolerances grow with it.
     ``measure``: benchmarks time this case. It is no check of its own, so it may be as large as timing needs.
     """
 
@@ -92,6 +93,7 @@ class Case:
     relate: Callable[[list[NDArray]], None] | None = None
     numerics: Numerics = Numerics()  # noqa: RUF009 - frozen
     measure: bool = False
+    magnitude: float = 1.0
 
     @property
     def dtype(self) -> DType:

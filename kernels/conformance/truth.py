@@ -88,7 +88,7 @@ def tolerance(case: Case, dtype: DType, wider: Tolerance | None = None) -> Toler
     unit = float(np.finfo(dtype).eps)
     if base == _EXACT:
         return Tolerance(4 * unit, 0) if dtype.kind == "c" else _EXACT
-    rtol, atol = base.rtol, base.atol
+    rtol, atol = base.rtol, base.atol * case.magnitude
     if base.scale_by_reduction:
         atol *= sqrt(_summed_terms(case.query()))
     if unit < 1e-10:

@@ -147,16 +147,11 @@ def _options() -> Iterator[Case]:
         x, w = (2, 9, 13, 24), (*window, 40)
         for activation in ("none", "relu", "relu6"):
             for bias in (False, True):
-                yield conv_case(
-                    f"{label}-{activation}{'-bias' if bias else ''}",
-                    x,
-                    w,
-                    activation=activation,
-                    bias=bias,
-                    values=scaled(4),
-                    tags=("epilogue",),
-                    **base,
-                )
+                case = conv_case(
+                    f"{label}-{activation}{'-bias' if bias else ''}", x, w, activation=activation, bias=bias,
+                    values=scaled(4), tags=("epilogue",), **base,
+                )  # fmt: skip
+                yield replace(case, magnitude=4)
         yield conv_case(f"{label}-fed", x, w, constant=False, tags=("fed",), **base)
         yield conv_case(f"{label}-fed-no-bias", x, w, constant=False, bias=False, tags=("fed",), **base)
         for activation in ("none", "relu", "relu6"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -165,10 +166,11 @@ def _fused_average() -> Iterator[Case]:
         for bias in (False, True):
             for count in (False, True):
                 name = f"{activation}{'-bias' if bias else ''}{'-counted' if count else ''}"
-                yield pool_case(
+                case = pool_case(
                     AVG_POOL2D, f"epilogue-{name}", (2, 9, 7, 21), (3, 2), padding="SAME", bias=bias,
                     activation=activation, count_include_pad=count, values=scaled(9), tags=("epilogue",),
                 )  # fmt: skip
+                yield replace(case, magnitude=9)
         yield pool_case(
             AVG_POOL2D, f"nan-{activation}-bias", (1, 9, 9, 21), (3, 3), padding="SAME", bias=True, activation=activation,
             values=sparse_nan, tags=("nan",),
