@@ -265,54 +265,62 @@ class GemmPrepared:
                 "run a smaller batch"
             )
         shape.split_steps = -(-shape.steps // self._splits) if shape.steps else 0
-        target = launcher.address(y)
         splitting = self._splits > 1
-        shape.vector_store = int(shape.cout % 4 == 0 and (splitting or (shape.y_pitch % 4 == 0 and target % 16 == 0)))
-        vector = 4 if shape.cin % 4 == 0 and shape.x_pitch % 4 == 0 and launcher.address(x) % 16 == 0 else 1
+        aligned = shape.y_pitch % 4 == 0 and launcher.address(y) % 16 == 0
+        shape.vector_store = int(shape.cout % 4 == 0 and (splitting or aligned))
         if self.workspace_bytes and (workspace is None or launcher.address(workspace) % 16):
             raise KernelError(f"cupy: conv2d needs a workspace of {self.workspace_bytes} bytes, aligned to 64")
         partial = launcher.address(workspace) if workspace is not None and self.workspace_bytes else 0
-        launches: list[Launch] = []
-        if self._packed is not None:
-            packed = launcher.address(self._packed)
-        else:
-            if pitch_of("cupy: the weights", weights) != shape.cout:
-                raise KernelError("cupy: conv2d takes dense weights")
-            packed = partial + self.workspace_bytes - self._packed_bytes
-            if self._packed_bytes:
-                launches.append(self._pack_launch(launcher.address(weights), packed))
+        packed, launches = self._packed_weights(weights, partial)
         if bias is not None:
             pitch_of("cupy: the bias", bias)
-        tile = self._tile if vector == 4 else without_alignment(self._tile)
-        launches.append(
-            Launch(
-                tile.function(vector),
-                (-(-shape.m // tile.bm) * -(-shape.cout // tile.bn), 1, self._splits),
-                tile.threads,
-                (
-                    pointer(launcher, x),
-                    ctypes.c_void_p(packed),
-                    pointer(launcher, bias),
-                    pointer(launcher, y),
-                    ctypes.c_void_p(partial or None),
-                    shape,
-                ),
-                tile.shared_bytes,
-            )
-        )
+        launches.append(self._product_launch(shape, x, packed, bias, y, partial))
         if splitting:
-            sizes = (self._splits, shape.m, shape.cout, shape.y_pitch, shape.activation)
-            launches.append(
-                Launch(
-                    Function(_PACK, "sum_splits"),
-                    grid_for(shape.m * shape.cout),
-                    256,
-                    (
-                        ctypes.c_void_p(partial),
-                        pointer(launcher, bias),
-                        pointer(launcher, y),
-                        *map(ctypes.c_int, sizes),
-                    ),
-                )
-            )
+            launches.append(self._sum_launch(shape, partial, bias, y))
         return launcher.bind(launches, (*inputs, *outputs, workspace, self._packed))
+
+    def _packed_weights(self, weights: Array, partial: int) -> tuple[int, list[Launch]]:
+        """The address of the packed weights; what packs them, if that is left to the run: behind the partial sums."""
+        if self._packed is not None:
+            return self._launcher.address(self._packed), []
+        if pitch_of("cupy: the weights", weights) != self._shape.cout:
+            raise KernelError("cupy: conv2d takes dense weights")
+        packed = partial + self.workspace_bytes - self._packed_bytes
+        if not self._packed_bytes:
+            return packed, []
+        return packed, [self._pack_launch(self._launcher.address(weights), packed)]
+
+    def _product_launch(
+        self, shape: ConvShape, x: Array, packed: int, bias: Array | None, y: Array, partial: int
+    ) -> Launch:
+        launcher = self._launcher
+        vector = 4 if shape.cin % 4 == 0 and shape.x_pitch % 4 == 0 and launcher.address(x) % 16 == 0 else 1
+        tile = self._tile if vector == 4 else without_alignment(self._tile)
+        return Launch(
+            tile.function(vector),
+            (-(-shape.m // tile.bm) * -(-shape.cout // tile.bn), 1, self._splits),
+            tile.threads,
+            (
+                pointer(launcher, x),
+                ctypes.c_void_p(packed),
+                pointer(launcher, bias),
+                pointer(launcher, y),
+                ctypes.c_void_p(partial or None),
+                shape,
+            ),
+            tile.shared_bytes,
+        )
+
+    def _sum_launch(self, shape: ConvShape, partial: int, bias: Array | None, y: Array) -> Launch:
+        sizes = (self._splits, shape.m, shape.cout, shape.y_pitch, shape.activation)
+        return Launch(
+            Function(_PACK, "sum_splits"),
+            grid_for(shape.m * shape.cout),
+            256,
+            (
+                ctypes.c_void_p(partial),
+                pointer(self._launcher, bias),
+                pointer(self._launcher, y),
+                *map(ctypes.c_int, sizes),
+            ),
+        )

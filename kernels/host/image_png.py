@@ -84,26 +84,30 @@ def _header(content: bytes) -> _File:
     return _File(width, height, depth, colour, bool(interlaced))
 
 
+def _chunk(data: bytes, at: int) -> tuple[bytes, bytes, bool]:
+    """Name and content of the chunk there, and whether its checksum is right."""
+    if at + 12 > len(data):
+        raise damaged("png", "it ends without IEND")
+    length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+    if not kind.isalpha() or not kind.isascii():
+        raise damaged("png", f"found {kind!r} where the name of a chunk belongs")
+    if at + 12 + length > len(data):
+        raise damaged("png", f"chunk {kind.decode()} has {length:,} bytes, the file ends before them")
+    if length > _MAX_CHUNK and kind != b"IDAT":
+        raise refused(f"chunk {kind.decode()} of the png image has {length:,} bytes; at most {_MAX_CHUNK:,} are read")
+    content = data[at + 8 : at + 8 + length]
+    whole = zlib.crc32(content, zlib.crc32(kind)) == int.from_bytes(data[at + 8 + length : at + 12 + length], "big")
+    return kind, content, whole
+
+
 def _read(data: bytes) -> _File:
     """The chunks that matter. What libpng refuses is refused, what it warns of and leaves out is left out."""
     file: _File | None = None
     at, open_data = 8, False
     for _ in range(_MAX_CHUNKS):
-        if at + 12 > len(data):
-            raise damaged("png", "it ends without IEND")
-        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
-        if not kind.isalpha() or not kind.isascii():
-            raise damaged("png", f"found {kind!r} where the name of a chunk belongs")
-        if at + 12 + length > len(data):
-            raise damaged("png", f"chunk {kind.decode()} has {length:,} bytes, the file ends before them")
-        if length > _MAX_CHUNK and kind != b"IDAT":
-            raise refused(
-                f"chunk {kind.decode()} of the png image has {length:,} bytes; at most {_MAX_CHUNK:,} are read"
-            )
+        kind, content, whole = _chunk(data, at)
         critical = not kind[0] & 0x20
-        content = data[at + 8 : at + 8 + length]
-        whole = zlib.crc32(content, zlib.crc32(kind)) == int.from_bytes(data[at + 8 + length : at + 12 + length], "big")
-        at += 12 + length
+        at += 12 + len(content)
         if not whole and critical:
             raise damaged("png", f"the checksum of chunk {kind.decode()} is wrong")
         if file is None:
@@ -134,16 +138,9 @@ def _ancillary(file: _File, kind: bytes, content: bytes) -> None:
     if file.data:  # after the image data nothing else counts
         return
     if kind == b"PLTE":
-        wrong = len(content) % 3 or len(content) > 768
-        if (not content and file.colour in (_RGB, _RGB_ALPHA)) or (file.colour == _PALETTE and (wrong or not content)):
-            raise damaged("png", f"its palette has {len(content)} bytes")
-        file.palette = content[: 3 << file.depth] if file.colour == _PALETTE else b""
+        _palette(file, content)
     elif kind == b"tRNS" and file.transparency is None:
-        expected = {_GREY: len(content) == 2, _RGB: len(content) == 6, _PALETTE: bool(file.palette)}
-        if file.colour == _PALETTE and file.palette and not 0 < len(content) <= len(file.palette) // 3:
-            return
-        if expected.get(file.colour, False):
-            file.transparency = content
+        _transparency(file, content)
     elif kind in _COLOUR_BYTES:
         if file.palette is None and len(content) == _COLOUR_BYTES[kind] and not file.invalid:
             _colour_space(file, kind, content)
@@ -151,6 +148,21 @@ def _ancillary(file: _File, kind: bytes, content: bytes) -> None:
         file.profile = True
     elif kind == b"sBIT":
         file.significant_bits = True
+
+
+def _palette(file: _File, content: bytes) -> None:
+    wrong = len(content) % 3 or len(content) > 768
+    if (not content and file.colour in (_RGB, _RGB_ALPHA)) or (file.colour == _PALETTE and (wrong or not content)):
+        raise damaged("png", f"its palette has {len(content)} bytes")
+    file.palette = content[: 3 << file.depth] if file.colour == _PALETTE else b""
+
+
+def _transparency(file: _File, content: bytes) -> None:
+    expected = {_GREY: len(content) == 2, _RGB: len(content) == 6, _PALETTE: bool(file.palette)}
+    if file.colour == _PALETTE and file.palette and not 0 < len(content) <= len(file.palette) // 3:
+        return
+    if expected.get(file.colour, False):
+        file.transparency = content
 
 
 def _colour_space(file: _File, kind: bytes, content: bytes) -> None:

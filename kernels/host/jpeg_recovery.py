@@ -208,8 +208,8 @@ def _follow(bits: _Bits, blocks: list[tuple[_Table, _Table]], units: int, interv
         bits.synchronise()
 
 
-def recovered(data: bytes) -> bytes:
-    """The file with what TensorFlow reads after its end, and an end marker. Raises ImageError for what it cannot simulate."""
+def _headers(data: bytes) -> tuple[dict[int, _Table], bytes, int, int]:
+    """Huffman tables, the frame's header, the restart interval, and where the scan's header begins."""
     tables: dict[int, _Table] = {}
     frame, interval, at = b"", 0, 2
     while data[at] == 0xFF and data[at + 1] != 0xDA:
@@ -222,6 +222,12 @@ def recovered(data: bytes) -> bytes:
         elif marker in (0xC0, 0xC1):
             frame = content
         at += 2 + length
+    return tables, frame, interval, at
+
+
+def recovered(data: bytes) -> bytes:
+    """The file with what TensorFlow reads after its end, and an end marker. Raises ImageError for what it cannot simulate."""
+    tables, frame, interval, at = _headers(data)
     scan = data[at + 4 : at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")]
     start = at + 4 + len(scan)
     if not frame or not scan or scan[0] != frame[5] or start >= len(data):

@@ -203,6 +203,36 @@ def _window_kernel(dtype: DType, target: Target, fold: Fold) -> Any:
     size, scalar = dtype.itemsize, dtype.type
     depthwise = fold == "depthwise"
 
+    @inner
+    def list_cells(job: Any, cells: Any, image: int, y0: int, x0: int, u0: int, u1: int) -> int:
+        """The cells of any window, those outside as zeros or left out; how many."""
+        most, height, width, window_width = job.most, job.height, job.width, job.window_width
+        step, weight_step = job.pitch * size, job.channels * size
+        # Locals, as in window() below.
+        first_cell, first_weight = job.x, job.weights
+        count, v0, v1 = 0, 0, window_width
+        if job.zeros == 0:
+            v0, v1 = cells_inside(x0, width * job.up_x, window_width, job.dilation_x)
+        for u in range(u0, u1):
+            y = y0 + u * job.dilation_y
+            row_inside = y >= 0 and y < height * job.up_y
+            if y % job.up_y != 0:
+                continue
+            line = first_cell + (image * height + y // job.up_y) * width * step
+            for v in range(v0, v1):
+                x = x0 + v * job.dilation_x
+                if x % job.up_x != 0:
+                    continue
+                inside = row_inside and x >= 0 and x < width * job.up_x
+                cells[count] = line + x // job.up_x * step if inside else job.zeros
+                if depthwise:
+                    cells[most + count] = first_weight + (u * window_width + v) * weight_step
+                count += 1
+        if depthwise and count < most:
+            for t in range(count):
+                cells[count + t] = cells[most + t]
+        return count
+
     @task_kernel(f"window-{fold}-{dtype}-{target.name}")
     def window(arguments: int) -> None:
         job = carray(pointer(arguments), 1, _JOB)[0]
@@ -244,27 +274,7 @@ def _window_kernel(dtype: DType, target: Target, fold: Fold) -> Any:
                         line += width * step
                         weights += window_width * weight_step
                 else:
-                    v0, v1 = 0, window_width
-                    if job.zeros == 0:
-                        v0, v1 = cells_inside(x0, width * job.up_x, window_width, job.dilation_x)
-                    for u in range(u0, u1):
-                        y = y0 + u * job.dilation_y
-                        row_inside = y >= 0 and y < height * job.up_y
-                        if y % job.up_y != 0:
-                            continue
-                        line = first_cell + (image * height + y // job.up_y) * width * step
-                        for v in range(v0, v1):
-                            x = x0 + v * job.dilation_x
-                            if x % job.up_x != 0:
-                                continue
-                            inside = row_inside and x >= 0 and x < width * job.up_x
-                            cells[count] = line + x // job.up_x * step if inside else job.zeros
-                            if depthwise:
-                                cells[most + count] = first_weight + (u * window_width + v) * weight_step
-                            count += 1
-                    if depthwise and count < most:
-                        for t in range(count):
-                            cells[count + t] = cells[most + t]
+                    count = list_cells(job, cells, image, y0, x0, u0, u1)
                 divisor = fixed_divisor if fixed_divisor > 0 else scalar(count)
                 to = first_output + (row * out_width + j) * out_step
                 fold_cells(to, cell_list, count, channels, bias, low, high, divisor)
