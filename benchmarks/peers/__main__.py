@@ -113,25 +113,37 @@ def about_here(threads: Sequence[int]) -> dict[str, Any]:
     }
 
 
-def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Measures everything."""
-    from kigraph.kernels.settings import available_cpus
-
-    from .network import truth_of, write_network
-    from .rounds import Setting, measure
-    from .whole import measure_whole
-
-    cpus = available_cpus()
-    threads = args.threads or ([1] if args.quick else sorted({1, min(2, cpus), cpus}))
-    batches = args.batch or ([1] if args.quick else [1, 8])
-    rounds, seconds = args.rounds or (3 if args.quick else 15), args.seconds or (0.5 if args.quick else 0.4)
+def _who(args: argparse.Namespace) -> tuple[list[str], dict[str, str]]:
+    """Who is measured, and who is missing and why; SystemExit if nobody is left."""
     missing = absent(args.only or ())
     for name, reason in missing.items():
         print(f"left out: {contender(name).title}: {reason}", file=sys.stderr)
     names = [c.name for c in CONTENDERS if c.name not in missing and c.name in (args.only or [c.name])]
     if not names:
         raise SystemExit("nobody is left to be measured")
-    settings = [Setting(t, b) for t in threads for b in batches]
+    return names, missing
+
+
+def _settings(args: argparse.Namespace) -> list[tuple[int, int]]:
+    """(threads, images at once)."""
+    from kigraph.kernels.settings import available_cpus
+
+    cpus = available_cpus()
+    threads = args.threads or ([1] if args.quick else sorted({1, min(2, cpus), cpus}))
+    batches = args.batch or ([1] if args.quick else [1, 8])
+    return [(t, b) for t in threads for b in batches]
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Measures everything."""
+    from .network import truth_of, write_network
+    from .rounds import Setting, measure
+    from .whole import measure_whole
+
+    settings = [Setting(t, b) for t, b in _settings(args)]
+    threads = list(dict.fromkeys(s.threads for s in settings))
+    rounds, seconds = args.rounds or (3 if args.quick else 15), args.seconds or (0.5 if args.quick else 0.4)
+    names, missing = _who(args)
     starts = 0 if args.no_whole or args.quick else 5
     total = 3 + len(settings) * len(names) * (1 + rounds) + (starts + 1 if starts else 0) * len(names)
     with tempfile.TemporaryDirectory(prefix="kigraph-peers-") as folder, progress(total) as tick:

@@ -5,9 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 from .options import Commands, add_command, add_json
 from .output import clean, print_json, print_table
+
+if TYPE_CHECKING:
+    from ..machine import BackendInfo, Machine
 
 __all__ = ["register", "run"]
 
@@ -35,40 +40,67 @@ def _overview(as_json: bool) -> int:
     from .. import __version__
     from ..errors import KigraphError
     from ..kernels.backends import resolve_choice
-    from ..kernels.settings import SETTINGS, unknown_names
     from ..machine import backends, describe
     from ..weights.catalogue import CATALOGUE
-    from ..weights.store import cache_folder, cached_path
+    from ..weights.store import cached_path
 
     machine, found = describe(), backends()
     try:
         choice, problem = str(resolve_choice()), ""
     except KigraphError as error:
         choice, problem = "", str(error)
-    settings = []
+    show = _as_json if as_json else _as_text
+    show(__version__, machine, found, choice, problem, _settings(), [e.name for e in CATALOGUE if cached_path(e)])
+    return 0
+
+
+#: Name, value, where it comes from, meaning.
+_Setting: TypeAlias = tuple[str, object, str, str]
+
+
+def _settings() -> list[_Setting]:
+    from ..errors import KigraphError
+    from ..kernels.settings import SETTINGS
+
+    found: list[_Setting] = []
     for setting in SETTINGS:
         try:
             value: object = setting.get()
         except KigraphError as error:
             value = f"invalid: {error}"
         source = "environment" if os.environ.get(setting.name, "").strip() else "default"
-        settings.append((setting.name, value, source, setting.help))
-    cached = [e.name for e in CATALOGUE if cached_path(e)]
-    if as_json:
-        print_json(
-            {
-                "version": __version__,
-                "machine": machine.to_json(),
-                "backends": [b.to_json() for b in found],
-                "choice": choice or None,
-                "problem": problem or None,
-                "unknown_settings": [{"name": n, "nearest": near or None} for n, near in unknown_names().items()],
-                "settings": [{"name": n, "value": v, "source": s, "help": h} for n, v, s, h in settings],
-                "cache": {"folder": str(cache_folder()), "weights": cached},
-            }
-        )
-        return 0
-    print(f"kigraph {__version__}\n{clean(machine)}\n{clean(machine.system)}\n")
+        found.append((setting.name, value, source, setting.help))
+    return found
+
+
+def _as_json(
+    version: str, machine: Machine, found: Sequence[BackendInfo], choice: str, problem: str,
+    settings: Sequence[_Setting], cached: list[str],
+) -> None:  # fmt: skip
+    from ..kernels.settings import unknown_names
+    from ..weights.store import cache_folder
+
+    print_json(
+        {
+            "version": version,
+            "machine": machine.to_json(),
+            "backends": [b.to_json() for b in found],
+            "choice": choice or None,
+            "problem": problem or None,
+            "unknown_settings": [{"name": n, "nearest": near or None} for n, near in unknown_names().items()],
+            "settings": [{"name": n, "value": v, "source": s, "help": h} for n, v, s, h in settings],
+            "cache": {"folder": str(cache_folder()), "weights": cached},
+        }
+    )
+
+
+def _as_text(
+    version: str, machine: Machine, found: Sequence[BackendInfo], choice: str, problem: str,
+    settings: Sequence[_Setting], cached: list[str],
+) -> None:  # fmt: skip
+    from ..weights.store import cache_folder
+
+    print(f"kigraph {version}\n{clean(machine)}\n{clean(machine.system)}\n")
     print_table(
         ("backend", "usable", "what", "here"),
         [(b.name, "yes" if b.available else "no", b.summary, b.detail) for b in found],
@@ -81,7 +113,6 @@ def _overview(as_json: bool) -> int:
         ("setting", "value", "from", "meaning"), [(n, "-" if v is None else v, s, h) for n, v, s, h in settings]
     )
     print(f"\ncache: {clean(cache_folder())}; weights in it: {', '.join(cached) or 'none'}")
-    return 0
 
 
 def _ops(as_json: bool) -> int:

@@ -89,18 +89,24 @@ def ambiguity(data: bytes) -> tuple[int, str] | None:
     line, *fields = head.split(b"\r\n")
     if not _REQUEST_LINE.fullmatch(line):
         return 400, "the first line must be: METHOD /path HTTP/1.1"
+    reason = _ambiguous_headers(line, fields)
+    return None if reason is None else (400, reason)
+
+
+def _ambiguous_headers(line: bytes, fields: list[bytes]) -> str | None:
+    """What is wrong with the headers that say where the body ends and which host is meant."""
     values = [(name.strip().lower(), value.strip()) for name, _, value in (f.partition(b":") for f in fields)]
     count = Counter(name for name, _ in values)
     for name in (b"content-length", b"transfer-encoding", b"host"):
         if count[name] > 1:
-            return 400, f"there are several {name.decode()} headers"
+            return f"there are several {name.decode()} headers"
     framing = dict(values)
     if b"transfer-encoding" in framing and (b"content-length" in framing or line.endswith(b"0")):
-        return 400, "there is a Transfer-Encoding beside Content-Length, or in HTTP/1.0"
+        return "there is a Transfer-Encoding beside Content-Length, or in HTTP/1.0"
     if b"," in framing.get(b"content-length", b""):
-        return 400, "Content-Length is a list"
+        return "Content-Length is a list"
     if b"host" in framing and not _HOST.fullmatch(framing[b"host"]):
-        return 400, "Host must be a name or an address, with a port or without"
+        return "Host must be a name or an address, with a port or without"
     return None
 
 

@@ -3,6 +3,7 @@ image itself needs no more than this. Format: ITU-T T.81, annex B."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 __all__ = ["JpegHeader", "read_jpeg_header"]
@@ -29,20 +30,12 @@ def read_jpeg_header(data: bytes) -> JpegHeader | None:
     """The header up to the first scan, or None for whatever is not plain: not a JPEG, damaged, several pictures in one."""
     if data[:3] != b"\xff\xd8\xff":
         return None
-    at, frame, exif = 2, None, b""
-    while True:
-        while data[at : at + 2] == b"\xff\xff":  # fill bytes
-            at += 1
-        if at + 4 > len(data) or data[at] != 0xFF or data[at + 1] in _BARE or data[at + 1] == 0:
-            return None
-        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        content = data[at + 4 : at + 2 + length]
-        if length < 2 or len(content) != length - 2:
-            return None
+    frame, exif = None, b""
+    for marker, content in _segments(data):
         if marker == _SCAN:
-            break
+            return _header_of(frame, exif)
         if marker in _FRAMES:
-            if frame is not None or len(content) < 6 or content[0] != 8 or len(content) != 6 + 3 * content[5]:
+            if frame is not None or not _plain(content):
                 return None
             frame = content
         elif marker in _OTHER_FRAMES or (marker == _APP2 and content.startswith(b"MPF\0")):
@@ -51,7 +44,31 @@ def read_jpeg_header(data: bytes) -> JpegHeader | None:
             if exif:
                 return None
             exif = content[6:]
+    return None
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """(marker, content) behind the start marker, up to what is no segment."""
+    at = 2
+    while True:
+        while data[at : at + 2] == b"\xff\xff":  # fill bytes
+            at += 1
+        if at + 4 > len(data) or data[at] != 0xFF or data[at + 1] in _BARE or data[at + 1] == 0:
+            return
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        content = data[at + 4 : at + 2 + length]
+        if length < 2 or len(content) != length - 2:
+            return
+        yield data[at + 1], content
         at += 2 + length
+
+
+def _plain(frame: bytes) -> bool:
+    """Eight bits a sample, and as long as its number of components says."""
+    return len(frame) >= 6 and frame[0] == 8 and len(frame) == 6 + 3 * frame[5]
+
+
+def _header_of(frame: bytes | None, exif: bytes) -> JpegHeader | None:
     if frame is None or frame[5] not in _MODES:
         return None
     height, width = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")

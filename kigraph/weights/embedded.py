@@ -50,22 +50,29 @@ def read_card_text(graph: Graph) -> dict[str, Any] | None:
         if len(data) > _MOST_BYTES:
             raise ValueError(f"{len(data)} bytes")
         card = json.loads(data)
-        fits = (
-            isinstance(card, dict)
-            and card["version"] == _VERSION
-            and all(isinstance(card[k], str) for k in ("title", "input", "output", "rule"))
-            and card["rule"] in RESIZE_RULES
-            and len(card["size"]) == 2
-            and all(isinstance(n, int) and 1 <= n <= 8192 for n in card["size"])
-            and all(isinstance(card[k], int | float) and math.isfinite(card[k]) for k in ("mean", "std"))
-            and card["std"] != 0
-            and (card["classes"] is None or all(isinstance(c, str) for c in card["classes"]))
-        )
+        fits = isinstance(card, dict) and card["version"] == _VERSION and _texts_fit(card) and _numbers_fit(card)
     except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
         raise CardError(f"the card in node '{CARD_NODE}' cannot be read: {error}") from None
     if not fits:
         raise CardError(f"the card in node '{CARD_NODE}' has wrong or missing entries")
     return dict(card)
+
+
+def _texts_fit(card: dict[str, Any]) -> bool:
+    return (
+        all(isinstance(card[k], str) for k in ("title", "input", "output", "rule"))
+        and card["rule"] in RESIZE_RULES
+        and (card["classes"] is None or all(isinstance(c, str) for c in card["classes"]))
+    )
+
+
+def _numbers_fit(card: dict[str, Any]) -> bool:
+    return (
+        len(card["size"]) == 2
+        and all(isinstance(n, int) and 1 <= n <= 8192 for n in card["size"])
+        and all(isinstance(card[k], int | float) and math.isfinite(card[k]) for k in ("mean", "std"))
+        and card["std"] != 0
+    )
 
 
 def scale_of(card: dict[str, Any]) -> Preprocessing:

@@ -35,18 +35,8 @@ class TimmConfig:
 def read_timm_config(weights: Path) -> TimmConfig | None:
     """The config of an Inception v3 beside the file, or None if there is none. LoadError if it cannot be used."""
     path = weights.parent / "config.json"
-    try:
-        with open_regular(path) as file:
-            data = file.read(_MAX_BYTES + 1)
-    except OSError:
-        return None
-    if len(data) > _MAX_BYTES:
-        return None  # belongs to something else
-    try:
-        config = json.loads(data)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(config, dict) or config.get("architecture") not in _ARCHITECTURES:
+    config = _config_at(path)
+    if config is None:
         return None
     inner = config.get("pretrained_cfg")
     values = {**config, **(inner if isinstance(inner, dict) else {})}
@@ -69,6 +59,23 @@ def read_timm_config(weights: Path) -> TimmConfig | None:
         mean, std, (size[1], size[2]), float(crop), str(values.get("interpolation", "bilinear"))[:40], classes,
         tuple(labels), str(values.get("tag", ""))[:80],
     )  # fmt: skip
+
+
+def _config_at(path: Path) -> dict[str, Any] | None:
+    """The content of the file, if it describes an Inception v3."""
+    try:
+        with open_regular(path) as file:
+            data = file.read(_MAX_BYTES + 1)
+    except OSError:
+        return None
+    if len(data) > _MAX_BYTES:
+        return None  # belongs to something else
+    try:
+        config = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    fits = isinstance(config, dict) and config.get("architecture") in _ARCHITECTURES
+    return config if fits else None
 
 
 def _three(path: Path, values: dict[str, Any], key: str) -> tuple[float, float, float]:

@@ -59,51 +59,71 @@ def download(url: str, target: Path, *, size: int | None, sha256: str | None, pr
     """
     tls_only = sha256 is None and urlsplit(url).hostname not in _LOOPBACK
     _check_scheme(url, tls_only)
-    opener = urllib.request.build_opener(_Redirects(tls_only))
-    digest = hashlib.sha256()
-    received = 0
-    etag: str | None = None
     failure = ""
     with open(target, "wb") as file:
+        transfer = _Transfer(url, file, urllib.request.build_opener(_Redirects(tls_only)), size, progress)
         for attempt in range(_ATTEMPTS):
             if attempt:
                 time.sleep(min(0.2 * 2**attempt, 2.0))
-            request = urllib.request.Request(url, headers={"User-Agent": "kigraph", "Accept-Encoding": "identity"})
-            if received and etag:
-                request.add_header("Range", f"bytes={received}-")
-                request.add_header("If-Range", etag)
             try:
-                with opener.open(request, timeout=_TIMEOUT_SECONDS) as response:
-                    if received and response.status != 206:  # the server starts again, so we do
-                        received, digest = 0, hashlib.sha256()
-                        file.seek(0)
-                        file.truncate()
-                    elif received and not response.headers.get("Content-Range", "").startswith(f"bytes {received}-"):
-                        raise WeightsError(f"{url}: the server continues at another position than requested")
-                    etag = _strong_etag(response.headers)
-                    announced = _announced(response.headers, received)
-                    limit = _limit(url, announced, size)
-                    while chunk := response.read(_CHUNK):
-                        received += len(chunk)
-                        if received > limit:
-                            raise WeightsError(f"{url}: sends more than the expected {limit:,} bytes")
-                        digest.update(chunk)
-                        store(file, chunk)
-                        if progress is not None:
-                            progress(received, announced or size)
-                expected = size or announced
-                if expected is None or received >= expected:
+                expected = transfer.attempt()
+                if expected is None or transfer.received >= expected:
                     break
-                failure = f"the connection ended after {received:,} of {expected:,} bytes"
+                failure = f"the connection ended after {transfer.received:,} of {expected:,} bytes"
             except urllib.error.HTTPError as error:
                 raise WeightsError(f"{url}: the server answers {error.code} {error.reason}") from None
             except (http.client.HTTPException, OSError) as error:  # URLError and TimeoutError are OSErrors
                 failure = _network_reason(error)
-                if not received and isinstance(error, urllib.error.URLError):
+                if not transfer.received and isinstance(error, urllib.error.URLError):
                     raise WeightsError(_unreachable(url, failure)) from None
         else:
             raise WeightsError(f"{url}: download failed {_ATTEMPTS} times: {failure}")
-    return _verified(url, received, digest.hexdigest(), size, sha256)
+    return _verified(url, transfer.received, transfer.digest.hexdigest(), size, sha256)
+
+
+class _Transfer:
+    """What has arrived so far; each attempt goes on from there."""
+
+    def __init__(
+        self,
+        url: str,
+        file: IO[bytes],
+        opener: urllib.request.OpenerDirector,
+        size: int | None,
+        progress: Progress | None,
+    ) -> None:
+        self._url, self._file, self._opener, self._size, self._progress = url, file, opener, size, progress
+        self.received, self.digest = 0, hashlib.sha256()
+        self._etag: str | None = None
+
+    def attempt(self) -> int | None:
+        """One connection, until it ends; how many bytes there should be in the end, None if nobody says."""
+        with self._opener.open(self._request(), timeout=_TIMEOUT_SECONDS) as response:
+            if self.received and response.status != 206:  # the server starts again, so we do
+                self.received, self.digest = 0, hashlib.sha256()
+                self._file.seek(0)
+                self._file.truncate()
+            elif self.received and not response.headers.get("Content-Range", "").startswith(f"bytes {self.received}-"):
+                raise WeightsError(f"{self._url}: the server continues at another position than requested")
+            self._etag = _strong_etag(response.headers)
+            announced = _announced(response.headers, self.received)
+            limit = _limit(self._url, announced, self._size)
+            while chunk := response.read(_CHUNK):
+                self.received += len(chunk)
+                if self.received > limit:
+                    raise WeightsError(f"{self._url}: sends more than the expected {limit:,} bytes")
+                self.digest.update(chunk)
+                store(self._file, chunk)
+                if self._progress is not None:
+                    self._progress(self.received, announced or self._size)
+        return self._size or announced
+
+    def _request(self) -> urllib.request.Request:
+        request = urllib.request.Request(self._url, headers={"User-Agent": "kigraph", "Accept-Encoding": "identity"})
+        if self.received and self._etag:
+            request.add_header("Range", f"bytes={self.received}-")
+            request.add_header("If-Range", self._etag)
+        return request
 
 
 def store(file: IO[bytes], chunk: bytes) -> None:
