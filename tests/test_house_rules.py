@@ -18,6 +18,9 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("kigraph", "kernels", "graph")
 SOURCES = (".py", ".pyi", ".pyx", ".pxd", ".pxi", ".c", ".h", ".hpp", ".cpp", ".cu", ".cuh", ".js", ".css")
 MOST_LINES = 400
+#: Cyclomatic complexity of a function, as radon counts it.
+MOST_COMPLEX = 20
+FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 
 pytestmark = pytest.mark.skipif(not (ROOT / "kernels").is_dir(), reason="needs the sources, not an installed copy")
 
@@ -44,6 +47,91 @@ def test_no_file_is_longer_than_400_lines() -> None:
     lines = {name_of(p): p.read_text().count("\n") for p in everywhere if p.suffix in SOURCES}
     assert len(lines) > 100
     assert {name: count for name, count in lines.items() if count > MOST_LINES} == {}
+
+
+def decisions(node: ast.AST) -> int:
+    """How many more paths through its function a node makes."""
+    match node:
+        case ast.If() | ast.IfExp() | ast.Assert():
+            return 1
+        case ast.BoolOp():
+            return len(node.values) - 1
+        case ast.For() | ast.AsyncFor() | ast.While():
+            return 1 + bool(node.orelse)
+        case ast.Try():
+            return len(node.handlers) + bool(node.orelse)
+        case ast.comprehension():
+            return 1 + len(node.ifs)
+        case ast.Match():
+            rest = any(isinstance(c.pattern, ast.MatchAs) and c.pattern.pattern is None for c in node.cases)
+            return len(node.cases) - rest
+        case _:
+            return 0
+
+
+def complexity(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """McCabe's number as radon counts it: operands and comprehensions as well; of a function inside its own."""
+    total, waiting = 1, list[ast.AST](function.body)
+    while waiting:
+        node = waiting.pop()
+        if not isinstance(node, FUNCTIONS | ast.ClassDef):
+            total += decisions(node)
+            if not isinstance(node, ast.Assert):
+                waiting.extend(ast.iter_child_nodes(node))
+    return total
+
+
+def too_complex(tree: ast.Module) -> list[str]:
+    functions = [node for node in ast.walk(tree) if isinstance(node, FUNCTIONS)]
+    return [f"{f.lineno} {f.name}: {complexity(f)}" for f in functions if complexity(f) > MOST_COMPLEX]
+
+
+def test_no_function_is_more_complex_than_20() -> None:
+    """Split by what the parts do. ruff's C901 counts neither operands of and, or, nor comprehensions, so it is not used."""
+    everywhere = [*files(*FOLDERS, "tests", "benchmarks", "examples", "docs"), ROOT / "setup.py"]
+    sources = [path for path in everywhere if path.suffix == ".py"]
+    assert len(sources) > 400
+    found = [f"{name_of(path)}:{text}" for path in sources for text in too_complex(ast.parse(path.read_text()))]
+    assert not found, "\n".join(found)
+
+
+PATHS = """
+def function(a, b):
+    assert a and b                      # 1
+    for x in [y for y in a if y if b]:  # 1 + 3
+        if x and (a or b):              # 3
+            continue
+        while a:                        # 2
+            b = 1 if a else 2           # 1
+        else:
+            break
+    try:                                # 3
+        match a:                        # 2
+            case 1 | 2:
+                pass
+            case [x] if x:
+                pass
+            case other:
+                pass
+    except ValueError:
+        pass
+    except TypeError:
+        pass
+    else:
+        pass
+
+    def inner():
+        return {{k: v for k, v in a}}     # 1, not the function's
+{more}
+"""
+
+
+@pytest.mark.parametrize("more", [0, 3, 4])
+def test_paths_are_counted(more: int) -> None:
+    tree = ast.parse(PATHS.format(more="    if a: pass\n" * more))
+    function, inner = (node for node in ast.walk(tree) if isinstance(node, FUNCTIONS))
+    assert (complexity(function), complexity(inner)) == (17 + more, 2)
+    assert bool(too_complex(tree)) == (more == 4)
 
 
 def test_modules_say_what_they_are() -> None:

@@ -86,6 +86,35 @@ class Shadow:
             assert not self.tracked(root) or self.intact(root), f"result {port} was overwritten"
 
 
+def joined(rng: np.random.Generator, pool: list[Tensor], t: Tensor) -> Tensor | None:
+    """A concat of up to three tensors of the pool behind ``t``; None if it would be wide."""
+    like = [o for o in pool if o.shape and t.shape and o.shape[:3] == t.shape[:3] and o.dtype == t.dtype]
+    some = [like[rng.integers(len(like))] for _ in range(int(rng.integers(1, 4)))]
+    if sum(o.shape[3] or 0 for o in [t, *some] if o.shape) >= 40:
+        return None
+    return ops.concat([t, *some], int(rng.choice([3, -1])))
+
+
+def branch(rng: np.random.Generator, kind: int, t: Tensor) -> Tensor:
+    """Something that is made of ``t`` alone."""
+    shape, floating = t.shape or (), t.dtype == np.float32
+    match kind:
+        case 3:
+            return ops.concat([t, t], int(rng.integers(1, 3))) if shape[1] == 3 else ops.relu(t)
+        case 4 if shape and floating:
+            return ops.conv2d(t, rng.random((1, 2, shape[3] or 0, 3), np.float32) - 0.5, padding="SAME")
+        case 4:
+            return ops.negative(t)
+        case 5:
+            return ops.max_pool(t, 2, 1, "SAME") if floating else t + t
+        case 6:
+            return ops.reshape(ops.reshape(t, [-1]), [-1, *shape[1:]])
+        case 7:
+            return ops.cast(t, ["float64", "int32", "int8", "float32"][rng.integers(4)])
+        case _:
+            return t[:, :, :, : shape[3]] * t
+
+
 def random_branches(seed: int, feeds: dict[Tensor, NDArray]) -> list[Tensor]:
     """Branches, nested concats along any axis, reads of what is concatenated, views, in four dtypes."""
     rng = np.random.default_rng(seed)
@@ -93,26 +122,10 @@ def random_branches(seed: int, feeds: dict[Tensor, NDArray]) -> list[Tensor]:
     feeds[x] = rng.random((2, 3, 2, 4), np.float32) - 0.5
     pool = [x, ops.constant(rng.random((2, 3, 2, 2), np.float32))]
     for _ in range(int(rng.integers(3, 25))):
-        t = pool[rng.integers(len(pool))]
-        like = [o for o in pool if o.shape and t.shape and o.shape[:3] == t.shape[:3] and o.dtype == t.dtype]
-        match rng.integers(9):
-            case 0 | 1 | 2:
-                some = [like[rng.integers(len(like))] for _ in range(int(rng.integers(1, 4)))]
-                if sum(o.shape[3] or 0 for o in [t, *some] if o.shape) < 40:
-                    pool.append(ops.concat([t, *some], int(rng.choice([3, -1]))))
-            case 3:
-                pool.append(ops.concat([t, t], int(rng.integers(1, 3))) if (t.shape or ())[1] == 3 else ops.relu(t))
-            case 4:
-                pool.append(ops.conv2d(t, rng.random((1, 2, t.shape[3] or 0, 3), np.float32) - 0.5, padding="SAME")
-                            if t.shape and t.dtype == np.float32 else ops.negative(t))  # fmt: skip
-            case 5:
-                pool.append(ops.max_pool(t, 2, 1, "SAME") if t.dtype == np.float32 else t + t)
-            case 6:
-                pool.append(ops.reshape(ops.reshape(t, [-1]), [-1, *(t.shape or ())[1:]]))
-            case 7:
-                pool.append(ops.cast(t, ["float64", "int32", "int8", "float32"][rng.integers(4)]))
-            case _:
-                pool.append(t[:, :, :, : (t.shape or ())[3]] * t)
+        t, kind = pool[rng.integers(len(pool))], int(rng.integers(9))
+        made = joined(rng, pool, t) if kind < 3 else branch(rng, kind, t)
+        if made is not None:
+            pool.append(made)
     return pool
 
 

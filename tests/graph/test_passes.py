@@ -73,12 +73,11 @@ class Builder:
         attrs = {"variance_epsilon": 1e-3, "scale_after_normalization": scaled}
         return x.graph.create_op("BatchNormWithGlobalNormalization", inputs, attrs).outputs[0]
 
-    def layer(self, x: Tensor) -> Tensor:
-        """A layer that keeps rank 4 and at least 2 x 2 pixels."""
+    def weighted(self, kind: int, x: Tensor, out: int) -> Tensor:
+        """A convolution, a product or a normalisation."""
         assert x.shape is not None
         _, h, w, c = (d or 0 for d in x.shape)
-        out = int(self.rng.integers(1, 4))
-        match self.rng.integers(14):
+        match kind:
             case 0 | 1:
                 return ops.conv2d(x, self.operand(1, 2, c, out), padding="SAME")
             case 2:
@@ -88,6 +87,15 @@ class Builder:
                 return ops.depthwise_conv2d(x, self.operand(2, 2, c, 2 if c < 4 else 1), padding="SAME")
             case 4 | 5:
                 return self.norm(x, c)
+            case _:
+                product = ops.matmul(ops.reshape(x, [-1, c]), self.operand(c, out))
+                return ops.reshape(ops.relu(product + 0.1), [-1, h, w, out])
+
+    def elementwise(self, kind: int, x: Tensor) -> Tensor:
+        """A bias, arithmetic with one number per channel or with another tensor, an activation."""
+        assert x.shape is not None
+        c = x.shape[3] or 0
+        match kind:
             case 6:
                 return ops.bias_add(x, self.operand(c))
             case 7:
@@ -96,18 +104,20 @@ class Builder:
                 return ops.subtract(self.per_channel(c), x)
             case 9:
                 return [ops.relu, ops.relu6, ops.identity, ops.stop_gradient][self.rng.integers(4)](x)
-            case 10:
-                return [ops.max_pool, ops.avg_pool][self.rng.integers(2)](x, 2, 1, "SAME")
-            case 11:
-                same = [t for t in self.pool if t.shape and t.shape[:3] == x.shape[:3]]
-                return ops.concat([x, same[self.rng.integers(len(same))], x], 3) if c < 5 else x + x
-            case 12:
-                return ops.reshape(
-                    ops.relu(ops.matmul(ops.reshape(x, [-1, c]), self.operand(c, out)) + 0.1), [-1, h, w, out]
-                )
             case _:
                 same = [t for t in self.pool if t.shape == x.shape]
                 return x * same[self.rng.integers(len(same))]
+
+    def layer(self, x: Tensor) -> Tensor:
+        """A layer that keeps rank 4 and at least 2 x 2 pixels."""
+        assert x.shape is not None
+        out, kind = int(self.rng.integers(1, 4)), int(self.rng.integers(14))
+        if kind == 10:
+            return [ops.max_pool, ops.avg_pool][self.rng.integers(2)](x, 2, 1, "SAME")
+        if kind == 11:
+            same = [t for t in self.pool if t.shape and t.shape[:3] == x.shape[:3]]
+            return ops.concat([x, same[self.rng.integers(len(same))], x], 3) if (x.shape[3] or 0) < 5 else x + x
+        return self.weighted(kind, x, out) if kind < 6 or kind == 12 else self.elementwise(kind, x)
 
     def build(self, layers: int) -> None:
         x = ops.placeholder("float32", [None, 4, 3, 2])

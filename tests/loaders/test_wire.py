@@ -39,33 +39,43 @@ def assert_same(ours: Any, theirs: Any, reader: Reader) -> None:
     """Compares a record of ours with a message of protobuf's, field by field."""
     for field in dataclasses.fields(ours):
         spec, value = field.metadata["wire"], getattr(ours, field.name)
-        other = getattr(theirs, field.name)
         if spec.oneof:
             assert (value is not None) == (theirs.WhichOneof("value") == field.name), field.name
             if value is None:
                 continue
-        if spec.kind == "map":
-            assert value.keys() == set(other)
-            for key in value:
-                assert_same(value[key], other[key], reader)
-        elif spec.kind == "message" and spec.repeated:
-            assert len(value) == len(other)
-            for a, b in zip(value, other, strict=True):
-                assert_same(a, b, reader)
-        elif spec.kind == "message":
-            assert (value is not None) == theirs.HasField(field.name)
-            if value is not None:
-                assert_same(value, other, reader)
-        elif spec.kind == "bytes":
-            spans = value if spec.repeated else [value] if value is not None else []
-            wanted = list(other) if spec.repeated else [other] if value is not None else []
-            assert [reader.content(s) for s in spans] == wanted
-            assert value is not None or other == b""
-        elif spec.repeated and spec.kind != "string":
-            got = reader.numbers(value, spec.kind).tolist() if value else []
-            assert [float(v) for v in got] == [float(v) for v in other]
+        if spec.kind in ("map", "message"):
+            assert_same_messages(spec, field.name, value, theirs, reader)
         else:
-            assert value == (list(other) if spec.repeated else other), field.name
+            assert_same_values(spec, field.name, value, getattr(theirs, field.name), reader)
+
+
+def assert_same_messages(spec: Any, name: str, value: Any, theirs: Any, reader: Reader) -> None:
+    other = getattr(theirs, name)
+    if spec.kind == "map":
+        assert value.keys() == set(other)
+        for key in value:
+            assert_same(value[key], other[key], reader)
+    elif spec.repeated:
+        assert len(value) == len(other)
+        for a, b in zip(value, other, strict=True):
+            assert_same(a, b, reader)
+    else:
+        assert (value is not None) == theirs.HasField(name)
+        if value is not None:
+            assert_same(value, other, reader)
+
+
+def assert_same_values(spec: Any, name: str, value: Any, other: Any, reader: Reader) -> None:
+    if spec.kind == "bytes":
+        spans = value if spec.repeated else [value] if value is not None else []
+        wanted = list(other) if spec.repeated else [other] if value is not None else []
+        assert [reader.content(s) for s in spans] == wanted
+        assert value is not None or other == b""
+    elif spec.repeated and spec.kind != "string":
+        got = reader.numbers(value, spec.kind).tolist() if value else []
+        assert [float(v) for v in got] == [float(v) for v in other]
+    else:
+        assert value == (list(other) if spec.repeated else other), name
 
 
 def filled(draw: Any, message: Any, depth: int = 0) -> Any:

@@ -117,33 +117,42 @@ def test_the_environment_sets_every_flag_and_a_flag_wins(model_path: Path, image
         assert answer.status_code == 200
         assert answer.headers["x-request-id"] == "my-id.7"
         model = answer.json()["model"]
-        assert model["name"] == model_path.name
-        assert model["labelled"] is True
+        assert (model["name"], model["labelled"]) == (model_path.name, True)
         assert f"model: {model['name']}\n" in httpx.get(f"{url}/readyz").text
-        assert post(host="a.example").status_code == post(host="x.b.example:80").status_code == 200
-        assert post(host="d.example").status_code == post(host="b.example").status_code == 403
-        assert post(origin="https://c.example").headers["access-control-allow-origin"] == "https://c.example"
-        assert post(origin="https://d.example").status_code == 403
-        plain = io.BytesIO()
-        Image.new("RGB", (1200, 1000)).save(plain, "PNG")
-        large = post(plain.getvalue())
-        assert (large.status_code, large.json()["error"]["code"]) == (422, "too_many_pixels")
-        assert "1200 x 1000" in large.json()["error"]["message"]
-        assert post(bytes((1 << 20) + 5000)).status_code == 413
         assert " " not in post(x_request_id="with spaces").headers["x-request-id"]
+        _check_sites(post)
+        _check_sizes(post)
         process.send_signal(signal.SIGTERM)
         out, _ = process.communicate(timeout=30)
         assert process.returncode == 0
         assert "Traceback" not in errors.read_text()
+    _check_log(out, model_path.name, len(answer.content))
+
+
+def _check_sites(post: Callable[..., httpx.Response]) -> None:
+    """Hosts and origins of KIGRAPH_SERVE_ALLOWED_HOSTS and KIGRAPH_SERVE_ALLOWED_ORIGINS."""
+    assert post(host="a.example").status_code == post(host="x.b.example:80").status_code == 200
+    assert post(host="d.example").status_code == post(host="b.example").status_code == 403
+    assert post(origin="https://c.example").headers["access-control-allow-origin"] == "https://c.example"
+    assert post(origin="https://d.example").status_code == 403
+
+
+def _check_sizes(post: Callable[..., httpx.Response]) -> None:
+    """KIGRAPH_SERVE_MAX_MEGAPIXELS and KIGRAPH_SERVE_MAX_IMAGE_MB."""
+    plain = io.BytesIO()
+    Image.new("RGB", (1200, 1000)).save(plain, "PNG")
+    large = post(plain.getvalue())
+    assert (large.status_code, large.json()["error"]["code"]) == (422, "too_many_pixels")
+    assert "1200 x 1000" in large.json()["error"]["message"]
+    assert post(bytes((1 << 20) + 5000)).status_code == 413
+
+
+def _check_log(out: str, model: str, sent: int) -> None:
+    """JSON, as the flag says against the environment; nothing of the query string."""
     lines = [json.loads(line) for line in out.splitlines()]
     first = next(line for line in lines if line["id"] == "my-id.7")
-    assert (first["method"], first["path"], first["status"], first["model"]) == (
-        "POST",
-        "/v1/classify",
-        200,
-        model_path.name,
-    )
-    assert first["bytes"] == len(answer.content)
+    assert [first[key] for key in ("method", "path", "status", "model")] == ["POST", "/v1/classify", 200, model]
+    assert first["bytes"] == sent
     assert first["ms"] > 0
     assert "secret" not in out
 
