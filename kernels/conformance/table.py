@@ -27,7 +27,11 @@ _ORDER = (*_SHORT, "bool", "string")
 
 
 def supported_cases(kernel: Kernel, numerics: Numerics | None = None) -> tuple[Case, ...]:
-    """The cases that the kernel claims to serve; ``numerics``: of a session that has others than the default."""
+    """The cases that the kernel claims to serve; ``numerics``: of a session that has others than the default.
+
+    A kernel of another precision than fp32 serves none without ``Numerics(precision=kernel.precision)``, and needs a
+    tolerance of its own for each (``Case.tolerance``).
+    """
     cases = cases_of(kernel.contract)
     if numerics is not None:
         cases = tuple(replace(case, numerics=numerics) for case in cases)
