@@ -160,6 +160,10 @@ def _casts() -> Iterator[Case]:
             if source.kind in "fc" and is_int(target):
                 values = _small_positive if target.kind == "u" else scaled(30)
             yield _case(ops.CAST, f"{source}-to-{target}", (3, 7), ops.CastParams(target), source, values=values)
+    for source in (F16, F32, F64):
+        for target in sorted((t for t in NUMBERS if is_int(t)), key=str):
+            yield _case(ops.CAST, f"out-of-range-{source}-to-{target}", (len(_EDGES),), ops.CastParams(target), source,
+                        values=_edges, oracle=_as_x86)  # fmt: skip
     pixels = np.dtype(np.uint8)
     yield _case(ops.CAST, "pixels", (8, 299, 299, 3), ops.CastParams(F32), pixels, values=any_bits, measure=True)
     yield _case(ops.CAST, "string", (3,), ops.CastParams(STRING), STRING)
@@ -171,6 +175,32 @@ def _casts() -> Iterator[Case]:
             )
     for target in (F16, F64, _BOOL):
         yield _case(ops.CAST, f"nan-to-{target}", (3, 9), ops.CastParams(target), values=sparse_nan)
+
+
+#: Numbers around the limits of the integers.
+_POWERS = [2.0**bits for bits in (0, 7, 8, 15, 16, 31, 32, 63, 64, 80)]
+_LIMITS = [y for x in _POWERS for y in (x - 1, x - 0.5, x, x + 0.5, x * 1.5)]
+_EDGES = [*_LIMITS, *(-x for x in _LIMITS), np.nan, np.inf, -np.inf, 0.0, -0.0, -0.9]
+
+
+def _edges(rng: np.random.Generator, shape: tuple[int, ...], dtype: DType) -> np.ndarray[Any, Any]:
+    with np.errstate(over="ignore"):
+        return rng.permutation(np.array(_EDGES)).astype(dtype).reshape(shape)
+
+
+def _as_x86(inputs: Any, params: Any) -> Any:
+    """Number by number in Python's integers: through int32, or int64 where the target needs it, of which bits are kept."""
+    bits = 8 * params.dtype.itemsize
+    wide, unsigned64 = params.dtype.name in ("int64", "uint32", "uint64"), params.dtype.name == "uint64"
+    lowest = -(2**63) if wide else -(2**31)
+    found = []
+    for x in inputs[0].ravel().tolist():
+        whole = int(x) if np.isfinite(x) else None
+        if whole is None or not (lowest <= whole < -lowest or (unsigned64 and 0 <= whole < 2**64)):
+            whole = lowest
+        low = whole % 2**bits
+        found.append(low - 2**bits if params.dtype.kind == "i" and low >= 2 ** (bits - 1) else low)
+    return (np.array(found, params.dtype).reshape(inputs[0].shape),)
 
 
 def _cut(inputs: Any, params: Any) -> Any:
