@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import kigraph as ki
 from kigraph.graph.errors import LoadError
 from kigraph.graph.formats.source import Source
 from kigraph.graph.loaders import load
+from kigraph.graph.loaders.family import FAMILIES
 
 WEIGHTS = {"a": np.arange(200_000, dtype=np.float32).reshape(400, 500)}
 
@@ -32,6 +34,16 @@ def graphdef(path: Path) -> bytes:
     return path.read_bytes()
 
 
+def keras(path: Path) -> bytes:
+    h5py = pytest.importorskip("h5py", reason="writes the file that is read here")
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [b"dense"]
+        layer = file.create_group("dense")
+        layer.attrs["weight_names"] = [b"a"]
+        layer["a"] = WEIGHTS["a"]
+    return path.read_bytes()
+
+
 @pytest.fixture
 def files(tmp_path: Path, torch_files: SimpleNamespace) -> dict[str, bytes]:
     tensors, storages = torch_files.state_dict(WEIGHTS)
@@ -42,21 +54,29 @@ def files(tmp_path: Path, torch_files: SimpleNamespace) -> dict[str, bytes]:
         "safetensors": len(header).to_bytes(8, "little") + header + storages["0"],
         "torch": torch_files.zip(tensors, storages),
         "torch-legacy": torch_files.legacy(tensors, counted),
+        "keras-h5": keras(tmp_path / "seed.h5"),
     }
 
 
 def read(loaded: Any) -> np.ndarray[Any, Any]:
     if loaded.weights is not None:
-        result: np.ndarray[Any, Any] = loaded.weights.read("a")
+        (name,) = loaded.weights.tensors
+        result: np.ndarray[Any, Any] = loaded.weights.read(name)
         return result
     value: np.ndarray[Any, Any] = loaded.graph.operation("w").attrs["value"].array()
     return value
 
 
-FAMILIES = ["graphdef", "safetensors", "torch", "torch-legacy"]
+NAMES = [family.name for family in FAMILIES]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_is_fuzzed() -> None:
+    tree = ast.parse((Path(__file__).parent / "fuzz_seeds.py").read_text())
+    table = next(n for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "FAMILIES")
+    assert set(NAMES) <= set(ast.literal_eval(table.value)), "add a valid file to tests/loaders/fuzz_seeds.py"
+
+
+@pytest.mark.parametrize("family", NAMES)
 @pytest.mark.parametrize("size", [0, 5000, 500_000])
 def test_truncated_after_loading(family: str, size: int, files: dict[str, bytes], write: Callable[..., Path]) -> None:
     path = write(files[family])
@@ -67,13 +87,13 @@ def test_truncated_after_loading(family: str, size: int, files: dict[str, bytes]
         read(loaded)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", NAMES)
 def test_truncated_while_it_is_read(
     family: str, files: dict[str, bytes], write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At every read that loading makes, the file loses its second half before it."""
     whole = Source.read_into
-    for when in range(30):
+    for when in range(300):
         path = write(files[family], f"{when}")
         count = 0
 
