@@ -45,7 +45,10 @@ class FetchError(KigraphError, ValueError):
 
 
 class UnsupportedOpError(KigraphError, NotImplementedError):
-    """A graph needs an op that kigraph does not run; the message names op, node and alternatives."""
+    """A graph needs an op that kigraph does not run; the message names op, node and alternatives.
+
+    Worded in opdefs/table.py (unknown ops), opdefs/attributes.py (attributes) and writers/onnx_ops.py (ONNX).
+    """
 
 
 class RunError(KigraphError, RuntimeError):

@@ -137,7 +137,7 @@ class Kernel(Generic[P]):
     strided_inputs: bool = False
     #: Error bound where it is wider than the contract's; the contract states it.
     tolerance: Tolerance | None = None
-    #: The precision in which it multiplies float32, if sessions choose among several; see ``refusal``.
+    #: The precision in which it multiplies float32, if sessions choose among several; None: it serves every precision.
     precision: str | None = None
     #: A NaN, an infinity or a value near overflow in an input may reach outputs nearby that do not depend on it.
     spreads: bool = False

@@ -22,7 +22,8 @@ __all__ = ["PASSES", "Pass", "optimize"]
 
 Pass = Callable[[Graph], Graph]
 
-#: Every pass in the order of application.
+#: Every pass in the order of application. fold_affine makes the fused ops that fuse_activations extends; commute_pools comes
+#: before merge_siblings, which merges the 1x1 convolutions that it has moved. Each may be left out (tests/graph/test_passes.py).
 PASSES: tuple[tuple[str, Pass], ...] = (
     ("resolve_identities", resolve_identities),
     ("fold_constants", fold_constants),

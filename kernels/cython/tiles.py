@@ -57,7 +57,11 @@ def cycles(tile: Tile, lanes_bytes: int, lines: int, length: int, k: float, vect
 def choose_tile(
     itemsize: int, lines: int, length: int, k: float, cout: int, limits: Sequence[int] = ()
 ) -> tuple[float, Tile]:
-    """The tile with the fewest estimated clocks, and their number. ``limits``: most pixels per number of vectors."""
+    """The tile with the fewest estimated clocks, and their number. ``limits``: most pixels per number of vectors.
+
+    Of forward layers conv2d.place_tiles calls it (there 1x1 layers become one line of pixels), of products matmul.py,
+    of backward layers gradients.py.
+    """
     lanes = core.F32_LANES if itemsize == 4 else core.F64_LANES
     vectors = -(-cout // lanes)
     best: tuple[float, Tile] | None = None
