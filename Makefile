@@ -26,7 +26,7 @@ BUDGET ?= 540
 INTEROP := .venv-interop
 
 METADATA := pyproject.toml setup.py
-C_SOURCES := $(shell find kernels/cython -name '*.pyx' -o -name '*.pxd' -o -name '*.h' -o -path '*/c/*' -name '*.c')
+C_SOURCES := $(shell find kernels/cython -name '*.pyx' -o -name '*.pxi' -o -name '*.h' -o -path '*/c/*' -name '*.c')
 FORMATTED_C := $(shell git ls-files 'kernels/*.c' 'kernels/*.h' 'kernels/*.cu' 'kernels/*.cuh' 2>/dev/null)
 
 # cupy can only run where an NVIDIA driver is, so the demo does not fetch it elsewhere.

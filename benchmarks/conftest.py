@@ -37,8 +37,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out what test_every_op.py times if it was not asked for, and what another file times, too."""
-    asked = config.option.every_op or config.option.keyword or any(EVERY_OP in name for name in config.args)
+    """Leaves out what test_every_op.py times if it was not asked for, and what another file times, too.
+
+    A -k expression asks for it if it names something; one that only leaves out ("not conv2d") does not.
+    """
+    named = bool(config.option.keyword) and "not " not in config.option.keyword
+    asked = config.option.every_op or named or any(EVERY_OP in name for name in config.args)
     params = [getattr(item, "callspec", None) and item.callspec.params for item in items]  # type: ignore[attr-defined]
     timed = {(str(p["case"]), p["backend"]) for p in params if p and "case" in p}
     kept, left = [], []

@@ -75,7 +75,7 @@ def bind(case: Case, backend: str) -> Bound:
 
 
 def _objects(kernel: Kernel, case: Case, values: list[NDArray], device: Device) -> Bound:
-    """A kernel of strings, which are Python objects and lie in plain arrays."""
+    """A kernel of strings: arrays of Python objects."""
     query = case.query()
     assert kernel.prepare is not None
     prepared = kernel.prepare(query, FixedConstants({i: values[i] for i in query.constants}))

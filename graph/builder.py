@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import Any
+from typing import Any, final
 
 from ..kernels.tensor import DType, Shape, TensorType
 from . import ir
@@ -59,6 +59,7 @@ class Operation:
         return f"<Operation '{self.name}' {self.type}>"
 
 
+@final
 class Tensor(Symbolic):
     """One output of an operation. ``dtype`` is a NumPy dtype; ``shape`` may have unknown sizes (None).
 
@@ -295,8 +296,10 @@ class Graph:
                 raise
             first = tuple(dict.fromkeys(control))
             operation = Operation(self, full, type, tuple(inputs), frozen_attrs, first, types)
+            node = ir.Node(full, type, ports, frozen_attrs, types, tuple(c.name for c in first))
+            # The node first: whoever finds the operation finds its node, too.
+            self._nodes[full] = node
             self._operations[full] = operation
-            self._nodes[full] = ir.Node(full, type, ports, frozen_attrs, types, tuple(c.name for c in first))
             self._frozen = None
             return operation
 

@@ -58,7 +58,7 @@ def output_types(nodes: Nodes, node: Node, count: int | None) -> tuple[TensorTyp
     try:
         return definition.types(site)
     except (UnsupportedOpError, DTypeError):
-        # A loaded graph (count given) can be inspected and fed over; running the node says what is not supported.
+        # A loaded graph (count given) can be inspected and replaced by a feed; running the node says what is not supported.
         if count is not None:
             return (TensorType(UNKNOWN),) * count
         raise

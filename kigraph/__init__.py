@@ -15,6 +15,7 @@ modules lists (``graph/ops``). Type checkers read ``__init__.pyi``; a test compa
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import Any
 
 __version__ = "0.1.0"
@@ -53,13 +54,20 @@ def _ops() -> list[str]:
     return names
 
 
+def _is_op(name: str) -> bool:
+    """Asked last: it loads NumPy. ``from kigraph import cli`` asks for every module's name first."""
+    if name.startswith("_") or importlib.util.find_spec(f"{__name__}.{name}") is not None:
+        return False
+    return name in _ops()
+
+
 def __getattr__(name: str) -> Any:
     if name == "__all__":
         return ["__version__", *_HOME, *_SUBMODULES, *_ops()]
     if name in _SUBMODULES:
         return importlib.import_module(f"{__name__}.{name}")
     home = _HOME.get(name)
-    if home is None and not name.startswith("_") and name in _ops():
+    if home is None and _is_op(name):
         home = "graph.ops"
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -18,9 +18,9 @@ T = TypeVar("T")
 class Bar:
     """``with Bar("measuring", 10) as bar:``, then ``bar.update()`` for each item. It is gone when the block ends.
 
-    Nothing is drawn, and rich is not imported, where nobody would see it: ``quiet``, standard error that is no terminal,
-    nothing to do (``total`` 0), or no update. A program without rich is silent, too.
-    ``total`` None: not known yet. ``in_bytes``: what is counted are bytes.
+    Nothing is drawn, and rich is not imported, before the first update (``bar.update(0)`` shows it at once), with ``quiet``,
+    if standard error is no terminal, if there is nothing to do (``total`` 0), and without rich.
+    ``total`` None: not known yet. ``in_bytes``: the items are bytes.
     """
 
     def __init__(self, what: str, total: int | None = None, *, quiet: bool = False, in_bytes: bool = False) -> None:
@@ -39,7 +39,7 @@ class Bar:
             self._bar = None
 
     def update(self, done: int | None = None, total: int | None = None, what: str | None = None) -> None:
-        """``done`` items are done (None: one more); ``total``: of so many; ``what``: what the bar says from now on."""
+        """``done`` items are done (None: one more) of ``total``; ``what``: the bar's text from now on."""
         bar = self._started()
         if bar is None:
             return

@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return out.rate()
         else:
             properties = backend._LAUNCHER._properties
-            arch = compiler.architecture(properties["major"], properties["minor"])
+            arch = binding.architecture(properties["major"], properties["minor"])
         start, cached = time.perf_counter(), 0
         for done in compile_builds(builds, arch):
             cached += done.cached

@@ -91,6 +91,7 @@ def progress(total: int) -> Iterator[Callable[[str], None]]:
     from kigraph.progress import Bar
 
     with Bar("", total) as bar:
+        bar.update(0)
         yield lambda what: bar.update(what=what)
 
 

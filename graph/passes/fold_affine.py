@@ -59,7 +59,7 @@ class _Chain:
 
 
 def _follow(edit: Rewriter, consumers: dict[Port, list[Node]], node: Node, channels: int) -> _Chain:
-    """As much of the chain behind a node as can be folded into it."""
+    """As much of the chain after a node as can be folded into it."""
     weights = edit.literal(node.inputs[1])
     chain = _Chain(node)
     while edit.only_use(Port(chain.last.name)) and chain.bias is None:

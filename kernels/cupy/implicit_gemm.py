@@ -280,7 +280,7 @@ class GemmPrepared:
         return launcher.bind(launches, (*inputs, *outputs, workspace, self._packed))
 
     def _packed_weights(self, weights: Array, partial: int) -> tuple[int, list[Launch]]:
-        """The address of the packed weights; what packs them, if that is left to the run: behind the partial sums."""
+        """The address of the packed weights, and the launches that pack them in each run (in the workspace, after the partial sums)."""
         if self._packed is not None:
             return self._launcher.address(self._packed), []
         if pitch_of("cupy: the weights", weights) != self._shape.cout:

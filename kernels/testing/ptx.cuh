@@ -1,5 +1,5 @@
 // Stands in for cuda/ptx.cuh when the CUDA sources are built as host C++: the same names over the fibers of block.cuh.
-// See emulation/__init__.py for what this finds and what it cannot find.
+// See __init__.py for what this finds and what it cannot find.
 #pragma once
 #include "block.cuh"
 #include "hooks.cuh"

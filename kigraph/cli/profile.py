@@ -70,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
     with Bar("running", args.runs + _WARM_UP, quiet=args.json) as bar:
         if not bar.visible and not args.json:
             note(f"{args.runs + _WARM_UP} runs ...")
+        bar.update(0)  # before the plan is compiled
         progress = bar.update if bar.visible else None
         profile = model.session.profile(fetch, feeds, runs=args.runs, warm_up=_WARM_UP, progress=progress)
     written = []

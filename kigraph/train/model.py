@@ -151,6 +151,7 @@ class Model:
             self.restore(checkpoint)
         batches = max(epochs - self.epoch, 0) * -(-len(data) // batch_size)
         with Bar("training", batches, quiet=not progress) as bar:
+            bar.update(0)
             while self.epoch < epochs:
                 row = {"epoch": self.epoch + 1, **self._train_epoch(data, target, batch_size, shuffle, bar)}
                 if validation_data is not None:

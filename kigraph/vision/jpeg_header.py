@@ -48,7 +48,7 @@ def read_jpeg_header(data: bytes) -> JpegHeader | None:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """(marker, content) behind the start marker, up to what is no segment."""
+    """(marker, content) of the segments after the start marker, until something else follows."""
     at = 2
     while True:
         while data[at : at + 2] == b"\xff\xff":  # fill bytes

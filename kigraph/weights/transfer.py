@@ -97,7 +97,7 @@ class _Transfer:
         self._etag: str | None = None
 
     def attempt(self) -> int | None:
-        """One connection, until it ends; how many bytes there should be in the end, None if nobody says."""
+        """One connection, until it ends; the expected size in bytes, None if it is not announced."""
         with self._opener.open(self._request(), timeout=_TIMEOUT_SECONDS) as response:
             if self.received and response.status != 206:  # the server starts again, so we do
                 self.received, self.digest = 0, hashlib.sha256()

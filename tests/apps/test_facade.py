@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import FunctionType
 
 import pytest
 
@@ -49,21 +50,23 @@ def test_every_public_name_resolves(name: str) -> None:
     assert name in dir(ki)
 
 
-def _stub_names() -> set[str]:
-    """The names that the stub makes public: ``x as x``, what ``import *`` brings, annotations."""
-    names: set[str] = set()
+def _stub_names() -> dict[str, str | None]:
+    """The names that the stub makes public (``x as x``, what ``import *`` brings, annotations), and their modules."""
+    names: dict[str, str | None] = {}
     for node in ast.parse(SOURCE.with_suffix(".pyi").read_text()).body:
         if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
-            names |= set(importlib.import_module(f"kigraph.{node.module}").__all__)
+            names |= dict.fromkeys(importlib.import_module(f"kigraph.{node.module}").__all__, node.module)
         elif isinstance(node, ast.ImportFrom):
-            names |= {alias.name for alias in node.names if alias.asname == alias.name}
+            names |= {alias.name: node.module for alias in node.names if alias.asname == alias.name}
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            names.add(node.target.id)
+            names[node.target.id] = None
     return names
 
 
 def test_type_checkers_see_the_same_names() -> None:
-    assert _stub_names() == set(ki.__all__)
+    seen = _stub_names()
+    assert set(seen) == set(ki.__all__)
+    assert {name: seen[name] for name in ki._HOME} == ki._HOME
 
 
 def test_a_name_has_one_home() -> None:
@@ -71,12 +74,26 @@ def test_a_name_has_one_home() -> None:
 
 
 def test_all_op_functions_are_public() -> None:
-    """Public once the __all__ of their module lists them: the same object everywhere."""
+    """Every function without an underscore but what tensor[key] calls, and the same object everywhere."""
     from kigraph.graph import ops
     from kigraph.graph.ops import array, core, losses, math, nn
 
-    assert [n for module in (core, array, math, nn, losses) for n in module.__all__] == ops.__all__
+    defined = {
+        name
+        for module in (core, array, math, nn, losses)
+        for name, value in vars(module).items()
+        if isinstance(value, FunctionType) and value.__module__ == module.__name__ and not name.startswith("_")
+    }
+    assert defined - {"getitem"} <= set(ki.__all__)
     assert all(getattr(ki, name) is getattr(ops, name) for name in ops.__all__)
+
+
+@pytest.mark.parametrize(
+    "code", ["from kigraph import cli", "import kigraph; hasattr(kigraph, 'vision')", "from kigraph import saving"]
+)
+def test_names_of_modules_load_no_kernels(code: str) -> None:
+    """An op of that name is looked for last."""
+    assert not {m for m in _modules_after(code) if m.startswith("kigraph.graph.ops")}
 
 
 def test_star_import() -> None:

@@ -87,7 +87,7 @@ class Shadow:
 
 
 def joined(rng: np.random.Generator, pool: list[Tensor], t: Tensor) -> Tensor | None:
-    """A concat of up to three tensors of the pool behind ``t``; None if it would be wide."""
+    """``t`` and up to three tensors of the pool, concatenated; None if it would be wide."""
     like = [o for o in pool if o.shape and t.shape and o.shape[:3] == t.shape[:3] and o.dtype == t.dtype]
     some = [like[rng.integers(len(like))] for _ in range(int(rng.integers(1, 4)))]
     if sum(o.shape[3] or 0 for o in [t, *some] if o.shape) >= 40:

@@ -50,18 +50,18 @@ MEASURED = tuple(case for case in _ALL if case.measure)
 
 
 @cache
-def _by_contract(cases: tuple[Case, ...]) -> dict[Contract[Any], tuple[Case, ...]]:
+def _by_contract(measure: bool) -> dict[Contract[Any], tuple[Case, ...]]:
     table: dict[Contract[Any], list[Case]] = {}
-    for case in cases:
+    for case in MEASURED if measure else CASES:
         table.setdefault(case.contract, []).append(case)
     return {contract: tuple(found) for contract, found in table.items()}
 
 
 def cases_of(contract: Contract[Any]) -> Sequence[Case]:
     """All cases of a contract that kernels are checked on."""
-    return _by_contract(CASES).get(contract, ())
+    return _by_contract(False).get(contract, ())
 
 
 def measured_of(contract: Contract[Any]) -> Sequence[Case]:
     """The cases of a contract that were written for benchmarks."""
-    return _by_contract(MEASURED).get(contract, ())
+    return _by_contract(True).get(contract, ())

@@ -150,8 +150,8 @@ static void TILE(product_task)(void *context, ptrdiff_t index, int slot) {
                             .valid = valid,
                             .accumulate = k0 > 0};
         const ptrdiff_t chunk_bytes = (k1 - k0) * nv * LANES * (ptrdiff_t)sizeof(T), share = chunk_bytes / (to - from) + 64;
-        const T *behind = final && last_panel ? work->following : weights + k1 * nv * LANES;
-        const char *next_weights = (const char *)((final ? next_panel : new_panel) ? behind : NULL);
+        const T *next = final && last_panel ? work->following : weights + k1 * nv * LANES;
+        const char *next_weights = (const char *)((final ? next_panel : new_panel) ? next : NULL);
         ptrdiff_t line = from / work->chunks, chunk = from % work->chunks, n = line / a->out, o = line % a->out;
         for (ptrdiff_t block = from; block < to; block++) {
             const ptrdiff_t first = chunk * pixels + (chunk < longer ? chunk : longer), count = pixels + (chunk < longer);

@@ -1,6 +1,6 @@
 /* The register tiles of the implicit GEMM: MR pixels x NV vectors of output channels, for one element type.
  *
- * Included with T, V (vector type), VOP(name), LANES, PREFIX defined. Everything is unrolled, so that the inner loop is
+ * Included with T, V (vector type), VOP(name), LANES, TILE(name) defined. Everything is unrolled, so that the inner loop is
  * NV loads, MR broadcasts and MR * NV FMAs with all accumulators and all MR pixel pointers in registers.
  */
 
