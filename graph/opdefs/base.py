@@ -8,7 +8,7 @@ contract's own rule, so there is one rule per op.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 import numpy as np
@@ -166,9 +166,15 @@ def _ours(function: Callable[[Site], V], site: Site) -> V:
 
 
 def simple(name: str, contract: Contract[Any], attributes: Row = T) -> OpDef:
-    """An op that is its contract, without parameters."""
-    lowered = Lowered(contract)
-    return OpDef(name, lambda site: lowered, arity=contract.arity, attributes=attributes)
+    """An op that is its contract. Each parameter is the attribute of its name, a number with a default."""
+    kinds: Mapping[str, Callable[[Any], Any]] = {"bool": bool, "int": int, "float": float}
+    rules = [(f.name, kinds[attributes[f.name].kind], attributes[f.name].default) for f in fields(contract.params)]
+    without = Lowered(contract) if not rules else None
+
+    def lower(site: Site) -> Lowered:
+        return without or Lowered(contract, contract.params(**{n: kind(site.attr(n, d)) for n, kind, d in rules}))
+
+    return OpDef(name, lower, arity=contract.arity, attributes=attributes)
 
 
 def ints(site: Site, index: int, what: str) -> tuple[int, ...]:

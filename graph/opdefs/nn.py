@@ -15,7 +15,7 @@ from ...kernels.contracts.normalization import BATCH_NORM, BIAS_ADD, BatchNormPa
 from ...kernels.contracts.pool2d import AVG_POOL2D, MAX_POOL2D, Pool2DParams
 from ...kernels.contracts.resize import RESIZE_BILINEAR, ResizeParams
 from ...kernels.contracts.siblings import SIBLING_CONV2D, Sibling, SiblingParams
-from ...kernels.contracts.softmax import LOG_SOFTMAX, SOFTMAX, SoftmaxParams
+from ...kernels.contracts.softmax import LOG_SOFTMAX, SOFTMAX
 from ...kernels.tensor import TensorType
 from ..errors import GraphError
 from .attributes import ACTIVATION, FALSE, FORMAT, TRUE, Attr, Row, T, of, types
@@ -172,10 +172,6 @@ def _unknown_resize(site: Site) -> tuple[TensorType, ...]:
     return (TensorType(np.dtype(np.float32), (ends[0], height, width, ends[1])),)
 
 
-def _softmax(contract: Contract[SoftmaxParams]) -> Callable[[Site], Lowered]:
-    return lambda site: Lowered(contract, SoftmaxParams(int(site.attr("axis", -1))))
-
-
 _ACTIVATIONS: tuple[tuple[str, Contract[Any]], ...] = (
     ("Relu", e.RELU), ("Relu6", e.RELU6), ("Sigmoid", e.SIGMOID), ("Tanh", e.TANH), ("Softplus", e.SOFTPLUS),
 )  # fmt: skip
@@ -244,6 +240,6 @@ DEFS: tuple[OpDef, ...] = (
         unknown=_unknown_resize,
         attributes={**T, "align_corners": FALSE, "half_pixel_centers": FALSE},
     ),
-    OpDef("Softmax", _softmax(SOFTMAX), attributes=_SOFTMAX),
-    OpDef("LogSoftmax", _softmax(LOG_SOFTMAX), attributes=_SOFTMAX),
+    simple("Softmax", SOFTMAX, _SOFTMAX),
+    simple("LogSoftmax", LOG_SOFTMAX, _SOFTMAX),
 )
