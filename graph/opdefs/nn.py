@@ -11,7 +11,7 @@ import numpy as np
 from ...kernels.contracts import elementwise as e
 from ...kernels.contracts.base import Contract
 from ...kernels.contracts.conv2d import CONV2D, DEPTHWISE_CONV2D, Conv2DParams, Padding
-from ...kernels.contracts.normalization import BATCH_NORM, BIAS_ADD, BatchNormParams
+from ...kernels.contracts.normalization import BATCH_NORM, BIAS_ADD, LRN, BatchNormParams
 from ...kernels.contracts.pool2d import AVG_POOL2D, MAX_POOL2D, Pool2DParams
 from ...kernels.contracts.resize import RESIZE_BILINEAR, ResizeParams
 from ...kernels.contracts.siblings import SIBLING_CONV2D, Sibling, SiblingParams
@@ -242,4 +242,15 @@ DEFS: tuple[OpDef, ...] = (
     ),
     simple("Softmax", SOFTMAX, _SOFTMAX),
     simple("LogSoftmax", LOG_SOFTMAX, _SOFTMAX),
+    simple(
+        "LRN",
+        LRN,
+        {
+            "T": of(0, types("float32")[0]),
+            "depth_radius": Attr("int", 5),
+            "bias": Attr("float", 1.0),
+            "alpha": Attr("float", 1.0),
+            "beta": Attr("float", 0.5),
+        },
+    ),
 )

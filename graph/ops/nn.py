@@ -15,8 +15,8 @@ from .math import add, multiply, rsqrt, subtract
 
 __all__ = [
     "as_string", "avg_pool", "batch_normalization", "bias_add", "conv2d", "decode_image", "decode_jpeg", "decode_png", "depthwise_conv2d",
-    "encode_jpeg", "encode_png", "fused_batch_norm", "log_softmax", "max_pool", "relu", "relu6", "resize_bilinear", "sigmoid",
-    "softmax", "softplus", "string_join", "tanh",
+    "encode_jpeg", "encode_png", "fused_batch_norm", "local_response_normalization", "log_softmax", "lrn", "max_pool", "relu",
+    "relu6", "resize_bilinear", "sigmoid", "softmax", "softplus", "string_join", "tanh",
 ]  # fmt: skip
 
 Sizes = int | Sequence[int]
@@ -145,6 +145,24 @@ def fused_batch_norm(
     """Batch normalisation with given statistics as one op. x (..., C), the others (C,)."""
     t, s, o, m, v = convert_all([x, scale, offset, mean, variance])
     return add_op("FusedBatchNormV3", [t, s, o, m, v], name, epsilon=epsilon, is_training=False, data_format="NHWC")
+
+
+def local_response_normalization(
+    input: TensorLike,
+    depth_radius: int = 5,
+    bias: float = 1.0,
+    alpha: float = 1.0,
+    beta: float = 0.5,
+    name: str | None = None,
+) -> Tensor:
+    """input / (bias + alpha * sum) ** beta, the sum being that of the squares of the channels within ``depth_radius``.
+
+    input (N, H, W, C) of floats. ``lrn`` is the same function.
+    """
+    return add_op("LRN", [convert(input)], name, depth_radius=depth_radius, bias=bias, alpha=alpha, beta=beta)
+
+
+lrn = local_response_normalization
 
 
 def relu(features: TensorLike, name: str | None = None) -> Tensor:

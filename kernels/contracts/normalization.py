@@ -1,4 +1,4 @@
-"""bias_add and batch normalisation with given statistics (inference)."""
+"""bias_add, batch normalisation with given statistics (inference), local response normalisation."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from .base import (
     items_of_first,
     merge_shapes,
     require_dtype,
+    require_rank,
     require_same_dtype,
     shape_text,
 )
 
-__all__ = ["BATCH_NORM", "BIAS_ADD", "BatchNormParams"]
+__all__ = ["BATCH_NORM", "BIAS_ADD", "LRN", "BatchNormParams", "LRNParams"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,4 +86,41 @@ BATCH_NORM: Contract[BatchNormParams] = Contract(
     flops=lambda inputs, outputs, params: 2 * outputs[0].size,
     tolerance=Tolerance(4e-6, 4e-6),
     by_item=_by_item,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LRNParams(Params):
+    """``depth_radius``: channels on either side that are summed, from 0 to 2**31 - 2 as in TensorFlow."""
+
+    depth_radius: int = 5
+    bias: float = 1.0
+    alpha: float = 1.0
+    beta: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.depth_radius < 2**31 - 1:
+            raise ShapeError(f"lrn: depth_radius is {self.depth_radius}; expected 0 to {2**31 - 2}")
+
+    def reach(self, channels: int) -> int:
+        """The radius as far as there are channels."""
+        return max(min(self.depth_radius, channels - 1), 0)
+
+
+def _infer_lrn(inputs: Sequence[TensorType], params: LRNParams) -> tuple[TensorType, ...]:
+    require_dtype("lrn", "the input", inputs[0].dtype, FLOATS)
+    return (TensorType(inputs[0].dtype, require_rank("lrn", "the input (NHWC)", inputs[0].shape, 4)),)
+
+
+LRN: Contract[LRNParams] = Contract(
+    "lrn",
+    """y[..., c] = x[..., c] * n[..., c] ** -beta with n[..., c] = bias + alpha * sum over |j - c| <= depth_radius of x[..., j] ** 2.
+
+    NHWC. n ** -beta is 1 / n if beta is 1, else e ** (-beta * log(n)): NaN for n < 0, and for beta = 0 if n is 0 or infinite.
+    A NaN or infinity in x reaches the channels whose sum has it, and no others.""",
+    _infer_lrn,
+    LRNParams,
+    flops=lambda inputs, outputs, params: outputs[0].size * (2 * params.reach(outputs[0].dims[-1]) + 6),
+    tolerance=Tolerance(6e-6, 2e-6),
+    by_item=items_of_first,
 )

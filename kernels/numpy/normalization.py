@@ -1,4 +1,4 @@
-"""bias_add and batch normalisation."""
+"""bias_add, batch normalisation, local response normalisation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..contracts.normalization import BATCH_NORM, BIAS_ADD, BatchNormParams
+from ..contracts.normalization import BATCH_NORM, BIAS_ADD, LRN, BatchNormParams, LRNParams
 from ..host.support import numpy_kernel, wider
 from ..tensor import Array, Params
 
@@ -25,7 +25,26 @@ def _batch_norm(inputs: Sequence[Array], outputs: Sequence[Array], params: Batch
     outputs[0][...] = (x - mean) * factor + offset
 
 
+def window_sums(values: Array, reach: int) -> Array:
+    """The sum of the channels from c - reach to c + reach, for every channel c."""
+    padded = np.pad(values, [(0, 0)] * (values.ndim - 1) + [(reach, reach)])
+    return sum((padded[..., i : i + values.shape[-1]] for i in range(2 * reach + 1)), np.zeros_like(values))
+
+
+def lrn_power(n: Array, beta: float) -> Array:
+    """n ** -beta as the contract defines it."""
+    return 1 / n if beta == 1 else np.exp(n.dtype.type(-beta) * np.log(n))
+
+
+def _lrn(inputs: Sequence[Array], outputs: Sequence[Array], params: LRNParams) -> None:
+    if outputs[0].size:
+        x = inputs[0].astype(wider(inputs[0].dtype), copy=False)
+        sums = window_sums(x * x, params.reach(x.shape[-1]))
+        outputs[0][...] = x * lrn_power(params.bias + params.alpha * sums, params.beta)
+
+
 KERNELS = (
     numpy_kernel(BIAS_ADD, "numpy", _bias_add),
     numpy_kernel(BATCH_NORM, "numpy", _batch_norm),
+    numpy_kernel(LRN, "numpy", _lrn),
 )

@@ -1,4 +1,4 @@
-"""Cases of bias_add and batch normalisation."""
+"""Cases of bias_add, batch normalisation and local response normalisation."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from ...contracts.base import NUMBERS
-from ...contracts.normalization import BATCH_NORM, BIAS_ADD, BatchNormParams
+from ...contracts.normalization import BATCH_NORM, BIAS_ADD, LRN, BatchNormParams, LRNParams
 from ...tensor import DType, is_int
 from ..case import F16, F32, F64, PLACEMENTS, Case, Memory, tensor
-from ..values import any_bits, normal, positive, sparse_nan
+from ..values import any_bits, few, normal, positive, sparse_nan
 
 __all__ = ["CASES"]
 
@@ -91,4 +91,35 @@ def _cases() -> Iterator[Case]:
         yield _bias(f"{np.dtype(dtype)}", (2, 5, 18), dtype=dtype, values=values)
 
 
-CASES: tuple[Case, ...] = tuple(_cases())
+def _lrn_cases() -> Iterator[Case]:
+    def case(
+        name: str, shape: tuple[int, ...], radius: int = 5, beta: float = 0.75, *tags: str, bias: float = 1.0,
+        alpha: float = 0.5, dtype: DType = F32, values: Any = normal, x_memory: Memory = "dense", **rest: Any,
+    ) -> Case:  # fmt: skip
+        inputs = (tensor(shape, values, dtype, memory=x_memory),)
+        return Case(LRN, name, inputs, LRNParams(radius, bias, alpha, beta), frozenset(tags), **rest)
+
+    for channels in (1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65, 130):
+        yield case(f"c{channels}", (2, 3, 3, channels), 5, 0.75, "tail")
+    for radius in (0, 1, 2, 3, 7, 16, 17, 18, 100, 2**31 - 2):
+        yield case(f"radius{radius}", (2, 3, 5, 18), radius)
+    for dtype in (F16, F32, F64):
+        for beta in (-0.5, 0.0, 0.3, 0.5, 0.75, 1.0, 2.0):
+            yield case(f"beta{beta}-{dtype}", (2, 3, 5, 21), 2, beta, dtype=dtype)
+    for beta in (0.0, 0.5, 0.75, 1.0, 2.0):
+        yield case(f"bias0-beta{beta}", (2, 3, 5, 21), 1, beta, bias=0.0, values=few)
+        yield case(f"below0-beta{beta}", (2, 3, 5, 21), 1, beta, bias=-1.0, alpha=-1.0)
+        yield case(f"nan-beta{beta}", (2, 3, 5, 40), 2, beta, "nan", values=sparse_nan)
+    yield case("alpha-below0", (2, 3, 5, 21), bias=2.0, alpha=-0.01)
+    yield case("alpha0", (2, 3, 5, 21), bias=2.0, alpha=0.0)
+    yield case("batch0", (0, 3, 5, 18), 5, 0.75, "empty")
+    yield case("pixels0", (2, 0, 2**40, 18), 5, 0.75, "empty")
+    yield case("channels0", (2, 3, 5, 0), 5, 0.75, "empty")
+    yield case("threads2", (3, 17, 17, 70), 5, 0.75, "threads", threads=2)
+    for x_memory, memory in PLACEMENTS:
+        yield case(f"{x_memory}-to-{memory}", (2, 5, 4, 18), 5, 0.75, "strided", x_memory=x_memory, memory=memory)
+    yield case("googlenet-norm1", (1, 56, 56, 64), alpha=1e-4)
+    yield case("googlenet-norm2", (8, 56, 56, 192), alpha=1e-4, measure=True)
+
+
+CASES: tuple[Case, ...] = (*_cases(), *_lrn_cases())
