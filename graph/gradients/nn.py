@@ -22,6 +22,8 @@ Result = Sequence[Tensor | None]
 _CONV_ATTRS = ("strides", "padding", "explicit_paddings", "dilations", "data_format")
 _POOL_ATTRS = ("ksize", "strides", "padding", "explicit_paddings", "data_format", "count_include_pad")
 
+_LRN_ATTRS = ("depth_radius", "bias", "alpha", "beta")
+
 
 def _attrs(use: Use, names: Sequence[str]) -> dict[str, object]:
     return {k: use.op.attrs[k] for k in names if k in use.op.attrs}
@@ -111,6 +113,11 @@ def _batch_norm(use: Use, grads: Grads) -> Result:
         sum_dy,
     ]
     return [*result, sum_dy_centred] if scale else result
+
+
+@gradient_of(n.LRN)
+def _lrn(use: Use, grads: Grads) -> Result:
+    return [add_op("LRNGrad", [grads[0], use.x, use.y], None, **_attrs(use, _LRN_ATTRS))]
 
 
 @gradient_of(s.SOFTMAX)

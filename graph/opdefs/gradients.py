@@ -14,7 +14,7 @@ from ...kernels.tensor import TensorType
 from ..errors import GraphError
 from .attributes import FORMAT, I64, T, of
 from .base import Lowered, NeedsValue, OpDef, Site, ints, simple
-from .nn import AVG_POOL, CONV, DEPTHWISE, MAX_POOL, conv2d_params, pool2d_params
+from .nn import AVG_POOL, CONV, DEPTHWISE, LRN_ROW, MAX_POOL, conv2d_params, pool2d_params
 
 __all__ = ["DEFS"]
 
@@ -104,6 +104,7 @@ def _infer_sum_to(site: Site) -> tuple[TensorType, ...]:
 DEFS: tuple[OpDef, ...] = (
     simple("ReluGrad", g.RELU_GRAD),
     simple("Relu6Grad", g.RELU6_GRAD),
+    simple("LRNGrad", g.LRN_GRAD, LRN_ROW),
     simple("SoftmaxCrossEntropyWithLogits", g.SOFTMAX_CROSS_ENTROPY),
     simple(
         "SparseSoftmaxCrossEntropyWithLogits", g.SPARSE_SOFTMAX_CROSS_ENTROPY,

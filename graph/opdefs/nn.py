@@ -21,7 +21,17 @@ from ..errors import GraphError
 from .attributes import ACTIVATION, FALSE, FORMAT, TRUE, Attr, Row, T, of, types
 from .base import Lowered, OpDef, Site, attr_ints, entries, ints, simple
 
-__all__ = ["AVG_POOL", "CONV", "DEFS", "DEPTHWISE", "MAX_POOL", "conv2d_params", "groups_of", "pool2d_params"]
+__all__ = [
+    "AVG_POOL",
+    "CONV",
+    "DEFS",
+    "DEPTHWISE",
+    "LRN_ROW",
+    "MAX_POOL",
+    "conv2d_params",
+    "groups_of",
+    "pool2d_params",
+]
 
 
 def _require_nhwc(site: Site) -> None:
@@ -196,6 +206,10 @@ _NORM: Row = {
     "data_format": FORMAT,
 }  # fmt: skip
 _SOFTMAX: Row = {**T, "axis": Attr("int", -1, own=True)}
+LRN_ROW: Row = {
+    "T": of(0, types("float32")[0]), "depth_radius": Attr("int", 5), "bias": Attr("float", 1.0),
+    "alpha": Attr("float", 1.0), "beta": Attr("float", 0.5),
+}  # fmt: skip
 
 DEFS: tuple[OpDef, ...] = (
     *(simple(name, contract) for name, contract in _ACTIVATIONS),
@@ -242,15 +256,5 @@ DEFS: tuple[OpDef, ...] = (
     ),
     simple("Softmax", SOFTMAX, _SOFTMAX),
     simple("LogSoftmax", LOG_SOFTMAX, _SOFTMAX),
-    simple(
-        "LRN",
-        LRN,
-        {
-            "T": of(0, types("float32")[0]),
-            "depth_radius": Attr("int", 5),
-            "bias": Attr("float", 1.0),
-            "alpha": Attr("float", 1.0),
-            "beta": Attr("float", 0.5),
-        },
-    ),
+    simple("LRN", LRN, LRN_ROW),
 )

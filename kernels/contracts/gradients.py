@@ -1,4 +1,4 @@
-"""Backward ops that are not compositions of forward ones: convolutions, pooling, activations, cross-entropy.
+"""Backward ops that are not compositions of forward ones: convolutions, pooling, activations, cross-entropy, lrn.
 
 dy is the gradient of a scalar with respect to the forward op's output y; the result is the gradient with respect to
 one of its inputs. Parameters are the forward op's, plus the shape that the gradient must have. Padding has no gradient;
@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from ..errors import ShapeError
-from ..tensor import Params, TensorType
+from ..tensor import Params, Shape, TensorType
 from .base import (
     FLOATS,
     INTEGERS,
@@ -26,11 +26,13 @@ from .base import (
     shape_text,
 )
 from .conv2d import CONV2D, DEPTHWISE_CONV2D, Conv2DParams
+from .normalization import LRNParams
 from .pool2d import AVG_POOL2D, MAX_POOL2D, Pool2DParams
 
 __all__ = [
     "AVG_POOL2D_GRAD", "BACKWARD", "CONV2D_FILTER_GRAD", "CONV2D_INPUT_GRAD", "DEPTHWISE_CONV2D_FILTER_GRAD", "DEPTHWISE_CONV2D_INPUT_GRAD",
-    "MAX_POOL2D_GRAD", "RELU6_GRAD", "RELU_GRAD", "SOFTMAX_CROSS_ENTROPY", "SPARSE_SOFTMAX_CROSS_ENTROPY", "AvgPool2DGradParams", "ConvGradParams",
+    "LRN_GRAD", "MAX_POOL2D_GRAD", "RELU6_GRAD", "RELU_GRAD", "SOFTMAX_CROSS_ENTROPY", "SPARSE_SOFTMAX_CROSS_ENTROPY", "AvgPool2DGradParams",
+    "ConvGradParams",
 ]  # fmt: skip
 
 
@@ -209,8 +211,27 @@ SPARSE_SOFTMAX_CROSS_ENTROPY: Contract[Params] = Contract(
     flops=lambda inputs, outputs, params: 8 * inputs[0].size,
 )  # fmt: skip
 
+
+def _infer_lrn_grad(inputs: Sequence[TensorType], params: LRNParams) -> tuple[TensorType, ...]:
+    dtype = require_same_dtype("lrn_grad", inputs)
+    require_dtype("lrn_grad", "the inputs", dtype, FLOATS)
+    shape: Shape = (None,) * 4
+    for what, t in zip(("dy", "x", "y"), inputs, strict=True):
+        shape = merge_shapes("lrn_grad", shape, require_rank("lrn_grad", f"{what} (NHWC)", t.shape, 4))
+    return (TensorType(dtype, shape),)
+
+
+LRN_GRAD: Contract[LRNParams] = Contract(
+    "lrn_grad",
+    """dx[..., c] = dy[..., c] * n[..., c] ** -beta - 2 * alpha * beta * x[..., c] * sum over |j - c| <= depth_radius of (dy * y / n)[..., j].
+
+    Inputs dy, x, y (the result of lrn), of one shape, NHWC. n and its power are those of lrn.""",
+    _infer_lrn_grad, LRNParams, arity=(3, 3), tolerance=Tolerance(1e-5, 1e-5),
+    flops=lambda inputs, outputs, params: outputs[0].size * (4 * params.reach(outputs[0].dims[-1]) + 12),
+)  # fmt: skip
+
 #: All of them; a backend for inference alone (cupy) has none.
 BACKWARD: tuple[Contract[Any], ...] = (
     CONV2D_INPUT_GRAD, CONV2D_FILTER_GRAD, DEPTHWISE_CONV2D_INPUT_GRAD, DEPTHWISE_CONV2D_FILTER_GRAD, MAX_POOL2D_GRAD,
-    AVG_POOL2D_GRAD, RELU_GRAD, RELU6_GRAD, SOFTMAX_CROSS_ENTROPY, SPARSE_SOFTMAX_CROSS_ENTROPY,
+    AVG_POOL2D_GRAD, RELU_GRAD, RELU6_GRAD, SOFTMAX_CROSS_ENTROPY, SPARSE_SOFTMAX_CROSS_ENTROPY, LRN_GRAD,
 )  # fmt: skip

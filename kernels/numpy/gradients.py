@@ -11,11 +11,13 @@ from ..contracts import gradients as ops
 from ..contracts.conv2d import Conv2DParams
 from ..contracts.geometry import WindowGeometry
 from ..contracts.gradients import AvgPool2DGradParams, ConvGradParams
+from ..contracts.normalization import LRNParams
 from ..contracts.pool2d import Pool2DParams
 from ..errors import KernelError
 from ..host.support import numpy_kernel, wider
 from ..tensor import Array, Params
 from ._windows import Tap, taps
+from .normalization import lrn_power, window_sums
 
 __all__ = ["KERNELS"]
 
@@ -166,6 +168,15 @@ def _sparse_softmax_cross_entropy(inputs: Sequence[Array], outputs: Sequence[Arr
     gradient[...] = result
 
 
+def _lrn_grad(inputs: Sequence[Array], outputs: Sequence[Array], params: LRNParams) -> None:
+    if outputs[0].size:
+        dy, x, y = (a.astype(wider(a.dtype), copy=False) for a in inputs)
+        reach = params.reach(x.shape[-1])
+        n = params.bias + params.alpha * window_sums(x * x, reach)
+        flow = window_sums(dy * y / n, reach)
+        outputs[0][...] = dy * lrn_power(n, params.beta) - 2 * params.alpha * params.beta * x * flow
+
+
 KERNELS = (
     numpy_kernel(ops.CONV2D_INPUT_GRAD, "numpy", _conv2d_input_grad),
     numpy_kernel(ops.CONV2D_FILTER_GRAD, "numpy", _conv2d_filter_grad),
@@ -177,4 +188,5 @@ KERNELS = (
     numpy_kernel(ops.RELU6_GRAD, "numpy", _relu6_grad),
     numpy_kernel(ops.SOFTMAX_CROSS_ENTROPY, "numpy", _softmax_cross_entropy),
     numpy_kernel(ops.SPARSE_SOFTMAX_CROSS_ENTROPY, "numpy", _sparse_softmax_cross_entropy),
+    numpy_kernel(ops.LRN_GRAD, "numpy", _lrn_grad),
 )

@@ -71,6 +71,10 @@ def _cases() -> list[Case]:
         Case("batch_normalization", lambda x, m, v, o, s: ki.batch_normalization(x, m, v, o, s, 1e-3),
              (2, 3, 3, 4), (4,), (4,), (4,), (4,), positive=True),
         Case("batch_norm-training", _batch_norm_training, (2, 3, 3, 4), (4,), (4,)),
+        *(
+            Case(f"lrn-{radius}-{beta}", _lrn(radius, beta), (2, 2, 1, 6))
+            for radius in (0, 1, 2, 9) for beta in (-0.5, 0.3, 0.5, 0.75, 1.0, 2.0)
+        ),
         Case("softmax", ki.softmax, (3, 5)),
         Case("softmax-axis-0", lambda a: ki.softmax(a, 0), (3, 5)),
         Case("log_softmax", lambda a: ki.log_softmax(a, 0), (3, 5)),
@@ -118,6 +122,10 @@ def _conv(name: str, strides: Any, padding: Any, dilations: Any) -> Callable[...
 
 def _pool(name: str, strides: int, padding: str) -> Callable[..., ki.Tensor]:
     return lambda x: getattr(ki, name)(x, 3, strides, padding)
+
+
+def _lrn(radius: int, beta: float) -> Callable[..., ki.Tensor]:
+    return lambda x: ki.lrn(x, radius, 1.5, 0.7, beta)
 
 
 def _batch_norm_training(x: ki.Tensor, offset: ki.Tensor, scale: ki.Tensor) -> ki.Tensor:

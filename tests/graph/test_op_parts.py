@@ -19,13 +19,14 @@ NO_GRADIENT = """
     argmax argmin as_string decode_image encode_jpeg encode_png equal floordiv floormod greater greater_equal less
     less_equal logical_and logical_not logical_or not_equal range reduce_all reduce_any string_join truncdiv truncmod
     sibling_conv2d resize_bilinear avg_pool2d_grad depthwise_conv2d_filter_grad depthwise_conv2d_input_grad max_pool2d_grad
+    lrn_grad
 """
 #: Op types that are not written to ONNX: structure, effects, what passes and gradients make, and what nobody needed yet.
 NOT_WRITTEN = """
     Const NoOp Placeholder VariableV2 Assign AssignAdd AssignSub
     KiFusedAvgPool KiFusedConv2D KiFusedDepthwiseConv2D KiFusedMatMul KiSiblingConv2D
     AvgPoolGrad BiasAddGrad Conv2DBackpropFilter Conv2DBackpropInput DepthwiseConv2dNativeBackpropFilter
-    DepthwiseConv2dNativeBackpropInput KiSumTo MaxPoolGrad Relu6Grad ReluGrad SoftmaxCrossEntropyWithLogits
+    DepthwiseConv2dNativeBackpropInput KiSumTo LRNGrad MaxPoolGrad Relu6Grad ReluGrad SoftmaxCrossEntropyWithLogits
     SparseSoftmaxCrossEntropyWithLogits
     AsString DecodeBmp DecodeGif DecodeImage DecodeJpeg DecodePng DecodeWebP EncodeJpeg EncodePng StringJoin
     All Any ArgMin BatchMatMulV3 BiasAddV1 BroadcastTo ComplexAbs Fill FloorDiv FloorMod Gather GatherV2 Inv Log1p

@@ -133,7 +133,7 @@ ELSEWHERE = {
     "Const", "Placeholder", "VariableV2", "NoOp", "Assign", "AssignAdd", "AssignSub", "DecodeJpeg", "DecodePng", "DecodeBmp",
     "DecodeImage", "DecodeGif", "DecodeWebP", "ReluGrad", "Relu6Grad", "SoftmaxCrossEntropyWithLogits", "SparseSoftmaxCrossEntropyWithLogits",
     "Conv2DBackpropInput", "Conv2DBackpropFilter", "DepthwiseConv2dNativeBackpropInput", "DepthwiseConv2dNativeBackpropFilter",
-    "MaxPoolGrad", "AvgPoolGrad", "BiasAddGrad", "KiSumTo",
+    "MaxPoolGrad", "AvgPoolGrad", "BiasAddGrad", "LRNGrad", "KiSumTo",
 }  # fmt: skip
 
 

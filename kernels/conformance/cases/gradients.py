@@ -12,6 +12,7 @@ import numpy as np
 from ...contracts import gradients as ops
 from ...contracts.base import FLOATS, INTEGERS, Contract, Tolerance
 from ...contracts.conv2d import CONV2D, DEPTHWISE_CONV2D, Conv2DParams, explicit_padding
+from ...contracts.normalization import LRNParams
 from ...contracts.pool2d import MAX_POOL2D, Pool2DParams
 from ...tensor import DType, TensorType
 from ..case import F16, F32, F64, MEMORIES, Case, Memory, tensor
@@ -230,6 +231,34 @@ def _cross_entropy(contract: Contract[Any]) -> Iterator[Case]:
             yield case(f"labels-{dtype}", 5, 33, label=str(dtype))
 
 
+def _lrn() -> Iterator[Case]:
+    def case(
+        name: str, shape: tuple[int, ...], radius: int = 5, beta: float = 0.75, *tags: str, bias: float = 1.0,
+        alpha: float = 0.5, dtype: DType = F32, values: Any = normal, memory: Memory = "dense", **rest: Any,
+    ) -> Case:  # fmt: skip
+        dy, x, y = (tensor(shape, make, dtype, memory=memory) for make in (normal, values, scaled(0.5)))
+        params = LRNParams(radius, bias, alpha, beta)
+        return Case(ops.LRN_GRAD, name, (dy, x, y), params, frozenset(tags), memory=memory, **rest)
+
+    for channels in (1, 2, 3, 7, 8, 9, 15, 16, 17, 33, 65, 130):
+        yield case(f"c{channels}", (2, 3, 3, channels), 5, 0.75, "tail")
+    for radius in (0, 1, 2, 16, 17, 2**31 - 2):
+        yield case(f"radius{radius}", (2, 3, 5, 18), radius)
+    for dtype in (F16, F32, F64):
+        for beta in (-0.5, 0.0, 0.3, 0.5, 0.75, 1.0, 2.0):
+            yield case(f"beta{beta}-{dtype}", (2, 3, 5, 21), 2, beta, dtype=dtype)
+    yield case("below0", (2, 3, 5, 21), 2, 1.0, bias=-1.0, alpha=-1.0)
+    yield case("alpha0", (2, 3, 5, 21), bias=2.0, alpha=0.0)
+    yield case("nan", (2, 3, 5, 40), 2, 0.75, "nan", values=sparse_nan)
+    yield case("batch0", (0, 3, 5, 18), 5, 0.75, "empty")
+    yield case("pixels0", (2, 0, 2**40, 18), 5, 0.75, "empty")
+    yield case("channels0", (2, 3, 5, 0), 5, 0.75, "empty")
+    yield case("threads2", (3, 17, 17, 70), 5, 0.75, "threads", threads=2)
+    for memory in MEMORIES:
+        yield case(memory, (2, 5, 4, 18), 5, 0.75, "strided", memory=memory)
+    yield case("googlenet-norm2", (8, 56, 56, 192), alpha=1e-4, measure=True)
+
+
 CASES: tuple[Case, ...] = (
     *(case for contract, *_ in _CONV_GRADIENTS for case in _convolutions(contract)),
     *_pools(ops.MAX_POOL2D_GRAD),
@@ -238,4 +267,5 @@ CASES: tuple[Case, ...] = (
     *_activations(ops.RELU6_GRAD),
     *_cross_entropy(ops.SOFTMAX_CROSS_ENTROPY),
     *_cross_entropy(ops.SPARSE_SOFTMAX_CROSS_ENTROPY),
+    *_lrn(),
 )
