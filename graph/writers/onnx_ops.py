@@ -128,6 +128,17 @@ def _batch_norm(writer: Writer, op: Operation) -> None:
     writer.set(op.outputs[0], name, nchw=True)
 
 
+def _lrn(writer: Writer, op: Operation) -> None:
+    """ONNX divides alpha by the number of channels that are summed."""
+    attrs = op.attrs
+    size = 2 * int(attrs.get("depth_radius", 5)) + 1
+    name = writer.emit(
+        "LRN", [writer.get_nchw(op.inputs[0])], op.name, size=size, alpha=float(attrs.get("alpha", 1)) * size,
+        beta=float(attrs.get("beta", 0.5)), bias=float(attrs.get("bias", 1)),
+    )  # fmt: skip
+    writer.set(op.outputs[0], name, nchw=True)
+
+
 def _concat(writer: Writer, op: Operation) -> None:
     first = op.type == "Concat"
     axis = int(writer.required(op, 0 if first else len(op.inputs) - 1))
@@ -268,7 +279,7 @@ _RULES: dict[str, Rule] = {
     **{op: _binary(onnx) for op, onnx in _BINARY.items()},
     "Conv2D": _conv, "DepthwiseConv2dNative": _conv, "MaxPool": _pool("MaxPool"), "AvgPool": _pool("AveragePool"),
     "BiasAdd": _bias_add, "BatchNormWithGlobalNormalization": _batch_norm, "FusedBatchNorm": _batch_norm,
-    "FusedBatchNormV2": _batch_norm, "FusedBatchNormV3": _batch_norm, "Concat": _concat, "ConcatV2": _concat,
+    "FusedBatchNormV2": _batch_norm, "FusedBatchNormV3": _batch_norm, "LRN": _lrn, "Concat": _concat, "ConcatV2": _concat,
     "MatMul": _matmul, "BatchMatMul": _matmul, "BatchMatMulV2": _matmul, "Reshape": _reshape, "Squeeze": _squeeze,
     "ExpandDims": _expand_dims, "Transpose": _transpose, "Pad": _pad, "Mean": _reduce("ReduceMean"), "Sum": _reduce("ReduceSum"),
     "Max": _reduce("ReduceMax"), "Min": _reduce("ReduceMin"), "Softmax": _softmax("Softmax"), "LogSoftmax": _softmax("LogSoftmax"),
