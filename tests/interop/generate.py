@@ -237,6 +237,28 @@ def norm(op: str, rng: Rng) -> Case:
     return Case(op, [x, scale, offset, mean, variance], attrs, loose=loose, outputs=pick(rng, (1, 3)), **several(rng))
 
 
+def response(op: str, rng: Rng) -> Case:
+    """LRN and LRNGrad. Radii below 0 and of 2 ** 31 - 1 are refused."""
+    x = image(rng, pick(rng, ("float32", "float16")))
+    if rng.random() < 0.2:
+        x = x[:0] if rng.random() < 0.5 else x[0] if rng.random() < 0.2 else x[..., :0]
+    attrs: dict[str, Any] = {
+        "depth_radius": pick(rng, (0, 1, 2, 3, 9, 2**30, *((-1, 2**31 - 1) if rng.random() < 0.2 else ())))
+    }
+    attrs |= {
+        k: float(np.float32(rng.uniform(a, b)))
+        for k, a, b in (("bias", 0.5, 2), ("alpha", 0, 1.5))
+        if rng.random() < 0.7
+    }
+    if rng.random() < 0.7:
+        attrs["beta"] = float(np.float32(pick(rng, (-0.5, 0.0, 0.3, 0.5, 0.75, 1.0, 2.0))))
+    dy, y = (rng.normal(size=x.shape).astype(x.dtype) for _ in range(2))
+    inputs = [x] if op == "LRN" else [dy, x, y]
+    return Case(
+        op, inputs, attrs, frozenset(range(len(inputs))), 1e-5 if x.dtype == np.float32 else 2e-2, **several(rng)
+    )
+
+
 def bias(op: str, rng: Rng) -> Case:
     x = array(rng, pick(rng, ("float32", "int32", "float64")), shape(rng, 1))
     b = array(rng, str(x.dtype), x.shape[-1:] if rng.random() < 0.9 else shape(rng, 0, 2))
@@ -291,7 +313,7 @@ GENERATORS: dict[str, Callable[[str, Rng], Case]] = {
     "Cast": cast, "AsString": as_string, **dict.fromkeys(("Softmax", "LogSoftmax"), softmax),
     **dict.fromkeys(("Conv2D", "DepthwiseConv2dNative"), conv), **dict.fromkeys(("MaxPool", "AvgPool"), pool),
     **dict.fromkeys(("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3", "BatchNormWithGlobalNormalization"), norm),
-    **dict.fromkeys(("BiasAdd", "BiasAddV1"), bias), "ResizeBilinear": resize,
+    **dict.fromkeys(("LRN", "LRNGrad"), response), **dict.fromkeys(("BiasAdd", "BiasAddV1"), bias), "ResizeBilinear": resize,
     "SoftmaxCrossEntropyWithLogits": cross_entropy, "SparseSoftmaxCrossEntropyWithLogits": cross_entropy,
     **dict.fromkeys(("ReluGrad", "Relu6Grad"), binary(*FLOATS, "int32", odd=False)),
 }  # fmt: skip
