@@ -74,8 +74,8 @@ C_DIR = "kernels/cython/c"
 #: Compiled once, and once per instruction set.
 COMMON_SOURCES = ("threads", "cpu", "elementwise_run", "concat")
 KERNEL_SOURCES = (
-    "backward", "cross_entropy", "elementwise", "igemm", "int_matmul", "normalization", "outer", "probe", "reduce", "resize",
-    "softmax", "table", "windows", "winograd",
+    "backward", "cross_entropy", "elementwise", "igemm", "int_matmul", "lrn", "normalization", "outer", "probe", "reduce",
+    "resize", "softmax", "table", "windows", "winograd",
 )  # fmt: skip
 
 X86 = platform.machine().lower() in ("x86_64", "amd64")

@@ -1,6 +1,6 @@
-"""Backward ops: gradients of convolutions, pooling and cross-entropy.
+"""Backward ops: gradients of convolutions, pooling, local response normalisation and cross-entropy.
 
-The C sides are c/igemm.h, c/backward.h and c/cross_entropy.h.
+The C sides are c/igemm.h, c/backward.h, c/lrn.h and c/cross_entropy.h.
 
 The gradient of a convolution's input is a convolution of dy with the filter rotated by 180 degrees; with strides it is one for
 each residue of the rows and columns by the stride, since each reads a different subset of the taps. The filter is packed
@@ -31,6 +31,7 @@ from .backward import Backward, bind_turn, dtypes_of
 from .conv2d import Axis, place_tiles
 from .igemm import Igemm
 from .loops import bind_cross_entropy
+from .normalization import prepare_lrn, supports_lrn
 from .support import Bound, dtypes
 from .tiles import choose_tile
 
@@ -331,5 +332,14 @@ KERNELS: tuple[Kernel, ...] = (
         _prepare_cross_entropy,
         inputs=False,
         outputs=False,
+    ),
+    Kernel(
+        ops.LRN_GRAD,
+        "cython",
+        "lrn_grad",
+        prepare=prepare_lrn,
+        supports=supports_lrn,
+        strided_outputs=True,
+        strided_inputs=True,
     ),
 )

@@ -29,6 +29,20 @@ def bind_batch_norm(
     epsilon: float,
     threads: int = 1,
 ) -> LoopRun: ...
+def lrn_scratch(channels: int, reach: int, threads: int) -> int: ...
+def bind_lrn(
+    inputs: Sequence[Array],
+    types: Sequence[TensorType],
+    out: Array,
+    out_type: TensorType,
+    workspace: Array | None,
+    *,
+    reach: int,
+    bias: float,
+    alpha: float,
+    beta: float,
+    threads: int = 1,
+) -> LoopRun: ...
 def bind_resize(
     x: Array,
     x_type: TensorType,

@@ -8,7 +8,7 @@ from libc.stdlib cimport calloc, free
 
 __all__ = [
     "LoopRun", "MAX_MAP_RANK", "MAX_REDUCE_RANK", "bind_batch_norm", "bind_concat", "bind_cross_entropy",
-    "bind_int_matmul", "bind_map", "bind_reduce", "bind_resize", "bind_softmax", "dtypes_of",
+    "bind_int_matmul", "bind_lrn", "bind_map", "bind_reduce", "bind_resize", "bind_softmax", "dtypes_of", "lrn_scratch",
 ]
 
 include "_border.pxi"
@@ -41,6 +41,7 @@ include "concat.pxi"
 include "cross_entropy.pxi"
 include "elementwise.pxi"
 include "int_matmul.pxi"
+include "lrn.pxi"
 include "normalization.pxi"
 include "reduce.pxi"
 include "resize.pxi"

@@ -1,17 +1,20 @@
-"""Batch normalisation with given statistics; bias_add is an elementwise map. The C side is c/normalization.h."""
+"""Batch normalisation with given statistics, local response normalisation; bias_add is an elementwise map.
+
+The C sides are c/normalization.h and c/lrn.h.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from ..checks import refuse_dtypes
-from ..contracts.normalization import BATCH_NORM, BatchNormParams
+from ..contracts.normalization import BATCH_NORM, LRN, BatchNormParams, LRNParams
 from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import Array
-from .loops import bind_batch_norm, dtypes_of
+from .loops import bind_batch_norm, bind_lrn, dtypes_of, lrn_scratch
 from .support import Bound, dtypes
 
-__all__ = ["KERNELS"]
+__all__ = ["KERNELS", "prepare_lrn", "supports_lrn"]
 
 
 def _prepare(query: Query[BatchNormParams], constants: Constants) -> Bound:
@@ -24,6 +27,25 @@ def _prepare(query: Query[BatchNormParams], constants: Constants) -> Bound:
     return Bound(bind, workspace_bytes=y.dims[-1] * y.dtype.itemsize)
 
 
+def prepare_lrn(query: Query[LRNParams], constants: Constants) -> Bound:
+    """Of lrn, and of lrn_grad."""
+    params, y, threads = query.params, query.outputs[0], query.threads
+    channels = y.dims[-1]
+    reach = params.reach(channels)
+
+    def bind(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> Run:
+        return bind_lrn(
+            inputs, query.inputs, outputs[0], y, workspace, reach=reach, bias=params.bias, alpha=params.alpha,
+            beta=params.beta, threads=threads,
+        )  # fmt: skip
+
+    return Bound(bind, workspace_bytes=lrn_scratch(channels, reach, threads) * y.dtype.itemsize)
+
+
+def supports_lrn(query: Query) -> str | None:
+    return refuse_dtypes(query, dtypes(dtypes_of("lrn")))
+
+
 KERNELS: tuple[Kernel, ...] = (
     Kernel(
         BATCH_NORM,
@@ -31,6 +53,15 @@ KERNELS: tuple[Kernel, ...] = (
         "batch_norm",
         prepare=_prepare,
         supports=lambda query: refuse_dtypes(query, dtypes(dtypes_of("batch_norm"))),
+        strided_outputs=True,
+        strided_inputs=True,
+    ),
+    Kernel(
+        LRN,
+        "cython",
+        "lrn",
+        prepare=prepare_lrn,
+        supports=supports_lrn,
         strided_outputs=True,
         strided_inputs=True,
     ),

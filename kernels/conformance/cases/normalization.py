@@ -101,6 +101,8 @@ def _lrn_cases() -> Iterator[Case]:
 
     for channels in (1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65, 130):
         yield case(f"c{channels}", (2, 3, 3, channels), 5, 0.75, "tail")
+    for channels, radius in ((33, 8), (65, 20), (130, 64)):
+        yield case(f"c{channels}-radius{radius}", (2, 3, 3, channels), radius, 0.75, "tail")
     for radius in (0, 1, 2, 3, 7, 16, 17, 18, 100, 2**31 - 2):
         yield case(f"radius{radius}", (2, 3, 5, 18), radius)
     for dtype in (F16, F32, F64):

@@ -15,6 +15,7 @@
 #include "elementwise.h"
 #include "igemm.h"
 #include "int_matmul.h"
+#include "lrn.h"
 #include "normalization.h"
 #include "probe.h"
 #include "reduce.h"
@@ -33,6 +34,7 @@
     X(ki_window, average_pool, isa)                                                                                    \
     X(ki_window, depthwise, isa)                                                                                       \
     X(ki_batch_norm, batch_norm, isa)                                                                                  \
+    X(ki_lrn, lrn, isa)                                                                                                \
     X(ki_softmax, softmax, isa)                                                                                        \
     X(ki_reduce, reduce_sum, isa)                                                                                      \
     X(ki_reduce, reduce_mean, isa)                                                                                     \
