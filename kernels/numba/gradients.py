@@ -1,4 +1,4 @@
-"""Backward convolutions, pooling and cross-entropy. (relu_grad and relu6_grad: elementwise.py.)
+"""Backward convolutions, pooling, local response normalisation and cross-entropy. (relu_grad, relu6_grad: elementwise.py.)
 
 The matrix products run on the engine of the forward pass (gemm.py, window.py), the rest in gradient_loops.py.
 """
@@ -33,6 +33,7 @@ from .gradient_loops import (
     max_pool_kernel,
     sum_products_kernel,
 )
+from .normalization import prepare_lrn
 from .threads import parallel, sequence, shares
 from .window import WindowRun, geometry_fields, plan_windows
 
@@ -371,4 +372,5 @@ KERNELS = (
     _kernel(ops.AVG_POOL2D_GRAD, _pool_grad),
     _kernel(ops.SOFTMAX_CROSS_ENTROPY, _cross_entropy, flows=False),
     _kernel(ops.SPARSE_SOFTMAX_CROSS_ENTROPY, _sparse_cross_entropy, flows=False),
+    _kernel(ops.LRN_GRAD, prepare_lrn),
 )
