@@ -1,12 +1,13 @@
-"""bias_add and batch normalisation (cuda/normalization.cu)."""
+"""bias_add, batch normalisation, local response normalisation (cuda/normalization.cu)."""
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 from functools import partial
 
 from ..checks import pitch_of
-from ..contracts.normalization import BATCH_NORM, BIAS_ADD, BatchNormParams
+from ..contracts.normalization import BATCH_NORM, BIAS_ADD, LRN, BatchNormParams, LRNParams
 from ..kernel import Constants, Kernel, Prepared, Query
 from ..tensor import Array, DType, is_float
 from .launch import (
@@ -36,7 +37,9 @@ def _build(dtype: DType) -> Build:
 
 
 BUILDS: tuple[tuple[Build, tuple[str, ...]], ...] = tuple(
-    (_build(dtype), ("bias_add", "batch_norm")[: 2 if dtype in _FLOATS else 1]) for dtype in C_TYPES if dtype in _REALS
+    (_build(dtype), ("bias_add", "batch_norm", "lrn")[: 3 if dtype in _FLOATS else 1])
+    for dtype in C_TYPES
+    if dtype in _REALS
 )
 
 
@@ -76,6 +79,25 @@ def _prepare_norm(launcher: Launcher, query: Query[BatchNormParams], constants: 
     return LaunchPrepared(launcher, launches)
 
 
+def _prepare_lrn(launcher: Launcher, query: Query[LRNParams], constants: Constants) -> Prepared:
+    params = query.params
+    (x_type,) = query.inputs
+    dtype = x_type.dtype
+    function = Function(_build(dtype), "lrn")
+
+    def launches(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> list[Launch]:
+        (x,), (y,) = inputs, outputs
+        rows = input_rows(x, y)
+        if not rows.total:
+            return []
+        reach = ctypes.c_longlong(params.reach(x_type.dims[-1]))
+        numbers = (scalar(dtype, v) for v in (params.bias, params.alpha, params.beta))
+        arguments = (pointer(launcher, x), pointer(launcher, y), reach, *numbers, rows)
+        return [Launch(function, grid_for(rows.total), THREADS, arguments)]
+
+    return LaunchPrepared(launcher, launches)
+
+
 def _supports(types: frozenset[DType], query: Query) -> str | None:
     return types_only(query, types)
 
@@ -95,6 +117,15 @@ KERNELS: tuple[Kernel, ...] = (
         "cupy",
         "batch_norm",
         prepare=launched(_prepare_norm),
+        supports=partial(_supports, _FLOATS),
+        strided_outputs=True,
+        strided_inputs=True,
+    ),
+    Kernel(
+        LRN,
+        "cupy",
+        "lrn",
+        prepare=launched(_prepare_lrn),
         supports=partial(_supports, _FLOATS),
         strided_outputs=True,
         strided_inputs=True,
