@@ -58,8 +58,8 @@ def _kernel(contract: Contract[Any], op: str) -> Kernel:
 
 
 _CONTRACTS = (
-    ops.NEG, ops.ABS, ops.SQUARE, ops.SQRT, ops.RSQRT, ops.RECIPROCAL, ops.EXP, ops.LOG, ops.RELU, ops.RELU6, ops.SIGMOID,
-    ops.TANH, ops.ADD, ops.SUB, ops.MUL, ops.DIV, ops.MAXIMUM, ops.MINIMUM, ops.SQUARED_DIFFERENCE,
+    ops.NEG, ops.ABS, ops.SIGN, ops.SQUARE, ops.FLOOR, ops.CEIL, ops.SQRT, ops.RSQRT, ops.RECIPROCAL, ops.EXP, ops.LOG, ops.RELU,
+    ops.RELU6, ops.SIGMOID, ops.TANH, ops.ADD, ops.SUB, ops.MUL, ops.DIV, ops.MAXIMUM, ops.MINIMUM, ops.SQUARED_DIFFERENCE,
     RELU_GRAD, RELU6_GRAD,
 )  # fmt: skip
 

@@ -12,7 +12,10 @@
 #define UNARY_MAPS(X)                                                                                                  \
     X(NUMBERS, neg, T, -(W)x)                                                                                          \
     X(NUMBERS, abs, T, ABS(x))                                                                                         \
+    X(NUMBERS, sign, T, x > 0 ? 1 : x < 0 ? (T)(-1) : x == x ? 0 : x)                                                  \
     X(NUMBERS, square, T, (W)x *(W)x)                                                                                  \
+    X(FLOATS, floor, T, FLOOR(x))                                                                                      \
+    X(FLOATS, ceil, T, CEIL(x))                                                                                        \
     X(NUMBERS, relu, T, x < 0 ? 0 : x)                                                                                 \
     X(NUMBERS, relu6, T, x < 0 ? 0 : x > 6 ? 6 : x)                                                                    \
     X(FLOATS, sqrt, T, KI_OF(ki_sqrt, x))                                                                              \
@@ -37,6 +40,8 @@
     X(FLOATS, relu6_grad, b > 0 && b < 6 ? a : 0)
 
 #define ABS(x) _Generic((x), float: fabsf((float)(x)), double: fabs((double)(x)), default: (x) < 0 ? (T)(-(W)(x)) : (x))
+#define FLOOR(x) _Generic((x), float: floorf, double: floor)(x)
+#define CEIL(x) _Generic((x), float: ceilf, double: ceil)(x)
 
 #define UNARY_LOOP(S, TYPE, ARITHMETIC, LEAST, GREATEST, name, RESULT, EXPRESSION)                                     \
     static void KI_NAME(S##_##name)(const void *x0, ptrdiff_t s0, const void *x1, ptrdiff_t s1, void *out,             \
