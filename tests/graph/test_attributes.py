@@ -79,6 +79,12 @@ def test_building_refuses_what_an_op_does_not_have(graph: Graph) -> None:
         ("EncodePng", ["pixels"], {"compression": 99}, "compression = 99 is not supported"),
         ("Cast", ["x"], {"DstT": np.dtype(np.complex64), "Truncate": True}, "Truncate = True to complex"),
         ("StringJoin", ["text"], {"separator": "\ud800"}, "half a surrogate pair"),
+        ("LRN", ["image"], {"depth_radius": -1}, "depth_radius is -1; expected 0 to 2147483646"),
+        ("LRN", ["image"], {"depth_radius": 2**31 - 1}, "depth_radius is 2147483647; expected 0 to 2147483646"),
+        ("LRNGrad", ["image"] * 3, {"depth_radius": -1}, "LRNGrad '.*depth_radius is -1"),
+        ("LRN", ["image"], {"depth_radius": 1.0}, "depth_radius must be an integer, got 1.0"),
+        ("LRN", ["x"], {}, r"must have 4 axes, got shape \(2, 2\)"),
+        ("LRNGrad", ["image", "image", "x"], {}, r"y \(NHWC\) must have 4 axes"),
         ("Neg", ["x"], {5: 1}, "names of attributes must be str"),
     ],
     ids=lambda value: value if isinstance(value, str) and value.isalnum() else "",
@@ -88,6 +94,7 @@ def test_what_is_wrong_is_said_in_words_of_ours(op: str, inputs: list[str], attr
         "x": np.ones((2, 2), np.float32), "none": np.zeros(0, np.int32), "two": np.zeros(2, np.int32), "yes": np.True_,
         "nan": np.float32("nan"), "one": np.float32(1), "pads": np.ones((2, 2), np.int32), "ones": np.ones(2, np.float32),
         "pixels": np.zeros((2, 2, 3), np.uint8), "text": np.array(b"a", object),
+        "image": np.ones((1, 2, 2, 3), np.float32),
     }  # fmt: skip
     with ki.Graph().as_default() as graph:
         tensors = [ki.constant(values[name]) for name in inputs]

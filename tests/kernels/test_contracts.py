@@ -21,6 +21,7 @@ from kigraph.kernels.contracts import (
 )
 from kigraph.kernels.contracts.base import Contract, broadcast_shapes, merge_shapes, normalize_axis, shape_text
 from kigraph.kernels.contracts.conv2d import CONV2D, DEPTHWISE_CONV2D, Conv2DParams, explicit_padding
+from kigraph.kernels.contracts.gradients import LRN_GRAD
 from kigraph.kernels.contracts.pool2d import AVG_POOL2D, MAX_POOL2D, Pool2DParams
 from kigraph.kernels.errors import DTypeError, ShapeError
 from kigraph.kernels.tensor import STRING, Params, TensorType
@@ -66,6 +67,8 @@ def test_every_contract_is_documented_and_named_once() -> None:
         (elementwise.ADD, [t(None, 3), t(5, 1)], Params(), (5, 3)),
         (elementwise.ADD, [UNKNOWN, t(5)], Params(), None),
         (normalization.BIAS_ADD, [t(None, None), t(6)], Params(), (None, 6)),
+        (normalization.LRN, [UNKNOWN], normalization.LRNParams(), (None,) * 4),
+        (LRN_GRAD, [t(2, None, None, None), UNKNOWN, t(None, 3, None, 4)], normalization.LRNParams(), (2, 3, None, 4)),
         (softmax.SOFTMAX, [t(None, 5)], softmax.SoftmaxParams(), (None, 5)),
         (concat.CONCAT, [t(1, None, 3), t(None, 2, 4)], concat.ConcatParams(2), (1, 2, 7)),
         (concat.CONCAT, [t(1, 2), UNKNOWN], concat.ConcatParams(1), (1, None)),
@@ -110,6 +113,8 @@ def test_partly_known_shapes(contract: Contract[Any], inputs: Any, params: Any, 
         (elementwise.ADD, [t(2, 3), t(4)], Params(), r"add: shapes \(2, 3\) and \(4,\) do not broadcast: 3 against 4"),
         (normalization.BATCH_NORM, [t(2, 3), t(3), t(4), t(3)], normalization.BatchNormParams(),
          r"batch_norm: input 2 must have shape \(3,\) for an input of shape \(2, 3\), got \(4,\)"),
+        (LRN_GRAD, [t(2, 3, 4, 5), t(2, 3, 4, 5), t(2, 3, 4, 6)], normalization.LRNParams(),
+         r"lrn_grad: shapes \(2, 3, 4, 5\) and \(2, 3, 4, 6\) contradict"),
         (softmax.SOFTMAX, [t(2, 3)], softmax.SoftmaxParams(2), "softmax: axis 2 is out of range for 2 axes; expected -2 to 1"),
         (concat.CONCAT, [t(2, 3), t(2, 3, 4)], concat.ConcatParams(0), r"concat: ranks differ: \(2, 3\) and \(2, 3, 4\)"),
         (concat.CONCAT, [t(2, 3), t(3, 3)], concat.ConcatParams(1), "concat along axis 1"),
@@ -141,6 +146,7 @@ def test_what_can_never_fit(contract: Contract[Any], inputs: Any, params: Any, m
         (elementwise.LOGICAL_AND, [t(2), t(2)], "it takes bool"),
         (elementwise.SELECT, [t(2), t(2), t(2)], "the condition must be bool"),
         (CONV2D, [t(1, 3, 3, 1, dtype="int8"), t(1, 1, 1, 1, dtype="int8")], "conv2d: the input has dtype int8"),
+        (normalization.LRN, [t(1, 1, 1, 3, dtype="int32")], "lrn: the input has dtype int32"),
         (layout.GATHER, [t(2), t(2)], "gather: the indices has dtype float32"),
         (strings.DECODE_IMAGE, [t()], "decode_image: takes strings"),
         (matmul.MATMUL, [t(2, 2, dtype=bool)] * 2, "matmul: the inputs has dtype bool"),

@@ -16,7 +16,7 @@ from kigraph.kernels.contracts import reduce as rd
 from kigraph.kernels.contracts.base import Contract
 from kigraph.kernels.contracts.concat import CONCAT, ConcatParams
 from kigraph.kernels.contracts.matmul import MATMUL, MatMulParams
-from kigraph.kernels.contracts.normalization import BATCH_NORM, BIAS_ADD, BatchNormParams
+from kigraph.kernels.contracts.normalization import BATCH_NORM, BIAS_ADD, LRN, BatchNormParams, LRNParams
 from kigraph.kernels.contracts.softmax import LOG_SOFTMAX, SOFTMAX, SoftmaxParams
 
 NDArray = np.ndarray[Any, Any]
@@ -239,6 +239,28 @@ def test_batch_norm_and_bias_against_the_formula(seed: int, call: Call) -> None:
         assert y[i, j, c] == pytest.approx(normal * scale[c] + offset[c], rel=1e-12)
         assert plain[i, j, c] == pytest.approx(normal + offset[c], rel=1e-12)
         assert biased[i, j, c] == x[i, j, c] + offset[c]
+
+
+@pytest.mark.parametrize("beta", [-0.5, 0.0, 0.3, 0.5, 0.75, 1.0, 2.0])
+@pytest.mark.parametrize("radius", [0, 1, 3, 6, 2**31 - 2])
+def test_lrn_against_the_formula(radius: int, beta: float, seed: int, call: Call) -> None:
+    """A NaN reaches the channels whose sum has it and no others."""
+    x = np.random.default_rng(seed).standard_normal((2, 3, 1, 7))
+    x[0, 1, 0, 2] = NAN
+    (y,) = call(LRN, [x], LRNParams(radius, 1.5, 0.7, beta))
+    for n, i, j, c in np.ndindex(*x.shape):
+        total = sum(x[n, i, j, k] ** 2 for k in range(7) if abs(k - c) <= radius)
+        want = x[n, i, j, c] / math.pow(1.5 + 0.7 * total, beta) if not math.isnan(total) else NAN
+        assert y[n, i, j, c] == pytest.approx(want, rel=1e-12, nan_ok=True)
+
+
+@pytest.mark.parametrize(("beta", "below_0"), [(0.0, NAN), (0.5, NAN), (1.0, -2.0), (2.0, NAN)])
+def test_powers_of_lrn_are_tensorflows(beta: float, below_0: float, call: Call) -> None:
+    x = np.array([1.0, 0.0, -INF]).reshape(1, 1, 3, 1)
+    (y,) = call(LRN, [x], LRNParams(0, 0.5, -1.0, beta))
+    assert y.ravel()[:2].tolist() == pytest.approx([below_0, 0.0], nan_ok=True)
+    (y,) = call(LRN, [x], LRNParams(0, 0.0, 1.0, beta))
+    assert y.ravel().tolist() == pytest.approx([1.0, NAN, NAN], nan_ok=True)
 
 
 def test_concat_against_lists(call: Call) -> None:
