@@ -288,15 +288,18 @@ class Graph:
         control += [self._owned(c) for c in control_inputs or ()]
         with self._lock:
             full = self._new_name(type if name is None or (isinstance(name, str) and not name) else name, exact_name)
-            ports, frozen_attrs = tuple(t.port for t in inputs), MappingProxyType(dict(attrs or {}))
+            ports, frozen_attrs = (
+                tuple([ir.Port(t.op.name, t.index) for t in inputs]),
+                MappingProxyType(dict(attrs or {})),
+            )
             try:
-                types = output_types(self._nodes, ir.Node(full, type, ports, frozen_attrs), num_outputs)
+                types = output_types(self._nodes, full, type, frozen_attrs, ports, num_outputs)
             except BaseException:
                 self._taken.pop(full.lower(), None)  # a refused operation does not take the name
                 raise
-            first = tuple(dict.fromkeys(control))
+            first = tuple(dict.fromkeys(control)) if control else ()
             operation = Operation(self, full, type, tuple(inputs), frozen_attrs, first, types)
-            node = ir.Node(full, type, ports, frozen_attrs, types, tuple(c.name for c in first))
+            node = ir.Node(full, type, ports, frozen_attrs, types, tuple([c.name for c in first]))
             # The node first: whoever finds the operation finds its node, too.
             self._nodes[full] = node
             self._operations[full] = operation

@@ -40,20 +40,21 @@ def site_of_node(nodes: Nodes, node: Node, value_of: Callable[[Port], Value | No
     return Site(node.name, node.op, node.attrs, types, lambda i: known(node.inputs[i]))
 
 
-def output_types(nodes: Nodes, node: Node, count: int | None) -> tuple[TensorType, ...]:
+def output_types(
+    nodes: Nodes, name: str, op: str, attrs: Mapping[str, Any], inputs: tuple[Port, ...], count: int | None
+) -> tuple[TensorType, ...]:
     """The types of the outputs of a new node, whose inputs are in ``nodes``.
 
     count: how many outputs a loaded node of an unknown op has. Raises what the contract's rule raises.
     """
-    definition = OPDEFS.get(node.op)
+    definition = OPDEFS.get(op)
     if definition is None:
         return (TensorType(UNKNOWN),) * (1 if count is None else count)
-    types = tuple(_type(nodes, p) for p in node.inputs)
+    types = tuple([nodes[node].outputs[index] for node, index in inputs])
     if any(t.dtype == UNKNOWN for t in types):
         return (TensorType(UNKNOWN),) * (count or 1)
     site = Site(
-        node.name, node.op, node.attrs, types,
-        lambda i: constant_value(nodes, node.inputs[i]), lambda i: known_sizes(nodes, node.inputs[i]),
+        name, op, attrs, types, lambda i: constant_value(nodes, inputs[i]), lambda i: known_sizes(nodes, inputs[i]),
     )  # fmt: skip
     try:
         return definition.types(site)
@@ -63,8 +64,8 @@ def output_types(nodes: Nodes, node: Node, count: int | None) -> tuple[TensorTyp
             return (TensorType(UNKNOWN),) * count
         raise
     except Exception as error:
-        inputs = ", ".join(f"{p} {t}" for p, t in zip(node.inputs, types, strict=True))
-        error.add_note(f"while adding {node.op} '{node.name}' with inputs {inputs}")
+        given = ", ".join(f"{p} {t}" for p, t in zip(inputs, types, strict=True))
+        error.add_note(f"while adding {op} '{name}' with inputs {given}")
         raise
 
 
