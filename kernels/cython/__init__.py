@@ -22,7 +22,7 @@ Map of the folder::
     c/outer*.[hc]    filters of convolutions as sums of outer products: gradients.py;  c/join.h: sums made in parts
 
     core.pyx         owns the C core: the table of the instruction set in use (KIGRAPH_ISA, else cpuid), the thread pool
-    _border.pxi      the checks of arrays that all of them include;  _workspace.pxi: the scratch memory of some
+    _arrays.pxi      the checks of arrays that all of them include;  _workspace.pxi: the scratch memory of some
     c/table.h        the table of C kernels, and how they are named;  c/cpu.c chooses the table
     c/dtypes.h       the element types as lists;  c/functions.h: exp, log, tanh, sigmoid
     c/threads.c      one pool of threads for the library

@@ -1,4 +1,4 @@
-# The scratch memory that a caller gives to ``bind``. Included after _border.pxi by the modules that need some.
+# The scratch memory that a caller gives to ``bind``. Included after _arrays.pxi by the modules that need some.
 
 
 cdef char *scratch(object workspace, Py_ssize_t nbytes) except? NULL:

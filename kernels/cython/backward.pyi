@@ -10,7 +10,7 @@ NDArray = np.ndarray[Any, Any]
 class BackwardRun:
     def __call__(self) -> None: ...
 
-class TurnRun:
+class RotateRun:
     def __call__(self) -> None: ...
 
 class Backward:
@@ -47,7 +47,7 @@ class Backward:
     ) -> BackwardRun: ...
 
 def dtypes_of(kind: Kind) -> tuple[str, ...]: ...
-def bind_turn(
+def bind_rotate(
     w: NDArray,
     w_type: TensorType,
     packed: NDArray,
@@ -58,4 +58,4 @@ def bind_turn(
     vectors: int,
     zeros: int,
     threads: int = 1,
-) -> TurnRun: ...
+) -> RotateRun: ...

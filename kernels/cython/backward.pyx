@@ -2,9 +2,9 @@
 
 from libc.stddef cimport ptrdiff_t
 
-__all__ = ["Backward", "BackwardRun", "TurnRun", "bind_turn", "dtypes_of"]
+__all__ = ["Backward", "BackwardRun", "RotateRun", "bind_rotate", "dtypes_of"]
 
-include "_border.pxi"
+include "_arrays.pxi"
 include "_workspace.pxi"
 
 
@@ -30,7 +30,7 @@ cdef extern from "backward.h" nogil:
         void *dx
         void *dw
         void *sums
-    ctypedef struct ki_turn_args:
+    ctypedef struct ki_rotate_args:
         ptrdiff_t taps[2]
         ptrdiff_t step[2]
         ptrdiff_t first, channels, cout, zeros
@@ -38,7 +38,7 @@ cdef extern from "backward.h" nogil:
         const void *w
         void *packed
     ctypedef void (*ki_backward "ki_backward *")(const ki_backward_args *) noexcept nogil
-    ctypedef void (*ki_turn "ki_turn *")(const ki_turn_args *) noexcept nogil
+    ctypedef void (*ki_rotate "ki_rotate *")(const ki_rotate_args *) noexcept nogil
     ptrdiff_t ki_blocks(const ki_backward_args *)
     ptrdiff_t ki_filter_size(const ki_backward_args *)
 
@@ -49,7 +49,7 @@ cdef extern from "table.h" nogil:
         const ki_backward *filter_grad
         const ki_backward *depthwise_input_grad
         const ki_backward *depthwise_filter_grad
-        const ki_turn *turn
+        const ki_rotate *rotate
 
 
 cdef const ki_backward_table *KERNELS = <const ki_backward_table *> TABLE
@@ -168,11 +168,11 @@ cdef class BackwardRun:
             self.function(&self.args)
 
 
-cdef class TurnRun:
+cdef class RotateRun:
     """Packs the taps of a filter, last to first, with inputs and outputs swapped; without the GIL."""
 
-    cdef ki_turn_args args
-    cdef ki_turn function
+    cdef ki_rotate_args args
+    cdef ki_rotate function
     cdef tuple keep
 
     def __call__(self):
@@ -180,14 +180,14 @@ cdef class TurnRun:
             self.function(&self.args)
 
 
-def bind_turn(w, w_type, packed, *, first, taps, steps, int vectors, zeros, threads=1):
+def bind_rotate(w, w_type, packed, *, first, taps, steps, int vectors, zeros, threads=1):
     """Packs some taps of a dense filter (height, width, in, out), last to first, as the weights of an Igemm.
 
     Taps ``first`` - i * steps[0] - j * steps[1] (elements of w) for i < taps[0], j < taps[1]. ``vectors``: of a panel.
     ``zeros``: elements after the panels. ``packed``: exactly the bytes that result.
     """
-    cdef TurnRun run = TurnRun.__new__(TurnRun)
-    cdef ki_turn_args *a = &run.args
+    cdef RotateRun run = RotateRun.__new__(RotateRun)
+    cdef ki_rotate_args *a = &run.args
     cdef int i
     cdef int lanes = core.F32_LANES if w_type.dtype.itemsize == 4 else core.F64_LANES
     kh, kw, a.channels, a.cout = w_type.shape
@@ -201,6 +201,6 @@ def bind_turn(w, w_type, packed, *, first, taps, steps, int vectors, zeros, thre
     a.w = view(w, w_type, "the filter", False, False).data
     elements = a.taps[0] * a.taps[1] * a.cout * ((a.channels + lanes - 1) // lanes) * lanes + a.zeros
     a.packed = scratch(packed, (elements + 1) * w_type.dtype.itemsize)
-    run.function = KERNELS.turn[<int> DTYPE_INDEX[w_type.dtype.name]]
+    run.function = KERNELS.rotate[<int> DTYPE_INDEX[w_type.dtype.name]]
     run.keep = (w, packed)
     return run

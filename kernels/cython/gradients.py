@@ -27,7 +27,7 @@ from ..errors import KernelError
 from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import Array, TensorType
 from . import core
-from .backward import Backward, bind_turn, dtypes_of
+from .backward import Backward, bind_rotate, dtypes_of
 from .conv2d import Axis, place_tiles
 from .igemm import Igemm
 from .loops import bind_cross_entropy
@@ -174,7 +174,7 @@ class _InputGrad:
         for p in self.phases:
             packed, tables = memory[: p.igemm.packed_bytes], memory[p.igemm.packed_bytes :]
             steps.append(
-                bind_turn(
+                bind_rotate(
                     w, self.geometry.w, packed, first=(p.down.last * kw + p.across.last) * size,
                     taps=(p.down.count, p.across.count), steps=(p.down.step * kw * size, p.across.step * size),
                     vectors=p.igemm.tile[1], zeros=p.zeros, threads=self.threads,

@@ -10,7 +10,7 @@ from ..devices import HOST
 
 __all__ = ["Igemm", "Run", "SiblingRun"]
 
-include "_border.pxi"
+include "_arrays.pxi"
 include "_workspace.pxi"
 
 

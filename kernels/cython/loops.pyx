@@ -11,7 +11,7 @@ __all__ = [
     "bind_int_matmul", "bind_lrn", "bind_map", "bind_reduce", "bind_resize", "bind_softmax", "dtypes_of", "lrn_scratch",
 ]
 
-include "_border.pxi"
+include "_arrays.pxi"
 include "_workspace.pxi"
 
 #: Names of the element types that an op has kernels for, by the name of its row in c/table.h or of its map.

@@ -4,7 +4,7 @@ from libc.stddef cimport ptrdiff_t
 
 __all__ = ["Window", "WindowRun", "dtypes_of"]
 
-include "_border.pxi"
+include "_arrays.pxi"
 
 
 cdef extern from "windows.h" nogil:

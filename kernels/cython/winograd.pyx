@@ -5,7 +5,7 @@ from libc.string cimport memset
 
 __all__ = ["KINDS", "Run", "Winograd"]
 
-include "_border.pxi"
+include "_arrays.pxi"
 include "_workspace.pxi"
 
 

@@ -100,20 +100,20 @@ static inline ptrdiff_t place(ki_steps s, ptrdiff_t image, ptrdiff_t row, ptrdif
 KI_FLOATS(MAX_POOL)
 KI_FLOATS(AVERAGE)
 
-/* The taps that meet one input cell, and the outputs through which they do: tap + k * tap_step and out - k *
+/* The taps that read one input cell, and the outputs for which they read it: tap + k * tap_step and out - k *
  * out_step. */
 typedef struct {
     ptrdiff_t tap, tap_step, out, out_step, count;
-} meetings;
+} contributions;
 
-static meetings meetings_of(const ki_backward_args *a, int axis, ptrdiff_t index) {
+static contributions contributions_of(const ki_backward_args *a, int axis, ptrdiff_t index) {
     const ptrdiff_t s = a->stride[axis], d = a->dilation[axis], at = index + a->before[axis];
     ptrdiff_t g = s, rest = d;
     while (rest) {
         const ptrdiff_t next = g % rest;
         g = rest, rest = next;
     }
-    meetings m = {0, s / g, 0, d / g, 0};
+    contributions m = {0, s / g, 0, d / g, 0};
     while (m.tap < a->window[axis] && (at - m.tap * d) % s) m.tap++;
     m.out = (at - m.tap * d) / s;
     while (m.tap < a->window[axis] && m.out >= a->out[axis]) m.tap += m.tap_step, m.out -= m.out_step;
@@ -122,7 +122,7 @@ static meetings meetings_of(const ki_backward_args *a, int axis, ptrdiff_t index
 }
 
 /* For each pair of taps u, v that read the cell: its offset in dy and in the filter. */
-#define FOR_MEETINGS(T)                                                                                                \
+#define FOR_CONTRIBUTIONS(T)                                                                                           \
     for (ptrdiff_t k = 0; k < u.count; k++)                                                                            \
         for (ptrdiff_t l = 0; l < v.count; l++) {                                                                      \
             const T *dy =                                                                                              \
@@ -131,11 +131,11 @@ static meetings meetings_of(const ki_backward_args *a, int axis, ptrdiff_t index
 
 /* ``valid``: channels of the last vector to use if it is not whole. */
 #define DEPTHWISE_INPUT(S, T, V, LANES)                                                                                \
-    KI_INLINE void S##_depthwise_cell(const ki_backward_args *a, const T *image, T *dx, meetings u, meetings v,        \
-                                      ptrdiff_t c0, const int count, ptrdiff_t valid) {                                \
+    KI_INLINE void S##_depthwise_cell(const ki_backward_args *a, const T *image, T *dx, contributions u,               \
+                                      contributions v, ptrdiff_t c0, const int count, ptrdiff_t valid) {               \
         V sum[BLOCK];                                                                                                  \
         for (int b = 0; b < count; b++) sum[b] = V##_zero();                                                           \
-        FOR_MEETINGS(T)                                                                                                \
+        FOR_CONTRIBUTIONS(T)                                                                                           \
         for (int b = 0; b < count; b++) {                                                                              \
             const ptrdiff_t c = c0 + b * LANES;                                                                        \
             V p = valid < LANES ? V##_load_n(dy + c, (size_t)valid) : V##_load(dy + c);                                \
@@ -155,10 +155,10 @@ static meetings meetings_of(const ki_backward_args *a, int axis, ptrdiff_t index
         const ki_backward_args *a = context;                                                                           \
         const ptrdiff_t n = index / a->in[0], row = index % a->in[0], m = a->multiplier;                               \
         const T *image = (const T *)a->dy + n * a->dy_steps.image;                                                     \
-        const meetings u = meetings_of(a, 0, row);                                                                     \
+        const contributions u = contributions_of(a, 0, row);                                                           \
         for (ptrdiff_t j = 0; j < a->in[1]; j++) {                                                                     \
             T *dx = (T *)a->dx + n * a->dx_steps.image + row * a->dx_steps.row + j * a->dx_steps.step;                 \
-            const meetings v = meetings_of(a, 1, j);                                                                   \
+            const contributions v = contributions_of(a, 1, j);                                                         \
             ptrdiff_t c = 0;                                                                                           \
             if (m == 1) {                                                                                              \
                 for (; c + BLOCK * LANES <= a->channels; c += BLOCK * LANES)                                           \
@@ -169,7 +169,7 @@ static meetings meetings_of(const ki_backward_args *a, int axis, ptrdiff_t index
             }                                                                                                          \
             for (; c < a->channels; c++) {                                                                             \
                 T sum = 0;                                                                                             \
-                FOR_MEETINGS(T)                                                                                        \
+                FOR_CONTRIBUTIONS(T)                                                                                   \
                 for (ptrdiff_t q = 0; q < m; q++) sum += dy[c * m + q] * w[c * m + q];                                 \
             }                                                                                                          \
             dx[c] = sum;                                                                                               \
@@ -271,9 +271,9 @@ ki_backward *const KI_NAME(ki_depthwise_filter_grad)[KI_DTYPES] = KI_ROW_FLOATS(
 
 /* One panel of columns per task, TURN x TURN elements at a time, so that each cache line is read once. */
 #define TURN_FILTER(S, T, LANES)                                                                                       \
-    static void KI_NAME(S##_turn_task)(void *context, ptrdiff_t panel, int slot) {                                     \
+    static void KI_NAME(S##_rotate_task)(void *context, ptrdiff_t panel, int slot) {                                   \
         (void)slot;                                                                                                    \
-        const ki_turn_args *a = context;                                                                               \
+        const ki_rotate_args *a = context;                                                                             \
         const ptrdiff_t first = panel * a->nv * LANES, left = (a->channels - first + LANES - 1) / LANES * LANES;       \
         const ptrdiff_t width = left < a->nv * LANES ? left : a->nv * LANES;                                           \
         T *to = (T *)a->packed + a->taps[0] * a->taps[1] * a->cout * first;                                            \
@@ -291,13 +291,13 @@ ki_backward *const KI_NAME(ki_depthwise_filter_grad)[KI_DTYPES] = KI_ROW_FLOATS(
                 }                                                                                                      \
             }                                                                                                          \
     }                                                                                                                  \
-    static void KI_NAME(S##_turn)(const ki_turn_args *a) {                                                             \
+    static void KI_NAME(S##_rotate)(const ki_rotate_args *a) {                                                         \
         const ptrdiff_t rows = a->taps[0] * a->taps[1] * a->cout, width = (ptrdiff_t)a->nv * LANES;                    \
-        ki_parallel(KI_NAME(S##_turn_task), (void *)a, (a->channels + width - 1) / width,                              \
+        ki_parallel(KI_NAME(S##_rotate_task), (void *)a, (a->channels + width - 1) / width,                            \
                     rows * a->channels < 16384 ? 1 : a->threads);                                                      \
         memset((T *)a->packed + ki_packed_size(rows, a->channels, 0, LANES), 0, (size_t)(a->zeros + 1) * sizeof(T));   \
     }
 
 TURN_FILTER(f32, float, VF32_LANES)
 TURN_FILTER(f64, double, VF64_LANES)
-ki_turn *const KI_NAME(ki_turn)[KI_DTYPES] = KI_ROW_FLOATS(turn);
+ki_rotate *const KI_NAME(ki_rotate)[KI_DTYPES] = KI_ROW_FLOATS(rotate);

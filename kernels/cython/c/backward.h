@@ -48,9 +48,9 @@ typedef struct {
     int nv, threads;
     const void *w;
     void *packed;
-} ki_turn_args;
+} ki_rotate_args;
 
-typedef void ki_turn(const ki_turn_args *args);
+typedef void ki_rotate(const ki_rotate_args *args);
 
 /* Pixels i (outputs) along an axis whose tap at input i * stride + at is inside: from <= i < to. */
 typedef struct {

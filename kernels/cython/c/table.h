@@ -47,7 +47,7 @@
     X(ki_backward, filter_grad, isa)                                                                                   \
     X(ki_backward, depthwise_input_grad, isa)                                                                          \
     X(ki_backward, depthwise_filter_grad, isa)                                                                         \
-    X(ki_turn, turn, isa)                                                                                              \
+    X(ki_rotate, rotate, isa)                                                                                          \
     X(ki_cross_entropy, cross_entropy, isa)
 
 #define KI_FIELD(type, name, isa) type *const *name;
