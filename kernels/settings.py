@@ -113,7 +113,7 @@ NUM_THREADS: Setting[int | None] = Setting(
     "KIGRAPH_NUM_THREADS", None, _positive, "threads of one run; default: the CPUs that this process may use"
 )
 ISA = Setting(
-    "KIGRAPH_ISA", "auto", _one_of(*_ISAS), "instruction set of the cython backend's kernels, for tests", _ISAS
+    "KIGRAPH_ISA", "auto", _one_of(*_ISAS), "instruction set of the cython and numba backends, for tests", _ISAS
 )
 WINOGRAD: Setting[bool] = Setting(
     "KIGRAPH_WINOGRAD",

@@ -28,18 +28,20 @@ def worst_difference(result: Result, name: str) -> tuple[float, float, bool] | N
 
 
 def headline(result: Result) -> str:
-    """The machine, the versions and the commit in one line each."""
+    """The machine, the versions with the commit, and the network, in one line each."""
     machine, versions = result["machine"], result["versions"]
-    peaks = ", ".join(f"{rate:.0f} GFLOP/s on {n}" for n, rate in machine["peak_gflops"].items() if rate)
+    peaks = ", ".join(f"{rate:.0f} GFLOP/s on {_threads(n)}" for n, rate in machine["peak_gflops"].items() if rate)
     streams = ", ".join(f"{rate:.0f} GB/s on {n}" for n, rate in machine["read_gbytes_per_s"].items() if rate)
-    limits = (
-        f"measured peak: {peaks} (threads); reading memory: {streams}" if peaks else "peak not measured (no compiler)"
-    )
+    limits = f"measured peak: {peaks}; reading memory: {streams}" if peaks else "peak not measured (no compiler)"
     used = ", ".join(f"{contender(n).title.split(',')[0].split(' (')[0]} {versions[n]}" for n in _libraries(result))
     return (
         f"{machine['cpu']}, {machine['cpus']} CPUs, {machine['isa']}, Python {machine['python']}; {limits}\n"
         f"{used}; commit {result['commit']}, {result['date']}\n{result['network']}, float32"
     )
+
+
+def _threads(count: str) -> str:
+    return "1 thread" if count == "1" else f"{count} threads"
 
 
 def _libraries(result: Result) -> list[str]:
@@ -136,8 +138,8 @@ def markdown(result: Result, picture: str) -> str:
     spread = max((r["high"] - r["low"] for s in settings for r in s["ratios"].values()), default=0.0)
     rounds = settings[0]["rounds"] if settings else 0
     about = (
-        f"Median ms per image; bold: the ratio to the fastest peer of the same round ({rounds} rounds in turn, largest spread of a "
-        f"ratio {spread:.2f}); in brackets: that of the least times, which others on the machine disturb least; off float64: relative L2 distance of the logits; cold start: from the start of the process to the "
-        f"first result, caches warm. {' '.join(headline(result).split(chr(10))[:2])}"
+        f"Median ms per image; bold: the ratio to the fastest peer of the same round ({rounds} alternating rounds; a "
+        f"ratio varied by at most {spread:.2f} between rounds); in brackets: that of the least times, which others on the machine disturb least; off float64: relative L2 distance of the logits; cold start: from the start of the process to the "
+        f"first result, caches warm. {'. Versions: '.join(headline(result).split(chr(10))[:2])}"
     )
     return "\n".join([*lines, "", about, "", f"![Inception v3 next to other runtimes]({picture})"])
