@@ -8,6 +8,7 @@ A table closes the run; ``python -m benchmarks.plot RESULT.json PICTURE.png`` dr
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import Any
 
@@ -41,7 +42,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     A -k expression asks for it if it names something; one that only leaves out ("not conv2d") does not.
     """
-    named = bool(config.option.keyword) and "not " not in config.option.keyword
+    named = re.sub(r"\bnot\s+(\w+|\([^()]*\))|\b(and|or)\b|[()\s]", "", config.option.keyword or "") != ""
     asked = config.option.every_op or named or any(EVERY_OP in name for name in config.args)
     params = [getattr(item, "callspec", None) and item.callspec.params for item in items]  # type: ignore[attr-defined]
     timed = {(str(p["case"]), p["backend"]) for p in params if p and "case" in p}

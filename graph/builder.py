@@ -242,18 +242,24 @@ class Graph:
 
     def unique_name(self, name: str) -> str:
         """``name`` in the current scope, with _1, _2, ... appended if it is taken; the result is then taken."""
-        full = f"{self._scope}/{name}" if self._scope else name
         with self._lock:
-            key = full.lower()
-            if key not in self._taken:
-                self._taken[key] = 1
-                return full
-            while True:
-                candidate = f"{full}_{self._taken[key]}"
-                self._taken[key] += 1
-                if candidate.lower() not in self._taken:
-                    self._taken[candidate.lower()] = 1
-                    return candidate
+            free = self._free(name)
+            return self._take(*free)
+
+    def _free(self, name: str) -> tuple[str, str, int]:
+        """The next free name, the name that it is made of, and how often that will have been taken."""
+        full = f"{self._scope}/{name}" if self._scope else name
+        count = self._taken.get(full.lower(), 0)
+        if not count:
+            return full, full, 1
+        while f"{full}_{count}".lower() in self._taken:
+            count += 1
+        return f"{full}_{count}", full, count + 1
+
+    def _take(self, name: str, of: str, count: int) -> str:
+        self._taken[name.lower()] = 1
+        self._taken[of.lower()] = count
+        return name
 
     def _owned(self, item: Operation | Tensor) -> Operation:
         operation = item.op if isinstance(item, Tensor) else item
@@ -287,16 +293,11 @@ class Graph:
         control = list(getattr(self._local, "control", ()))
         control += [self._owned(c) for c in control_inputs or ()]
         with self._lock:
-            full = self._new_name(type if name is None or (isinstance(name, str) and not name) else name, exact_name)
-            ports, frozen_attrs = (
-                tuple([ir.Port(t.op.name, t.index) for t in inputs]),
-                MappingProxyType(dict(attrs or {})),
-            )
-            try:
-                types = output_types(self._nodes, full, type, frozen_attrs, ports, num_outputs)
-            except BaseException:
-                self._taken.pop(full.lower(), None)  # a refused operation does not take the name
-                raise
+            free = self._new_name(type if name is None or (isinstance(name, str) and not name) else name, exact_name)
+            full, ports = free[0], tuple([ir.Port(t.op.name, t.index) for t in inputs])
+            frozen_attrs = MappingProxyType(dict(attrs or {}))
+            types = output_types(self._nodes, full, type, frozen_attrs, ports, num_outputs)
+            self._take(*free)  # a refused operation takes no name
             first = tuple(dict.fromkeys(control)) if control else ()
             operation = Operation(self, full, type, tuple(inputs), frozen_attrs, first, types)
             node = ir.Node(full, type, ports, frozen_attrs, types, tuple([c.name for c in first]))
@@ -306,8 +307,8 @@ class Graph:
             self._frozen = None
             return operation
 
-    def _new_name(self, name: str, exact: bool) -> str:
-        """The name of a new operation. A scope's own name with its '/' at the end is taken as it is, as in TensorFlow."""
+    def _new_name(self, name: str, exact: bool) -> tuple[str, str, int]:
+        """The name of a new operation, for ``_take``. A scope's own name with its '/' at the end stays, as in TensorFlow."""
         if not isinstance(name, str):
             raise GraphError(f"the name of an operation must be a str, got {type(name).__name__}")
         if name.endswith("/") and not exact:
@@ -317,11 +318,10 @@ class Graph:
         if exact:
             if not name or name in self._operations:
                 raise GraphError(f"the graph already has an operation '{name}'")
-            self._taken[name.lower()] = self._taken.get(name.lower(), 1)
-            return name
+            return name, name, self._taken.get(name.lower(), 1)
         if not (_NAME if not self._scope else _SCOPE).fullmatch(name):
             raise GraphError(f"'{name}' is not a valid name; use letters, digits and . _ \\ - / >")
-        return self.unique_name(name)
+        return self._free(name)
 
 
 def site_of_operation(op: Operation) -> Site:

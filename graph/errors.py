@@ -47,7 +47,7 @@ class FetchError(KigraphError, ValueError):
 class UnsupportedOpError(KigraphError, NotImplementedError):
     """A graph needs an op that kigraph does not run; the message names op, node and alternatives.
 
-    Worded in opdefs/table.py (unknown ops), opdefs/attributes.py (attributes) and writers/onnx_ops.py (ONNX).
+    Worded in opdefs/table.py (unknown ops), opdefs/attributes.py (attributes) and by the definitions (Site.unsupported).
     """
 
 

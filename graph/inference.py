@@ -58,12 +58,10 @@ def output_types(
     )  # fmt: skip
     try:
         return definition.types(site)
-    except (UnsupportedOpError, DTypeError):
-        # A loaded graph (count given) can be inspected and replaced by a feed; running the node says what is not supported.
-        if count is not None:
-            return (TensorType(UNKNOWN),) * count
-        raise
     except Exception as error:
+        # A loaded graph (count given) can be inspected and replaced by a feed; running the node says what is not supported.
+        if count is not None and isinstance(error, (UnsupportedOpError, DTypeError)):
+            return (TensorType(UNKNOWN),) * count
         given = ", ".join(f"{p} {t}" for p, t in zip(inputs, types, strict=True))
         error.add_note(f"while adding {op} '{name}' with inputs {given}")
         raise

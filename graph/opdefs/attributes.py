@@ -6,6 +6,7 @@ Types and counts that repeat what the inputs say must agree with them.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn, Protocol
@@ -122,10 +123,16 @@ def _check_type(site: _Site, name: str, value: Any, index: int) -> None:
 def _check_value(site: _Site, name: str, value: Any, rule: Attr) -> None:
     wanted = _KINDS.get(rule.kind)
     if wanted is not None and (
-        not isinstance(value, wanted[1]) or (rule.kind == "int" and isinstance(value, bool))
+        not isinstance(value, wanted[1]) or (rule.kind in ("int", "float") and isinstance(value, bool))
         or (rule.kind == "bool" and value not in (0, 1))
     ):  # fmt: skip
         raise GraphError(f"{site.op} '{site.name}': attribute {name} must be {wanted[0]}, got {_text(value)}")
+    if rule.kind == "int" and not -(1 << 63) <= value < 1 << 63:
+        raise GraphError(f"{site.op} '{site.name}': attribute {name} must be an integer of 64 bits, got {_text(value)}")
+    if rule.kind == "float" and isinstance(value, int) and abs(value) > sys.float_info.max:
+        raise GraphError(
+            f"{site.op} '{site.name}': attribute {name} must be a number that a float holds, got {_text(value)}"
+        )
     _check_list(site, name, value, rule)
     if rule.count is not None and value != len(site.inputs) - rule.count:
         given = len(site.inputs) - rule.count

@@ -157,7 +157,8 @@ def local_response_normalization(
 ) -> Tensor:
     """input / (bias + alpha * sum) ** beta, the sum being that of the squares of the channels within ``depth_radius``.
 
-    input (N, H, W, C) of floats. ``lrn`` is the same function.
+    input (N, H, W, C) of floats; depth_radius from 0 to 2**31 - 2. ``lrn`` is the same function. Raises ShapeError or
+    DTypeError for others.
     """
     return add_op("LRN", [convert(input)], name, depth_radius=depth_radius, bias=bias, alpha=alpha, beta=beta)
 

@@ -8,6 +8,7 @@ Constants are streamed: one is in memory at a time.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -83,6 +84,9 @@ def save_graphdef(graph: Graph, path: str | os.PathLike[str], producer: int | No
         part.unlink(missing_ok=True)
 
 
+_LARGEST = float(np.finfo(np.float32).max)
+
+
 def _write(file: BinaryIO, record: GraphDef) -> None:
     """Messages written one after the other merge, so a graph can be written node by node."""
     for piece in encode(record):
@@ -121,13 +125,24 @@ def _attr(operation: Operation, name: str, value: Any) -> AttrValue:
 
     if isinstance(value, Foreign):
         return _attr(operation, name, value.value)
+    rule = OPDEFS[operation.type].attributes.get(name) if operation.type in OPDEFS else None
+    if rule is not None and rule.kind == "float":
+        return AttrValue(f=_float32(value, fail))
+    if rule is not None and rule.kind == "bool":
+        return AttrValue(b=bool(value))
     if name in _SHAPES and (value is None or isinstance(value, tuple)):
         return AttrValue(shape=_shape(value))
     if isinstance(value, tuple):
         return AttrValue(list=_list(value, fail))
     single = _list((value,), fail)
     if single.i or single.b or single.f:
-        return AttrValue(b=value) if single.b else AttrValue(i=int(value)) if single.i else AttrValue(f=float(value))
+        return (
+            AttrValue(b=value)
+            if single.b
+            else AttrValue(i=int(value))
+            if single.i
+            else AttrValue(f=_float32(value, fail))
+        )
     if single.type:
         return AttrValue(type=_dtype_number(value, fail))
     return AttrValue(
@@ -136,6 +151,17 @@ def _attr(operation: Operation, name: str, value: Any) -> AttrValue:
         tensor=single.tensor[0] if single.tensor else None,
         func=single.func[0] if single.func else None,
     )
+
+
+def _float32(value: Any, fail: Any) -> float:
+    """Attributes of GraphDef are float32: a number beyond its range is refused."""
+    try:
+        number = float(value)
+    except (OverflowError, TypeError, ValueError):
+        raise fail() from None
+    if math.isfinite(number) and abs(number) > _LARGEST:
+        raise fail()
+    return number
 
 
 def _dtype_number(dtype: DType, fail: Any) -> int:
@@ -154,9 +180,11 @@ def _list(values: tuple[Any, ...], fail: Any) -> AttrList:
     if isinstance(first, (bool, np.bool_)):
         result.b = [pack_numbers(values, "bool")]
     elif isinstance(first, (int, np.integer)):
+        if not all(-(1 << 63) <= v < 1 << 63 for v in values):
+            raise fail()
         result.i = [pack_numbers(values, "int64")]
     elif isinstance(first, (float, np.floating)):
-        result.f = [pack_numbers(values, "float")]
+        result.f = [pack_numbers([_float32(v, fail) for v in values], "float")]
     elif isinstance(first, (str, bytes)):
         result.s = [v.encode() if isinstance(v, str) else v for v in values]
     elif isinstance(first, np.dtype):

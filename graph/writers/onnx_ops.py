@@ -129,9 +129,14 @@ def _batch_norm(writer: Writer, op: Operation) -> None:
 
 
 def _lrn(writer: Writer, op: Operation) -> None:
-    """ONNX divides alpha by the number of channels that are summed."""
-    attrs = op.attrs
-    size = 2 * int(attrs.get("depth_radius", 5)) + 1
+    """ONNX divides alpha by the number of channels that are summed, so a radius beyond the channels is cut for both."""
+    attrs, shape = op.attrs, op.inputs[0].shape
+    radius = int(attrs.get("depth_radius", 5))
+    if shape is not None and shape[-1] is not None:
+        radius = min(radius, max(shape[-1] - 1, 0))
+    size = 2 * radius + 1
+    if size >= 2**31:
+        raise GraphError(f"ONNX: LRN '{op.name}': depth_radius {radius} needs a known number of channels, got {shape}")
     name = writer.emit(
         "LRN", [writer.get_nchw(op.inputs[0])], op.name, size=size, alpha=float(attrs.get("alpha", 1)) * size,
         beta=float(attrs.get("beta", 0.5)), bias=float(attrs.get("bias", 1)),

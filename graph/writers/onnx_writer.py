@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from ..ir import Literal
 
 __all__ = ["TO_NCHW", "Writer", "data_type"]
 
+_LARGEST = float(np.finfo(np.float32).max)
 TO_NCHW, TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
 
 Value = np.ndarray[Any, Any]
@@ -49,6 +51,9 @@ class Writer:
     def emit(self, op: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
         """Adds a node with one output; its name."""
         output = self.fresh(name)
+        for key, value in attributes.items():
+            if isinstance(value, float) and math.isfinite(value) and abs(value) > _LARGEST:
+                raise GraphError(f"ONNX: {op} '{name}': attribute {key} = {value} is beyond float32, which ONNX has")
         fields = [_attribute(k, v) for k, v in attributes.items() if v is not None]
         self.nodes.append(NodeProto(input=list(inputs), output=[output], name=output, op_type=op, attribute=fields))
         return output

@@ -48,7 +48,7 @@ def _infer_conv_grad(
     op: str, forward: Contract[Conv2DParams], of_filter: bool, inputs: Sequence[TensorType], params: ConvGradParams
 ) -> tuple[TensorType, ...]:
     dtype = require_same_dtype(op, inputs)
-    require_dtype(op, "the inputs", dtype, FLOATS)
+    require_dtype(op, "each input", dtype, FLOATS)
     given = require_rank(op, "the input (NHWC)" if of_filter else "the filter", inputs[0].shape, 4)
     dy = require_rank(op, "dy (NHWC)", inputs[1].shape, 4)
     wanted = TensorType(dtype, params.shape)
@@ -158,7 +158,7 @@ AVG_POOL2D_GRAD: Contract[AvgPool2DGradParams] = Contract(
 
 def _infer_activation_grad(op: str, inputs: Sequence[TensorType], params: Params) -> tuple[TensorType, ...]:
     dtype = require_same_dtype(op, inputs)
-    require_dtype(op, "the inputs", dtype, FLOATS)
+    require_dtype(op, "each input", dtype, FLOATS)
     return (TensorType(dtype, merge_shapes(op, inputs[0].shape, inputs[1].shape)),)
 
 
@@ -214,7 +214,7 @@ SPARSE_SOFTMAX_CROSS_ENTROPY: Contract[Params] = Contract(
 
 def _infer_lrn_grad(inputs: Sequence[TensorType], params: LRNParams) -> tuple[TensorType, ...]:
     dtype = require_same_dtype("lrn_grad", inputs)
-    require_dtype("lrn_grad", "the inputs", dtype, FLOATS)
+    require_dtype("lrn_grad", "each input", dtype, FLOATS)
     shape: Shape = (None,) * 4
     for what, t in zip(("dy", "x", "y"), inputs, strict=True):
         shape = merge_shapes("lrn_grad", shape, require_rank("lrn_grad", f"{what} (NHWC)", t.shape, 4))

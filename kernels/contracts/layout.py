@@ -364,9 +364,11 @@ def _infer_cast(inputs: Sequence[TensorType], params: CastParams) -> tuple[Tenso
 
 CAST: Contract[CastParams] = Contract(
     "cast",
-    """Conversion of the element type, as C does it: floats to integers truncate, integers wrap, complex to real drops the
-    imaginary part. NaN and what is out of range become what x86 makes of it: the lowest number of int32 and int64, 2**63 for
-    uint64, and for narrower types the low bits of that.""",
+    """Conversion of the element type: integers wrap, complex to real drops the imaginary part, floats to floats round.
+
+    A float becomes an integer as on x86: it is truncated to int32 (for int8, int16, int32, uint8, uint16) or int64 (for int64,
+    uint32, uint64), of which the low bits are kept. NaN and what these cannot hold become their lowest number; uint64 also
+    takes 2**63 to 2**64 as they are.""",
     _infer_cast,
     CastParams,
     tolerance=EXACT,

@@ -6,6 +6,7 @@ The C sides are c/normalization.h and c/lrn.h.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 from ..checks import refuse_dtypes
 from ..contracts.normalization import BATCH_NORM, LRN, BatchNormParams, LRNParams
@@ -29,8 +30,8 @@ def _prepare(query: Query[BatchNormParams], constants: Constants) -> Bound:
 
 def prepare_lrn(query: Query[LRNParams], constants: Constants) -> Bound:
     """Of lrn, and of lrn_grad."""
-    params, y, threads = query.params, query.outputs[0], query.threads
-    channels = y.dims[-1]
+    params, y = query.params, query.outputs[0]
+    channels, threads = y.dims[-1], max(1, min(query.threads, prod(y.dims[:-1])))
     reach = params.reach(channels)
 
     def bind(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> Run:

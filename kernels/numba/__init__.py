@@ -13,7 +13,7 @@ Map of the folder (arrows of import point down only)::
         window.py               one kernel, explicit vectors, for max, mean and depthwise
     elementwise.py normalization.py softmax.py reduce.py concat.py resize.py
         scalar.py               exp, sigmoid, tanh that vectorise
-    gradients.py                backward ops, on gemm.py and window.py
+    gradients.py                backward ops, on gemm.py, window.py and gradient_loops.py
         gradient_loops.py       those of them that are plain loops
     arrays.py                   checks of arrays between Python and raw addresses
     threads.py                  runs tasks at the same time: any number of callers, safe after fork

@@ -1,6 +1,7 @@
 """Backward convolutions, pooling, local response normalisation and cross-entropy. (relu_grad, relu6_grad: elementwise.py.)
 
-The matrix products run on the engine of the forward pass (gemm.py, window.py), the rest in gradient_loops.py.
+The matrix products run on the engine of the forward pass (gemm.py, window.py), lrn_grad in normalization.py, the rest in
+gradient_loops.py.
 """
 
 from __future__ import annotations
@@ -348,7 +349,9 @@ def _sparse_cross_entropy(query: Query, constants: Constants) -> Prepared:
     return _SparseCrossEntropy(query, cross_entropy_kernel(query.inputs[0].dtype, sparse=True))
 
 
-def _kernel(contract: Contract[Any], prepare: Callable[[Query, Constants], Prepared], flows: bool = True) -> Kernel:
+def _kernel(
+    contract: Contract[Any], prepare: Callable[[Query, Constants], Prepared], flows: bool = True, strided: bool = False
+) -> Kernel:
     """``flows``: the gradient is a sum of products of all inputs, so that an empty one makes it zeros."""
 
     def prepare_sums(query: Query, constants: Constants) -> Prepared:
@@ -360,6 +363,8 @@ def _kernel(contract: Contract[Any], prepare: Callable[[Query, Constants], Prepa
         contract.name,
         prepare=prepare_sums if flows else prepare,
         supports=lambda query: refuse_dtypes(query, FLOATS),
+        strided_inputs=strided,
+        strided_outputs=strided,
     )
 
 
@@ -372,5 +377,5 @@ KERNELS = (
     _kernel(ops.AVG_POOL2D_GRAD, _pool_grad),
     _kernel(ops.SOFTMAX_CROSS_ENTROPY, _cross_entropy, flows=False),
     _kernel(ops.SPARSE_SOFTMAX_CROSS_ENTROPY, _sparse_cross_entropy, flows=False),
-    _kernel(ops.LRN_GRAD, prepare_lrn),
+    _kernel(ops.LRN_GRAD, prepare_lrn, strided=True),
 )

@@ -265,7 +265,8 @@ class _LRN:
 
     @property
     def _tasks(self) -> int:
-        return max(1, min(self.query.threads, self.query.outputs[0].size // _GRAIN))
+        y = self.query.outputs[0]
+        return max(1, min(self.query.threads, y.size // _GRAIN, prod(y.dims[:-1])))
 
     @property
     def _task_bytes(self) -> int:
@@ -274,7 +275,7 @@ class _LRN:
 
     @property
     def workspace_bytes(self) -> int:
-        return self._tasks * self._task_bytes
+        return self._tasks * self._task_bytes if self.query.outputs[0].size else 0
 
     def bind(self, inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> Run:
         query, params = self.query, self.query.params

@@ -14,7 +14,7 @@ from kigraph.graph import builder, ops
 from kigraph.graph.builder import Graph, Operation, Tensor
 from kigraph.graph.errors import GraphError, UnsupportedOpError
 from kigraph.graph.session import Session
-from kigraph.kernels.errors import ShapeError
+from kigraph.kernels.errors import DTypeError, ShapeError
 
 
 def test_names_are_unique_and_differ_in_more_than_case(graph: Graph) -> None:
@@ -81,6 +81,26 @@ def test_a_refused_operation_leaves_no_trace(graph: Graph) -> None:
         ops.matmul(x, x, name="product")
     assert [op.name for op in graph.operations] == ["x"]
     assert ops.matmul(x, x, transpose_b=True, name="product").name == "product:0"
+    for _ in range(3):
+        with pytest.raises(ShapeError):
+            ops.matmul(x, x, name="product")
+    assert ops.matmul(x, x, transpose_b=True, name="product").name == "product_1:0"
+
+
+def test_a_refused_operation_frees_no_name(graph: Graph) -> None:
+    x = ops.placeholder("float32", [2, 3], name="x")
+    with graph.name_scope("net"):
+        ops.identity(x)
+    with pytest.raises(ShapeError):
+        graph.create_op("MatMul", [x, x], {}, "net", exact_name=True)
+    with graph.name_scope("net") as scope:
+        assert scope == "net_1/"
+
+
+def test_errors_of_types_say_what_was_added(graph: Graph) -> None:
+    with pytest.raises(DTypeError) as caught:
+        ops.lrn(ops.placeholder("int32", (1, 2, 2, 3), name="x"), name="y")
+    assert caught.value.__notes__ == ["while adding LRN 'y' with inputs x:0 int32[1, 2, 2, 3]"]
 
 
 def test_looking_up(graph: Graph) -> None:

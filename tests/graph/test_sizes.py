@@ -87,6 +87,12 @@ def test_a_run_that_does_not_fit_is_refused_before_it_allocates(graph: Graph, se
     assert one.run(y, {n: [2]}).tolist() == [-1, -1]
 
 
+def test_nothing_needs_no_room_for_work(graph: Graph, session: MakeSession) -> None:
+    """The workspace of LRN is lines of channels: none, where there is no line."""
+    x = ops.placeholder("float32", [None, 1, 1, None])
+    assert session().run(ops.lrn(x), {x: np.empty((0, 1, 1, 2**40), np.float32)}).shape == (0, 1, 1, 2**40)
+
+
 def test_results_count_beside_the_activations(graph: Graph) -> None:
     x = ops.fill(ops.placeholder("int32", [1], name="n"), 1.0)
     one = Session(graph, backend="numpy")

@@ -61,6 +61,8 @@ def test_every_op_is_measured_and_right() -> None:
     [
         ((), "test_conv2d[stem1", "test_every_op"),
         (("-k", "log1p"), "test_every_op[log1p[", "test_conv2d"),
+        (("-k", "log1p and not lrn_grad"), "test_every_op[log1p[", "test_conv2d"),
+        (("-k", "not (stem1 or lrn)"), "test_conv2d[stem2", "test_every_op"),
         (("-k", "conv2d_input_grad"), "test_every_op[conv2d_input_grad[", "test_ops"),
         (("--every-op",), "test_every_op[decode_image[jpeg-800x600]-host]", "test_every_op[conv2d["),
     ],

@@ -55,10 +55,10 @@ def cases_for(kernel: Kernel) -> list[Case]:
 def emulated(case: Case) -> bool:
     query = case.query()
     types = {t.dtype for t in (*query.inputs, *query.outputs)}
-    if case.contract is CAST and np.dtype("float32") not in types:
-        return False
     if case.id.startswith("out-of-range"):  # a branch of its own for each width
         return True
+    if case.contract is CAST and np.dtype("float32") not in types:
+        return False
     flops = case.contract.flops(query.inputs, query.outputs, query.params)
     return types <= EMULATED and flops <= 2 * LARGEST and query.outputs[0].size < 2_000_000
 

@@ -9,12 +9,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from kigraph.graph import ops
 from kigraph.graph.builder import Graph
 from kigraph.graph.errors import GraphError
 from kigraph.graph.ir import Literal
 from kigraph.graph.loaders import load
 from kigraph.graph.loaders.graphdef import Function
 from kigraph.graph.writers.graphdef import save_graphdef
+from kigraph.graph.writers.onnx import save_onnx
 
 FLOAT = np.dtype(np.float32)
 
@@ -63,6 +65,32 @@ def test_type_attributes_that_tensorflow_wants_are_added(tmp_path: Path, tf_prot
     assert {k: v.i or v.type for k, v in nodes["z"].attr.items()} == {"N": 2, "T": 1, "Tidx": 3}
     assert nodes["scope/w"].attr["dtype"].type == 1
     assert nodes["x"].attr["shape"].shape.dim[0].size == -1
+
+
+def test_attributes_are_written_as_the_kind_that_tensorflow_states(tmp_path: Path, tf_proto: SimpleNamespace) -> None:
+    """bias=1 is a float there, is_training=0 a bool: TensorFlow refuses another kind."""
+    with Graph().as_default() as graph:
+        x = ops.placeholder("float32", (1, 2, 2, 3), name="x")
+        ops.lrn(x, 4, bias=1, alpha=np.int64(2), name="y")
+        c = ops.constant(np.ones(3, np.float32))
+        graph.create_op("FusedBatchNorm", [x, c, c, c, c], {"epsilon": 1, "is_training": 0}, "n")
+    save_graphdef(graph, tmp_path / "g.pb")
+    proto = tf_proto.GraphDef.FromString((tmp_path / "g.pb").read_bytes())
+    nodes = {n.name: n.attr for n in proto.node}
+    kinds = {name: nodes[node][name].WhichOneof("value") for node, name in
+             (("y", "bias"), ("y", "alpha"), ("y", "depth_radius"), ("n", "epsilon"), ("n", "is_training"))}  # fmt: skip
+    assert kinds == {"bias": "f", "alpha": "f", "depth_radius": "i", "epsilon": "f", "is_training": "b"}
+
+
+@pytest.mark.parametrize("number", [1e300, 2**200])
+def test_numbers_beyond_float32_are_refused(tmp_path: Path, number: float) -> None:
+    with Graph().as_default() as graph:
+        ops.lrn(ops.placeholder("float32", (1, 2, 2, 3)), alpha=number, name="y")
+    with pytest.raises(GraphError, match="LRN 'y': attribute alpha"):
+        save_graphdef(graph, tmp_path / "g.pb")
+    with pytest.raises(GraphError, match="LRN 'y': attribute alpha"):
+        save_onnx(graph, tmp_path / "g.onnx")
+    assert os.listdir(tmp_path) == []
 
 
 def test_what_the_format_cannot_hold(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from kigraph.graph import ops
 from kigraph.graph.builder import Graph
+from kigraph.graph.errors import GraphError
 from kigraph.graph.session import Session
 from kigraph.graph.writers.onnx import save_onnx
 
@@ -36,3 +37,17 @@ def test_local_response_normalisation(radius: int, beta: float, known: bool, see
     assert [n.op_type for n in proto.graph.node].count("LRN") == 3
     (got,) = ReferenceEvaluator(proto).run(None, {"x": x})
     np.testing.assert_allclose(got, Session(graph, backend="numpy").run(y, {given: x}), rtol=2e-5, atol=1e-5)
+
+
+def test_a_radius_beyond_the_channels(tmp_path: Path) -> None:
+    """ONNX's size is an int of 32 bits for runtimes; without known channels it is refused."""
+    with Graph().as_default() as graph:
+        x = ops.placeholder("float32", (1, 2, 2, 7), name="x")
+        ops.lrn(x, 2**30, 1, 1, name="y")
+    save_onnx(graph, tmp_path / "lrn.onnx")
+    (node,) = [n for n in onnx.load(tmp_path / "lrn.onnx").graph.node if n.op_type == "LRN"]
+    assert {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}["size"] == 13
+    with Graph().as_default() as graph:
+        ops.lrn(ops.placeholder("float32", (1, 2, 2, None)), 2**30, name="y")
+    with pytest.raises(GraphError, match="LRN 'y': depth_radius 1073741824 needs a known number of channels"):
+        save_onnx(graph, tmp_path / "other.onnx")

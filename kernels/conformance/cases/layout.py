@@ -189,7 +189,7 @@ def _edges(rng: np.random.Generator, shape: tuple[int, ...], dtype: DType) -> np
 
 
 def _as_x86(inputs: Any, params: Any) -> Any:
-    """Number by number in Python's integers: through int32, or int64 where the target needs it, of which bits are kept."""
+    """Number by number in Python's integers: through int32 or int64, of which the low bits are kept."""
     bits = 8 * params.dtype.itemsize
     wide, unsigned64 = params.dtype.name in ("int64", "uint32", "uint64"), params.dtype.name == "uint64"
     lowest = -(2**63) if wide else -(2**31)

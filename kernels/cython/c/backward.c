@@ -9,7 +9,7 @@
 #include "table.h"
 #include "threads.h"
 
-enum { CHANNELS = 64, IMAGES = 16, GROUP = 16, BLOCK = 4 /* vectors */, TURN = 16 };
+enum { CHANNELS = 64, IMAGES = 16, GROUP = 16, BLOCK = 4 /* vectors */, ROTATE_BLOCK = 16 };
 
 /* A pooling task is one image, so that windows may overlap, or with few images CHANNELS of its channels. */
 static inline ptrdiff_t pool_blocks(const ki_backward_args *a) {
@@ -269,8 +269,8 @@ ki_backward *const KI_NAME(ki_average_pool_grad)[KI_DTYPES] = KI_ROW_FLOATS(aver
 ki_backward *const KI_NAME(ki_depthwise_input_grad)[KI_DTYPES] = KI_ROW_FLOATS(depthwise_input_grad);
 ki_backward *const KI_NAME(ki_depthwise_filter_grad)[KI_DTYPES] = KI_ROW_FLOATS(depthwise_filter_grad);
 
-/* One panel of columns per task, TURN x TURN elements at a time, so that each cache line is read once. */
-#define TURN_FILTER(S, T, LANES)                                                                                       \
+/* One panel of columns per task, ROTATE_BLOCK x ROTATE_BLOCK elements at a time, so that each cache line is read once. */
+#define ROTATE_FILTER(S, T, LANES)                                                                                     \
     static void KI_NAME(S##_rotate_task)(void *context, ptrdiff_t panel, int slot) {                                   \
         (void)slot;                                                                                                    \
         const ki_rotate_args *a = context;                                                                             \
@@ -280,8 +280,8 @@ ki_backward *const KI_NAME(ki_depthwise_filter_grad)[KI_DTYPES] = KI_ROW_FLOATS(
         for (ptrdiff_t i = 0; i < a->taps[0]; i++)                                                                     \
             for (ptrdiff_t j = 0; j < a->taps[1]; j++, to += a->cout * width) {                                        \
                 const T *w = (const T *)a->w + a->first - i * a->step[0] - j * a->step[1] + first * a->cout;           \
-                for (ptrdiff_t o0 = 0; o0 < a->cout; o0 += TURN) {                                                     \
-                    const ptrdiff_t o1 = a->cout - o0 < TURN ? a->cout : o0 + TURN;                                    \
+                for (ptrdiff_t o0 = 0; o0 < a->cout; o0 += ROTATE_BLOCK) {                                             \
+                    const ptrdiff_t o1 = a->cout - o0 < ROTATE_BLOCK ? a->cout : o0 + ROTATE_BLOCK;                    \
                     for (ptrdiff_t c = 0; c < width; c++) {                                                            \
                         if (first + c < a->channels)                                                                   \
                             for (ptrdiff_t o = o0; o < o1; o++) to[o * width + c] = w[c * a->cout + o];                \
@@ -298,6 +298,6 @@ ki_backward *const KI_NAME(ki_depthwise_filter_grad)[KI_DTYPES] = KI_ROW_FLOATS(
         memset((T *)a->packed + ki_packed_size(rows, a->channels, 0, LANES), 0, (size_t)(a->zeros + 1) * sizeof(T));   \
     }
 
-TURN_FILTER(f32, float, VF32_LANES)
-TURN_FILTER(f64, double, VF64_LANES)
+ROTATE_FILTER(f32, float, VF32_LANES)
+ROTATE_FILTER(f64, double, VF64_LANES)
 ki_rotate *const KI_NAME(ki_rotate)[KI_DTYPES] = KI_ROW_FLOATS(rotate);
