@@ -134,15 +134,14 @@ def _attr(operation: Operation, name: str, value: Any) -> AttrValue:
         return AttrValue(shape=_shape(value))
     if isinstance(value, tuple):
         return AttrValue(list=_list(value, fail))
+    return _single(value, fail)
+
+
+def _single(value: Any, fail: Any) -> AttrValue:
+    """A value whose kind follows from its Python type."""
     single = _list((value,), fail)
     if single.i or single.b or single.f:
-        return (
-            AttrValue(b=value)
-            if single.b
-            else AttrValue(i=int(value))
-            if single.i
-            else AttrValue(f=_float32(value, fail))
-        )
+        return AttrValue(b=value) if single.b else AttrValue(i=int(value)) if single.i else AttrValue(f=float(value))
     if single.type:
         return AttrValue(type=_dtype_number(value, fail))
     return AttrValue(
