@@ -56,7 +56,7 @@ def _ops() -> list[str]:
 
 def _is_op(name: str) -> bool:
     """Asked last: it loads NumPy. ``from kigraph import cli`` asks for every module's name first."""
-    if name.startswith("_") or importlib.util.find_spec(f"{__name__}.{name}") is not None:
+    if name.startswith("_") or not name.isidentifier() or importlib.util.find_spec(f"{__name__}.{name}") is not None:
         return False
     return name in _ops()
 

@@ -109,6 +109,11 @@ def test_all_errors_are_public_and_ours() -> None:
         assert issubclass(getattr(ki, name), ki.KigraphError)
 
 
+@pytest.mark.parametrize("name", ["no_such_thing", "a.b", "", "two words"])
+def test_names_that_are_not_there(name: str) -> None:
+    assert not hasattr(ki, name)
+
+
 def test_unknown_name() -> None:
     with pytest.raises(AttributeError, match="no_such_thing"):
         _ = ki.no_such_thing  # type: ignore[attr-defined]
