@@ -8,6 +8,7 @@ backends is printed with the op and its arguments, and makes the exit status 1. 
 from __future__ import annotations
 
 import json
+import math
 import random
 import resource
 import subprocess
@@ -63,7 +64,7 @@ def ran(graph: ki.Graph, fetches: list[Any], feeds: dict[str, Any], backend: str
     try:
         with ki.Session(graph, backend=backend, threads=1) as session:
             results = session.run(fetches, feeds)
-        found[backend] = [(r.dtype, np.shape(r)) if hasattr(r, "dtype") else type(r) for r in results]
+        found[backend] = [(r.dtype, np.shape(r)) if hasattr(r, "dtype") else (type(r), None) for r in results]
     except ki.KigraphError as error:
         if "no kernel" not in str(error):
             found[backend] = None
@@ -95,8 +96,9 @@ def one(op: str, seed: int, backends: list[str], note: Callable[[str], None]) ->
             begin = time.process_time()
             if problem := ran(graph, fetches, maker.feeds, backend, found):
                 yield f"{op}: {backend}: {problem} | {call}"
-            # Numba compiles what it meets first.
-            if time.process_time() - begin > SECONDS * (3 if backend == "numba" else 1):
+            # Numba compiles what it meets first; a large result takes its time (tile: 41 ns an element measured).
+            elements = sum(math.prod(shape) for _, shape in found.get(backend) or () if shape is not None)
+            if time.process_time() - begin > SECONDS * (3 if backend == "numba" else 1) + elements * 1e-7:
                 yield f"{op}: {backend}: took {time.process_time() - begin:.1f} s | {call}"
         if len({str(v) for v in found.values()}) > 1:
             yield f"{op}: backends differ: {found} | {call}"
