@@ -19,6 +19,7 @@ from .errors import GraphError, MissingNameError
 from .hints import ends_text, missing_operation, shown
 from .inference import output_types, site_of_node
 from .opdefs import Site
+from .signatures import Signature
 from .symbolic import Symbolic
 
 __all__ = [
@@ -126,6 +127,10 @@ class Graph:
         self.stores: dict[str, Any] = {}
         #: What a loader knows about the file: producer version, family.
         self.metadata: dict[str, Any] = {}
+        #: Names that the file itself has for tensors -> 'operation:index'; they may be fed and fetched, and go before the graph's.
+        self.aliases: dict[str, str] = {}
+        #: How the file says that it is called; the one to take is 'serving_default'.
+        self.signatures: dict[str, Signature] = {}
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -149,9 +154,10 @@ class Graph:
         return found
 
     def tensor(self, name: str) -> Tensor:
-        """The tensor 'op:index'; 'op' alone means 'op:0'. MissingNameError says what the graph has instead."""
+        """The tensor of an alias, or 'op:index'; 'op' alone means 'op:0'. MissingNameError says what the graph has instead."""
         if not isinstance(name, str):
             raise self._missing(name)
+        name = self.aliases.get(name, name)
         op_name, colon, index = name.partition(":")
         if colon and not (index.isdecimal() and len(index) <= 9):
             raise MissingNameError(
@@ -178,7 +184,7 @@ class Graph:
                 f"{shown(name)} is the name of a tensor; its operation is '{op_name}' (see get_tensor_by_name)"
             )
         return MissingNameError(
-            f"the graph has no operation {shown(name)}; {missing_operation(self.freeze(), op_name)}"
+            f"the graph has no operation {shown(name)}; {missing_operation(self.freeze(), op_name, self.aliases)}"
         )
 
     def get_operations(self) -> list[Operation]:

@@ -65,7 +65,8 @@ class Fetches:
     def _leaf(self, item: Any) -> int | None:
         if isinstance(item, str):
             try:
-                found: Any = self._graph.operation(item) if ":" not in item else self._graph.tensor(item)
+                a_tensor = ":" in item or item in self._graph.aliases
+                found: Any = self._graph.tensor(item) if a_tensor else self._graph.operation(item)
             except GraphError as error:
                 raise FetchError(f"fetch: {error}") from None
             item = found.outputs[0] if isinstance(found, Operation) and found.outputs else found

@@ -57,9 +57,9 @@ def ends_text(graph: Graph) -> str:
     return f"inputs: {_listed(guess_inputs(graph))}; outputs: {_listed(guess_outputs(graph))}"
 
 
-def missing_operation(graph: Graph, name: str) -> str:
+def missing_operation(graph: Graph, name: str, aliases: Iterable[str] = ()) -> str:
     """What to say after "the graph has no operation 'name'": the name that was meant, if it can be guessed, and the ends."""
-    names = list(graph.nodes)
+    names = [*aliases, *graph.nodes]
     if not names:
         return "the graph is empty"
     hint = _other_scope(name, names)

@@ -31,7 +31,8 @@ __all__ = ["Family", "LoadLimits", "Loaded", "load", "sniff"]
 class Loaded:
     """A file that was read: a ``graph`` that runs as it is, or ``weights`` for a built-in model.
 
-    ``inputs`` and ``outputs``: tensors that look like the model's (graphs only).
+    ``inputs`` and ``outputs``: the names that the file's own signature has, else tensors that look like the model's (graphs
+    only).
     """
 
     path: str
@@ -65,6 +66,7 @@ def load(path: str | os.PathLike[str], limits: LoadLimits | None = None) -> Load
     from ..formats.limits import Budget
     from ..formats.source import Source
     from ..hints import guess_inputs, guess_outputs
+    from ..signatures import SERVING_DEFAULT
     from .weights import WeightsFile
 
     family = sniff(path, limits)
@@ -72,6 +74,10 @@ def load(path: str | os.PathLike[str], limits: LoadLimits | None = None) -> Load
     found = family.read(source, Budget(source.name, source.size, limits))
     if isinstance(found, WeightsFile):
         return Loaded(source.name, family, source.size, weights=found, _source=source)
-    frozen = found.freeze()
-    inputs, outputs = guess_inputs(frozen), guess_outputs(frozen)
+    called = found.signatures.get(SERVING_DEFAULT)
+    if called is not None:
+        inputs, outputs = tuple(called.inputs), tuple(called.outputs)
+    else:
+        frozen = found.freeze()
+        inputs, outputs = guess_inputs(frozen), guess_outputs(frozen)
     return Loaded(source.name, family, source.size, found, inputs=inputs, outputs=outputs, _source=source)
