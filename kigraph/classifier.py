@@ -5,25 +5,28 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from .errors import CardError, FeedError, GraphError, ImageError, LabelError, LoadError
-from .graph.builder import Graph
+from .calling import Call, calls_of
+from .errors import CardError, FeedError, GraphError, ImageError, LoadError
+from .graph.builder import Graph, Tensor
 from .graph.hints import ends_text, shown
 from .graph.session import Session
+from .graph.signatures import SERVING_DEFAULT
 from .kernels.settings import warn_of_unknown_names
-from .opening import open_file
+from .kernels.tensor import is_int
+from .opening import card_for, open_file
 from .vision.decode import MAX_PIXELS, ImageLike, apply_orientation, decode_image, image_header, read_image, to_pixels
-from .vision.labels import LABEL_SETS, Label, LabelSet, label_set, numbered, read_label_file
-from .weights.cards import CARDS, LABELS_BESIDE, LABELS_INSIDE, Card, card_by_name, find_card
-from .weights.catalogue import CATALOGUE, DEMO, is_known_size
-from .weights.embedded import embedded_labels
-from .weights.scores import check_classifies, classes_of, probabilities_of
+from .vision.labels import Label, LabelSet, numbered
+from .weights.cards import CARDS, Card
+from .weights.catalogue import CATALOGUE, DEMO
+from .weights.labels import check_count, find_labels
+from .weights.scores import check_classifies, probabilities_of
 from .weights.store import EMBEDDED
 
 if TYPE_CHECKING:
@@ -36,7 +39,6 @@ _LOG = logging.getLogger("kigraph")
 
 #: Images that go through the network together; more would only cost memory.
 _BATCH = 8
-_LABEL_FILES = ("labels.txt", "output_labels.txt", "retrained_labels.txt", "labels.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,8 @@ def load(
     backend: str | None = None,
     threads: int | None = None,
     labels: str | os.PathLike[str] | LabelSet | Sequence[str] | None = None,
-    card: Card | str | None = None,
+    card: Card | str | os.PathLike[str] | None = None,
+    changes: Mapping[str, Any] | None = None,
     limits: LoadLimits | None = None,
     tune: str | None = None,
     winograd: bool | None = None,
@@ -82,7 +85,11 @@ def load(
     is the file of one.
     backend, threads, tune, winograd, precision: as for Session.
     labels: a label file, the name of a label set, or the names themselves; default: what the card says.
-    card: a Card or the name of one; default: chosen by the file's checksum, family or nodes.
+    card: a Card, the name of one, or a JSON file that `kigraph card` wrote; default: model.card.json beside the file if it is
+    for it, else chosen by the file's checksum, family or nodes, else what the graph itself shows, with the rest assumed (its
+    ``note`` says what).
+    changes: what of the card is otherwise: a dict of input, output, size (height, width), mean, std (three numbers, for pixels
+    from 0 to 255), rule (of resizing), channels (RGB, BGR, L), layout (NHWC, NCHW), scores.
     limits: what the file may ask for.
     max_pixels: larger images are refused by their header, before they are decoded.
     Raises LoadError for a damaged or unknown file, CardError, LabelError, BackendError. A model without a known card loads,
@@ -93,17 +100,10 @@ def load(
     opened = open_file(path, limits, strict=True)
     graph = opened.graph
     assert graph is not None
-    if isinstance(card, str):
-        card = card_by_name(card, graph)
-    elif card is not None and not isinstance(card, Card):
-        raise CardError(f"card must be a ki.Card or the name of one, got {type(card).__name__}")
-    elif card is None:
-        card = find_card(
-            graph, family=opened.family, sha256=opened.loaded.remembered_sha256 if is_known_size(opened.size) else None
-        )
+    chosen = card_for(opened, card, changes)
     session = Session(graph, backend, threads, tune=tune, winograd=winograd, precision=precision)
-    found, rejected = _labels(graph, card, labels, path)
-    return Classifier(graph, session, card, found, path, rejected, max_pixels=max_pixels)
+    found, rejected = find_labels(graph, chosen, labels, path)
+    return Classifier(graph, session, chosen, found, path, rejected, max_pixels=max_pixels)
 
 
 def _file(path: str | os.PathLike[str]) -> Path:
@@ -140,6 +140,7 @@ class Classifier:
         #: Larger images are refused; may be set at any time.
         self.max_pixels = max_pixels
         self._rejected = rejected
+        self._calls: dict[str, Call] | None = None
         self._unlabelled = threading.Lock()  # taken, and never given back, by the first answer without labels
         if card is not None:
             try:
@@ -148,7 +149,7 @@ class Classifier:
             except GraphError as error:
                 raise CardError(f"card {card.name!r} does not fit this graph: {error}") from None
             if labels is not None:
-                _check_count(graph, card, labels)
+                check_count(graph, card, labels)
 
     @property
     def name(self) -> str:
@@ -205,26 +206,60 @@ class Classifier:
         else:
             rows = []
             for start in range(0, len(images), _BATCH):
-                batch = np.stack(
-                    [
-                        card.preprocessing(to_pixels(i, max_pixels=self.max_pixels))
-                        for i in images[start : start + _BATCH]
-                    ]
-                )
-                rows.append(self.predict(batch))
+                rows.append(self._scores(self.prepare(images[start : start + _BATCH])))
         if not rows:
             return np.zeros((0, len(self.labels) if self.labels else 0), np.float32)
         return probabilities_of(np.concatenate(rows), card)
 
-    def predict(self, batch: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """The model's raw output for preprocessed images: float32 (n, height, width, 3) -> (n, classes).
+    def prepare(self, images: Sequence[ImageLike]) -> np.ndarray[Any, Any]:
+        """What the card's input takes for some images: preprocessed, in its layout and element type."""
+        card = self.require_card()
+        batch = np.stack([card.preprocessing(to_pixels(i, max_pixels=self.max_pixels)) for i in images])
+        return card.arrange(batch, self.graph.tensor(card.input).dtype)
 
-        Feeds the card's input and fetches its output, split into parts where the graph states a fixed batch.
+    def noise(self, batch: int) -> np.ndarray[Any, Any]:
+        """Random values for the card's input, for timing: float32 from -1 to 1, or whole numbers from 0 to 127."""
+        values = np.random.default_rng(0).uniform(-1, 1, (batch, *self.image_shape)).astype(np.float32)
+        dtype = self.graph.tensor(self.require_card().input).dtype
+        return (np.abs(values) * 127).astype(dtype) if is_int(dtype) else values
+
+    @property
+    def signatures(self) -> dict[str, Call]:
+        """How the file says that it is called, by name: ``model.signatures["serving_default"](x=array)`` gives a dict."""
+        if self._calls is None:
+            card = self.card
+            ends = ((card.input,), (card.output,)) if card is not None else ((), ())
+            self._calls = calls_of(self.session, *ends)
+        return self._calls
+
+    @property
+    def inputs(self) -> dict[str, Tensor]:
+        """What ``predict`` takes: the file's name of each input -> its tensor (``dtype``, ``shape``)."""
+        return self.signatures[SERVING_DEFAULT].inputs
+
+    @property
+    def outputs(self) -> dict[str, Tensor]:
+        """What ``predict`` gives: the file's name of each output -> its tensor."""
+        return self.signatures[SERVING_DEFAULT].outputs
+
+    def predict(self, x: Any) -> Any:
+        """The model's raw output: an array, or a dict by output name where it has several.
+
+        x: an array in the layout of the file, or a dict of arrays by input name. A model that the file describes as one with
+        named inputs is called by these; else the card's input is fed and its output fetched. A fixed batch is run in parts.
         """
+        if not self.graph.signatures and self.card is not None and not isinstance(x, Mapping):
+            return self._scores(x)
+        found = self.signatures[SERVING_DEFAULT].run(x)
+        return next(iter(found.values())) if len(found) == 1 else found
+
+    def _scores(self, batch: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """The card's output for preprocessed images: float32 (n, height, width, 3) -> (n, classes)."""
         card = self.require_card()
         batch = np.asarray(batch)
         if batch.ndim != 4:
-            raise FeedError(f"predict takes a batch (images, height, width, channels), got shape {batch.shape}")
+            axes = "channels, height, width" if card.layout == "NCHW" else "height, width, channels"
+            raise FeedError(f"predict takes a batch (images, {axes}), got shape {batch.shape}")
         fixed = self.fixed_batch
         if fixed is None or fixed == len(batch):
             return np.asarray(self.session.run(card.output, {card.input: batch}))
@@ -238,7 +273,7 @@ class Classifier:
         card = self.require_card()
         if card.encoded is not None:
             return self.session.plan(card.output, {card.encoded: _tiny_jpeg()})
-        images = np.zeros((self.fixed_batch or 1, *self.image_shape), np.float32)
+        images = np.zeros((self.fixed_batch or 1, *self.image_shape), self.graph.tensor(card.input).dtype)
         return self.session.plan(card.output, {card.input: images})
 
     def explain(self) -> str:
@@ -255,8 +290,8 @@ class Classifier:
         if self.card is None:
             raise CardError(
                 f"{self!r}: no weights card is known for this graph ({ends_text(self.graph.freeze())}), so what is an image's input and "
-                "what its scores is not known either. From a shell only a card of --card helps, if the graph is of its kind: "
-                f"{', '.join(rule.name for rule in CARDS)}. From Python say it yourself: ki.load(FILE, labels=[...], "
+                "what its scores is not known either. From a shell say it with --input NAME --output NAME --size HxW --mean M --std S, or "
+                f"with --card, if the graph is of one's kind: {', '.join(rule.name for rule in CARDS)}. From Python: ki.load(FILE, labels=[...], "
                 "card=ki.Card('mine', 'my network', INPUT, OUTPUT, ki.Preprocessing((HEIGHT, WIDTH), 'half_pixel', "
                 "ki.Normalization((MEAN,) * 3, (STD,) * 3)), 'file')), or run the graph as it is: "
                 "model.session.run(OUTPUT, {INPUT: array})"
@@ -275,12 +310,13 @@ class Classifier:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(height, width, channels) of one preprocessed image, as the graph states it, else as the card does."""
+        """One preprocessed image in the card's layout, as the graph states it, else as the card does."""
         card = self.require_card()
-        shape = self.graph.tensor(card.input).shape or ()
-        if len(shape) == 4 and shape[1] and shape[2] and shape[3]:
-            return (shape[1], shape[2], shape[3])
-        return (*card.preprocessing.size, 3)
+        stated = (self.graph.tensor(card.input).shape or ())[1:]
+        (height, width), channels = card.preprocessing.size, 1 if card.preprocessing.channels == "L" else 3
+        own = (channels, height, width) if card.layout == "NCHW" else (height, width, channels)
+        first, second, third = (a or b for a, b in zip(stated, own, strict=True)) if len(stated) == 3 else own
+        return (first, second, third)
 
     def name_scores(self, scores: np.ndarray[Any, Any], top: int = 5, source: str = "") -> Prediction:
         """The labels of one row of ``probabilities``; the first answer of a model without labels logs a warning."""
@@ -322,58 +358,6 @@ def _source(image: ImageLike) -> str:
     if isinstance(image, str | os.PathLike):
         return os.fspath(image)
     return getattr(image, "filename", "") or f"<{type(image).__name__}>"
-
-
-def _labels(
-    graph: Graph, card: Card | None, labels: str | os.PathLike[str] | LabelSet | Sequence[str] | None, path: Path
-) -> tuple[LabelSet | None, str]:
-    """The labels, and which label file beside the model was not taken, and why."""
-    if labels is not None:
-        return _given(labels), ""
-    if card is None:
-        return None, ""
-    if card.labels == LABELS_INSIDE:
-        return embedded_labels(graph), ""
-    timm = graph.metadata.get("timm")
-    if timm is not None and timm.labels:
-        return LabelSet("config.json", timm.labels), ""
-    if card.labels != LABELS_BESIDE:
-        return label_set(card.labels) if card.labels in LABEL_SETS else read_label_file(card.labels), ""
-    rejected = []
-    for name in (f"{path.stem}_labels.txt", f"{path.stem}.labels.txt", *_LABEL_FILES):
-        if (path.parent / name).is_file():
-            found = read_label_file(path.parent / name)
-            # A file that happens to be there and does not fit belongs to another model.
-            if (classes := _classes(graph, card)) in (None, len(found)):
-                return found, ""
-            rejected.append(f"{name} beside it has {len(found)} names, but {card.output} has {classes} outputs")
-    return None, "; ".join(rejected)
-
-
-def _given(labels: str | os.PathLike[str] | LabelSet | Sequence[str]) -> LabelSet:
-    if isinstance(labels, LabelSet):
-        return labels
-    if isinstance(labels, str | os.PathLike):
-        return label_set(str(labels)) if labels in LABEL_SETS else read_label_file(labels)
-    if isinstance(labels, Sequence) and all(isinstance(name, str) for name in labels):
-        return LabelSet("given", tuple(labels))
-    raise LabelError(
-        "labels must be a label file, the name of a label set, a LabelSet or a list of names, got "
-        f"{type(labels).__name__} {shown(labels)}"
-    )
-
-
-def _classes(graph: Graph, card: Card) -> int | None:
-    return classes_of(graph.tensor(card.output).shape, card)
-
-
-def _check_count(graph: Graph, card: Card, labels: LabelSet) -> None:
-    classes = _classes(graph, card)
-    if classes is not None and classes != len(labels):
-        raise LabelError(
-            f"label set {labels.name!r} has {len(labels)} names, but {card.output} has {classes} outputs; "
-            "pass the labels of this model (labels=, or --labels)"
-        )
 
 
 def _tiny_jpeg() -> bytes:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .errors import LoadError
+from .errors import CardError, LoadError
 from .graph.hints import guess_inputs, guess_outputs
 from .kernels.tensor import is_float
 
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
     from .graph.builder import Graph
     from .graph.loaders import Loaded, LoadLimits
     from .graph.loaders.weights import WeightsFile
+    from .weights.card import Card
 
-__all__ = ["Opened", "open_file"]
+__all__ = ["Opened", "card_for", "open_file"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,37 @@ def open_file(path: str | os.PathLike[str], limits: LoadLimits | None = None, *,
     if graph.metadata.get("family") == "torchvision":
         _read_beside(graph, loaded.path)
     return Opened(loaded, graph, str(graph.metadata.get("family", loaded.weights.family)))
+
+
+def card_for(
+    opened: Opened, card: Card | str | os.PathLike[str] | None = None, changes: Mapping[str, Any] | None = None
+) -> Card | None:
+    """The weights card of a file: the one given, by name or as a JSON file; that beside the file; else what the file shows.
+
+    changes: what is stated instead (see ``weights.card_file.changed``). CardError for a card that is not for this file.
+    """
+    from .weights.card import Card
+    from .weights.card_file import card_beside, changed, read_card_file
+    from .weights.cards import card_by_name, find_card
+    from .weights.catalogue import is_known_size
+
+    graph = opened.graph
+    if graph is None:
+        return None
+    if card is None:
+        found = card_beside(Path(opened.path), lambda: opened.loaded.sha256)
+        if found is None:
+            known = opened.loaded.remembered_sha256 if is_known_size(opened.size) else None
+            found = find_card(graph, family=opened.family, sha256=known)
+    elif isinstance(card, Card):
+        found = card
+    elif isinstance(card, os.PathLike) or (isinstance(card, str) and card.endswith(".json")):
+        found = read_card_file(os.fspath(card), lambda: opened.loaded.sha256)
+    elif isinstance(card, str):
+        found = card_by_name(card, graph)
+    else:
+        raise CardError(f"card must be a ki.Card, the name of one or a card file, got {type(card).__name__}")
+    return changed(found, graph, changes or {})
 
 
 def _read_beside(graph: Graph, path: str) -> None:

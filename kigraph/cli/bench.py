@@ -103,12 +103,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _measure(model: Classifier, batch: int, repeats: int, seconds: float) -> dict[str, Any]:
     """Times the network alone, from the preprocessed image to the scores."""
-    import numpy as np
 
     card = model.require_card()
     if model.fixed_batch not in (None, batch):
         raise KigraphError(f"this graph takes {model.fixed_batch} image at once")
-    images = np.random.default_rng(0).uniform(-1, 1, (batch, *model.image_shape)).astype(np.float32)
+    images = model.noise(batch)
     timing = measure(lambda: model.session.run(card.output, {card.input: images}), repeats=repeats, budget=seconds)
     return timing.to_json() | {"images_per_s": batch / timing.median}
 

@@ -32,11 +32,10 @@ def register(commands: Commands) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..opening import open_file
-    from ..weights.cards import find_card
+    from ..opening import card_for, open_file
 
     opened = open_file(file_of(args.file))
-    card = find_card(opened.graph, family=opened.family, sha256=opened.sha256) if opened.graph is not None else None
+    card = card_for(opened)
     report: dict[str, Any] = {
         "file": opened.path,
         "format": opened.format,
@@ -66,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     print(
         f"card {clean_lines(str(card))}"
         if card
-        else "card: none known; name input, output and preprocessing with ki.Card"
+        else "card: none known; name input, output and preprocessing (kigraph card --help), or with ki.Card"
     )
     if opened.graph is not None and opened.weights is None:
         _print_ops(report["ops"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -15,19 +16,29 @@ if TYPE_CHECKING:
     from ..weights.store import Resolved
 
 __all__ = [
+    "ORDERS",
+    "RESIZES",
     "Commands",
+    "add_card_options",
     "add_command",
     "add_json",
     "add_model_options",
     "backend_names",
+    "card_changes",
     "file_of",
     "filled",
+    "image_size",
     "model_json",
     "open_model",
+    "per_channel",
     "positive",
     "whole",
 ]
 
+
+#: vision.RESIZE_RULES and vision.normalize.CHANNELS, without importing NumPy for a help text.
+RESIZES = ("legacy", "half_pixel", "torchvision", "keras_nearest", "keras_bilinear")
+ORDERS = ("RGB", "BGR", "L")
 
 #: What ``ArgumentParser.add_subparsers`` returns.
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -64,7 +75,7 @@ def add_model_options(
     group.add_argument(
         "--labels", type=filled, metavar="FILE", help="label file or label set (default: what the weights' card says)"
     )
-    group.add_argument("--card", type=filled, metavar="NAME", help="weights card, where the automatic choice is wrong")
+    add_card_options(parser)
     group.add_argument("--no-download", action="store_true", help="fail instead of downloading weights")
     group = parser.add_argument_group("running")
     group.add_argument(
@@ -82,6 +93,52 @@ def add_model_options(
         metavar="N",
         help="threads (default: KIGRAPH_NUM_THREADS, else all CPUs)",
     )
+
+
+def add_card_options(parser: argparse.ArgumentParser) -> None:
+    """Options that say how a model is used, where the file does not say it, or is wrong."""
+    group = parser.add_argument_group("card (how the model is used; `kigraph card FILE` prints it)")
+    group.add_argument(
+        "--card", type=filled, metavar="NAME", help="the name of a card, or a JSON file that `kigraph card` wrote"
+    )
+    group.add_argument("--input", type=filled, metavar="TENSOR", help="the tensor that takes images")
+    group.add_argument("--output", type=filled, metavar="TENSOR", help="the tensor with the scores")
+    group.add_argument(
+        "--size", type=image_size, metavar="HxW", help="size of the images that it takes: 224 or 224x224"
+    )
+    group.add_argument("--mean", type=per_channel, metavar="M", help="subtracted from pixels 0 to 255: 127.5, or R,G,B")
+    group.add_argument("--std", type=per_channel, metavar="S", help="what they are divided by then: 127.5, or R,G,B")
+    group.add_argument("--resize", choices=RESIZES, help="how images are resized")
+    group.add_argument("--channels", choices=ORDERS, help="order of the channels; L: grey")
+    group.add_argument("--layout", choices=("NHWC", "NCHW"), help="order of the input's axes")
+    group.add_argument("--scores", choices=("probabilities", "logits", "sigmoid"), help="what the output's numbers are")
+
+
+def card_changes(args: argparse.Namespace) -> dict[str, Any]:
+    """What the options of ``add_card_options`` change of a card."""
+    names = ("input", "output", "size", "mean", "std", "channels", "layout", "scores")
+    return {**{n: getattr(args, n) for n in names}, "rule": args.resize}
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """'224' or '224x320' (height x width) as (height, width)."""
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(s.isascii() and s.isdecimal() and len(s) < 6 and 0 < int(s) < 1 << 15 for s in sides):
+        raise argparse.ArgumentTypeError(f"expected 224 or 224x320 (height x width), got {text[:40]!r}")
+    return (int(sides[0]), int(sides[-1]))
+
+
+def per_channel(text: str) -> tuple[float, float, float]:
+    """'127.5', or three numbers with commas between them, for red, green and blue."""
+    try:
+        numbers = [float(n) for n in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) == 1:
+        numbers *= 3
+    if len(numbers) != 3 or not all(map(math.isfinite, numbers)):
+        raise argparse.ArgumentTypeError(f"expected a number, or three as R,G,B, got {text[:40]!r}")
+    return (numbers[0], numbers[1], numbers[2])
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -107,6 +164,7 @@ def open_model(args: argparse.Namespace, *, backend: str | None = None) -> tuple
         threads=args.threads,
         labels=args.labels,
         card=args.card,
+        changes=card_changes(args),
     )
     return model, resolved
 

@@ -95,14 +95,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _feeds(model: Classifier, args: argparse.Namespace) -> tuple[str, dict[Any, Any]]:
     """What to fetch and to feed: a photograph through the whole graph, or noise into the network."""
-    import numpy as np
 
     card = model.require_card()
     if args.image is None:
         if model.fixed_batch not in (None, args.batch):
             raise KigraphError(f"this graph takes {model.fixed_batch} image at once")
-        noise = np.random.default_rng(0).uniform(-1, 1, (args.batch, *model.image_shape)).astype(np.float32)
-        return card.output, {card.input: noise}
+        return card.output, {card.input: model.noise(args.batch)}
     if args.batch != 1:
         raise KigraphError("--image is one image; leave out --batch")
     from ..vision.decode import image_header, read_image, to_pixels
@@ -114,7 +112,7 @@ def _feeds(model: Classifier, args: argparse.Namespace) -> tuple[str, dict[Any, 
             return card.output, {card.encoded: data}
         assert card.pixels is not None
         return card.output, {card.pixels: to_pixels(args.image)}
-    return card.output, {card.input: np.stack([card.preprocessing(to_pixels(args.image))])}
+    return card.output, {card.input: model.prepare([args.image])}
 
 
 def _print(profile: Profile, top: int | None, order: str) -> None:

@@ -100,7 +100,7 @@ def numbered(count: int) -> LabelSet:
 
 
 def read_label_file(path: str | os.PathLike[str]) -> LabelSet:
-    """Reads a label file: one name per line, "12:name" lines in order, a JSON list, or Keras' JSON class index.
+    """Reads a label file: one name per line, "12:name" or "12 name" lines in order, a JSON list, or Keras' JSON class index.
 
     Raises LabelError for a missing, empty, too large or undecodable file and for numbers out of order.
     """
@@ -135,6 +135,9 @@ def _from_lines(text: str, file: str) -> list[str]:
     lines = [line.strip() for line in _LINE_END.split(text)]
     while lines and not lines[-1]:
         lines.pop()
+    spaced = [line.partition(" ") for line in lines]
+    if spaced and all(number == str(i) and name for i, (number, _, name) in enumerate(spaced)):
+        return [name for _, _, name in spaced]  # Teachable Machine's: "0 cat", "1 dog"
     matches = [_NUMBERED.match(line) for line in lines]
     if not all(matches):
         return lines

@@ -10,7 +10,11 @@ import numpy as np
 from .decode import Pixels
 from .resize import central_crop, resize
 
-__all__ = ["INCEPTION", "INCEPTION_2015", "Normalization", "Preprocessing"]
+__all__ = ["CHANNELS", "IMAGENET", "INCEPTION", "INCEPTION_2015", "PIXELS", "Normalization", "Preprocessing"]
+
+#: Orders of channels that a network may take. L: one channel, the luma of ITU-R BT.601, as Pillow computes it.
+CHANNELS = ("RGB", "BGR", "L")
+_LUMA = np.array([19595, 38470, 7471], np.float64) / 65536
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,10 @@ class Normalization:
 INCEPTION = Normalization((127.5,) * 3, (127.5,) * 3)
 #: What the graph of 2015 does itself, in its nodes Sub and Mul.
 INCEPTION_2015 = Normalization((128.0,) * 3, (128.0,) * 3)
+#: Pixels as they are, 0 to 255.
+PIXELS = Normalization((0.0,) * 3, (1.0,) * 3)
+#: Mean and deviation of ImageNet, as torchvision and timm use them for most networks.
+IMAGENET = Normalization((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +51,25 @@ class Preprocessing:
     """Pixels of any size -> one float32 image (height, width, 3) as the weights expect it.
 
     ``crop`` is the central fraction that is kept before resizing (slim evaluates with 0.875), ``rule`` one of
-    vision.RESIZE_RULES.
+    vision.RESIZE_RULES. ``channels``: one of CHANNELS, the order in which the network takes them; mean and std are those of
+    red, green and blue whatever the order. With 'L' the result is (height, width, 1).
     """
 
     size: tuple[int, int]
     rule: str
     normalization: Normalization = INCEPTION
     crop: float = 1.0
+    channels: str = "RGB"
 
     def __call__(self, pixels: Pixels) -> np.ndarray[Any, np.dtype[np.float32]]:
-        return self.normalization(resize(central_crop(pixels, self.crop), self.size, self.rule))
+        resized = resize(central_crop(pixels, self.crop), self.size, self.rule)
+        if self.channels == "L":
+            grey = (resized @ _LUMA).astype(np.float32)[..., None]
+            return self.normalization(np.repeat(grey, 3, -1))[..., :1]
+        scaled = self.normalization(resized)
+        return np.ascontiguousarray(scaled[..., ::-1]) if self.channels == "BGR" else scaled
 
     def __str__(self) -> str:
         crop = f"central {self.crop:.1%} -> " if self.crop < 1 else ""
-        return f"{crop}{self.size[0]}x{self.size[1]} by {self.rule} -> {self.normalization}"
+        order = "" if self.channels == "RGB" else f", {self.channels}"
+        return f"{crop}{self.size[0]}x{self.size[1]} by {self.rule} -> {self.normalization}{order}"

@@ -18,6 +18,7 @@ from ..vision.normalize import INCEPTION, INCEPTION_2015, Normalization, Preproc
 from .card import LABELS_BESIDE, LABELS_INSIDE, Card
 from .catalogue import CATALOGUE
 from .embedded import CARD_NODE, read_card_text, scale_of
+from .guessed import guess_card
 from .timm_card import with_timm
 
 if TYPE_CHECKING:
@@ -234,7 +235,7 @@ _BY_FAMILY = {
 
 
 def find_card(graph: Graph, *, family: str | None = None, sha256: str | None = None) -> Card | None:
-    """The card of a graph, or None if it is not known: by checksum, then by family, then by nodes."""
+    """The card of a graph: by checksum, then by family, then by nodes, then what the graph itself shows; else None."""
     by_hash = next((e.card for e in CATALOGUE if sha256 is not None and e.member is None and e.sha256 == sha256), None)
     name = by_hash or _BY_FAMILY.get(family or "")
     if name is not None:
@@ -244,7 +245,7 @@ def find_card(graph: Graph, *, family: str | None = None, sha256: str | None = N
     for rule in CARDS:
         if rule.name not in _BY_FAMILY.values() and (card := rule.build(graph)) is not None:
             return card
-    return None
+    return guess_card(graph)
 
 
 def card_by_name(name: str, graph: Graph) -> Card:

@@ -1,0 +1,230 @@
+"""A card for a classifier of images that no other rule knows: read from its graph, the rest assumed and said.
+
+The graph tells the input (the only image), the output (the only row of scores), their sizes, what the scores are, and often
+the range of pixels: by scaling them itself, or by the quantisation of its input. What it does not tell is assumed as the
+family's own examples do it, and the card's note says which part that is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from ..graph.hints import guess_inputs, guess_outputs
+from ..graph.signatures import SERVING_DEFAULT
+from ..kernels.tensor import is_float, is_int
+from ..vision.labels import clean_label
+from ..vision.normalize import IMAGENET, INCEPTION, PIXELS, Normalization, Preprocessing
+from .card import LABELS_BESIDE, Card
+
+if TYPE_CHECKING:
+    from ..graph.builder import Graph, Operation, Tensor
+
+__all__ = ["guess_card"]
+
+#: Ops that hand on what they get, as far as the meaning of scores goes.
+_PASSES = frozenset(
+    ["Identity", "IdentityN", "Reshape", "Squeeze", "ExpandDims", "Cast", "StopGradient", "Snapshot", "Transpose"]
+)
+_PYTORCH = frozenset(["onnx", "torch", "torchvision", "timm", "torch-export"])
+#: Networks of keras.applications by the beginning of their names, with the scaling of their ``preprocess_input``.
+_CAFFE = ("resnet50", "resnet101", "resnet152", "vgg16", "vgg19")
+_DENSENET = ("densenet",)
+_SCALED_INSIDE = ("efficientnet", "mobilenetv3", "MobilenetV3", "MobileNetV3", "convnext", "regnet")
+_KNOWN_LABELS = {1000: "imagenet-1000", 1001: "imagenet-1001"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """The tensor that takes images; sizes are None where the graph leaves them open."""
+
+    name: str
+    tensor: Tensor
+    layout: Literal["NHWC", "NCHW"]
+    size: tuple[int | None, int | None]
+    channels: int
+
+
+def guess_card(graph: Graph, inputs: tuple[str, ...] = (), outputs: tuple[str, ...] = ()) -> Card | None:
+    """The card that the graph itself shows; None where it has not one image as input and one row of scores as output.
+
+    inputs, outputs: the tensors that are looked at, where they are known.
+    """
+    called = graph.signatures.get(SERVING_DEFAULT)
+    frozen = graph.freeze()
+    inputs = inputs or (tuple(called.inputs) if called else guess_inputs(frozen))
+    outputs = outputs or (tuple(called.outputs) if called else guess_outputs(frozen))
+    image = _image(graph, inputs)
+    output = _scores(graph, outputs)
+    if image is None or output is None:
+        return None
+    assumed: list[str] = []
+    size = _size(image, assumed)
+    normalization, channels, rule = _pixels(graph, image, assumed)
+    kind = _kind(graph.tensor(output))
+    classes = (graph.tensor(output).shape or (None,))[-1]
+    names = tuple(map(clean_label, map(str, graph.metadata.get("labels", ()))))
+    labels = LABELS_BESIDE if names else _KNOWN_LABELS.get(classes or 0, LABELS_BESIDE)
+    if labels != LABELS_BESIDE:
+        assumed.append(f"{classes} outputs are the classes of ImageNet")
+    return Card(
+        name="inferred",
+        title=f"an image classifier ({str(graph.metadata.get('model') or graph.metadata.get('family', 'a graph'))[:80]})",
+        input=image.name,
+        output=output,
+        preprocessing=Preprocessing(size, rule, normalization, channels=channels),
+        labels=labels,
+        scores=kind,
+        note=f"assumed, since the file does not say: {'; '.join(assumed)}" if assumed else "",
+        layout=image.layout,
+        classes=names if len(names) == classes else (),
+    )
+
+
+def _image(graph: Graph, names: tuple[str, ...]) -> _Image | None:
+    """The only input that is a batch of images; None if there are several, or other inputs that need a value."""
+    found = []
+    for name in names:
+        tensor = graph.tensor(name)
+        image = _as_image(name, tensor)
+        if image is not None:
+            found.append(image)
+        elif tensor.op.type != "PlaceholderWithDefault":
+            return None
+    return found[0] if len(found) == 1 else None
+
+
+def _as_image(name: str, tensor: Tensor) -> _Image | None:
+    shape = tensor.shape
+    if shape is None or len(shape) != 4 or not (is_float(tensor.dtype) or is_int(tensor.dtype)):
+        return None
+    if shape[3] in (1, 3) and not (shape[1] in (1, 3) and shape[2] == shape[3]):
+        return _Image(name, tensor, "NHWC", (shape[1], shape[2]), shape[3] or 3)
+    if shape[1] in (1, 3):
+        return _Image(name, tensor, "NCHW", (shape[2], shape[3]), shape[1] or 3)
+    return None
+
+
+def _scores(graph: Graph, names: tuple[str, ...]) -> str | None:
+    """The only output with one row of numbers per image; among several the only softmax."""
+    rows = [n for n in names if _is_row(graph.tensor(n))]
+    if len(rows) > 1:
+        rows = [n for n in rows if _kind(graph.tensor(n)) == "probabilities"]
+    return rows[0] if len(rows) == 1 else None
+
+
+def _is_row(tensor: Tensor) -> bool:
+    shape = tensor.shape
+    if shape is None or len(shape) < 2 or not (is_float(tensor.dtype) or is_int(tensor.dtype)):
+        return False
+    return len(shape) == 2 or (len(shape) == 4 and sum(d == 1 for d in shape[1:]) >= 2)
+
+
+def _kind(tensor: Tensor) -> Literal["probabilities", "logits", "sigmoid"]:
+    """What the scores are, by the op that makes them."""
+    for op in _back(tensor):
+        if op.type == "Softmax":
+            return "probabilities"
+        if op.type == "Sigmoid":
+            return "sigmoid"
+        if op.type not in _PASSES and not op.type.startswith(("Quantize", "Dequantize", "Fake")):
+            break
+    return "logits"
+
+
+def _back(tensor: Tensor) -> Iterator[Operation]:
+    """The op of a tensor, then that of its first input, and so on; at most 16."""
+    for _ in range(16):
+        yield tensor.op
+        if not tensor.op.inputs:
+            return
+        at = tensor.index if tensor.op.type == "IdentityN" else 0
+        tensor = tensor.op.inputs[at]
+
+
+def _size(image: _Image, assumed: list[str]) -> tuple[int, int]:
+    height, width = image.size
+    if height and width:
+        return (height, width)
+    side = height or width or 224
+    assumed.append(f"images of {side}x{side}")
+    return (height or side, width or side)
+
+
+def _pixels(graph: Graph, image: _Image, assumed: list[str]) -> tuple[Normalization, str, str]:
+    """How pixels become numbers, the order of channels, and the rule of resizing."""
+    order = "L" if image.channels == 1 else "RGB"
+    torch = graph.metadata.get("family") in _PYTORCH and image.layout == "NCHW"
+    rule = "torchvision" if torch else "keras_bilinear"
+    assumed.append(f"resized by {rule}")
+    stated = graph.metadata.get("normalization")
+    if stated is not None:
+        mean, std = stated
+        return Normalization(_three(mean), _three(std)), order, rule
+    if is_int(image.tensor.dtype) or _scales_inside(image.tensor):
+        return PIXELS, order, rule
+    model = str(graph.metadata.get("model", ""))
+    if model.startswith(_SCALED_INSIDE):
+        return PIXELS, order, rule
+    if model.startswith(_CAFFE) and order == "RGB":
+        assumed.append("pixels as keras.applications prepares them for this network: BGR less the mean of ImageNet")
+        return Normalization((123.68, 116.779, 103.939), (1.0,) * 3), "BGR", rule
+    if (torch or model.startswith(_DENSENET)) and order == "RGB":
+        assumed.append("pixels scaled by the mean and deviation of ImageNet")
+        return IMAGENET, order, rule
+    if order == "L":
+        assumed.append("pixels scaled to [0, 1]")
+        return Normalization((0.0,) * 3, (255.0,) * 3), order, rule
+    assumed.append("pixels scaled to [-1, 1]")
+    return INCEPTION, order, rule
+
+
+def _three(values: Any) -> tuple[float, float, float]:
+    numbers = [float(v) for v in np.atleast_1d(np.asarray(values, np.float64)).ravel()]
+    red, green, blue = numbers * 3 if len(numbers) == 1 else numbers[:3]
+    return (red, green, blue)
+
+
+def _scales_inside(tensor: Tensor) -> bool:
+    """Whether what reads the input first brings 0 to 255 into the range of normalised pixels."""
+    low, high = 0.0, 255.0
+    for _ in range(8):
+        readers = tensor.consumers()
+        if len(readers) != 1 or len(readers[0].outputs) != 1:
+            break
+        op = readers[0]
+        if op.type in ("Sub", "AddV2", "Add", "Mul", "RealDiv", "Div"):
+            number = _constant(op, tensor)
+            if number is None:
+                break
+            low, high = (_applied(op, tensor, end, number) for end in (low, high))
+        elif op.type not in _PASSES:
+            break
+        tensor = op.outputs[0]
+    return low != high and max(abs(low), abs(high)) <= 4
+
+
+def _constant(op: Operation, tensor: Tensor) -> float | None:
+    """The middle of the constant that a binary op applies to the tensor; None if it is none, or large."""
+    others = [t for t in op.inputs if t is not tensor]
+    if len(others) != 1:
+        return None
+    source = next((o for o in _back(others[0]) if o.type not in _PASSES), others[0].op)
+    literal = source.attrs.get("value")
+    if source.type != "Const" or literal is None or not 0 < int(np.prod(literal.shape or (1,))) <= 64:
+        return None
+    return float(np.mean(np.asarray(literal.array(), np.float64)))
+
+
+def _applied(op: Operation, tensor: Tensor, x: float, constant: float) -> float:
+    first, second = (x, constant) if op.inputs[0] is tensor else (constant, x)
+    if op.type == "Sub":
+        return first - second
+    if op.type in ("AddV2", "Add"):
+        return first + second
+    if op.type == "Mul":
+        return first * second
+    return first / second if second else float("inf")
