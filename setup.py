@@ -27,6 +27,7 @@ PACKAGES = {
     "kigraph.data": "kigraph/data",
     "kigraph.serve": "kigraph/serve",
     "kigraph.train": "kigraph/train",
+    "kigraph.verify": "kigraph/verify",
     "kigraph.vision": "kigraph/vision",
     "kigraph.weights": "kigraph/weights",
     "kigraph.graph": "graph",
