@@ -67,7 +67,7 @@ def save_onnx(
     """
     ends = [graph.tensor(n) for n in outputs] or _unread(graph)
     starts = [graph.tensor(n) for n in inputs]
-    writer = Writer()
+    writer = Writer(graph)
     needed = _needed(ends, starts)
     begin: list[ValueInfo] = []
     for op in graph.operations:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..builder import Operation
 from ..errors import GraphError
+from . import onnx_math, onnx_shapes
 from .onnx_writer import TO_NCHW, Writer, data_type
 
 __all__ = ["WRITTEN", "write_operation"]
@@ -19,7 +20,8 @@ _SAME_NAME = {
     "Neg": "Neg", "Abs": "Abs", "Sign": "Sign", "Sqrt": "Sqrt", "Reciprocal": "Reciprocal", "Exp": "Exp", "Log": "Log", "Erf": "Erf",
     "Sin": "Sin", "Cos": "Cos", "Floor": "Floor", "Ceil": "Ceil", "Round": "Round", "Relu": "Relu", "Sigmoid": "Sigmoid",
     "Tanh": "Tanh", "Softplus": "Softplus", "LogicalNot": "Not", "Identity": "Identity", "StopGradient": "Identity",
-    "CheckNumerics": "Identity", "PlaceholderWithDefault": "Identity",
+    "CheckNumerics": "Identity", "PlaceholderWithDefault": "Identity", "Snapshot": "Identity", "PreventGradient": "Identity",
+    "Inv": "Reciprocal", "Rint": "Round",
 }  # fmt: skip
 _BINARY = {
     "Add": "Add", "AddV2": "Add", "Sub": "Sub", "Mul": "Mul", "RealDiv": "Div", "Div": "Div", "Pow": "Pow", "Maximum": "Max",
@@ -61,17 +63,33 @@ def _operand(writer: Writer, tensor: Any, rank: int) -> str:
     return writer.constant(np.ascontiguousarray(wide.transpose(TO_NCHW)), tensor.op.name)
 
 
+def _is_nchw(op: Operation) -> bool:
+    return bool(op.attrs.get("data_format", "NHWC") == "NCHW")
+
+
+def _image(writer: Writer, op: Operation) -> str:
+    """The first input in NCHW: as it is if the op itself works so."""
+    return writer.get(op.inputs[0]) if _is_nchw(op) else writer.get_nchw(op.inputs[0])
+
+
+def _sizes(op: Operation, name: str, default: tuple[int, ...] = (1, 1, 1, 1)) -> tuple[int, int]:
+    """Height and width of an attribute with an entry for each axis."""
+    four = op.attrs.get(name, default)
+    return tuple(four[2:4]) if _is_nchw(op) else tuple(four[1:3])
+
+
 def _pads(op: Operation) -> dict[str, Any]:
     padding = op.attrs.get("padding")
     if padding == "EXPLICIT":
-        p = op.attrs["explicit_paddings"]
-        return {"pads": (p[2], p[4], p[3], p[5])}
+        top, bottom, left, right = op.attrs["explicit_paddings"][4 if _is_nchw(op) else 2 :][:4]
+        return {"pads": (top, left, bottom, right)}
     return {"auto_pad": "SAME_UPPER"} if padding == "SAME" else {"pads": (0, 0, 0, 0)}
 
 
 def _conv(writer: Writer, op: Operation) -> None:
     x, w = op.inputs
     dims = w.type.dims
+    channels = x.shape[1 if _is_nchw(op) else 3] if x.shape is not None else None
     depthwise = op.type == "DepthwiseConv2dNative"
     # HWIO -> OIHW; depthwise HW(I)(M) -> (I*M) 1 H W, one group per input channel.
     value = writer.literal(w)
@@ -84,21 +102,22 @@ def _conv(writer: Writer, op: Operation) -> None:
         weights = writer.emit("Transpose", [writer.get(w)], f"{w.op.name}.oihw", perm=(3, 2, 0, 1))
     else:
         weights = writer.constant(np.ascontiguousarray(value.transpose(3, 2, 0, 1)), w.op.name)
+    groups = dims[2] if depthwise else channels // dims[2] if channels else 1
     name = writer.emit(
-        "Conv", [writer.get_nchw(x), weights], op.name, kernel_shape=dims[:2], strides=op.attrs["strides"][1:3],
-        dilations=tuple(op.attrs.get("dilations", (1, 1, 1, 1)))[1:3], group=dims[2] if depthwise else 1, **_pads(op),
+        "Conv", [_image(writer, op), weights], op.name, kernel_shape=dims[:2], strides=_sizes(op, "strides"),
+        dilations=_sizes(op, "dilations"), group=groups, **_pads(op),
     )  # fmt: skip
-    writer.set(op.outputs[0], name, nchw=True)
+    writer.set(op.outputs[0], name, nchw=not _is_nchw(op))
 
 
 def _pool(onnx: str) -> Rule:
     def rule(writer: Writer, op: Operation) -> None:
         extra = {"count_include_pad": int(bool(op.attrs.get("count_include_pad")))} if onnx == "AveragePool" else {}
         name = writer.emit(
-            onnx, [writer.get_nchw(op.inputs[0])], op.name, kernel_shape=op.attrs["ksize"][1:3],
-            strides=op.attrs["strides"][1:3], **extra, **_pads(op),
+            onnx, [_image(writer, op)], op.name, kernel_shape=_sizes(op, "ksize"), strides=_sizes(op, "strides"), **extra,
+            **_pads(op),
         )  # fmt: skip
-        writer.set(op.outputs[0], name, nchw=True)
+        writer.set(op.outputs[0], name, nchw=not _is_nchw(op))
 
     return rule
 
@@ -106,7 +125,11 @@ def _pool(onnx: str) -> Rule:
 def _bias_add(writer: Writer, op: Operation) -> None:
     x, b = op.inputs
     value = writer.literal(b)
-    if writer.in_nchw(x) and value is not None:
+    if _is_nchw(op):
+        shape = writer.constant(np.array([-1, *(1,) * ((x.type.rank or 4) - 2)], np.int64), f"{op.name}.channels")
+        column = writer.emit("Reshape", [writer.get(b), shape], f"{op.name}.bias")
+        writer.set(op.outputs[0], writer.emit("Add", [writer.get(x), column], op.name))
+    elif writer.in_nchw(x) and value is not None:
         name = writer.emit("Add", [writer.get_nchw(x), writer.constant(value.reshape(1, -1, 1, 1), b.op.name)], op.name)
         writer.set(op.outputs[0], name, nchw=True)
     else:
@@ -124,8 +147,8 @@ def _batch_norm(writer: Writer, op: Operation) -> None:
     gamma = op.inputs[order[0]]
     scale = writer.get(gamma) if scaled else writer.constant(np.ones(gamma.type.dims, gamma.dtype), f"{op.name}.scale")
     names = [scale, *(writer.get(op.inputs[i]) for i in order[1:])]
-    name = writer.emit("BatchNormalization", [writer.get_nchw(op.inputs[0]), *names], op.name, epsilon=epsilon)
-    writer.set(op.outputs[0], name, nchw=True)
+    name = writer.emit("BatchNormalization", [_image(writer, op), *names], op.name, epsilon=epsilon)
+    writer.set(op.outputs[0], name, nchw=not _is_nchw(op))
 
 
 def _lrn(writer: Writer, op: Operation) -> None:
@@ -168,17 +191,11 @@ def _matmul(writer: Writer, op: Operation) -> None:
     writer.set(op.outputs[0], writer.emit("MatMul", names, op.name))
 
 
-def _reshape(writer: Writer, op: Operation) -> None:
-    shape = writer.constant(writer.required(op, 1).astype(np.int64), f"{op.name}.shape")
-    # ONNX reads 0 as "keep"; allowzero takes it as TensorFlow does.
-    writer.set(op.outputs[0], writer.emit("Reshape", [writer.get(op.inputs[0]), shape], op.name, allowzero=1))
-
-
 def _squeeze(writer: Writer, op: Operation) -> None:
     axes = op.attrs.get("squeeze_dims") or op.attrs.get("axis") or ()
-    if not axes:
-        axes = tuple(i for i, d in enumerate(op.inputs[0].type.dims) if d == 1)
-    names = [writer.get(op.inputs[0]), writer.constant(np.array(axes, np.int64), f"{op.name}.axes")]
+    names = [writer.get(op.inputs[0])]
+    if axes:
+        names.append(writer.constant(np.array(axes, np.int64), f"{op.name}.axes"))
     writer.set(op.outputs[0], writer.emit("Squeeze", names, op.name))
 
 
@@ -190,12 +207,6 @@ def _expand_dims(writer: Writer, op: Operation) -> None:
 def _transpose(writer: Writer, op: Operation) -> None:
     perm = tuple(int(p) for p in writer.required(op, 1))
     writer.set(op.outputs[0], writer.emit("Transpose", [writer.get(op.inputs[0])], op.name, perm=perm))
-
-
-def _pad(writer: Writer, op: Operation) -> None:
-    pairs = writer.required(op, 1).astype(np.int64)
-    names = [writer.get(op.inputs[0]), writer.constant(np.ascontiguousarray(pairs.T).ravel(), f"{op.name}.pads")]
-    writer.set(op.outputs[0], writer.emit("Pad", names, op.name))
 
 
 def _reduce(onnx: str) -> Rule:
@@ -264,17 +275,16 @@ def _squared_difference(writer: Writer, op: Operation) -> None:
 
 
 def _resize(writer: Writer, op: Operation) -> None:
-    n_c = op.inputs[0].type.dims if op.inputs[0].type.known else None
-    size = writer.required(op, 1).astype(np.int64)
-    if n_c is None:
-        raise GraphError(f"ONNX: ResizeBilinear '{op.name}' needs an input of known shape; begin the file after it")
+    """ONNX wants the sizes of all axes: those of batch and channels are taken from the image."""
     mode = "align_corners" if op.attrs.get("align_corners") else "asymmetric"
     if op.attrs.get("half_pixel_centers"):
         mode = "half_pixel"
-    sizes = writer.constant(np.array([n_c[0], n_c[3], *size], np.int64), f"{op.name}.sizes")
+    x = writer.get_nchw(op.inputs[0])
+    size = writer.constant(writer.required(op, 1).astype(np.int64), f"{op.name}.size")
+    kept = writer.emit("Shape", [x], f"{op.name}.kept", start=0, end=2)
+    sizes = writer.emit("Concat", [kept, size], f"{op.name}.sizes", axis=0)
     name = writer.emit(
-        "Resize", [writer.get_nchw(op.inputs[0]), "", "", sizes], op.name, mode="linear",
-        coordinate_transformation_mode=mode,
+        "Resize", [x, "", "", sizes], op.name, mode="linear", coordinate_transformation_mode=mode
     )  # fmt: skip
     writer.set(op.outputs[0], name, nchw=True)
 
@@ -285,21 +295,20 @@ _RULES: dict[str, Rule] = {
     "Conv2D": _conv, "DepthwiseConv2dNative": _conv, "MaxPool": _pool("MaxPool"), "AvgPool": _pool("AveragePool"),
     "BiasAdd": _bias_add, "BatchNormWithGlobalNormalization": _batch_norm, "FusedBatchNorm": _batch_norm,
     "FusedBatchNormV2": _batch_norm, "FusedBatchNormV3": _batch_norm, "LRN": _lrn, "Concat": _concat, "ConcatV2": _concat,
-    "MatMul": _matmul, "BatchMatMul": _matmul, "BatchMatMulV2": _matmul, "Reshape": _reshape, "Squeeze": _squeeze,
-    "ExpandDims": _expand_dims, "Transpose": _transpose, "Pad": _pad, "Mean": _reduce("ReduceMean"), "Sum": _reduce("ReduceSum"),
-    "Max": _reduce("ReduceMax"), "Min": _reduce("ReduceMin"), "Softmax": _softmax("Softmax"), "LogSoftmax": _softmax("LogSoftmax"),
+    "MatMul": _matmul, "BatchMatMul": _matmul, "BatchMatMulV2": _matmul, "BatchMatMulV3": _matmul, "Squeeze": _squeeze,
+    "ExpandDims": _expand_dims, "Transpose": _transpose, "Mean": _reduce("ReduceMean"), "Sum": _reduce("ReduceSum"),
+    "Max": _reduce("ReduceMax"), "Min": _reduce("ReduceMin"), "Prod": _reduce("ReduceProd"), "Softmax": _softmax("Softmax"), "LogSoftmax": _softmax("LogSoftmax"),
     "ArgMax": _argmax, "Cast": _cast, "Relu6": _relu6, "Rsqrt": _rsqrt, "Square": _square,
-    "SquaredDifference": _squared_difference, "ResizeBilinear": _resize,
+    "SquaredDifference": _squared_difference, "ResizeBilinear": _resize, **onnx_math.RULES, **onnx_shapes.RULES,
 }  # fmt: skip
 
 #: Op types that ONNX files can have.
-WRITTEN = frozenset(_RULES)
+WRITTEN = frozenset(_RULES) - {"VariableV2"}
 
 
 def write_operation(writer: Writer, op: Operation) -> None:
     """Adds an op's ONNX nodes; GraphError if it has none, naming op, node and remedy."""
     rule = _RULES.get(op.type)
     if rule is None:
-        remedy = "freeze the graph first" if op.type == "VariableV2" else "begin the file after it (inputs=)"
-        raise GraphError(f"ONNX: op {op.type} (node '{op.name}') cannot be written; {remedy}")
+        raise GraphError(f"ONNX: op {op.type} (node '{op.name}') cannot be written; begin the file after it (inputs=)")
     rule(writer, op)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...kernels.tensor import DType
-from ..builder import Operation, Tensor
+from ..builder import Graph, Operation, Tensor
 from ..errors import GraphError
 from ..formats.onnx import (
     DATA_TYPES,
@@ -18,6 +18,7 @@ from ..formats.onnx import (
     TensorProto,
 )
 from ..formats.protobuf.write import pack_numbers
+from ..inference import constant_value
 from ..ir import Literal
 
 __all__ = ["TO_NCHW", "Writer", "data_type"]
@@ -31,7 +32,8 @@ Value = np.ndarray[Any, Any]
 class Writer:
     """Collects ONNX nodes. A value has a name per layout; the other layout is made when it is first requested."""
 
-    def __init__(self) -> None:
+    def __init__(self, graph: Graph) -> None:
+        self._nodes = graph.freeze().nodes
         self.nodes: list[NodeProto] = []
         self.initializers: list[TensorProto] = []
         self._plain: dict[Tensor, str] = {}
@@ -58,6 +60,13 @@ class Writer:
         self.nodes.append(NodeProto(input=list(inputs), output=[output], name=output, op_type=op, attribute=fields))
         return output
 
+    def emit_many(self, op: str, inputs: Sequence[str], name: str, count: int, **attributes: Any) -> list[str]:
+        """Adds a node with several outputs; their names."""
+        outputs = [self.fresh(f"{name}.{i}" if i else name) for i in range(count)]
+        fields = [_attribute(k, v) for k, v in attributes.items() if v is not None]
+        self.nodes.append(NodeProto(input=list(inputs), output=outputs, name=outputs[0], op_type=op, attribute=fields))
+        return outputs
+
     def constant(self, array: Value, name: str) -> str:
         """Adds an initializer; its name."""
         unique = self.fresh(name)
@@ -83,9 +92,14 @@ class Writer:
         found = self._literals.get(tensor)
         return None if found is None else found.array()
 
+    def value(self, tensor: Tensor) -> Value | None:
+        """The value of a constant, or of what follows from small constants and known shapes."""
+        found = self.literal(tensor)
+        return constant_value(self._nodes, tensor.port) if found is None else found
+
     def required(self, op: Operation, index: int) -> Value:
         """The value of an input that must be a constant."""
-        value = self.literal(op.inputs[index])
+        value = self.value(op.inputs[index])
         if value is None:
             raise GraphError(
                 f"ONNX: {op.type} '{op.name}': input {index} ('{op.inputs[index].name}') must be a constant"
