@@ -37,6 +37,7 @@ _MODULES: dict[str, str] = {
     "kernels.backends": "available_backends set_backend using_backend",
     "kernels.numerics": "using_numerics",
     "classifier": "Classifier Prediction load",
+    "converting": "convert save",
     "saving": "save_graph",
     "train": "layers",
     "train.model": "Model",

@@ -7,8 +7,9 @@ only where another op needs the original order, so a network has one at its inpu
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from ...kernels.tensor import STRING
 from ..builder import Graph, Operation, Tensor
@@ -57,12 +58,17 @@ def _needed(outputs: Sequence[Tensor], inputs: Sequence[Tensor]) -> set[Operatio
 
 
 def save_onnx(
-    graph: Graph, path: str | os.PathLike[str], outputs: Sequence[str] = (), inputs: Sequence[str] = ()
+    graph: Graph,
+    path: str | os.PathLike[str],
+    outputs: Sequence[str] = (),
+    inputs: Sequence[str] = (),
+    names: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Writes what ``outputs`` need of a graph; the file appears only when it is complete.
 
     outputs: tensors; default: those that nothing reads. inputs: tensors at which the file's graph begins (so that an
-    image decoder before them can be left out); default: the placeholders. Names lose their ':0'.
+    image decoder before them can be left out); default: the placeholders. names: what a tensor ('op:index') is called in the file;
+    others lose their ':0'.
     Raises GraphError for an op that cannot be written, or a variable (freeze the graph first).
     """
     ends = [graph.tensor(n) for n in outputs] or _unread(graph)
@@ -73,7 +79,7 @@ def save_onnx(
     for op in graph.operations:
         for tensor in op.outputs:
             if tensor in starts or (op in needed and op.type == "Placeholder"):
-                name = writer.fresh(_public(tensor))
+                name = writer.fresh(names.get(tensor.name) or _public(tensor))
                 begin.append(_value_info(name, tensor))
                 writer.set(tensor, name)
         if op not in needed or op.type == "Placeholder" or (op.outputs and all(t in starts for t in op.outputs)):
@@ -84,7 +90,7 @@ def save_onnx(
             write_operation(writer, op)
     finish: list[ValueInfo] = []
     for tensor in ends:
-        name = writer.emit("Identity", [writer.get(tensor)], _public(tensor))
+        name = writer.emit("Identity", [writer.get(tensor)], names.get(tensor.name) or _public(tensor))
         finish.append(_value_info(name, tensor))
     proto = GraphProto(node=writer.nodes, name="kigraph", initializer=writer.initializers, input=begin, output=finish)
     model = ModelProto(

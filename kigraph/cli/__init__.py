@@ -1,7 +1,7 @@
 """kigraph.cli: the command ``kigraph``.
 
 Map of the folder: one module per command (classify, serve, bench, profile, tune, cache, info,
-inspect_file, card, verify, draw, weights), each with ``register(commands)`` and ``run(args)``; output.py prints tables and JSON; options.py has what commands share;
+inspect_file, card, convert, verify, draw, weights), each with ``register(commands)`` and ``run(args)``; output.py prints tables and JSON; options.py has what commands share;
 support.py finds out which backend can run what.
 
 Exit codes: 0 done; 1 some of the inputs failed; 2 wrong usage or an error that concerns everything.
@@ -32,6 +32,7 @@ examples:
   kigraph serve --port 8080                         the same over HTTP
   kigraph inspect my_graph.pb                       format, ops, inputs, outputs, card
   kigraph card my_graph.pb > model.card.json        how it is used, to correct and keep
+  kigraph convert a.h5 -o b.onnx                    another format, proved to compute the same
   kigraph verify a.h5 b.onnx                        the same network? layer by layer
   kigraph bench --backend cython,numba              how fast is this machine?
   kigraph profile my_graph.pb --draw profile.html   where does the time go?
@@ -56,6 +57,7 @@ _COMMANDS = {
     "info": "kigraph.cli.info",
     "inspect": "kigraph.cli.inspect_file",
     "card": "kigraph.cli.card",
+    "convert": "kigraph.cli.convert",
     "verify": "kigraph.cli.verify",
     "draw": "kigraph.cli.draw",
     "weights": "kigraph.cli.weights",

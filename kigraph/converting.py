@@ -1,0 +1,110 @@
+"""A model from one file format to another, with its card, and proved to be the same."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .classifier import Classifier, load
+from .errors import GraphError
+from .graph.formats.source import Source
+from .graph.signatures import SERVING_DEFAULT
+from .kernels.atomic_files import check_writable
+from .opening import open_file
+from .weights.card import Card
+from .weights.card_file import card_document
+
+if TYPE_CHECKING:
+    from .verify import Report
+
+__all__ = ["FORMATS", "convert", "save"]
+
+#: What the suffix of the written file says.
+FORMATS = {".pb": "TensorFlow frozen GraphDef", ".onnx": "ONNX", ".safetensors": "safetensors (weights only)"}
+
+
+def save(model: Classifier, path: str | os.PathLike[str]) -> Path:
+    """Writes a loaded model, and its card beside it as 'NAME.card.json'; the suffix is one of FORMATS.
+
+    A graph that decodes images itself is written whole as .pb, and from its decoded image on as .onnx. safetensors are for
+    models whose own file has weights only. Raises GraphError for an op that the format does not have, OSError where nothing can
+    be written.
+    """
+    target = Path(path)
+    suffix = target.suffix.lower()
+    if suffix not in FORMATS:
+        raise GraphError(f"cannot tell the format of '{target}'; expected a path that ends in {', '.join(FORMATS)}")
+    check_writable(target)
+    card = model.card
+    if suffix == ".safetensors":
+        _save_weights(model, target)
+    elif suffix == ".pb":
+        from .graph.writers.graphdef import save_graphdef
+
+        save_graphdef(model.graph, target)
+        card = _renamed(card, lambda tensor: model.graph.tensor(tensor).name)
+    else:
+        card = _save_onnx(model, target)
+    if card is not None:
+        _write_card(model, card, target)
+    return target
+
+
+def _save_weights(model: Classifier, target: Path) -> None:
+    from .graph.writers.safetensors import save_safetensors
+
+    weights = open_file(model.path).weights if model.path is not None else None
+    if weights is None:
+        raise GraphError(
+            f"{model.name} holds its network, which safetensors cannot; write it as .onnx or .pb. Weights-only files can be "
+            "written as safetensors"
+        )
+    save_safetensors(weights, target)
+
+
+def _save_onnx(model: Classifier, target: Path) -> Card | None:
+    from .graph.writers.onnx import save_onnx
+
+    graph, card = model.graph, model.card
+    if card is not None and not graph.signatures:
+        inputs, outputs = {card.input: card.input}, {card.output: card.output}
+    else:
+        called = model.signatures[SERVING_DEFAULT]
+        inputs, outputs = ({n: t.name for n, t in ends.items()} for ends in (called.inputs, called.outputs))
+    names = {graph.tensor(t).name: n.removesuffix(":0") for n, t in (*inputs.items(), *outputs.items())}
+    save_onnx(graph, target, list(outputs.values()), list(inputs.values()), names)
+    if card is None:
+        return None
+    card = replace(card, encoded=None, pixels=None)
+    return _renamed(card, lambda tensor: names.get(graph.tensor(tensor).name, tensor.removesuffix(":0")))
+
+
+def _renamed(card: Card | None, name: Callable[[str], str]) -> Card | None:
+    """The card with the names that its tensors have in another file."""
+    if card is None:
+        return None
+    encoded, pixels = (None if t is None else name(t) for t in (card.encoded, card.pixels))
+    return replace(card, input=name(card.input), output=name(card.output), encoded=encoded, pixels=pixels)
+
+
+def _write_card(model: Classifier, card: Card, target: Path) -> None:
+    """The card with the classes' names, so that the new file needs no other beside it."""
+    if model.labels is not None:
+        card = replace(card, classes=model.labels.names, labels="file")
+    beside = target.with_name(f"{target.name}.card.json")
+    beside.write_text(json.dumps(card_document(card, Source(target).sha256), indent=2) + "\n", encoding="utf-8")
+
+
+def convert(source: str | os.PathLike[str], target: str | os.PathLike[str], *, tolerance: float = 1e-4) -> Report:
+    """Writes the model of one file as another, and compares the two on random inputs; see ``verify``.
+
+    The report's ``ok`` says whether the written file computes the same.
+    """
+    from .verify import verify
+
+    written = save(load(source), target)
+    return verify([os.fspath(source), os.fspath(written)], tolerance=tolerance)
