@@ -57,6 +57,12 @@ def _needed(outputs: Sequence[Tensor], inputs: Sequence[Tensor]) -> set[Operatio
     return seen
 
 
+def _fed(graph: Graph, starts: Sequence[Tensor], needed: set[Operation]) -> list[Tensor]:
+    """What the file's graph begins with, in the order of the graph."""
+    found = [t for op in graph.operations if op.type == "Placeholder" and op in needed for t in op.outputs]
+    return [*starts, *(t for t in found if t not in starts)]
+
+
 def save_onnx(
     graph: Graph,
     path: str | os.PathLike[str],
@@ -75,22 +81,22 @@ def save_onnx(
     starts = [graph.tensor(n) for n in inputs]
     writer = Writer(graph)
     needed = _needed(ends, starts)
-    begin: list[ValueInfo] = []
+    # Inputs and outputs take their names before the nodes do.
+    given = {t: writer.fresh(names.get(t.name) or _public(t)) for t in _fed(graph, starts, needed)}
+    called = [writer.fresh(names.get(t.name) or _public(t)) for t in ends]
+    begin = [_value_info(name, tensor) for tensor, name in given.items()]
+    for tensor, name in given.items():
+        writer.set(tensor, name)
     for op in graph.operations:
-        for tensor in op.outputs:
-            if tensor in starts or (op in needed and op.type == "Placeholder"):
-                name = writer.fresh(names.get(tensor.name) or _public(tensor))
-                begin.append(_value_info(name, tensor))
-                writer.set(tensor, name)
-        if op not in needed or op.type == "Placeholder" or (op.outputs and all(t in starts for t in op.outputs)):
+        if op not in needed or op.type == "Placeholder" or (op.outputs and all(t in given for t in op.outputs)):
             continue
         if op.type == "Const":
             writer.set_literal(op.outputs[0], op.attrs["value"])
         else:
             write_operation(writer, op)
     finish: list[ValueInfo] = []
-    for tensor in ends:
-        name = writer.emit("Identity", [writer.get(tensor)], names.get(tensor.name) or _public(tensor))
+    for tensor, name in zip(ends, called, strict=True):
+        writer.emit("Identity", [writer.get(tensor)], name, exact=True)
         finish.append(_value_info(name, tensor))
     proto = GraphProto(node=writer.nodes, name="kigraph", initializer=writer.initializers, input=begin, output=finish)
     model = ModelProto(

@@ -112,7 +112,9 @@ def _conv(writer: Writer, op: Operation) -> None:
 
 def _pool(onnx: str) -> Rule:
     def rule(writer: Writer, op: Operation) -> None:
-        extra = {"count_include_pad": int(bool(op.attrs.get("count_include_pad")))} if onnx == "AveragePool" else {}
+        extra: dict[str, Any] = (
+            {"count_include_pad": int(bool(op.attrs.get("count_include_pad")))} if onnx == "AveragePool" else {}
+        )
         name = writer.emit(
             onnx, [_image(writer, op)], op.name, kernel_shape=_sizes(op, "ksize"), strides=_sizes(op, "strides"), **extra,
             **_pads(op),

@@ -247,7 +247,7 @@ def _reshape(writer: Writer, op: Operation) -> None:
     else:
         shape = _vector(writer, op.inputs[1], f"{op.name}.shape")
     # A computed shape may hold a -1, which allowzero forbids beside a 0 only.
-    allow = {"allowzero": 1} if known is not None and zero else {}
+    allow: dict[str, Any] = {"allowzero": 1} if known is not None and zero else {}
     writer.set(op.outputs[0], writer.emit("Reshape", [writer.get(op.inputs[0]), shape], op.name, **allow))
 
 

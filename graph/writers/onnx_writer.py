@@ -50,9 +50,9 @@ class Writer:
         self._names.add(candidate)
         return candidate
 
-    def emit(self, op: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
-        """Adds a node with one output; its name."""
-        output = self.fresh(name)
+    def emit(self, op: str, inputs: Sequence[str], name: str, *, exact: bool = False, **attributes: Any) -> str:
+        """Adds a node with one output; its name, which is ``name`` itself if that was taken for it (``exact``)."""
+        output = name if exact else self.fresh(name)
         for key, value in attributes.items():
             if isinstance(value, float) and math.isfinite(value) and abs(value) > _LARGEST:
                 raise GraphError(f"ONNX: {op} '{name}': attribute {key} = {value} is beyond float32, which ONNX has")
