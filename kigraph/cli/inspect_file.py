@@ -18,6 +18,7 @@ _EXAMPLES = """
 kigraph inspect classify_image_graph_def.pb
 kigraph inspect inception_v3_google-0cc3c7bd.pth --tensors
 kigraph inspect model.pb --json
+kigraph inspect from_the_internet.onnx --untrusted     in a limited child process
 """
 
 
@@ -27,11 +28,21 @@ def register(commands: Commands) -> None:
     )
     parser.add_argument("file", type=filled, metavar="FILE", help="a model or weights file, or 'demo'")
     parser.add_argument("--tensors", action="store_true", help="list every operation, or every array of a weights file")
+    parser.add_argument(
+        "--untrusted",
+        action="store_true",
+        help="read the file in a child process with limits of memory and time, for files of unknown origin",
+    )
     add_json(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.untrusted:
+        from .limited import run_limited
+
+        flags = ["--tensors"] * args.tensors + ["--json"] * args.json
+        return run_limited(["inspect", *flags, "--", file_of(args.file)], args.file)
     from ..opening import card_for, open_file
 
     opened = open_file(file_of(args.file))
