@@ -36,7 +36,10 @@ _OPS: tuple[tuple[Family, str], ...] = (
         Family("convolution", "#fcdcc2", "#c4661b"),
         "Conv2D DepthwiseConv2dNative KiFusedConv2D KiFusedDepthwiseConv2D KiSiblingConv2D",
     ),
-    (Family("matrix product", "#fbe6b8", "#b97d10"), "MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3 KiFusedMatMul"),
+    (
+        Family("matrix product", "#fbe6b8", "#b97d10"),
+        "MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3 KiFusedMatMul Einsum",
+    ),
     (Family("pooling", "#d9f0d3", "#3f8f3a"), "MaxPool AvgPool MaxPoolV2 KiFusedAvgPool"),
     (
         Family("normalization", "#e7def7", "#7653b5"),
@@ -50,12 +53,17 @@ _OPS: tuple[tuple[Family, str], ...] = (
         Family("arithmetic", "#dfe6fb", "#4a63b8"),
         "Add AddV2 AddN Sub Mul Div RealDiv FloorDiv TruncateDiv TruncateMod Mod FloorMod Pow Neg Abs Exp Log Sqrt Rsqrt Square Reciprocal "
         "Maximum Minimum SquaredDifference Equal NotEqual Less LessEqual Greater GreaterEqual LogicalAnd LogicalOr "
-        "LogicalNot Select SelectV2 Floor Ceil Round Rint Sign ComplexAbs Inv Log1p Erf Sin Cos",
+        "LogicalNot Select SelectV2 Floor Ceil Round Rint Sign ComplexAbs Inv Log1p Erf Sin Cos Expm1 Erfc Tan Asin "
+        "Acos Atan Sinh Cosh Asinh Acosh Atanh Atan2 IsNan IsInf IsFinite Invert BitwiseAnd BitwiseOr BitwiseXor LeftShift "
+        "RightShift DivNoNan MulNoNan Xlogy Xlog1py Xdivy ClipByValue ApproximateEqual Dequantize QuantizeV2 "
+        "FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVars FakeQuantWithMinMaxVarsPerChannel QuantizeAndDequantizeV2 "
+        "QuantizeAndDequantizeV3 QuantizeAndDequantizeV4",
     ),
     (
         _REDUCE,
         "KiSumTo SoftmaxCrossEntropyWithLogits SparseSoftmaxCrossEntropyWithLogits "
-        "Sum Mean Max Min Prod All Any ArgMax ArgMin TopK TopKV2",
+        "Sum Mean Max Min Prod All Any ArgMax ArgMin TopK TopKV2 L2Loss Cumsum Cumprod CumulativeLogsumexp "
+        "UnsortedSegmentSum UnsortedSegmentProd UnsortedSegmentMax UnsortedSegmentMin",
     ),
     (
         Family("image", "#fbd9d7", "#b8423b"),
@@ -65,7 +73,10 @@ _OPS: tuple[tuple[Family, str], ...] = (
         _LAYOUT,
         "Identity Reshape Squeeze ExpandDims Transpose Concat ConcatV2 Split SplitV Slice StridedSlice Pad PadV2 Pack "
         "Unpack Cast Shape Tile BroadcastTo GatherV2 Gather Fill Range MirrorPad "
-        "CheckNumerics NoOp StopGradient PreventGradient Snapshot Rank Size AsString StringJoin",
+        "CheckNumerics NoOp StopGradient PreventGradient Snapshot Rank Size AsString StringJoin "
+        "IdentityN EnsureShape Print GuaranteeConst DeepCopy Copy CopyHost ZerosLike OnesLike Bitcast GatherNd ScatterNd "
+        "TensorScatterUpdate TensorScatterAdd TensorScatterSub TensorScatterMax TensorScatterMin KiTensorScatterMul OneHot "
+        "ReverseSequence ReverseV2 Reverse Roll MatrixBandPart KiTriangle UnravelIndex Bucketize InvertPermutation LinSpace",
     ),
 )
 _BY_OP = {op: family for family, ops in _OPS for op in ops.split()}

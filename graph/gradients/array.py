@@ -31,7 +31,7 @@ def _dims(use: Use, tensor: Tensor) -> tuple[int, ...]:
 
 @gradient_of(a.IDENTITY)
 def _identity(use: Use, grads: Grads) -> Result:
-    return [None if use.op.type in ("StopGradient", "PreventGradient") else grads[0]]
+    return [None if use.op.type in ("StopGradient", "PreventGradient") else g for g in grads]
 
 
 @gradient_of(a.RESHAPE)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...kernels.contracts.base import Contract
-from ...kernels.contracts.layout import RESHAPE
+from ...kernels.contracts.layout import IDENTITY, RESHAPE
 from ..builder import Operation, Tensor, site_of_operation
 from ..errors import GraphError
 from ..opdefs import NeedsValue, resolve
@@ -61,6 +61,8 @@ _RESHAPES = frozenset(["Reshape", "ExpandDims", "Squeeze"])
 
 def use_of(op: Operation) -> tuple[Contract[Any], Use, tuple[int, ...]]:
     """Contract and use of an op, and which of its inputs the contract's inputs are."""
+    if op.type == "IdentityN":  # its contract, the identity of one value, serves every input
+        return IDENTITY, Use(op, op.inputs, op.outputs, None), tuple(range(len(op.inputs)))
     try:
         resolved = resolve(site_of_operation(op))
     except NeedsValue as need:

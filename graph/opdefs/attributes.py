@@ -30,7 +30,9 @@ class _Required:
 #: The default of an attribute that has none.
 REQUIRED = _Required()
 
-Kind = Literal["bool", "int", "float", "string", "type", "shape", "tensor", "ints", "list"]
+Kind = Literal[
+    "bool", "int", "float", "string", "type", "shape", "tensor", "ints", "list", "list(type)", "list(float)", "list(string)",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,13 @@ _KINDS: Mapping[str, tuple[str, tuple[type, ...]]] = {
     "float": ("a number", (float, int, np.floating, np.integer)),
     "string": ("a text", (str, bytes)),
     "type": ("an element type", (np.dtype,)),
+}
+
+
+_LISTS: Mapping[str, tuple[str, tuple[type, ...]]] = {
+    "list(type)": ("element types", (np.dtype,)),
+    "list(float)": ("numbers", (float, int, np.floating, np.integer)),
+    "list(string)": ("texts", (str, bytes)),
 }
 
 
@@ -147,7 +156,11 @@ def _check_value(site: _Site, name: str, value: Any, rule: Attr) -> None:
 
 
 def _check_list(site: _Site, name: str, value: Any, rule: Attr) -> None:
-    """A shape, or a list of integers."""
+    """A shape, or a list."""
+    if rule.kind in _LISTS:
+        kind, of_entries = _LISTS[rule.kind]
+        if not isinstance(value, (tuple, list)) or not all(isinstance(v, of_entries) for v in value):
+            raise GraphError(f"{site.op} '{site.name}': attribute {name} must be a list of {kind}, got {_text(value)}")
     if (shape := rule.kind == "shape" and value is not None) or rule.kind == "ints":
         entries = (int, np.integer, type(None)) if shape else (int, np.integer)
         if not isinstance(value, (tuple, list)) or not all(isinstance(v, entries) for v in value):

@@ -9,8 +9,10 @@ import numpy as np
 
 from ...kernels.contracts import elementwise as e
 from ...kernels.contracts import reduce as r
+from ...kernels.contracts.arrange import L2_LOSS
 from ...kernels.contracts.base import Contract, merge_shapes
-from ...kernels.contracts.layout import CAST, CastParams
+from ...kernels.contracts.einsum import EINSUM, EinsumParams
+from ...kernels.contracts.layout import CAST, IDENTITY, CastParams
 from ...kernels.contracts.matmul import MATMUL, MatMulParams
 from ...kernels.contracts.strings import STRING_JOIN, StringJoinParams
 from ...kernels.errors import ShapeError
@@ -23,7 +25,13 @@ __all__ = ["DEFS"]
 _SIMPLE: tuple[tuple[str, Contract[Any]], ...] = (
     ("Neg", e.NEG), ("Abs", e.ABS), ("Sign", e.SIGN), ("Square", e.SQUARE), ("Sqrt", e.SQRT),
     ("Rsqrt", e.RSQRT), ("Reciprocal", e.RECIPROCAL), ("Inv", e.RECIPROCAL), ("Exp", e.EXP), ("Log", e.LOG),
-    ("Log1p", e.LOG1P), ("Erf", e.ERF), ("Sin", e.SIN), ("Cos", e.COS), ("Floor", e.FLOOR), ("Ceil", e.CEIL), ("Rint", e.ROUND), ("Round", e.ROUND),
+    ("Log1p", e.LOG1P), ("Erf", e.ERF), ("Sin", e.SIN), ("Cos", e.COS),
+    ("Expm1", e.EXPM1), ("Erfc", e.ERFC), ("Tan", e.TAN), ("Asin", e.ASIN), ("Acos", e.ACOS), ("Atan", e.ATAN), ("Sinh", e.SINH),
+    ("Cosh", e.COSH), ("Asinh", e.ASINH), ("Acosh", e.ACOSH), ("Atanh", e.ATANH), ("Atan2", e.ATAN2), ("IsNan", e.IS_NAN),
+    ("IsInf", e.IS_INF), ("IsFinite", e.IS_FINITE), ("Invert", e.INVERT), ("BitwiseAnd", e.BITWISE_AND),
+    ("BitwiseOr", e.BITWISE_OR), ("BitwiseXor", e.BITWISE_XOR), ("LeftShift", e.LEFT_SHIFT), ("RightShift", e.RIGHT_SHIFT),
+    ("DivNoNan", e.DIV_NO_NAN), ("MulNoNan", e.MUL_NO_NAN), ("Xlogy", e.XLOGY), ("Xlog1py", e.XLOG1PY), ("Xdivy", e.XDIVY),
+    ("Floor", e.FLOOR), ("Ceil", e.CEIL), ("Rint", e.ROUND), ("Round", e.ROUND),
     ("AddV2", e.ADD), ("Sub", e.SUB), ("Mul", e.MUL), ("FloorDiv", e.FLOORDIV),
     ("FloorMod", e.FLOORMOD), ("RealDiv", e.DIV), ("Pow", e.POW), ("Maximum", e.MAXIMUM), ("Minimum", e.MINIMUM),
     ("SquaredDifference", e.SQUARED_DIFFERENCE), ("Less", e.LESS),
@@ -40,6 +48,25 @@ def _div(site: Site) -> Lowered:
 def _add(site: Site) -> Lowered:
     """The first Add joins strings; AddV2 does not."""
     return Lowered(STRING_JOIN, StringJoinParams()) if site.inputs[0].dtype == STRING else Lowered(e.ADD)
+
+
+def _text(value: Any) -> str:
+    """An attribute that is a text; bytes that are not UTF-8 stay visible in errors."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _add_n(site: Site) -> Lowered:
+    shape = site.inputs[0].shape
+    for t in site.inputs[1:]:
+        shape = merge_shapes(f"AddN '{site.name}'", shape, t.shape)
+    return Lowered({1: IDENTITY, 2: e.ADD}.get(len(site.inputs), e.ADD_N))
+
+
+def _clip(site: Site) -> Lowered:
+    for t in site.inputs[1:]:
+        if t.shape != ():
+            merge_shapes(f"ClipByValue '{site.name}', the bounds", site.inputs[0].shape, t.shape)
+    return Lowered(e.CLIP)
 
 
 def _complex_abs(site: Site) -> Lowered:
@@ -191,6 +218,16 @@ DEFS: tuple[OpDef, ...] = (
     simple("LogicalAnd", e.LOGICAL_AND, attributes={}),
     simple("LogicalOr", e.LOGICAL_OR, attributes={}),
     simple("SelectV2", e.SELECT, attributes={"T": of(1)}),
+    simple("L2Loss", L2_LOSS),
+    simple("ApproximateEqual", e.APPROXIMATE_EQUAL, {**T, "tolerance": Attr("float", 1e-5)}),
+    OpDef("AddN", _add_n, arity=(1, None), attributes={**T, "N": Attr("int", count=0)}),
+    OpDef("ClipByValue", _clip, arity=(3, 3)),
+    OpDef(
+        "Einsum",
+        lambda site: Lowered(EINSUM, EinsumParams(_text(site.attr("equation")))),
+        arity=(1, None),
+        attributes={**T, "N": Attr("int", count=0), "equation": Attr("string")},
+    ),
     OpDef("Div", _div, arity=(2, 2)),
     OpDef("Add", _add, arity=(2, 2)),
     OpDef("ComplexAbs", _complex_abs, attributes={"T": of(0, _C64), "Tout": Attr("type", _F32)}),

@@ -184,6 +184,7 @@ def _unknown_resize(site: Site) -> tuple[TensorType, ...]:
 
 _ACTIVATIONS: tuple[tuple[str, Contract[Any]], ...] = (
     ("Relu", e.RELU), ("Relu6", e.RELU6), ("Sigmoid", e.SIGMOID), ("Tanh", e.TANH), ("Softplus", e.SOFTPLUS),
+    ("Elu", e.ELU), ("Selu", e.SELU), ("Softsign", e.SOFTSIGN),
 )  # fmt: skip
 
 
@@ -257,4 +258,5 @@ DEFS: tuple[OpDef, ...] = (
     simple("Softmax", SOFTMAX, _SOFTMAX),
     simple("LogSoftmax", LOG_SOFTMAX, _SOFTMAX),
     simple("LRN", LRN, LRN_ROW),
+    simple("LeakyRelu", e.LEAKY_RELU, {"T": of(0, types("float32")[0]), "alpha": Attr("float", 0.200000003)}),
 )

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import UnsupportedOpError
-from . import array, gradients, images, math, nn, slices, strings
+from . import array, gradients, images, indexing, math, nn, passing, quantization, slices, strings
 from .base import OpDef
 
 __all__ = ["OPDEFS", "OWN", "opdef"]
 
-OPDEFS: Mapping[str, OpDef] = {
-    d.name: d for module in (array, slices, math, nn, gradients, strings, images) for d in module.DEFS
-}
+_FAMILIES = (array, slices, math, nn, gradients, strings, images, passing, indexing, quantization)
+
+OPDEFS: Mapping[str, OpDef] = {d.name: d for module in _FAMILIES for d in module.DEFS}
 
 #: Op types of TensorFlow on which kigraph has attributes of its own, with their defaults, which mean what TensorFlow's op
 #: does. In a file a node with another value has "Ki" before its type.

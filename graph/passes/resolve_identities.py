@@ -12,7 +12,19 @@ from ..rewrite import Rewriter
 __all__ = ["resolve_identities"]
 
 _HANDS_ON = frozenset(
-    ["Identity", "StopGradient", "PreventGradient", "Snapshot", "CheckNumerics", "PlaceholderWithDefault"]
+    [
+        "Identity",
+        "StopGradient",
+        "PreventGradient",
+        "Snapshot",
+        "CheckNumerics",
+        "PlaceholderWithDefault",
+        "Print",
+        "GuaranteeConst",
+        "DeepCopy",
+        "Copy",
+        "CopyHost",
+    ]
 )
 
 

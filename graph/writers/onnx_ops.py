@@ -22,6 +22,10 @@ _SAME_NAME = {
     "Tanh": "Tanh", "Softplus": "Softplus", "LogicalNot": "Not", "Identity": "Identity", "StopGradient": "Identity",
     "CheckNumerics": "Identity", "PlaceholderWithDefault": "Identity", "Snapshot": "Identity", "PreventGradient": "Identity",
     "Inv": "Reciprocal", "Rint": "Round",
+    "CheckNumerics": "Identity", "PlaceholderWithDefault": "Identity", "Print": "Identity", "GuaranteeConst": "Identity",
+    "EnsureShape": "Identity", "Elu": "Elu", "Selu": "Selu", "Softsign": "Softsign", "Tan": "Tan", "Asin": "Asin", "Acos": "Acos",
+    "Atan": "Atan", "Sinh": "Sinh", "Cosh": "Cosh", "Asinh": "Asinh", "Acosh": "Acosh", "Atanh": "Atanh", "IsNan": "IsNaN",
+    "IsInf": "IsInf",
 }  # fmt: skip
 _BINARY = {
     "Add": "Add", "AddV2": "Add", "Sub": "Sub", "Mul": "Mul", "RealDiv": "Div", "Div": "Div", "Pow": "Pow", "Maximum": "Max",
@@ -261,6 +265,38 @@ def _relu6(writer: Writer, op: Operation) -> None:
     writer.set(op.outputs[0], name, nchw=nchw)
 
 
+def _leaky_relu(writer: Writer, op: Operation) -> None:
+    x = op.inputs[0]
+    nchw = writer.in_nchw(x)
+    alpha = float(op.attrs.get("alpha", 0.2))
+    name = writer.emit("LeakyRelu", [writer.get_nchw(x) if nchw else writer.get(x)], op.name, alpha=alpha)
+    writer.set(op.outputs[0], name, nchw=nchw)
+
+
+def _add_n(writer: Writer, op: Operation) -> None:
+    nchw = all(writer.in_nchw(t) for t in op.inputs)
+    names = [writer.get_nchw(t) if nchw else writer.get(t) for t in op.inputs]
+    writer.set(op.outputs[0], writer.emit("Sum", names, op.name), nchw=nchw)
+
+
+def _identity_n(writer: Writer, op: Operation) -> None:
+    for x, y in zip(op.inputs, op.outputs, strict=True):
+        if not writer.hand_on(x, y):
+            writer.set(y, writer.emit("Identity", [writer.get(x)], f"{op.name}.{y.index}"))
+
+
+def _einsum(writer: Writer, op: Operation) -> None:
+    name = writer.emit("Einsum", [writer.get(t) for t in op.inputs], op.name, equation=op.attrs["equation"])
+    writer.set(op.outputs[0], name)
+
+
+def _clip(writer: Writer, op: Operation) -> None:
+    names = [writer.get(op.inputs[0])]
+    for onnx, bound in (("Max", op.inputs[1]), ("Min", op.inputs[2])):
+        names = [writer.emit(onnx, [*names, writer.get(bound)], f"{op.name}.{onnx.lower()}")]
+    writer.set(op.outputs[0], names[0])
+
+
 def _rsqrt(writer: Writer, op: Operation) -> None:
     root = writer.emit("Sqrt", [writer.get(op.inputs[0])], f"{op.name}.sqrt")
     writer.set(op.outputs[0], writer.emit("Reciprocal", [root], op.name))
@@ -302,6 +338,8 @@ _RULES: dict[str, Rule] = {
     "Max": _reduce("ReduceMax"), "Min": _reduce("ReduceMin"), "Prod": _reduce("ReduceProd"), "Softmax": _softmax("Softmax"), "LogSoftmax": _softmax("LogSoftmax"),
     "ArgMax": _argmax, "Cast": _cast, "Relu6": _relu6, "Rsqrt": _rsqrt, "Square": _square,
     "SquaredDifference": _squared_difference, "ResizeBilinear": _resize, **onnx_math.RULES, **onnx_shapes.RULES,
+    "LeakyRelu": _leaky_relu, "AddN": _add_n, "IdentityN": _identity_n, "Einsum": _einsum, "ClipByValue": _clip,
+    "SquaredDifference": _squared_difference, "ResizeBilinear": _resize,
 }  # fmt: skip
 
 #: Op types that ONNX files can have.

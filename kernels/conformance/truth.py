@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..contracts import conv2d, gradients, matmul, siblings
+from ..contracts import conv2d, einsum, gradients, matmul, siblings
 from ..contracts.base import Tolerance
 from ..errors import KernelError
 from ..kernel import NoConstants, Query
@@ -33,7 +33,7 @@ _WIDE = {
 _EXACT = Tolerance(0, 0)
 #: Contracts whose FLOPs are a multiplication and an addition per summed term.
 _PRODUCTS = (
-    matmul.MATMUL, conv2d.CONV2D, conv2d.DEPTHWISE_CONV2D, siblings.SIBLING_CONV2D, gradients.CONV2D_INPUT_GRAD,
+    matmul.MATMUL, einsum.EINSUM, conv2d.CONV2D, conv2d.DEPTHWISE_CONV2D, siblings.SIBLING_CONV2D, gradients.CONV2D_INPUT_GRAD,
     gradients.CONV2D_FILTER_GRAD, gradients.DEPTHWISE_CONV2D_INPUT_GRAD, gradients.DEPTHWISE_CONV2D_FILTER_GRAD,
 )  # fmt: skip
 

@@ -10,7 +10,9 @@ from ..tensor import STRING, DType, is_int
 from .case import Values
 
 __all__ = [
+    "above_one",
     "any_bits",
+    "bounded",
     "few",
     "indices",
     "large",
@@ -59,6 +61,19 @@ def positive(rng: Rng, shape: Shape, dtype: DType) -> NDArray:
     if is_int(dtype):
         return rng.integers(1, 5, shape).astype(dtype)
     return np.asarray(rng.uniform(0.1, 4, shape)).astype(dtype)
+
+
+def bounded(rng: Rng, shape: Shape, dtype: DType) -> NDArray:
+    """Numbers from -0.9 to 0.9; of complex ones, both parts."""
+    values = np.asarray(rng.uniform(-0.9, 0.9, shape))
+    if dtype.kind == "c":
+        values = values + 1j * rng.uniform(-0.9, 0.9, shape)
+    return np.asarray(values).astype(dtype)
+
+
+def above_one(rng: Rng, shape: Shape, dtype: DType) -> NDArray:
+    """Numbers from 1.1 to 4."""
+    return np.asarray(rng.uniform(1.1, 4, shape)).astype(dtype)
 
 
 def nonzero(rng: Rng, shape: Shape, dtype: DType) -> NDArray:

@@ -11,14 +11,18 @@ from types import ModuleType
 from typing import Any
 
 from . import (
+    arrange,
     concat,
     conv2d,
+    einsum,
     elementwise,
     gradients,
+    indexing,
     layout,
     matmul,
     normalization,
     pool2d,
+    quantization,
     reduce,
     resize,
     siblings,
@@ -31,6 +35,7 @@ __all__ = ["CONTRACTS", "Contract"]
 
 _FAMILIES = (
     matmul, conv2d, siblings, pool2d, normalization, elementwise, softmax, reduce, concat, resize, layout, gradients, strings,
+    einsum, indexing, arrange, quantization,
 )  # fmt: skip
 
 

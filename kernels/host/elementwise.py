@@ -25,12 +25,92 @@ def _ufunc(contract: Contract[Params], ufunc: Callable[..., Any]) -> Kernel:
     return numpy_kernel(contract, "host", run)
 
 
-_erf_of_object = np.frompyfunc(math.erf, 1, 1)
+def _of_libm(contract: Contract[Params], function: Callable[[float], float]) -> Kernel:
+    """What NumPy lacks: the C library's function, which is exact to an ulp in float64, of one number after the other."""
+    of_object = np.frompyfunc(function, 1, 1)
+
+    def run(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
+        outputs[0][...] = of_object(inputs[0].astype(np.float64))
+
+    return numpy_kernel(contract, "host", run)
 
 
-def _erf(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
-    # NumPy has no erf; the C library's is exact to an ulp in float64.
-    outputs[0][...] = _erf_of_object(inputs[0].astype(np.float64))
+def _of_wider(contract: Contract[Params], function: Callable[[Array], Array]) -> Kernel:
+    """A formula of several steps, in float32 for float16."""
+
+    def run(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
+        outputs[0][...] = function(inputs[0].astype(wider(inputs[0].dtype), copy=False))
+
+    return numpy_kernel(contract, "host", run)
+
+
+def _elu(x: Array) -> Array:
+    result: Array = np.where(x < 0, np.expm1(np.minimum(x, 0)), x)
+    return result
+
+
+#: alpha * scale and scale of the paper.
+_SELU_LOW, _SELU = 1.7580993408473768599402175208123, 1.0507009873554804934193349852946
+
+
+def _selu(x: Array) -> Array:
+    kind = x.dtype.type
+    result: Array = np.where(x < 0, kind(_SELU_LOW) * np.expm1(np.minimum(x, 0)), kind(_SELU) * x)
+    return result
+
+
+def _softsign(x: Array) -> Array:
+    result: Array = x / (1 + np.abs(x))
+    return result
+
+
+def _zero_where(contract: Contract[Params], function: Callable[[Array, Array], Array], number: int) -> Kernel:
+    """0 where input ``number`` is 0, whatever the other one is, NaN too."""
+
+    def run(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
+        outputs[0][...] = np.where(inputs[number] == 0, outputs[0].dtype.type(0), function(*inputs))
+
+    return numpy_kernel(contract, "host", run)
+
+
+def _shift(contract: Contract[Params], shift: Callable[..., Any]) -> Kernel:
+    """C leaves shifts by more bits than there are open; TensorFlow and this stop at all but one."""
+
+    def run(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
+        x, bits = inputs
+        shift(x, np.clip(bits, 0, 8 * x.itemsize - 1), out=outputs[0])
+
+    return numpy_kernel(contract, "host", run)
+
+
+def _leaky_relu(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.LeakyReluParams) -> None:
+    (x,) = inputs
+    np.copyto(outputs[0], np.where(x < 0, x * x.dtype.type(params.alpha), x))
+
+
+def _add_n(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
+    """float16 is rounded once. The output may be the first input, never another one."""
+    (y,) = outputs
+    if wider(y.dtype) == y.dtype:
+        np.copyto(y, inputs[0])
+        for x in inputs[1:]:
+            np.add(y, x, out=y)
+    else:
+        total = inputs[0].astype(wider(y.dtype))
+        for x in inputs[1:]:
+            total += x
+        y[...] = total
+
+
+def _approximate_equal(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.ApproximateEqualParams) -> None:
+    x0, x1 = inputs
+    difference = np.abs(x0 - x1)
+    outputs[0][...] = difference < difference.dtype.type(params.tolerance)
+
+
+def _clip(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
+    x, low, high = inputs
+    np.copyto(outputs[0], np.minimum(np.maximum(x, low), high))
 
 
 def _softplus(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
@@ -93,9 +173,31 @@ def _select_rows(inputs: Sequence[Array], outputs: Sequence[Array], params: Para
 KERNELS = (
     _ufunc(ops.SIGN, np.sign),
     _ufunc(ops.LOG1P, np.log1p),
-    numpy_kernel(ops.ERF, "host", _erf),
+    _ufunc(ops.EXPM1, np.expm1),
+    _of_libm(ops.ERF, math.erf),
+    _of_libm(ops.ERFC, math.erfc),
     _ufunc(ops.SIN, np.sin),
     _ufunc(ops.COS, np.cos),
+    _ufunc(ops.TAN, np.tan),
+    _ufunc(ops.ASIN, np.arcsin),
+    _ufunc(ops.ACOS, np.arccos),
+    _ufunc(ops.ATAN, np.arctan),
+    _ufunc(ops.SINH, np.sinh),
+    _ufunc(ops.COSH, np.cosh),
+    _ufunc(ops.ASINH, np.arcsinh),
+    _ufunc(ops.ACOSH, np.arccosh),
+    _ufunc(ops.ATANH, np.arctanh),
+    _of_wider(ops.ELU, _elu),
+    _of_wider(ops.SELU, _selu),
+    _of_wider(ops.SOFTSIGN, _softsign),
+    numpy_kernel(ops.LEAKY_RELU, "host", _leaky_relu),
+    numpy_kernel(ops.ADD_N, "host", _add_n),
+    numpy_kernel(ops.CLIP, "host", _clip),
+    numpy_kernel(ops.APPROXIMATE_EQUAL, "host", _approximate_equal),
+    _ufunc(ops.IS_NAN, np.isnan),
+    _ufunc(ops.IS_INF, np.isinf),
+    _ufunc(ops.IS_FINITE, np.isfinite),
+    _ufunc(ops.INVERT, np.invert),
     _ufunc(ops.FLOOR, np.floor),
     _ufunc(ops.CEIL, np.ceil),
     _ufunc(ops.ROUND, np.round),
@@ -114,6 +216,17 @@ KERNELS = (
     _ufunc(ops.GREATER_EQUAL, np.greater_equal),
     _ufunc(ops.LOGICAL_AND, np.logical_and),
     _ufunc(ops.LOGICAL_OR, np.logical_or),
+    _ufunc(ops.ATAN2, np.arctan2),
+    _zero_where(ops.DIV_NO_NAN, np.divide, 1),
+    _zero_where(ops.MUL_NO_NAN, np.multiply, 1),
+    _zero_where(ops.XLOGY, lambda x, y: x * np.log(y), 0),
+    _zero_where(ops.XLOG1PY, lambda x, y: x * np.log1p(y), 0),
+    _zero_where(ops.XDIVY, np.divide, 0),
+    _ufunc(ops.BITWISE_AND, np.bitwise_and),
+    _ufunc(ops.BITWISE_OR, np.bitwise_or),
+    _ufunc(ops.BITWISE_XOR, np.bitwise_xor),
+    _shift(ops.LEFT_SHIFT, np.left_shift),
+    _shift(ops.RIGHT_SHIFT, np.right_shift),
     numpy_kernel(ops.SELECT, "host", _select),
     numpy_kernel(ops.SELECT_ROWS, "host", _select_rows),
 )

@@ -128,6 +128,51 @@ OTHER: dict[str, Case] = {
     "EncodeJpeg": lambda d, r: ([values(r, d[0], d[1], 1, dtype=np.uint8)], {}),
     "StringJoin": lambda d, r: ([np.full((d[0], 1), b"a", object), np.full((d[1],), b"b\0", object)], {"separator": b"-"}),
 }  # fmt: skip
+#: The same for picking and placing, quantised numbers, and what hands values on.
+OTHER |= {
+    "Invert": same(np.int32),
+    **dict.fromkeys(["BitwiseAnd", "BitwiseOr", "BitwiseXor", "LeftShift", "RightShift"], same(np.int32, 2)),
+    "ApproximateEqual": lambda d, r: ([x3(d, r), x3(d, r)], {"tolerance": 1.0}),
+    "AddN": lambda d, r: ([x3(d, r)] * d[3], {}),
+    "ClipByValue": lambda d, r: ([x3(d, r), scalar(1, F32), scalar(2, F32)], {}),
+    "Einsum": lambda d, r: ([values(r, d[0], d[1]), values(r, d[1], d[2])], {"equation": "ab,bc->ac"}),
+    "IdentityN": lambda d, r: ([x3(d, r), i32(*d)], {"T": (F32, np.dtype(np.int32))}),
+    "EnsureShape": lambda d, r: ([x3(d, r)], {"shape": (None, d[1], None)}),
+    "Bitcast": lambda d, r: ([x3(d, r)], {"type": np.dtype(np.uint8)}),
+    "GatherNd": lambda d, r: ([x3(d, r), r.integers(0, d[0], (2, d[3], 1)).astype(np.int64)], {}),
+    "ScatterNd": lambda d, r: ([r.integers(0, d[0], (d[3], 1)).astype(np.int32), values(r, d[3], d[1]), i32(d[0], d[1])], {}),
+    **dict.fromkeys(
+        ["TensorScatterUpdate", "TensorScatterAdd", "TensorScatterSub", "TensorScatterMax", "TensorScatterMin", "KiTensorScatterMul"],
+        lambda d, r: ([x3(d, r), r.integers(0, d[0], (d[3], 1)).astype(np.int32), values(r, d[3], d[1], d[2])], {}),
+    ),
+    "OneHot": lambda d, r: ([i32(*d), scalar(d[0]), scalar(1, F32), scalar(0, F32)], {"axis": 0 if d[1] > 2 else -1}),
+    **dict.fromkeys(
+        ["UnsortedSegmentSum", "UnsortedSegmentProd", "UnsortedSegmentMax", "UnsortedSegmentMin"],
+        lambda d, r: ([x3(d, r), r.integers(-1, d[3], (d[0], d[1])).astype(np.int32), scalar(d[3])], {}),
+    ),
+    "ReverseSequence": lambda d, r: ([x3(d, r), r.integers(0, d[1] + 1, d[0])], {"seq_dim": 1}),
+    "ReverseV2": lambda d, r: ([x3(d, r), i32(0, -1)], {}),
+    "Reverse": lambda d, r: ([x3(d, r), np.array([True, False, True])], {}),
+    "Roll": lambda d, r: ([x3(d, r), i32(1, -2), i32(0, 2)], {}),
+    **dict.fromkeys(
+        ["Cumsum", "Cumprod", "CumulativeLogsumexp"], lambda d, r: ([x3(d, r), scalar(-1)], {"exclusive": d[0] > 2}),
+    ),
+    "MatrixBandPart": lambda d, r: ([x3(d, r), scalar(0), scalar(-1)], {}),
+    "KiTriangle": lambda d, r: ([x3(d, r), scalar(1)], {"upper": d[0] > 2}),
+    "UnravelIndex": lambda d, r: ([r.integers(0, d[0] * d[1], d[3]).astype(np.int32), i32(d[0], d[1])], {}),
+    "Bucketize": lambda d, r: ([x3(d, r)], {"boundaries": (1.0, 2.0)}),
+    "InvertPermutation": lambda d, r: ([r.permutation(d[0]).astype(np.int32)], {}),
+    "LinSpace": lambda d, r: ([scalar(1, F32), scalar(2, F32), scalar(d[0])], {}),
+    "Dequantize": lambda d, r: ([x3(d, r, np.uint8), scalar(0, F32), scalar(4, F32)], {}),
+    "QuantizeV2": lambda d, r: ([x3(d, r), scalar(0, F32), scalar(4, F32)], {"T": np.dtype(np.uint8)}),
+    "FakeQuantWithMinMaxVars": lambda d, r: ([x3(d, r), scalar(-1, F32), scalar(4, F32)], {}),
+    "FakeQuantWithMinMaxVarsPerChannel": lambda d, r: ([x3(d, r), -values(r, d[2]), values(r, d[2])], {}),
+    **dict.fromkeys(
+        ["QuantizeAndDequantizeV2", "QuantizeAndDequantizeV4"],
+        lambda d, r: ([x3(d, r), scalar(-1, F32), scalar(4, F32)], {"range_given": d[0] > 2}),
+    ),
+    "QuantizeAndDequantizeV3": lambda d, r: ([x3(d, r), scalar(-1, F32), scalar(4, F32), scalar(6)], {}),
+}  # fmt: skip
 #: Structural ops, ops with effects, decoders (dynamic: tests of sessions), and backward ops (tests of gradients).
 ELSEWHERE = {
     "Const", "Placeholder", "VariableV2", "NoOp", "Assign", "AssignAdd", "AssignSub", "DecodeJpeg", "DecodePng", "DecodeBmp",

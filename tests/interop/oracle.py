@@ -22,6 +22,7 @@ Value = np.ndarray[Any, Any]
 class Case:
     """``inputs``: values in order. ``fed``: numbers of those that are placeholders, the others are constants.
 
+    ``quantised``: types of inputs that TensorFlow takes as quantised numbers; those are not fed.
     ``loose``: relative tolerance of float results; 0: the same bits. ``unknown``: placeholders do not say their shape.
     """
 
@@ -32,10 +33,45 @@ class Case:
     loose: float = 0.0
     unknown: bool = False
     outputs: int = 1
+    quantised: Mapping[int, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         inputs = ", ".join(f"{v.dtype}{v.shape}" + (f"={v.tolist()}" if v.size <= 8 else "") for v in self.inputs)
         return f"{self.op}({inputs}) {dict(self.attrs)} fed={sorted(self.fed)}{' unknown' if self.unknown else ''}"
+
+
+def _derived(definition: Any, types: list[Any]) -> dict[str, Any]:
+    """Types and counts that follow from the inputs."""
+    derived: dict[str, Any] = {}
+    at = 0
+    for argument in definition.input_arg:
+        count = len(types) - len(definition.input_arg) + 1 if argument.number_attr else 1
+        if argument.number_attr:
+            derived[argument.number_attr] = count
+        if argument.type_attr and at < len(types):
+            derived[argument.type_attr] = types[at]
+        if argument.type_list_attr:
+            count = len(types) - at
+            derived[argument.type_list_attr] = types[at:]
+        at += count
+    return derived
+
+
+def _set(attr: Any, kind: str, value: Any) -> None:
+    import tensorflow as tf
+
+    if kind == "type":
+        attr.type = tf.dtypes.as_dtype(value).as_datatype_enum
+    elif kind == "list(type)":
+        attr.list.type.extend(tf.dtypes.as_dtype(v).as_datatype_enum for v in value)
+    elif kind in ("list(float)", "list(int)"):
+        (attr.list.f if kind == "list(float)" else attr.list.i).extend(value)
+    elif kind == "string":
+        attr.s = value if isinstance(value, bytes) else value.encode()
+    elif kind == "shape":
+        attr.shape.CopyFrom(tf.TensorShape(value).as_proto())
+    else:
+        setattr(attr, {"bool": "b", "int": "i", "float": "f"}[kind], value)
 
 
 def graph_def(case: Case) -> bytes:
@@ -55,30 +91,14 @@ def graph_def(case: Case) -> bytes:
         else:
             node = graph.node.add(name=f"i{i}", op="Const")
             node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value, dtype, value.shape))
+            if i in case.quantised:
+                types[i] = dtype = tf.dtypes.as_dtype(case.quantised[i])
+                node.attr["value"].tensor.dtype = dtype.as_datatype_enum
         node.attr["dtype"].type = dtype.as_datatype_enum
     node = graph.node.add(name="y", op=case.op, input=[f"i{i}" for i in range(len(case.inputs))])
-    derived: dict[str, Any] = {}
-    at = 0
-    for argument in definition.input_arg:
-        count = len(case.inputs) - len(definition.input_arg) + 1 if argument.number_attr else 1
-        if argument.number_attr:
-            derived[argument.number_attr] = count
-        if argument.type_attr and at < len(types):
-            derived[argument.type_attr] = types[at]
-        at += count
     kinds = {a.name: a.type for a in definition.attr}
-    for name, value in {**derived, **case.attrs}.items():
-        attr, kind = node.attr[name], kinds[name]
-        if kind == "type":
-            attr.type = tf.dtypes.as_dtype(value).as_datatype_enum
-        elif kind == "list(int)":
-            attr.list.i.extend(value)
-        elif kind == "string":
-            attr.s = value if isinstance(value, bytes) else value.encode()
-        elif kind == "shape":
-            attr.shape.CopyFrom(tf.TensorShape(value).as_proto())
-        else:
-            setattr(attr, {"bool": "b", "int": "i", "float": "f"}[kind], value)
+    for name, value in {**_derived(definition, types), **case.attrs}.items():
+        _set(node.attr[name], kinds[name], value)
     data: bytes = graph.SerializeToString()
     return data
 
@@ -107,7 +127,8 @@ def by_tensorflow(case: Case, data: bytes) -> list[Value] | str:
 
 
 def _array(value: Any) -> Value:
-    return np.asarray(value, object) if isinstance(value, bytes) else np.asarray(value)
+    array = np.asarray(value, object) if isinstance(value, bytes) else np.asarray(value)
+    return array.view(array.dtype[0]) if array.dtype.names else array  # of quantised numbers the integers
 
 
 def by_kigraph(case: Case, path: Path, backend: str) -> list[Value] | str:

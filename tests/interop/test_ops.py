@@ -17,20 +17,24 @@ from kigraph.kernels.backends import get_backend
 
 from .generate import GENERATORS as VALUES
 from .generate_layout import GENERATORS as LAYOUT
+from .generate_more import GENERATORS as MORE
 from .oracle import by_kigraph, by_tensorflow, difference, graph_def
 
 pytest.importorskip("tensorflow")
 
-GENERATORS = {**VALUES, **LAYOUT}
+GENERATORS = {**VALUES, **LAYOUT, **MORE}
 CASES = 24
 #: Where kigraph answers and TensorFlow does not, because its kernels lack a type or insist on more than they need.
 WIDER = {
     "BiasAdd": "a vector with a bias",
     "BiasAddV1": "a vector with a bias",
+    "QuantizeAndDequantizeV2": "a given range for every index of an axis",
+    "QuantizeAndDequantizeV4": "a given range for every index of an axis",
     "Range": "nothing between start and limit",
     "Snapshot": "strings",
     "SplitV": "one part whose size is to be computed",
     "StringJoin": "broadcasting",
+    "UnravelIndex": "no indices",
 }
 
 

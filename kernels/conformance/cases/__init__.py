@@ -12,14 +12,18 @@ from typing import Any
 from ...contracts.base import Contract
 from ..case import Case
 from . import (
+    arrange,
     concat,
     conv2d,
+    einsum,
     elementwise,
     gradients,
+    indexing,
     layout,
     matmul,
     normalization,
     pool2d,
+    quantization,
     reduce,
     resize,
     siblings,
@@ -43,6 +47,10 @@ _ALL: tuple[Case, ...] = (
     *gradients.CASES,
     *layout.CASES,
     *strings.CASES,
+    *einsum.CASES,
+    *indexing.CASES,
+    *arrange.CASES,
+    *quantization.CASES,
 )
 
 CASES = tuple(case for case in _ALL if not case.measure)

@@ -12,7 +12,7 @@ from ...contracts.base import FLOATS, INTEGERS, NUMBERS, Contract, Tolerance
 from ...errors import DTypeError
 from ...tensor import STRING, DType, TensorType, is_float
 from ..case import F16, F32, MEMORIES, Case, Input, Memory, tensor
-from ..values import any_bits, few, large, nonzero, normal, positive, scaled, sparse_nan, special
+from ..values import above_one, any_bits, bounded, few, large, nonzero, normal, positive, scaled, sparse_nan, special
 
 __all__ = ["CASES"]
 
@@ -25,11 +25,13 @@ _LOOSE_F16 = Tolerance(3e-3, 1e-6)
 _VALUES: dict[Contract[Any], Any] = {
     ops.SQRT: positive, ops.RSQRT: positive, ops.LOG: positive, ops.LOG1P: positive, ops.RECIPROCAL: nonzero,
     ops.POW: positive, ops.EXP: scaled(3), ops.SIGMOID: scaled(6), ops.TANH: scaled(2), ops.SOFTPLUS: scaled(6),
+    ops.ASIN: bounded, ops.ACOS: bounded, ops.ATANH: bounded, ops.ACOSH: above_one, ops.XLOGY: positive, ops.XLOG1PY: positive,
+    ops.TAN: bounded, ops.ERFC: scaled(3), ops.ELU: scaled(3), ops.SELU: scaled(3), ops.SOFTSIGN: scaled(6),
     ops.RELU6: scaled(5), ops.ROUND: scaled(5), ops.FLOOR: scaled(5), ops.CEIL: scaled(5),
 }  # fmt: skip
-_DIVISIONS = (ops.DIV, ops.FLOORDIV, ops.FLOORMOD, ops.TRUNCDIV, ops.TRUNCMOD)
+_DIVISIONS = (ops.DIV, ops.FLOORDIV, ops.FLOORMOD, ops.TRUNCDIV, ops.TRUNCMOD, ops.XDIVY)
 #: Results of these on huge or tiny numbers depend on the library's argument reduction, which is not tested here.
-_NOT_SPECIAL = (ops.SIN, ops.COS, ops.POW, ops.FLOORMOD, ops.TRUNCMOD)
+_NOT_SPECIAL = (ops.SIN, ops.COS, ops.TAN, ops.POW, ops.FLOORMOD, ops.TRUNCMOD, ops.ATAN2)
 
 
 def _accepts(contract: Contract[Any], dtype: DType) -> bool:
@@ -85,7 +87,7 @@ def _dtype_cases(contract: Contract[Any]) -> Iterator[Case]:
 
 
 def _main(contract: Contract[Any]) -> DType:
-    return F32 if _accepts(contract, F32) else _BOOL
+    return next(t for t in (F32, _BOOL, np.dtype(np.int32)) if _accepts(contract, t))
 
 
 def _common(contract: Contract[Any]) -> Iterator[Case]:
@@ -144,6 +146,68 @@ def _broadcasts(contract: Contract[Any]) -> Iterator[Case]:
         yield Case(contract, "ties", inputs)
 
 
+def _leaky_relu() -> Iterator[Case]:
+    def case(
+        name: str, shape: tuple[int, ...], *tags: str, alpha: float = 0.2, dtype: DType = F32, values: Any = normal,
+        memory: Memory = "dense", **rest: Any,
+    ) -> Case:  # fmt: skip
+        inputs = (tensor(shape, values, dtype, memory=memory),)
+        tagged = frozenset(tags)
+        return Case(ops.LEAKY_RELU, name, inputs, ops.LeakyReluParams(alpha), tagged, memory=memory, **rest)
+
+    for size in (1, 7, 8, 17, 33, 65):
+        yield case(f"n{size}", (size,), "tail")
+    for alpha in (0.0, 0.01, 1.0, 2.0, -0.5):
+        yield case(f"alpha{alpha}", (5, 33), alpha=alpha)
+    for dtype in sorted(FLOATS, key=str):
+        yield case(f"{dtype}-special", (19, 19), "nan", dtype=dtype, values=special)
+    yield case("scalar", ())
+    yield case("empty", (0, 3), "empty")
+    yield case("threads2", (130, 700), "threads", threads=2)
+    yield case("inplace", (5, 33), "inplace", inplace=0)
+    for memory in MEMORIES:
+        yield case(memory, (4, 5, 21), "strided", memory=memory)
+    yield case("million", (8, 35, 35, 100), measure=True)
+
+
+def _add_n() -> Iterator[Case]:
+    for count in (1, 2, 3, 7):
+        yield Case(ops.ADD_N, f"of{count}", (tensor((5, 33), normal),) * count)
+    for dtype in sorted(NUMBERS, key=str):
+        yield Case(ops.ADD_N, f"{dtype}", (tensor((3, 7, 5), normal, dtype),) * 3)
+    for name, shape, values in (("scalar", (), normal), ("nan", (7, 40), sparse_nan), ("tail", (4, 17), normal)):
+        yield Case(ops.ADD_N, name, (tensor(shape, values),) * 3, tags=frozenset([name]))
+    yield Case(ops.ADD_N, "empty", (tensor((0, 3), normal),) * 3, tags=frozenset(["empty"]))
+    yield Case(ops.ADD_N, "inplace", (tensor((5, 33), normal),) * 3, inplace=0, tags=frozenset(["inplace"]))
+    yield Case(ops.ADD_N, "threads2", (tensor((130, 700), normal),) * 3, threads=2, tags=frozenset(["threads"]))
+    for memory in MEMORIES:
+        inputs = (tensor((4, 5, 21), normal, memory=memory), tensor((4, 5, 21), normal), tensor((4, 5, 21), normal))
+        yield Case(ops.ADD_N, memory, inputs, memory=memory, tags=frozenset(["strided"]))
+    yield Case(ops.ADD_N, "million", (tensor((8, 35, 35, 100), normal),) * 4, measure=True)
+
+
+def _clip() -> Iterator[Case]:
+    shapes: dict[str, tuple[tuple[int, ...], ...]] = {
+        "scalars": ((4, 9), (), ()), "same": ((4, 9), (4, 9), (4, 9)), "row": ((4, 9), (9,), ()), "empty": ((0, 9), (), ()),
+        "scalar": ((), (), ()), "tail": ((67,), (), ()),
+    }  # fmt: skip
+    for name, given in shapes.items():
+        inputs = (*(tensor(s, sparse_nan if name == "same" else normal) for s in given),)
+        yield Case(ops.CLIP, name, inputs, tags=frozenset(["empty"] if name == "empty" else []))
+    for dtype in sorted(FLOATS | INTEGERS, key=str):
+        yield Case(ops.CLIP, str(dtype), (*(tensor(s, normal, dtype) for s in ((3, 7, 5), (), ())),))
+    yield Case(ops.CLIP, "inplace", (*(tensor(s, normal) for s in ((5, 33), (), ())),), inplace=0)
+    yield Case(ops.CLIP, "million", (*(tensor(s, normal) for s in ((8, 35, 35, 100), (), ())),), measure=True)
+
+
+def _approximate_equal() -> Iterator[Case]:
+    for dtype in sorted(FLOATS, key=str):
+        inputs = (tensor((5, 33), few, dtype), tensor((5, 33), few, dtype))
+        yield Case(ops.APPROXIMATE_EQUAL, str(dtype), inputs, ops.ApproximateEqualParams(1.5))
+    inputs = (tensor((1000, 1000), normal), tensor((1000, 1000), normal))
+    yield Case(ops.APPROXIMATE_EQUAL, "million", inputs, ops.ApproximateEqualParams(0.1), measure=True)
+
+
 def _select() -> Iterator[Case]:
     def case(name: str, *shapes: tuple[int, ...], dtype: DType = F32, tags: tuple[str, ...] = (), **rest: Any) -> Case:
         condition, x, y = shapes
@@ -184,6 +248,10 @@ CASES: tuple[Case, ...] = (
     *(c for op in (*ops.UNARY, *ops.BINARY) for c in _common(op)),
     *(c for op in (*ops.UNARY, *ops.BINARY) for c in _dtype_cases(op)),
     *(c for op in ops.BINARY for c in _broadcasts(op)),
+    *_leaky_relu(),
+    *_add_n(),
+    *_clip(),
+    *_approximate_equal(),
     *_select(),
     *_select_rows(),
 )

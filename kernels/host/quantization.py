@@ -1,0 +1,156 @@
+"""Quantised numbers, in TensorFlow's order of float32 operations, so that what is rounded is rounded to the same integer.
+
+Sources of the formulas: tensorflow/core/kernels/dequantize_op.cc, quantize_op.cc, quantization_utils.h,
+fake_quant_ops_functor.h, quantize_and_dequantize_op.h.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..contracts.quantization import (
+    DEQUANTIZE,
+    FAKE_QUANT,
+    QUANTIZE,
+    QUANTIZE_DEQUANTIZE,
+    DequantizeParams,
+    FakeQuantParams,
+    QuantizeDequantizeParams,
+    QuantizeParams,
+)
+from ..errors import KernelError
+from ..tensor import Array, DType
+from .support import numpy_kernel
+
+__all__ = ["KERNELS"]
+
+_F = np.float32
+
+
+def _along(range_: Array, x: Array, axis: int | None) -> Array:
+    """A range as it broadcasts along ``axis``; a scalar if there is none."""
+    if axis is None:
+        return range_.reshape(())
+    shape = [1] * x.ndim
+    shape[axis] = -1
+    return range_.reshape(shape)
+
+
+def _away(x: Array) -> Array:
+    """The nearest integer; halves go away from 0. Exact: x - trunc(x) is."""
+    whole = np.trunc(x)
+    result: Array = whole + np.where(np.abs(x - whole) >= 0.5, np.copysign(x.dtype.type(1), x), x.dtype.type(0))
+    return result
+
+
+def _ends(dtype: DType) -> tuple[Any, Any]:
+    info = np.iinfo(dtype)
+    return _F(info.min), _F(info.max)
+
+
+def _dequantize(inputs: Sequence[Array], outputs: Sequence[Array], params: DequantizeParams) -> None:
+    x, (y,) = inputs[0], outputs
+    low, high = (_along(r, x, params.axis) for r in inputs[1:])
+    least, most = _ends(x.dtype)
+    if params.mode == "MIN_COMBINED":
+        half = _F(0) if x.dtype.kind == "u" else (most - least + _F(1)) / _F(2)
+        y[...] = (x.astype(_F) + half) * ((high - low) / (most - least)) + low
+    elif params.mode == "SCALED":
+        first = least + _F(params.narrow_range)
+        y[...] = x.astype(_F) * (high / most if least == 0 else np.maximum(low / first, high / most))
+    else:
+        steps = 2.0 ** (8 * x.itemsize)
+        scale = ((high - low) / _F(steps - 1.0)).astype(_F)
+        start = np.where(high == low, low, _away(low / scale) * scale).astype(_F)
+        y[...] = start + (x.astype(np.float64) - float(np.iinfo(x.dtype).min)).astype(_F) * scale
+
+
+def _quantize(inputs: Sequence[Array], outputs: Sequence[Array], params: QuantizeParams) -> None:
+    x, (y, y_low, y_high) = inputs[0], outputs
+    low, high = (r.reshape(y_low.shape) for r in inputs[1:])
+    if (low > high).any():
+        raise KernelError("quantize: a range whose least value is above its greatest one")
+    low = np.minimum(_F(0), low)
+    width = np.maximum(_F(1), np.maximum(np.abs(inputs[1].reshape(low.shape)), np.abs(high))) * _F(params.minimum)
+    high = np.maximum(_F(0), np.maximum(high, low + width))
+    least, most = _ends(params.dtype)
+    rounded = np.rint if params.half_to_even else _away
+    if params.mode == "SCALED":
+        least = least + _F(params.narrow_range)
+        if params.dtype.kind == "i":
+            high = np.maximum(np.abs(low), np.abs(high))
+            low = -high
+            scale = ((most - least) / (high - low)).astype(_F)
+        else:
+            scale = (most / high).astype(_F)
+            low = (least / scale).astype(_F)
+        cut = np.clip(x, _along(low, x, params.axis), _along(high, x, params.axis))
+        made = np.maximum(rounded(cut * _along(scale, x, params.axis)), least)
+    else:
+        wide_low, wide_high = _along(low, x, params.axis), _along(high, x, params.axis)
+        scale = ((most - least) / (wide_high - wide_low)).astype(_F)
+        if params.mode == "MIN_COMBINED":
+            made = (np.clip(x, wide_low, wide_high) - wide_low) * scale
+            if params.dtype.kind == "i":
+                made = rounded(made - (most - least + _F(1)) / _F(2))
+            else:
+                made = np.floor(made + _F(0.5)) if not params.half_to_even else np.rint(made)
+        else:
+            steps = _F(2.0 ** (8 * params.dtype.itemsize) - 1.0)
+            scale = np.where(wide_high == wide_low, _F(0), steps / (wide_high - wide_low)).astype(_F)
+            made = np.trunc(_away(x * scale) - (wide_low * scale - least))
+    info = np.iinfo(params.dtype)
+    whole = np.where(np.isnan(made), info.min, made)
+    y[...] = np.clip(whole, float(info.min), float(info.max)).astype(np.int64)
+    y_low[...], y_high[...] = low, high
+
+
+def _fake_quant(inputs: Sequence[Array], outputs: Sequence[Array], params: FakeQuantParams) -> None:
+    x, (y,) = inputs[0], outputs
+    low, high = inputs[1:] if params.given is None else (np.asarray(v, _F) for v in params.given)
+    if not params.channels:
+        low, high = low.reshape(()), high.reshape(())
+    least, most = _F(params.narrow_range), _F((1 << params.bits) - 1)
+    scale = (high - low) / (most - least)
+    zero = least - low / scale
+    zero = np.where(zero < least, least, np.where(zero > most, most, _away(np.asarray(zero)))).astype(_F)
+    start, end = (least - zero) * scale, (most - zero) * scale
+    cut = np.minimum(np.maximum(x, start), end)
+    steps = np.floor((cut - start) / scale + _F(0.5))
+    y[...] = np.where((low == 0) & (high == 0), _F(0), steps * scale + start)
+
+
+def _round_trip(inputs: Sequence[Array], outputs: Sequence[Array], params: QuantizeDequantizeParams) -> None:
+    x, (y,) = inputs[0], outputs
+    kind = x.dtype.type
+    if params.given:
+        low, high = (_along(r, x, params.axis) for r in inputs[1:])
+        if (low > high).any():
+            raise KernelError("quantize_dequantize: a range whose least value is above its greatest one")
+    else:
+        axes = None if params.axis is None else tuple(i for i in range(x.ndim) if i != params.axis % x.ndim)
+        low, high = np.amin(x, axis=axes, keepdims=True), np.amax(x, axis=axes, keepdims=True)
+    top = 1 << (params.bits - params.signed)
+    least, most = kind(params.narrow_range - top if params.signed else 0), kind(top - 1)
+    largest = np.finfo(x.dtype).max
+    from_low = np.where(least * low > 0, least / low, largest)
+    from_high = np.where(most * high > 0, most / high, largest)
+    by_low = from_low < from_high
+    scale = np.where(by_low, from_low, from_high).astype(x.dtype)
+    step = np.where(by_low, low / least if least else kind(0), high / most).astype(x.dtype)
+    low, high = np.where(by_low, low, least * step), np.where(by_low, most * step, high)
+    if params.given:
+        x = np.minimum(np.maximum(x, low.astype(x.dtype)), high.astype(x.dtype))
+    scaled = x * scale
+    y[...] = (np.rint(scaled) if params.half_to_even else np.floor(scaled + kind(0.5))) * step
+
+
+KERNELS = (
+    numpy_kernel(DEQUANTIZE, "host", _dequantize),
+    numpy_kernel(QUANTIZE, "host", _quantize),
+    numpy_kernel(FAKE_QUANT, "host", _fake_quant),
+    numpy_kernel(QUANTIZE_DEQUANTIZE, "host", _round_trip),
+)
