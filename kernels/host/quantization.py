@@ -80,13 +80,11 @@ def _quantize(inputs: Sequence[Array], outputs: Sequence[Array], params: Quantiz
     rounded = np.rint if params.half_to_even else _away
     if params.mode == "SCALED":
         least = least + _F(params.narrow_range)
-        if params.dtype.kind == "i":
-            high = np.maximum(np.abs(low), np.abs(high))
-            low = -high
-            scale = ((most - least) / (high - low)).astype(_F)
-        else:
-            scale = (most / high).astype(_F)
-            low = (least / scale).astype(_F)
+        scale = np.minimum(
+            np.where(least * low > 0, least / low, np.finfo(_F).max),
+            np.where(most * high > 0, most / high, np.finfo(_F).max),
+        ).astype(_F)
+        low, high = (least / scale).astype(_F), (most / scale).astype(_F)
         cut = np.clip(x, _along(low, x, params.axis), _along(high, x, params.axis))
         made = np.maximum(rounded(cut * _along(scale, x, params.axis)), least)
     else:
@@ -101,7 +99,7 @@ def _quantize(inputs: Sequence[Array], outputs: Sequence[Array], params: Quantiz
         else:
             steps = _F(2.0 ** (8 * params.dtype.itemsize) - 1.0)
             scale = np.where(wide_high == wide_low, _F(0), steps / (wide_high - wide_low)).astype(_F)
-            made = np.trunc(_away(x * scale) - (wide_low * scale - least))
+            made = _away(x * scale) - _away(wide_low * scale).astype(_F) + least
     info = np.iinfo(params.dtype)
     whole = np.where(np.isnan(made), info.min, made)
     y[...] = np.clip(whole, float(info.min), float(info.max)).astype(np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,8 @@ from kigraph.kernels.errors import KigraphError
 __all__ = ["Case", "by_kigraph", "by_tensorflow", "difference", "graph_def"]
 
 Value = np.ndarray[Any, Any]
+#: oneDNN's QuantizeV2 rounds otherwise than TensorFlow's own and gives other ranges. Read when TensorFlow is imported.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 
 @dataclass
