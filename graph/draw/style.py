@@ -67,7 +67,8 @@ _OPS: tuple[tuple[Family, str], ...] = (
     ),
     (
         Family("image", "#fbd9d7", "#b8423b"),
-        "DecodeJpeg DecodePng DecodeImage DecodeBmp DecodeGif DecodeWebP EncodeJpeg EncodePng ResizeBilinear ResizeNearestNeighbor",
+        "DecodeJpeg DecodePng DecodeImage DecodeBmp DecodeGif DecodeWebP EncodeJpeg EncodePng ResizeBilinear ResizeNearestNeighbor "
+        "ResizeBicubic ResizeArea ScaleAndTranslate CropAndResize KiResample",
     ),
     (
         _LAYOUT,
@@ -76,7 +77,8 @@ _OPS: tuple[tuple[Family, str], ...] = (
         "CheckNumerics NoOp StopGradient PreventGradient Snapshot Rank Size AsString StringJoin "
         "IdentityN EnsureShape Print GuaranteeConst DeepCopy Copy CopyHost ZerosLike OnesLike Bitcast GatherNd ScatterNd "
         "TensorScatterUpdate TensorScatterAdd TensorScatterSub TensorScatterMax TensorScatterMin KiTensorScatterMul OneHot "
-        "ReverseSequence ReverseV2 Reverse Roll MatrixBandPart KiTriangle UnravelIndex Bucketize InvertPermutation LinSpace",
+        "ReverseSequence ReverseV2 Reverse Roll MatrixBandPart KiTriangle UnravelIndex Bucketize InvertPermutation LinSpace "
+        "SpaceToBatchND BatchToSpaceND SpaceToBatch BatchToSpace SpaceToDepth DepthToSpace",
     ),
 )
 _BY_OP = {op: family for family, ops in _OPS for op in ops.split()}

@@ -1,6 +1,6 @@
 """Reverse-mode differentiation: ``gradients(ys, xs)`` adds the backward graph.
 
-registry.py: the table of gradient functions, one per contract. math.py, nn.py, array.py, special.py: the functions.
+registry.py: the table of gradient functions, one per contract. math.py, nn.py, array.py, special.py, blocks.py: the functions.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from ..errors import GraphError
 from ..opdefs import DESCRIBES, OPDEFS
 from ..ops.building import convert
 from . import array as _array
+from . import blocks as _blocks
 from . import math as _math
 from . import nn as _nn
 from . import special as _special
@@ -22,7 +23,7 @@ from .registry import GRADIENTS, use_of
 
 __all__ = ["GRADIENTS", "gradients"]
 
-_FAMILIES = (_array, _math, _nn, _special)
+_FAMILIES = (_array, _blocks, _math, _nn, _special)
 #: Op types without inputs, or whose outputs do not depend smoothly on them: nothing flows further.
 _SOURCES = frozenset(["Const", "Placeholder", "VariableV2", "NoOp", *DESCRIBES])
 

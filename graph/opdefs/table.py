@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import UnsupportedOpError
-from . import array, gradients, images, indexing, math, nn, passing, quantization, slices, strings
+from . import array, blocks, gradients, images, indexing, math, nn, passing, quantization, resample, slices, strings
 from .base import OpDef
 
 __all__ = ["OPDEFS", "OWN", "opdef"]
 
-_FAMILIES = (array, slices, math, nn, gradients, strings, images, passing, indexing, quantization)
+_FAMILIES = (array, slices, math, nn, gradients, strings, images, passing, indexing, quantization, blocks, resample)
 
 OPDEFS: Mapping[str, OpDef] = {d.name: d for module in _FAMILIES for d in module.DEFS}
 

@@ -2,6 +2,7 @@
 from .array import *
 from .core import *
 from .indexing import *
+from .image import *
 from .losses import *
 from .math import *
 from .nn import *

@@ -12,6 +12,7 @@ from typing import Any
 
 from . import (
     arrange,
+    blocks,
     concat,
     conv2d,
     einsum,
@@ -24,6 +25,7 @@ from . import (
     pool2d,
     quantization,
     reduce,
+    resample,
     resize,
     siblings,
     softmax,
@@ -34,7 +36,8 @@ from .base import Contract
 __all__ = ["CONTRACTS", "Contract"]
 
 _FAMILIES = (
-    matmul, conv2d, siblings, pool2d, normalization, elementwise, softmax, reduce, concat, resize, layout, gradients, strings,
+    matmul, conv2d, siblings, pool2d, normalization, elementwise, softmax, reduce, concat, resize, resample, layout, blocks, gradients,
+    strings,
     einsum, indexing, arrange, quantization,
 )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """The shared CPU family: every contract outside the hot set, in NumPy, Pillow and simplejpeg.
 
 It cannot be chosen as a backend: it serves whatever backend was chosen. elementwise.py, reduce.py, layout.py, strings.py,
-einsum.py, indexing.py, arrange.py and quantization.py mirror the contract files; image.py and image_*.py have the encoded images, jpeg_recovery.py truncated ones;
+einsum.py, indexing.py, arrange.py and quantization.py, blocks.py, resample.py (with resample_taps.py) mirror the contract files; image.py and image_*.py have the encoded images, jpeg_recovery.py truncated ones;
 support.py is shared with the numpy backend.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 from ..backends import Status
 from ..devices import HOST, Device
 from ..kernel import Kernel
-from . import arrange, einsum, elementwise, image, indexing, layout, quantization, reduce, strings
+from . import arrange, einsum, blocks, elementwise, image, indexing, layout, quantization, reduce, resample, strings
 
 __all__ = ["DEVICE", "KERNELS", "probe"]
 
@@ -20,6 +20,8 @@ KERNELS: tuple[Kernel, ...] = (
     *elementwise.KERNELS,
     *reduce.KERNELS,
     *layout.KERNELS,
+    *blocks.KERNELS,
+    *resample.KERNELS,
     *strings.KERNELS,
     *einsum.KERNELS,
     *indexing.KERNELS,

@@ -66,6 +66,12 @@ def _cases() -> list[Case]:
             found.append(Case(f"avg_pool-{padding}-{strides}", _pool("avg_pool", strides, padding), (2, 5, 6, 2)))
     found += [
         Case("avg_pool-counted", lambda x: ki.avg_pool(x, 3, 2, [[1, 1], [1, 1]], count_include_pad=True), (2, 5, 6, 2)),
+        Case("space_to_batch_nd", lambda x: ki.space_to_batch_nd(x, [2, 3], [[1, 0], [0, 1]]), (2, 5, 5, 2)),
+        Case("batch_to_space_nd", lambda x: ki.batch_to_space_nd(x, [2, 3], [[1, 0], [0, 2]]), (6, 2, 3, 2)),
+        *(
+            Case(f"{op}-{form}", lambda x, op=op, form=form: getattr(ki, op)(x, 2, form), (2, 4, 4, 4))
+            for op in ("space_to_depth", "depth_to_space") for form in ("NHWC", "NCHW")
+        ),
         Case("bias_add", ki.bias_add, (2, 3, 4), (4,)),
         Case("fused_batch_norm", lambda x, s, o, m: ki.fused_batch_norm(x, s, o, m, np.full(4, 2.0)), (2, 3, 3, 4), (4,), (4,), (4,)),
         Case("batch_normalization", lambda x, m, v, o, s: ki.batch_normalization(x, m, v, o, s, 1e-3),

@@ -22,6 +22,7 @@ NO_GRADIENT = """
     lrn_grad approximate_equal bitcast bitwise_and bitwise_or bitwise_xor bucketize dequantize fake_quant filled
     invert invert_permutation is_finite is_inf is_nan left_shift linspace quantize quantize_dequantize right_shift
     unravel_index
+    resample crop_and_resize
 """
 #: Op types that are not written to ONNX: structure, effects, what passes and gradients make, and what nobody needed yet.
 NOT_WRITTEN = """
@@ -42,6 +43,8 @@ NOT_WRITTEN = """
     QuantizeAndDequantizeV4 QuantizeV2 Reverse ReverseSequence ReverseV2 RightShift Roll ScatterNd TensorScatterAdd
     TensorScatterMax TensorScatterMin TensorScatterSub TensorScatterUpdate UnravelIndex UnsortedSegmentMax
     UnsortedSegmentMin UnsortedSegmentProd UnsortedSegmentSum Xdivy Xlog1py Xlogy ZerosLike
+    SpaceToBatchND BatchToSpaceND SpaceToBatch BatchToSpace SpaceToDepth DepthToSpace
+    ResizeNearestNeighbor ResizeBicubic ResizeArea ScaleAndTranslate CropAndResize KiResample
 """
 #: Op types without random cases next to TensorFlow: structure, variables, backward ops of windows, images, and TopK,
 #: which TensorFlow 2 lost.
@@ -84,7 +87,7 @@ def test_facts_of_tensorflow() -> None:
 def test_random_cases_next_to_tensorflow() -> None:
     """Read from the sources, since the generators need TensorFlow."""
     names: set[str] = set()
-    for file in ("generate.py", "generate_layout.py", "generate_more.py"):
+    for file in ("generate.py", "generate_layout.py", "generate_more.py", "generate_spatial.py"):
         tree = ast.parse((INTEROP / file).read_text())
         table = next(n for n in tree.body if isinstance(n, ast.AnnAssign) and ast.unparse(n.target) == "GENERATORS")
         names |= {c.value for c in ast.walk(table) if isinstance(c, ast.Constant) and isinstance(c.value, str)}

@@ -124,6 +124,30 @@ OTHER: dict[str, Case] = {
         lambda d, r: ([window(d, r), *channels(d, r, 4)], {"is_training": False, "epsilon": 0.1}),
     ),
     "ResizeBilinear": lambda d, r: ([window(d, r), i32(d[2], 3)], {}),
+    "SpaceToBatchND": lambda d, r: (
+        [values(r, d[0], 2 * d[1], 3 * d[2], d[3]), i32(2, 3), np.array([[1, 1], [0, 3]], np.int32)], {},
+    ),
+    "BatchToSpaceND": lambda d, r: ([values(r, 6 * d[0], d[1], d[2], d[3]), i32(2, 3), np.array([[1, 0], [0, 2]])], {}),
+    "SpaceToBatch": lambda d, r: (
+        [values(r, d[0], 2 * d[1], 2 * d[2], d[3]), np.array([[1, 1], [0, 2]])], {"block_size": 2},
+    ),
+    "BatchToSpace": lambda d, r: (
+        [values(r, 4 * d[0], d[1], d[2], d[3]), np.array([[1, 0], [0, 1]], np.int32)], {"block_size": 2},
+    ),
+    "SpaceToDepth": lambda d, r: ([values(r, d[0], 2 * d[1], 2 * d[2], d[3])], {"block_size": 2}),
+    "DepthToSpace": lambda d, r: (
+        [values(r, d[0], 4 * d[1], d[2], d[3])], {"block_size": 2, "data_format": "NCHW"},
+    ),
+    **dict.fromkeys(
+        ["ResizeNearestNeighbor", "ResizeBicubic", "ResizeArea"], lambda d, r: ([window(d, r), i32(d[2], 3)], {}),
+    ),
+    "ScaleAndTranslate": lambda d, r: (
+        [window(d, r), i32(d[2], 3), np.array([0.5, 2], F32), np.array([0, -1], F32)], {"kernel_type": "triangle"},
+    ),
+    "CropAndResize": lambda d, r: (
+        [window(d, r), values(r, d[2], 4), (np.arange(d[2]) % d[0]).astype(np.int32), i32(3, d[1])], {},
+    ),
+    "KiResample": lambda d, r: ([x3(d, r), i32(d[3], 2)], {"axes": (-1, 0), "kind": "cubic"}),
     "EncodePng": lambda d, r: ([values(r, d[0], d[1], 3, dtype=np.uint8)], {}),
     "EncodeJpeg": lambda d, r: ([values(r, d[0], d[1], 1, dtype=np.uint8)], {}),
     "StringJoin": lambda d, r: ([np.full((d[0], 1), b"a", object), np.full((d[1],), b"b\0", object)], {"separator": b"-"}),

@@ -18,11 +18,12 @@ from kigraph.kernels.backends import get_backend
 from .generate import GENERATORS as VALUES
 from .generate_layout import GENERATORS as LAYOUT
 from .generate_more import GENERATORS as MORE
+from .generate_spatial import GENERATORS as SPATIAL
 from .oracle import by_kigraph, by_tensorflow, difference, graph_def
 
 pytest.importorskip("tensorflow")
 
-GENERATORS = {**VALUES, **LAYOUT, **MORE}
+GENERATORS = {**VALUES, **LAYOUT, **MORE, **SPATIAL}
 CASES = 24
 #: Where kigraph answers and TensorFlow does not, because its kernels lack a type or insist on more than they need.
 WIDER = {

@@ -13,6 +13,7 @@ from ...contracts.base import Contract
 from ..case import Case
 from . import (
     arrange,
+    blocks,
     concat,
     conv2d,
     einsum,
@@ -25,6 +26,7 @@ from . import (
     pool2d,
     quantization,
     reduce,
+    resample,
     resize,
     siblings,
     softmax,
@@ -44,6 +46,8 @@ _ALL: tuple[Case, ...] = (
     *reduce.CASES,
     *concat.CASES,
     *resize.CASES,
+    *resample.CASES,
+    *blocks.CASES,
     *gradients.CASES,
     *layout.CASES,
     *strings.CASES,

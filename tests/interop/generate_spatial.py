@@ -1,0 +1,109 @@
+"""Random cases of the ops of images and windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .generate import Rng, array, pick, several
+from .oracle import Case, Value
+
+__all__ = ["GENERATORS"]
+
+NUMBERS = ("float32", "float64", "uint8", "int8", "int16", "uint16", "int32", "int64", "float16")
+
+
+def index(rng: Rng, values: Any) -> Value:
+    return np.asarray(values).astype(pick(rng, ("int32", "int64")))
+
+
+def image(rng: Rng, dtype: str, most: int = 7, odd: bool = False) -> Value:
+    return array(rng, dtype, tuple(int(d) for d in rng.integers(1, most + 1, 4)), odd)
+
+
+def blocks(op: str, rng: Rng) -> Case:
+    """Sizes that mostly fit."""
+    vector = op.endswith("ND")
+    count = int(rng.integers(1, 4)) if vector else 2
+    block = rng.integers(1, 4, count) if vector else np.full(2, rng.integers(2, 4))
+    edges = rng.integers(0, 3, (count, 2))
+    rest = tuple(rng.integers(1, 4, int(rng.integers(0, 3)) if vector else 1))
+    grid = rng.integers(1, 4, count)
+    if op.startswith("Space"):
+        sizes = grid * block - edges.sum(1)
+        edges[sizes < 1] = 0
+        x = (int(rng.integers(1, 3)), *(grid * block - edges.sum(1)), *rest)
+    else:
+        x = (int(rng.integers(1, 3)) * int(np.prod(block)), *grid, *rest)
+    if rng.random() < 0.15:
+        x = (x[0], x[1] + 1, *x[2:])
+    inputs = [array(rng, pick(rng, ("float32", "int32", "uint8", "int64")), x, odd=False)]
+    if vector:
+        return Case(op, [*inputs, index(rng, block), index(rng, edges)], {}, frozenset([0]), **several(rng))
+    return Case(op, [*inputs, index(rng, edges)], {"block_size": int(block[0])}, frozenset([0]), **several(rng))
+
+
+def depth(op: str, rng: Rng) -> Case:
+    """The CPU kernels of TensorFlow take NHWC alone."""
+    size = int(rng.integers(2, 4))
+    n, h, w, c = (int(d) for d in rng.integers(1, 4, 4))
+    sizes = (n, h * size, w * size, c) if op == "SpaceToDepth" else (n, h, w, c * size**2)
+    if rng.random() < 0.15:
+        sizes = (*sizes[:3], sizes[3] + 1) if op == "DepthToSpace" else (sizes[0], sizes[1] + 1, *sizes[2:])
+    return Case(
+        op,
+        [array(rng, pick(rng, ("float32", "int32", "uint8")), sizes, odd=False)],
+        {"block_size": size},
+        **several(rng),
+    )
+
+
+def resize(op: str, rng: Rng) -> Case:
+    dtype = pick(rng, NUMBERS)
+    size = rng.integers(0 if rng.random() < 0.1 else 1, 12, 2)
+    corners = bool(rng.random() < 0.3)
+    attrs = {"align_corners": corners}
+    if op != "ResizeArea":
+        attrs["half_pixel_centers"] = bool(rng.random() < 0.5) and (not corners or rng.random() < 0.2)
+    odd = op == "ResizeNearestNeighbor"
+    x = image(rng, dtype, odd=odd)
+    if dtype in ("int32", "int64"):
+        x = x % 1000
+    return Case(
+        op,
+        [x, size.astype(np.int32)],
+        attrs,
+        frozenset([0, 1] if rng.random() < 0.3 else [0]),
+        0.0 if odd else 2e-5,
+        **several(rng),
+    )
+
+
+def translate(op: str, rng: Rng) -> Case:
+    x = image(rng, pick(rng, ("float32", "uint8", "int32", "float64")), most=9)
+    kernels = ("lanczos1", "lanczos3", "lanczos5", "gaussian", "box", "triangle", "keyscubic", "mitchellcubic")
+    attrs = {"kernel_type": pick(rng, kernels), "antialias": bool(rng.random() < 0.6)}
+    scale = np.exp(rng.normal(size=2)).astype(np.float32)
+    shift = (rng.normal(size=2) * 2).astype(np.float32)
+    size = rng.integers(1, 10, 2).astype(np.int32)
+    return Case(op, [x, size, scale, shift], attrs, frozenset([0]), 3e-5, **several(rng))
+
+
+def crop(op: str, rng: Rng) -> Case:
+    x = image(rng, pick(rng, NUMBERS))
+    count = int(rng.integers(0, 5))
+    boxes = (rng.normal(size=(count, 4)) * 0.5 + [0, 0, 1, 1]).astype(np.float32)
+    owners = rng.integers(0, len(x) + (rng.random() < 0.1), count).astype(np.int32)
+    size = rng.integers(1, 6, 2).astype(np.int32)
+    attrs = {"method": pick(rng, ("bilinear", "nearest")), "extrapolation_value": float(np.float32(rng.normal()))}
+    return Case(op, [x, boxes, owners, size], attrs, frozenset([0, 1, 2]), 2e-5, **several(rng))
+
+
+GENERATORS: dict[str, Callable[[str, Rng], Case]] = {
+    **dict.fromkeys(("SpaceToBatchND", "BatchToSpaceND", "SpaceToBatch", "BatchToSpace"), blocks),
+    **dict.fromkeys(("SpaceToDepth", "DepthToSpace"), depth),
+    **dict.fromkeys(("ResizeNearestNeighbor", "ResizeBicubic", "ResizeArea"), resize),
+    "ScaleAndTranslate": translate, "CropAndResize": crop,
+}  # fmt: skip
