@@ -10,6 +10,7 @@ Map of the folder (arrows of import point down only)::
     tuning/          which of several legal kernels a layer gets, decided by measurement
     registry.py      which kernels are legal for a query, and which of them is preferred
     composites.py    kernels made of a backend's other kernels
+    half.py          float16 through a backend's float32 kernels
     devices.py       memory and copies: the host's, and the protocol for an accelerator's
     checks.py        what kernels of every backend check: element types, pitches
     kernel.py        the verbs: Query (what is wanted), Kernel (what can do it), Prepared, Run

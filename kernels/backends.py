@@ -24,6 +24,7 @@ from . import settings
 from .composites import completed
 from .devices import Device
 from .errors import BackendError, SettingsError
+from .half import widening
 
 if TYPE_CHECKING:
     from .kernel import Kernel, Roof
@@ -61,7 +62,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """One line of the table. ``module`` has KERNELS, DEVICE, probe(), perhaps PRECISIONS, target(), roof(); imported when first needed."""
+    """One line of the table. ``module`` has KERNELS, DEVICE, probe(), perhaps PRECISIONS, WIDENS_HALF, target(), roof(); imported when first needed."""
 
     name: str
     module: str
@@ -99,8 +100,10 @@ class Backend:
         return status if isinstance(status, Status) else Status(False, f"probe() returned {status!r}", self.remedy)
 
     def kernels(self) -> Sequence[Kernel]:
-        """The module's own kernels, and what can be made of them (composites.py)."""
-        return completed(self.load().KERNELS)
+        """The module's own kernels, and what can be made of them (composites.py, half.py)."""
+        module = self.load()
+        kernels = completed(module.KERNELS)
+        return (*kernels, *widening(kernels)) if getattr(module, "WIDENS_HALF", False) else kernels
 
     def device(self) -> Device:
         device: Device = self.load().DEVICE

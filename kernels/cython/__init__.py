@@ -52,9 +52,11 @@ from . import (
 )
 from .support import unless_empty
 
-__all__ = ["DEVICE", "KERNELS", "probe", "roof", "target"]
+__all__ = ["DEVICE", "KERNELS", "WIDENS_HALF", "probe", "roof", "target"]
 
 DEVICE = HOST
+#: float16 runs through the float32 kernels (kernels/half.py).
+WIDENS_HALF = True
 
 _MODULES = (
     matmul,

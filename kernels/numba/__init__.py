@@ -31,7 +31,7 @@ from . import concat, conv2d, depthwise, elementwise, gradients, matmul, normali
 from .jit import VERSION, switched_off
 from .targets import current
 
-__all__ = ["DEVICE", "KERNELS", "probe", "target"]
+__all__ = ["DEVICE", "KERNELS", "WIDENS_HALF", "probe", "target"]
 
 KERNELS: tuple[Kernel, ...] = (
     *matmul.KERNELS,
@@ -48,6 +48,8 @@ KERNELS: tuple[Kernel, ...] = (
 )
 
 DEVICE: Device = HOST
+#: float16 runs through the float32 kernels (kernels/half.py).
+WIDENS_HALF = True
 
 
 def probe() -> Status:

@@ -197,3 +197,39 @@ def test_weights_without_end_are_refused(graph: Graph, session: Make) -> None:
     y = add_op("KiResample", [x, ops.constant([1000])], None, axes=(1,), antialias=True, scales=(1e-300,))
     with pytest.raises((KigraphError, GraphError), match="weights for each of 1,000 cells"):
         session().run(y, {x: np.zeros((1, 4), F32)})
+
+
+def test_a_network_in_float16(graph: Graph, session: Make, rng: np.random.Generator) -> None:
+    """Convolutions, pools, a product and elementwise ops: float16 between them, float32 inside of each."""
+    x = rng.normal(size=(2, 9, 8, 3)).astype(np.float16)
+    w, d = (rng.normal(size=s).astype(np.float16) for s in ((3, 3, 3, 8), (3, 3, 8, 1)))
+    m = rng.normal(size=(8, 5)).astype(np.float16)
+    image = ops.placeholder("float16", (None, 9, 8, 3))
+    conv = ops.relu(ops.bias_add(ops.conv2d(image, w, 1, "SAME"), np.ones(8, np.float16)))
+    deep = ops.depthwise_conv2d(conv, d, 1, "VALID")
+    pooled = ops.avg_pool(ops.max_pool(deep, 2, 1), [6, 5], 1)
+    y = ops.softmax(ops.matmul(ops.reshape(pooled, [-1, 8]), m))
+    found = session().run(y, {image: x})
+    assert found.dtype == np.float16
+    exact = _network_in_float64(x, w, d, m)
+    np.testing.assert_allclose(found, exact, rtol=2e-2, atol=2e-3)
+
+
+def _network_in_float64(x: NDArray, w: NDArray, d: NDArray, m: NDArray) -> NDArray:
+    x, w, d, m = (a.astype(np.float64) for a in (x, w, d, m))
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    conv = sum(padded[:, u : u + 9, v : v + 8] @ w[u, v] for u, v in np.ndindex(3, 3))
+    conv = np.maximum(conv + 1, 0)
+    deep = sum(conv[:, u : u + 7, v : v + 6] * d[u, v, :, 0] for u, v in np.ndindex(3, 3))
+    top = np.max([deep[:, u : u + 6, v : v + 5] for u, v in np.ndindex(2, 2)], 0)
+    z = top.mean((1, 2)) @ m
+    e = np.exp(z - z.max(1, keepdims=True))
+    result: NDArray = e / e.sum(1, keepdims=True)
+    return result
+
+
+def test_float16_overflows_to_infinity_without_a_warning(graph: Graph, session: Make) -> None:
+    x = ops.placeholder("float16", (1, 2, 2, 1))
+    y = ops.conv2d(x, np.full((2, 2, 1, 1), 2, np.float16))
+    found = session().run(y, {x: np.full((1, 2, 2, 1), 60000, np.float16)})
+    assert np.isposinf(found).all()
