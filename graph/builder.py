@@ -299,7 +299,9 @@ class Graph:
         control = list(getattr(self._local, "control", ()))
         control += [self._owned(c) for c in control_inputs or ()]
         with self._lock:
-            free = self._new_name(type if name is None or (isinstance(name, str) and not name) else name, exact_name)
+            free = self._new_name(
+                type.lstrip("_") if name is None or (isinstance(name, str) and not name) else name, exact_name
+            )
             full, ports = free[0], tuple([ir.Port(t.op.name, t.index) for t in inputs])
             frozen_attrs = MappingProxyType(dict(attrs or {}))
             types = output_types(self._nodes, full, type, frozen_attrs, ports, num_outputs)

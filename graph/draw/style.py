@@ -34,7 +34,12 @@ _OPS: tuple[tuple[Family, str], ...] = (
     ),
     (
         Family("convolution", "#fcdcc2", "#c4661b"),
-        "Conv2D DepthwiseConv2dNative KiFusedConv2D KiFusedDepthwiseConv2D KiSiblingConv2D",
+        "Conv2D DepthwiseConv2dNative KiFusedConv2D KiFusedDepthwiseConv2D KiSiblingConv2D "
+        "_FusedConv2D _FusedDepthwiseConv2dNative",
+    ),
+    (
+        Family("matrix product", "#fbe6b8", "#b97d10"),
+        "MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3 KiFusedMatMul _FusedMatMul",
     ),
     (
         Family("matrix product", "#fbe6b8", "#b97d10"),
@@ -43,7 +48,8 @@ _OPS: tuple[tuple[Family, str], ...] = (
     (Family("pooling", "#d9f0d3", "#3f8f3a"), "MaxPool AvgPool MaxPoolV2 KiFusedAvgPool"),
     (
         Family("normalization", "#e7def7", "#7653b5"),
-        "FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 BatchNormWithGlobalNormalization BiasAdd BiasAddV1 LRN",
+        "FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 BatchNormWithGlobalNormalization BiasAdd BiasAddV1 LRN "
+        "_FusedBatchNormEx",
     ),
     (
         Family("activation", "#d3f1ef", "#1f8a83"),

@@ -11,7 +11,14 @@ import numpy as np
 from ...kernels.contracts import elementwise as e
 from ...kernels.contracts.base import Contract
 from ...kernels.contracts.conv2d import CONV2D, DEPTHWISE_CONV2D, Conv2DParams, Padding
-from ...kernels.contracts.normalization import BATCH_NORM, BIAS_ADD, LRN, BatchNormParams
+from ...kernels.contracts.normalization import (
+    BATCH_NORM,
+    BATCH_NORM_STATISTICS,
+    BIAS_ADD,
+    LRN,
+    BatchNormParams,
+    BatchStatisticsParams,
+)
 from ...kernels.contracts.pool2d import AVG_POOL2D, MAX_POOL2D, Pool2DParams
 from ...kernels.contracts.resize import RESIZE_BILINEAR, ResizeParams
 from ...kernels.contracts.siblings import SIBLING_CONV2D, Sibling, SiblingParams
@@ -28,8 +35,12 @@ __all__ = [
     "DEPTHWISE",
     "LRN_ROW",
     "MAX_POOL",
+    "NORM",
+    "batch_norm_types",
     "conv2d_params",
+    "conv2d_types",
     "groups_of",
+    "is_mixed",
     "pool2d_params",
 ]
 
@@ -105,9 +116,9 @@ def _conv2d(site: Site) -> Lowered:
     return Lowered(CONV2D, conv2d_params(site))
 
 
-def _infer_conv2d(site: Site) -> tuple[TensorType, ...]:
-    """Every group is a convolution of its own channels."""
-    x, w = site.inputs
+def conv2d_types(site: Site) -> tuple[TensorType, ...]:
+    """Types of a Conv2D: every group is a convolution of its own channels."""
+    x, w = site.inputs[:2]
     groups = groups_of(x, w)
     if groups > 1 and x.shape is not None and w.shape is not None:
         if w.shape[3] is not None and w.shape[3] % groups:
@@ -149,18 +160,29 @@ def _old_batch_norm(site: Site) -> Lowered:
 def _fused_batch_norm(site: Site) -> Lowered:
     """x, scale, offset, mean, variance."""
     _require_nhwc(site)
+    epsilon = float(site.attr("epsilon", 1e-4))
     if site.attr("is_training", True):
-        raise site.unsupported("training mode", "freeze the graph with is_training=False")
-    return Lowered(BATCH_NORM, BatchNormParams(float(site.attr("epsilon", 1e-4))), (0, 3, 4, 2, 1))
+        factor = float(site.attr("exponential_avg_factor", 1.0))
+        inputs = (0, 1, 2) if factor == 1 else (0, 1, 2, 3, 4)
+        return Lowered(BATCH_NORM_STATISTICS, BatchStatisticsParams(epsilon, factor), inputs)
+    return Lowered(BATCH_NORM, BatchNormParams(epsilon), (0, 3, 4, 2, 1))
 
 
-def _infer_fused_batch_norm(site: Site) -> tuple[TensorType, ...]:
+def is_mixed(x: TensorType, scale: TensorType) -> bool:
+    """Whether a FusedBatchNorm has a float16 image and float32 statistics."""
+    return x.dtype == np.float16 and scale.dtype == np.float32
+
+
+def batch_norm_types(site: Site) -> tuple[TensorType, ...]:
+    """Types of the result and of four statistics; the third version has one more output."""
     x, scale = site.inputs[:2]
-    if not site.attr("is_training", True):
-        lowered = _fused_batch_norm(site)
-        (x,) = BATCH_NORM.check([site.inputs[i] for i in lowered.inputs or ()], lowered.params)
+    lowered = _fused_batch_norm(site)
+    # float16 with float32 statistics is computed in float32 (plan/expand.py).
+    wide = replace(site, inputs=(TensorType(scale.dtype, x.shape), *site.inputs[1:]))
+    made = lowered.contract.check(lowered.pick((wide if is_mixed(x, scale) else site).inputs), lowered.params)
+    x = TensorType(x.dtype, made[0].shape)
     statistics = TensorType(scale.dtype, scale.shape)
-    extra = (TensorType(np.dtype(np.float32)),) if site.op == "FusedBatchNormV3" else ()
+    extra = (TensorType(np.dtype(np.float32)),) if site.op in ("FusedBatchNormV3", "_FusedBatchNormEx") else ()
     return (x, statistics, statistics, statistics, statistics, *extra)
 
 
@@ -202,7 +224,7 @@ MAX_POOL: Row = {**_POOL, **_PADDINGS, "T": of(0, types("float32")[0])}
 AVG_POOL: Row = {
     **_POOL, "explicit_paddings": Attr("ints", (), own=True), "count_include_pad": replace(FALSE, own=True),
 }  # fmt: skip
-_NORM: Row = {
+NORM: Row = {
     "epsilon": Attr("float", 1e-4), "exponential_avg_factor": Attr("float", 1.0), "is_training": TRUE, **T,
     "data_format": FORMAT,
 }  # fmt: skip
@@ -214,7 +236,7 @@ LRN_ROW: Row = {
 
 DEFS: tuple[OpDef, ...] = (
     *(simple(name, contract) for name, contract in _ACTIVATIONS),
-    OpDef("Conv2D", _conv2d, arity=(2, 2), infer=_infer_conv2d, attributes=CONV),
+    OpDef("Conv2D", _conv2d, arity=(2, 2), infer=conv2d_types, attributes=CONV),
     OpDef("KiFusedConv2D", _conv(CONV2D), arity=(2, 3), attributes={**CONV, **ACTIVATION}),
     OpDef("DepthwiseConv2dNative", _conv(DEPTHWISE_CONV2D), arity=(2, 2), attributes=DEPTHWISE),
     OpDef("KiFusedDepthwiseConv2D", _conv(DEPTHWISE_CONV2D), arity=(2, 3), attributes={**DEPTHWISE, **ACTIVATION}),
@@ -238,13 +260,11 @@ DEFS: tuple[OpDef, ...] = (
         attributes={**T, "variance_epsilon": Attr("float"), "scale_after_normalization": Attr("bool")},
     ),
     *(
-        OpDef(
-            name, _fused_batch_norm, arity=(5, 5), infer=_infer_fused_batch_norm, forwards=_statistics, attributes=row
-        )
+        OpDef(name, _fused_batch_norm, arity=(5, 5), infer=batch_norm_types, forwards=_statistics, attributes=row)
         for name, row in (
-            ("FusedBatchNorm", _NORM),
-            ("FusedBatchNormV2", {**_NORM, "U": of(1)}),
-            ("FusedBatchNormV3", {**_NORM, "U": of(1)}),
+            ("FusedBatchNorm", NORM),
+            ("FusedBatchNormV2", {**NORM, "U": of(1)}),
+            ("FusedBatchNormV3", {**NORM, "U": of(1)}),
         )
     ),
     OpDef(

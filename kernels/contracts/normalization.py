@@ -1,11 +1,13 @@
-"""bias_add, batch normalisation with given statistics (inference), local response normalisation."""
+"""bias_add, batch normalisation with given statistics (inference) or the batch's own, local response normalisation."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from ..errors import ShapeError
+import numpy as np
+
+from ..errors import DTypeError, ShapeError
 from ..tensor import Params, TensorType
 from .base import (
     FLOATS,
@@ -20,7 +22,9 @@ from .base import (
     shape_text,
 )
 
-__all__ = ["BATCH_NORM", "BIAS_ADD", "LRN", "BatchNormParams", "LRNParams"]
+__all__ = [
+    "BATCH_NORM", "BATCH_NORM_STATISTICS", "BIAS_ADD", "LRN", "BatchNormParams", "BatchStatisticsParams", "LRNParams",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,4 +127,48 @@ LRN: Contract[LRNParams] = Contract(
     flops=lambda inputs, outputs, params: outputs[0].size * (2 * params.reach(outputs[0].dims[-1]) + 6),
     tolerance=Tolerance(6e-6, 2e-6),
     by_item=items_of_first,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStatisticsParams(Params):
+    """``epsilon``: added to the variance. ``factor``: share of the batch in the running statistics, 1: the batch alone."""
+
+    epsilon: float = 1e-3
+    factor: float = 1.0
+
+
+def _infer_statistics(inputs: Sequence[TensorType], params: BatchStatisticsParams) -> tuple[TensorType, ...]:
+    op = "batch_norm_statistics"
+    x, running = inputs[0], inputs[3:]
+    require_dtype(op, "the input", x.dtype, FLOATS)
+    dtype = require_same_dtype(op, inputs[1:])
+    if dtype not in (x.dtype, np.float32):
+        raise DTypeError(f"{op}: scale and statistics must be float32 or {x.dtype}, got {dtype}")
+    if len(running) != (0 if params.factor == 1 else 2):
+        raise ShapeError(
+            f"{op}: takes running statistics where factor is not 1, and only there; factor is {params.factor}"
+        )
+    shape = x.shape
+    if shape is not None and not shape:
+        raise ShapeError(f"{op}: the input must have a last axis of channels, got a scalar")
+    channels = None if shape is None else shape[-1:]
+    for t in inputs[1:]:
+        channels = merge_shapes(f"{op}: channels", channels, require_rank(op, "every other input", t.shape, 1))
+    whole = None if shape is None or channels is None else (*shape[:-1], *channels)
+    return (TensorType(x.dtype, whole), *[TensorType(dtype, channels)] * 4)
+
+
+BATCH_NORM_STATISTICS: Contract[BatchStatisticsParams] = Contract(
+    "batch_norm_statistics",
+    """y[..., c] = (x[..., c] - m[c]) / sqrt(v[c] + epsilon) * scale[c] + offset[c] with the mean m and variance v of x itself.
+
+    Inputs x of any rank >= 1 with channels last, scale, offset (C,), and for factor f other than 1 the running mean and
+    variance. Results y, running mean (1 - f) * old + f * m, running variance, which counts v * n / (n - 1), then m and v.""",
+    _infer_statistics,
+    BatchStatisticsParams,
+    arity=(3, 5),
+    hot=False,
+    flops=lambda inputs, outputs, params: 6 * outputs[0].size,
+    tolerance=Tolerance(1e-5, 1e-5),
 )

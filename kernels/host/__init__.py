@@ -12,7 +12,7 @@ import numpy as np
 from ..backends import Status
 from ..devices import HOST, Device
 from ..kernel import Kernel
-from . import arrange, einsum, blocks, elementwise, image, indexing, layout, quantization, reduce, resample, strings
+from . import arrange, einsum, blocks, elementwise, image, indexing, layout, quantization, normalization, reduce, resample, strings
 
 __all__ = ["DEVICE", "KERNELS", "probe"]
 
@@ -22,6 +22,7 @@ KERNELS: tuple[Kernel, ...] = (
     *layout.KERNELS,
     *blocks.KERNELS,
     *resample.KERNELS,
+    *normalization.KERNELS,
     *strings.KERNELS,
     *einsum.KERNELS,
     *indexing.KERNELS,

@@ -22,7 +22,7 @@ NO_GRADIENT = """
     lrn_grad approximate_equal bitcast bitwise_and bitwise_or bitwise_xor bucketize dequantize fake_quant filled
     invert invert_permutation is_finite is_inf is_nan left_shift linspace quantize quantize_dequantize right_shift
     unravel_index
-    resample crop_and_resize
+    resample crop_and_resize batch_norm_statistics
 """
 #: Op types that are not written to ONNX: structure, effects, what passes and gradients make, and what nobody needed yet.
 NOT_WRITTEN = """
@@ -44,6 +44,7 @@ NOT_WRITTEN = """
     TensorScatterMax TensorScatterMin TensorScatterSub TensorScatterUpdate UnravelIndex UnsortedSegmentMax
     UnsortedSegmentMin UnsortedSegmentProd UnsortedSegmentSum Xdivy Xlog1py Xlogy ZerosLike
     SpaceToBatchND BatchToSpaceND SpaceToBatch BatchToSpace SpaceToDepth DepthToSpace
+    _FusedConv2D _FusedDepthwiseConv2dNative _FusedMatMul _FusedBatchNormEx
     ResizeNearestNeighbor ResizeBicubic ResizeArea ScaleAndTranslate CropAndResize KiResample
 """
 #: Op types without random cases next to TensorFlow: structure, variables, backward ops of windows, images, and TopK,
@@ -51,7 +52,7 @@ NOT_WRITTEN = """
 NOT_GENERATED = """
     Const Placeholder VariableV2 NoOp Assign AssignAdd AssignSub DecodeJpeg DecodePng DecodeBmp DecodeGif DecodeImage DecodeWebP
     EncodeJpeg EncodePng Conv2DBackpropInput Conv2DBackpropFilter MaxPoolGrad AvgPoolGrad BiasAddGrad
-    DepthwiseConv2dNativeBackpropInput DepthwiseConv2dNativeBackpropFilter TopK Print Copy CopyHost
+    DepthwiseConv2dNativeBackpropInput DepthwiseConv2dNativeBackpropFilter TopK Print Copy CopyHost _FusedBatchNormEx
 """
 TENSORFLOWS = {op for op in OPDEFS if not op.startswith("Ki")}
 

@@ -123,6 +123,20 @@ OTHER: dict[str, Case] = {
         ["FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"],
         lambda d, r: ([window(d, r), *channels(d, r, 4)], {"is_training": False, "epsilon": 0.1}),
     ),
+    "_FusedConv2D": lambda d, r: (
+        [window(d, r), values(r, 2, 3, d[3], 2), values(r, 2)],
+        {**CONV, "fused_ops": ("BiasAdd", "Relu"), "num_args": 1, "TArgs": (F32,)},
+    ),
+    "_FusedDepthwiseConv2dNative": lambda d, r: (
+        [window(d, r), values(r, 2, 3, d[3], 2), values(r, 2 * d[3])], {**CONV, "fused_ops": ("BiasAdd",), "num_args": 1},
+    ),
+    "_FusedMatMul": lambda d, r: (
+        [values(r, d[1], d[0]), values(r, d[1], d[2]), values(r, d[2])],
+        {"transpose_a": True, "fused_ops": ("BiasAdd", "Tanh"), "num_args": 1},
+    ),
+    "_FusedBatchNormEx": lambda d, r: (
+        [window(d, r), *channels(d, r, 4)], {"is_training": d[0] > 1, "activation_mode": "Relu", "U": F32},
+    ),
     "ResizeBilinear": lambda d, r: ([window(d, r), i32(d[2], 3)], {}),
     "SpaceToBatchND": lambda d, r: (
         [values(r, d[0], 2 * d[1], 3 * d[2], d[3]), i32(2, 3), np.array([[1, 1], [0, 3]], np.int32)], {},
@@ -257,7 +271,7 @@ def fits(static: Shape, actual: tuple[int, ...]) -> bool:
 @given(sizes=st.tuples(*[st.integers(1, 4)] * 4), ways=st.lists(WAYS, min_size=5, max_size=5))
 def test_static_types_hold_at_run_time(op: str, sizes: tuple[int, ...], ways: list[tuple[str, int]]) -> None:
     arrays, attrs = CASES[op](sizes, np.random.default_rng(sum(sizes)))
-    count = 6 if op == "FusedBatchNormV3" else None
+    count = 6 if op in ("FusedBatchNormV3", "_FusedBatchNormEx") else None
     with Graph().as_default() as graph:
         plain = graph.create_op(op, [ops.constant(a, a.dtype) for a in arrays], attrs, num_outputs=count)
         fetched = [t for t in plain.outputs if t.shape is not None]

@@ -226,7 +226,7 @@ def norm(op: str, rng: Rng) -> Case:
     if op == "BatchNormWithGlobalNormalization":
         attrs: dict[str, Any] = {"variance_epsilon": 0.01, "scale_after_normalization": bool(rng.random() < 0.5)}
         return Case(op, [x, mean, variance, offset, scale], attrs, loose=1e-4, **several(rng))
-    attrs = {"is_training": bool(rng.random() < 0.1), "epsilon": float(np.float32(pick(rng, (0.0, 1e-3, 0.5))))}
+    attrs = {"is_training": bool(rng.random() < 0.4), "epsilon": float(np.float32(pick(rng, (0.0, 1e-3, 0.5))))}
     if rng.random() < 0.3:
         attrs["exponential_avg_factor"] = 0.5
     if rng.random() < 0.1:

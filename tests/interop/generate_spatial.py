@@ -101,9 +101,42 @@ def crop(op: str, rng: Rng) -> Case:
     return Case(op, [x, boxes, owners, size], attrs, frozenset([0, 1, 2]), 2e-5, **several(rng))
 
 
+FUSED = (
+    ("BiasAdd",), ("BiasAdd", "Relu"), ("BiasAdd", "Relu6"), ("BiasAdd", "Elu"), ("BiasAdd", "LeakyRelu"), ("BiasAdd", "Tanh"),
+    ("BiasAdd", "Sigmoid"), ("FusedBatchNorm",), ("FusedBatchNorm", "Relu"), ("FusedBatchNorm", "LeakyRelu"), ("BiasAdd", "Add"),
+    ("BiasAdd", "Add", "Relu"), ("BiasAdd", "GeluExact"), ("BiasAdd", "GeluApproximate"),
+)  # fmt: skip
+
+
+def fused(op: str, rng: Rng) -> Case:
+    """What of these has a kernel in TensorFlow depends on its build; what it refuses, kigraph may compute."""
+    product = op == "_FusedMatMul"
+    n, h, w, c, out = (int(d) for d in rng.integers(2, 6, 5))
+    depth = op.startswith("_FusedDepth")
+    x = array(rng, "float32", (n, c) if product else (n, h, w, c), odd=False)
+    f = array(rng, "float32", (c, out) if product else (2, 2, c, 1) if depth else (2, 2, c, out), odd=False)
+    out = c if depth else out
+    steps = pick(rng, [s for s in FUSED if "FusedBatchNorm" not in s or not (product or depth)])
+    args = []
+    for step in steps:
+        if step == "BiasAdd":
+            args.append(array(rng, "float32", (out,), odd=False))
+        elif step == "FusedBatchNorm":
+            args += [rng.uniform(0.1, 2, out).astype(np.float32) for _ in range(4)]
+        elif step == "Add":
+            args.append(array(rng, "float32", (n, out) if product else (n, h, w, out), odd=False))
+    attrs: dict[str, Any] = {"fused_ops": [s.encode() for s in steps], "num_args": len(args), "epsilon": 0.5}
+    if "LeakyRelu" in steps:
+        attrs["leakyrelu_alpha"] = 0.25
+    if not product:
+        attrs |= {"strides": [1, 1, 1, 1], "padding": "SAME"}
+    return Case(op, [x, f, *args], attrs, frozenset([0]), 1e-4)
+
+
 GENERATORS: dict[str, Callable[[str, Rng], Case]] = {
     **dict.fromkeys(("SpaceToBatchND", "BatchToSpaceND", "SpaceToBatch", "BatchToSpace"), blocks),
     **dict.fromkeys(("SpaceToDepth", "DepthToSpace"), depth),
     **dict.fromkeys(("ResizeNearestNeighbor", "ResizeBicubic", "ResizeArea"), resize),
+    **dict.fromkeys(("_FusedConv2D", "_FusedDepthwiseConv2dNative", "_FusedMatMul"), fused),
     "ScaleAndTranslate": translate, "CropAndResize": crop,
 }  # fmt: skip

@@ -99,11 +99,46 @@ def graph_def(case: Case) -> bytes:
                 node.attr["value"].tensor.dtype = dtype.as_datatype_enum
         node.attr["dtype"].type = dtype.as_datatype_enum
     node = graph.node.add(name="y", op=case.op, input=[f"i{i}" for i in range(len(case.inputs))])
+    derived: dict[str, Any] = {}
+    at = 0
+    for argument in definition.input_arg:
+        if argument.type_list_attr:  # all that remain, but for what an attribute counts
+            derived[argument.type_list_attr] = types[at:]
+            at = len(types)
+            continue
+        if argument.number_attr == "num_host_args":
+            continue
+        count = len(case.inputs) - len(definition.input_arg) + 1 if argument.number_attr else 1
+        if argument.number_attr:
+            derived[argument.number_attr] = count
+        if argument.type_attr and at < len(types):
+            derived[argument.type_attr] = types[at]
+        at += count
     kinds = {a.name: a.type for a in definition.attr}
     for name, value in {**_derived(definition, types), **case.attrs}.items():
         _set(node.attr[name], kinds[name], value)
     data: bytes = graph.SerializeToString()
     return data
+
+
+def _set(attr: Any, kind: str, value: Any) -> None:
+    """Writes one attribute as its kind says."""
+    import tensorflow as tf
+
+    if kind == "type":
+        attr.type = tf.dtypes.as_dtype(value).as_datatype_enum
+    elif kind == "list(type)":
+        attr.list.type.extend(t.as_datatype_enum for t in value)
+    elif kind == "list(string)":
+        attr.list.s.extend(value)
+    elif kind == "list(int)":
+        attr.list.i.extend(value)
+    elif kind == "string":
+        attr.s = value if isinstance(value, bytes) else value.encode()
+    elif kind == "shape":
+        attr.shape.CopyFrom(tf.TensorShape(value).as_proto())
+    else:
+        setattr(attr, {"bool": "b", "int": "i", "float": "f"}[kind], value)
 
 
 def _fetches(case: Case) -> list[str]:

@@ -36,6 +36,10 @@ WIDER = {
     "SplitV": "one part whose size is to be computed",
     "StringJoin": "broadcasting",
     "UnravelIndex": "no indices",
+    **dict.fromkeys(
+        ["_FusedConv2D", "_FusedDepthwiseConv2dNative", "_FusedMatMul"],
+        "what its own remapper would not fuse on this CPU",
+    ),
 }
 
 

@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 
 from ...contracts.base import NUMBERS
-from ...contracts.normalization import BATCH_NORM, BIAS_ADD, LRN, BatchNormParams, LRNParams
+from ...contracts.normalization import (
+    BATCH_NORM,
+    BATCH_NORM_STATISTICS,
+    BIAS_ADD,
+    LRN,
+    BatchNormParams,
+    BatchStatisticsParams,
+    LRNParams,
+)
 from ...tensor import DType, is_int
 from ..case import F16, F32, F64, PLACEMENTS, Case, Memory, tensor
 from ..values import any_bits, few, normal, positive, sparse_nan
@@ -124,4 +132,25 @@ def _lrn_cases() -> Iterator[Case]:
     yield case("googlenet-norm2", (8, 56, 56, 192), alpha=1e-4, measure=True)
 
 
-CASES: tuple[Case, ...] = (*_cases(), *_lrn_cases())
+def _statistics_cases() -> Iterator[Case]:
+    def case(
+        name: str, shape: tuple[int, ...], factor: float = 1.0, dtype: DType = F32, of: DType = F32, **rest: Any
+    ) -> Case:
+        channels = [tensor(shape[-1:], positive, of) for _ in range(2 if factor == 1 else 4)]
+        tags = frozenset(["empty"] if 0 in shape else [])
+        inputs = (tensor(shape, rest.pop("values", normal), dtype), *channels)
+        return Case(BATCH_NORM_STATISTICS, name, inputs, BatchStatisticsParams(1e-3, factor), tags, **rest)
+
+    for factor in (1.0, 0.25):
+        yield case(f"factor{factor}", (2, 5, 4, 18), factor)
+        yield case(f"float16-factor{factor}", (2, 5, 4, 18), factor, F16)
+    yield case("float64", (2, 5, 4, 18), dtype=F64, of=F64)
+    yield case("one-value", (1, 1, 1, 3))
+    yield case("rank1", (7,))
+    yield case("rank5", (2, 3, 2, 2, 4))
+    yield case("empty", (0, 5, 4, 18))
+    yield case("channels0", (2, 5, 4, 0))
+    yield case("nan", (2, 5, 4, 18), values=sparse_nan)
+
+
+CASES: tuple[Case, ...] = (*_cases(), *_lrn_cases(), *_statistics_cases())
