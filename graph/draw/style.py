@@ -35,7 +35,7 @@ _OPS: tuple[tuple[Family, str], ...] = (
     (
         Family("convolution", "#fcdcc2", "#c4661b"),
         "Conv2D DepthwiseConv2dNative KiFusedConv2D KiFusedDepthwiseConv2D KiSiblingConv2D "
-        "_FusedConv2D _FusedDepthwiseConv2dNative",
+        "_FusedConv2D _FusedDepthwiseConv2dNative Conv3D",
     ),
     (
         Family("matrix product", "#fbe6b8", "#b97d10"),
@@ -45,7 +45,10 @@ _OPS: tuple[tuple[Family, str], ...] = (
         Family("matrix product", "#fbe6b8", "#b97d10"),
         "MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3 KiFusedMatMul Einsum",
     ),
-    (Family("pooling", "#d9f0d3", "#3f8f3a"), "MaxPool AvgPool MaxPoolV2 KiFusedAvgPool"),
+    (
+        Family("pooling", "#d9f0d3", "#3f8f3a"),
+        "MaxPool AvgPool MaxPoolV2 KiFusedAvgPool MaxPool3D AvgPool3D MaxPoolWithArgmax Dilation2D",
+    ),
     (
         Family("normalization", "#e7def7", "#7653b5"),
         "FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 BatchNormWithGlobalNormalization BiasAdd BiasAddV1 LRN "
@@ -84,7 +87,7 @@ _OPS: tuple[tuple[Family, str], ...] = (
         "IdentityN EnsureShape Print GuaranteeConst DeepCopy Copy CopyHost ZerosLike OnesLike Bitcast GatherNd ScatterNd "
         "TensorScatterUpdate TensorScatterAdd TensorScatterSub TensorScatterMax TensorScatterMin KiTensorScatterMul OneHot "
         "ReverseSequence ReverseV2 Reverse Roll MatrixBandPart KiTriangle UnravelIndex Bucketize InvertPermutation LinSpace "
-        "SpaceToBatchND BatchToSpaceND SpaceToBatch BatchToSpace SpaceToDepth DepthToSpace",
+        "SpaceToBatchND BatchToSpaceND SpaceToBatch BatchToSpace SpaceToDepth DepthToSpace ExtractImagePatches",
     ),
 )
 _BY_OP = {op: family for family, ops in _OPS for op in ops.split()}

@@ -1,7 +1,7 @@
 """Op types of the graph: how each becomes a contract with parameters, and the types of its outputs.
 
 base.py: Site, Lowered, OpDef. attributes.py: how an op states its attributes. math.py, nn.py, array.py, slices.py,
-gradients.py, strings.py, images.py, passing.py, indexing.py, quantization.py, blocks.py, resample.py, fused.py: the definitions. table.py: all of them, OPDEFS. resolve.py: the contract of a node.
+gradients.py, strings.py, images.py, passing.py, indexing.py, quantization.py, blocks.py, resample.py, fused.py, windows.py: the definitions. table.py: all of them, OPDEFS. resolve.py: the contract of a node.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ...kernels.contracts import gradients as g
 from ...kernels.contracts.base import Contract, broadcast_shapes
@@ -13,7 +13,7 @@ from ...kernels.contracts.reduce import REDUCE_SUM, ReduceParams
 from ...kernels.tensor import TensorType
 from ..errors import GraphError
 from .attributes import FORMAT, I64, T, of
-from .base import Lowered, NeedsValue, OpDef, Site, ints, simple
+from .base import Lowered, NeedsValue, OpDef, Site, entries, ints, simple
 from .nn import AVG_POOL, CONV, DEPTHWISE, LRN_ROW, MAX_POOL, conv2d_params, pool2d_params
 
 __all__ = ["DEFS"]
@@ -27,13 +27,30 @@ def _four(site: Site, index: int) -> tuple[int, int, int, int]:
 
 
 def _input_grad(contract: Contract[g.ConvGradParams]) -> Callable[[Site], Lowered]:
-    """(sizes of x, filter, dy)"""
+    """(sizes of x, filter, dy); the sizes may be height and width alone."""
 
     def lower(site: Site) -> Lowered:
         forward = conv2d_params(site)
-        return Lowered(contract, g.ConvGradParams(_plain(forward), _four(site, 0)), (1, 2))
+        sizes = ints(site, 0, "the shape of the gradient")
+        shape = _of_input(site, sizes) if len(sizes) == 2 else _four(site, 0)
+        if None in shape:
+            raise NeedsValue(2)
+        return Lowered(contract, g.ConvGradParams(_plain(forward), tuple(d or 0 for d in shape)), (1, 2))  # type: ignore[arg-type]
 
     return lower
+
+
+def _of_input(site: Site, sizes: Sequence[int | None] | None) -> tuple[int | None, ...]:
+    """What is known of (N, H, W, C) of a convolution's input: of its sizes, the filter and the result."""
+    w, dy = (t.shape if t.shape is not None and len(t.shape) == 4 else (None,) * 4 for t in site.inputs[1:])
+    if sizes is None or len(sizes) not in (2, 4):
+        return dy[0], None, None, w[2]
+    n, h, width, c = (None, *sizes, None) if len(sizes) == 2 else sizes
+    return (dy[0] if n is None else n, h, width, w[2] if c is None else c)
+
+
+def _unknown_input(site: Site) -> tuple[TensorType, ...]:
+    return (TensorType(site.inputs[2].dtype, _of_input(site, entries(site, 0))),)
 
 
 def _filter_grad(contract: Contract[g.ConvGradParams]) -> Callable[[Site], Lowered]:
@@ -111,7 +128,7 @@ DEFS: tuple[OpDef, ...] = (
         attributes={**T, "Tlabels": of(1, I64)},
     ),
     OpDef(
-        "Conv2DBackpropInput", _input_grad(g.CONV2D_INPUT_GRAD), arity=(3, 3), values=(0,), unknown=_unknown_4d(2),
+        "Conv2DBackpropInput", _input_grad(g.CONV2D_INPUT_GRAD), arity=(3, 3), values=(0,), unknown=_unknown_input,
         attributes={**CONV, "T": of(1)},
     ),
     OpDef(
@@ -120,7 +137,7 @@ DEFS: tuple[OpDef, ...] = (
     ),
     OpDef(
         "DepthwiseConv2dNativeBackpropInput", _input_grad(g.DEPTHWISE_CONV2D_INPUT_GRAD), arity=(3, 3), values=(0,),
-        unknown=_unknown_4d(2), attributes={**DEPTHWISE, "T": of(1)},
+        unknown=_unknown_input, attributes={**DEPTHWISE, "T": of(1)},
     ),
     OpDef(
         "DepthwiseConv2dNativeBackpropFilter", _filter_grad(g.DEPTHWISE_CONV2D_FILTER_GRAD), arity=(3, 3), values=(1,),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import UnsupportedOpError
-from . import array, blocks, fused, gradients, images, indexing, math, nn, passing, quantization, resample, slices, strings
+from . import array, blocks, fused, gradients, images, indexing, math, nn, passing, quantization, resample, slices, strings, windows
 from .base import OpDef
 
 __all__ = ["OPDEFS", "OWN", "opdef"]
@@ -14,7 +14,7 @@ __all__ = ["OPDEFS", "OWN", "opdef"]
 _FAMILIES = (array, slices, math, nn, gradients, strings, images, passing, indexing, quantization, blocks, resample)
 
 OPDEFS: Mapping[str, OpDef] = {d.name: d
-    for module in _FAMILIES (array, slices, math, nn, fused, blocks, resample, gradients, strings, images)
+    for module in _FAMILIES (array, slices, math, nn, fused, blocks, resample, windows, gradients, strings, images)
     for d in module.DEFS}
 
 #: Op types of TensorFlow on which kigraph has attributes of its own, with their defaults, which mean what TensorFlow's op

@@ -30,14 +30,16 @@ from . import (
     siblings,
     softmax,
     strings,
+    volumes,
+    windows,
 )
 from .base import Contract
 
 __all__ = ["CONTRACTS", "Contract"]
 
 _FAMILIES = (
-    matmul, conv2d, siblings, pool2d, normalization, elementwise, softmax, reduce, concat, resize, resample, layout, blocks, gradients,
-    strings,
+    matmul, conv2d, siblings, pool2d, normalization, elementwise, softmax, reduce, concat, resize, resample, layout, blocks, volumes,
+    windows, gradients, strings,
     einsum, indexing, arrange, quantization,
 )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """The shared CPU family: every contract outside the hot set, in NumPy, Pillow and simplejpeg.
 
 It cannot be chosen as a backend: it serves whatever backend was chosen. elementwise.py, reduce.py, layout.py, strings.py,
-einsum.py, indexing.py, arrange.py and quantization.py, blocks.py, resample.py (with resample_taps.py) mirror the contract files; image.py and image_*.py have the encoded images, jpeg_recovery.py truncated ones;
+einsum.py, indexing.py, arrange.py and quantization.py, blocks.py, normalization.py, volumes.py, windows.py, resample.py (with resample_taps.py) mirror the contract files; image.py and image_*.py have the encoded images, jpeg_recovery.py truncated ones;
 support.py is shared with the numpy backend.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 from ..backends import Status
 from ..devices import HOST, Device
 from ..kernel import Kernel
-from . import arrange, einsum, blocks, elementwise, image, indexing, layout, quantization, normalization, reduce, resample, strings
+from . import arrange, einsum, blocks, elementwise, image, indexing, layout, quantization, normalization, reduce, resample, strings, volumes, windows
 
 __all__ = ["DEVICE", "KERNELS", "probe"]
 
@@ -23,6 +23,8 @@ KERNELS: tuple[Kernel, ...] = (
     *blocks.KERNELS,
     *resample.KERNELS,
     *normalization.KERNELS,
+    *volumes.KERNELS,
+    *windows.KERNELS,
     *strings.KERNELS,
     *einsum.KERNELS,
     *indexing.KERNELS,

@@ -9,9 +9,9 @@ import numpy as np
 
 from ..contracts.base import Contract
 from ..kernel import Kernel, Query, simple_kernel
-from ..tensor import Array, DType
+from ..tensor import Array, DType, is_float
 
-__all__ = ["Function", "activate", "numpy_kernel", "wider"]
+__all__ = ["Function", "activate", "lowest", "numpy_kernel", "wider"]
 
 #: (inputs, outputs, params) -> None; writes into the outputs.
 Function = Callable[[Sequence[Array], Sequence[Array], Any], None]
@@ -22,6 +22,11 @@ _WIDER = {np.dtype(np.float16): np.dtype(np.float32)}
 def wider(dtype: DType) -> DType:
     """The type to compute in: float32 for float16, every other type as it is."""
     return _WIDER.get(dtype, dtype)
+
+
+def lowest(dtype: DType) -> Any:
+    """The value that never wins a maximum: -inf, or the least integer."""
+    return dtype.type(-np.inf) if is_float(dtype) else np.iinfo(dtype).min
 
 
 def activate(y: Array, activation: str) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 from ..contracts.conv2d import CONV2D, DEPTHWISE_CONV2D, Conv2DParams
 from ..contracts.geometry import WindowGeometry
 from ..host.support import activate, numpy_kernel, wider
+from ..host.taps import Tap, taps
 from ..tensor import Array
-from ._windows import Tap, taps
 
 __all__ = ["KERNELS"]
 

@@ -15,8 +15,8 @@ from ..contracts.normalization import LRNParams
 from ..contracts.pool2d import Pool2DParams
 from ..errors import KernelError
 from ..host.support import numpy_kernel, wider
+from ..host.taps import Tap, taps
 from ..tensor import Array, Params
-from ._windows import Tap, taps
 from .normalization import lrn_power, window_sums
 
 __all__ = ["KERNELS"]

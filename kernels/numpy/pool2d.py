@@ -9,10 +9,9 @@ import numpy as np
 
 from ..contracts.geometry import WindowGeometry
 from ..contracts.pool2d import AVG_POOL2D, MAX_POOL2D, Pool2DParams
-from ..host.support import activate, numpy_kernel, wider
+from ..host.support import activate, lowest, numpy_kernel, wider
+from ..host.taps import Tap, taps
 from ..tensor import Array
-from ._windows import Tap, taps
-from .reduce import lowest
 
 __all__ = ["KERNELS"]
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from ..contracts.reduce import REDUCE_MAX, REDUCE_MEAN, REDUCE_MIN, REDUCE_SUM, ReduceParams
-from ..host.support import numpy_kernel
+from ..host.support import lowest, numpy_kernel
 from ..tensor import Array, DType, is_float
 
-__all__ = ["KERNELS", "highest", "lowest"]
+__all__ = ["KERNELS", "highest"]
 
 #: NumPy adds pairwise along the last axis only; a wider sum is exact enough along every axis.
 _SUM_TYPES = {
@@ -20,11 +20,6 @@ _SUM_TYPES = {
     np.dtype(np.float32): np.dtype(np.float64),
     np.dtype(np.complex64): np.dtype(np.complex128),
 }
-
-
-def lowest(dtype: DType) -> Any:
-    """The value that never wins a maximum: -inf, or the least integer."""
-    return dtype.type(-np.inf) if is_float(dtype) else np.iinfo(dtype).min
 
 
 def highest(dtype: DType) -> Any:

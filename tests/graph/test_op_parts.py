@@ -22,7 +22,8 @@ NO_GRADIENT = """
     lrn_grad approximate_equal bitcast bitwise_and bitwise_or bitwise_xor bucketize dequantize fake_quant filled
     invert invert_permutation is_finite is_inf is_nan left_shift linspace quantize quantize_dequantize right_shift
     unravel_index
-    resample crop_and_resize batch_norm_statistics
+    resample crop_and_resize batch_norm_statistics conv3d conv3d_input_grad max_pool3d avg_pool3d max_pool_argmax
+    dilation2d extract_patches
 """
 #: Op types that are not written to ONNX: structure, effects, what passes and gradients make, and what nobody needed yet.
 NOT_WRITTEN = """
@@ -44,6 +45,7 @@ NOT_WRITTEN = """
     TensorScatterMax TensorScatterMin TensorScatterSub TensorScatterUpdate UnravelIndex UnsortedSegmentMax
     UnsortedSegmentMin UnsortedSegmentProd UnsortedSegmentSum Xdivy Xlog1py Xlogy ZerosLike
     SpaceToBatchND BatchToSpaceND SpaceToBatch BatchToSpace SpaceToDepth DepthToSpace
+    Conv3D Conv3DBackpropInputV2 MaxPool3D AvgPool3D MaxPoolV2 MaxPoolWithArgmax Dilation2D ExtractImagePatches
     _FusedConv2D _FusedDepthwiseConv2dNative _FusedMatMul _FusedBatchNormEx
     ResizeNearestNeighbor ResizeBicubic ResizeArea ScaleAndTranslate CropAndResize KiResample
 """
@@ -51,8 +53,8 @@ NOT_WRITTEN = """
 #: which TensorFlow 2 lost.
 NOT_GENERATED = """
     Const Placeholder VariableV2 NoOp Assign AssignAdd AssignSub DecodeJpeg DecodePng DecodeBmp DecodeGif DecodeImage DecodeWebP
-    EncodeJpeg EncodePng Conv2DBackpropInput Conv2DBackpropFilter MaxPoolGrad AvgPoolGrad BiasAddGrad
-    DepthwiseConv2dNativeBackpropInput DepthwiseConv2dNativeBackpropFilter TopK Print Copy CopyHost _FusedBatchNormEx
+    EncodeJpeg EncodePng Conv2DBackpropFilter MaxPoolGrad AvgPoolGrad BiasAddGrad
+    DepthwiseConv2dNativeBackpropFilter TopK Print Copy CopyHost _FusedBatchNormEx
 """
 TENSORFLOWS = {op for op in OPDEFS if not op.startswith("Ki")}
 

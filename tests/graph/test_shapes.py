@@ -53,12 +53,17 @@ def window(d: Sequence[int], rng: np.random.Generator) -> NDArray:
     return values(rng, d[0], d[1] + 2, d[2] + 2, d[3])
 
 
+def volume(d: Sequence[int], rng: np.random.Generator) -> NDArray:
+    return values(rng, d[0], d[1] + 2, d[2] + 1, d[1] + 1, d[3])
+
+
 def channels(d: Sequence[int], rng: np.random.Generator, count: int) -> list[NDArray]:
     return [values(rng, d[3]) for _ in range(count)]
 
 
 CONV = {"strides": (1, 2, 1, 1), "padding": "SAME", "data_format": "NHWC"}
 POOL = {"ksize": (1, 2, 2, 1), "strides": (1, 2, 1, 1), "padding": "VALID"}
+STEPS = {"strides": (1, 2, 1, 1), "padding": "SAME"}
 BITS = {"begin_mask": 1, "end_mask": 4, "shrink_axis_mask": 2, "new_axis_mask": 8}
 
 #: Ops that take other inputs than one or two arrays of numbers that broadcast.
@@ -123,6 +128,19 @@ OTHER: dict[str, Case] = {
         ["FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"],
         lambda d, r: ([window(d, r), *channels(d, r, 4)], {"is_training": False, "epsilon": 0.1}),
     ),
+    "Conv3D": lambda d, r: ([volume(d, r), values(r, 2, 1, 2, d[3], 3)], {**CONV, "strides": (1, 1, 2, 1, 1), "data_format": "NDHWC"}),
+    "Conv3DBackpropInputV2": lambda d, r: (
+        [i32(d[0], 2 * d[1], d[2], 3, 2), values(r, 2, 1, 2, 2, d[3]), values(r, d[0], d[1], d[2], 3, d[3])],
+        {"strides": (1, 2, 1, 1, 1), "padding": "SAME"},
+    ),
+    **dict.fromkeys(
+        ["MaxPool3D", "AvgPool3D"],
+        lambda d, r: ([volume(d, r)], {"ksize": (1, 2, 1, 2, 1), "strides": (1, 1, 2, 1, 1), "padding": "VALID"}),
+    ),
+    "MaxPoolV2": lambda d, r: ([window(d, r), i32(1, 2, 3, 1), i32(1, 2, 1, 1)], {"padding": "SAME"}),
+    "MaxPoolWithArgmax": lambda d, r: ([window(d, r)], {**POOL, "Targmax": np.dtype(np.int32)}),
+    "Dilation2D": lambda d, r: ([window(d, r), values(r, 2, 3, d[3])], {**STEPS, "rates": (1, 1, 2, 1)}),
+    "ExtractImagePatches": lambda d, r: ([window(d, r)], {**STEPS, "rates": (1, 1, 2, 1), "ksizes": (1, 2, 2, 1)}),
     "_FusedConv2D": lambda d, r: (
         [window(d, r), values(r, 2, 3, d[3], 2), values(r, 2)],
         {**CONV, "fused_ops": ("BiasAdd", "Relu"), "num_args": 1, "TArgs": (F32,)},

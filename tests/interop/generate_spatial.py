@@ -101,6 +101,69 @@ def crop(op: str, rng: Rng) -> Case:
     return Case(op, [x, boxes, owners, size], attrs, frozenset([0, 1, 2]), 2e-5, **several(rng))
 
 
+def volume(op: str, rng: Rng) -> Case:
+    dtype = pick(rng, ("float32",) if op.endswith("Pool3D") else ("float32", "float64"))
+    n, c, out = (int(v) for v in rng.integers(1, 7, 3))
+    # Where a window is wider than the volume, TensorFlow's max pool divides by 0 and its convolution drops terms.
+    d, h, w = (int(v) for v in rng.integers(3, 8, 3))
+    x = array(rng, dtype, (n, d, h, w, c), odd=False)
+    window = rng.integers(1, 4, 3).tolist()
+    attrs: dict[str, Any] = {
+        "strides": [1, *rng.integers(1, 3, 3).tolist(), 1],
+        "padding": pick(rng, ("SAME", "VALID")),
+    }
+    if op.endswith("Pool3D"):
+        return Case(op, [x], {**attrs, "ksize": [1, *window, 1]}, loose=1e-5, **several(rng))
+    f = rng.normal(size=(*window, c, out)).astype(dtype)
+    if op == "Conv3D":
+        return Case(op, [x, f], attrs, frozenset(pick(rng, ([0], [0, 1]))), 1e-4)
+    same, strides = attrs["padding"] == "SAME", attrs["strides"][1:4]
+    sizes = [-(-v // s) if same else (v - k) // s + 1 for v, k, s in zip((d, h, w), window, strides, strict=True)]
+    if min(sizes) < 1:
+        sizes = [1, 1, 1]
+    dy = rng.normal(size=(n, *sizes, out)).astype(dtype)
+    return Case(op, [np.array([n, d, h, w, c], np.int32), f, dy], attrs, frozenset([2]), 1e-4)
+
+
+def transposed(op: str, rng: Rng) -> Case:
+    """Sizes that fit the result of the convolution, or (rarely) do not."""
+    n, h, w, c, out = (int(v) for v in rng.integers(1, 7, 5))
+    kernel, stride = rng.integers(1, 4, 2).tolist(), int(rng.integers(1, 3))
+    same = rng.random() < 0.5
+    h, w = (max(v, k) for v, k in zip((h, w), kernel, strict=True))
+    sizes = [-(-v // stride) if same else (v - k) // stride + 1 for v, k in zip((h, w), kernel, strict=True)]
+    depthwise = op.startswith("Depthwise")
+    f = rng.normal(size=(*kernel, c, out)).astype(np.float32)
+    dy = rng.normal(size=(n, *sizes, c * out if depthwise else out)).astype(np.float32)
+    whole = np.array([h, w] if rng.random() < 0.3 and not depthwise else [n, h, w, c], np.int32)
+    if rng.random() < 0.1:
+        whole = whole + 3
+    attrs = {"strides": [1, stride, stride, 1], "padding": "SAME" if same else "VALID"}
+    return Case(op, [whole, f, dy], attrs, frozenset([2]), 1e-4, **several(rng))
+
+
+def windows(op: str, rng: Rng) -> Case:
+    dtype = pick(rng, ("float32", "float64", "uint8", "int32", "int16"))
+    x = image(rng, dtype, most=8)
+    steps = rng.integers(1, 4, 2).tolist()
+    attrs: dict[str, Any] = {"padding": pick(rng, ("SAME", "VALID")), "strides": [1, *steps, 1]}
+    window, rates = rng.integers(1, 4, 2).tolist(), [1, *rng.integers(1, 3, 2).tolist(), 1]
+    if op == "MaxPoolV2":
+        x = image(rng, pick(rng, ("float32", "float64")))
+        inputs = [x, np.array([1, *window, 1], np.int32), np.array([1, *steps, 1], np.int32)]
+        return Case(op, inputs, {"padding": attrs["padding"]}, frozenset(pick(rng, ([0], [0, 1, 2]))), **several(rng))
+    if op == "MaxPoolWithArgmax":
+        if rng.random() < 0.3 and x.dtype.kind == "f":
+            x = np.round(x)  # many equal cells
+        more = {"include_batch_in_index": bool(rng.random() < 0.5), "Targmax": pick(rng, ("int32", "int64"))}
+        return Case(op, [x], {**attrs, **more, "ksize": [1, *window, 1]}, outputs=2, **several(rng))
+    if op == "Dilation2D":
+        f = array(rng, dtype, (*window, x.shape[3]), odd=False)
+        return Case(op, [x, f], {**attrs, "rates": rates}, frozenset([0, 1]), 1e-6, **several(rng))
+    x = image(rng, pick(rng, ("float32", "uint8", "float64", "int64")))
+    return Case(op, [x], {**attrs, "rates": rates, "ksizes": [1, *window, 1]}, **several(rng))
+
+
 FUSED = (
     ("BiasAdd",), ("BiasAdd", "Relu"), ("BiasAdd", "Relu6"), ("BiasAdd", "Elu"), ("BiasAdd", "LeakyRelu"), ("BiasAdd", "Tanh"),
     ("BiasAdd", "Sigmoid"), ("FusedBatchNorm",), ("FusedBatchNorm", "Relu"), ("FusedBatchNorm", "LeakyRelu"), ("BiasAdd", "Add"),
@@ -138,5 +201,8 @@ GENERATORS: dict[str, Callable[[str, Rng], Case]] = {
     **dict.fromkeys(("SpaceToDepth", "DepthToSpace"), depth),
     **dict.fromkeys(("ResizeNearestNeighbor", "ResizeBicubic", "ResizeArea"), resize),
     **dict.fromkeys(("_FusedConv2D", "_FusedDepthwiseConv2dNative", "_FusedMatMul"), fused),
+    **dict.fromkeys(("Conv3D", "Conv3DBackpropInputV2", "MaxPool3D", "AvgPool3D"), volume),
+    **dict.fromkeys(("MaxPoolV2", "MaxPoolWithArgmax", "Dilation2D", "ExtractImagePatches"), windows),
+    **dict.fromkeys(("Conv2DBackpropInput", "DepthwiseConv2dNativeBackpropInput"), transposed),
     "ScaleAndTranslate": translate, "CropAndResize": crop,
 }  # fmt: skip

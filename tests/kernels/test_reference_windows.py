@@ -17,7 +17,7 @@ import pytest
 from kigraph.kernels.contracts.conv2d import CONV2D, DEPTHWISE_CONV2D, Conv2DParams
 from kigraph.kernels.contracts.pool2d import AVG_POOL2D, MAX_POOL2D, Pool2DParams
 from kigraph.kernels.contracts.resize import RESIZE_BILINEAR, ResizeParams
-from kigraph.kernels.numpy._windows import taps
+from kigraph.kernels.host.taps import taps
 
 NDArray = np.ndarray[Any, Any]
 Call = Callable[..., list[NDArray]]

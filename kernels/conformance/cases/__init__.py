@@ -1,4 +1,4 @@
-"""Cases, one file per contract file. A new case is an entry here; tests, benchmarks and the support table find it.
+"""Cases, one file per contract file (volumes.py: that of windows.py, too). A new case is an entry here; tests, benchmarks and the support table find it.
 
 ``CASES`` are checked on every kernel; ``MEASURED``, the cases with ``measure=True``, are only for benchmarks.
 """
@@ -31,6 +31,7 @@ from . import (
     siblings,
     softmax,
     strings,
+    volumes,
 )
 
 __all__ = ["CASES", "MEASURED", "cases_of", "measured_of"]
@@ -48,6 +49,7 @@ _ALL: tuple[Case, ...] = (
     *resize.CASES,
     *resample.CASES,
     *blocks.CASES,
+    *volumes.CASES,
     *gradients.CASES,
     *layout.CASES,
     *strings.CASES,

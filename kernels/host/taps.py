@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-__all__ = ["Tap", "taps"]
+__all__ = ["Tap", "cells", "taps"]
 
 Pair = tuple[int, int]
 
@@ -31,10 +31,13 @@ def _range(size: int, out: int, shift: int, stride: int) -> tuple[slice, slice]:
     return slice(start, start + (last - first - 1) * stride + 1, stride), slice(first, last)
 
 
-def _cells(
+def cells(
     size: int, out: int, window: int, stride: int, offset: int, dilation: int
 ) -> Iterator[tuple[int, slice, slice]]:
-    """The cells of a window along one axis that read x for some output, in order, with their slices of x and of y."""
+    """The cells of a window along one axis that read x for some output, in order, with their slices of x and of y.
+
+    Output 0 begins at x[-offset]. The time is that of taps().
+    """
     # Few cells are tested one by one. Of a window with more cells than outputs only those that some output reads: the last
     # output reads the first ones, and neighbouring outputs mostly read the same.
     runs = [(0, window)] if window <= out else []
@@ -60,7 +63,7 @@ def taps(size: Pair, out: Pair, window: Pair, strides: Pair, offset: Pair, dilat
     smaller of window and output, however large the other one and the strides are.
     """
     down, across = (
-        _cells(size[axis], out[axis], window[axis], strides[axis], offset[axis], dilations[axis]) for axis in (0, 1)
+        cells(size[axis], out[axis], window[axis], strides[axis], offset[axis], dilations[axis]) for axis in (0, 1)
     )
     columns = list(across)
     for u, rows, out_rows in down:
