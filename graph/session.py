@@ -304,7 +304,7 @@ class Session:
                 prepared: tuple[Cut, ir.Graph] = self._cuts.get(base, lambda: self._prepare(frozen, wanted, feeds))
                 whole, graph = prepared
                 given = {whole.feeds[p]: t for p, t in feeds.items()}
-                graph = specialize(graph, given)
+                graph = specialize(graph, given, self._skip)
                 parts: tuple[Part, ...] = partition(graph, given)
                 plan = Plan(whole, graph, parts, given, self.choice, self._options, self._stages)
                 plan.compile_known()

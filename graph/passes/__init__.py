@@ -11,6 +11,7 @@ from ..errors import GraphError
 from ..ir import Graph
 from .commute_pools import commute_pools
 from .fold_affine import fold_affine
+from .fold_atrous import fold_atrous
 from .fold_constants import fold_constants
 from .fold_input_affine import fold_input_affine
 from .fold_pads import fold_pads
@@ -27,6 +28,7 @@ Pass = Callable[[Graph], Graph]
 PASSES: tuple[tuple[str, Pass], ...] = (
     ("resolve_identities", resolve_identities),
     ("fold_constants", fold_constants),
+    ("fold_atrous", fold_atrous),
     ("fold_pads", fold_pads),
     ("fold_affine", fold_affine),
     ("fold_input_affine", fold_input_affine),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ...kernels.tensor import TensorType
 from ..errors import FetchError, GraphError
 from ..ir import UNKNOWN, Graph, Node, Port, topological_order
 from ..opdefs import DESCRIBES, OPDEFS, opdef
+from ..passes import optimize
 from ..passes.fold_constants import fold_constants
 from ..rewrite import Rewriter, infer_again, reachable
 from .expand import expand_fused
@@ -111,11 +112,15 @@ def _needed(
     return seen
 
 
-def specialize(graph: Graph, feed_types: Mapping[Port, TensorType]) -> Graph:
-    """The graph for given feed types: shapes that were taken as values (Shape, Size, Rank) become constants."""
+def specialize(graph: Graph, feed_types: Mapping[Port, TensorType], skip: Collection[str] = ()) -> Graph:
+    """The graph for given feed types: shapes that were taken as values (Shape, Size, Rank) become constants.
+
+    The padding of an atrous convolution may be one of these; then the passes, but for those in ``skip``, work once more.
+    """
     if not any(node.op in DESCRIBES for node in graph):
         return graph
-    return fold_constants(_retyped(graph, feed_types))
+    known = fold_constants(_retyped(graph, feed_types))
+    return optimize(known, skip) if any(node.op == "BatchToSpaceND" for node in known) else known
 
 
 def _retyped(graph: Graph, feed_types: Mapping[Port, TensorType] | None = None) -> Graph:
