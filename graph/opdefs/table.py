@@ -6,16 +6,31 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import UnsupportedOpError
-from . import array, blocks, fused, gradients, images, indexing, math, nn, passing, quantization, resample, slices, strings, windows
+from . import (
+    array,
+    blocks,
+    fused,
+    gradients,
+    images,
+    indexing,
+    math,
+    nn,
+    passing,
+    quantization,
+    resample,
+    slices,
+    strings,
+    windows,
+)
 from .base import OpDef
 
 __all__ = ["OPDEFS", "OWN", "opdef"]
 
-_FAMILIES = (array, slices, math, nn, gradients, strings, images, passing, indexing, quantization, blocks, resample)
+_FAMILIES = (
+    array, slices, math, nn, fused, blocks, resample, windows, gradients, strings, images, passing, indexing, quantization,
+)  # fmt: skip
 
-OPDEFS: Mapping[str, OpDef] = {d.name: d
-    for module in _FAMILIES (array, slices, math, nn, fused, blocks, resample, windows, gradients, strings, images)
-    for d in module.DEFS}
+OPDEFS: Mapping[str, OpDef] = {d.name: d for module in _FAMILIES for d in module.DEFS}
 
 #: Op types of TensorFlow on which kigraph has attributes of its own, with their defaults, which mean what TensorFlow's op
 #: does. In a file a node with another value has "Ki" before its type.

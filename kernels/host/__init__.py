@@ -12,7 +12,22 @@ import numpy as np
 from ..backends import Status
 from ..devices import HOST, Device
 from ..kernel import Kernel
-from . import arrange, einsum, blocks, elementwise, image, indexing, layout, quantization, normalization, reduce, resample, strings, volumes, windows
+from . import (
+    arrange,
+    blocks,
+    einsum,
+    elementwise,
+    image,
+    indexing,
+    layout,
+    normalization,
+    quantization,
+    reduce,
+    resample,
+    strings,
+    volumes,
+    windows,
+)
 
 __all__ = ["DEVICE", "KERNELS", "probe"]
 
