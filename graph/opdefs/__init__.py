@@ -1,6 +1,7 @@
 """Op types of the graph: how each becomes a contract with parameters, and the types of its outputs.
 
-base.py: Site, Lowered, OpDef. attributes.py: how an op states its attributes. math.py, nn.py, array.py, slices.py,
+base.py: Site, Lowered, OpDef. attributes.py: how an op states its attributes.
+channels.py: channels first or last. math.py, nn.py, array.py, slices.py,
 gradients.py, strings.py, images.py, passing.py, indexing.py, quantization.py, blocks.py, resample.py, fused.py, windows.py: the definitions. table.py: all of them, OPDEFS. resolve.py: the contract of a node.
 """
 
@@ -10,10 +11,12 @@ from ...kernels.tensor import TensorType
 from .array import STRUCTURAL
 from .attributes import Foreign
 from .base import Lowered, NeedsValue, OpDef, Site
+from .channels import CHANNELS, last_attrs, last_order
 from .resolve import DESCRIBES, Known, Resolved, is_small, resolve, site_of
 from .table import OPDEFS, OWN, opdef
 
 __all__ = [
+    "CHANNELS",
     "DESCRIBES",
     "OPDEFS",
     "OWN",
@@ -27,6 +30,8 @@ __all__ = [
     "Site",
     "TensorType",
     "is_small",
+    "last_attrs",
+    "last_order",
     "opdef",
     "resolve",
     "site_of",

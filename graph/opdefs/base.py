@@ -18,6 +18,7 @@ from ...kernels.errors import KigraphError
 from ...kernels.tensor import DType, Params, Shape, TensorType, dtype_name, is_int
 from ..errors import GraphError, UnsupportedOpError, located
 from .attributes import Row, T, check_attributes
+from .channels import channels_last, stated_types
 
 __all__ = [
     "Lowered",
@@ -123,6 +124,8 @@ class OpDef:
         """What a kernel is to compute. Raises NeedsValue, or an error of kigraph that names the node."""
         self.check_arity(site)
         check_attributes(site, self.attributes)
+        if channels_last(site) is not None:  # the plan has made another node of it (passes/legalize_layouts.py)
+            raise site.unsupported(f"data_format {site.attrs['data_format']}", "transpose to channels last")
         return _ours(self.lower, site)
 
     def check_arity(self, site: Site) -> None:
@@ -136,10 +139,19 @@ class OpDef:
         """Types of the outputs, as far as they can be known."""
         self.check_arity(site)
         check_attributes(site, self.attributes)
-        found = _ours(self._types, site)
+        first = channels_last(site)
+        found = _ours(self._types, site) if first is None else self._types_of_first(*first)
         if self.infer is not None or self.unknown is not None:  # else the contract has looked
             _ours(lambda site: require_size(site.op, found), site)
         return found
+
+    def _types_of_first(self, last: Site, order: tuple[int, ...]) -> tuple[TensorType, ...]:
+        """Of an op with channels first, by the rule for channels last."""
+        try:
+            return stated_types(last.op, _ours(self._types, last), order)
+        except KigraphError as error:
+            error.add_note("shapes are given here with the channels last; the node has them first")
+            raise
 
     def _types(self, site: Site) -> tuple[TensorType, ...]:
         try:

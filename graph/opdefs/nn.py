@@ -45,11 +45,6 @@ __all__ = [
 ]
 
 
-def _require_nhwc(site: Site) -> None:
-    if site.attr("data_format", "NHWC") != "NHWC":
-        raise site.unsupported(f"data_format {site.attr('data_format')}", "transpose to NHWC")
-
-
 def _spatial(site: Site, name: str, default: tuple[int, ...] | None = None) -> tuple[int, int]:
     """Height and width of a 4-entry NHWC attribute; batch and channels must be 1."""
     n, h, w, c = attr_ints(site, name, 4, default)
@@ -77,7 +72,6 @@ def _padding(site: Site) -> Padding:
 
 def conv2d_params(site: Site) -> Conv2DParams:
     """Strides, padding, dilations and activation of a convolution (forward and backward ops)."""
-    _require_nhwc(site)
     return Conv2DParams(
         _spatial(site, "strides"),
         _padding(site),
@@ -88,7 +82,6 @@ def conv2d_params(site: Site) -> Conv2DParams:
 
 def pool2d_params(site: Site) -> Pool2DParams:
     """Window, strides, padding and activation of a pooling op (forward and backward)."""
-    _require_nhwc(site)
     return Pool2DParams(
         _spatial(site, "ksize"),
         _spatial(site, "strides"),
@@ -144,7 +137,6 @@ def _siblings(site: Site) -> Lowered:
 
 
 def _bias_add(site: Site) -> Lowered:
-    _require_nhwc(site)
     return Lowered(BIAS_ADD)
 
 

@@ -1,4 +1,7 @@
-"""Convolutions, pooling, normalisation, activations and image ops. Layout: NHWC, filters (height, width, in, out)."""
+"""Convolutions, pooling, normalisation, activations and image ops. Filters (height, width, in, out).
+
+data_format: 'NHWC', or 'NCHW' with the channels second in the tensors, and in lists of four sizes.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +25,8 @@ __all__ = [
 Sizes = int | Sequence[int]
 
 
-def _nhwc(what: str, value: Sizes) -> tuple[int, int, int, int]:
-    """[1, h, w, 1] from n, [h, w] or [1, h, w, 1]."""
+def _sizes(what: str, value: Sizes, data_format: str) -> tuple[int, ...]:
+    """[1, h, w, 1] from n, [h, w] or [1, h, w, 1]; for NCHW [1, 1, h, w]."""
     try:
         sizes = (operator.index(value),) if isinstance(value, SupportsIndex) else tuple(map(operator.index, value))
     except Exception as error:  # not integers, not a list; an iterator of the caller's may raise anything
@@ -33,13 +36,13 @@ def _nhwc(what: str, value: Sizes) -> tuple[int, int, int, int]:
     if len(sizes) == 1:
         sizes *= 2
     if len(sizes) == 2:
-        sizes = (1, *sizes, 1)
+        sizes = (1, 1, *sizes) if data_format == "NCHW" else (1, *sizes, 1)
     if len(sizes) != 4:
         raise GraphError(f"{what} must be n, [height, width] or [1, height, width, 1], got {value!r}")
     return sizes
 
 
-def _padding(padding: str | Sequence[Any]) -> dict[str, Any]:
+def _padding(padding: str | Sequence[Any], data_format: str) -> dict[str, Any]:
     if isinstance(padding, str):
         if padding.upper() not in ("SAME", "VALID"):
             raise GraphError(f"padding must be 'SAME', 'VALID' or explicit pairs, got {padding!r}")
@@ -51,7 +54,7 @@ def _padding(padding: str | Sequence[Any]) -> dict[str, Any]:
             f"padding must be 'SAME', 'VALID' or pairs of integers, got {type(padding).__name__}: {error}"
         ) from error
     if len(pairs) == 2:
-        pairs = [(0, 0), *pairs, (0, 0)]
+        pairs = [(0, 0), (0, 0), *pairs] if data_format == "NCHW" else [(0, 0), *pairs, (0, 0)]
     if len(pairs) != 4 or any(len(p) != 2 for p in pairs):
         raise GraphError(f"explicit padding must be [[top, bottom], [left, right]] or 4 such pairs, got {padding!r}")
     return {"padding": "EXPLICIT", "explicit_paddings": tuple(v for pair in pairs for v in pair)}
@@ -72,8 +75,8 @@ def conv2d(
     """
     x, w = convert_all([input, filter])
     return add_op(
-        "Conv2D", [x, w], name, strides=_nhwc("strides", strides), dilations=_nhwc("dilations", dilations),
-        data_format=data_format, **_padding(padding),
+        "Conv2D", [x, w], name, strides=_sizes("strides", strides, data_format), dilations=_sizes("dilations", dilations, data_format),
+        data_format=data_format, **_padding(padding, data_format),
     )  # fmt: skip
 
 
@@ -89,8 +92,8 @@ def depthwise_conv2d(
     """Convolves every channel by itself. filter (KH, KW, C, multiplier); result (N, OH, OW, C * multiplier)."""
     x, w = convert_all([input, filter])
     return add_op(
-        "DepthwiseConv2dNative", [x, w], name or "depthwise", strides=_nhwc("strides", strides),
-        dilations=_nhwc("dilations", dilations), data_format=data_format, **_padding(padding),
+        "DepthwiseConv2dNative", [x, w], name or "depthwise", strides=_sizes("strides", strides, data_format),
+        dilations=_sizes("dilations", dilations, data_format), data_format=data_format, **_padding(padding, data_format),
     )  # fmt: skip
 
 
@@ -100,8 +103,8 @@ def max_pool(
 ) -> Tensor:  # fmt: skip
     """Largest value of every window; padding never wins."""
     return add_op(
-        "MaxPool", [convert(value)], name, ksize=_nhwc("ksize", ksize), strides=_nhwc("strides", strides),
-        data_format=data_format, **_padding(padding),
+        "MaxPool", [convert(value)], name, ksize=_sizes("ksize", ksize, data_format), strides=_sizes("strides", strides, data_format),
+        data_format=data_format, **_padding(padding, data_format),
     )  # fmt: skip
 
 
@@ -112,8 +115,8 @@ def avg_pool(
     """Mean of every window. ``count_include_pad``: cells of the padding count in the divisor (PyTorch's default)."""
     extra = {"count_include_pad": True} if count_include_pad else {}
     return add_op(
-        "AvgPool", [convert(value)], name, ksize=_nhwc("ksize", ksize), strides=_nhwc("strides", strides),
-        data_format=data_format, **extra, **_padding(padding),
+        "AvgPool", [convert(value)], name, ksize=_sizes("ksize", ksize, data_format), strides=_sizes("strides", strides, data_format),
+        data_format=data_format, **extra, **_padding(padding, data_format),
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from ..ir import UNKNOWN, Graph, Node, Port, topological_order
 from ..opdefs import DESCRIBES, OPDEFS, opdef
 from ..passes import optimize
 from ..passes.fold_constants import fold_constants
+from ..passes.legalize_layouts import legalize_layouts
 from ..rewrite import Rewriter, infer_again, reachable
 from .expand import expand_fused
 from .groups import split_groups
@@ -65,9 +66,8 @@ def cut(graph: Graph, fetches: Sequence[Port], targets: Sequence[str], feeds: Ma
     whole = Graph({n: node for n, node in whole.nodes.items() if n in kept}, whole.outputs)
     if not natural or any(t.dtype == UNKNOWN for node in whole for t in node.outputs):
         whole = _retyped(whole)  # raises the error that the loader deferred: why a node of the file cannot run
-    return Cut(
-        split_groups(expand_fused(whole)), stand_ins, {n: p for n, p in variables.items() if n in kept}, tuple(assigned)
-    )
+    whole = split_groups(legalize_layouts(expand_fused(whole)))
+    return Cut(whole, stand_ins, {n: p for n, p in variables.items() if n in kept}, tuple(assigned))
 
 
 def _placeholders(graph: Graph, feeds: Mapping[Port, TensorType]) -> tuple[dict[str, Node], dict[Port, Port]]:

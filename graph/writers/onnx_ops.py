@@ -22,7 +22,7 @@ _SAME_NAME = {
     "Tanh": "Tanh", "Softplus": "Softplus", "LogicalNot": "Not", "Identity": "Identity", "StopGradient": "Identity",
     "CheckNumerics": "Identity", "PlaceholderWithDefault": "Identity", "Snapshot": "Identity", "PreventGradient": "Identity",
     "Inv": "Reciprocal", "Rint": "Round",
-    "CheckNumerics": "Identity", "PlaceholderWithDefault": "Identity", "Print": "Identity", "GuaranteeConst": "Identity",
+    "Print": "Identity", "GuaranteeConst": "Identity",
     "EnsureShape": "Identity", "Elu": "Elu", "Selu": "Selu", "Softsign": "Softsign", "Tan": "Tan", "Asin": "Asin", "Acos": "Acos",
     "Atan": "Atan", "Sinh": "Sinh", "Cosh": "Cosh", "Asinh": "Asinh", "Acosh": "Acosh", "Atanh": "Atanh", "IsNan": "IsNaN",
     "IsInf": "IsInf",
@@ -339,7 +339,7 @@ _RULES: dict[str, Rule] = {
     "ArgMax": _argmax, "Cast": _cast, "Relu6": _relu6, "Rsqrt": _rsqrt, "Square": _square,
     "SquaredDifference": _squared_difference, "ResizeBilinear": _resize, **onnx_math.RULES, **onnx_shapes.RULES,
     "LeakyRelu": _leaky_relu, "AddN": _add_n, "IdentityN": _identity_n, "Einsum": _einsum, "ClipByValue": _clip,
-    "SquaredDifference": _squared_difference, "ResizeBilinear": _resize,
+
 }  # fmt: skip
 
 #: Op types that ONNX files can have.
