@@ -107,10 +107,11 @@ def _backward(op: Operation, between: set[Operation], found: dict[Tensor, list[T
             f"put ki.stop_gradient before it if no gradient should flow there"
         )
     grads = [t if t is not None else ops.zeros_like(y) for t, y in zip(totals, op.outputs, strict=True)]
-    for index, gradient in zip(picked, function(use, grads), strict=True):
+    for index, found_one in zip(picked, function(use, use.gradients_of_outputs(grads)), strict=True):
         source = op.inputs[index]
-        if gradient is None or not is_float(source.dtype):
+        if found_one is None or not is_float(source.dtype):
             continue
+        gradient = use.gradient_of_input(index, found_one)
         if gradient.dtype != source.dtype:
             raise GraphError(
                 f"gradient of {op.type} for input {index} is {dtype_name(gradient.dtype)}, expected {dtype_name(source.dtype)}"

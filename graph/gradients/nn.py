@@ -26,7 +26,7 @@ _LRN_ATTRS = ("depth_radius", "bias", "alpha", "beta")
 
 
 def _attrs(use: Use, names: Sequence[str]) -> dict[str, object]:
-    return {k: use.op.attrs[k] for k in names if k in use.op.attrs}
+    return {k: use.attrs[k] for k in names if k in use.attrs}
 
 
 def _conv(use: Use, dy: Tensor, input_op: str, filter_op: str) -> Result:

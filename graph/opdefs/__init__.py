@@ -11,7 +11,7 @@ from ...kernels.tensor import TensorType
 from .array import STRUCTURAL
 from .attributes import Foreign
 from .base import Lowered, NeedsValue, OpDef, Site
-from .channels import CHANNELS, last_attrs, last_order
+from .channels import CHANNELS, channels_last, last_attrs, last_order
 from .resolve import DESCRIBES, Known, Resolved, is_small, resolve, site_of
 from .table import OPDEFS, OWN, opdef
 
@@ -29,6 +29,7 @@ __all__ = [
     "Resolved",
     "Site",
     "TensorType",
+    "channels_last",
     "is_small",
     "last_attrs",
     "last_order",
