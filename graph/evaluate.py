@@ -113,10 +113,12 @@ def _all_outputs(
 class Fold:
     """One op on constants, computed when a literal made of its ``output`` is read."""
 
-    __slots__ = ("_kept", "inputs", "site")
+    __slots__ = ("_kept", "inputs", "shared", "site")
 
-    def __init__(self, site: Site, inputs: tuple[Literal, ...]) -> None:
+    def __init__(self, site: Site, inputs: tuple[Literal, ...], *, shared: bool = True) -> None:
         self.site, self.inputs = site, inputs
+        #: Whether more than one node reads a result, so that it is worth keeping.
+        self.shared = shared
         self._kept: tuple[Value, ...] | None = None
 
     def output(self, index: int) -> Callable[[], Value]:
@@ -129,11 +131,11 @@ class Fold:
             return []
         return [x.load.fold for x in self.inputs if isinstance(x.load, _Output)]
 
-    def compute(self, value_of: Callable[[Literal], Value]) -> tuple[Value, ...]:
-        """The results, from the values of the inputs."""
+    def compute(self, value_of: Callable[[Literal, bool], Value]) -> tuple[Value, ...]:
+        """The results, from the values of the inputs, and whether these are worth keeping."""
         if self._kept is not None:
             return self._kept
-        read = {id(x): value_of(x) for x in dict.fromkeys(self.inputs)}
+        read = {id(x): value_of(x, self.shared) for x in dict.fromkeys(self.inputs)}
         values = [read[id(x)] for x in self.inputs]
         outputs = evaluate(replace(self.site, value_of=values.__getitem__), values)
         if outputs is None:
@@ -171,19 +173,21 @@ class _Values:
             for other in fold.operands():
                 uses[other] = uses.get(other, 0) + 1
 
-        def value_of(literal: Literal) -> Value:
+        def value_of(literal: Literal, shared: bool) -> Value:
             if isinstance(literal.load, _Output):
                 return live[literal.load.fold][literal.load.index]
             found = self._find(literal)
             if found is None:
                 found = (literal.array(),)
-                self._keep(literal, found)
+                if shared:
+                    self._keep(literal, found)
             return found[0]
 
         for fold in order:
             operands = fold.operands()
             live[fold] = fold.compute(value_of)
-            self._keep(fold, live[fold])
+            if fold.shared:
+                self._keep(fold, live[fold])
             for other in operands:
                 uses[other] -= 1
                 if not uses[other]:

@@ -118,7 +118,9 @@ def _fold(folds: _Folds, node: Node) -> list[Literal] | None:
     if small and folds.eager + size <= _ALL_EAGER:
         folds.eager += size
         return _fold_at_once(site, inputs, _key(node, inputs))
-    return _fold_lazily(folds, node, Fold(site, tuple(inputs)), outputs, own)
+    # The transposed filters of a large file are read by one kernel each: keeping them would cost as much memory again.
+    shared = len(outputs) > 1 or not folds.edit.only_use(Port(node.name))
+    return _fold_lazily(folds, node, Fold(site, tuple(inputs), shared=shared), outputs, own)
 
 
 def _constant_inputs(folds: _Folds, node: Node) -> list[Literal] | None:
