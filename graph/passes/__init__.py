@@ -17,6 +17,7 @@ from .fold_input_affine import fold_input_affine
 from .fold_pads import fold_pads
 from .fuse_activations import fuse_activations
 from .merge_siblings import merge_siblings
+from .move_concats import move_concats
 from .move_transposes import move_transposes
 from .resolve_identities import resolve_identities
 
@@ -24,11 +25,13 @@ __all__ = ["PASSES", "Pass", "optimize"]
 
 Pass = Callable[[Graph], Graph]
 
-#: Every pass in the order of application. move_transposes leaves permuted constants to fold_constants. fold_affine makes the fused ops that fuse_activations extends; commute_pools comes
+#: Every pass in the order of application. move_transposes and move_concats leave permuted and
+#: split constants to fold_constants. fold_affine makes the fused ops that fuse_activations extends; commute_pools comes
 #: before merge_siblings, which merges the 1x1 convolutions that it has moved. Each may be left out (tests/graph/test_passes.py).
 PASSES: tuple[tuple[str, Pass], ...] = (
     ("resolve_identities", resolve_identities),
     ("move_transposes", move_transposes),
+    ("move_concats", move_concats),
     ("fold_constants", fold_constants),
     ("fold_atrous", fold_atrous),
     ("fold_pads", fold_pads),

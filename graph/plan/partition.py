@@ -78,13 +78,16 @@ def _kind(node: Node, known: Known) -> tuple[str, tuple[Port, ...]]:
         for i in (j % max(len(node.inputs), 1) for j in definition.values)
         if node.inputs[i] not in known.values
     )
-    typed = all(known.types[p].known for p in (*node.inputs, *node.ports) if p in known.types)
     try:
-        contract = resolve(known.site(node)).contract
+        resolved = resolve(known.site(node))
     except NeedsValue:
         return "shaped", wanted
-    if contract.dynamic:
+    if resolved.contract.dynamic:
         return "dynamic", wanted
+    # FusedBatchNormV3 has an output of unknown shape that nothing computes.
+    made = len(resolved.written())
+    ports = (p for i, p in enumerate(node.ports) if i < made or i in resolved.forwarded)
+    typed = all(known.types[p].known for p in (*node.inputs, *ports) if p in known.types)
     return ("static" if typed and not wanted else "shaped"), wanted
 
 
