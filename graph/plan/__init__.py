@@ -5,6 +5,8 @@ groups.py     grouped convolutions become ops that have contracts
 partition.py  stages: parts whose shapes are known together
 lowering.py   nodes to steps: contract, parameters, chosen kernel, device, copies between devices
 memory.py     concat by slices, lifetimes, one arena per device
+split_slices.py  splits by slices
+readers.py    what can read a slice
 stage.py      a compiled stage and its run contexts
 images.py     a batch run image by image
 plan.py       the stages one after the other; explain()

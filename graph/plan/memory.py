@@ -1,7 +1,7 @@
 """The address of every tensor of a stage: concat by slices, lifetimes, one arena per device.
 
 Concat by slices: a kernel that can write with a pitch writes straight into its part of the concat's buffer, so the
-concat itself costs nothing. Arena: storages sorted by size, each at the lowest offset that is free during its life
+concat itself costs nothing; the reverse for a split (split_slices.py). Arena: storages sorted by size, each at the lowest offset that is free during its life
 (greedy by size, Pisarchyk and Lee 2020, arXiv:2001.03288); where very many are live at once, in the order of time instead.
 """
 
@@ -20,6 +20,8 @@ from ...kernels.kernel import NoConstants, Query
 from ...kernels.tensor import STRING, TensorType
 from ..ir import Port
 from .lowering import Lowering, Step
+from .readers import Readers, needs_dense
+from .split_slices import split_slices
 
 __all__ = ["Layout", "Place", "Storage", "lay_out"]
 
@@ -61,9 +63,10 @@ class Layout:
 
 
 def lay_out(lowering: Lowering, inputs: Sequence[Port], outputs: Sequence[Port]) -> Layout:
-    """Decides all addresses; removes concat steps that became free, and marks what it did in ``Step.note``."""
+    """Decides all addresses; removes steps of concat and split that became free, and marks what it did in ``Step.note``."""
     kept = {lowering.root(p) for p in outputs}
     slices = _concat_slices(lowering, set(inputs))
+    slices |= split_slices(lowering, kept, slices)
     steps = lowering.steps
     first: dict[Port, int] = dict.fromkeys((p for p in inputs if p in lowering.home), -1)
     last: dict[Port, int] = dict.fromkeys(first, -1)
@@ -118,10 +121,9 @@ def _place(
 def _concat_slices(lowering: Lowering, inputs: set[Port]) -> dict[Port, tuple[Port, int]]:
     """Root -> (concat result in whose buffer it is, byte offset); later concats first, so that they nest."""
     producer = {port: step for step in lowering.steps for port, _ in step.outputs}
-    readers = _Readers()
+    readers = Readers()
     for step in lowering.steps:
-        for port, _ in step.inputs:
-            readers.add(port, step)
+        readers.add(step)
     viewed = set(lowering.views.values())
     slices: dict[Port, tuple[Port, int]] = {}
     removed: set[int] = set()
@@ -171,7 +173,7 @@ def _can_slice(
     port: Port,
     concat: Step,
     producer: dict[Port, Step],
-    readers: _Readers,
+    readers: Readers,
     viewed: set[Port],
     inputs: set[Port],
     slices: dict[Port, tuple[Port, int]],
@@ -189,23 +191,7 @@ def _can_slice(
     if kernel_type.dims[-1:] != lowering.types[port].dims[-1:]:  # a[..., 0]: the kernel's own last axis is another one
         return False
     # Every other reader of the slice must accept its pitch.
-    return readers.dense[port] == _needs_dense(concat)
-
-
-class _Readers:
-    """How many steps read a port, and how many of them cannot read a slice of a larger buffer."""
-
-    def __init__(self) -> None:
-        self.count: Counter[Port] = Counter()
-        self.dense: Counter[Port] = Counter()
-
-    def add(self, port: Port, step: Step) -> None:
-        self.count[port] += 1
-        self.dense[port] += _needs_dense(step)
-
-
-def _needs_dense(step: Step) -> bool:
-    return step.kernel is None or not step.kernel.strided_inputs
+    return readers.dense[port] == needs_dense(concat)
 
 
 def _copy_into(concat: Step, port: Port, t: TensorType, number: int) -> Step:
