@@ -37,6 +37,7 @@ PACKAGES = {
     "kigraph.graph.formats.protobuf": "graph/formats/protobuf",
     "kigraph.graph.gradients": "graph/gradients",
     "kigraph.graph.loaders": "graph/loaders",
+    "kigraph.graph.loaders.tensorflow": "graph/loaders/tensorflow",
     "kigraph.graph.models": "graph/models",
     "kigraph.graph.models.inception_v3": "graph/models/inception_v3",
     "kigraph.graph.opdefs": "graph/opdefs",

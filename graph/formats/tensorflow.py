@@ -36,12 +36,18 @@ __all__ = [
     "DTYPES",
     "DTYPE_NAMES",
     "DTYPE_NUMBERS",
+    "ArgDef",
+    "AttrDef",
     "AttrList",
     "AttrValue",
     "Dim",
+    "Entry",
+    "FunctionDef",
+    "FunctionLibrary",
     "FunctionRef",
     "GraphDef",
     "NodeDef",
+    "Signature",
     "TensorProto",
     "TensorShape",
     "VersionDef",
@@ -142,13 +148,17 @@ class AttrValue:
 
 @dataclass(slots=True)
 class NodeDef:
-    """One node: 'name', 'name:1' and '^name' in ``input`` are a first output, a second one, a control input."""
+    """One node: 'name', 'name:1' and '^name' in ``input`` are a first output, a second one, a control input.
+
+    ``why`` is no part of the file: why the node cannot be run, as far as a loader knows.
+    """
 
     name: str = string(1)
     op: str = string(2)
     input: list[str] = strings(3)
     device: str = string(4)
     attr: dict[str, AttrValue] = map_of(5, lambda: AttrValue)
+    why: str = ""
 
 
 @dataclass(slots=True)
@@ -160,9 +170,64 @@ class VersionDef:
 
 
 @dataclass(slots=True)
+class ArgDef:
+    """An argument of a function: one tensor, or a list of as many as an attribute of the call says."""
+
+    name: str = string(1)
+    type: int = enum(3)
+    type_attr: str = string(4)
+    number_attr: str = string(5)
+    type_list_attr: str = string(6)
+
+
+@dataclass(slots=True)
+class AttrDef:
+    """An attribute that calls of a function may bind."""
+
+    name: str = string(1)
+    default_value: AttrValue | None = message(3, lambda: AttrValue)
+
+
+@dataclass(slots=True)
+class Signature:
+    """Name, arguments and results of a function."""
+
+    name: str = string(1)
+    input_arg: list[ArgDef] = messages(2, lambda: ArgDef)
+    output_arg: list[ArgDef] = messages(3, lambda: ArgDef)
+    attr: list[AttrDef] = messages(4, lambda: AttrDef)
+
+
+@dataclass(slots=True)
+class Entry:
+    """An entry of a map of texts."""
+
+    key: str = string(1)
+    value: str = string(2)
+
+
+@dataclass(slots=True)
+class FunctionDef:
+    """A function of the library. ``ret``: output argument -> the tensor of the body; ``control_ret``: name -> node."""
+
+    signature: Signature | None = message(1, lambda: Signature)
+    node_def: list[NodeDef] = messages(3, lambda: NodeDef, node=True)
+    ret: list[Entry] = messages(4, lambda: Entry)
+    control_ret: list[Entry] = messages(6, lambda: Entry)
+
+
+@dataclass(slots=True)
+class FunctionLibrary:
+    """The functions that a graph may call."""
+
+    function: list[FunctionDef] = messages(1, lambda: FunctionDef)
+
+
+@dataclass(slots=True)
 class GraphDef:
-    """``library`` (functions) is not decoded: a node that calls a function is an op that kigraph does not know."""
+    """A graph and the functions that its nodes call."""
 
     node: list[NodeDef] = messages(1, lambda: NodeDef, node=True)
+    library: FunctionLibrary | None = message(2, lambda: FunctionLibrary)
     version: int = int32(3)
     versions: VersionDef | None = message(4, lambda: VersionDef)

@@ -1,7 +1,7 @@
 """TensorFlow's frozen GraphDef (.pb) to a Graph.
 
 Ops that kigraph does not run are kept: such a graph loads and can be inspected, fed and saved. Functions of the
-graph's library are not read. What a file can do wrong (unknown inputs, duplicates, cycles, shapes that never fit) is a
+graph's library are put in place of their calls. What a file can do wrong (unknown inputs, duplicates, cycles, shapes that never fit) is a
 LoadError that names the node.
 """
 
@@ -24,6 +24,7 @@ from ..formats.tensorproto import literal, shape_dims
 from ..hints import similar
 from ..ir import UNKNOWN, Node, Port, topological_order
 from ..opdefs import OPDEFS, OWN, Foreign
+from .tensorflow.functions import Library, inline
 
 __all__ = ["Function", "looks_like_graphdef", "read_graphdef"]
 
@@ -82,7 +83,8 @@ def read_graphdef(source: Source, budget: Budget) -> Graph:
 
 def _build(proto: GraphDef, reader: Reader, source: Source, budget: Budget) -> Graph:
     producer = proto.versions.producer if proto.versions else proto.version
-    definitions = _definitions(proto.node, budget)
+    library = Library.of(proto.library.function if proto.library else (), reader, budget)
+    definitions = _definitions(inline(proto.node, library), budget)
     edges = _edges(definitions, budget)
     order = _order(definitions, edges, budget)
     outputs = _output_counts(edges, budget)
@@ -100,6 +102,8 @@ def _build(proto: GraphDef, reader: Reader, source: Source, budget: Budget) -> G
                 raise budget.error(place, f"input '{port}'", f"an output of '{port.node}', which has {len(available)}")
             tensors.append(available[port.index])
         _check_output_count(attrs, budget, place)
+        if definition.why:
+            attrs["why"] = definition.why
         try:
             graph.create_op(
                 op,

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ...kernels.tensor import TensorType
-from ..errors import FetchError, GraphError
+from ..errors import FetchError, GraphError, UnsupportedOpError
 from ..ir import UNKNOWN, Graph, Node, Port, topological_order
 from ..opdefs import DESCRIBES, OPDEFS, opdef
 from ..passes import optimize
@@ -54,6 +54,10 @@ def cut(graph: Graph, fetches: Sequence[Port], targets: Sequence[str], feeds: Ma
         if node.op == "VariableV2":
             variables[name] = Port(name)
         else:
+            if node.op not in OPDEFS and "why" in node.attrs:  # a loader knows more of it
+                raise UnsupportedOpError(
+                    f"{node} cannot be run: {node.attrs['why']}. A tensor downstream can be fed instead"
+                )
             opdef(node.op, name)  # unknown ops are refused here, before anything runs
         if node.op in _ASSIGN:
             _assign(assigned, node)
