@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -15,23 +15,20 @@ from ..kernels.backends import Choice, get_backend, resolve_choice
 from ..kernels.contracts.base import merge_shapes, shape_text
 from ..kernels.errors import KigraphError, ShapeError
 from ..kernels.numerics import resolve_numerics
-from ..kernels.tensor import STRING, TensorType
 from ..kernels.tuning import Tuner
 from . import ir
 from .builder import Graph, Operation, Tensor, get_default_graph
 from .errors import FeedError, FetchError, GraphError, within_memory
-from .evaluate import shared_values
 from .fetches import Fetches, stranger
 from .hints import shown
 from .ir import UNKNOWN, Port
 from .packed.cache import PackedCache
 from .packed.store import ConstantStore
 from .passes import optimize
-from .plan.cut import Cut, cut, specialize
+from .plan.cut import cut
 from .plan.lowering import Options
-from .plan.lru import LRU
-from .plan.partition import Part, partition
 from .plan.plan import Plan, Timeline
+from .plan.runner import Runner, Wanted
 from .values import as_array
 
 if TYPE_CHECKING:
@@ -81,17 +78,16 @@ class Session:
         first = get_backend(self.choice.order[0])
         self.numerics = resolve_numerics(winograd, precision, backend=first.name, offered=first.precisions())
         self._options = Options(self.choice.order, self.threads, store, Tuner(tune), self.numerics)
-        size = settings.PLAN_CACHE.get()
-        self._cuts = LRU(size)
-        self._plans = LRU(size)
-        self._stages = LRU(4 * size)
+        self._runner = self._new_runner()
         self._variables: dict[str, Value] = {}
         self._state = threading.Lock()
         self._updating = threading.Lock()
-        self._compiling = threading.Lock()
         self._profiled: tuple[Plan, Timeline] | None = None
         self._closed = False
         self._scopes: list[AbstractContextManager[Graph]] = []
+
+    def _new_runner(self) -> Runner:
+        return Runner(self.choice, self._options, self._skip, settings.PLAN_CACHE.get())
 
     def __enter__(self) -> Session:
         scope = self.graph.as_default()
@@ -106,7 +102,7 @@ class Session:
     def close(self) -> None:
         """Drops compiled plans and variables; a closed session refuses to run."""
         self._closed = True
-        self._cuts, self._plans, self._stages = LRU(1), LRU(1), LRU(1)
+        self._runner = self._new_runner()
         self._variables.clear()
         self._profiled = None
 
@@ -173,17 +169,15 @@ class Session:
     def _execute(
         self, wanted: Fetches, feeds: Mapping[Port, Value], timeline: Timeline | None
     ) -> tuple[Plan, list[Value]]:
-        plan = self._compiled(wanted, {p: self._type(a) for p, a in feeds.items()})
-        arrays = {plan.cut.feeds[p]: a for p, a in feeds.items()}
+        plan, arrays = self._prepared(wanted, feeds)
         # Runs that assign variables go one after the other, so that no update is lost; others run side by side.
         with self._updating if plan.cut.assigned else contextlib.nullcontext():
             return plan, self._run(plan, arrays, len(wanted.ports), timeline)
 
     def _run(self, plan: Plan, arrays: dict[Port, Value], count: int, timeline: Timeline | None) -> list[Value]:
         """The first ``count`` outputs; the others are the new values of variables."""
-        with self._state:
-            for name, port in plan.cut.variables.items():
-                arrays[port] = self._read(name)
+        values = self._read_now(plan.cut.variables)
+        arrays.update((port, values[name]) for name, port in plan.cut.variables.items())
         results = plan.run(arrays, record=timeline)
         if plan.cut.assigned:
             with self._state:
@@ -194,7 +188,7 @@ class Session:
     def plan(self, fetches: Any, feed_dict: Mapping[Any, Any] | None = None) -> Plan:
         """The compiled plan for such a run, without running it; see ``Plan.explain``."""
         feeds = self._feeds(feed_dict)
-        return self._compiled(Fetches(self.graph, fetches), {p: self._type(a) for p, a in feeds.items()})
+        return self._prepared(Fetches(self.graph, fetches), feeds)[0]
 
     @within_memory
     def optimized(self, fetches: Any, feeds: Sequence[Any] = (), trace: Any = None) -> ir.Graph:
@@ -282,36 +276,14 @@ class Session:
             raise FeedError(str(error)) from None
         return array
 
-    @staticmethod
-    def _type(array: Value) -> TensorType:
-        return TensorType(STRING if array.dtype == object else array.dtype, array.shape)
-
     # --- compiling ----------------------------------------------------------------------------------------------------
 
-    def _compiled(self, wanted: Fetches, feeds: Mapping[Port, TensorType]) -> Plan:
+    def _prepared(self, wanted: Fetches, feeds: Mapping[Port, Value]) -> tuple[Plan, dict[Port, Value]]:
+        """The plan, and its feeds. Variables that a predicate depends on are read as they are now."""
         if self._closed:
             raise FetchError("this session is closed; make a new one")
-        frozen = self.graph.freeze()
-        # The graph only grows, so its length tells its version; dtypes matter where a fed op is unknown.
-        base: Hashable = (len(frozen), wanted.ports, wanted.targets, tuple((p, t.dtype) for p, t in feeds.items()))
-        key = (base, tuple(t.shape for t in feeds.values()))
+        return self._runner.prepare(Wanted(self.graph.freeze(), wanted.ports, wanted.targets), feeds, self._read_now)
 
-        def make() -> Plan:
-            with self._compiling, shared_values():
-                found: Plan | None = self._plans.find(key)  # another thread may just have made it
-                if found is not None:
-                    return found
-                prepared: tuple[Cut, ir.Graph] = self._cuts.get(base, lambda: self._prepare(frozen, wanted, feeds))
-                whole, graph = prepared
-                given = {whole.feeds[p]: t for p, t in feeds.items()}
-                graph = specialize(graph, given, self._skip)
-                parts: tuple[Part, ...] = partition(graph, given)
-                plan = Plan(whole, graph, parts, given, self.choice, self._options, self._stages)
-                plan.compile_known()
-                return plan
-
-        return self._plans.get(key, make)
-
-    def _prepare(self, frozen: ir.Graph, wanted: Fetches, feeds: Mapping[Port, TensorType]) -> tuple[Cut, ir.Graph]:
-        whole = cut(frozen, wanted.ports, wanted.targets, feeds)
-        return whole, optimize(whole.graph, self._skip)
+    def _read_now(self, names: Collection[str]) -> dict[str, Value]:
+        with self._state:
+            return {name: self._read(name) for name in names}

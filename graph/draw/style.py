@@ -79,6 +79,7 @@ _OPS: tuple[tuple[Family, str], ...] = (
         "DecodeJpeg DecodePng DecodeImage DecodeBmp DecodeGif DecodeWebP EncodeJpeg EncodePng ResizeBilinear ResizeNearestNeighbor "
         "ResizeBicubic ResizeArea ScaleAndTranslate CropAndResize KiResample",
     ),
+    (Family("control flow", "#e3efd8", "#6f8f3f"), "Switch RefSwitch Merge RefMerge"),
     (
         _LAYOUT,
         "Identity Reshape Squeeze ExpandDims Transpose Concat ConcatV2 Split SplitV Slice StridedSlice Pad PadV2 Pack "

@@ -2,21 +2,24 @@
 
 base.py: Site, Lowered, OpDef. attributes.py: how an op states its attributes.
 channels.py: channels first or last. math.py, nn.py, array.py, slices.py,
-gradients.py, strings.py, images.py, passing.py, indexing.py, quantization.py, blocks.py, resample.py, fused.py, windows.py: the definitions. table.py: all of them, OPDEFS. resolve.py: the contract of a node.
+gradients.py, strings.py, images.py, passing.py, indexing.py, quantization.py, blocks.py, resample.py, fused.py, windows.py, control.py: the definitions. table.py: all of them, OPDEFS. resolve.py: the contract of a node.
 """
 
 from __future__ import annotations
 
 from ...kernels.tensor import TensorType
-from .array import STRUCTURAL
+from .array import STRUCTURAL as _ARRAY_STRUCTURAL
 from .attributes import Foreign
 from .base import Lowered, NeedsValue, OpDef, Site
 from .channels import CHANNELS, channels_last, last_attrs, last_order
+from .control import BRANCHING, CONTROL
 from .resolve import DESCRIBES, Known, Resolved, is_small, resolve, site_of
 from .table import OPDEFS, OWN, opdef
 
 __all__ = [
     "CHANNELS",
+    "BRANCHING",
+    "CONTROL",
     "DESCRIBES",
     "OPDEFS",
     "OWN",
@@ -37,3 +40,6 @@ __all__ = [
     "resolve",
     "site_of",
 ]
+
+#: Op types that have no kernel.
+STRUCTURAL = _ARRAY_STRUCTURAL | CONTROL

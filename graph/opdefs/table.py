@@ -10,6 +10,7 @@ from . import (
     array,
     blocks,
     fused,
+     control,
     gradients,
     images,
     indexing,
@@ -28,6 +29,7 @@ __all__ = ["OPDEFS", "OWN", "opdef"]
 
 _FAMILIES = (
     array, slices, math, nn, fused, blocks, resample, windows, gradients, strings, images, passing, indexing, quantization,
+    control,
 )  # fmt: skip
 
 OPDEFS: Mapping[str, OpDef] = {d.name: d for module in _FAMILIES for d in module.DEFS}

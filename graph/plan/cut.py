@@ -14,6 +14,7 @@ from ..passes.fold_constants import fold_constants
 from ..passes.legalize_layouts import legalize_layouts
 from ..rewrite import Rewriter, infer_again, reachable
 from .expand import expand_fused
+from .branches import Decision, branches, decide, take
 from .groups import split_groups
 
 __all__ = ["Cut", "cut", "specialize"]
@@ -35,11 +36,23 @@ class Cut:
     assigned: tuple[str, ...]
 
 
-def cut(graph: Graph, fetches: Sequence[Port], targets: Sequence[str], feeds: Mapping[Port, TensorType]) -> Cut:
-    """Raises FetchError if something needs a placeholder that is not fed, UnsupportedOpError for unknown ops."""
+def cut(
+    graph: Graph,
+    fetches: Sequence[Port],
+    targets: Sequence[str],
+    feeds: Mapping[Port, TensorType],
+    decision: Decision | None = None,
+) -> Cut:
+    """Raises FetchError if something needs a placeholder that is not fed, UnsupportedOpError for unknown ops.
+
+    decision: which sides of branches are live; default: what follows from constants, FetchError if that is not enough.
+    """
+    natural = all(graph.nodes[p.node].op in ("Placeholder", "PlaceholderWithDefault") for p in feeds)
+    if decision is not None or branches(graph):
+        graph, fetches = _without_branches(graph, fetches, targets, feeds, decision)
+        natural = False
     needed = _needed(graph, fetches, targets, feeds)
     nodes, stand_ins = _placeholders(graph, feeds)
-    natural = all(graph.nodes[p.node].op in ("Placeholder", "PlaceholderWithDefault") for p in feeds)
     variables: dict[str, Port] = {}
     assigned: dict[str, Port] = {}
     for name in graph.nodes:  # the builder's order is topological
@@ -72,6 +85,34 @@ def cut(graph: Graph, fetches: Sequence[Port], targets: Sequence[str], feeds: Ma
         whole = _retyped(whole)  # raises the error that the loader deferred: why a node of the file cannot run
     whole = split_groups(legalize_layouts(expand_fused(whole)))
     return Cut(whole, stand_ins, {n: p for n, p in variables.items() if n in kept}, tuple(assigned))
+
+
+def _check(node: Node) -> None:
+    """Refuses placeholders and unknown ops before anything runs."""
+    if node.op == "Placeholder":
+        raise FetchError(
+            f"placeholder '{node.name}' ({node.outputs[0]}) must be fed: what is fetched depends on it. "
+            f"Give feed_dict={{'{node.name}:0': value}}"
+        )
+    if node.op not in OPDEFS and "why" in node.attrs:  # a loader knows more of it
+        raise UnsupportedOpError(f"{node} cannot be run: {node.attrs['why']}. A tensor downstream can be fed instead")
+    opdef(node.op, node.name)
+
+
+def _without_branches(
+    graph: Graph,
+    fetches: Sequence[Port],
+    targets: Sequence[str],
+    feeds: Mapping[Port, TensorType],
+    decision: Decision | None,
+) -> tuple[Graph, Sequence[Port]]:
+    """What is live, and where the fetches are in it."""
+    decision = decision or decide(graph, fetches, targets, feeds, {})
+    if decision.ask:
+        asked = ", ".join(f"'{p}'" for p in decision.ask[:3])
+        raise FetchError(f"which side of a branch runs depends on the value of {asked}, which is known in a run only")
+    live, moved = take(graph, decision, feeds)
+    return live, [p if p in feeds else moved.get(p, p) for p in fetches]
 
 
 def _placeholders(graph: Graph, feeds: Mapping[Port, TensorType]) -> tuple[dict[str, Node], dict[Port, Port]]:

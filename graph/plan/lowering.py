@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,8 @@ from .partition import Part
 
 _LOG = logging.getLogger("kigraph")
 
+Value = np.ndarray[Any, Any]
+
 __all__ = ["Lowering", "Options", "Step", "device_of", "lower_part"]
 
 
@@ -38,7 +40,7 @@ def device_of(backend: str) -> Device:
 class Options:
     """What a session decides for all of its plans: backends in order, threads, how kernels are tuned.
 
-    numerics: what kernels may trade for speed.
+    numerics: what kernels may trade for speed. inner: for a graph that is an attribute of a node, what runs it.
     """
 
     order: tuple[str, ...]
@@ -46,6 +48,7 @@ class Options:
     store: ConstantStore
     tuner: Tuner
     numerics: Numerics = Numerics()  # noqa: RUF009 - frozen
+    inner: Callable[[Graph], Callable[[Sequence[Port], Mapping[Port, Value]], list[Value]]] | None = None
 
 
 @dataclass(slots=True)

@@ -294,9 +294,9 @@ def test_plans_are_kept_and_bounded(graph: Graph, monkeypatch: pytest.MonkeyPatc
     for _ in range(3):  # programs come and go, and none runs another's steps
         for i, y in enumerate(made):
             assert session.run(y, {x: [0, 1]}).tolist() == [i, i + 1]
-            assert len(session._plans) <= 3
-            assert len(session._cuts) <= 3
-            assert len(session._stages) <= 12
+            assert len(session._runner.plans) <= 3
+            assert len(session._runner.cuts) <= 3
+            assert len(session._runner.stages) <= 12
     monkeypatch.setenv("KIGRAPH_PLAN_CACHE", "none")
     with pytest.raises(SettingsError, match="KIGRAPH_PLAN_CACHE='none'"):
         Session(graph, backend="numpy")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kigraph.graph import ops
 from kigraph.graph.builder import Graph, Tensor
-from kigraph.graph.opdefs import OPDEFS
+from kigraph.graph.opdefs import CONTROL, OPDEFS
 from kigraph.graph.session import Session
 from kigraph.kernels.errors import KigraphError, ShapeError
 from kigraph.kernels.tensor import STRING, Shape
@@ -234,7 +234,7 @@ ELSEWHERE = {
     "Const", "Placeholder", "VariableV2", "NoOp", "Assign", "AssignAdd", "AssignSub", "DecodeJpeg", "DecodePng", "DecodeBmp",
     "DecodeImage", "DecodeGif", "DecodeWebP", "ReluGrad", "Relu6Grad", "SoftmaxCrossEntropyWithLogits", "SparseSoftmaxCrossEntropyWithLogits",
     "Conv2DBackpropInput", "Conv2DBackpropFilter", "DepthwiseConv2dNativeBackpropInput", "DepthwiseConv2dNativeBackpropFilter",
-    "MaxPoolGrad", "AvgPoolGrad", "BiasAddGrad", "LRNGrad", "KiSumTo",
+    "MaxPoolGrad", "AvgPoolGrad", "BiasAddGrad", "LRNGrad", "KiSumTo", *CONTROL,
 }  # fmt: skip
 
 

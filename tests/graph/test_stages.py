@@ -100,7 +100,7 @@ def test_the_network_stays_compiled_while_sizes_come_and_go(
         session.run(result, {contents: png(5 + i, 4)[0]})
     assert sum("Conv2D" in text for text in compiled) == 1
     assert not [k for k in made[before:] if k[0] == "packed"], "weights are not packed again"
-    assert len(session._stages) <= 4
+    assert len(session._runner.stages) <= 4
 
 
 def test_memory_of_stages_is_given_back(graph: Graph) -> None:

@@ -1,0 +1,150 @@
+"""Makes plans of one graph for fetches and feeds, keeps those used last, and runs them.
+
+Branches whose predicates are fed or computed are decided here: a predicate that is computed is fetched first, with all
+that the rest of the run reads of what leads to it, and its value is part of the key of the plan for the rest.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ...kernels.backends import Choice
+from ...kernels.tensor import STRING, TensorType
+from ..errors import GraphError
+from ..evaluate import shared_values
+from ..ir import Graph, Port
+from ..passes import optimize
+from .branches import Decision, branches, decide
+from .cut import Cut, cut, specialize
+from .lowering import Options
+from .lru import LRU
+from .partition import Part, partition
+from .plan import Plan
+
+__all__ = ["Runner", "Wanted", "type_of_value"]
+
+Value = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is wanted of which state of a graph."""
+
+    graph: Graph
+    fetches: tuple[Port, ...]
+    targets: tuple[str, ...] = ()
+
+
+def type_of_value(array: Value) -> TensorType:
+    return TensorType(STRING if array.dtype == object else array.dtype, array.shape)
+
+
+Read = Callable[[Collection[str]], Mapping[str, Value]]
+
+
+def _no_variables(names: Collection[str]) -> Mapping[str, Value]:
+    return {}
+
+
+class Runner:
+    """The plans of a graph that may grow, but not change otherwise. Thread-safe."""
+
+    def __init__(self, choice: Choice, options: Options, skip: Collection[str], size: int) -> None:
+        self.choice, self.skip, self._size = choice, tuple(skip), size
+        self.options = replace(options, inner=self.inner)
+        self.cuts, self.plans, self.stages = LRU(size), LRU(size), LRU(4 * size)
+        self._decisions, self._inner = LRU(4 * size), LRU(4 * size)
+        self._compiling = threading.Lock()
+        self._branches: tuple[int, bool] = (0, False)
+
+    def inner(self, graph: Graph) -> Callable[[Sequence[Port], Mapping[Port, Value]], list[Value]]:
+        """What runs a graph that is an attribute of a node, such as the body of a loop."""
+        _, runner = self._inner.get(
+            id(graph), lambda: (graph, Runner(self.choice, self.options, self.skip, self._size))
+        )
+        return lambda fetches, feeds: runner.run(Wanted(graph, tuple(fetches)), feeds)
+
+    def run(self, wanted: Wanted, feeds: Mapping[Port, Value], read: Read = _no_variables) -> list[Value]:
+        """The values of the fetches. ``read``: gives the values of variables; what is assigned to them is dropped."""
+        plan, arrays = self.prepare(wanted, feeds, read)
+        values = read(plan.cut.variables)
+        arrays.update((port, values[name]) for name, port in plan.cut.variables.items())
+        return plan.run(arrays)[: len(wanted.fetches)]
+
+    def prepare(
+        self, wanted: Wanted, feeds: Mapping[Port, Value], read: Read = _no_variables
+    ) -> tuple[Plan, dict[Port, Value]]:
+        """The plan, and what it is to be fed with. Runs what leads to predicates that are computed."""
+        feeds = dict(feeds)
+        known: tuple[tuple[Port, bool], ...] = ()
+        decision: Decision | None = None
+        if self._has_branches(wanted.graph):
+            while True:
+                key = (self._base(wanted, feeds), known)
+                decision = self._decisions.get(
+                    key,
+                    lambda: decide(wanted.graph, wanted.fetches, wanted.targets, feeds, dict(known)),  # noqa: B023
+                )
+                if not decision.ask:
+                    break
+                known += self._values(wanted, decision, feeds, read)
+        plan = self._plan(wanted, {p: type_of_value(a) for p, a in feeds.items()}, decision, known)
+        return plan, {plan.cut.feeds[p]: a for p, a in feeds.items()}
+
+    def _has_branches(self, graph: Graph) -> bool:
+        count, found = self._branches
+        if count != len(graph):  # the graph only grows, so its length tells its version
+            found = branches(graph)
+            self._branches = (len(graph), found)
+        return found
+
+    def _values(
+        self, wanted: Wanted, decision: Decision, feeds: dict[Port, Value], read: Read
+    ) -> tuple[tuple[Port, bool], ...]:
+        """The values of the predicates that are asked for. What was computed on the way is added to the feeds."""
+        computed = tuple(p for p in decision.ask if p not in feeds)
+        if computed:
+            ports = tuple(dict.fromkeys((*computed, *decision.shared)))
+            values = self.run(Wanted(wanted.graph, ports), feeds, read)
+            feeds.update(zip(ports, values, strict=True))
+        for port in decision.ask:
+            value = feeds[port]
+            if value.dtype != np.bool_ or value.shape:
+                raise GraphError(f"predicate '{port}' is {type_of_value(value)}, expected a bool of shape ()")
+        return tuple((port, bool(feeds[port])) for port in decision.ask)
+
+    @staticmethod
+    def _base(wanted: Wanted, feeds: Mapping[Port, Any]) -> Hashable:
+        # Element types matter where a fed op is unknown.
+        return (len(wanted.graph), wanted.fetches, wanted.targets, tuple((p, x.dtype) for p, x in feeds.items()))
+
+    def _plan(
+        self, wanted: Wanted, feeds: Mapping[Port, TensorType], decision: Decision | None, known: Hashable
+    ) -> Plan:
+        base = (self._base(wanted, feeds), known)
+        key = (base, tuple(t.shape for t in feeds.values()))
+
+        def prepare() -> tuple[Cut, Graph]:
+            whole = cut(wanted.graph, wanted.fetches, wanted.targets, feeds, decision)
+            return whole, optimize(whole.graph, self.skip)
+
+        def make() -> Plan:
+            with self._compiling, shared_values():
+                found: Plan | None = self.plans.find(key)  # another thread may just have made it
+                if found is not None:
+                    return found
+                prepared: tuple[Cut, Graph] = self.cuts.get(base, prepare)
+                whole, graph = prepared
+                given = {whole.feeds[p]: t for p, t in feeds.items()}
+                graph = specialize(graph, given, self.skip)
+                parts: tuple[Part, ...] = partition(graph, given)
+                plan = Plan(whole, graph, parts, given, self.choice, self.options, self.stages)
+                plan.compile_known()
+                return plan
+
+        return self.plans.get(key, make)
