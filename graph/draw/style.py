@@ -81,6 +81,12 @@ _OPS: tuple[tuple[Family, str], ...] = (
     ),
     (Family("control flow", "#e3efd8", "#6f8f3f"), "Switch RefSwitch Merge RefMerge"),
     (
+        Family("random", "#efe6da", "#8a6d3b"),
+        "RandomUniform RandomUniformInt RandomStandardNormal TruncatedNormal StatelessRandomUniform StatelessRandomNormal "
+        "StatelessTruncatedNormal StatelessRandomUniformInt StatelessRandomUniformV2 StatelessRandomNormalV2 "
+        "StatelessTruncatedNormalV2 StatelessRandomUniformIntV2 StatelessRandomGetKeyCounter StatelessRandomGetAlg",
+    ),
+    (
         _LAYOUT,
         "Identity Reshape Squeeze ExpandDims Transpose Concat ConcatV2 Split SplitV Slice StridedSlice Pad PadV2 Pack "
         "Unpack Cast Shape Tile BroadcastTo GatherV2 Gather Fill Range MirrorPad "

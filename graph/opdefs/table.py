@@ -10,7 +10,7 @@ from . import (
     array,
     blocks,
     fused,
-     control,
+    control,
     gradients,
     images,
     indexing,
@@ -19,6 +19,7 @@ from . import (
     passing,
     quantization,
     resample,
+    random,
     slices,
     strings,
     windows,
@@ -29,7 +30,7 @@ __all__ = ["OPDEFS", "OWN", "opdef"]
 
 _FAMILIES = (
     array, slices, math, nn, fused, blocks, resample, windows, gradients, strings, images, passing, indexing, quantization,
-    control,
+    control, random,
 )  # fmt: skip
 
 OPDEFS: Mapping[str, OpDef] = {d.name: d for module in _FAMILIES for d in module.DEFS}

@@ -13,6 +13,7 @@ from .commute_pools import commute_pools
 from .fold_affine import fold_affine
 from .fold_atrous import fold_atrous
 from .fold_constants import fold_constants
+from .fold_dropout import fold_dropout
 from .fold_input_affine import fold_input_affine
 from .fold_pads import fold_pads
 from .fuse_activations import fuse_activations
@@ -34,6 +35,7 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("move_concats", move_concats),
     ("fold_constants", fold_constants),
     ("fold_atrous", fold_atrous),
+    ("fold_dropout", fold_dropout),
     ("fold_pads", fold_pads),
     ("fold_affine", fold_affine),
     ("fold_input_affine", fold_input_affine),

@@ -53,6 +53,21 @@ def cut(
         natural = False
     needed = _needed(graph, fetches, targets, feeds)
     nodes, stand_ins = _placeholders(graph, feeds)
+    variables, assigned = _between(graph, needed, nodes, stand_ins)
+    outputs = (*(stand_ins.get(p, p) for p in fetches), *assigned.values())
+    whole = Graph(topological_order(nodes), tuple(outputs))
+    kept = reachable(whole)
+    whole = Graph({n: node for n, node in whole.nodes.items() if n in kept}, whole.outputs)
+    if not natural or any(t.dtype == UNKNOWN for node in whole for t in node.outputs):
+        whole = _retyped(whole)  # raises the error that the loader deferred: why a node of the file cannot run
+    whole = split_groups(legalize_layouts(expand_fused(whole)))
+    return Cut(whole, stand_ins, {n: p for n, p in variables.items() if n in kept}, tuple(assigned))
+
+
+def _between(
+    graph: Graph, needed: set[str], nodes: dict[str, Node], stand_ins: Mapping[Port, Port]
+) -> tuple[dict[str, Port], dict[str, Port]]:
+    """Adds what runs to ``nodes``; gives the variables that it reads, and those that it assigns."""
     variables: dict[str, Port] = {}
     assigned: dict[str, Port] = {}
     for name in graph.nodes:  # the builder's order is topological
@@ -77,14 +92,7 @@ def cut(
         inputs = tuple(stand_ins.get(p, p) for p in node.inputs)
         plain = inputs == node.inputs and not node.control
         nodes[name] = node if plain else replace(node, inputs=inputs, control=())
-    outputs = (*(stand_ins.get(p, p) for p in fetches), *assigned.values())
-    whole = Graph(topological_order(nodes), tuple(outputs))
-    kept = reachable(whole)
-    whole = Graph({n: node for n, node in whole.nodes.items() if n in kept}, whole.outputs)
-    if not natural or any(t.dtype == UNKNOWN for node in whole for t in node.outputs):
-        whole = _retyped(whole)  # raises the error that the loader deferred: why a node of the file cannot run
-    whole = split_groups(legalize_layouts(expand_fused(whole)))
-    return Cut(whole, stand_ins, {n: p for n, p in variables.items() if n in kept}, tuple(assigned))
+    return variables, assigned
 
 
 def _check(node: Node) -> None:

@@ -22,6 +22,7 @@ from ..evaluate import shape_key, shape_of
 from ..ir import Graph, Literal, Node, Port
 from ..opdefs import DESCRIBES, Known, Resolved, resolve
 from ..packed.store import ConstantStore, KernelConstants
+from .draws import Streams
 from .partition import Part
 
 _LOG = logging.getLogger("kigraph")
@@ -40,7 +41,8 @@ def device_of(backend: str) -> Device:
 class Options:
     """What a session decides for all of its plans: backends in order, threads, how kernels are tuned.
 
-    numerics: what kernels may trade for speed. inner: for a graph that is an attribute of a node, what runs it.
+    numerics: what kernels may trade for speed. streams: where random ops are. inner: for a graph that is an
+    attribute of a node, what runs it.
     """
 
     order: tuple[str, ...]
@@ -48,6 +50,7 @@ class Options:
     store: ConstantStore
     tuner: Tuner
     numerics: Numerics = Numerics()  # noqa: RUF009 - frozen
+    streams: Streams = field(default_factory=Streams)
     inner: Callable[[Graph], Callable[[Sequence[Port], Mapping[Port, Value]], list[Value]]] | None = None
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ...kernels.tensor import TensorType
 from ..ir import Graph, Node, Port
-from ..opdefs import Known, NeedsValue, opdef, resolve
+from ..opdefs import STAGED, Known, NeedsValue, opdef, resolve
 from ..rewrite import infer_again
 
 __all__ = ["Part", "partition"]
@@ -72,6 +72,8 @@ def partition(graph: Graph, feed_types: Mapping[Port, TensorType]) -> tuple[Part
 
 def _kind(node: Node, known: Known) -> tuple[str, tuple[Port, ...]]:
     """'static', 'shaped' (shapes known only at run time) or 'dynamic', and the inputs whose values are needed."""
+    if node.op in STAGED:
+        return "dynamic", ()
     definition = opdef(node.op, node.name)
     wanted = tuple(
         node.inputs[i]

@@ -20,11 +20,12 @@ from ...kernels.tensor import STRING, Array, TensorType
 from ..errors import located, unexpected
 from ..evaluate import shared_values
 from ..ir import Graph, Port
-from ..opdefs import Known, resolve
+from ..opdefs import STAGED, Known, resolve
 from ..packed.store import ConstantStore
 from .lowering import Lowering, Options, Step, lower_part
 from .memory import Layout, Place, lay_out
 from .partition import Part
+from .staged import evaluator
 
 __all__ = ["DynamicStage", "Stage", "Timed", "compile_stage"]
 
@@ -301,6 +302,11 @@ def compile_stage(
 def _compile_dynamic(graph: Graph, part: Part, types: Mapping[Port, TensorType], options: Options) -> DynamicStage:
     (node,) = part.nodes
     literals = {p: x.array() for p in node.inputs if (x := graph.literal(p)) is not None}
+    if node.op in STAGED:
+        step = Step(
+            node.name, node.op, [], list(zip(node.ports, node.outputs, strict=True)), HOST, note="a stage of its own"
+        )
+        return DynamicStage(part, evaluator(node, options), step, node.inputs, literals)
     known = Known({**types, **{p: TensorType(a.dtype, a.shape) for p, a in literals.items()}}, literals)
     resolved = resolve(known.site(node))
     params, ports = resolved.params, resolved.pick(node.inputs)

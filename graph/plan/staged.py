@@ -1,0 +1,23 @@
+"""Ops without kernels that the plan runs itself, each a stage of its own: what computes such a node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..ir import Node
+from ..opdefs import RANDOM
+from .draws import draws
+from .lowering import Options
+
+__all__ = ["evaluator"]
+
+Value = np.ndarray[Any, Any]
+
+
+def evaluator(node: Node, options: Options) -> Callable[[Sequence[Value]], tuple[Value, ...]]:
+    """From the values of the inputs to those of the outputs."""
+    assert node.op in RANDOM
+    return draws(node, options.streams)
