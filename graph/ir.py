@@ -19,6 +19,8 @@ from ..kernels.tensor import STRING, DType, TensorType, dtype_name
 from .errors import GraphError
 
 __all__ = [
+    "LIST",
+    "MISSING",
     "PLAIN",
     "UNKNOWN",
     "ArrayContent",
@@ -28,11 +30,17 @@ __all__ = [
     "Literal",
     "Node",
     "Port",
+    "order_with_cycles",
     "topological_order",
 ]
 
 #: Element type of the outputs of ops that kigraph does not know.
 UNKNOWN: DType = np.dtype("V")
+#: Element type of lists of tensors (TensorArray, TensorList): plan/lists.py says what such an array holds.
+LIST: DType = np.dtype([("item", object)])
+
+#: Op type of what a file refers to, but does not have; its attribute ``why`` is the error of a run that needs it.
+MISSING = "KiMissing"
 
 #: Parts of keys whose repr() says all.
 PLAIN = frozenset([str, int, float, bool, bytes, type(None)])
@@ -265,6 +273,19 @@ def topological_order(nodes: Mapping[str, Node]) -> dict[str, Node]:
     """The nodes sorted so that producers come first, otherwise in the given order. Raises GraphError on a cycle."""
     if _is_sorted(nodes):
         return dict(nodes)
+    return _ordered(nodes, None)
+
+
+def order_with_cycles(nodes: Mapping[str, Node]) -> tuple[dict[str, Node], set[tuple[str, str]]]:
+    """As ``topological_order`` without the edges (reader, producer) that close a cycle, which come with it.
+
+    What is not in ``nodes`` is taken for given.
+    """
+    back: set[tuple[str, str]] = set()
+    return _ordered(nodes, back), back
+
+
+def _ordered(nodes: Mapping[str, Node], back: set[tuple[str, str]] | None) -> dict[str, Node]:
     state: dict[str, int] = {}
     result: dict[str, Node] = {}
 
@@ -280,8 +301,13 @@ def topological_order(nodes: Mapping[str, Node]) -> dict[str, Node]:
             name, pending = stack[-1]
             for need in pending:
                 if need not in nodes:
+                    if back is not None:
+                        continue
                     raise GraphError(f"node '{name}' needs '{need}', which the graph does not have")
                 if state.get(need) == 1:
+                    if back is not None:
+                        back.add((name, need))
+                        continue
                     path = [n for n, _ in stack]
                     cycle = [*path[path.index(need) :], need]
                     raise GraphError(f"the graph has a cycle: {' <- '.join(cycle[:12])}")

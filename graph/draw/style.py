@@ -79,7 +79,17 @@ _OPS: tuple[tuple[Family, str], ...] = (
         "DecodeJpeg DecodePng DecodeImage DecodeBmp DecodeGif DecodeWebP EncodeJpeg EncodePng ResizeBilinear ResizeNearestNeighbor "
         "ResizeBicubic ResizeArea ScaleAndTranslate CropAndResize KiResample",
     ),
-    (Family("control flow", "#e3efd8", "#6f8f3f"), "Switch RefSwitch Merge RefMerge"),
+    (Family("control flow", "#e3efd8", "#6f8f3f"), "Switch RefSwitch Merge RefMerge KiWhile KiBranch"),
+    (
+        Family("list", "#e6ecd9", "#7d8a4e"),
+        "EmptyTensorList TensorArrayConcatV2 TensorArrayConcatV3 TensorArrayGatherV2 TensorArrayGatherV3 "
+        "TensorArrayReadV2 TensorArrayReadV3 TensorArrayScatterV2 TensorArrayScatterV3 TensorArraySizeV2 "
+        "TensorArraySizeV3 TensorArraySplitV2 TensorArraySplitV3 TensorArrayV2 TensorArrayV3 TensorArrayWriteV2 "
+        "TensorArrayWriteV3 TensorListConcat TensorListConcatLists TensorListConcatV2 TensorListFromTensor "
+        "TensorListGather TensorListGetItem TensorListLength TensorListPopBack TensorListPushBack TensorListReserve "
+        "TensorListResize TensorListScatter TensorListScatterIntoExistingList TensorListScatterV2 TensorListSetItem "
+        "TensorListSplit TensorListStack",
+    ),
     (
         Family("random", "#efe6da", "#8a6d3b"),
         "RandomUniform RandomUniformInt RandomStandardNormal TruncatedNormal StatelessRandomUniform StatelessRandomNormal "

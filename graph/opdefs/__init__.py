@@ -2,7 +2,7 @@
 
 base.py: Site, Lowered, OpDef. attributes.py: how an op states its attributes.
 channels.py: channels first or last. math.py, nn.py, array.py, slices.py,
-gradients.py, strings.py, images.py, passing.py, indexing.py, quantization.py, blocks.py, resample.py, fused.py, windows.py, control.py, random.py: the definitions. table.py: all of them, OPDEFS. resolve.py: the contract of a node.
+gradients.py, strings.py, images.py, passing.py, indexing.py, quantization.py, blocks.py, resample.py, fused.py, windows.py, control.py, random.py, lists.py: the definitions. table.py: all of them, OPDEFS. resolve.py: the contract of a node.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from .array import STRUCTURAL as _ARRAY_STRUCTURAL
 from .attributes import Foreign
 from .base import Lowered, NeedsValue, OpDef, Site
 from .channels import CHANNELS, channels_last, last_attrs, last_order
-from .control import BRANCHING
+from .control import BRANCHING, LOOPS
 from .control import CONTROL as _CONTROL
+from .lists import LISTS
 from .random import RANDOM
 from .resolve import DESCRIBES, Known, Resolved, is_small, resolve, site_of
 from .table import OPDEFS, OWN, opdef
@@ -23,6 +24,8 @@ __all__ = [
     "BRANCHING",
     "CONTROL",
     "DESCRIBES",
+    "LISTS",
+    "LOOPS",
     "OPDEFS",
     "OWN",
     "RANDOM",
@@ -45,8 +48,8 @@ __all__ = [
     "site_of",
 ]
 
-#: Control flow and random numbers.
-CONTROL = _CONTROL | RANDOM
+#: Control flow, random numbers, and lists of tensors.
+CONTROL = _CONTROL | RANDOM | LISTS
 #: Op types that have no kernel.
 STRUCTURAL = _ARRAY_STRUCTURAL | CONTROL
 #: Of these, what runs as a stage of its own (plan/staged.py).

@@ -15,7 +15,7 @@ import numpy as np
 
 from ...kernels.tensor import DType, TensorType, dtype_name
 from ..errors import GraphError, UnsupportedOpError
-from ..ir import UNKNOWN
+from ..ir import LIST, UNKNOWN
 
 __all__ = [
     "ACTIVATION", "FALSE", "FORMAT", "I32", "I64", "REQUIRED", "TRUE", "Attr", "Foreign", "Row", "T", "check_attributes", "of", "types",
@@ -122,7 +122,7 @@ def _check_type(site: _Site, name: str, value: Any, index: int) -> None:
     dtype = site.inputs[index].dtype
     if not isinstance(value, np.dtype):
         raise GraphError(f"{site.op} '{site.name}': attribute {name} must be an element type, got {_text(value)}")
-    if value != dtype and UNKNOWN not in (value, dtype):
+    if value != dtype and UNKNOWN not in (value, dtype) and dtype != LIST:  # a TensorArray's flow is a float in files
         raise GraphError(
             f"{site.op} '{site.name}': attribute {name} is {dtype_name(value)}, but input {index} is {dtype_name(dtype)}; "
             "they must agree (use cast)"

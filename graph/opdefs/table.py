@@ -14,7 +14,7 @@ from . import (
     gradients,
     images,
     indexing,
-    math,
+     lists, math,
     nn,
     passing,
     quantization,
@@ -28,12 +28,15 @@ from .base import OpDef
 
 __all__ = ["OPDEFS", "OWN", "opdef"]
 
-_FAMILIES = (
+_FAMILIES = {
+    d.name: d
+    for module in (
     array, slices, math, nn, fused, blocks, resample, windows, gradients, strings, images, passing, indexing, quantization,
     control, random,
 )  # fmt: skip
 
-OPDEFS: Mapping[str, OpDef] = {d.name: d for module in _FAMILIES for d in module.DEFS}
+OPDEFS: Mapping[str, OpDef] = {d.name: d for module in _FAMILIES, lists)
+    for d in module.DEFS}
 
 #: Op types of TensorFlow on which kigraph has attributes of its own, with their defaults, which mean what TensorFlow's op
 #: does. In a file a node with another value has "Ki" before its type.

@@ -17,6 +17,7 @@ from .fold_dropout import fold_dropout
 from .fold_input_affine import fold_input_affine
 from .fold_pads import fold_pads
 from .fuse_activations import fuse_activations
+from .inner_graphs import inner_graphs
 from .merge_siblings import merge_siblings
 from .move_concats import move_concats
 from .move_transposes import move_transposes
@@ -33,6 +34,7 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("resolve_identities", resolve_identities),
     ("move_transposes", move_transposes),
     ("move_concats", move_concats),
+    ("inner_graphs", inner_graphs),
     ("fold_constants", fold_constants),
     ("fold_atrous", fold_atrous),
     ("fold_dropout", fold_dropout),

@@ -13,8 +13,8 @@ from ..passes import optimize
 from ..passes.fold_constants import fold_constants
 from ..passes.legalize_layouts import legalize_layouts
 from ..rewrite import Rewriter, infer_again, reachable
-from .expand import expand_fused
 from .branches import Decision, branches, decide, take
+from .expand import expand_fused
 from .groups import split_groups
 
 __all__ = ["Cut", "cut", "specialize"]

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from ..ir import Node
-from ..opdefs import RANDOM
+from ..opdefs import LISTS, LOOPS, RANDOM
 from .draws import draws
+from .lists import lists
+from .loops import branch, loop
 from .lowering import Options
 
 __all__ = ["evaluator"]
@@ -19,5 +21,9 @@ Value = np.ndarray[Any, Any]
 
 def evaluator(node: Node, options: Options) -> Callable[[Sequence[Value]], tuple[Value, ...]]:
     """From the values of the inputs to those of the outputs."""
+    if node.op in LISTS:
+        return lists(node)
+    if node.op in LOOPS:
+        return (loop if node.op == "KiWhile" else branch)(node, options.inner)
     assert node.op in RANDOM
     return draws(node, options.streams)

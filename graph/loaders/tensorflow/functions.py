@@ -15,7 +15,7 @@ from ...formats.protobuf.wire import Reader
 from ...formats.tensorflow import ArgDef, AttrList, AttrValue, FunctionDef, FunctionRef, NodeDef
 from ...formats.tensorflow_outputs import OUTPUT_NAMES
 
-__all__ = ["CALLS", "Body", "Library", "NotInlinedError", "inline"]
+__all__ = ["CALLS", "Body", "Library", "NotInlinedError", "inline", "passed_through"]
 
 #: Op types that call the function of their attribute f.
 CALLS = frozenset(["PartitionedCall", "StatefulPartitionedCall"])
@@ -186,6 +186,21 @@ class _Reading:
         if called is None or called.signature is None:
             return OUTPUT_NAMES.get(op)
         return tuple(a.name for a in called.signature.output_arg)
+
+
+def passed_through(body: Body) -> tuple[int, ...]:
+    """Numbers of the inputs that a body gives back unchanged at the same place."""
+    nodes = {node.name: node for node in body.nodes}
+    found = []
+    for i, ((name, _), text) in enumerate(zip(body.inputs, body.outputs, strict=False)):
+        for _step in range(64):  # a chain of Identities is short
+            node = nodes.get(text.partition(":")[0])
+            if node is None or node.op != "Identity" or not node.input:
+                break
+            text = node.input[0]
+        if text in (name, f"{name}:0"):
+            found.append(i)
+    return tuple(found)
 
 
 def _number(text: str, where: str) -> int:
