@@ -151,7 +151,6 @@ def _old_batch_norm(site: Site) -> Lowered:
 
 def _fused_batch_norm(site: Site) -> Lowered:
     """x, scale, offset, mean, variance."""
-    _require_nhwc(site)
     epsilon = float(site.attr("epsilon", 1e-4))
     if site.attr("is_training", True):
         factor = float(site.attr("exponential_avg_factor", 1.0))

@@ -9,17 +9,18 @@ from ..errors import UnsupportedOpError
 from . import (
     array,
     blocks,
-    fused,
     control,
+    fused,
     gradients,
     images,
     indexing,
-     lists, math,
+    lists,
+    math,
     nn,
     passing,
     quantization,
-    resample,
     random,
+    resample,
     slices,
     strings,
     windows,
@@ -28,15 +29,12 @@ from .base import OpDef
 
 __all__ = ["OPDEFS", "OWN", "opdef"]
 
-_FAMILIES = {
-    d.name: d
-    for module in (
+_FAMILIES = (
     array, slices, math, nn, fused, blocks, resample, windows, gradients, strings, images, passing, indexing, quantization,
-    control, random,
+    control, random, lists,
 )  # fmt: skip
 
-OPDEFS: Mapping[str, OpDef] = {d.name: d for module in _FAMILIES, lists)
-    for d in module.DEFS}
+OPDEFS: Mapping[str, OpDef] = {d.name: d for module in _FAMILIES for d in module.DEFS}
 
 #: Op types of TensorFlow on which kigraph has attributes of its own, with their defaults, which mean what TensorFlow's op
 #: does. In a file a node with another value has "Ki" before its type.
