@@ -64,6 +64,11 @@ class Source(Content):
                 "(replace files by renaming a new one over them, not by writing into them)"
             )
 
+    def is_same(self, state: os.stat_result) -> bool:
+        """Whether it is the very file that ``state`` describes."""
+        own = os.fstat(self._fd)
+        return (own.st_dev, own.st_ino) == (state.st_dev, state.st_ino)
+
     def read_into(self, offset: int, buffer: memoryview) -> None:
         """Fills ``buffer`` (bytes, writable) from ``offset`` on."""
         self.check_unchanged()
