@@ -68,23 +68,46 @@ def load_error(file: str, place: str, found: str, expected: str, remedy: str = "
     return LoadError(f"{text}. {remedy}" if remedy else text)
 
 
-class Budget:
-    """The account of one file: counts what it asks for and refuses what is over the limits.
+@dataclass(slots=True)
+class _Counts:
+    size: int = 0
+    bytes: int = 0
+    items: int = 0
+    nodes: int = 0
+    tensors: int = 0
 
-    ``file`` is the name used in messages, ``size`` the bytes of the file.
+
+class Budget:
+    """The account of one model: counts what its file asks for and refuses what is over the limits.
+
+    ``file`` is the name used in messages, ``size`` the bytes of the file, or of all files that the model is made of.
     """
 
-    __slots__ = ("_bytes", "_items", "_nodes", "_tensors", "file", "limits", "size")
+    __slots__ = ("_counts", "file", "limits")
 
     def __init__(self, file: str, size: int, limits: LoadLimits | None = None) -> None:
         self.file = file
-        self.size = size
         self.limits = limits or LoadLimits()
-        self._bytes = self._items = self._nodes = self._tensors = 0
-        if size > self.limits.max_bytes:
+        self._counts = _Counts()
+        self._add_size(size)
+
+    @property
+    def size(self) -> int:
+        return self._counts.size
+
+    def of_another(self, file: str, size: int) -> Budget:
+        """The same account under the name of a further file of the model, whose size is added."""
+        other = Budget(file, 0, self.limits)
+        other._counts = self._counts
+        other._add_size(size)
+        return other
+
+    def _add_size(self, size: int) -> None:
+        self._counts.size += size
+        if self._counts.size > self.limits.max_bytes:
             raise self.error(
                 "the whole file",
-                size_text(size),
+                size_text(self._counts.size),
                 f"at most {size_text(self.limits.max_bytes)} (LoadLimits.max_bytes)",
                 "Give a larger LoadLimits if you trust the file.",
             )
@@ -101,14 +124,14 @@ class Budget:
         )
 
     def nodes(self, place: str, count: int = 1) -> None:
-        self._nodes += count
-        if self._nodes > self.limits.max_nodes:
+        self._counts.nodes += count
+        if self._counts.nodes > self.limits.max_nodes:
             raise self._over("nodes", place, "max_nodes", self.limits.max_nodes)
 
     def item(self, what: str, at: int, count: int = 1) -> None:
         """Counts elements of lists and maps, so that two bytes each cannot become hundreds in memory."""
-        self._items += count
-        if self._items > self.limits.max_nodes * _ITEMS_PER_NODE:
+        self._counts.items += count
+        if self._counts.items > self.limits.max_nodes * _ITEMS_PER_NODE:
             raise self.too_many_items(what, at, self.limits.max_nodes * _ITEMS_PER_NODE)
 
     def items_for(self, nodes: int) -> int:
@@ -126,8 +149,8 @@ class Budget:
 
     def tensor(self, shape: Sequence[int], itemsize: int, place: str) -> int:
         """Counts a declared tensor and returns its number of elements. Python's integers cannot overflow here."""
-        self._tensors += 1
-        if self._tensors > self.limits.max_tensors:
+        self._counts.tensors += 1
+        if self._counts.tensors > self.limits.max_tensors:
             raise self._over("tensors", place, "max_tensors", self.limits.max_tensors)
         if len(shape) > _MAX_RANK:
             raise self.error(place, f"a tensor of {len(shape)} axes", f"at most {_MAX_RANK} axes")
@@ -141,19 +164,19 @@ class Budget:
 
     def bytes(self, count: int, place: str) -> None:
         """Counts decoded bytes, against the absolute limit and against the size of the file."""
-        self._bytes += count
+        self._counts.bytes += count
         limits = self.limits
-        if self._bytes > limits.max_bytes:
+        if self._counts.bytes > limits.max_bytes:
             raise self.error(
                 place,
-                f"{size_text(self._bytes)} declared so far",
+                f"{size_text(self._counts.bytes)} declared so far",
                 f"at most {size_text(limits.max_bytes)} (LoadLimits.max_bytes)",
                 "The file is damaged or hostile, or needs a larger LoadLimits.",
             )
-        if self._bytes > _FREE_EXPANSION + limits.max_expansion * self.size:
+        if self._counts.bytes > _FREE_EXPANSION + limits.max_expansion * self._counts.size:
             raise self.error(
                 place,
-                f"{size_text(self._bytes)} declared by a file of {size_text(self.size)}",
+                f"{size_text(self._counts.bytes)} declared by a file of {size_text(self.size)}",
                 f"at most {limits.max_expansion} times the file's size (LoadLimits.max_expansion)",
                 "The file is damaged or hostile, or needs a larger LoadLimits.",
             )
