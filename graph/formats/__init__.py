@@ -2,9 +2,12 @@
 
     limits.py        LoadLimits, and the Budget that every reader spends from
     source.py        a file: opened once, read by position; digests.py: SHA-256 of files, remembered
+    beside.py        the further files of a model, in its own folder
     archive.py       zip archives
+    sstable.py       sorted tables, with snappy.py, crc32c.py and ordered_code.py
     protobuf/        Protocol Buffers: wire format, numbers, writing
-    tensorflow.py    TensorFlow's messages as records; tensorproto.py: constants
+    tensorflow.py    TensorFlow's messages as records; tensorproto.py: constants; saved_model.py: around a graph;
+                     tensor_bundle.py: of checkpoints
     onnx.py          ONNX's messages as records
     hdf5/            HDF5
     pickle_symbols.py  a pickle's instructions, without running any

@@ -65,6 +65,7 @@ SCALARS: dict[str, tuple[int, str | None]] = {
     "enum": (_VARINT, None),
     "bool": (_VARINT, None),
     "float": (_FIXED32, "<f"),
+    "fixed32": (_FIXED32, "<I"),
     "double": (_FIXED64, "<d"),
 }
 #: The format's own limits: 29 bits of field number, a tag of at most 5 bytes.
