@@ -132,7 +132,7 @@ class AttrList:
 
 @dataclass(slots=True)
 class AttrValue:
-    """An attribute: exactly one member is set."""
+    """An attribute: exactly one member is set. ``literal`` is no part of the file: a constant that a loader has put in."""
 
     list: AttrList | None = oneof(1, "message", lambda: AttrList)
     s: Any = oneof(2, "bytes")
@@ -144,6 +144,7 @@ class AttrValue:
     tensor: TensorProto | None = oneof(8, "message", lambda: TensorProto)
     placeholder: str | None = oneof(9, "string")
     func: FunctionRef | None = oneof(10, "message", lambda: FunctionRef)
+    literal: Any = None
 
 
 @dataclass(slots=True)

@@ -20,12 +20,29 @@ if TYPE_CHECKING:
     from ..formats.source import Source
     from .weights import WeightsFile
 
-__all__ = ["FAMILIES", "Family", "sniff"]
+__all__ = ["FAMILIES", "Family", "file_of", "sniff"]
 
-_READ = "a TensorFlow frozen GraphDef, safetensors, a PyTorch state dict or Keras 2 weights (.h5)"
+_READ = (
+    "a TensorFlow SavedModel, frozen GraphDef or checkpoint, safetensors, a PyTorch state dict or Keras 2 weights (.h5)"
+)
 _LATER = "Reading this family comes later; use another one for now."
 _KERAS_3 = "Save it as HDF5: model.save('model.h5'); or freeze it in TensorFlow (README, 'Keras models')."
-_SAVED = "Freeze it in TensorFlow (README, 'Keras models')."
+_COPY = "Copy the folder with the files themselves: cp -rL."
+#: Names of files that belong to others: what it is, what to do.
+_PARTS: tuple[tuple[re.Pattern[str], str, str], ...] = (
+    (
+        re.compile(r"keras_metadata\.pb|fingerprint\.pb|tfhub_module\.pb"),
+        "a part of a TensorFlow SavedModel",
+        "Give the folder with saved_model.pb in it.",
+    ),
+    (
+        re.compile(r".*\.data-[0-9]{5}-of-[0-9]{5}"),
+        "the data of a TensorFlow checkpoint",
+        "Give the .meta file beside it, which has the graph, or the .index file; of a SavedModel the folder.",
+    ),
+)
+#: Of a folder that is one model, the file to begin with.
+_MAIN_FILES = ("saved_model.pb",)
 _HDF5, _TAR = b"\x89HDF\r\n\x1a\n", b"ustar"
 #: First bytes -> what it is, what to do. Checked in this order.
 _FOREIGN: tuple[tuple[bytes, str, str], ...] = (
@@ -47,6 +64,17 @@ _TEXT: tuple[tuple[re.Pattern[bytes], str, str], ...] = (
         re.compile(rb"\s*(node|versions|library)\s*\{"),
         "a GraphDef in text form",
         "Convert it to the binary form (.pb).",
+    ),
+    (
+        re.compile(rb'\s*\{.*"(modelTopology|weightsManifest|layers-model|graph-model)"', re.DOTALL),
+        "a TensorFlow.js model",
+        "Give what it was converted from, or convert it: tensorflowjs_converter --input_format=tfjs_layers_model "
+        "--output_format=keras_saved_model FILE FOLDER.",
+    ),
+    (
+        re.compile(rb'model_checkpoint_path: "'),
+        "the list of a folder's checkpoints",
+        "Give the .meta file of one, which has the graph, or its .index file.",
     ),
     (re.compile(rb"[\t\n\r -~]{32,}\Z"), "a text file", "Give the model's file."),
 )
@@ -136,6 +164,42 @@ def _read_safetensors(source: Source, budget: Budget) -> WeightsFile:
     return read_safetensors(source, budget)
 
 
+def _is_saved_model(file: Beginning) -> bool:
+    from .tensorflow.saved_model import looks_like_saved_model
+
+    return looks_like_saved_model(file.head)
+
+
+def _read_saved_model(source: Source, budget: Budget) -> Graph:
+    from .tensorflow.saved_model import read_saved_model
+
+    return read_saved_model(source, budget)
+
+
+def _is_meta_graph(file: Beginning) -> bool:
+    from .tensorflow.checkpoint import looks_like_meta_graph
+
+    return file.head[257:262] != _TAR and looks_like_meta_graph(file.head)
+
+
+def _read_meta_graph(source: Source, budget: Budget) -> Graph:
+    from .tensorflow.checkpoint import read_meta_graph
+
+    return read_meta_graph(source, budget)
+
+
+def _is_checkpoint(file: Beginning) -> bool:
+    from ..formats.sstable import looks_like_table
+
+    return looks_like_table(file.source)
+
+
+def _read_checkpoint(source: Source, budget: Budget) -> WeightsFile:
+    from .tensorflow.checkpoint import read_checkpoint
+
+    return read_checkpoint(source, budget)
+
+
 def _is_graphdef(file: Beginning) -> bool:
     from .graphdef import looks_like_graphdef
 
@@ -154,16 +218,18 @@ FAMILIES: tuple[Family, ...] = (
     Family("keras-h5", "Keras HDF5 weights", _is_keras_h5, _read_keras_h5),
     Family("torch-legacy", "PyTorch state dict (before 1.6)", _is_torch_legacy, _read_torch_legacy),
     Family("safetensors", "safetensors weights", _is_safetensors, _read_safetensors),
+    Family("savedmodel", "TensorFlow SavedModel", _is_saved_model, _read_saved_model),
+    Family("tf-checkpoint", "TensorFlow checkpoint (.index)", _is_checkpoint, _read_checkpoint),
     Family("graphdef", "TensorFlow frozen GraphDef", _is_graphdef, _read_graphdef),
+    Family("tf-metagraph", "TensorFlow graph with its checkpoint (.meta)", _is_meta_graph, _read_meta_graph),
 )
 
 
 def sniff(path: str | os.PathLike[str], limits: LoadLimits | None = None) -> Family:
     """The family of the file. Raises LoadError, naming what it is instead, for everything else."""
-    _refuse_folder(Path(path))
     from ..formats.source import Source
 
-    source = Source(path)
+    source = Source(file_of(path))
     file = Beginning(source, source.read(0, min(source.size, 4096)), limits)
     found = next((row for row in _FOREIGN if file.head.startswith(row[0])), None)
     if found is None:
@@ -180,7 +246,10 @@ def _is_pickle(head: bytes) -> bool:
 
 def _other(file: Beginning) -> tuple[str, str]:
     """What a file of no family is, and what to do about it."""
-    head, source = file.head, file.source
+    head = file.head
+    for name, what, remedy in _PARTS:
+        if name.fullmatch(file.source.path.name):
+            return what, remedy
     if file.is_zip:
         return _zip(file.members())
     if head[4:8] == b"TFL3":
@@ -193,10 +262,7 @@ def _other(file: Beginning) -> tuple[str, str]:
         if pattern.match(head):
             return what, remedy
     if head[:1] == b"\x08":
-        return _protobuf(head), _LATER
-    # An SSTable's footer: the .index file of a checkpoint.
-    if source.size >= 48 and source.read(source.size - 8, 8) == b"\x57\xfb\x80\x8b\x24\x75\x47\xdb":
-        return "the index of a TensorFlow checkpoint", "Freeze the graph with its variables first."
+        return "an ONNX model", _LATER
     return f"bytes {head[:8].hex(' ')} ...", "The file is of an unknown family, or damaged."
 
 
@@ -204,7 +270,7 @@ def _zip(names: list[str]) -> tuple[str, str]:
     if "config.json" in names and "model.weights.h5" in names:
         return "a Keras 3 model (.keras)", _KERAS_3
     if any(n.endswith("saved_model.pb") for n in names):
-        return "a zipped TensorFlow SavedModel", _LATER
+        return "a zipped TensorFlow SavedModel", "Unpack it first: unzip FILE -d FOLDER; then give the folder."
     if any(n.endswith(".npy") for n in names):
         return "NumPy arrays (.npz)", "Save the weights as safetensors."
     if any(n.endswith((".pb", ".pth", ".pt", ".h5", ".safetensors")) for n in names):
@@ -212,22 +278,20 @@ def _zip(names: list[str]) -> tuple[str, str]:
     return "a zip archive", "Unpack it first, if it has a model inside."
 
 
-def _refuse_folder(path: Path) -> None:
+def file_of(path: str | os.PathLike[str]) -> Path:
+    """The file to begin with: ``path`` itself, or the main file of a folder that is one model. LoadError for other folders."""
+    folder = Path(path)
     try:
-        if not stat.S_ISDIR(path.stat().st_mode):
-            return
-        saved = (path / "saved_model.pb").is_file()
+        if not stat.S_ISDIR(folder.stat().st_mode):
+            return folder
+        main = next((folder / name for name in _MAIN_FILES if os.path.lexists(folder / name)), None)
+        regular = main is not None and stat.S_ISREG(main.lstat().st_mode)
     except (OSError, ValueError):
-        return  # Source says what is wrong
-    what = "a TensorFlow SavedModel (a folder)" if saved else "a folder"
-    raise load_error(str(path), "the path", what, _READ, _SAVED if saved else "Give the file inside it.")
-
-
-def _protobuf(head: bytes) -> str:
-    """Field 1 as a number first: SavedModel and ONNX both have a version there."""
-    rest = head[2:]
-    # ONNX: producer_name (2), producer_version (3), domain (4), model_version (5), doc (6), graph (7), opset (8).
-    # SavedModel: meta_graphs (2), whose first field is a message, not text.
-    if head[1:2] == b"\x01" and rest[:1] == b"\x12" and b"\x0a" in rest[2:6]:
-        return "a TensorFlow SavedModel (saved_model.pb)"
-    return "an ONNX model"
+        return folder  # Source says what is wrong
+    if main is None:
+        listed = os.path.lexists(folder / "checkpoint")
+        remedy = "Give the .meta or .index file inside it." if listed else "Give the file inside it."
+        raise load_error(str(path), "the path", "a folder", _READ, remedy)
+    if not regular:
+        raise load_error(str(main), "the path", "a link, or no regular file", "a regular file", _COPY)
+    return main

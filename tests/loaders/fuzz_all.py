@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.append(str(Path(__file__).parents[2]))  # behind an installed kigraph
 import fuzz_seeds
 
 from kigraph.graph.ir import Literal

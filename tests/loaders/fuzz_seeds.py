@@ -16,11 +16,13 @@ import numpy as np
 import test_hdf5
 from test_fuzz import graphdef
 
+from tests.loaders import bundle_files, saved_files
+
 __all__ = ["FAMILIES", "PACKERS", "make"]
 
 FAMILIES = (
     "graphdef", "card", "safetensors", "torch", "torch-pickle", "torch-legacy", "keras-h5", "checkpoint", "checkpoint-npy",
-    "checkpoint-json", "labels", "image", "archive", "archive-tar",
+    "checkpoint-json", "savedmodel", "tf-metagraph", "tf-checkpoint", "tf-checkpoint-entries", "labels", "image", "archive", "archive-tar",
 )  # fmt: skip
 ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.arange(4, dtype=np.int64)}
 STORED = {str(i): array.tobytes() for i, array in enumerate(ARRAYS.values())}
@@ -46,6 +48,7 @@ def make(folder: Path) -> dict[str, list[bytes]]:
         "checkpoint": [_npz({"v/w": _npy(ARRAYS["a"])}, json.dumps(meta).encode())],
         "checkpoint-npy": [_npy(ARRAYS["a"]), _npy(np.asfortranarray(ARRAYS["a"])), _npy(np.float64(3))],
         "checkpoint-json": [json.dumps(meta).encode()],
+        **_tensorflow(folder),
         "labels": [
             b"tench\ngoldfish\ngreat white shark\n",
             b'{"0": ["n01", "tench"], "1": ["n02", "goldfish"]}',
@@ -57,11 +60,28 @@ def make(folder: Path) -> dict[str, list[bytes]]:
     }
 
 
+def _tensorflow(folder: Path) -> dict[str, list[bytes]]:
+    """What they say of other files is beside the case: its data, and the variables of a SavedModel."""
+    entries: dict[bytes, bytes] = {}
+    arrays = {**ARRAYS, **saved_files.KEYS, **saved_files.RESOURCES, "s": np.array([b"x", b"yz"], object)}
+    index = bundle_files.bundle(folder / "case", arrays, parts={"a": (1, 1)}, entries=entries)
+    bundle_files.bundle(folder / "variables" / "variables", arrays)
+    models = [saved_files.reference_model(folder / "v1"), saved_files.resource_model(folder / "v2")]
+    graph = bundle_files.meta_graph(saved_files.reference(), restore="save/restore_all")
+    return {
+        "savedmodel": [(model / "saved_model.pb").read_bytes() for model in models],
+        "tf-metagraph": [bundle_files.packed(graph)],
+        "tf-checkpoint": [index.read_bytes(), bundle_files.bundle(folder / "case", arrays, snappy=True).read_bytes()],
+        "tf-checkpoint-entries": [bundle_files.block(sorted(entries.items()))],
+    }
+
+
 #: Parts that a checksum or a compression protects are mutated first and packed then.
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "torch-pickle": lambda data: files.torch_zip(data, STORED),
     "checkpoint-npy": lambda data: _npz({"v/w": data}, b'{"version": 1}'),
     "checkpoint-json": lambda data: _npz({"v/w": _npy(ARRAYS["a"])}, data),
+    "tf-checkpoint-entries": lambda data: bundle_files.one_block(data),
     "archive-tar": lambda data: zlib.compress(data, wbits=31),
 }
 

@@ -65,8 +65,11 @@ def npy() -> bytes:
         (b'node {\n  name: "a"\n  op: "Const"\n}\n', "a GraphDef in text form"),
         (b"# a comment\nname = 'kigraph'\nversion = '1'\n", "a text file"),
         (b"GGUF\x03\0\0\0", "a GGUF file"),
+        (b'{"format": "layers-model", "modelTopology": {}}', "a TensorFlow.js model"),
+        (b'{\n "generatedBy": "2",\n "weightsManifest": []}', "a TensorFlow.js model"),
+        (b'model_checkpoint_path: "model.ckpt-3"\n', "the list of a folder's checkpoints"),
         (b"x" * 257 + b"ustar  " + b"\0" * 300, "a tar archive"),
-        (b"a" + b"\0" * 100 + b"\x57\xfb\x80\x8b\x24\x75\x47\xdb", "the index of a TensorFlow checkpoint"),
+        (b"a" + b"\0" * 100 + b"\x57\xfb\x80\x8b\x24\x75\x47\xdb", "found another checksum"),  # the footer of a table
     ],
 )
 def test_foreign_content_is_named(write: Write, content: bytes, found: str) -> None:
@@ -86,15 +89,6 @@ def test_onnx_is_refused_by_name(write: Write) -> None:
         with pytest.raises(LoadError, match="an ONNX model"):
             load(write(model.SerializeToString()))
     assert onnx.__version__
-
-
-def test_saved_models_are_refused_by_name(write: Write, tmp_path: Path) -> None:
-    # SavedModel: schema version 1, then a MetaGraphDef that begins with its MetaInfoDef.
-    content = b"\x08\x01\x12\x10\x0a\x0e\x12\x04tags\x1a\x06serve!"
-    with pytest.raises(LoadError, match=r"a TensorFlow SavedModel \(saved_model.pb\)"):
-        load(write(content, "saved_model.pb"))
-    with pytest.raises(LoadError, match=r"a TensorFlow SavedModel \(a folder\)"):
-        load(tmp_path)
 
 
 def test_folders_devices_and_missing_files(tmp_path: Path) -> None:

@@ -1,0 +1,67 @@
+"""Walks along the edges of a list of NodeDefs: what a node reads, and what reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from ...formats.tensorflow import NodeDef
+
+__all__ = ["ancestors", "consumers", "descendants", "node_of", "origin"]
+
+_MOST_STEPS = 200
+
+
+def node_of(text: str) -> str:
+    """The node that an input reads: 'a' of 'a', 'a:1' and '^a'."""
+    return text.removeprefix("^").partition(":")[0]
+
+
+def ancestors(
+    nodes: Mapping[str, NodeDef], roots: Iterable[str], follows: Callable[[str], bool] = lambda text: True
+) -> set[str]:
+    """The roots and all that they read, along the inputs that ``follows`` accepts."""
+    found: set[str] = set()
+    waiting = [r for r in roots if r in nodes]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += [n for t in nodes[name].input if follows(t) and (n := node_of(t)) in nodes and n not in found]
+    return found
+
+
+def consumers(nodes: Mapping[str, NodeDef]) -> dict[str, list[str]]:
+    """Node -> the nodes that read it, also as a control input."""
+    found: dict[str, list[str]] = {}
+    for node in nodes.values():
+        for name in {node_of(text) for text in node.input}:
+            found.setdefault(name, []).append(node.name)
+    return found
+
+
+def descendants(nodes: Mapping[str, NodeDef], roots: Iterable[str]) -> set[str]:
+    """The roots and all that reads them."""
+    readers = consumers(nodes)
+    found: set[str] = set()
+    waiting = list(roots)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += [n for n in readers.get(name, ()) if n not in found]
+    return found
+
+
+def origin(nodes: Mapping[str, NodeDef], text: str) -> tuple[str, int]:
+    """The node and output that an input is a copy of: identities, and what stands for a call, are passed."""
+    for _ in range(_MOST_STEPS):
+        name, _, number = text.partition(":")
+        index = int(number) if number.isascii() and number.isdecimal() and len(number) < 6 else 0
+        node = nodes.get(name)
+        if node is None or node.op not in ("Identity", "IdentityN", "RefIdentity"):
+            break
+        data = [t for t in node.input if not t.startswith("^")]
+        if index >= len(data):
+            break
+        text = data[index]
+    return name, index

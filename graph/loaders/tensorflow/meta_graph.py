@@ -1,0 +1,130 @@
+"""A MetaGraphDef to a Graph: functions in place of their calls, values in place of variables, signatures by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ...builder import Graph
+from ...errors import MissingNameError
+from ...formats.limits import Budget
+from ...formats.protobuf.wire import Reader
+from ...formats.saved_model import MetaGraph, Saver, SignatureDef, TensorRef
+from ...formats.source import Source
+from ...formats.tensorflow import GraphDef, NodeDef
+from ...signatures import SERVING_DEFAULT, Signature
+from ..graphdef import build_graph
+from ..weights import TensorInfo
+from .bundle import Bundle
+from .edges import node_of
+from .functions import Library, inline
+from .objects import full_names
+from .restore import Strings, restored, values_of
+from .variables import VARIABLES, updated, used, with_values, without_training
+
+__all__ = ["graph_of"]
+
+#: Signatures that are no way to call a model.
+_NOT_CALLED = ("__saved_model_init_op", "__saved_model_train_op")
+_MOST_SIGNATURES = 64
+
+
+def graph_of(meta: MetaGraph, bundle: Bundle | None, reader: Reader, source: Source, budget: Budget) -> Graph:
+    """The graph with its variables' values. ``bundle``: the checkpoint, None if there is none. Raises LoadError."""
+    proto = meta.graph_def or GraphDef()
+    if not proto.node:
+        raise budget.error("the graph", "no nodes", "a graph", "Was the model saved as a whole?")
+    saver = meta.saver_def or Saver()
+    nodes = _inlined(proto, node_of(saver.save_tensor_name), reader, budget)
+    signatures = _callable(nodes, meta.signature_def, budget)
+    ends = [name for s in signatures.values() for name in (*_nodes(s.outputs), *_nodes(s.inputs))]
+    kept = used(nodes, ends) if ends else without_training(nodes)
+    strings = Strings(nodes, reader, source, budget)
+    values = _values(kept, saver.restore_op_name, strings, bundle, budget)
+    plain = GraphDef(with_values(kept, values, budget), proto.library, proto.version, proto.versions)
+    fetched = [end.name or "" for s in signatures.values() for end in s.outputs.values()]
+    graph = build_graph(plain, reader, source, budget, fetched)
+    _name_ends(graph, signatures, budget)
+    return graph
+
+
+def _inlined(proto: GraphDef, saves: str, reader: Reader, budget: Budget) -> dict[str, NodeDef]:
+    """The nodes by name with functions in place of calls. The one that saves is left out: it needs the most of all."""
+    library = Library.of(proto.library.function if proto.library else (), reader, budget)
+    read = {node_of(text) for node in proto.node for text in node.input}
+    nodes: dict[str, NodeDef] = {}
+    for node in inline([n for n in proto.node if n.name != saves or n.name in read], library):
+        if node.name in nodes:
+            raise budget.error(f"node '{node.name[:200]}'", "a second node of that name", "unique names")
+        nodes[node.name] = node
+    return nodes
+
+
+def _callable(
+    nodes: Mapping[str, NodeDef], signatures: Mapping[str, SignatureDef], budget: Budget
+) -> dict[str, SignatureDef]:
+    """The signatures of plain tensors that leave as they are the variables that their results depend on."""
+    if len(signatures) > _MOST_SIGNATURES:
+        raise budget.error("the signatures", f"{len(signatures)} of them", f"at most {_MOST_SIGNATURES}")
+    found: dict[str, SignatureDef] = {}
+    left_out: list[str] = []
+    for key, signature in signatures.items():
+        ends = (*signature.inputs.values(), *signature.outputs.values())
+        if key in _NOT_CALLED or not signature.outputs:
+            continue
+        if not all(t.name for t in ends):
+            left_out.append(f"'{key[:80]}' takes or gives sparse or ragged tensors")
+        elif changed := updated(nodes, _nodes(signature.outputs)):
+            left_out.append(f"'{key[:80]}' changes the variable '{min(changed)[:80]}' whenever it runs")
+        else:
+            found[key] = signature
+    if left_out and not found:
+        raise budget.error("the signatures", left_out[0], "one of plain tensors that changes no variable it reads")
+    return found
+
+
+def _nodes(ends: Mapping[str, TensorRef]) -> list[str]:
+    return [node_of(end.name or "") for end in ends.values()]
+
+
+def _values(
+    nodes: Mapping[str, NodeDef], restore: str, strings: Strings, bundle: Bundle | None, budget: Budget
+) -> dict[str, TensorInfo]:
+    """Variable -> value, of those that the nodes have."""
+    variables = {n.name for n in nodes.values() if n.op in VARIABLES}
+    if not variables:
+        return {}
+    if bundle is None:
+        raise budget.error(
+            f"variable '{min(variables)[:200]}'",
+            f"{len(variables)} variables and no checkpoint beside the graph",
+            "the files that were saved with it",
+            "Copy the whole folder, not this file alone.",
+        )
+    found = values_of(restored(restore, strings), strings, bundle.part, full_names(bundle))
+    return {name: value for name, value in found.items() if name in variables}
+
+
+def _name_ends(graph: Graph, signatures: Mapping[str, SignatureDef], budget: Budget) -> None:
+    """Sets the graph's signatures, and the names that the first of them has for inputs and outputs."""
+    for key, signature in signatures.items():
+        place = f"signature '{key[:200]}'"
+        graph.signatures[key] = Signature(
+            _tensors(graph, signature.inputs, place, budget), _tensors(graph, signature.outputs, place, budget)
+        )
+    called = graph.signatures
+    if SERVING_DEFAULT not in called and len(called) == 1:
+        called[SERVING_DEFAULT] = next(iter(called.values()))
+    default = called.get(SERVING_DEFAULT)
+    if default is not None:
+        both = {k for k in default.inputs if default.outputs.get(k, default.inputs[k]) != default.inputs[k]}
+        graph.aliases.update({k: v for k, v in {**default.inputs, **default.outputs}.items() if k not in both})
+
+
+def _tensors(graph: Graph, ends: Mapping[str, TensorRef], place: str, budget: Budget) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, end in ends.items():
+        try:
+            found[name] = graph.tensor(end.name or "").name
+        except MissingNameError as e:
+            raise budget.error(f"{place}, '{name[:200]}'", str(e), "a tensor of the graph") from None
+    return found
