@@ -218,6 +218,36 @@ def test_signatures(tmp_path: Path) -> None:
         load(made.saved_model(tmp_path / "c", many, arrays=KEYS))
 
 
+def test_results_of_a_function_stand_apart(tmp_path: Path) -> None:
+    """One result can be had though another one cannot; both have the names that the signature and the graph have."""
+    two = function(
+        "two",
+        {"x": F32},
+        {"a": "r:activations:0", "b": "m:what:0"},
+        node("r", "Relu", "x", T=F32),
+        node("m", "Mystery", "x"),
+    )
+    nodes = [node("x", "Placeholder", shape=(None, 3)), node("call", "PartitionedCall", "x", f=called("two"))]
+    nodes += [node("twice", "AddV2", "call", "call", T=F32)]
+    outputs = {"a": "call:0", "b": "call:1", "twice": "twice:0"}
+    graph = made.meta_graph(nodes, {"serving_default": ({"x": "x:0"}, outputs)}, library(two))
+    folder = made.saved_model(tmp_path / "m", graph)
+    np.testing.assert_array_equal(run(folder, "a", x=X), np.maximum(X, 0))
+    np.testing.assert_array_equal(run(folder, "twice", x=X), 2 * np.maximum(X, 0))
+    with pytest.raises(UnsupportedOpError, match="Mystery"):
+        run(folder, "b", x=X)
+    loaded = load(folder).graph
+    assert loaded is not None
+    assert loaded.tensor("call:1").op.type == "IdentityN"
+
+
+def test_functions_for_python_alone(tmp_path: Path) -> None:
+    nodes, functions = resource_nodes()
+    graph = made.meta_graph(nodes[:2], {"__saved_model_init_op": ({}, {"op": "kernel:0"})}, functions)
+    with pytest.raises(LoadError, match=r"none, only functions for Python.*signatures=FUNCTION"):
+        load(made.saved_model(tmp_path / "m", graph, arrays=RESOURCES))
+
+
 def test_what_does_not_fit_the_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(
         LoadError, match=r"variable 'w': found a tensor of shape \(2, 2\) in the checkpoint; expected \(3, 2\)"

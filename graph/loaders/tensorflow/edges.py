@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 
 from ...formats.tensorflow import NodeDef
 
-__all__ = ["ancestors", "consumers", "descendants", "node_of", "origin"]
+__all__ = ["ancestors", "apart", "consumers", "descendants", "is_data", "node_of", "origin", "single"]
 
 _MOST_STEPS = 200
+
+
+def is_data(text: str) -> bool:
+    """Whether an input is a tensor, not a control input."""
+    return not text.startswith("^")
 
 
 def node_of(text: str) -> str:
@@ -52,16 +58,39 @@ def descendants(nodes: Mapping[str, NodeDef], roots: Iterable[str]) -> set[str]:
     return found
 
 
-def origin(nodes: Mapping[str, NodeDef], text: str) -> tuple[str, int]:
-    """The node and output that an input is a copy of: identities, and what stands for a call, are passed."""
+def origin(
+    nodes: Mapping[str, NodeDef], text: str, through: Collection[str] = ("Identity", "IdentityN", "RefIdentity")
+) -> tuple[str, int]:
+    """The node and output that an input is a copy of: these op types are passed."""
     for _ in range(_MOST_STEPS):
         name, _, number = text.partition(":")
         index = int(number) if number.isascii() and number.isdecimal() and len(number) < 6 else 0
         node = nodes.get(name)
-        if node is None or node.op not in ("Identity", "IdentityN", "RefIdentity"):
+        if node is None or node.op not in through:
             break
         data = [t for t in node.input if not t.startswith("^")]
         if index >= len(data):
             break
         text = data[index]
     return name, index
+
+
+def apart(nodes: Mapping[str, NodeDef]) -> dict[str, NodeDef]:
+    """The nodes, reading the single tensors where they read an IdentityN, so that none needs what only another one does.
+
+    An IdentityN stands for the results of each call of a function with several.
+    """
+    found: dict[str, NodeDef] = {}
+    for node in nodes.values():
+        inputs = [single(nodes, text) for text in node.input]
+        found[node.name] = replace(node, input=inputs) if inputs != node.input else node
+    return found
+
+
+def single(nodes: Mapping[str, NodeDef], text: str) -> str:
+    """The tensor of which an input is a copy by an IdentityN; other inputs as they are."""
+    read = nodes.get(node_of(text))
+    if read is None or read.op != "IdentityN" or text.startswith("^"):
+        return text
+    name, index = origin(nodes, text, ("IdentityN",))
+    return f"{name}:{index}" if index else name

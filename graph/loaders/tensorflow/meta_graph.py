@@ -8,14 +8,14 @@ from ...builder import Graph
 from ...errors import MissingNameError
 from ...formats.limits import Budget
 from ...formats.protobuf.wire import Reader
-from ...formats.saved_model import MetaGraph, Saver, SignatureDef, TensorRef
+from ...formats.saved_model import MetaGraph, Saver, SignatureDef
 from ...formats.source import Source
 from ...formats.tensorflow import GraphDef, NodeDef
 from ...signatures import SERVING_DEFAULT, Signature
 from ..graphdef import build_graph
 from ..weights import TensorInfo
 from .bundle import Bundle
-from .edges import node_of
+from .edges import ancestors, apart, is_data, node_of, single
 from .functions import Library, inline
 from .objects import full_names
 from .restore import Strings, restored, values_of
@@ -24,7 +24,8 @@ from .variables import VARIABLES, updated, used, with_values, without_training
 __all__ = ["graph_of"]
 
 #: Signatures that are no way to call a model.
-_NOT_CALLED = ("__saved_model_init_op", "__saved_model_train_op")
+_INIT = "__saved_model_init_op"
+_NOT_CALLED = (_INIT, "__saved_model_train_op")
 _MOST_SIGNATURES = 64
 
 
@@ -34,16 +35,22 @@ def graph_of(meta: MetaGraph, bundle: Bundle | None, reader: Reader, source: Sou
     if not proto.node:
         raise budget.error("the graph", "no nodes", "a graph", "Was the model saved as a whole?")
     saver = meta.saver_def or Saver()
-    nodes = _inlined(proto, node_of(saver.save_tensor_name), reader, budget)
-    signatures = _callable(nodes, meta.signature_def, budget)
-    ends = [name for s in signatures.values() for name in (*_nodes(s.outputs), *_nodes(s.inputs))]
+    joined = _inlined(proto, node_of(saver.save_tensor_name), reader, budget)
+    nodes = apart(joined)
+    signatures = _callable(joined, nodes, meta.signature_def, budget)
+    fetched = [text for s in signatures.values() for text in _texts(s)]
+    ends = [node_of(t) for text in fetched for t in (text, single(nodes, text))]
     kept = used(nodes, ends) if ends else without_training(nodes)
     strings = Strings(nodes, reader, source, budget)
     values = _values(kept, saver.restore_op_name, strings, bundle, budget)
     plain = GraphDef(with_values(kept, values, budget), proto.library, proto.version, proto.versions)
-    fetched = [end.name or "" for s in signatures.values() for end in s.outputs.values()]
     graph = build_graph(plain, reader, source, budget, fetched)
-    _name_ends(graph, signatures, budget)
+    for key, signature in signatures.items():
+        place = f"signature '{key[:200]}'"
+        inputs = _tensors(graph, {k: t.name or "" for k, t in signature.inputs.items()}, place, budget)
+        outputs = _tensors(graph, {k: single(nodes, t.name or "") for k, t in signature.outputs.items()}, place, budget)
+        graph.signatures[key] = Signature(inputs, outputs)
+    _name_ends(graph)
     return graph
 
 
@@ -60,30 +67,44 @@ def _inlined(proto: GraphDef, saves: str, reader: Reader, budget: Budget) -> dic
 
 
 def _callable(
-    nodes: Mapping[str, NodeDef], signatures: Mapping[str, SignatureDef], budget: Budget
+    joined: Mapping[str, NodeDef], nodes: Mapping[str, NodeDef], signatures: Mapping[str, SignatureDef], budget: Budget
 ) -> dict[str, SignatureDef]:
-    """The signatures of plain tensors that leave as they are the variables that their results depend on."""
+    """The signatures of plain tensors that leave as they are the variables that their results depend on.
+
+    ``joined`` has all control inputs, ``nodes`` are those that stand ``apart``.
+    """
     if len(signatures) > _MOST_SIGNATURES:
         raise budget.error("the signatures", f"{len(signatures)} of them", f"at most {_MOST_SIGNATURES}")
     found: dict[str, SignatureDef] = {}
     left_out: list[str] = []
     for key, signature in signatures.items():
-        ends = (*signature.inputs.values(), *signature.outputs.values())
         if key in _NOT_CALLED or not signature.outputs:
             continue
-        if not all(t.name for t in ends):
+        if not all(_texts(signature)):
             left_out.append(f"'{key[:80]}' takes or gives sparse or ragged tensors")
-        elif changed := updated(nodes, _nodes(signature.outputs)):
+            continue
+        outputs = [t.name or "" for t in signature.outputs.values()]
+        data = ancestors(nodes, [node_of(single(nodes, text)) for text in outputs], is_data)
+        changed = updated(joined, data, ancestors(joined, map(node_of, outputs)))
+        if changed:
             left_out.append(f"'{key[:80]}' changes the variable '{min(changed)[:80]}' whenever it runs")
         else:
             found[key] = signature
+    if not found and _INIT in signatures and not left_out:
+        raise budget.error(
+            "the signatures",
+            "none, only functions for Python",
+            "a signature",
+            "Save it with one: tf.saved_model.save(model, FOLDER, signatures=FUNCTION.get_concrete_function(...)).",
+        )
     if left_out and not found:
         raise budget.error("the signatures", left_out[0], "one of plain tensors that changes no variable it reads")
     return found
 
 
-def _nodes(ends: Mapping[str, TensorRef]) -> list[str]:
-    return [node_of(end.name or "") for end in ends.values()]
+def _texts(signature: SignatureDef) -> list[str]:
+    """The tensors of a signature, '' for a value of several."""
+    return [end.name or "" for end in (*signature.inputs.values(), *signature.outputs.values())]
 
 
 def _values(
@@ -104,13 +125,8 @@ def _values(
     return {name: value for name, value in found.items() if name in variables}
 
 
-def _name_ends(graph: Graph, signatures: Mapping[str, SignatureDef], budget: Budget) -> None:
-    """Sets the graph's signatures, and the names that the first of them has for inputs and outputs."""
-    for key, signature in signatures.items():
-        place = f"signature '{key[:200]}'"
-        graph.signatures[key] = Signature(
-            _tensors(graph, signature.inputs, place, budget), _tensors(graph, signature.outputs, place, budget)
-        )
+def _name_ends(graph: Graph) -> None:
+    """The names that the signature to take has for inputs and outputs; a name of both is that of neither."""
     called = graph.signatures
     if SERVING_DEFAULT not in called and len(called) == 1:
         called[SERVING_DEFAULT] = next(iter(called.values()))
@@ -120,11 +136,11 @@ def _name_ends(graph: Graph, signatures: Mapping[str, SignatureDef], budget: Bud
         graph.aliases.update({k: v for k, v in {**default.inputs, **default.outputs}.items() if k not in both})
 
 
-def _tensors(graph: Graph, ends: Mapping[str, TensorRef], place: str, budget: Budget) -> dict[str, str]:
+def _tensors(graph: Graph, ends: Mapping[str, str], place: str, budget: Budget) -> dict[str, str]:
     found: dict[str, str] = {}
-    for name, end in ends.items():
+    for name, text in ends.items():
         try:
-            found[name] = graph.tensor(end.name or "").name
+            found[name] = graph.tensor(text).name
         except MissingNameError as e:
             raise budget.error(f"{place}, '{name[:200]}'", str(e), "a tensor of the graph") from None
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +13,7 @@ from ...formats.tensorflow import DTYPES, AttrValue, NodeDef
 from ...formats.tensorproto import shape_dims
 from ...ir import Literal
 from ..weights import BFLOAT16, TensorInfo
-from .edges import ancestors, consumers, descendants, node_of, origin
+from .edges import ancestors, consumers, descendants, is_data, node_of, origin
 
 __all__ = ["RESTORES", "VARIABLES", "updated", "used", "with_values", "without_training"]
 
@@ -38,14 +38,10 @@ def _is_update(op: str) -> bool:
     return _UPDATES.fullmatch(op) is not None
 
 
-def _is_data(text: str) -> bool:
-    return not text.startswith("^")
-
-
 def used(nodes: Mapping[str, NodeDef], outputs: Iterable[str]) -> dict[str, NodeDef]:
     """The nodes that these outputs depend on, in the given order. What only changes variables is left out."""
     outputs = list(outputs)
-    data = ancestors(nodes, outputs, _is_data)
+    data = ancestors(nodes, outputs, is_data)
     updates = {n.name for n in nodes.values() if _is_update(n.op)} - data
     wanted = ancestors(nodes, outputs, lambda text: node_of(text) not in updates)
     return {name: _without(node, updates) for name, node in nodes.items() if name in wanted}
@@ -82,21 +78,19 @@ def _of_variable(nodes: Mapping[str, NodeDef], node: NodeDef) -> bool:
     return name in nodes and nodes[name].op in VARIABLES
 
 
-def updated(nodes: Mapping[str, NodeDef], outputs: Iterable[str]) -> set[str]:
-    """Variables that are changed whenever these outputs are computed, and whose values they depend on."""
-    outputs = list(outputs)
-    data = ancestors(nodes, outputs, _is_data)
+def updated(nodes: Mapping[str, NodeDef], data: Collection[str], runs: Collection[str]) -> set[str]:
+    """Variables that are changed whenever the nodes ``runs`` run, and that are among ``data``, what results depend on."""
     sometimes = descendants(nodes, [n.name for n in nodes.values() if n.op in ("Switch", "RefSwitch")])
     changed: set[str] = set()
-    for name in ancestors(nodes, outputs) - sometimes:
-        if _is_update(nodes[name].op):
-            changed.update(origin(nodes, text)[0] for text in nodes[name].input if _is_data(text))
-    return {name for name in changed & data if nodes[name].op in VARIABLES}
+    for name in runs:
+        if _is_update(nodes[name].op) and name not in sometimes:
+            changed.update(origin(nodes, text)[0] for text in nodes[name].input if is_data(text))
+    return {name for name in changed if name in data and nodes[name].op in VARIABLES}
 
 
 def _without(node: NodeDef, dropped: set[str]) -> NodeDef:
     """The node without control inputs from nodes that are dropped."""
-    kept = [text for text in node.input if _is_data(text) or text[1:] not in dropped]
+    kept = [text for text in node.input if is_data(text) or text[1:] not in dropped]
     return node if len(kept) == len(node.input) else replace(node, input=kept)
 
 
@@ -135,12 +129,12 @@ def _constant(node: NodeDef, value: TensorInfo, budget: Budget) -> NodeDef:
 
 def _reading(nodes: Mapping[str, NodeDef], node: NodeDef, values: Mapping[str, TensorInfo]) -> list[NodeDef]:
     """A node that may read a variable, as one that reads its value."""
-    first = node.input[0] if node.input and _is_data(node.input[0]) else None
+    first = node.input[0] if node.input and is_data(node.input[0]) else None
     variable = origin(nodes, first)[0] if first is not None else None
     if variable is None or variable not in values or nodes[variable].op not in VARIABLES:
         return [node]
     stated = nodes[variable].attr["dtype"]
-    rest = [text for text in node.input[1:] if not _is_data(text)]
+    rest = [text for text in node.input[1:] if not is_data(text)]
     if node.op in _INITIALIZED:
         yes = AttrValue(literal=Literal.of(np.array(True), ("true",)))
         return [NodeDef(node.name, "Const", rest, "", {"dtype": AttrValue(type=_BOOL), "value": yes})]
