@@ -194,7 +194,7 @@ def _is_checkpoint(file: Beginning) -> bool:
     return looks_like_table(file.source)
 
 
-def _read_checkpoint(source: Source, budget: Budget) -> WeightsFile:
+def _read_checkpoint(source: Source, budget: Budget) -> Graph | WeightsFile:
     from .tensorflow.checkpoint import read_checkpoint
 
     return read_checkpoint(source, budget)
@@ -279,9 +279,15 @@ def _zip(names: list[str]) -> tuple[str, str]:
 
 
 def file_of(path: str | os.PathLike[str]) -> Path:
-    """The file to begin with: ``path`` itself, or the main file of a folder that is one model. LoadError for other folders."""
+    """The file to begin with: ``path`` itself, the main file of a folder that is one model, or a checkpoint's of that prefix.
+
+    LoadError for other folders.
+    """
     folder = Path(path)
     try:
+        if not os.path.lexists(folder):
+            whole = (folder.with_name(f"{folder.name}{suffix}") for suffix in (".meta", ".index") if folder.name)
+            return next((file for file in whole if os.path.lexists(file)), folder)
         if not stat.S_ISDIR(folder.stat().st_mode):
             return folder
         main = next((folder / name for name in _MAIN_FILES if os.path.lexists(folder / name)), None)

@@ -36,7 +36,7 @@ from tests.loaders.saved_files import (
 )
 
 
-def run(path: Path, output: str, **feeds: Any) -> Any:
+def run(path: Path, output: str, /, **feeds: Any) -> Any:
     graph = load(path).graph
     assert graph is not None
     return ki.Session(graph, backend="numpy").run(output, feeds)
@@ -303,6 +303,65 @@ def test_limits_count_all_files(tmp_path: Path) -> None:
     folder = reference_model(tmp_path / "m", arrays=KEYS | {"more": np.zeros(9000, "f4")})
     with pytest.raises(LoadError, match="max_bytes"):
         load(folder, LoadLimits(max_bytes=30_000))
+
+
+def training_run(folder: Path) -> Path:
+    """What TensorFlow 1 writes while it trains; returns the prefix of its files."""
+    nodes = [
+        *reference(),
+        node("labels", "Placeholder", shape=(None, 2)),
+        node("loss", "Sub", "y", "labels", T=F32),
+        node("gradients/grad", "MatMul", "x", "loss", transpose_a=True, transpose_b=False, T=F32),
+        node("rate", "Const", value=np.float32(0.1)),
+        node("update", "ApplyGradientDescent", "w", "rate", "gradients/grad", T=F32),
+        node("slot", "VariableV2", dtype=F32, shape=(3, 2)),
+        node("slot/read", "Identity", "slot", T=F32),
+        node("tag", "Const", value=text("loss")),
+        node("log", "ScalarSummary", "tag", "loss", T=F32),
+        node("after", "Identity", "update", T=F32),
+        node("train", "NoOp", "^update", "^after"),
+    ]
+    made.bundle(folder / "model.ckpt-7", KEYS | {"slot": W})
+    (folder / "model.ckpt-7.meta").write_bytes(made.packed(made.meta_graph(nodes, restore="save/restore_all", tags=())))
+    return folder / "model.ckpt-7"
+
+
+@pytest.mark.parametrize("suffix", [".meta", ".index", ""])
+def test_a_training_run(tmp_path: Path, suffix: str) -> None:
+    prefix = training_run(tmp_path)
+    loaded = load(f"{prefix}{suffix}")
+    assert loaded.graph is not None
+    assert {op.name for op in loaded.graph.operations} == {
+        "x",
+        "labels",
+        "w",
+        "w/read",
+        "b",
+        "b/read",
+        "mul",
+        "y",
+        "loss",
+    }
+    assert loaded.outputs == ("loss:0",)
+    assert loaded.inputs == ("x:0", "labels:0")
+    assert loaded.size == sum(f.stat().st_size for f in tmp_path.iterdir())
+    assert loaded.sha256 == load(f"{prefix}.meta").sha256
+    np.testing.assert_allclose(run(Path(f"{prefix}{suffix}"), "y:0", **{"x:0": X}), X @ W + B, rtol=1e-6)
+
+
+def test_a_training_run_without_its_checkpoint(tmp_path: Path) -> None:
+    prefix = training_run(tmp_path)
+    meta = prefix.with_name(f"{prefix.name}.meta")
+    (tmp_path / "elsewhere").mkdir()
+    moved = meta.rename(tmp_path / "elsewhere" / meta.name)
+    weights = load(prefix.with_name(f"{prefix.name}.index")).weights
+    assert weights is not None
+    np.testing.assert_array_equal(weights.read("scope/w"), W)
+    with pytest.raises(LoadError, match="2 variables and no checkpoint beside the graph"):
+        load(moved)
+    (tmp_path / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-7"\n')
+    with pytest.raises(LoadError, match=r"a folder; .*Give the \.meta or \.index file inside it"):
+        load(tmp_path)
 
 
 def test_other_files_of_the_folder_are_refused_by_name(tmp_path: Path) -> None:

@@ -46,23 +46,40 @@ def _after_length(head: bytes, at: int) -> int:
 
 def read_meta_graph(source: Source, budget: Budget) -> Graph:
     """The graph of a training run without what only training needs, with the values of the checkpoint beside the file."""
-    view, fill = source.space()
-    reader = Reader(view, budget, "MetaGraphDef", fill)
-    meta = reader.read(MetaGraph)
     name = f"{source.path.name.removesuffix('.meta')}.index"
     bundle = None
     if os.path.lexists(source.path.with_name(name)):
         index = open_beside(source.path, name, budget, "the checkpoint")
         bundle = Bundle.read(index, budget.of_another(index.name, index.size))
-    graph = graph_of(meta, bundle, reader, source, budget)
-    graph.metadata["family"] = "tf-metagraph"
+    graph = _graph(source, bundle, budget)
     graph.metadata["companions"] = () if bundle is None else (bundle.source, *bundle.files)
     return graph
 
 
-def read_checkpoint(source: Source, budget: Budget) -> WeightsFile:
-    """The arrays of a checkpoint. Those of a program's objects have the names of their variables, if these are unique."""
+def _graph(source: Source, bundle: Bundle | None, budget: Budget) -> Graph:
+    view, fill = source.space()
+    reader = Reader(view, budget, "MetaGraphDef", fill)
+    graph = graph_of(reader.read(MetaGraph), bundle, reader, source, budget)
+    graph.metadata["family"] = "tf-metagraph"
+    return graph
+
+
+def read_checkpoint(source: Source, budget: Budget) -> Graph | WeightsFile:
+    """The graph of the .meta file beside it with the checkpoint's values; without one the arrays of the checkpoint.
+
+    The arrays of a program's objects have the names of their variables, if these are unique.
+    """
     bundle = Bundle.read(source, budget)
+    name = f"{source.path.name.removesuffix('.index')}.meta"
+    if not os.path.lexists(source.path.with_name(name)):
+        return _arrays(source, bundle, budget)
+    meta = open_beside(source.path, name, budget, "the graph")
+    graph = _graph(meta, bundle, budget.of_another(meta.name, meta.size))
+    graph.metadata["companions"] = (meta, *bundle.files)
+    return graph
+
+
+def _arrays(source: Source, bundle: Bundle, budget: Budget) -> WeightsFile:
     if bundle.unread:
         key, kind = next(iter(bundle.unread.items()))
         raise budget.error(f"tensor '{key[:200]}'", f"elements of type {kind}", "numbers or strings")

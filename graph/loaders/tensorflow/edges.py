@@ -36,18 +36,20 @@ def ancestors(
     return found
 
 
-def consumers(nodes: Mapping[str, NodeDef]) -> dict[str, list[str]]:
-    """Node -> the nodes that read it, also as a control input."""
+def consumers(nodes: Mapping[str, NodeDef], follows: Callable[[str], bool] = lambda text: True) -> dict[str, list[str]]:
+    """Node -> the nodes that read it, along the inputs that ``follows`` accepts."""
     found: dict[str, list[str]] = {}
     for node in nodes.values():
-        for name in {node_of(text) for text in node.input}:
+        for name in {node_of(text) for text in node.input if follows(text)}:
             found.setdefault(name, []).append(node.name)
     return found
 
 
-def descendants(nodes: Mapping[str, NodeDef], roots: Iterable[str]) -> set[str]:
-    """The roots and all that reads them."""
-    readers = consumers(nodes)
+def descendants(
+    nodes: Mapping[str, NodeDef], roots: Iterable[str], follows: Callable[[str], bool] = lambda text: True
+) -> set[str]:
+    """The roots and all that reads them, along the inputs that ``follows`` accepts."""
+    readers = consumers(nodes, follows)
     found: set[str] = set()
     waiting = list(roots)
     while waiting:

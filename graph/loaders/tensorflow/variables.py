@@ -27,10 +27,13 @@ _UPDATES = re.compile(
 )
 #: What writes checkpoints and logs, and what only orders others.
 _WRITES = re.compile(r"Save(V2|Slices)?|MergeV2Checkpoints|ShardedFilename|\w*Summary(V2)?|NoOp")
+#: Names of what TensorFlow adds to a graph for gradients.
+_GRADIENTS = re.compile(r"(^|/)gradients(_[0-9]+)?/")
+_MOST_SCOPES = 32
 #: Op types that read the variable whose handle is their first input -> what does the same with its value.
 _READS = {"ReadVariableOp": "Identity", "ResourceGatherNd": "GatherNd", "VariableShape": "Shape"}
-_COPIES = frozenset(["Identity", "ReadVariableOp"])
 _INITIALIZED = frozenset(["VarIsInitializedOp", "IsVariableInitialized"])
+_COPIES = _INITIALIZED | {"Identity", "ReadVariableOp"}
 _RESOURCE, _INT32, _BOOL, _BFLOAT16 = 20, 3, 10, 14
 
 
@@ -48,29 +51,33 @@ def used(nodes: Mapping[str, NodeDef], outputs: Iterable[str]) -> dict[str, Node
 
 
 def without_training(nodes: Mapping[str, NodeDef]) -> dict[str, NodeDef]:
-    """The nodes but those that change variables, write files and logs, and what is computed for changes alone."""
+    """The nodes but those that change variables, write files and logs, and what is computed for them alone.
+
+    What depends on the graph's inputs stays, however, if it is no part of a gradient or of a change: it may be a result.
+    """
     readers = consumers(nodes)
-    updates = [n for n in nodes.values() if _is_update(n.op)]
-    dropped = {n.name for n in nodes.values() if n.op in RESTORES or _WRITES.fullmatch(n.op)} | {
-        n.name for n in updates
-    }
+    updates = {n.name for n in nodes.values() if _is_update(n.op)}
+    dropped = updates | {n.name for n in nodes.values() if n.op in RESTORES or _WRITES.fullmatch(n.op)}
+    dropped = descendants(nodes, dropped, is_data)  # what reads them cannot be computed either
     # Each variable has a node that reads it, which is no result.
-    dropped |= {
-        n.name
-        for n in nodes.values()
-        if n.op in _COPIES | _INITIALIZED and n.name not in readers and _of_variable(nodes, n)
-    }
-    logs = {n.name for n in nodes.values() if n.op.endswith(("Summary", "SummaryV2"))}
-    waiting = [node_of(text) for name in dropped - logs for text in nodes[name].input]
+    dropped |= {n.name for n in nodes.values() if n.op in _COPIES and n.name not in readers and _of_variable(nodes, n)}
+    roots = [n.name for n in nodes.values() if not n.input and n.op not in VARIABLES and n.op not in ("Const", "NoOp")]
+    results = descendants(nodes, roots)
+    waiting = [node_of(text) for name in dropped for text in nodes[name].input]
     while waiting:
         name = waiting.pop()
-        node = nodes.get(name)
-        if node is None or name in dropped or node.op.startswith("Placeholder"):
+        if name not in nodes or name in dropped or not all(r in dropped for r in readers.get(name, ())):
             continue
-        if all(r in dropped for r in readers.get(name, ())):
+        if name not in results or _GRADIENTS.search(name) or _scopes(name) & updates:
             dropped.add(name)
-            waiting += [node_of(text) for text in node.input]
+            waiting += [node_of(text) for text in nodes[name].input]
     return {name: _without(node, dropped) for name, node in nodes.items() if name not in dropped}
+
+
+def _scopes(name: str) -> set[str]:
+    """The scopes that a name is in: 'a' and 'a/b' of 'a/b/c'."""
+    parts = name.split("/")[:_MOST_SCOPES]
+    return {"/".join(parts[:count]) for count in range(1, len(parts))}
 
 
 def _of_variable(nodes: Mapping[str, NodeDef], node: NodeDef) -> bool:
