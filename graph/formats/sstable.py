@@ -14,7 +14,7 @@ from .limits import Budget
 from .snappy import unsnappy
 from .source import Source
 
-__all__ = ["FOOTER_MAGIC", "Block", "block_entries", "looks_like_table", "read_block", "table_blocks"]
+__all__ = ["FOOTER_MAGIC", "Block", "block_entries", "entry_head", "looks_like_table", "read_block", "table_blocks"]
 
 FOOTER_MAGIC = b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"
 #: Two handles of at most 20 bytes each, padded, and the magic number.
@@ -89,9 +89,7 @@ def block_entries(data: bytes, budget: Budget) -> Iterator[tuple[bytes, bytes]]:
         raise budget.error("a block", f"{restarts} restarts in {len(data)} bytes", "a block", _DAMAGED)
     at, key, first = 0, b"", True
     while at < end:
-        shared, at = _varint(data, at, end, budget)
-        own, at = _varint(data, at, end, budget)
-        size, at = _varint(data, at, end, budget)
+        shared, own, size, at = entry_head(data, budget, at, end)
         if shared > len(key) or at + own + size > end:
             raise budget.error("a block", f"an entry of {shared}, {own} and {size} bytes", "one that fits", _DAMAGED)
         budget.item("entries of the table", at)
@@ -102,6 +100,15 @@ def block_entries(data: bytes, budget: Budget) -> Iterator[tuple[bytes, bytes]]:
         at += own
         yield key, data[at : at + size]
         at, first = at + size, False
+
+
+def entry_head(data: bytes, budget: Budget, at: int = 0, end: int | None = None) -> tuple[int, int, int, int]:
+    """Bytes that the key shares with the one before, its own, those of the value, and where the key's own begin."""
+    end = len(data) if end is None else end
+    shared, at = _varint(data, at, end, budget)
+    own, at = _varint(data, at, end, budget)
+    size, at = _varint(data, at, end, budget)
+    return shared, own, size, at
 
 
 def _handle(data: bytes, at: int, source: Source, budget: Budget) -> tuple[Block, int]:

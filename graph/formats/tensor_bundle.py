@@ -1,7 +1,7 @@
 """The messages of TensorFlow's checkpoints: what an index says of each tensor, and which object has which.
 
-Field numbers are those of tensorflow/core/protobuf/{tensor_bundle,trackable_object_graph}.proto and
-core/framework/tensor_slice.proto.
+Field numbers are those of tensorflow/core/protobuf/{tensor_bundle,trackable_object_graph}.proto,
+core/framework/tensor_slice.proto and core/util/saved_tensor_slice.proto.
 """
 
 # ruff: noqa: RUF009  (the functions declare fields, as dataclasses.field does)
@@ -13,9 +13,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from .protobuf.wire import Spec, enum, int32, int64, message, messages, oneof, string
-from .tensorflow import TensorShape
+from .tensorflow import TensorProto, TensorShape
 
-__all__ = ["BundleEntry", "BundleHeader", "Extent", "ObjectGraph", "TensorSlice", "Trackable", "TrackedTensor"]
+__all__ = [
+    "BundleEntry",
+    "BundleHeader",
+    "Extent",
+    "ObjectGraph",
+    "SavedPart",
+    "SavedParts",
+    "SavedTensor",
+    "SavedTensors",
+    "TensorSlice",
+    "Trackable",
+    "TrackedTensor",
+]
 
 
 def _fixed32(number: int) -> Any:
@@ -56,6 +68,39 @@ class BundleEntry:
     size: int = int64(5)
     crc32c: int = _fixed32(6)
     slices: list[TensorSlice] = messages(7, lambda: TensorSlice)
+
+
+@dataclass(slots=True)
+class SavedTensor:
+    """A tensor of an old checkpoint, of which one or several parts are stored."""
+
+    name: str = string(1)
+    shape: TensorShape | None = message(2, lambda: TensorShape)
+    type: int = enum(3)
+
+
+@dataclass(slots=True)
+class SavedTensors:
+    """The list of the tensors of an old checkpoint."""
+
+    tensor: list[SavedTensor] = messages(1, lambda: SavedTensor)
+
+
+@dataclass(slots=True)
+class SavedPart:
+    """A part of a tensor; ``data`` has neither type nor shape."""
+
+    name: str = string(1)
+    slice: TensorSlice | None = message(2, lambda: TensorSlice)
+    data: TensorProto | None = message(3, lambda: TensorProto)
+
+
+@dataclass(slots=True)
+class SavedParts:
+    """A value of an old checkpoint: the list, or a part."""
+
+    meta: SavedTensors | None = message(1, lambda: SavedTensors)
+    data: SavedPart | None = message(2, lambda: SavedPart)
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from .protobuf.write import pack_numbers
 from .source import Source
 from .tensorflow import DTYPE_NAMES, DTYPE_NUMBERS, DTYPES, Dim, TensorProto, TensorShape
 
-__all__ = ["literal", "shape_dims", "tensor_proto"]
+__all__ = ["literal", "shape_dims", "tensor_proto", "value_field"]
 
 #: Element type -> (field with the values, wire kind, how the field's numbers become elements).
 _FIELDS: dict[DType, tuple[str, str]] = {
@@ -38,6 +38,11 @@ def shape_dims(shape: TensorShape | None) -> tuple[int | None, ...] | None:
     if shape is None:
         return ()
     return None if shape.unknown_rank else tuple(None if d.size == -1 else d.size for d in shape.dim)
+
+
+def value_field(dtype: DType) -> str:
+    """The field of a TensorProto that has the values of this element type."""
+    return "string_val" if dtype == STRING else _FIELDS[dtype][0]
 
 
 def literal(proto: TensorProto, reader: Reader, source: Source, budget: Budget, place: str) -> Literal:

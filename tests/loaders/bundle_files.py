@@ -14,8 +14,9 @@ from kigraph.graph.formats import tensor_bundle as tb
 from kigraph.graph.formats import tensorflow as tf
 from kigraph.graph.formats.crc32c import masked_crc32c
 from kigraph.graph.formats.ordered_code import slice_key
-from kigraph.graph.formats.protobuf.write import encode
+from kigraph.graph.formats.protobuf.write import encode, pack_numbers
 from kigraph.graph.formats.sstable import FOOTER_MAGIC
+from kigraph.graph.formats.tensorproto import value_field
 
 __all__ = [
     "Ends",
@@ -146,6 +147,42 @@ def bundle(
     index.write_bytes(table(dict(sorted(entries.items())), snappy))
     prefix.with_name(f"{prefix.name}.data-00000-of-00001").write_bytes(data)
     return index
+
+
+def old_checkpoint(
+    arrays: Mapping[str, Any], parts: Mapping[str, Sequence[int]] | None = None, per_block: int = 4
+) -> bytes:
+    """A checkpoint as TensorFlow wrote it before 2017. parts: as for ``bundle``."""
+    listed: list[tb.SavedTensor] = []
+    entries: dict[bytes, bytes] = {}
+    for name, value in arrays.items():
+        array = np.asarray(value)
+        shape = tf.TensorShape(dim=[tf.Dim(size=n) for n in array.shape])
+        listed.append(tb.SavedTensor(name, shape, tf.DTYPE_NUMBERS[array.dtype]))
+        start = 0
+        for rows in (parts or {}).get(name, (None,)):
+            extent = [tb.Extent(start, rows), *(tb.Extent() for _ in array.shape[1:])] if array.ndim else []
+            piece = array if rows is None else array[start : start + rows]
+            saved = tb.SavedPart(name, tb.TensorSlice(extent), _values(piece))
+            key = slice_key(name, [(e.start, -1 if e.length is None else e.length) for e in extent])
+            entries[key] = packed(tb.SavedParts(data=saved))
+            start += rows or 0
+    head = packed(tb.SavedParts(tb.SavedTensors(listed)))
+    return table({b"": head, **dict(sorted(entries.items()))}, per_block=per_block)
+
+
+def _values(array: np.ndarray[Any, Any]) -> tf.TensorProto:
+    """The values alone, without type and shape."""
+    if array.dtype == object:
+        return tf.TensorProto(string_val=list(array.ravel()))
+    name = value_field(array.dtype)
+    kind = {"f": "float", "d": "double", "b": "bool", "l": "int64"}.get(array.dtype.char, "int32")
+    flat = array.view(np.uint16) if array.dtype == np.float16 else array
+    if array.dtype.kind == "c":
+        flat, kind = array.view(array.real.dtype), "float"
+    proto = tf.TensorProto()
+    setattr(proto, name, [pack_numbers(flat.ravel().tolist(), kind)])
+    return proto
 
 
 def meta_graph(

@@ -71,7 +71,11 @@ def _tensorflow(folder: Path) -> dict[str, list[bytes]]:
     return {
         "savedmodel": [(model / "saved_model.pb").read_bytes() for model in models],
         "tf-metagraph": [bundle_files.packed(graph)],
-        "tf-checkpoint": [index.read_bytes(), bundle_files.bundle(folder / "case", arrays, snappy=True).read_bytes()],
+        "tf-checkpoint": [
+            bundle_files.old_checkpoint(arrays, parts={"a": (1, 1)}),
+            index.read_bytes(),
+            bundle_files.bundle(folder / "case", arrays, snappy=True).read_bytes(),
+        ],
         "tf-checkpoint-entries": [bundle_files.block(sorted(entries.items()))],
     }
 

@@ -21,11 +21,13 @@ from ...formats.limits import Budget
 from ...formats.ordered_code import slice_key
 from ...formats.protobuf.wire import Reader
 from ...formats.source import Source
-from ...formats.sstable import block_entries, read_block, table_blocks
+from ...formats.sstable import Block, block_entries, read_block, table_blocks
 from ...formats.tensor_bundle import BundleEntry, BundleHeader, TensorSlice
 from ...formats.tensorflow import DTYPE_NAMES, DTYPES
 from ...formats.tensorproto import shape_dims
 from ..weights import BFLOAT16, TensorInfo, widen_bfloat16
+from .parts import joined
+from .slices import is_of_slices, read_slices
 from .strings import read_strings
 
 __all__ = ["OBJECT_GRAPH", "Bundle"]
@@ -33,7 +35,8 @@ __all__ = ["OBJECT_GRAPH", "Bundle"]
 #: The key of the tensor that says which object has which tensor.
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _BFLOAT16 = 14
-_MOST_SHARDS = 10_000
+#: Each stays open as long as the model.
+_MOST_SHARDS = 1000
 _DAMAGED = "The file is truncated or damaged: fetch it again."
 
 
@@ -58,7 +61,11 @@ class Bundle:
     def read(cls, source: Source, budget: Budget) -> Bundle:
         """``source``: the index. ``budget``: an account under its name."""
         bundle = cls(source, budget)
-        stored = bundle._stored()
+        blocks = table_blocks(source, budget)
+        if blocks and is_of_slices(source, blocks[0], budget):
+            bundle.entries = read_slices(source, blocks, budget)
+            return bundle
+        stored = bundle._stored(blocks)
         header = stored.pop(b"", None)
         if header is None:
             raise budget.error("the table", "no header", "the index of a checkpoint")
@@ -93,10 +100,10 @@ class Bundle:
             whole.dtype, sizes, whole.stored, lambda: np.ascontiguousarray(whole.load()[index]), key_of_part
         )
 
-    def _stored(self) -> dict[bytes, bytes]:
+    def _stored(self, blocks: list[Block]) -> dict[bytes, bytes]:
         stored: dict[bytes, bytes] = {}
         last = None
-        for block in table_blocks(self.source, self.budget):
+        for block in blocks:
             for key, value in block_entries(read_block(self.source, block, self.budget), self.budget):
                 if last is not None and key <= last:
                     raise self.budget.error("the table", f"the key {key[:80]!r}", "ascending keys", _DAMAGED)
@@ -165,72 +172,17 @@ class Bundle:
 
     def _sliced(self, name: str, entry: BundleEntry, stored: dict[bytes, bytes], place: str) -> TensorInfo | None:
         """A tensor of several parts along one axis, which is how TensorFlow partitions a variable."""
-        shape = self._shape(entry, place)
-        parts: list[tuple[int, TensorInfo]] = []
-        axis: int | None = None
+        parts: list[tuple[TensorSlice, TensorInfo]] = []
         for part in entry.slices:
-            extents = _extents(part, shape)
-            cut = [i for i, (e, size) in enumerate(zip(extents or (), shape, strict=False)) if e != (0, size)]
-            axis = cut[0] if cut and axis is None else axis
-            if extents is None or any(i != axis for i in cut):
-                raise self.budget.error(place, "parts along several axes, or outside of it", f"parts of {shape}")
-            value = stored.get(slice_key(name, _as_stored(part)))
+            value = stored.get(slice_key(name, [(e.start, -1 if e.length is None else e.length) for e in part.extent]))
             if value is None:
-                raise self.budget.error(place, f"no entry for the part {extents}", "all parts", _DAMAGED)
+                raise self.budget.error(place, "no entry for one of its parts", "all parts", _DAMAGED)
             piece = self._entry(value, place)
             found = None if piece.slices or piece.dtype != entry.dtype else self._dense(piece, place)
-            if found is None or found.shape != tuple(length for _, length in extents):
-                raise self.budget.error(place, f"another type or shape of the part {extents}", "those of the tensor")
-            parts.append((extents[axis][0] if axis is not None else 0, found))
-        return _joined(parts, axis, shape, self.budget, place)
-
-
-def _joined(
-    parts: list[tuple[int, TensorInfo]], axis: int | None, shape: tuple[int, ...], budget: Budget, place: str
-) -> TensorInfo:
-    """The whole of parts, which must follow each other without a gap."""
-    along = axis or 0
-    parts.sort(key=lambda p: p[0])
-    if axis is None:
-        if len(parts) == 1:
-            return parts[0][1]
-        raise budget.error(place, f"the whole {len(parts)} times", "parts of it", _DAMAGED)
-    at = 0
-    for start, part in parts:
-        if start != at:
-            raise budget.error(place, f"a part from {start} on", f"one from {at} on", _DAMAGED)
-        at += part.shape[along]
-    if at != shape[along]:
-        raise budget.error(place, f"parts up to {at}", f"up to {shape[along]}", _DAMAGED)
-    pieces = tuple(part for _, part in parts)
-    first = pieces[0]
-    budget.bytes(prod(shape) * first.dtype.itemsize, place)
-
-    def load() -> np.ndarray[Any, Any]:
-        result = np.empty(shape, first.dtype)
-        at = 0
-        for piece in pieces:
-            stop = at + piece.shape[along]
-            result[(slice(None),) * along + (slice(at, stop),)] = piece.load()
-            at = stop
-        return result
-
-    return TensorInfo(first.dtype, shape, first.stored, load, ("joined", along, tuple(p.key for p in pieces)))
-
-
-def _as_stored(part: TensorSlice) -> list[tuple[int, int]]:
-    return [(e.start, -1 if e.length is None else e.length) for e in part.extent]
-
-
-def _extents(part: TensorSlice, shape: tuple[int, ...]) -> tuple[tuple[int, int], ...] | None:
-    """Start and length along each axis; None if it is no part of the shape."""
-    if len(part.extent) != len(shape):
-        return None
-    found = tuple(
-        (e.start, size) if e.length is None else (e.start, e.length) for e, size in zip(part.extent, shape, strict=True)
-    )
-    inside = all(s >= 0 and n >= 0 and s + n <= size for (s, n), size in zip(found, shape, strict=True))
-    return found if inside else None
+            if found is None:
+                raise self.budget.error(place, "another type of a part", "that of the tensor", _DAMAGED)
+            parts.append((part, found))
+        return joined(parts, self._shape(entry, place), self.budget, place)
 
 
 def _parse_spec(spec: str, budget: Budget) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...]]:

@@ -46,10 +46,12 @@ def _after_length(head: bytes, at: int) -> int:
 
 def read_meta_graph(source: Source, budget: Budget) -> Graph:
     """The graph of a training run without what only training needs, with the values of the checkpoint beside the file."""
-    name = f"{source.path.name.removesuffix('.meta')}.index"
+    prefix = source.path.name.removesuffix(".meta")
+    # Until 2016 a checkpoint was one file, named as the prefix.
+    names = [n for n in (f"{prefix}.index", prefix) if n and os.path.lexists(source.path.with_name(n))]
     bundle = None
-    if os.path.lexists(source.path.with_name(name)):
-        index = open_beside(source.path, name, budget, "the checkpoint")
+    if names and names[0] != source.path.name:
+        index = open_beside(source.path, names[0], budget, "the checkpoint")
         bundle = Bundle.read(index, budget.of_another(index.name, index.size))
     graph = _graph(source, bundle, budget)
     graph.metadata["companions"] = () if bundle is None else (bundle.source, *bundle.files)

@@ -9,7 +9,8 @@ from ...formats.tensorflow import NodeDef
 
 __all__ = ["ancestors", "apart", "consumers", "descendants", "is_data", "node_of", "origin", "single"]
 
-_MOST_STEPS = 200
+#: Copies of copies; nested calls make one or two each.
+_MOST_STEPS = 64
 
 
 def is_data(text: str) -> bool:
@@ -83,8 +84,9 @@ def apart(nodes: Mapping[str, NodeDef]) -> dict[str, NodeDef]:
     An IdentityN stands for the results of each call of a function with several.
     """
     found: dict[str, NodeDef] = {}
+    known: dict[str, str] = {}
     for node in nodes.values():
-        inputs = [single(nodes, text) for text in node.input]
+        inputs = [known.get(text) or known.setdefault(text, single(nodes, text)) for text in node.input]
         found[node.name] = replace(node, input=inputs) if inputs != node.input else node
     return found
 

@@ -83,6 +83,7 @@ def _callable(
         if not all(_texts(signature)):
             left_out.append(f"'{key[:80]}' takes or gives sparse or ragged tensors")
             continue
+        budget.item(f"signature '{key[:80]}'", 0, len(joined))  # what it needs is looked for in all nodes
         outputs = [t.name or "" for t in signature.outputs.values()]
         data = ancestors(nodes, [node_of(single(nodes, text)) for text in outputs], is_data)
         changed = updated(joined, data, ancestors(joined, map(node_of, outputs)))

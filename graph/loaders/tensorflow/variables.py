@@ -87,10 +87,13 @@ def _of_variable(nodes: Mapping[str, NodeDef], node: NodeDef) -> bool:
 
 def updated(nodes: Mapping[str, NodeDef], data: Collection[str], runs: Collection[str]) -> set[str]:
     """Variables that are changed whenever the nodes ``runs`` run, and that are among ``data``, what results depend on."""
+    updates = [name for name in runs if _is_update(nodes[name].op)]
+    if not updates:
+        return set()
     sometimes = descendants(nodes, [n.name for n in nodes.values() if n.op in ("Switch", "RefSwitch")])
     changed: set[str] = set()
-    for name in runs:
-        if _is_update(nodes[name].op) and name not in sometimes:
+    for name in updates:
+        if name not in sometimes:
             changed.update(origin(nodes, text)[0] for text in nodes[name].input if is_data(text))
     return {name for name in changed if name in data and nodes[name].op in VARIABLES}
 
