@@ -19,7 +19,7 @@ from .edges import ancestors, apart, is_data, node_of, single
 from .functions import Library, inline
 from .objects import full_names
 from .restore import Strings, restored, values_of
-from .variables import VARIABLES, updated, used, with_values, without_training
+from .variables import VARIABLES, updated, used, with_values, with_values_inside, without_training
 
 __all__ = ["graph_of"]
 
@@ -43,7 +43,8 @@ def graph_of(meta: MetaGraph, bundle: Bundle | None, reader: Reader, source: Sou
     kept = used(nodes, ends) if ends else without_training(nodes)
     strings = Strings(nodes, reader, source, budget)
     values = _values(kept, saver.restore_op_name, strings, bundle, budget)
-    plain = GraphDef(with_values(kept, values, budget), proto.library, proto.version, proto.versions)
+    library = with_values_inside(proto.library)
+    plain = GraphDef(with_values(kept, values, budget), library, proto.version, proto.versions)
     graph = build_graph(plain, reader, source, budget, fetched)
     for key, signature in signatures.items():
         place = f"signature '{key[:200]}'"

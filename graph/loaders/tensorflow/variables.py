@@ -9,13 +9,13 @@ from dataclasses import replace
 import numpy as np
 
 from ...formats.limits import Budget
-from ...formats.tensorflow import DTYPES, AttrValue, NodeDef
+from ...formats.tensorflow import DTYPES, AttrValue, FunctionDef, FunctionLibrary, NodeDef
 from ...formats.tensorproto import shape_dims
 from ...ir import Literal
 from ..weights import BFLOAT16, TensorInfo
 from .edges import ancestors, consumers, descendants, is_data, node_of, origin
 
-__all__ = ["RESTORES", "VARIABLES", "updated", "used", "with_values", "without_training"]
+__all__ = ["RESTORES", "VARIABLES", "updated", "used", "with_values", "with_values_inside", "without_training"]
 
 #: Op types that are variables.
 VARIABLES = frozenset(["VarHandleOp", "Variable", "VariableV2"])
@@ -160,10 +160,30 @@ def _reading(nodes: Mapping[str, NodeDef], node: NodeDef, values: Mapping[str, T
     return [node]
 
 
-def _renamed(node: NodeDef, op: str, stated: AttrValue) -> NodeDef:
+def with_values_inside(library: FunctionLibrary | None) -> FunctionLibrary | None:
+    """The functions of branches and loops, which get values where their callers had handles of variables."""
+    if library is None:
+        return None
+    made: list[FunctionDef] = []
+    for function in library.function:
+        nodes: list[NodeDef] = []
+        for node in function.node_def:
+            stated, batch = node.attr.get("dtype"), node.attr.get("batch_dims")
+            if node.op in _READS and (stated is not None or node.op == "VariableShape"):
+                nodes.append(_renamed(node, _READS[node.op], stated))
+            elif node.op == "ResourceGather" and (batch is None or not batch.i):
+                nodes.append(_renamed(node, "Gather", stated))
+            else:
+                nodes.append(node)
+        made.append(replace(function, node_def=nodes))
+    return FunctionLibrary(made)
+
+
+def _renamed(node: NodeDef, op: str, stated: AttrValue | None) -> NodeDef:
     dropped = ("dtype", "validate_indices", "batch_dims")
     kept = {k: v for k, v in node.attr.items() if k not in dropped}
-    return replace(node, op=op, attr={**kept, "Tparams" if op.startswith("Gather") else "T": stated})
+    types = {"Tparams" if op.startswith("Gather") else "T": stated} if stated is not None else {}
+    return replace(node, op=op, attr={**kept, **types})
 
 
 def _gather(node: NodeDef, stated: AttrValue) -> list[NodeDef]:
