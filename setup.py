@@ -33,6 +33,7 @@ PACKAGES = {
     "kigraph.graph": "graph",
     "kigraph.graph.draw": "graph/draw",
     "kigraph.graph.formats": "graph/formats",
+    "kigraph.graph.formats.flatbuffers": "graph/formats/flatbuffers",
     "kigraph.graph.formats.hdf5": "graph/formats/hdf5",
     "kigraph.graph.formats.protobuf": "graph/formats/protobuf",
     "kigraph.graph.gradients": "graph/gradients",

@@ -10,6 +10,7 @@
                      tensor_bundle.py: of checkpoints
     onnx.py          ONNX's messages as records
     hdf5/            HDF5
+    flatbuffers/     FlatBuffers, and TensorFlow Lite's tables as records
     pickle_symbols.py  a pickle's instructions, without running any
 
 Nothing here knows a network, runs code from a file, or allocates what a file merely declares.
