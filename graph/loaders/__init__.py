@@ -4,6 +4,7 @@
     family.py        the table of families: how each is recognised, and which function reads it
     graphdef.py      TensorFlow frozen GraphDef to a Graph
     tensorflow/      SavedModel folders and checkpoints of TensorFlow
+    tflite/          TensorFlow Lite to a Graph
     weights.py       WeightsFile: named arrays, read one at a time
     safetensors.py   torch_pickle.py   npz.py   keras_h5.py   keras_config.py: the network in a Keras file, as data
 

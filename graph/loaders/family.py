@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["FAMILIES", "Family", "file_of", "sniff"]
 
 _READ = (
-    "a TensorFlow SavedModel, frozen GraphDef or checkpoint, safetensors, a PyTorch state dict or Keras 2 weights (.h5)"
+    "a TensorFlow SavedModel, frozen GraphDef or checkpoint, a TensorFlow Lite model, safetensors, a PyTorch state dict or Keras 2 weights (.h5)"
 )
 _LATER = "Reading this family comes later; use another one for now."
 _KERAS_3 = "Save it as HDF5: model.save('model.h5'); or freeze it in TensorFlow (README, 'Keras models')."
@@ -212,6 +212,18 @@ def _read_graphdef(source: Source, budget: Budget) -> Graph:
     return read_graphdef(source, budget)
 
 
+def _is_tflite(file: Beginning) -> bool:
+    from .tflite import looks_like_tflite
+
+    return looks_like_tflite(file.head, file.source.size)
+
+
+def _read_tflite(source: Source, budget: Budget) -> Graph:
+    from .tflite import read_tflite
+
+    return read_tflite(source, budget)
+
+
 #: Checked in this order.
 FAMILIES: tuple[Family, ...] = (
     Family("torch", "PyTorch state dict", _is_torch_zip, _read_torch_zip),
@@ -220,6 +232,7 @@ FAMILIES: tuple[Family, ...] = (
     Family("safetensors", "safetensors weights", _is_safetensors, _read_safetensors),
     Family("savedmodel", "TensorFlow SavedModel", _is_saved_model, _read_saved_model),
     Family("tf-checkpoint", "TensorFlow checkpoint (.index)", _is_checkpoint, _read_checkpoint),
+    Family("tflite", "TensorFlow Lite model", _is_tflite, _read_tflite),
     Family("graphdef", "TensorFlow frozen GraphDef", _is_graphdef, _read_graphdef),
     Family("tf-metagraph", "TensorFlow graph with its checkpoint (.meta)", _is_meta_graph, _read_meta_graph),
 )
@@ -253,7 +266,7 @@ def _other(file: Beginning) -> tuple[str, str]:
     if file.is_zip:
         return _zip(file.members())
     if head[4:8] == b"TFL3":
-        return "a TensorFlow Lite model", _LATER
+        return "a TensorFlow Lite model without its root", "The file is truncated or damaged: fetch it again."
     if _is_pickle(head):
         return "a bare pickle", "Pickles can run code and are not read; save a state dict with torch.save."
     if head[257:262] == _TAR:

@@ -10,10 +10,12 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import conftest as files
 import numpy as np
 import test_hdf5
+import tflite_files
 from test_fuzz import graphdef
 
 from tests.loaders import bundle_files, saved_files
@@ -22,7 +24,7 @@ __all__ = ["FAMILIES", "PACKERS", "make"]
 
 FAMILIES = (
     "graphdef", "card", "safetensors", "torch", "torch-pickle", "torch-legacy", "keras-h5", "checkpoint", "checkpoint-npy",
-    "checkpoint-json", "savedmodel", "tf-metagraph", "tf-checkpoint", "tf-checkpoint-entries", "labels", "image", "archive", "archive-tar",
+    "checkpoint-json", "savedmodel", "tf-metagraph", "tf-checkpoint", "tf-checkpoint-entries", "labels", "image", "archive", "archive-tar", "tflite",
 )  # fmt: skip
 ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.arange(4, dtype=np.int64)}
 STORED = {str(i): array.tobytes() for i, array in enumerate(ARRAYS.values())}
@@ -57,6 +59,7 @@ def make(folder: Path) -> dict[str, list[bytes]]:
         "image": _images(),
         "archive": [_tar("w:gz")],
         "archive-tar": [_tar("w")],
+        "tflite": tflite_seeds(),
     }
 
 
@@ -88,6 +91,44 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "tf-checkpoint-entries": lambda data: bundle_files.one_block(data),
     "archive-tar": lambda data: zlib.compress(data, wbits=31),
 }
+
+
+def tflite_seeds() -> list[bytes]:
+    """One of reals and one of integers; the first has metadata with a file of labels."""
+    floats, integers = tflite_files.Lite(), tflite_files.Lite()
+    one = {1: ("i32", 1), 2: ("i32", 1)}
+    x = floats.tensor("x:0", (1, 4, 4, 2), signature=(-1, 4, 4, 2))
+    y, z = floats.tensor("y", (1, 4, 4, 3)), floats.tensor("z", (1, 48))
+    s, e, f = floats.tensor("s", (1, 2)), floats.tensor("e", (2, 48)), floats.tensor("f", (1, 2))
+    floats.op(
+        "CONV_2D",
+        [x, floats.constant("w", np.ones((3, 3, 3, 2), np.float32)), floats.constant("b", np.ones(3, np.float32))],
+        [y],
+        one,
+    )
+    floats.op("RESHAPE", [y, floats.constant("to", np.array([-1, 48], np.int32))], [z])
+    floats.op("DEQUANTIZE", [floats.constant("h", np.ones((2, 48), np.float16))], [e])
+    floats.op("FULLY_CONNECTED", [z, e, -1], [s], {0: ("i8", 1)})
+    floats.op("Mystery", [s], [f])
+    floats.signature({"image": x}, {"scores": f})
+    floats.entry("TFLITE_METADATA", tflite_files.metadata((1.0,), (2.0,), "labels.txt"))
+    buffer = io.BytesIO(floats.bytes([x], [f]))
+    with zipfile.ZipFile(buffer, "a") as archive:
+        archive.writestr("labels.txt", "a\nb\n")
+    grid: dict[str, Any] = {"kind": "int8", "scale": 0.5, "zero": 3}
+    x, y, z = (integers.tensor(n, (1, 4, 4, 2), **grid) for n in "xyz")
+    w = integers.tensor("w", (1, 3, 3, 2), "int8", scale=[0.5, 0.25], axis=3, data=bytes(18))
+    four = integers.tensor("four", (4, 2), "int4", scale=0.5, data=bytes(4))
+    sparse = tflite_files.Table({0: tflite_files.ints((0,)), 2: [tflite_files.Table({
+        0: ("i8", 1), 2: ("u8", 1), 3: tflite_files.Table({0: tflite_files.ints((0, 1))}), 4: ("u8", 3),
+        5: tflite_files.Table({0: np.array([1], np.uint8)})})]})  # fmt: skip
+    thin = integers.tensor("thin", (2,), data=bytes(4), more={6: sparse})
+    integers.op("DEPTHWISE_CONV_2D", [x, w, integers.constant("b", np.arange(2, dtype=np.int32))], [y], one)
+    integers.op("AVERAGE_POOL_2D", [y], [z], {**one, 3: ("i32", 2), 4: ("i32", 2)})
+    v, m = integers.tensor("v", (4, 2)), integers.tensor("m", (4, 2))
+    integers.op("MUL", [four, thin], [v])
+    integers.op("SOFTMAX", [v], [m], {0: ("f32", 1.0)})
+    return [buffer.getvalue(), integers.bytes([x], [z, m])]
 
 
 def _npy(array: object) -> bytes:

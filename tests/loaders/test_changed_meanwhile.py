@@ -22,6 +22,7 @@ from kigraph.graph.loaders import load
 from kigraph.graph.loaders.family import FAMILIES
 from tests.loaders.bundle_files import meta_graph, packed
 from tests.loaders.graph_files import node
+from tests.loaders.tflite_files import Lite
 
 WEIGHTS = {"a": np.arange(200_000, dtype=np.float32).reshape(400, 500)}
 
@@ -47,6 +48,13 @@ def keras(path: Path) -> bytes:
     return path.read_bytes()
 
 
+def tflite() -> bytes:
+    model = Lite()
+    x, y = model.tensor("x", (1, 500)), model.tensor("y", (400, 500))
+    model.op("MUL", [x, model.constant("w", WEIGHTS["a"])], [y])
+    return model.bytes([x], [y])
+
+
 @pytest.fixture
 def files(tmp_path: Path, torch_files: SimpleNamespace) -> dict[str, bytes]:
     tensors, storages = torch_files.state_dict(WEIGHTS)
@@ -63,6 +71,7 @@ def files(tmp_path: Path, torch_files: SimpleNamespace) -> dict[str, bytes]:
         "keras-h5": keras(tmp_path / "seed.h5"),
         "savedmodel": packed(SavedModel(1, [graph])),
         "tf-metagraph": packed(graph),
+        "tflite": tflite(),
     }
 
 

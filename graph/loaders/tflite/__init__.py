@@ -1,0 +1,199 @@
+"""TensorFlow Lite models (.tflite) to a Graph of TensorFlow's ops.
+
+    __init__.py      looks_like_tflite, read_tflite: inputs, operators in their order, outputs, names
+    table.py         operator -> converter; windows.py, activations.py, elementwise.py, arrays.py: the converters
+    build.py         the file's tensors while the graph is built, and an operator as its converter sees it
+    nodes.py         what the conversion adds
+    constants.py     constants as literals that stay in the file; sparse.py: those of which the zeros are left out
+    quantization.py  integers that stand for reals
+    metadata.py      normalisation and labels
+
+Operators that kigraph lacks stay in the graph: it loads, can be inspected and drawn, and runs with a feed past them.
+Only the layout of weights changes; inputs and outputs have the shapes and element types of the file.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from ....kernels.errors import KigraphError
+from ...builder import Graph, Tensor
+from ...errors import LoadError
+from ...formats.flatbuffers.tflite import MAGIC, ModelDef, OperatorDef, TensorDef, read_model
+from ...formats.limits import Budget
+from ...formats.source import Source
+from ...signatures import SERVING_DEFAULT, Signature
+from .arrays import MOVES
+from .build import Build, Refused, Use
+from .metadata import describe
+from .nodes import legal
+from .table import CONVERTERS
+
+__all__ = ["looks_like_tflite", "read_tflite"]
+
+_NOTE = (
+    "integers that stand for reals are computed as float32 numbers of steps, rounded to whole steps where the runtime rounds; "
+    "a step at the edge of two may differ"
+)
+
+
+def looks_like_tflite(head: bytes, size: int) -> bool:
+    """A FlatBuffer with TensorFlow Lite's mark whose root is in the file."""
+    return head[4:8] == MAGIC and struct.unpack("<I", head[:4])[0] < size
+
+
+def read_tflite(source: Source, budget: Budget) -> Graph:
+    """Parses the file and builds the graph. Weights above 4 KiB are read from the file when they are used."""
+    model = read_model(source, budget)
+    graph = Graph()
+    refused: list[str] = []
+    builds = {}
+    for number, subgraph in model.subgraphs.items():
+        place = "" if len(model.subgraphs) == 1 else f"subgraph {number}, "
+        builds[number] = Build(graph, subgraph, place, source, budget)
+        refused += _convert(builds[number])
+    graph.metadata.update(family="tflite", description=model.description)
+    if any(q.quantized_grid for q in builds.values()):
+        graph.metadata["note"] = _NOTE
+    if refused:
+        graph.metadata["unsupported"] = tuple(refused)
+    _name(graph, model, builds, budget)
+    describe(graph, model, source, budget)
+    return graph
+
+
+def _convert(build: Build) -> list[str]:
+    """Adds all operators in their order; what cannot run, and why."""
+    model = build.model
+    build.free = bool(model.inputs) and all(_fixed_to_one(build.tensor(i)) for i in model.inputs)
+    for index in dict.fromkeys(model.inputs):
+        build.feed(index, _fed_shape(build.tensor(index)))
+    refused = []
+    for operator in model.operators:
+        reason = _add(build, operator)
+        if reason:
+            refused.append(f"{build.place}{operator}: {reason}")
+    for index in model.outputs:
+        build.result(index)
+    return refused
+
+
+def _fixed_to_one(tensor: TensorDef) -> bool:
+    """A batch of one item, as far as the file says: models that were converted without a batch axis of any size."""
+    return len(tensor.shape) > 1 and tensor.shape[0] == 1 and -1 not in tensor.signature
+
+
+def _fed_shape(tensor: TensorDef) -> tuple[int | None, ...] | None:
+    """What may be fed: unknown sizes where the signature says so, and any batch where the file has one item."""
+    sizes = tensor.signature or tensor.shape
+    if not sizes:
+        return () if tensor.has_rank else None  # files do not tell a scalar from a tensor of unknown rank
+    if _fixed_to_one(tensor):
+        return (None, *sizes[1:])
+    return tuple(None if d == -1 else d for d in sizes)
+
+
+def _add(build: Build, operator: OperatorDef) -> str:
+    """Adds an operator's results; '' or why it cannot run."""
+    if operator.name == "DEQUANTIZE" and _derive(build, operator):
+        return ""
+    if operator.name == "DENSIFY" and _derive(build, operator):
+        return ""
+    use = Use(build, operator)
+    use.stepwise = operator.name in MOVES and _one_grid(build, operator)
+    reason = ""
+    convert = None if operator.custom else CONVERTERS.get(operator.name)
+    try:
+        if convert is None:
+            raise Refused("a custom operator" if operator.custom else "no converter")
+        made = convert(use)
+        values = made if isinstance(made, tuple) else (made,)
+        if len(values) < len(operator.outputs):
+            raise Refused(f"{len(operator.outputs)} results, where {len(values)} are known")
+    except Refused as refusal:
+        reason, use.stepwise = str(refusal), False
+        values = _unknown(use)
+    except LoadError:
+        raise
+    except (KigraphError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise LoadError(f"{build.budget.file}: {build.place}{operator}: {error}") from error
+    for index, value in zip(operator.outputs, values, strict=False):
+        if build.has_value(index):
+            raise build.budget.error(
+                f"{build.place}{operator}", f"tensor {index}, which has a value", "one operator for each"
+            )
+        if use.stepwise and build.activation_grid(index):
+            build.steps[index] = value
+        elif reason:
+            build.given[index] = value
+        else:
+            build.store(index, value, use.away)
+    return reason
+
+
+def _derive(build: Build, operator: OperatorDef) -> bool:
+    """Halves, integers or sparse weights that the model expands itself are expanded where they are read."""
+    constant = build.constant(operator.inputs[0]) if operator.inputs and operator.inputs[0] >= 0 else None
+    if constant is None or len(operator.outputs) != 1 or constant.shape != build.tensor(operator.outputs[0]).shape:
+        return False
+    build.derive(operator.outputs[0], constant)
+    return True
+
+
+def _unknown(use: Use) -> tuple[Tensor, ...]:
+    """An operator that cannot run, with its inputs and outputs."""
+    operator = use.operator
+    op = legal(operator.name).replace("/", "_") if operator.custom else f"TFLite_{operator.name}"
+    inputs = [use.x(i) for i in range(use.count) if use.has(i)]
+    return use.build.graph.create_op(op, inputs, {}, f"{use.name}/{op}", num_outputs=len(operator.outputs)).outputs
+
+
+def _one_grid(build: Build, operator: OperatorDef) -> bool:
+    """Whether all inputs and results that have a grid have the same."""
+    grids = {
+        (q.scale.tobytes(), q.zero_point.tobytes(), build.tensor(i).kind)
+        for i in (*operator.inputs, *operator.outputs)
+        if i >= 0 and (q := build.tensor(i).quantization) is not None
+    }
+    return len(grids) == 1 and any(build.activation_grid(i) for i in operator.outputs)
+
+
+def _name(graph: Graph, model: ModelDef, builds: dict[int, Build], budget: Budget) -> None:
+    """The file's names of tensors, and those of signatures where they are free."""
+    main = builds[0]
+    _name_tensors(graph, main)
+    for signature in model.signatures:
+        build = builds[signature.subgraph]
+        for name, index in (*signature.inputs, *signature.outputs):
+            if index >= len(build.model.tensors):
+                raise budget.error(
+                    f"signature {signature.key[:80]!r}", f"{name[:80]!r} is tensor {index}", "one of the subgraph"
+                )
+        graph.signatures[signature.key] = found = Signature(
+            {name: build.feedable(index).name for name, index in signature.inputs},
+            {name: build.result(index).name for name, index in signature.outputs},
+        )
+        for name, tensor_name in (*found.inputs.items(), *found.outputs.items()):
+            graph.aliases.setdefault(name, tensor_name)
+    if not graph.signatures:
+        ends = [[(main.tensor(i).name or t.name, t.name) for i, t in of.items()] for of in _ends(main)]
+        graph.signatures[SERVING_DEFAULT] = Signature(dict(ends[0]), dict(ends[1]))
+
+
+def _ends(build: Build) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+    """What is fed, and what is given out."""
+    return {i: build.fed[i] for i in build.model.inputs}, {i: build.result(i) for i in build.model.outputs}
+
+
+def _name_tensors(graph: Graph, build: Build) -> None:
+    """Of tensors with the same name those that are fed or given out are meant. Inner integers have no names: see Build.steps."""
+    owners: dict[str, list[int]] = {}
+    for index in build.given.keys() - build.steps.keys():
+        owners.setdefault(build.tensor(index).name, []).append(index)
+    for name, indices in owners.items():
+        if name and len(indices) == 1:
+            graph.aliases[name] = build.given[indices[0]].name
+    inputs, outputs = _ends(build)
+    for index, tensor in {**outputs, **inputs}.items():
+        if build.tensor(index).name:
+            graph.aliases[build.tensor(index).name] = tensor.name

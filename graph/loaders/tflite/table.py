@@ -1,0 +1,17 @@
+"""Which converter serves which operator of TensorFlow Lite."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from . import activations, arrays, elementwise, windows
+from .build import Converter
+
+__all__ = ["CONVERTERS"]
+
+CONVERTERS: Mapping[str, Converter] = {
+    **windows.CONVERTERS,
+    **activations.CONVERTERS,
+    **elementwise.CONVERTERS,
+    **arrays.CONVERTERS,
+}
