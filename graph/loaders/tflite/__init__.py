@@ -127,7 +127,7 @@ def _add(build: Build, operator: OperatorDef) -> str:
         elif reason:
             build.given[index] = value
         else:
-            build.store(index, value, use.away)
+            build.store(index, value, use.halves)
     return reason
 
 

@@ -130,6 +130,7 @@ def _resize(op: str, first: int) -> Converter:
             "align_corners": use.option(first, "bool", False),
             "half_pixel_centers": use.option(first + 1, "bool", False),
         }
+        use.halves = "up" if op == "ResizeBilinear" else "even"
         return use.add(op, [use.x(0), use.x(1)], attrs)
 
     return convert

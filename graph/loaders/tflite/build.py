@@ -20,7 +20,7 @@ from ...formats.source import Source
 from ...ir import Literal
 from .constants import KINDS, Change, Constant, constant_of, kind_name
 from .nodes import Nodes, legal
-from .quantization import from_integers, reals, to_integers, to_steps, unit
+from .quantization import Halves, from_integers, reals, to_integers, to_steps, unit
 
 __all__ = ["Build", "Converter", "Refused", "Use"]
 
@@ -183,7 +183,7 @@ class Build(Nodes):
                 self._in_steps[key] = self._const(index, literal)
             else:
                 name, kind = legal(self.tensor(index).name), KINDS[self.tensor(index).kind]
-                self._in_steps[key] = to_steps(self, self.value(index, change), self.grid(index), kind, name, False)
+                self._in_steps[key] = to_steps(self, self.value(index, change), self.grid(index), kind, name)
         return self._in_steps[key]
 
     def result(self, index: int) -> Tensor:
@@ -195,11 +195,11 @@ class Build(Nodes):
             return self.integers[index]
         return self.value(index)
 
-    def store(self, index: int, value: Tensor, away: bool) -> None:
+    def store(self, index: int, value: Tensor, halves: Halves) -> None:
         """A result of an operator in reals, or whatever else it is."""
         if self.activation_grid(index):
             name, kind = legal(self.tensor(index).name), KINDS[self.tensor(index).kind]
-            self.steps[index] = to_steps(self, value, self.grid(index), kind, name, away)
+            self.steps[index] = to_steps(self, value, self.grid(index), kind, name, halves)
         else:
             self.given[index] = value
 
@@ -215,8 +215,7 @@ class Use:
         outputs = operator.outputs
         #: Inputs and results are numbers of steps: the operator only moves elements, all of one grid.
         self.stepwise = False
-        #: Halves of a step are rounded away from the integer 0, not to even.
-        self.away = False
+        self.halves: Halves = "even"
         self.name = legal(build.tensor(outputs[0]).name or operator.name) if outputs else legal(operator.name)
 
     @property

@@ -6,7 +6,7 @@ Measured on 13 integer models: every operator gives the runtime's integers, and 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -15,8 +15,10 @@ from ...builder import Tensor
 from ...formats.flatbuffers.tflite import Quantization
 from .nodes import Nodes
 
-__all__ = ["bounded", "from_integers", "reals", "rescaled", "to_integers", "to_steps", "unit"]
+__all__ = ["Halves", "bounded", "from_integers", "reals", "rescaled", "to_integers", "to_steps", "unit"]
 
+#: Where the runtime rounds a half of a step: to the even one or, for means of a window, away from the integer 0, or up.
+Halves: TypeAlias = Literal["even", "away", "up"]
 _F32 = np.dtype(np.float32)
 #: What is this near to a half is one: float32 has no exact means of steps, and a window has less than 512 elements.
 _NUDGE = 2.0**-10
@@ -46,21 +48,17 @@ def reals(nodes: Nodes, steps: Tensor, q: Quantization, name: str) -> Tensor:
     return nodes.add("Mul", [steps, nodes.known(q.scale[0], _F32)], {}, name)
 
 
-def to_steps(nodes: Nodes, x: Tensor, q: Quantization, dtype: DType, name: str, away: bool) -> Tensor:
-    """Steps of reals: rounded, and no more of them than the integers can name.
-
-    away: halves are rounded away from the integer 0, as the runtime rounds means of a window; else to even.
-    """
+def to_steps(nodes: Nodes, x: Tensor, q: Quantization, dtype: DType, name: str, halves: Halves = "even") -> Tensor:
+    """Steps of reals: rounded, and no more of them than the integers can name."""
     zero = int(q.zero_point[0])
     x = nodes.add("Mul", [x, nodes.known(1 / np.float64(q.scale[0]), _F32)], {}, name)
-    if away:
-        if zero:
-            x = nodes.add("AddV2", [x, nodes.known(zero, _F32)], {}, name)
-        nudge = nodes.add("Mul", [nodes.add("Sign", [x], {}, name), nodes.known(_NUDGE, _F32)], {}, name)
+    if halves == "up":
+        x = nodes.add("AddV2", [x, nodes.known(_NUDGE, _F32)], {}, name)
+    elif halves == "away":
+        whole = nodes.add("AddV2", [x, nodes.known(zero, _F32)], {}, name) if zero else x
+        nudge = nodes.add("Mul", [nodes.add("Sign", [whole], {}, name), nodes.known(_NUDGE, _F32)], {}, name)
         x = nodes.add("AddV2", [x, nudge], {}, name)
     x = nodes.add("Round", [x], {}, name)
-    if away and zero:
-        x = nodes.add("Sub", [x, nodes.known(zero, _F32)], {}, name)
     low, high = bounded(q, dtype, -np.inf, np.inf)
     x = nodes.add("Maximum", [x, nodes.known(low, _F32)], {}, name)
     return nodes.add("Minimum", [x, nodes.known(high, _F32)], {}, name)

@@ -47,9 +47,16 @@ class _Product:
             and build.activation_grid(use.operator.outputs[0])
             and (self._whole or not use.has(bias))
             and activation in _BOUNDS
-            and self.constant is not None
-            and self.constant.quantization is not None
+            and self._are_integers(1)
         )
+
+    def _are_integers(self, i: int) -> bool:
+        """Of input i: constants with a scale for all or for each channel, or what is computed on a grid."""
+        index = self.use.index(i)
+        constant = self.use.build.constant(index)
+        if constant is not None:
+            return constant.quantization is not None
+        return self.use.build.activation_grid(index)
 
     def x(self) -> Tensor:
         return self.use.build.in_steps(self.use.index(self._x)) if self._steps else self.use.x(self._x)
@@ -155,7 +162,7 @@ def _pool(op: str) -> Converter:
             "padding": _padding(use),
             "data_format": "NHWC",
         }
-        use.away = op == "AvgPool"
+        use.halves = "away" if op == "AvgPool" else "even"
         return activated(use, use.add(op, [use.x(0)], attrs), use.option(5, "int8"))
 
     return convert
@@ -204,7 +211,8 @@ def _leading(use: Use, x: Tensor, given: tuple[int, ...], units: int) -> Tensor:
 
 def _batch_matmul(use: Use) -> Tensor:
     attrs = {"adj_x": use.option(0, "bool", False), "adj_y": use.option(1, "bool", False)}
-    return use.add("BatchMatMulV2", use.xs()[:2], attrs)
+    product = _Product(use, 0, 2, 0)
+    return product.finished(use.add("BatchMatMulV2", [product.x(), product.weights(None)], attrs))
 
 
 CONVERTERS: Mapping[str, Converter] = {
