@@ -76,7 +76,10 @@ class Session:
         if store is None:
             store = self.graph.stores.setdefault("constants", ConstantStore(PackedCache.from_settings()))
         first = get_backend(self.choice.order[0])
-        self.numerics = resolve_numerics(winograd, precision, backend=first.name, offered=first.precisions())
+        exact = bool(self.graph.metadata.get("exact_products"))
+        self.numerics = resolve_numerics(
+            winograd, precision, backend=first.name, offered=first.precisions(), exact=exact
+        )
         self._options = Options(self.choice.order, self.threads, store, Tuner(tune), self.numerics)
         self._runner = self._new_runner()
         self._variables: dict[str, Value] = {}

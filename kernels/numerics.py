@@ -49,15 +49,22 @@ def using_numerics(*, winograd: bool | None = None, precision: str | None = None
 
 
 def resolve_numerics(
-    winograd: bool | None = None, precision: str | None = None, *, backend: str, offered: Sequence[str]
+    winograd: bool | None = None,
+    precision: str | None = None,
+    *,
+    backend: str,
+    offered: Sequence[str],
+    exact: bool = False,
 ) -> Numerics:
     """Applies the precedence. ``offered``: the precisions of the session's first backend, ``backend``.
+
+    exact: the graph counts on exact sums of small integers in float32, so that it has no Winograd unless it is asked for.
 
     Raises SettingsError for a precision that the backend does not have.
     """
     inside = _CONTEXT.get()
     if winograd is None:
-        winograd = settings.WINOGRAD.get() if inside[0] is None else inside[0]
+        winograd = (settings.WINOGRAD.get() and not exact) if inside[0] is None else inside[0]
     source = "the argument"
     if precision is None and inside[1] is not None:
         precision, source = inside[1], "using_numerics()"
