@@ -54,7 +54,7 @@ def read_tflite(source: Source, budget: Budget) -> Graph:
         refused += _convert(builds[number])
     graph.metadata.update(family="tflite", description=model.description)
     if any(q.quantized_grid for q in builds.values()):
-        graph.metadata["note"] = _NOTE
+        graph.metadata.update(note=_NOTE, exact_products=True)
     if refused:
         graph.metadata["unsupported"] = tuple(refused)
     _name(graph, model, builds, budget)

@@ -77,6 +77,9 @@ def rescaled(nodes: Nodes, x: Tensor, factor: np.ndarray[Any, Any], bounds: tupl
     """
     factor = factor.astype(np.float64)
     known = np.where(factor > 0, factor, 1)  # nothing but zeros has no scale
-    for op, bound in zip(("Maximum", "Minimum"), bounds, strict=True):
-        x = nodes.add(op, [x, nodes.known(np.clip(bound / known, -_MOST, _MOST), _F32)], {}, name)
+    if bounds[0] == 0:  # most of them: passes fuse it into the product
+        x = nodes.add("Relu", [x], {}, name)
+    else:
+        x = nodes.add("Maximum", [x, nodes.known(np.clip(bounds[0] / known, -_MOST, _MOST), _F32)], {}, name)
+    x = nodes.add("Minimum", [x, nodes.known(np.clip(bounds[1] / known, -_MOST, _MOST), _F32)], {}, name)
     return nodes.add("Round", [nodes.add("Mul", [x, nodes.known(factor, _F32)], {}, name)], {}, name)
