@@ -40,6 +40,7 @@ PACKAGES = {
     "kigraph.graph.loaders": "graph/loaders",
     "kigraph.graph.loaders.tensorflow": "graph/loaders/tensorflow",
     "kigraph.graph.loaders.tflite": "graph/loaders/tflite",
+    "kigraph.graph.loaders.onnx": "graph/loaders/onnx",
     "kigraph.graph.models": "graph/models",
     "kigraph.graph.models.inception_v3": "graph/models/inception_v3",
     "kigraph.graph.opdefs": "graph/opdefs",

@@ -13,11 +13,13 @@ from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any, final
 
+import numpy as np
+
 from ..kernels.tensor import DType, Shape, TensorType
 from . import ir
 from .errors import GraphError, MissingNameError
 from .hints import ends_text, missing_operation, shown
-from .inference import output_types, site_of_node
+from .inference import constant_value, known_sizes, output_types, site_of_node
 from .opdefs import Site
 from .signatures import Signature
 from .symbolic import Symbolic
@@ -27,10 +29,12 @@ __all__ = [
     "Operation",
     "Tensor",
     "control_dependencies",
+    "entries_of",
     "get_default_graph",
     "name_scope",
     "reset_default_graph",
     "site_of_operation",
+    "value_of",
 ]
 
 _NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
@@ -335,6 +339,16 @@ class Graph:
 def site_of_operation(op: Operation) -> Site:
     """An operation as its op definition sees it, with the values of inputs that are known by now."""
     return site_of_node(op.graph._nodes, op.graph._nodes[op.name])
+
+
+def value_of(tensor: Tensor) -> np.ndarray[Any, Any] | None:
+    """The value of a tensor, if it is small and follows from constants."""
+    return constant_value(tensor.graph._nodes, tensor.port)
+
+
+def entries_of(tensor: Tensor) -> Shape:
+    """Entries of a vector (or scalar) of integers that are known by now, None for the others; None if not even their number is."""
+    return known_sizes(tensor.graph._nodes, tensor.port)
 
 
 _ROOT = Graph()

@@ -8,7 +8,8 @@
     protobuf/        Protocol Buffers: wire format, numbers, writing
     tensorflow.py    TensorFlow's messages as records; tensorproto.py: constants; saved_model.py: around a graph;
                      tensor_bundle.py: of checkpoints
-    onnx.py          ONNX's messages as records
+    onnx.py          ONNX's messages as records; onnx_tensors.py: its constants to literals
+    beside.py        other files of a model, inside its folder
     hdf5/            HDF5
     flatbuffers/     FlatBuffers, and TensorFlow Lite's tables as records
     pickle_symbols.py  a pickle's instructions, without running any

@@ -5,6 +5,7 @@
     graphdef.py      TensorFlow frozen GraphDef to a Graph
     tensorflow/      SavedModel folders and checkpoints of TensorFlow
     tflite/          TensorFlow Lite to a Graph
+    onnx             ONNX models to a Graph
     weights.py       WeightsFile: named arrays, read one at a time
     safetensors.py   torch_pickle.py   npz.py   keras_h5.py   keras_config.py: the network in a Keras file, as data
 

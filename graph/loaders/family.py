@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["FAMILIES", "Family", "file_of", "sniff"]
 
 _READ = (
-    "a TensorFlow SavedModel, frozen GraphDef or checkpoint, a TensorFlow Lite model, safetensors, a PyTorch state dict or Keras 2 weights (.h5)"
+    "a TensorFlow SavedModel, frozen GraphDef or checkpoint, a TensorFlow Lite model, ONNX, safetensors, a PyTorch state dict or Keras 2 weights (.h5)"
 )
 _LATER = "Reading this family comes later; use another one for now."
 _KERAS_3 = "Save it as HDF5: model.save('model.h5'); or freeze it in TensorFlow (README, 'Keras models')."
@@ -224,6 +224,20 @@ def _read_tflite(source: Source, budget: Budget) -> Graph:
     return read_tflite(source, budget)
 
 
+def _is_onnx(file: Beginning) -> bool:
+    if file.head[257:262] == _TAR or not file.head.startswith((b"\x08", b"\x12", b"\x3a", b"\x42")):
+        return False
+    from .onnx import looks_like_onnx
+
+    return looks_like_onnx(file.head, file.source.size)
+
+
+def _read_onnx(source: Source, budget: Budget) -> Graph:
+    from .onnx import read_onnx
+
+    return read_onnx(source, budget)
+
+
 #: Checked in this order.
 FAMILIES: tuple[Family, ...] = (
     Family("torch", "PyTorch state dict", _is_torch_zip, _read_torch_zip),
@@ -233,6 +247,7 @@ FAMILIES: tuple[Family, ...] = (
     Family("savedmodel", "TensorFlow SavedModel", _is_saved_model, _read_saved_model),
     Family("tf-checkpoint", "TensorFlow checkpoint (.index)", _is_checkpoint, _read_checkpoint),
     Family("tflite", "TensorFlow Lite model", _is_tflite, _read_tflite),
+    Family("onnx", "ONNX model", _is_onnx, _read_onnx),
     Family("graphdef", "TensorFlow frozen GraphDef", _is_graphdef, _read_graphdef),
     Family("tf-metagraph", "TensorFlow graph with its checkpoint (.meta)", _is_meta_graph, _read_meta_graph),
 )

@@ -43,10 +43,12 @@ OWN: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def opdef(op: str, node: str) -> OpDef:
-    """The definition of an op type; UnsupportedOpError names the node and similar ops that are known."""
+def opdef(op: str, node: str, reason: str | None = None) -> OpDef:
+    """The definition of an op type; UnsupportedOpError gives the reason of whoever made the node, or similar ops."""
     found = OPDEFS.get(op)
     if found is None:
+        if reason is not None:
+            raise UnsupportedOpError(reason)
         import difflib
 
         similar = difflib.get_close_matches(op, OPDEFS, n=5, cutoff=0.4)

@@ -86,7 +86,7 @@ def _between(
                 raise UnsupportedOpError(
                     f"{node} cannot be run: {node.attrs['why']}. A tensor downstream can be fed instead"
                 )
-            opdef(node.op, name)  # unknown ops are refused here, before anything runs
+            opdef(node.op, name, node.attrs.get("_reason"))  # unknown ops are refused here, before anything runs
         if node.op in _ASSIGN:
             _assign(assigned, node)
         inputs = tuple(stand_ins.get(p, p) for p in node.inputs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+# Tests are imported by their files' paths; they share onnx_files.py.
+sys.path.insert(0, str(Path(__file__).parent))
 
 #: tensorflow/core/framework/*.proto, by hand: message -> fields 'label type name = number'.
 _PROTO = {

@@ -14,6 +14,7 @@ from typing import Any
 
 import conftest as files
 import numpy as np
+import onnx_files
 import test_hdf5
 import tflite_files
 from test_fuzz import graphdef
@@ -23,7 +24,7 @@ from tests.loaders import bundle_files, saved_files
 __all__ = ["FAMILIES", "PACKERS", "make"]
 
 FAMILIES = (
-    "graphdef", "card", "safetensors", "torch", "torch-pickle", "torch-legacy", "keras-h5", "checkpoint", "checkpoint-npy",
+    "graphdef", "card", "safetensors", "torch", "torch-pickle", "torch-legacy", "keras-h5", "onnx", "checkpoint", "checkpoint-npy",
     "checkpoint-json", "savedmodel", "tf-metagraph", "tf-checkpoint", "tf-checkpoint-entries", "labels", "image", "archive", "archive-tar", "tflite",
 )  # fmt: skip
 ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.arange(4, dtype=np.int64)}
@@ -47,6 +48,7 @@ def make(folder: Path) -> dict[str, list[bytes]]:
         "torch-pickle": [files.pickled(tensors), files.pickled(strided | {"state": 1})],
         "torch-legacy": [files.torch_legacy(tensors, counted)],
         "keras-h5": _keras(folder),
+        "onnx": _onnx(),
         "checkpoint": [_npz({"v/w": _npy(ARRAYS["a"])}, json.dumps(meta).encode())],
         "checkpoint-npy": [_npy(ARRAYS["a"]), _npy(np.asfortranarray(ARRAYS["a"])), _npy(np.float64(3))],
         "checkpoint-json": [json.dumps(meta).encode()],
@@ -194,6 +196,31 @@ def _keras(folder: Path) -> list[bytes]:
                 file["layer_0"].attrs[f"more {i}"] = "x"
         seeds.append(path.read_bytes())
     return seeds
+
+
+def _onnx() -> list[bytes]:
+    """A convolution with a shape subgraph, quantised ops, and functions that call each other."""
+    made, node = onnx_files.model, onnx_files.node
+    image = {"x": ("float32", ("n", 1, 4, 4))}
+    inner = onnx_files.function("local", "Twice", ["a"], ["b"], [node("Add", ["a", "a"], ["b"])])
+    outer = onnx_files.function(
+        "local", "Call", ["a"], ["b"], [node("Twice", ["a"], ["m"], "local"), node("Twice", ["m"], ["b"], "local")]
+    )
+    return [
+        made(
+            [
+                node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]), node("Shape", ["c"], ["s"]),
+                node("Gather", ["s", "i"], ["b"], axis=0), node("Unsqueeze", ["b"], ["u"], axes=[0]),
+                node("Concat", ["u", "m"], ["t"], axis=0), node("Reshape", ["c", "t"], ["y"]),
+            ], image, ["y"],
+            {"w": np.ones((1, 1, 3, 3), np.float32), "i": np.int64(0), "m": np.array([-1])}, opset=11,
+        ),
+        made(
+            [node("QuantizeLinear", ["x", "k", "z"], ["q"]), node("DequantizeLinear", ["q", "k", "z"], ["y"])],
+            image, ["y"], {"k": np.float32(0.5), "z": np.uint8(3)},
+        ),
+        made([node("Call", ["x"], ["y"], "local")], image, ["y"], functions=[inner, outer]),
+    ]  # fmt: skip
 
 
 def _images() -> list[bytes]:

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnx_files
 import pytest
 
 import kigraph as ki
@@ -72,6 +73,9 @@ def files(tmp_path: Path, torch_files: SimpleNamespace) -> dict[str, bytes]:
         "savedmodel": packed(SavedModel(1, [graph])),
         "tf-metagraph": packed(graph),
         "tflite": tflite(),
+        "onnx": onnx_files.model(
+            [onnx_files.node("MatMul", ["x", "w"], ["y"])], {"x": ("float32", (1, 400))}, ["y"], {"w": WEIGHTS["a"]}
+        ),
     }
 
 

@@ -1,0 +1,186 @@
+"""Shapes as values, constants, casts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ....kernels.tensor import STRING
+from ...builder import Tensor
+from ...ir import Literal
+from .node import Converter, Node
+from .reduce import leading_size
+
+__all__ = ["CONVERTERS", "scalar"]
+
+
+def scalar(n: Node, x: Tensor) -> Tensor:
+    """A tensor of one element without axes."""
+    return x if n.type_of(x).shape == () else n.op("Reshape", x, n.const([]))
+
+
+def _constant(n: Node) -> Tensor:
+    made = n.literal("value")
+    if made is None:
+        made = n.sparse("sparse_value")
+    if made is None:
+        made = Literal.of(_spelled(n))
+    return n.op("Const", value=made, dtype=made.dtype)
+
+
+def _spelled(n: Node) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
+    """The other ways to write a constant."""
+    if n.has("value_float"):
+        return np.array(n.number("value_float", 0), np.float32)
+    if n.has("value_int"):
+        return np.array(n.integer("value_int", 0), np.int64)
+    if n.has("value_floats"):
+        return np.array(n.floats("value_floats"), np.float32)
+    if n.has("value_ints"):
+        return np.array(n.ints("value_ints"), np.int64)
+    if n.has("value_string"):
+        text = np.empty((), STRING)
+        text[()] = n.text("value_string", "").encode()
+        return text
+    texts = n.texts("value_strings")
+    if texts is None:
+        raise n.wrong("no value", "one of the attributes that ONNX has for it")
+    result = np.empty(len(texts), STRING)
+    result[:] = [t.encode() for t in texts]
+    return result
+
+
+def _constant_of_shape(n: Node) -> Tensor:
+    value = n.literal("value")
+    fill = Literal.of(np.zeros((), np.float32)) if value is None else value
+    if fill.type.size != 1:
+        raise n.wrong(f"a value of {fill.type.size} elements", "one element")
+    element = fill.array().reshape(())
+    return n.op("Fill", n.input(0), n.const(element, fill.dtype))
+
+
+def _shape(n: Node) -> Tensor:
+    x = n.input(0)
+    start, end = n.integer("start", 0), n.integer("end", 1 << 62)
+    whole = n.sizes(x)
+    if (start, end) == (0, 1 << 62):
+        return whole
+    last = n.has("end")
+    return n.op(
+        "StridedSlice", whole, n.const([start]), n.const([end if last else 0]), n.const([1]), end_mask=0 if last else 1
+    )
+
+
+def _size(n: Node) -> Tensor:
+    return n.op("Size", n.input(0), out_type=np.dtype(np.int64))
+
+
+def _reshape(n: Node) -> Tensor:
+    """0 means the size that the input has there, unless allowzero is set. The new shape is an input."""
+    x, shape, allow = n.input(0), n.input(1), n.flag("allowzero")
+    entries = n.entries(shape)
+    if allow or (entries is not None and 0 not in entries and any(e is not None for e in entries)):
+        return n.op("Reshape", x, shape)
+    if entries is not None and any(e is not None for e in entries):
+        rank = n.rank(x)
+        if any(e == 0 and i >= rank for i, e in enumerate(entries)):
+            raise n.wrong(
+                f"a new shape {list(entries)} with a 0 beyond the {rank} axes of the input", "0 for one of its axes"
+            )
+        parts = [n.size(x, i) if e == 0 else _entry(n, shape, i, e) for i, e in enumerate(entries)]
+        return n.op("Reshape", x, n.vector(parts))
+    length = n.shape(shape)[0]
+    if length is None:
+        raise n.unsupported("a new shape of an unknown number of axes")
+    if length == 0:
+        return n.op("Reshape", x, shape)
+    # Which entries are 0 is known when it runs: the input's sizes, with ones behind, stand in for them.
+    padded = n.op("ConcatV2", n.sizes(x), n.const([1] * length), n.const(0))
+    own = n.op("StridedSlice", padded, n.const([0]), n.const([length]), n.const([1]))
+    return n.op("Reshape", x, n.op("SelectV2", n.op("Equal", shape, n.const(0)), own, shape))
+
+
+def _entry(n: Node, vector: Tensor, index: int, known: int | None) -> int | Tensor:
+    if known is not None:
+        return known
+    return n.op("StridedSlice", vector, n.const([index]), n.const([index + 1]), n.const([1]))
+
+
+def _flatten(n: Node) -> Tensor:
+    """To a matrix: the axes before ``axis`` are the rows."""
+    x = n.input(0)
+    rank = n.rank(x)
+    axis = n.integer("axis", 1)
+    if not -rank <= axis <= rank:
+        raise n.wrong(f"axis {axis} of {rank} axes", f"one from {-rank} to {rank}")
+    axis = axis + rank if axis < 0 else axis
+    after = n.shape(x)[axis:]
+    if None not in after:  # rows may be unknown, then: -1 cannot be told apart where there are no elements
+        columns = int(np.prod([d for d in after if d is not None], dtype=object))
+        if columns:
+            return n.op("Reshape", x, n.const([-1, columns]))
+        return n.op("Reshape", x, n.vector([leading_size(n, x, axis), columns]))
+    return n.op("Reshape", x, n.vector([leading_size(n, x, axis), -1]))
+
+
+def _expand(n: Node) -> Tensor:
+    """Broadcasting goes both ways: a 1 in the shape keeps the size that the input has."""
+    x, shape = n.input(0), n.input(1)
+    entries = n.entries(shape)
+    sizes = n.type_of(x).shape
+    rank = n.type_of(shape).shape
+    if entries is not None and None not in entries and sizes is not None and None not in sizes:
+        wanted = np.broadcast_shapes(
+            tuple(d for d in sizes if d is not None), tuple(e for e in entries if e is not None)
+        )
+        return n.op("BroadcastTo", x, n.const(list(wanted)))
+    if entries is not None and sizes is not None and len(entries) >= len(sizes):
+        # Only a size that is 1 and known to be is changed; the rest is as the input has it.
+        tail = entries[len(entries) - len(sizes) :]
+        if all(e is None or e != 1 or d == 1 for e, d in zip(tail, sizes, strict=True)) and None not in entries:
+            return n.op("BroadcastTo", x, shape)
+    if rank is None or rank[0] is None or sizes is None:
+        raise n.unsupported("a shape of an unknown number of axes")
+    own, length = n.sizes(x), max(rank[0], len(sizes))
+    both = [_in_front(n, own, length - len(sizes)), _in_front(n, shape, length - rank[0])]
+    return n.op("BroadcastTo", x, n.op("SelectV2", n.op("Equal", both[1], n.const(1)), both[0], both[1]))
+
+
+def _in_front(n: Node, vector: Tensor, count: int) -> Tensor:
+    return vector if count == 0 else n.op("ConcatV2", n.const([1] * count), vector, n.const(0))
+
+
+def _cast(n: Node) -> Tensor:
+    n.ignore("saturate", "round_mode")  # of the 8-bit floats, which no value becomes here
+    return _to(n, n.input(0), n.element_type(n.integer("to", 0)))
+
+
+def _to(n: Node, x: Tensor, target: np.dtype[np.generic]) -> Tensor:
+    if STRING in (target, n.dtype(x)) and target != n.dtype(x):
+        raise n.unsupported("a cast from or to text")
+    return n.op("Cast", x, DstT=target)
+
+
+def _cast_like(n: Node) -> Tensor:
+    n.ignore("saturate", "round_mode")
+    return _to(n, n.input(0), n.dtype(n.input(1)))
+
+
+def _range(n: Node) -> Tensor:
+    n.ignore("stash_type")
+    return n.op("Range", *(scalar(n, n.input(i)) for i in range(3)))
+
+
+CONVERTERS: Mapping[str, Converter] = {
+    "Constant": _constant,
+    "ConstantOfShape": _constant_of_shape,
+    "Shape": _shape,
+    "Size": _size,
+    "Reshape": _reshape,
+    "Flatten": _flatten,
+    "Expand": _expand,
+    "Cast": _cast,
+    "CastLike": _cast_like,
+    "Range": _range,
+}

@@ -1,0 +1,18 @@
+"""The table of converters: (domain, op type) -> function. Written out by family; node.py has an example of a converter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from . import activations, arrays, conv, math, norm, pool, quant, reduce, shapes
+from .node import Converter
+
+__all__ = ["CONVERTERS"]
+
+#: ONNX's own operators, in the order of the family's modules.
+_OWN = (conv, pool, math, activations, arrays, shapes, reduce, norm, quant)
+
+CONVERTERS: Mapping[tuple[str, str], Converter] = {
+    **{("", name): function for module in _OWN for name, function in module.CONVERTERS.items()},
+    **{("com.microsoft", name): function for name, function in quant.CONTRIB.items()},
+}
