@@ -54,6 +54,10 @@ test: $(STAMPS)/dev $(STAMPS)/nvrtc $(STAMPS)/built ## the whole test suite, fro
 quick: $(STAMPS)/dev $(STAMPS)/built ## a part of the tests, drawn anew each time, for work in progress: under 90 s
 	$(BIN)/python -m pytest --quick -q $(PYTEST_ARGS)
 
+.PHONY: conformance
+conformance: $(STAMPS)/dev $(STAMPS)/built ## onnx's own conformance tests: passed, failed and unsupported for every op
+	$(BIN)/python tests/conformance/onnx_nodes.py $(PYTEST_ARGS)
+
 .PHONY: bench
 bench: $(STAMPS)/dev $(STAMPS)/built ## Inception v3 and its ops, table and plot; BENCH_ARGS="-k OP" any op, --every-op all
 	@mkdir -p $(OUT)

@@ -203,7 +203,9 @@ class Constants:
             narrow = values.astype(row.stored)
             if row.kind not in ("float", "double") and not np.array_equal(narrow, values):
                 raise budget.error(place, f"values from {values.min()} to {values.max()}", f"values of {row.name}")
-            return np.ascontiguousarray(_decoded(row, narrow, shape), row.dtype)
+            return np.asarray(
+                _decoded(row, narrow, shape), row.dtype, order="C"
+            )  # ascontiguousarray adds an axis to a scalar
 
         return _made(row, shape, load, ("file", source, row.kind, tuple(map(tuple, spans)), row.name, shape), size)
 

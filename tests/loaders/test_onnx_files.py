@@ -89,6 +89,18 @@ def test_constants(tmp_path: Path, kind: int, value: list[Any], fields: dict[str
     np.testing.assert_array_equal(literal.array(), np.array(value, literal.dtype))
 
 
+def test_a_scalar_has_no_axes(tmp_path: Path) -> None:
+    for fields in ({"float_data": [pack_numbers([2.5], "float")]}, {"raw_data": np.float32(2.5).tobytes()}):
+        constant = files.tensor("w", np.float32(0), **{"raw_data": None, **fields})
+        literal = (
+            load_bytes(tmp_path / "m.onnx", files.model([], {}, ["w"], {"w": constant}))
+            .graph.tensor("w")
+            .op.attrs["value"]
+        )
+        assert literal.shape == literal.array().shape == ()
+        assert literal.array() == 2.5
+
+
 def test_every_small_float_is_the_one_of_ml_dtypes() -> None:
     ml = pytest.importorskip("ml_dtypes")
     for kind, name in ((17, "float8_e4m3fn"), (18, "float8_e4m3fnuz"), (19, "float8_e5m2"), (20, "float8_e5m2fnuz")):

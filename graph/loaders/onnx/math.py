@@ -46,10 +46,7 @@ def _pow(n: Node) -> Tensor:
 
 def _mod(n: Node) -> Tensor:
     """fmod = 1: the sign is that of the first operand, as in C; otherwise that of the second."""
-    x, y, c = n.input(0), n.input(1), n.flag("fmod")
-    if not c and n.dtype(x).kind == "f":
-        raise n.wrong("fmod = 0 for floats", "fmod = 1")
-    return n.op("TruncateMod" if c else "FloorMod", x, y)
+    return n.op("TruncateMod" if n.flag("fmod") else "FloorMod", n.input(0), n.input(1))
 
 
 def fold_inputs(type: str) -> Converter:
