@@ -10,17 +10,20 @@ only module that imports ``onnx``; to read a file none is needed (``kigraph.load
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import KigraphError
+from .errors import KigraphError, UnsupportedOpError
+
+if TYPE_CHECKING:
+    from .graph.session import Session
 
 try:
     import onnx
-    from onnx import helper
+    from onnx import helper, numpy_helper
     from onnx.backend.base import Backend, BackendRep, namedtupledict
 except ImportError as e:
     raise ImportError("kigraph.onnx_backend needs the package onnx: pip install onnx") from e
@@ -28,29 +31,64 @@ except ImportError as e:
 __all__ = ["KigraphBackend", "KigraphRep", "is_compatible", "prepare", "run_model", "run_node", "supports_device"]
 
 
+#: Inputs of up to so many elements may decide shapes: axes, sizes, scales.
+_SMALL = 64
+
+
 class KigraphRep(BackendRep):
-    """A model that was prepared: a graph and a session."""
+    """A model that was prepared: a graph and a session.
+
+    Where an op needs the value of a small input (axes, sizes) to be converted, the model is read again with that input as a
+    constant, once for each value that it is given.
+    """
 
     def __init__(self, model: onnx.ModelProto, backend: str | None = None) -> None:
-        from .graph.loaders import load
-        from .graph.session import Session
         from .graph.signatures import SERVING_DEFAULT
 
-        with tempfile.TemporaryDirectory() as folder:  # an open file stays readable without its name
-            path = Path(folder) / "model.onnx"
-            path.write_bytes(model.SerializeToString())
-            graph = load(path).graph
-        assert graph is not None
-        signature = graph.signatures[SERVING_DEFAULT]
+        self._model, self._backend = model, backend
+        self.session = _session(model, backend)
+        signature = self.session.graph.signatures[SERVING_DEFAULT]
         self.inputs, self.outputs = list(signature.inputs), list(signature.outputs)
-        self.session = Session(graph, backend=backend)
+        self._special: dict[Hashable, Session] = {}
 
     def run(self, inputs: Any, **kwargs: Any) -> tuple[Any, ...]:
         """The outputs, in the model's order, also by name. ``inputs``: in the model's order, or {name: array}."""
-        feeds = dict(inputs) if isinstance(inputs, dict) else dict(zip(self.inputs, inputs, strict=False))
-        found = self.session.run(self.outputs, {name: np.asarray(value) for name, value in feeds.items()})
+        given = inputs if isinstance(inputs, dict) else dict(zip(self.inputs, inputs, strict=False))
+        feeds = {name: np.asarray(value) for name, value in given.items()}
+        try:
+            found = self.session.run(self.outputs, feeds)
+        except UnsupportedOpError:
+            types = {i.name: i.type.tensor_type.elem_type for i in self._model.graph.input}
+            fixed = {
+                k: v for k, v in list(feeds.items())[1:]
+                if v.size <= _SMALL and v.dtype != object and helper.np_dtype_to_tensor_dtype(v.dtype) == types.get(k)
+            }  # fmt: skip
+            if not fixed:
+                raise
+            rest = {k: v for k, v in feeds.items() if k not in fixed}
+            found = self._specialized(fixed).run(self.outputs, rest)
         result: tuple[Any, ...] = namedtupledict("Outputs", self.outputs)(*found)
         return result
+
+    def _specialized(self, fixed: dict[str, np.ndarray[Any, Any]]) -> Session:
+        """A session of the model with these inputs as constants."""
+        key = tuple((name, value.dtype.str, value.shape, value.tobytes()) for name, value in fixed.items())
+        if key not in self._special:
+            model = onnx.ModelProto()
+            model.CopyFrom(self._model)
+            model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in fixed.items())
+            self._special[key] = _session(model, self._backend)
+        return self._special[key]
+
+
+def _session(model: onnx.ModelProto, backend: str | None) -> Session:
+    from .graph.loaders import load
+    from .graph.session import Session
+
+    with tempfile.TemporaryDirectory() as folder:  # an open file stays readable without its name
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(model.SerializeToString())
+        return Session(load(path).graph, backend=backend)
 
 
 class KigraphBackend(Backend):

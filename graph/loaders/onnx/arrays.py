@@ -21,7 +21,7 @@ def _identity(n: Node) -> Tensor:
 def _dropout(n: Node) -> Outputs:
     """Inference: nothing is dropped, and the mask says so."""
     x = n.input(0)
-    n.ignore("ratio", "seed", "is_test")
+    n.ignore("ratio", "seed", "is_test")  # a mode that is fed may still be training
     training = n.optional(2)
     if training is not None:
         known = n.value(training)
@@ -223,19 +223,24 @@ def _pads(n: Node, rank: int) -> list[tuple[int, int]]:
 def _pad(n: Node) -> Tensor:
     """Negative padding cuts off."""
     x, mode = n.input(0), n.text("mode", "constant")
+    if n.version >= 11 and mode in ("constant", "reflect") and n.value(n.input(1)) is None and n.optional(3) is None:
+        pairs_of = n.transpose(n.reshape(n.input(1), [2, n.rank(x)]), (1, 0))
+        return _padded(n, x, pairs_of, mode, n.optional(2))
     pairs = _pads(n, n.rank(x))
     value = n.const(n.number("value", 0.0), n.dtype(x)) if n.version < 11 else n.optional(2)
     if any(p < 0 for pair in pairs for p in pair):
         x, pairs = _cut(n, x, pairs), [(max(a, 0), max(b, 0)) for a, b in pairs]
     if not any(p for pair in pairs for p in pair):
         return n.op("Identity", x)
-    if mode == "constant":
-        if value is None:
-            return n.op("Pad", x, n.const(pairs))
-        return n.op("PadV2", x, n.const(pairs), n.op("Reshape", value, n.const([])))
-    if mode == "reflect":
-        return n.op("MirrorPad", x, n.const(pairs), mode="REFLECT")
+    if mode in ("constant", "reflect"):
+        return _padded(n, x, n.const(pairs), mode, value)
     return _pad_by_slices(n, x, pairs, mode)
+
+
+def _padded(n: Node, x: Tensor, pairs: Tensor, mode: str, value: Tensor | None) -> Tensor:
+    if mode == "reflect":
+        return n.op("MirrorPad", x, pairs, mode="REFLECT")
+    return n.op("Pad", x, pairs) if value is None else n.op("PadV2", x, pairs, n.op("Reshape", value, n.const([])))
 
 
 def _cut(n: Node, x: Tensor, pairs: list[tuple[int, int]]) -> Tensor:

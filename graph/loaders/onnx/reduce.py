@@ -34,18 +34,22 @@ def flattened(n: Node, x: Tensor, axis: int, apply: Callable[[Tensor], Tensor]) 
     return n.op("Reshape", apply(matrix), n.sizes(x))
 
 
-def _axes(n: Node, since: int) -> tuple[int, ...] | None:
-    """The axes: an attribute, from version ``since`` on an input. None: all of them."""
+def _axes(n: Node, since: int) -> tuple[int, ...] | Tensor | None:
+    """The axes: an attribute, from version ``since`` on an input, which may be computed. None: all of them."""
     if n.version >= since and not n.has("axes"):
-        axes = n.int_list(1, "the axes")
-        return axes or None
+        axes = n.optional(1)
+        if axes is None or n.value(axes) is not None:
+            return n.int_list(1, "the axes") or None
+        if len(n.shape(axes)) != 1 or not n.shape(axes)[0]:
+            raise n.unsupported("a number of axes that is not known")
+        return axes
     return n.ints("axes") or None
 
 
-def _reduced(n: Node, type: str, x: Tensor, axes: tuple[int, ...] | None, keep: bool) -> Tensor:
+def _reduced(n: Node, type: str, x: Tensor, axes: tuple[int, ...] | Tensor | None, keep: bool) -> Tensor:
     if axes is None:
         axes = tuple(range(n.rank(x)))
-    return n.op(type, x, n.const(list(axes)), keep_dims=keep)
+    return n.op(type, x, axes if isinstance(axes, Tensor) else n.const(list(axes)), keep_dims=keep)
 
 
 def _reduction(

@@ -164,6 +164,9 @@ def _to(n: Node, x: Tensor, target: np.dtype[np.generic]) -> Tensor:
 
 def _cast_like(n: Node) -> Tensor:
     n.ignore("saturate", "round_mode")
+    narrow = n.importer.narrow(n.input(1))
+    if narrow is not None:
+        raise n.unsupported(f"rounding to {narrow.name}", "export the model in float32 or float16")
     return _to(n, n.input(0), n.dtype(n.input(1)))
 
 

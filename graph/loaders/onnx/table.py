@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from . import activations, arrays, conv, math, norm, pool, quant, reduce, shapes
+from . import activations, arrays, contrib, control, conv, math, norm, pool, quant, reduce, resize, shapes
 from .node import Converter
 
 __all__ = ["CONVERTERS"]
 
 #: ONNX's own operators, in the order of the family's modules.
-_OWN = (conv, pool, math, activations, arrays, shapes, reduce, norm, quant)
+_OWN = (conv, pool, math, activations, arrays, shapes, reduce, norm, resize, quant, control)
 
 CONVERTERS: Mapping[tuple[str, str], Converter] = {
+    # ONNX Runtime's optimiser writes this one under ONNX's own name.
+    ("", "SimplifiedLayerNormalization"): contrib.CONTRIB["SimplifiedLayerNormalization"],
     **{("", name): function for module in _OWN for name, function in module.CONVERTERS.items()},
-    **{("com.microsoft", name): function for name, function in quant.CONTRIB.items()},
+    **{("com.microsoft", name): function for module in (quant, contrib) for name, function in module.CONTRIB.items()},
 }
