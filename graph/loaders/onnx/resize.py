@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -128,37 +128,61 @@ def _apply(
 def _is_size_of(n: Node, sizes: Tensor, index: int, x: Tensor, axis: int) -> bool:
     """Whether an entry of computed sizes is the size that ``x`` has along the axis: exporters keep the batch in this way."""
     for _ in range(16):
-        op = sizes.op
-        if op.type in ("Cast", "Identity"):
-            sizes = op.inputs[0]
-        elif op.type == "Shape":
-            return op.inputs[0] is x and index == axis
-        elif op.type == "ConcatV2":
-            for part in op.inputs[:-1]:
-                length = 1 if n.type_of(part).shape == () else (n.type_of(part).shape or (None,))[0]
-                if length is None:
-                    return False
-                if index < length:
-                    sizes = part
-                    break
-                index -= length
-            else:
-                return False
-        elif op.type == "StridedSlice" and not op.attrs.get("shrink_axis_mask", 0):
-            begin, step = n.value(op.inputs[1]), n.value(op.inputs[3])
-            if begin is None or step is None or begin.size != 1 or step.tolist() != [1] or begin[0] < 0:
-                return False
-            sizes, index = op.inputs[0], index + (0 if op.attrs.get("begin_mask", 0) & 1 else int(begin[0]))
-        elif op.type == "ExpandDims" or (op.type == "Reshape" and n.type_of(op.inputs[0]).shape in ((), (1,))):
-            sizes = op.inputs[0]
-        elif op.type == "GatherV2":
-            picked = n.value(op.inputs[1])
-            if picked is None or picked.reshape(-1)[index : index + 1].size != 1:
-                return False
-            sizes, index = op.inputs[0], int(picked.reshape(-1)[index])
-        else:
+        if sizes.op.type == "Shape":
+            return sizes.op.inputs[0] is x and index == axis
+        step = _SOURCES.get(sizes.op.type)
+        found = None if step is None else step(n, sizes, index)
+        if found is None:
             return False
+        sizes, index = found
     return False
 
+
+def _of_same(n: Node, sizes: Tensor, index: int) -> tuple[Tensor, int] | None:
+    return sizes.op.inputs[0], index
+
+
+def _of_scalar(n: Node, sizes: Tensor, index: int) -> tuple[Tensor, int] | None:
+    source = sizes.op.inputs[0]
+    return (source, index) if n.type_of(source).shape in ((), (1,)) else None
+
+
+def _of_parts(n: Node, sizes: Tensor, index: int) -> tuple[Tensor, int] | None:
+    for part in sizes.op.inputs[:-1]:
+        shape = n.type_of(part).shape
+        if shape is None or len(shape) != 1 or shape[0] is None:
+            return None
+        if index < shape[0]:
+            return part, index
+        index -= shape[0]
+    return None
+
+
+def _of_slice(n: Node, sizes: Tensor, index: int) -> tuple[Tensor, int] | None:
+    begin, step = n.value(sizes.op.inputs[1]), n.value(sizes.op.inputs[3])
+    if begin is None or step is None or begin.shape != (1,) or step.tolist() != [1] or begin[0] < 0:
+        return None
+    if sizes.op.attrs.get("shrink_axis_mask", 0) or sizes.op.attrs.get("new_axis_mask", 0):
+        return None
+    return sizes.op.inputs[0], index + (0 if sizes.op.attrs.get("begin_mask", 0) & 1 else int(begin[0]))
+
+
+def _of_gather(n: Node, sizes: Tensor, index: int) -> tuple[Tensor, int] | None:
+    picked = n.value(sizes.op.inputs[1])
+    if picked is None or index >= picked.size:
+        return None
+    return sizes.op.inputs[0], int(picked.reshape(-1)[index])
+
+
+#: Op type -> where an entry of its output comes from.
+_SOURCES: Mapping[str, Callable[[Node, Tensor, int], tuple[Tensor, int] | None]] = {
+    "Cast": _of_same,
+    "Identity": _of_same,
+    "ExpandDims": _of_scalar,
+    "Reshape": _of_scalar,
+    "ConcatV2": _of_parts,
+    "StridedSlice": _of_slice,
+    "GatherV2": _of_gather,
+}
 
 CONVERTERS: Mapping[str, Converter] = {"Resize": _resize, "Upsample": _upsample}
