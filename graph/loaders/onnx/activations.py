@@ -44,7 +44,7 @@ def _clip(n: Node) -> Tensor:
 
 
 def _leaky_relu(n: Node) -> Tensor:
-    return _sloped(n, n.input(0), n.like(n.input(0), n.number("alpha", 0.01)))
+    return n.op("LeakyRelu", n.input(0), alpha=n.number("alpha", 0.01))
 
 
 def _sloped(n: Node, x: Tensor, slope: Tensor) -> Tensor:
@@ -151,8 +151,7 @@ def _swish(n: Node) -> Tensor:
 
 
 def _softsign(n: Node) -> Tensor:
-    x = n.input(0)
-    return n.op("RealDiv", x, n.op("AddV2", n.op("Abs", x), n.like(x, 1)))
+    return n.op("Softsign", n.input(0))
 
 
 def _softmax(type: str) -> Converter:

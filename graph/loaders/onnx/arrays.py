@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from ...builder import Tensor
 from .node import Converter, Node, Outputs
 
@@ -141,65 +139,6 @@ def _unsqueeze(n: Node) -> Tensor:
     return x
 
 
-def _gather(n: Node) -> Tensor:
-    """Indices count from the end if they are negative."""
-    x, indices = n.input(0), n.input(1)
-    rank = n.rank(x)
-    axis = n.axis(n.integer("axis", 0), rank)
-    return n.op("GatherV2", x, positive(n, x, indices, axis), n.const(axis))
-
-
-def positive(n: Node, x: Tensor, indices: Tensor, axis: int) -> Tensor:
-    """Indices along an axis, those below 0 counted from its end."""
-    known, size = n.value(indices), n.shape(x)[axis]
-    if known is not None and (not known.size or known.min() >= 0):
-        return indices
-    if known is not None and size is not None:
-        return n.const(np.where(known < 0, known + size, known), known.dtype)
-    indices = n.cast(indices, "int64")
-    length = n.op("Reshape", n.size(x, axis), n.const([], "int64"))
-    return n.op("SelectV2", n.op("Less", indices, n.const(0)), n.op("AddV2", indices, length), indices)
-
-
-def _gather_elements(n: Node) -> Tensor:
-    """y[i][j] = x[index[i][j]][j]: flat positions in x, made of ranges along the other axes."""
-    x, indices = n.input(0), n.input(1)
-    rank = n.rank(x)
-    axis = n.axis(n.integer("axis", 0), rank)
-    if n.rank(indices) != rank:
-        raise n.wrong(f"indices of {n.rank(indices)} axes for {rank}", "as many")
-    index = n.cast(positive(n, x, indices, axis), "int64")
-    flat: Tensor | None = None
-    for i in range(rank):
-        if i == axis:
-            position = index
-        else:
-            length = n.op("Reshape", n.size(index, i), n.const([], "int64"))
-            ramp = n.op("Range", n.const(0), length, n.const(1))
-            position = n.reshape(ramp, [-1] + [1] * (rank - 1 - i))
-        flat = position if flat is None else n.op("AddV2", n.op("Mul", flat, n.size(x, i)), position)
-    assert flat is not None
-    return n.op("GatherV2", n.reshape(x, [-1]), flat, n.const(0))
-
-
-def _gather_nd(n: Node) -> Tensor:
-    x, indices, batch = n.input(0), n.input(1), n.integer("batch_dims", 0)
-    if batch:
-        raise n.unsupported("batch_dims")
-    last = n.shape(indices)[-1]
-    if last is None or last < 1:
-        raise n.unsupported("an unknown number of indices")
-    parts = n.ops("Split", [n.const(-1, "int32"), n.cast(indices, "int64")], last, num_split=last)
-    flat: Tensor | None = None
-    for i, part in enumerate(parts):
-        position = positive(n, x, n.op("Squeeze", part, squeeze_dims=(-1,)), i)
-        flat = position if flat is None else n.op("AddV2", n.op("Mul", flat, n.size(x, i)), position)
-    assert flat is not None
-    rest = [n.size(x, i) for i in range(last, n.rank(x))]
-    rows = n.op("Reshape", x, n.vector([-1, *rest]))
-    return n.op("GatherV2", rows, flat, n.const(0))
-
-
 def _tile(n: Node) -> Tensor:
     return n.op("Tile", n.input(0), n.input(1))
 
@@ -331,9 +270,6 @@ CONVERTERS: Mapping[str, Converter] = {
     "Slice": _slice,
     "Squeeze": _squeeze,
     "Unsqueeze": _unsqueeze,
-    "Gather": _gather,
-    "GatherElements": _gather_elements,
-    "GatherND": _gather_nd,
     "Tile": _tile,
     "Pad": _pad,
     "DepthToSpace": _depth_to_space,
