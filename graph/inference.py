@@ -160,6 +160,17 @@ def _of_slice(nodes: Nodes, node: Node, parts: tuple[Shape, ...]) -> Shape:
     return None if outputs is None else tuple(sizes[int(i)] for i in outputs[0].reshape(-1))
 
 
+def _of_gather(nodes: Nodes, node: Node, parts: tuple[Shape, ...]) -> Shape:
+    """The entries at known positions: x.shape[0], as ONNX files spell it."""
+    picked = constant_value(nodes, node.inputs[1])
+    if parts[0] is None or picked is None or picked.ndim > 1 or node.attrs.get("batch_dims", 0):
+        return None
+    length = len(parts[0])
+    if picked.size and not (picked.min() >= 0 and picked.max() < length):
+        return None  # an error when it runs
+    return tuple(parts[0][int(i)] for i in picked.reshape(-1))
+
+
 def _of_arithmetic(nodes: Nodes, node: Node, parts: tuple[Shape, ...]) -> Shape:
     left, right = parts
     if left is None or right is None:
@@ -185,6 +196,7 @@ _SIZE_RULES: dict[str, Callable[[Nodes, Node, tuple[Shape, ...]], Shape]] = {
     "Pack": _of_pack,
     "ConcatV2": _of_concat,
     "StridedSlice": _of_slice,
+    "GatherV2": _of_gather,
     **dict.fromkeys(_ARITHMETIC, _of_arithmetic),
     "Prod": _of_product,
 }

@@ -83,6 +83,8 @@ def _slice(n: Node) -> Tensor:
         count = n.shape(n.input(1))[0] if n.rank(n.input(1)) == 1 else None
         if count is None:
             raise n.unsupported("a slice of an unknown number of axes")
+        if count > rank:
+            raise n.wrong(f"{count} starts for {rank} axes", "at most as many")
         axes = tuple(range(count)) if given is None else given
         step = n.optional(4)
         vectors = n.input(1), n.input(2), n.const([1] * count) if step is None else step

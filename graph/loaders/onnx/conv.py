@@ -79,7 +79,7 @@ def _conv3d(n: Node, y: Tensor, w: Tensor, window: Window, group: int) -> Tensor
     filter = n.transpose(w, (2, 3, 4, 1, 0))
     if group == 1:
         return n.op("Conv3D", y, filter, **attrs)
-    n.importer.budget.item(f"groups of {n.place}", 0, group)
+    n.importer.budget.nodes(f"groups of {n.place}", group)
     images = n.ops("Split", [n.const(4), y], group, num_split=group)
     filters = n.ops("Split", [n.const(4), filter], group, num_split=group)
     parts = [n.op("Conv3D", i, f, **attrs) for i, f in zip(images, filters, strict=True)]
@@ -105,7 +105,7 @@ def _conv_transpose(n: Node) -> Tensor:
     y = to_nhwc(n, x)
     spatial = [_stretched(n, y, 1 + i, factor, more) for i, (factor, more) in enumerate(outs)]
     into = n.vector([n.size(y, 0), *spatial, shape[1]])
-    n.importer.budget.item(f"groups of {n.place}", 0, group)
+    n.importer.budget.nodes(f"groups of {n.place}", group)
     images = [y] if group == 1 else n.ops("Split", [n.const(3), y], group, num_split=group)
     filter = n.transpose(w, (2, 3, 1, 0))
     filters = [filter] if group == 1 else n.ops("Split", [n.const(3), filter], group, num_split=group)

@@ -307,4 +307,6 @@ class Node:
     def channels(self, x: Tensor, rank: int, axis: int = 1) -> Tensor:
         """A vector of one value per channel, with axes of size 1 so that it broadcasts along axis ``axis``."""
         after = rank - 1 - axis
+        if after < 0:
+            raise self.wrong(f"{rank} axes", f"at least {axis + 1}")
         return x if after == 0 else self.reshape(x, [-1] + [1] * after)

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
+from math import prod
 
 import numpy as np
 
@@ -109,10 +110,9 @@ def _within(window: Window) -> Window:
 
 def _cells(n: Node, y: Tensor, window: Window) -> list[Tensor]:
     """For every cell of the window what all windows have there: strided slices of the padded image, NHWC."""
-    if np.prod(window.kernel) > _MOST_CELLS:
+    if prod(window.kernel) > _MOST_CELLS:
         raise n.unsupported(f"a dilated window of {list(window.kernel)} cells")
-    axes = len(window.kernel)
-    n.importer.budget.item(f"cells of {n.place}", 0, int(np.prod(window.kernel)))
+    n.importer.budget.nodes(f"cells of {n.place}", prod(window.kernel))
     cells = []
     for cell in itertools.product(*map(range, window.kernel)):
         begins = [c * d for c, d in zip(cell, window.dilations, strict=True)]
@@ -122,7 +122,6 @@ def _cells(n: Node, y: Tensor, window: Window) -> list[Tensor]:
             n.op("StridedSlice", y, n.const([0, *begins]), n.const([0, *ends]), n.const([1, *window.strides]),
                  begin_mask=1, end_mask=mask)
         )  # fmt: skip
-    assert len(window.strides) == axes
     return cells
 
 

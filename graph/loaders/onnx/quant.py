@@ -37,10 +37,10 @@ def _spread(n: Node, t: Tensor, x: Tensor, axis: int, block: int = 0) -> Tensor:
     if not block or len(shape) != rank or shape[axis] is None or sizes[axis] is None:
         raise n.unsupported(f"a scale or zero point of shape {list(shape)} for {n.type_of(x)}")
     known = [d for d in shape if d is not None]
-    if len(known) != rank or known[axis] * block < (sizes[axis] or 0) or known[axis] > 1 << 24:
+    if len(known) != rank or block < 1 or known[axis] != -(-(sizes[axis] or 0) // block):
         raise n.wrong(f"scales of shape {list(shape)} for blocks of {block} in {list(sizes)}", "one for each block")
     repeats = [1] * (rank + 1)
-    repeats[axis + 1] = block
+    repeats[axis + 1] = block = min(block, sizes[axis] or 0)  # one block may be longer than the axis
     t = n.op("Tile", n.op("ExpandDims", t, n.const(axis + 1)), n.const(repeats))
     t = n.reshape(t, [*known[:axis], known[axis] * block, *known[axis + 1 :]])
     return n.op("Slice", t, n.const([0] * rank), n.const([*known[:axis], sizes[axis], *known[axis + 1 :]]))

@@ -14,6 +14,9 @@ from .reduce import leading_size
 
 __all__ = ["CONVERTERS", "scalar"]
 
+#: NumPy stops at 64; nothing real comes near 32.
+_MOST_AXES = 32
+
 
 def scalar(n: Node, x: Tensor) -> Tensor:
     """A tensor of one element without axes."""
@@ -90,9 +93,13 @@ def _reshape(n: Node) -> Tensor:
             )
         parts = [n.size(x, i) if e == 0 else _entry(n, shape, i, e) for i, e in enumerate(entries)]
         return n.op("Reshape", x, n.vector(parts))
+    if n.rank(shape) != 1:
+        raise n.wrong(f"a new shape of {n.rank(shape)} axes", "a vector")
     length = n.shape(shape)[0]
     if length is None:
         raise n.unsupported("a new shape of an unknown number of axes")
+    if length > _MOST_AXES:
+        raise n.wrong(f"a new shape of {length} axes", f"at most {_MOST_AXES}")
     if length == 0:
         return n.op("Reshape", x, shape)
     # Which entries are 0 is known when it runs: the input's sizes, with ones behind, stand in for them.
@@ -140,8 +147,10 @@ def _expand(n: Node) -> Tensor:
         tail = entries[len(entries) - len(sizes) :]
         if all(e is None or e != 1 or d == 1 for e, d in zip(tail, sizes, strict=True)) and None not in entries:
             return n.op("BroadcastTo", x, shape)
-    if rank is None or rank[0] is None or sizes is None:
+    if not rank or rank[0] is None or sizes is None:
         raise n.unsupported("a shape of an unknown number of axes")
+    if rank[0] > _MOST_AXES:
+        raise n.wrong(f"a shape of {rank[0]} axes", f"at most {_MOST_AXES}")
     own, length = n.sizes(x), max(rank[0], len(sizes))
     both = [_in_front(n, own, length - len(sizes)), _in_front(n, shape, length - rank[0])]
     return n.op("BroadcastTo", x, n.op("SelectV2", n.op("Equal", both[1], n.const(1)), both[0], both[1]))
