@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -134,30 +134,34 @@ def _flatten(n: Node) -> Tensor:
 def _expand(n: Node) -> Tensor:
     """Broadcasting goes both ways: a 1 in the shape keeps the size that the input has."""
     x, shape = n.input(0), n.input(1)
-    entries = n.entries(shape)
-    sizes = n.type_of(x).shape
-    rank = n.type_of(shape).shape
-    if entries is not None and None not in entries and sizes is not None and None not in sizes:
-        wanted = np.broadcast_shapes(
-            tuple(d for d in sizes if d is not None), tuple(e for e in entries if e is not None)
-        )
-        return n.op("BroadcastTo", x, n.const(list(wanted)))
-    if entries is not None and sizes is not None and len(entries) >= len(sizes):
-        # Only a size that is 1 and known to be is changed; the rest is as the input has it.
-        tail = entries[len(entries) - len(sizes) :]
-        if all(e is None or e != 1 or d == 1 for e, d in zip(tail, sizes, strict=True)) and None not in entries:
-            return n.op("BroadcastTo", x, shape)
-    if not rank or rank[0] is None or sizes is None:
-        raise n.unsupported("a shape of an unknown number of axes")
-    if rank[0] > _MOST_AXES:
-        raise n.wrong(f"a shape of {rank[0]} axes", f"at most {_MOST_AXES}")
-    own, length = n.sizes(x), max(rank[0], len(sizes))
-    both = [_in_front(n, own, length - len(sizes)), _in_front(n, shape, length - rank[0])]
-    return n.op("BroadcastTo", x, n.op("SelectV2", n.op("Equal", both[1], n.const(1)), both[0], both[1]))
+    own, entries = n.shape(x), n.entries(shape)
+    if entries is None:
+        length = n.shape(shape)[0] if n.rank(shape) == 1 else None
+        if length is None:
+            raise n.unsupported("a shape of an unknown number of axes")
+        if length > _MOST_AXES:
+            raise n.wrong(f"a shape of {length} axes", f"at most {_MOST_AXES}")
+        entries = (None,) * length
+    total = max(len(own), len(entries))
+    before = total - len(own), total - len(entries)
+    return n.op(
+        "BroadcastTo",
+        x,
+        n.vector([_expanded(n, x, shape, entries, i - before[0], i - before[1]) for i in range(total)]),
+    )
 
 
-def _in_front(n: Node, vector: Tensor, count: int) -> Tensor:
-    return vector if count == 0 else n.op("ConcatV2", n.const([1] * count), vector, n.const(0))
+def _expanded(n: Node, x: Tensor, shape: Tensor, entries: Sequence[int | None], axis: int, index: int) -> int | Tensor:
+    """One size: that of ``x`` along ``axis`` or entry ``index`` of the shape; below 0 where one of them has no such axis."""
+    own = 1 if axis < 0 else n.shape(x)[axis]
+    wanted = 1 if index < 0 else entries[index]
+    if wanted is not None:
+        return wanted if wanted != 1 else n.size(x, axis) if own is None else own
+    if own is not None and own != 1:
+        return own
+    entry = _entry(n, shape, index, None)
+    assert isinstance(entry, Tensor)
+    return entry if own == 1 else n.op("SelectV2", n.op("Equal", entry, n.const(1)), n.size(x, axis), entry)
 
 
 def _cast(n: Node) -> Tensor:
