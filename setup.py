@@ -43,6 +43,7 @@ PACKAGES = {
     "kigraph.graph.loaders.onnx": "graph/loaders/onnx",
     "kigraph.graph.models": "graph/models",
     "kigraph.graph.models.inception_v3": "graph/models/inception_v3",
+    "kigraph.graph.models.keras": "graph/models/keras",
     "kigraph.graph.opdefs": "graph/opdefs",
     "kigraph.graph.ops": "graph/ops",
     "kigraph.graph.packed": "graph/packed",

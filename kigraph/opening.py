@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import CardError, LoadError
 from .graph.hints import guess_inputs, guess_outputs
+from .graph.signatures import SERVING_DEFAULT
 from .kernels.tensor import is_float
 
 if TYPE_CHECKING:
@@ -53,12 +54,18 @@ class Opened:
     @property
     def inputs(self) -> tuple[str, ...]:
         """Tensors that a user would feed."""
-        return self.loaded.inputs or (() if self.graph is None else guess_inputs(self.graph.freeze()))
+        if self.graph is None:
+            return ()
+        called = self.graph.signatures.get(SERVING_DEFAULT)
+        return self.loaded.inputs or (tuple(called.inputs) if called else guess_inputs(self.graph.freeze()))
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """Tensors that look like the model's results."""
-        return self.loaded.outputs or (() if self.graph is None else guess_outputs(self.graph.freeze()))
+        if self.graph is None:
+            return ()
+        called = self.graph.signatures.get(SERVING_DEFAULT)
+        return self.loaded.outputs or (tuple(called.outputs) if called else guess_outputs(self.graph.freeze()))
 
     @property
     def parameters(self) -> int:

@@ -1,8 +1,8 @@
-"""A zip archive as weight files use it: members stored without compression, found by name, checked by CRC.
+"""A zip archive as weight files use it: members found by name, checked by CRC; arrays are in members without compression.
 
 Python's zipfile is not used: it inflates without a limit, trusts the directory's counts and keeps the file open
-itself. Here only what torch.save writes is accepted: no compression, encryption, duplicates, absolute names or
-names with '..', and no members that overlap. Format: PKWARE's APPNOTE.
+itself. Here encryption, duplicates, absolute names, names with '..' and members that overlap are refused, and a deflated
+member is inflated as a whole, within the budget. Format: PKWARE's APPNOTE.
 """
 
 from __future__ import annotations
@@ -21,18 +21,24 @@ _END, _END64, _LOCATOR64 = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
 _CENTRAL, _LOCAL = b"PK\x01\x02", b"PK\x03\x04"
 _MAX_COMMENT = 0xFFFF
 _BLOCK = 1 << 20
+_DEFLATE = 8
 _MAX_NAME = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file of the archive; ``start`` is where its bytes begin, -1 if it is compressed."""
+    """A file of the archive; ``start`` is where its bytes begin, -1 if it is compressed.
+
+    ``at``, ``packed``: where the ``packed`` compressed bytes begin; -1 for methods other than deflate.
+    """
 
     name: str
     start: int
     size: int
     crc: int
     method: int = 0
+    at: int = -1
+    packed: int = 0
 
 
 class Archive:
@@ -96,12 +102,14 @@ class Archive:
                 raise budget.error(f"member {name!r}", "a second member of that name", "unique names")
             if flags & 0x2041:
                 raise budget.error(f"member {name!r}", "encryption", "plain members")
-            start = -1
+            start = at_data = -1
             if method == 0:
                 if packed != full:
                     raise budget.error(f"member {name!r}", f"{packed} bytes stored for {full}", "equal sizes")
-                start = self._start(name, name_bytes, local, full, offset)
-            members[name] = Member(name, start, full, crc, method)
+                start = at_data = self._start(name, name_bytes, local, full, offset)
+            elif method == _DEFLATE:
+                at_data = self._start(name, name_bytes, local, packed, offset, method)
+            members[name] = Member(name, start, full, crc, method, at_data, packed)
         if len(members) != count:
             raise budget.error("the directory", f"{len(members)} members", f"{count}")
         self._check_overlaps(members)
@@ -132,7 +140,7 @@ class Archive:
             raise self._budget.error("the directory", f"the name {raw[:80]!r}", "a relative name without '..'")
         return name
 
-    def _start(self, name: str, raw_name: bytes, local: int, size: int, directory: int) -> int:
+    def _start(self, name: str, raw_name: bytes, local: int, size: int, directory: int, wanted: int = 0) -> int:
         """Where the bytes of a member begin; its local header must agree with the directory."""
         if local + 30 > directory:
             raise self._budget.error(f"member {name!r}", f"a header at byte {local}", f"one below byte {directory}")
@@ -140,7 +148,8 @@ class Archive:
         flags, method = struct.unpack("<HH", head[6:10])
         names, extras = struct.unpack("<HH", head[26:30])
         start: int = local + 30 + names + extras
-        if head[:4] != _LOCAL or method != 0 or flags & 0x2041 or names != len(raw_name) or start + size > directory:
+        whole = names == len(raw_name) and start + size <= directory
+        if head[:4] != _LOCAL or method != wanted or flags & 0x2041 or not whole:
             raise self._budget.error(f"member {name!r}", "a header that contradicts the directory", "equal headers")
         if self._source.read(local + 30, names) != raw_name:
             raise self._budget.error(f"member {name!r}", "another name in its header", "equal names")
@@ -148,12 +157,12 @@ class Archive:
 
     def _check_overlaps(self, members: dict[str, Member]) -> None:
         at, before = 0, ""
-        for member in sorted(members.values(), key=lambda m: m.start):
-            if member.start < 0:
+        for member in sorted(members.values(), key=lambda m: m.at):
+            if member.at < 0:
                 continue
-            if member.start < at:
+            if member.at < at:
                 raise self._budget.error(f"member {member.name!r}", f"an overlap with {before!r}", "separate members")
-            at, before = member.start + member.size, member.name
+            at, before = member.at + member.packed, member.name
 
     def stored(self, name: str) -> Member:
         """A member that must exist and be stored without compression."""
@@ -190,3 +199,29 @@ class Archive:
             raise self._budget.error(f"member {name!r}", size_text(member.size), f"at most {size_text(limit)}")
         self.check(member)
         return self._source.read(member.start, member.size)
+
+    def unpack(self, name: str, limit: int | None = None) -> bytes:
+        """The bytes of a member, stored or deflated. What it declares is counted against the budget before it is inflated."""
+        member = self.members.get(name)
+        if member is None or member.start >= 0 or member.method != _DEFLATE:
+            return self.read(name, self._source.size if limit is None else limit)
+        place = f"member {name!r}"
+        if limit is not None and member.size > limit:
+            raise self._budget.error(place, size_text(member.size), f"at most {size_text(limit)}")
+        self._budget.bytes(member.size, place)
+        engine, done = zlib.decompressobj(-zlib.MAX_WBITS), bytearray()
+        try:
+            for offset in range(0, member.packed, _BLOCK):
+                part = self._source.read(member.at + offset, min(_BLOCK, member.packed - offset))
+                done += engine.decompress(part, member.size - len(done) + 1)
+                if len(done) > member.size:
+                    break
+        except zlib.error as e:
+            raise self._budget.error(
+                place, f"damaged deflate data ({e})", "whole data", "Fetch the file again."
+            ) from None
+        if len(done) != member.size or not engine.eof or zlib.crc32(done) != member.crc:
+            raise self._budget.error(
+                place, f"{len(done)} bytes, or another CRC", f"{member.size} bytes", "Fetch it again."
+            )
+        return bytes(done)

@@ -7,7 +7,8 @@
     tflite/          TensorFlow Lite to a Graph
     onnx             ONNX models to a Graph
     weights.py       WeightsFile: named arrays, read one at a time
-    safetensors.py   torch_pickle.py   npz.py   keras_h5.py   keras_config.py: the network in a Keras file, as data
+    safetensors.py   torch_pickle.py   npz.py
+    keras_h5.py   keras_zip.py   keras_config.py: the config beside a Keras file without one
 
 What a file looks like inside is in ../formats. A model is data: nothing here runs code from a file, opens another file
 than those that a model is made of (regular, in its own folder), or allocates what a file merely declares. Whatever a file

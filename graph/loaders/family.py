@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 __all__ = ["FAMILIES", "Family", "file_of", "sniff"]
 
 _READ = (
-    "a TensorFlow SavedModel, frozen GraphDef or checkpoint, a TensorFlow Lite model, ONNX, safetensors, a PyTorch state dict or Keras 2 weights (.h5)"
+    "a TensorFlow SavedModel, frozen GraphDef or checkpoint, a TensorFlow Lite model, ONNX, safetensors, a PyTorch state dict or a Keras model (.keras, .h5)"
 )
 _LATER = "Reading this family comes later; use another one for now."
 _KERAS_3 = "Save it as HDF5: model.save('model.h5'); or freeze it in TensorFlow (README, 'Keras models')."
-_COPY = "Copy the folder with the files themselves: cp -rL."
+_COPY_SAVED = "Copy the folder with the files themselves: cp -rL."
 #: Names of files that belong to others: what it is, what to do.
 _PARTS: tuple[tuple[re.Pattern[str], str, str], ...] = (
     (
@@ -150,6 +150,19 @@ def _read_keras_h5(source: Source, budget: Budget) -> WeightsFile:
     return read_keras_h5(source, budget)
 
 
+def _is_keras(file: Beginning) -> bool:
+    if not file.is_zip:
+        return False
+    names = file.members()
+    return "config.json" in names and any(n in names for n in ("model.weights.h5", "model.weights.json"))
+
+
+def _read_keras(source: Source, budget: Budget) -> WeightsFile:
+    from .keras_zip import read_keras
+
+    return read_keras(source, budget)
+
+
 def _is_safetensors(file: Beginning) -> bool:
     if file.head[8:9] != b"{":
         return False
@@ -241,7 +254,8 @@ def _read_onnx(source: Source, budget: Budget) -> Graph:
 #: Checked in this order.
 FAMILIES: tuple[Family, ...] = (
     Family("torch", "PyTorch state dict", _is_torch_zip, _read_torch_zip),
-    Family("keras-h5", "Keras HDF5 weights", _is_keras_h5, _read_keras_h5),
+    Family("keras-h5", "Keras HDF5", _is_keras_h5, _read_keras_h5),
+    Family("keras", "Keras model (.keras)", _is_keras, _read_keras),
     Family("torch-legacy", "PyTorch state dict (before 1.6)", _is_torch_legacy, _read_torch_legacy),
     Family("safetensors", "safetensors weights", _is_safetensors, _read_safetensors),
     Family("savedmodel", "TensorFlow SavedModel", _is_saved_model, _read_saved_model),
@@ -295,8 +309,6 @@ def _other(file: Beginning) -> tuple[str, str]:
 
 
 def _zip(names: list[str]) -> tuple[str, str]:
-    if "config.json" in names and "model.weights.h5" in names:
-        return "a Keras 3 model (.keras)", _KERAS_3
     if any(n.endswith("saved_model.pb") for n in names):
         return "a zipped TensorFlow SavedModel", "Unpack it first: unzip FILE -d FOLDER; then give the folder."
     if any(n.endswith(".npy") for n in names):

@@ -2,8 +2,8 @@
 
 architecture.py  the table of them, and which one a file's arrays belong to
 inception_v3/    Inception v3
-steps.py         what may precede and follow a network: resizing, scaling, dense layers, pooling
-keras_layers.py  these steps from a Keras config; nodes.py: what all of them add nodes with
+steps.py         what follows its blocks: pooling, a dense layer, softmax; nodes.py: what nodes are added with
+keras/           any Keras model, from the config in its file
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import LoadError
+from ..formats.limits import load_error
 
 if TYPE_CHECKING:
     from ..builder import Graph
@@ -57,9 +58,18 @@ def graph_of_weights(file: WeightsFile) -> Graph:
     ``graph.metadata['family']`` says whose names the file has: 'torchvision', 'keras' or 'kigraph'. LoadError if the
     arrays are those of no built-in network.
     """
+    if "model_config" in file.metadata:
+        from .keras import build_keras
+
+        return build_keras(file)
     for architecture in ARCHITECTURES:
         if architecture.fits(file):
             return architecture.build(file)
+    if file.metadata.get("form") == "keras-3":
+        raise load_error(
+            file.file, "the file", "Keras 3 weights without their architecture", "NAME.json or config.json beside NAME.weights.h5",
+            "Write it with open('NAME.json', 'w').write(model.to_json()), or save the whole model: model.save('m.keras').",
+        )  # fmt: skip
     known = "; ".join(f"{a.name} with the names of {a.names}" for a in ARCHITECTURES)
     raise LoadError(
         f"{file.file}: the arrays {', '.join(list(file.tensors)[:4])}, ... are those of no built-in network; known: {known}. Weights "

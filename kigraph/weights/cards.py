@@ -19,6 +19,7 @@ from .card import LABELS_BESIDE, LABELS_INSIDE, Card
 from .catalogue import CATALOGUE
 from .embedded import CARD_NODE, read_card_text, scale_of
 from .guessed import guess_card
+from .keras_card import keras_card
 from .timm_card import with_timm
 
 if TYPE_CHECKING:
@@ -134,30 +135,22 @@ def _slim(graph: Graph, family: str, card: str, title: str) -> Card | None:
 def _built_in(
     name: str, title: str, rule: str, labels: str = "imagenet-1000", assumed: str = ""
 ) -> Callable[[Graph], Card | None]:
-    """Weights-only files and Keras models run in the built-in Inception v3; ``graph.metadata`` says with which head."""
+    """Weights-only files run in the built-in Inception v3; ``graph.metadata`` says with which head."""
 
     def build(graph: Graph) -> Card | None:
         found = graph.metadata
         output = str(found.get("output", "predictions:0"))
         if not {"input", output.partition(":")[0]} <= _op_types(graph).keys():
             return None
-        pixels = found.get("pixels_divided_by", 0)
-        if pixels is None:
-            return None  # the first layers leave open what range of pixels they expect
-        normalization = Normalization((0.0,) * 3, (pixels,) * 3) if pixels else INCEPTION
-        note = f"the network itself scales; it takes pixels from 0 to {255 / pixels:g}" if pixels else assumed
-        size = _square(graph, "input:0", 299)
-        if None in (_shape(graph, "input:0") or ())[1:3]:
-            size = found.get("size", size)
         card = Card(
             name=name,
-            title=f"Inception v3 in the Keras model '{found['model'][:80]}'" if "model" in found else title,
+            title=title,
             input="input:0",
             output=output,
-            preprocessing=Preprocessing(size, rule, normalization),
+            preprocessing=Preprocessing(_square(graph, "input:0", 299), rule, INCEPTION),
             labels=labels if _classes(graph, output) in (None, 1000) else LABELS_BESIDE,
             scores=found.get("scores", "probabilities"),
-            note=str(found.get("assumed", note)),
+            note=str(found.get("assumed", assumed)),
         )
         if found.get("variant") == "2015":
             preprocessing = Preprocessing((299, 299), "half_pixel", INCEPTION)
@@ -219,6 +212,7 @@ CARDS: tuple[CardRule, ...] = (
             assumed="pixels scaled to [-1, 1], as keras.applications does; the file does not say",
         ),
     ),
+    CardRule("keras", "a Keras model of one image input that scales pixels, or is known by name", keras_card),
     CardRule(
         "inception-v3-kigraph",
         "weights with kigraph's names",
@@ -230,6 +224,7 @@ CARDS: tuple[CardRule, ...] = (
 _BY_FAMILY = {
     "torchvision": "inception-v3-torchvision",
     "keras": "inception-v3-keras",
+    "keras-model": "keras",
     "kigraph": "inception-v3-kigraph",
 }
 

@@ -98,19 +98,34 @@ def test_cards_say_what_the_file_computes() -> None:
     assert card.to_json()["note"] == card.note
 
 
+def keras_graph(side: int | None = 150, **facts: Any) -> ki.Graph:
+    """What the translation of a Keras config says of itself."""
+    facts = {"model": "m", "input": "input:0", "output": "y:0", "scores": "probabilities", "applications": (), **facts}
+    return graph_with("y", 5, side, **facts)
+
+
 @pytest.mark.parametrize(("divided_by", "white"), [(1.0, 255.0), (255.0, 1.0)])
 def test_cards_of_networks_that_scale_themselves(divided_by: float, white: float) -> None:
-    card = find_card(graph_with("predictions", 5, pixels_divided_by=divided_by), family="keras")
+    card = find_card(keras_graph(pixels_divided_by=divided_by), family="keras-model")
     assert card is not None
     assert card.preprocessing(WHITE).max() == white
     assert f"0 to {white:g}" in card.note
-    assert find_card(graph_with("predictions", 5, pixels_divided_by=None), family="keras") is None
+    assert find_card(keras_graph(pixels_divided_by=None), family="keras-model") is None
+
+
+def test_cards_of_networks_that_are_known_by_name() -> None:
+    card = find_card(keras_graph(applications=("inception_v3",)), family="keras-model")
+    assert card is not None
+    assert (card.name, card.preprocessing(WHITE).max(), card.labels) == ("keras", 1.0, "file")
+    assert "inception_v3; the file does not say" in card.note
+    assert find_card(keras_graph(), family="keras-model") is None
 
 
 def test_card_of_any_size_takes_the_inner_networks() -> None:
-    card = find_card(graph_with("predictions", 5, None, size=(96, 130)), family="keras")
+    card = find_card(keras_graph(None, size=(96, 130), pixels_divided_by=1.0), family="keras-model")
     assert card is not None
     assert card.preprocessing.size == (96, 130)
+    assert find_card(keras_graph(None, pixels_divided_by=1.0), family="keras-model") is None
 
 
 def test_card_of_the_network_of_2015_with_torchvisions_names() -> None:

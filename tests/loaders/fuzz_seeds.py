@@ -24,7 +24,7 @@ from tests.loaders import bundle_files, saved_files
 __all__ = ["FAMILIES", "PACKERS", "make"]
 
 FAMILIES = (
-    "graphdef", "card", "safetensors", "torch", "torch-pickle", "torch-legacy", "keras-h5", "onnx", "checkpoint", "checkpoint-npy",
+    "graphdef", "card", "safetensors", "torch", "torch-pickle", "torch-legacy", "keras-h5", "onnx", "keras", "keras-config", "checkpoint", "checkpoint-npy",
     "checkpoint-json", "savedmodel", "tf-metagraph", "tf-checkpoint", "tf-checkpoint-entries", "labels", "image", "archive", "archive-tar", "tflite",
 )  # fmt: skip
 ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.arange(4, dtype=np.int64)}
@@ -49,6 +49,8 @@ def make(folder: Path) -> dict[str, list[bytes]]:
         "torch-legacy": [files.torch_legacy(tensors, counted)],
         "keras-h5": _keras(folder),
         "onnx": _onnx(),
+        "keras": [_keras_zip(config) for config in KERAS_CONFIGS],
+        "keras-config": list(KERAS_CONFIGS),
         "checkpoint": [_npz({"v/w": _npy(ARRAYS["a"])}, json.dumps(meta).encode())],
         "checkpoint-npy": [_npy(ARRAYS["a"]), _npy(np.asfortranarray(ARRAYS["a"])), _npy(np.float64(3))],
         "checkpoint-json": [json.dumps(meta).encode()],
@@ -88,6 +90,7 @@ def _tensorflow(folder: Path) -> dict[str, list[bytes]]:
 #: Parts that a checksum or a compression protects are mutated first and packed then.
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "torch-pickle": lambda data: files.torch_zip(data, STORED),
+    "keras-config": lambda data: _keras_zip(data),
     "checkpoint-npy": lambda data: _npz({"v/w": data}, b'{"version": 1}'),
     "checkpoint-json": lambda data: _npz({"v/w": _npy(ARRAYS["a"])}, data),
     "tf-checkpoint-entries": lambda data: bundle_files.one_block(data),
@@ -221,6 +224,45 @@ def _onnx() -> list[bytes]:
         ),
         made([node("Call", ["x"], ["y"], "local")], image, ["y"], functions=[inner, outer]),
     ]  # fmt: skip
+
+
+def _functional(*layers: tuple[str, str, dict[str, object], list[object]]) -> bytes:
+    """A Keras 3 model of (class, name, config, arguments) without weights; names among the arguments are connections."""
+    specs = []
+    for kind, name, config, args in layers:
+        tensors = [
+            {"class_name": "__keras_tensor__", "config": {"keras_history": [a, 0, 0]}} if isinstance(a, str) else a
+            for a in args
+        ]
+        nodes = [{"args": tensors, "kwargs": {}}] if args else []
+        specs.append({"class_name": kind, "name": name, "config": {"name": name, **config}, "inbound_nodes": nodes})
+    config = {"name": "m", "layers": specs, "input_layers": ["x", 0, 0], "output_layers": [layers[-1][1], 0, 0]}
+    return json.dumps({"class_name": "Functional", "config": config}).encode()
+
+
+_X: tuple[str, str, dict[str, object], list[object]] = ("InputLayer", "x", {"batch_shape": [None, 8, 8, 3]}, [])
+KERAS_CONFIGS = (
+    _functional(
+        _X, ("Rescaling", "r", {"scale": 0.5, "offset": [1.0, 2.0, 3.0]}, ["x"]),
+        ("MaxPooling2D", "p", {"pool_size": [2, 2], "strides": None, "padding": "same"}, ["r"]),
+        ("ZeroPadding2D", "z", {"padding": [[1, 0], [0, 1]]}, ["p"]), ("Resizing", "s", {"height": 4, "width": 6}, ["z"]),
+        ("Reshape", "h", {"target_shape": [4, -1]}, ["s"]), ("Softmax", "o", {"axis": [-1]}, ["h"]),
+    ),
+    _functional(
+        _X, ("Flatten", "f", {}, ["x"]), ("Multiply", "m", {}, ["f", 2.0]), ("Normalization", "n", {"mean": [1.0], "variance": [2.0]}, ["m"]),
+        ("Activation", "a", {"activation": {"class_name": "ReLU", "config": {"max_value": 6.0}}}, ["n"]), ("Dropout", "d", {"rate": 0.5}, ["a"]),
+    ),
+)  # fmt: skip
+
+
+def _keras_zip(config: bytes) -> bytes:
+    """The config with an HDF5 file that has no layers of Keras 3, as its models need no weights."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("metadata.json", '{"keras_version": "3.15.1"}')
+        archive.writestr("config.json", config)
+        archive.writestr("model.weights.h5", zlib.decompress(base64.b85decode(test_hdf5.SMALL)))
+    return buffer.getvalue()
 
 
 def _images() -> list[bytes]:

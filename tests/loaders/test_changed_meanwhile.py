@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import io
+import json
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -56,6 +59,17 @@ def tflite() -> bytes:
     return model.bytes([x], [y])
 
 
+def keras3(path: Path) -> bytes:
+    h5py = pytest.importorskip("h5py", reason="writes the file that is read here")
+    with h5py.File(path, "w") as file:
+        file.create_group("layers/dense/vars")["0"] = WEIGHTS["a"]
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("config.json", json.dumps({"class_name": "Sequential", "config": {}}))
+        archive.write(path, "model.weights.h5")
+    return buffer.getvalue()
+
+
 @pytest.fixture
 def files(tmp_path: Path, torch_files: SimpleNamespace) -> dict[str, bytes]:
     tensors, storages = torch_files.state_dict(WEIGHTS)
@@ -76,6 +90,7 @@ def files(tmp_path: Path, torch_files: SimpleNamespace) -> dict[str, bytes]:
         "onnx": onnx_files.model(
             [onnx_files.node("MatMul", ["x", "w"], ["y"])], {"x": ("float32", (1, 400))}, ["y"], {"w": WEIGHTS["a"]}
         ),
+        "keras": keras3(tmp_path / "seed3.h5"),
     }
 
 

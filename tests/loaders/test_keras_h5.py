@@ -177,7 +177,7 @@ def compound(group: Any) -> None:
         (lambda f: f.attrs.__setitem__("layer_names", [b"conv2d_1", b"conv2d_1"]), "twice"),
         (lambda f: f.attrs.__setitem__("layer_names", [1, 2]), "expected text"),
         (lambda f: f.attrs.__setitem__("layer_names", [b"input_1"]), "no weights"),
-        (lambda f: f["conv2d_1"].attrs.__setitem__("weight_names", [b"conv2d_1/kernel:0"] * 2), "twice"),
+        (lambda f: f["conv2d_1"].attrs.__setitem__("weight_names", [b"conv2d_1/kernel:0"] * 3), "twice"),
         (lambda f: f["conv2d_1"].attrs.__setitem__("weight_names", [b"a/" * 100 + b"b"]), "levels of nesting"),
         (lambda f: f.attrs.__delitem__("layer_names"), "no attribute 'layer_names'"),
     ],
@@ -218,11 +218,35 @@ def test_compression_bomb(tmp_path: Path) -> None:
     assert len(weights(path, LoadLimits(max_expansion=100_000))) == 1
 
 
-def test_keras_3_weights_are_refused_by_name(tmp_path: Path) -> None:
+def test_keras_3_weights_are_read_by_path(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "m.weights.h5", "w") as file:
-        file.create_group("layers/conv2d/vars")["0"] = np.zeros(3)
-    with pytest.raises(LoadError, match="Keras 3"):
+        file.create_group("layers/conv2d/vars")["0"] = np.arange(3)
+        file.create_group("optimizer/vars")["0"] = np.zeros(3)
+    found = weights(tmp_path / "m.weights.h5")
+    assert list(found) == ["layers/conv2d/vars/0"]
+    assert found.metadata == {"form": "keras-3"}
+    np.testing.assert_array_equal(found.read("layers/conv2d/vars/0"), [0, 1, 2])
+
+
+def test_a_group_that_is_linked_into_itself(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "m.weights.h5", "w") as file:
+        group = file.create_group("layers/a")
+        group["b"] = group
+    with pytest.raises(LoadError, match="linked twice"):
         weights(tmp_path / "m.weights.h5")
+
+
+@pytest.mark.parametrize("name", ["m.json", "config.json"])
+def test_the_config_beside_weights(tmp_path: Path, name: str) -> None:
+    with h5py.File(tmp_path / "m.weights.h5", "w") as file:
+        file.create_group("layers/dense/vars")["0"] = np.zeros(3)
+    (tmp_path / "m.weights.json").write_text('["labels"]')
+    text = json.dumps({"class_name": "Sequential", "config": {}, "keras_version": "3.9.0"})
+    (tmp_path / name).write_text(text)
+    found = weights(tmp_path / "m.weights.h5").metadata
+    assert (found["model_config"], found["keras_version"]) == (text, "3.9.0")
+    (tmp_path / name).write_text('{"class_name": 3}')
+    assert "model_config" not in weights(tmp_path / "m.weights.h5").metadata
 
 
 def test_limits(make: Any) -> None:

@@ -146,7 +146,7 @@ class Layers:
         config = self.config(output, keras)
         if change is not None:
             change(config)
-        return arrays_file(self.arrays, model_config=json.dumps(config))
+        return arrays_file(self.arrays, model_config=json.dumps(config), keras_version=f"{keras}.15.0")
 
 
 def arrays_file(groups: Mapping[str, Mapping[str, Any]], **metadata: Any) -> WeightsFile:

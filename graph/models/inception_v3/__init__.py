@@ -3,7 +3,6 @@
 layers.py   the network as a table: layers, blocks, the names that others give them (sizes: kernels/inception_v3.py)
 weights.py  weights of torchvision, Keras or kigraph names for that table; seeded weights
 files.py    whose names a file has, and the network that its arrays make
-keras_model.py keras_base.py   a Keras file's own config: the base of the network, and the layers before and after it
 network.py  what is built: weights, options, head
 build.py    the table as a graph; the frozen form of 2015
 """

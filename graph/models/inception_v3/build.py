@@ -52,13 +52,12 @@ def build_network(network: InceptionNetwork) -> Graph:
     """
     nodes = Nodes(Graph())
     options = network.options
-    x = add_steps(nodes, _input(nodes, options, network.batch, network.size), network.front)
+    x = _input(nodes, options, network.batch)
     x = connect(
         x,
         lambda step, x: _conv(nodes, step, x, network.convs[step.path], options),
         lambda step, x: _pool(nodes, step, x, options),
         lambda step, parts: _join(nodes, step, parts),
-        network.table,
     )
     x = add_steps(nodes, x, network.head)
     nodes.graph.metadata.update(network.metadata)
@@ -83,7 +82,7 @@ def build_from_file(file: WeightsFile, options: Options | None = None, batch: in
     return graph
 
 
-def _input(nodes: Nodes, options: Options, batch: int | None, size: tuple[int | None, int | None]) -> Tensor:
+def _input(nodes: Nodes, options: Options, batch: int | None) -> Tensor:
     if options.input == "pixels":
         pixels = nodes.op("Placeholder", (), "pixels", dtype=np.dtype(np.uint8), shape=(batch, None, None, 3))
         x = nodes.op("Cast", [pixels], "pixels/float", SrcT=np.dtype(np.uint8), DstT=FLOAT32)
@@ -95,7 +94,7 @@ def _input(nodes: Nodes, options: Options, batch: int | None, size: tuple[int | 
             "Mul", [x, nodes.const("pixels/scale", np.array(1 / 127.5, np.float32))], "pixels/scaled", T=FLOAT32
         )
         return nodes.op("Sub", [x, nodes.const("pixels/one", np.array(1, np.float32))], "input", T=FLOAT32)
-    x = nodes.op("Placeholder", (), "input", dtype=FLOAT32, shape=(batch, *size, 3))
+    x = nodes.op("Placeholder", (), "input", dtype=FLOAT32, shape=(batch, SIZE, SIZE, 3))
     if options.input == "imagenet":
         # ((x * std + mean) - 0.5) / 0.5 with ImageNet's statistics, as torchvision's _transform_input.
         std, mean = np.array([0.229, 0.224, 0.225]), np.array([0.485, 0.456, 0.406])

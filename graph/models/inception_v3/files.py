@@ -15,8 +15,7 @@ from types import MappingProxyType
 from ...formats.limits import load_error
 from ...ir import Literal
 from ...loaders.weights import WeightsFile
-from ..steps import Activation, Dense, GlobalPool, Step
-from .keras_model import network_of_config
+from ..steps import Dense, GlobalPool, Softmax, Step
 from .layers import FEATURES
 from .network import InceptionNetwork, Options, classifier
 from .weights import (
@@ -50,9 +49,6 @@ def network_of(file: WeightsFile) -> InceptionNetwork:
         return _torchvision(file)
     if naming == "kigraph":
         return _canonical(file)
-    config = file.metadata.get("model_config")
-    if config is not None:
-        return network_of_config(file, config)
     return _keras_weights(file)
 
 
@@ -131,9 +127,9 @@ def _torchvision(file: WeightsFile) -> InceptionNetwork:
     if dense.kernel.shape[1] == _CLASSES_2015 and not auxiliary:
         options = Options(last_pool="max", count_padding=False)
         metadata = {"variant": "2015"}
-    head: tuple[Step, ...] = (GlobalPool("pool_3", "avg"), dense)
+    head: tuple[Step, ...] = (GlobalPool("pool_3"), dense)
     if dense.kernel.shape[1] > 1:
-        head = (*head, Activation("predictions", "softmax"))
+        head = (*head, Softmax("predictions"))
     else:
         metadata["assumed"] = "the number is what the last layer gives; the file does not say which activation follows"
     return InceptionNetwork(convs, head, options, metadata=metadata)
@@ -186,7 +182,7 @@ def _features(file: WeightsFile, convs: dict[str, ConvWeights], auxiliary: bool)
             "one of them: without it, nothing distinguishes torchvision's average pools from those of 2015 (pytorch-fid)",
             "Save the state dict before 'fc' is replaced.",
         )  # fmt: skip
-    return InceptionNetwork(convs, (GlobalPool("pool_3", "avg"),), OPTIONS["torchvision"])
+    return InceptionNetwork(convs, (GlobalPool("pool_3"),), OPTIONS["torchvision"])
 
 
 # --- Keras, weights only --------------------------------------------------------------------------------------------------
@@ -211,7 +207,7 @@ def _keras_weights(file: WeightsFile) -> InceptionNetwork:
         if not passive or (nested and not average):
             found = "weights without top, and no list of the layers that pool"
             raise load_error(file.file, "the head", found, "a classifier, or what pools", _sentence(SAVE_WHOLE))
-        head: tuple[Step, ...] = (GlobalPool("pool_3", "avg"),) if average else ()
+        head: tuple[Step, ...] = (GlobalPool("pool_3"),) if average else ()
         return InceptionNetwork(convs, head)
     top, kernel, bias = _keras_dense(file, used)
     if (passive or nested) and not average:

@@ -75,8 +75,6 @@ KNOWN_NAMES = "torchvision or timm (Conv2d_1a_3x3.conv.weight), Keras (conv2d_1/
 
 def naming_of(file: WeightsFile) -> str | None:
     """Whose names the file has: 'torchvision', 'keras' or 'kigraph'; None if they are not those of Inception v3."""
-    if "model_config" in file.metadata:
-        return "keras"
     if any(name.endswith(TORCHVISION_FIRST) for name in file.tensors):
         return "torchvision"
     if "conv/kernel" in file.tensors:
