@@ -103,8 +103,8 @@ def resize(b: Building, x: Tensor, size: Any, rule: str) -> Tensor:
         return b.raw("ResizeNearestNeighbor", x, target, align_corners=False, half_pixel_centers=True)
     if rule == "area":
         return b.raw("ResizeArea", x, target, align_corners=False)
-    if rule == "bicubic":  # TensorFlow 2 resizes with the kernel of Keys, a = -1/2
-        return scaled(b, x, target, "keyscubic", False)
+    if rule == "bicubic":
+        return b.raw("ResizeBicubic", x, target, align_corners=False, half_pixel_centers=True)
     return scaled(b, x, target, rule, False)
 
 
