@@ -214,7 +214,7 @@ def _infer_add_n(inputs: Sequence[TensorType], params: Params) -> tuple[TensorTy
 
 
 ADD_N: Contract[Params] = Contract(
-    "add_n", "y = x0 + x1 + ..., all of one shape, added in this order.", _infer_add_n, arity=(1, None), hot=False, inplace=True,
+    "add_n", "y = x0 + x1 + ..., all of one shape, added in this order.", _infer_add_n, arity=(1, None), hot=False,
     flops=lambda inputs, outputs, params: (len(inputs) - 1) * outputs[0].size, tolerance=Tolerance(2e-6, 1e-6),
     by_item=aligned_items,
 )  # fmt: skip
@@ -230,7 +230,7 @@ def _infer_clip(inputs: Sequence[TensorType], params: Params) -> tuple[TensorTyp
 CLIP: Contract[Params] = Contract(
     "clip", "y = min(max(x0, x1), x2); the bounds broadcast to the shape of x0. A NaN stays, of a bound, too.", _infer_clip,
     arity=(3, 3), flops=lambda inputs, outputs, params: 2 * outputs[0].size, tolerance=Tolerance(0, 0), hot=False,
-    inplace=True, by_item=aligned_items,
+    by_item=aligned_items,
 )  # fmt: skip
 
 

@@ -89,7 +89,7 @@ def _leaky_relu(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.L
 
 
 def _add_n(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
-    """float16 is rounded once. The output may be the first input, never another one."""
+    """float16 is rounded once."""
     (y,) = outputs
     if wider(y.dtype) == y.dtype:
         np.copyto(y, inputs[0])

@@ -178,7 +178,6 @@ def _add_n() -> Iterator[Case]:
     for name, shape, values in (("scalar", (), normal), ("nan", (7, 40), sparse_nan), ("tail", (4, 17), normal)):
         yield Case(ops.ADD_N, name, (tensor(shape, values),) * 3, tags=frozenset([name]))
     yield Case(ops.ADD_N, "empty", (tensor((0, 3), normal),) * 3, tags=frozenset(["empty"]))
-    yield Case(ops.ADD_N, "inplace", (tensor((5, 33), normal),) * 3, inplace=0, tags=frozenset(["inplace"]))
     yield Case(ops.ADD_N, "threads2", (tensor((130, 700), normal),) * 3, threads=2, tags=frozenset(["threads"]))
     for memory in MEMORIES:
         inputs = (tensor((4, 5, 21), normal, memory=memory), tensor((4, 5, 21), normal), tensor((4, 5, 21), normal))
@@ -196,7 +195,6 @@ def _clip() -> Iterator[Case]:
         yield Case(ops.CLIP, name, inputs, tags=frozenset(["empty"] if name == "empty" else []))
     for dtype in sorted(FLOATS | INTEGERS, key=str):
         yield Case(ops.CLIP, str(dtype), (*(tensor(s, normal, dtype) for s in ((3, 7, 5), (), ())),))
-    yield Case(ops.CLIP, "inplace", (*(tensor(s, normal) for s in ((5, 33), (), ())),), inplace=0)
     yield Case(ops.CLIP, "million", (*(tensor(s, normal) for s in ((8, 35, 35, 100), (), ())),), measure=True)
 
 

@@ -25,6 +25,11 @@
     X(FLOATS, log, T, KI_OF(ki_log, x))                                                                                \
     X(FLOATS, sigmoid, T, KI_OF(ki_sigmoid, x))                                                                        \
     X(FLOATS, tanh, T, KI_OF(ki_tanh, x))                                                                              \
+    X(FLOATS, elu, T, KI_OF(ki_elu, x))                                                                                \
+    X(FLOATS, selu, T, KI_OF(ki_selu, x))                                                                              \
+    X(FLOATS, softsign, T, x / (1 + ABS(x)))                                                                           \
+    X(FLOATS, erf, T, KI_OF(ki_erf, x))                                                                                \
+    X(FLOATS, erfc, T, KI_OF(ki_erfc, x))                                                                              \
     X(NUMBERS, cast_f32, float, x)
 
 /* The same of two inputs: X(element types, name, expression of a and b). */
@@ -36,6 +41,7 @@
     X(NUMBERS, maximum, a > b || a != a ? a : b)                                                                       \
     X(NUMBERS, minimum, a < b || a != a ? a : b)                                                                       \
     X(NUMBERS, squared_difference, ((W)a - (W)b) * ((W)a - (W)b))                                                      \
+    X(FLOATS, leaky_relu, a < 0 ? a * b : a)                                                                           \
     X(FLOATS, relu_grad, b > 0 ? a : 0)                                                                                \
     X(FLOATS, relu6_grad, b > 0 && b < 6 ? a : 0)
 
