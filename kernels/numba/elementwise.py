@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -21,10 +21,10 @@ from ..contracts import elementwise as ops
 from ..contracts.base import Contract
 from ..contracts.gradients import RELU6_GRAD, RELU_GRAD
 from ..kernel import Constants, Kernel, Query, Run
-from ..tensor import Array, DType, Params
+from ..tensor import Array, DType, Params, TensorType
 from .arrays import FLOATS, NUMBERS, check
 from .jit import array_type, carray, compiled, inner, int64, pointer, void
-from .scalar import exp, sigmoid, tanh
+from .scalar import elu, erf, erfc, exp, selu, sigmoid, tanh
 from .threads import parallel, sequence, shares
 
 __all__ = ["KERNELS"]
@@ -147,6 +147,16 @@ def _relu6_grad(dtype: DType) -> Scalar:
     return lambda dy, x: dy if x > zero and x < six else zero
 
 
+def _softsign(dtype: DType) -> Scalar:
+    one = dtype.type(1)
+    return lambda x: x / (one + abs(x))
+
+
+def _leaky_relu(dtype: DType) -> Scalar:
+    zero = dtype.type(0)
+    return lambda x, alpha: x * alpha if x < zero else x
+
+
 def _squared_difference(dtype: DType) -> Scalar:
     if dtype.kind == "c":
         return lambda a, b: complex((a - b).real ** 2 + (a - b).imag ** 2, 0)
@@ -175,6 +185,11 @@ _UNARY: dict[str, Callable[[DType], Scalar]] = {
     "exp": exp,
     "sigmoid": sigmoid,
     "tanh": tanh,
+    "elu": elu,
+    "selu": selu,
+    "softsign": _softsign,
+    "erf": erf,
+    "erfc": erfc,
     "relu": _relu,
     "relu6": _relu6,
 }
@@ -186,6 +201,7 @@ _BINARY: dict[str, Callable[[DType], Scalar]] = {
     "maximum": _plain(lambda a, b: a if a > b or a != a else b),
     "minimum": _plain(lambda a, b: a if a < b or a != a else b),
     "squared_difference": _squared_difference,
+    "leaky_relu": _leaky_relu,
     "relu_grad": _relu_grad,
     "relu6_grad": _relu6_grad,
 }
@@ -248,6 +264,25 @@ class _Elementwise:
         return functools.partial(self.kernel, *addresses, shape, flat, first, end)
 
 
+@dataclass(frozen=True, slots=True)
+class _Leaky:
+    """The slope is the second input of the kernel: one value for all."""
+
+    prepared: _Elementwise
+    slope: Array
+    workspace_bytes: int = 0
+    absorbed: frozenset[int] = frozenset()
+
+    def bind(self, inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> Run:
+        return self.prepared.bind((inputs[0], self.slope), outputs, workspace)
+
+
+def _prepare_leaky(query: Query, constants: Constants) -> _Leaky:
+    slope = np.array(query.params.alpha, query.inputs[0].dtype)
+    pair = replace(query, inputs=(*query.inputs, TensorType(slope.dtype, ())))
+    return _Leaky(_Elementwise(pair, _binary_kernel("leaky_relu", slope.dtype)), slope)
+
+
 def _kernel(contract: Contract[Params], make: Callable[[str, DType], Any]) -> Kernel:
     allowed = [d for d in NUMBERS if d in FLOATS or contract.name not in _FLOATS_ONLY]
 
@@ -266,15 +301,41 @@ def _kernel(contract: Contract[Params], make: Callable[[str, DType], Any]) -> Ke
 
 
 _FLOATS_ONLY = frozenset(
-    ("sqrt", "rsqrt", "reciprocal", "log", "exp", "sigmoid", "tanh", "div", "relu_grad", "relu6_grad")
+    [
+        "sqrt",
+        "rsqrt",
+        "reciprocal",
+        "log",
+        "exp",
+        "sigmoid",
+        "tanh",
+        "elu",
+        "selu",
+        "softsign",
+        "erf",
+        "erfc",
+        "div",
+        "leaky_relu",
+        "relu_grad",
+        "relu6_grad",
+    ]
 )
 
 KERNELS = (
+    Kernel(
+        ops.LEAKY_RELU,
+        "numba",
+        "leaky_relu",
+        prepare=_prepare_leaky,
+        supports=lambda query: refuse_dtypes(query, list(FLOATS)),
+        strided_inputs=True,
+        strided_outputs=True,
+    ),
     *(
         _kernel(contract, _unary_kernel)
         for contract in (
             ops.NEG, ops.ABS, ops.SQUARE, ops.SQRT, ops.RSQRT, ops.RECIPROCAL, ops.LOG, ops.EXP, ops.SIGMOID,
-            ops.TANH, ops.RELU, ops.RELU6,
+            ops.TANH, ops.RELU, ops.RELU6, ops.ELU, ops.SELU, ops.SOFTSIGN, ops.ERF, ops.ERFC,
         )
     ),
     *(
