@@ -126,7 +126,11 @@ class Axes:
         what = f"{self.graph.nodes[port.node]} with its axes in another order"
         if old.dtype != made.dtype and UNKNOWN not in (old.dtype, made.dtype):
             raise GraphError(f"{what}: {old} became {made}")
-        merge_shapes(what, shape, made.shape)
+        known = merge_shapes(what, shape, made.shape)
+        if known != made.shape:  # a size may follow from constants that are not folded yet
+            node, outputs = self.nodes[new.node], list(self.nodes[new.node].outputs)
+            outputs[new.index] = TensorType(made.dtype, known)
+            self.nodes[new.node] = replace(node, outputs=tuple(outputs))
         self._forms.setdefault(port, {}).setdefault(order, new)
 
     def set_transposed(self, port: Port, source: Port, perm: tuple[int, ...]) -> None:

@@ -123,6 +123,24 @@ def _rows(count: int) -> Rule:
     return rule
 
 
+def _fill(m: Mover, node: Node) -> bool:
+    """Of the order that is wanted; its sizes are permuted."""
+    order = m.choose([], node.ports)
+    return order is not None and _done(
+        m, node, [m.permuted(node.inputs[0], order), m.get(node.inputs[1])], node.attrs, order
+    )
+
+
+def _broadcast(m: Mover, node: Node) -> bool:
+    x, sizes = node.inputs
+    rank = _rank(m, Port(node.name))
+    order = m.choose([x] if _rank(m, x) == rank else [], node.ports)
+    given = m.aligned(x, rank, order)
+    return (
+        order is not None and given is not None and _done(m, node, [given, m.permuted(sizes, order)], node.attrs, order)
+    )
+
+
 def _softmax(m: Mover, node: Node) -> bool:
     x = node.inputs[0]
     order = m.choose([x], node.ports)
@@ -150,22 +168,21 @@ def _reduction(m: Mover, node: Node) -> bool:
 
 
 def _pack(m: Mover, node: Node) -> bool:
-    rank = _rank(m, node.inputs[0])
-    axis = int(node.attrs.get("axis", 0))
-    axis += rank + 1 if axis < 0 else 0
-
-    def through(order: Order) -> Order:
-        return None if order is None else _with(order, axis)[1]
-
-    order = m.choose(node.inputs, node.ports, through)
-    if order is None:
+    axis = int(node.attrs.get("axis", 0)) % (_rank(m, node.inputs[0]) + 1)
+    order = m.choose(node.inputs, node.ports, lambda order: _with(m, node, order, axis)[1])
+    at, after = _with(m, node, order, axis)
+    if after is None:
         return False
-    at, after = _with(order, axis)
     return _done(m, node, [m.get(p, order) for p in node.inputs], {**node.attrs, "axis": at}, after)
 
 
-def _with(order: tuple[int, ...], axis: int) -> tuple[int, Order]:
-    """Where a new axis goes, and the order then: before the axis that follows it in the old order."""
+def _with(m: Mover, node: Node, order: Order, axis: int) -> tuple[int, Order]:
+    """Where a new axis goes, and the order then: as it is wanted behind, else before the axis that it is before."""
+    for wanted in m.wanted(Port(node.name)):
+        if wanted is not None and _without(wanted, [axis]) == order:
+            return wanted.index(axis), wanted
+    if order is None:
+        return axis, None
     moved = [a + (a >= axis) for a in order]
     at = moved.index(axis + 1) if axis + 1 in moved else len(moved)
     return at, as_order([*moved[:at], axis, *moved[at:]])
@@ -182,13 +199,12 @@ def _unpack(m: Mover, node: Node) -> bool:
 
 def _expand(m: Mover, node: Node) -> bool:
     x = node.inputs[0]
-    rank = _rank(m, x)
-    axis = _one(m, node.inputs[1], rank + 1)
+    axis = _one(m, node.inputs[1], _rank(m, x) + 1)
     order = m.orders(x)[0]
-    if axis is None or order is None:
+    if axis is None:
         return False
-    at, after = _with(order, axis)
-    return _done(m, node, [m.get(x, order), _like(m, node.inputs[1], at)], node.attrs, after)
+    at, after = _with(m, node, order, axis)
+    return after is not None and _done(m, node, [m.get(x, order), _like(m, node.inputs[1], at)], node.attrs, after)
 
 
 def _squeeze(m: Mover, node: Node) -> bool:
@@ -293,6 +309,8 @@ RULES: Mapping[str, Rule] = {
     **dict.fromkeys(("Sum", "Mean", "Max", "Min", "Prod", "All", "Any", "ArgMax", "ArgMin"), _reduction),
     **dict.fromkeys(("Pad", "PadV2", "MirrorPad", "Tile"), _rows(1)),
     "Slice": _rows(2),
+    "Fill": _fill,
+    "BroadcastTo": _broadcast,
     "StridedSlice": _strided_slice,
     "GatherV2": _gather,
     "Pack": _pack,

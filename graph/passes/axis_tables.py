@@ -26,6 +26,6 @@ SAME_AXES = frozenset(
 #: Those whose outputs have other axes, and that cost the same in any order.
 INDIFFERENT = frozenset(
     """
-    All Any ArgMax ArgMin ExpandDims GatherV2 Max Mean Min Pack Prod Rank Reshape Shape Size Squeeze StridedSlice Sum Unpack
+    All Any ArgMax ArgMin BroadcastTo ExpandDims Fill GatherV2 Max Mean Min Pack Prod Rank Reshape Shape Size Squeeze StridedSlice Sum Unpack
     """.split()
 )

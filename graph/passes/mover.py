@@ -29,6 +29,10 @@ class Mover(Axes):
         """Whether a tensor is folded in whatever order it is wanted."""
         return port.node in self._constant
 
+    def wanted(self, port: Port) -> tuple[Order, ...]:
+        """The orders in which a tensor is wanted behind the nodes that take any."""
+        return tuple(self._wanted.get(port, ()))
+
     def choose(
         self, inputs: Sequence[Port], outputs: Sequence[Port], through: Callable[[Order], Order] | None = None
     ) -> Order:
@@ -37,7 +41,7 @@ class Mover(Axes):
         through: the order of the outputs, if it is not that of the inputs.
         """
         changing = [p for p in inputs if not self.is_constant(p)]
-        wanted = {order for p in outputs for order in self._wanted.get(p, ())}
+        wanted = {order for p in outputs for order in self.wanted(p)}
         # Equal costs: what is wanted behind, so that a transpose goes to the start of a chain; else what is there by now,
         # so that it goes to the end and what follows a convolution stays beside it.
         first = wanted if through is None and len(wanted) == 1 and None not in wanted else ()
@@ -46,7 +50,7 @@ class Mover(Axes):
         def moved(order: Order) -> int:
             after = order if through is None else through(order)
             before = sum(self._bytes(p) for p in changing if order not in self.orders(p))
-            return before + sum(self._bytes(p) for p in outputs for other in self._wanted.get(p, ()) if other != after)
+            return before + sum(self._bytes(p) for p in outputs for other in self.wanted(p) if other != after)
 
         best: Order = min(candidates, key=moved)
         return best

@@ -205,6 +205,11 @@ def _reshape(g: RandomGraph, t: Tensor) -> Made:
     return ops.reshape(t, ops.stack([ops.shape(t)[0], -1]))
 
 
+def _broadcast(g: RandomGraph, t: Tensor) -> Made:
+    sizes = [d if d is None or d > 1 else int(g.rng.integers(1, 3)) for d in t.shape or ()]
+    return None if None in sizes else ops.broadcast_to(t, [*([2] if len(sizes) < 4 and g.chance(3) else []), *sizes])
+
+
 def _pick_or_describe(g: RandomGraph, t: Tensor) -> Made:
     axis = g.axis(t)
     match int(g.rng.integers(4)):
@@ -214,12 +219,12 @@ def _pick_or_describe(g: RandomGraph, t: Tensor) -> Made:
             return ops.gather(t, g.pick([[0, 0], 0]), axis=axis)
         case 2:
             return ops.cast(ops.shape(t), "float32")
-    return ops.where(ops.greater(t, 0.1), t, g.like(t))
+    return ops.where(ops.greater(t, 0.1), t, g.pick([g.like(t), ops.zeros_like(t)]))
 
 
 IMAGES: list[Callable[[RandomGraph, Tensor], Made]] = [_conv, _conv, _depthwise, _max_pool, _avg_pool, _bias, _norm]
 ANY: list[Callable[[RandomGraph, Tensor], Made]] = [_unary, _binary]
 AXES: list[Callable[[RandomGraph, Tensor], Made]] = [
     *ANY, *ANY, _transpose, _transpose, _concat, _split, _stack, _unstack, _reduce, _reduce, _softmax, _pad, _slice,
-    _index, _tile, _ones, _reshape, _reshape, _pick_or_describe,
+    _index, _tile, _broadcast, _ones, _reshape, _reshape, _pick_or_describe,
 ]  # fmt: skip
