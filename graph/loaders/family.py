@@ -23,11 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["FAMILIES", "Family", "file_of", "sniff"]
 
 _READ = (
-    "a TensorFlow SavedModel, frozen GraphDef or checkpoint, a TensorFlow Lite model, ONNX, safetensors, a PyTorch state dict or a Keras model (.keras, .h5)"
+    "a Keras model (.h5, .keras), a TensorFlow SavedModel, frozen GraphDef or checkpoint, ONNX, TensorFlow Lite, safetensors "
+    "or a PyTorch state dict"
 )
-_LATER = "Reading this family comes later; use another one for now."
-_KERAS_3 = "Save it as HDF5: model.save('model.h5'); or freeze it in TensorFlow (README, 'Keras models')."
-_COPY_SAVED = "Copy the folder with the files themselves: cp -rL."
+_COPY = "Copy the folder with the files themselves: cp -rL."
 #: Names of files that belong to others: what it is, what to do.
 _PARTS: tuple[tuple[re.Pattern[str], str, str], ...] = (
     (
@@ -303,8 +302,6 @@ def _other(file: Beginning) -> tuple[str, str]:
     for pattern, what, remedy in _TEXT:
         if pattern.match(head):
             return what, remedy
-    if head[:1] == b"\x08":
-        return "an ONNX model", _LATER
     return f"bytes {head[:8].hex(' ')} ...", "The file is of an unknown family, or damaged."
 
 
