@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from .ir import Graph
+from .ir import Graph, Node, Port
 
 __all__ = ["ends_text", "guess_inputs", "guess_outputs", "missing_operation", "shown", "similar"]
 
@@ -13,7 +13,11 @@ _MAX_COMPARED, _MAX_COMPARED_LENGTH = 5000, 150
 #: A message stays short, however large the graph is.
 _MOST_LISTED, _MOST_LETTERS = 5, 80
 _PLACEHOLDERS = ("Placeholder", "PlaceholderV2")
-_NO_RESULTS = ("Const", *_PLACEHOLDERS, "NoOp", "Assert", "CheckNumerics", "Assign", "SaveV2", "RestoreV2")
+_NO_RESULTS = ("Const", *_PLACEHOLDERS, "NoOp", "Assert", "CheckNumerics", "Assign", "SaveV2", "RestoreV2", "KiMissing",
+    "IteratorV2", "Iterator", "OneShotIterator", "VarHandleOp", "HashTable", "HashTableV2", "Print", "PrintV2",
+)  # fmt: skip
+_SWITCHES = ("Switch", "RefSwitch")
+_DATA_SETS = ("IteratorGetNext", "IteratorGetNextSync")
 
 
 def similar(name: str, names: Collection[str]) -> str:
@@ -35,21 +39,48 @@ def shown(value: object) -> str:
 
 
 def guess_inputs(graph: Graph) -> tuple[str, ...]:
-    """What a user would feed: the placeholders, else the encoded image that a decoder reads from a Const."""
-    named = tuple(f"{node.name}:0" for node in graph if node.op in _PLACEHOLDERS)
-    read = (node.inputs[0] for node in graph if node.op.startswith("Decode") and node.inputs)
-    return named or tuple(str(p) for p in read if graph.nodes[p.node].op in ("Const", "PlaceholderWithDefault"))
+    """What a user would feed: what has no value by itself, else the encoded image that a decoder reads from a Const.
+
+    That is placeholders, defaults that would come from a data set, and what else is read of a data set. A placeholder with
+    a value (is_training) is none.
+    """
+    named: dict[str, None] = {}
+    behind = {n.inputs[0] for n in graph if n.op == "PlaceholderWithDefault" and n.inputs}
+    read = {p for n in graph for p in n.inputs}
+    for node in graph:
+        default = node.op == "PlaceholderWithDefault" and node.inputs
+        if node.op in _PLACEHOLDERS or (default and graph.nodes[node.inputs[0].node].op in _DATA_SETS):
+            named[f"{node.name}:0"] = None
+        elif node.op in _DATA_SETS:
+            named |= dict.fromkeys(str(p) for p in node.ports if p in read and p not in behind)
+    return tuple(named) or _encoded_images(graph)
+
+
+def _encoded_images(graph: Graph) -> tuple[str, ...]:
+    decoded = (node.inputs[0] for node in graph if node.op.startswith("Decode") and node.inputs)
+    return tuple(str(p) for p in decoded if graph.nodes[p.node].op in ("Const", "PlaceholderWithDefault"))
 
 
 def guess_outputs(graph: Graph) -> tuple[str, ...]:
-    """Results that nothing in the graph reads, in graph order; only Softmax nodes if there are any among them."""
+    """Results that nothing in the graph reads, in graph order; only Softmax nodes if there are any among them.
+
+    The two sides of a condition, which tf.cond names, are none.
+    """
     used: set[str] = set()
     for node in graph:
         used.update(p.node for p in node.inputs)
         used.update(node.control)
     free = [node for node in graph if node.name not in used and node.op not in _NO_RESULTS and node.outputs]
+    switched = {n.inputs[1] for n in graph if n.op in _SWITCHES and len(n.inputs) == 2}
+    free = [node for node in free if not (node.op == "Identity" and node.inputs and _decides(graph, node, switched))]
     softmax = [node for node in free if node.op == "Softmax"]
     return tuple(f"{node.name}:0" for node in softmax or free)
+
+
+def _decides(graph: Graph, node: Node, switched: Collection[Port]) -> bool:
+    """Whether a node names a predicate, or one side of it, and no more."""
+    source = graph.nodes[node.inputs[0].node]
+    return node.inputs[0] in switched or (source.op in _SWITCHES and len(set(source.inputs)) == 1)
 
 
 def ends_text(graph: Graph) -> str:

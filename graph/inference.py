@@ -12,12 +12,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..kernels.errors import DTypeError, KigraphError
+from ..kernels.errors import KigraphError
 from ..kernels.tensor import Shape, TensorType, is_int
-from .errors import UnsupportedOpError
 from .evaluate import evaluate
 from .ir import UNKNOWN, Node, Port
-from .opdefs import DESCRIBES, OPDEFS, Site
+from .opdefs import DESCRIBES, OPDEFS, Site, stated_types
 
 __all__ = ["constant_value", "known_sizes", "output_types", "site_of_node"]
 
@@ -49,7 +48,7 @@ def output_types(
     """
     definition = OPDEFS.get(op)
     if definition is None:
-        return (TensorType(UNKNOWN),) * (1 if count is None else count)
+        return stated_types(op, attrs) or (TensorType(UNKNOWN),) * (1 if count is None else count)
     types = tuple([nodes[node].outputs[index] for node, index in inputs])
     if any(t.dtype == UNKNOWN for t in types):
         return (TensorType(UNKNOWN),) * (count or 1)
@@ -59,8 +58,8 @@ def output_types(
     try:
         return definition.types(site)
     except Exception as error:
-        # A loaded graph (count given) can be inspected and replaced by a feed; running the node says what is not supported.
-        if count is not None and isinstance(error, (UnsupportedOpError, DTypeError)):
+        # A loaded graph (count given) can be inspected and replaced by a feed; running the node says what is wrong with it.
+        if count is not None and isinstance(error, KigraphError):
             return (TensorType(UNKNOWN),) * count
         given = ", ".join(f"{p} {t}" for p, t in zip(inputs, types, strict=True))
         error.add_note(f"while adding {op} '{name}' with inputs {given}")

@@ -33,6 +33,7 @@ from .protobuf.wire import (
 )
 
 __all__ = [
+    "BFLOAT16",
     "DTYPES",
     "DTYPE_NAMES",
     "DTYPE_NUMBERS",
@@ -62,6 +63,8 @@ DTYPES: dict[int, DType] = {
         (17, "uint16"), (18, "complex128"), (19, "float16"), (22, "uint32"), (23, "uint64"),
     )
 } | {7: STRING}  # fmt: skip
+#: Numbers of 16 bits, which NumPy lacks; they are held as float32.
+BFLOAT16 = 14
 _QUANTISED = (11, 12, 13, 15, 16)
 #: Element type -> DataType number, for writing.
 DTYPE_NUMBERS: dict[DType, int] = {dtype: n for n, dtype in DTYPES.items() if n not in _QUANTISED}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from .limits import Budget
 from .protobuf.wire import Reader, Span, unpack_numbers
 from .protobuf.write import pack_numbers
 from .source import Source
-from .tensorflow import DTYPE_NAMES, DTYPE_NUMBERS, DTYPES, Dim, TensorProto, TensorShape
+from .tensorflow import BFLOAT16, DTYPE_NAMES, DTYPE_NUMBERS, DTYPES, Dim, TensorProto, TensorShape
 
 __all__ = ["literal", "shape_dims", "tensor_proto", "value_field"]
 
@@ -31,6 +32,7 @@ _FIELDS: dict[DType, tuple[str, str]] = {
 _VALUE_FIELDS = ("string_val", *dict.fromkeys(field for field, _ in _FIELDS.values()))
 #: Constants up to this size are read immediately: the shapes, axes and scalars that shape inference needs.
 _SMALL = 4096
+_UINT16 = 17
 
 
 def shape_dims(shape: TensorShape | None) -> tuple[int | None, ...] | None:
@@ -52,6 +54,8 @@ def literal(proto: TensorProto, reader: Reader, source: Source, budget: Budget, 
     Tensor::FromProto, on which its writers rely). Everything else that does not fit is a LoadError.
     """
     dtype = DTYPES.get(proto.dtype)
+    if proto.dtype == BFLOAT16:
+        return _bfloat16(proto, reader, source, budget, place)
     if dtype is None:
         name = DTYPE_NAMES.get(proto.dtype, f"type number {proto.dtype}")
         raise budget.error(
@@ -80,6 +84,19 @@ def literal(proto: TensorProto, reader: Reader, source: Source, budget: Budget, 
     if any(name != field for name in filled):
         raise budget.error(place, f"values in {', '.join(filled)}", f"values in {field} for {dtype.name}")
     return _values(getattr(proto, field), kind, dtype, shape, count, source, budget, place)
+
+
+def _bfloat16(proto: TensorProto, reader: Reader, source: Source, budget: Budget, place: str) -> Literal:
+    """The same numbers in float32: a bfloat16 is its upper half."""
+    halves = literal(replace(proto, dtype=_UINT16, int_val=proto.half_val, half_val=[]), reader, source, budget, place)
+    budget.bytes(2 * halves.type.size, place)
+
+    def load() -> np.ndarray[Any, Any]:
+        return (halves.array().astype(np.uint32) << 16).view(np.float32)
+
+    if halves.nbytes <= _SMALL:
+        return _resident(load)
+    return Literal.lazy(np.dtype(np.float32), halves.shape, load, ("bfloat16", halves.key))
 
 
 def _resident(load: Callable[[], np.ndarray[Any, Any]]) -> Literal:

@@ -1,30 +1,29 @@
 """TensorFlow's frozen GraphDef (.pb) to a Graph.
 
 Ops that kigraph does not run are kept: such a graph loads and can be inspected, fed and saved. Functions of the
-graph's library are put in place of their calls. What a file can do wrong (unknown inputs, duplicates, cycles, shapes that never fit) is a
-LoadError that names the node.
+graph's library are put in place of their calls. Damage (unknown inputs, duplicates, wrong constants) is a LoadError that names the
+node. What can merely never run (shapes that never fit, cycles) loads, and is the error of a run that needs it.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ...kernels.errors import KigraphError
-from ...kernels.tensor import DType, TensorType
+from ...kernels.tensor import TensorType
 from .. import ir
 from ..builder import Graph, Operation, Tensor
 from ..errors import LoadError
 from ..formats.limits import Budget
-from ..formats.protobuf.wire import Reader, Span
+from ..formats.protobuf.wire import Reader
 from ..formats.source import Source
-from ..formats.tensorflow import DTYPE_NAMES, DTYPES, AttrValue, GraphDef, NodeDef
-from ..formats.tensorproto import literal, shape_dims
+from ..formats.tensorflow import AttrValue, GraphDef, NodeDef
 from ..hints import similar
-from ..ir import MISSING, UNKNOWN, Node, Port, order_with_cycles
-from ..opdefs import LOOPS, OPDEFS, OWN, Foreign
+from ..ir import MISSING, Node, Port, order_with_cycles
+from ..opdefs import LOOPS, OWN
+from .tensorflow.attributes import Function, attributes, check_output_count
 from .tensorflow.frames import Edges, Loop, Region, find_loops
 from .tensorflow.functions import Body, Library, NotInlinedError, inline, passed_through
 
@@ -33,18 +32,9 @@ __all__ = ["Function", "build_graph", "looks_like_graphdef", "read_graphdef"]
 _NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
 _OP = re.compile(r"[A-Za-z_][A-Za-z0-9_.>]*")
 _INPUT = re.compile(r"(?P<control>\^)?(?P<node>[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*)(:(?P<index>[0-9]{1,5}))?")
-#: Until then a Placeholder of shape () meant "shape not known" (array_ops.cc, graph_def_version() <= 21).
-_LAST_PRODUCER_WITH_SCALAR_AS_UNKNOWN = 21
 _FUNCTIONAL = frozenset(["If", "StatelessIf", "Case", "StatelessCase", "While", "StatelessWhile"])
 #: Type in a file -> op type that has attributes which TensorFlow's does not.
 _OWN_TYPES = {f"Ki{op}": op for op in OWN}
-
-
-@dataclass(frozen=True, slots=True)
-class Function:
-    """An attribute that names a function of the graph's library."""
-
-    name: str
 
 
 def looks_like_graphdef(view: memoryview) -> bool:
@@ -148,8 +138,8 @@ class _Build:
         op = _OWN_TYPES.get(definition.op, definition.op)
         if loop is not None:
             return op, self._loop(loop, tensors)
-        attrs = _attributes(definition, op, self.producer, self.reader, self.source, self.budget, place)
-        _check_output_count(attrs, self.budget, place)
+        attrs = attributes(definition, op, self.producer, self.reader, self.source, self.budget, place)
+        check_output_count(attrs, self.budget, place)
         if op in LOOPS:  # these are made here only
             return MISSING, {"why": f"{op} is no op of files"}
         why = definition.why

@@ -2,7 +2,8 @@
 
 base.py: Site, Lowered, OpDef. attributes.py: how an op states its attributes.
 channels.py: channels first or last. math.py, nn.py, array.py, slices.py,
-gradients.py, strings.py, images.py, passing.py, indexing.py, quantization.py, blocks.py, resample.py, fused.py, windows.py, control.py, random.py, lists.py: the definitions. table.py: all of them, OPDEFS. resolve.py: the contract of a node.
+gradients.py, strings.py, images.py, passing.py, indexing.py, quantization.py, blocks.py, resample.py, fused.py, windows.py, control.py, random.py, lists.py: the definitions. unserved.py: what is
+known of other ops. table.py: all of them, OPDEFS. resolve.py: the contract of a node.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from .lists import LISTS
 from .random import RANDOM
 from .resolve import DESCRIBES, Known, Resolved, is_small, resolve, site_of
 from .table import OPDEFS, OWN, opdef
+from .unserved import SOURCES, WHY, stated_types
 
 __all__ = [
     "CHANNELS",
@@ -29,8 +31,10 @@ __all__ = [
     "OPDEFS",
     "OWN",
     "RANDOM",
+    "SOURCES",
     "STAGED",
     "STRUCTURAL",
+    "WHY",
     "Foreign",
     "Known",
     "Lowered",
@@ -46,6 +50,7 @@ __all__ = [
     "opdef",
     "resolve",
     "site_of",
+    "stated_types",
 ]
 
 #: Control flow, random numbers, and lists of tensors.

@@ -94,6 +94,11 @@ def check_attributes(site: _Site, known: Mapping[str, Attr]) -> None:
         if rule is None:
             if name[:1] != "_":
                 _refuse_unknown(site, known, name, value)
+        elif type(value) is Foreign and rule.kind == "type" and not rule.own:
+            raise UnsupportedOpError(
+                f"{site.op} '{site.name}': element type {value.value} ({name}) is not computed with; cast to float32 first, or "
+                "feed a tensor downstream"
+            )
         elif type(value) is Foreign:
             _refuse_unknown(site, {k: v for k, v in known.items() if not v.own}, name, value.value)
         elif rule.of is not None:

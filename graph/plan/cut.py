@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from ...kernels.tensor import TensorType
 from ..errors import FetchError, GraphError, UnsupportedOpError
 from ..ir import UNKNOWN, Graph, Node, Port, topological_order
-from ..opdefs import DESCRIBES, OPDEFS, opdef
+from ..opdefs import DESCRIBES, OPDEFS, WHY, Site, opdef
 from ..passes import optimize
 from ..passes.fold_constants import fold_constants
 from ..passes.legalize_layouts import legalize_layouts
@@ -74,11 +74,7 @@ def _between(
         if name not in needed or name in nodes:
             continue
         node = graph.nodes[name]
-        if node.op == "Placeholder":
-            raise FetchError(
-                f"placeholder '{name}' ({node.outputs[0]}) must be fed: what is fetched depends on it. "
-                f"Give feed_dict={{'{name}:0': value}}"
-            )
+        _check(node)
         if node.op == "VariableV2":
             variables[name] = Port(name)
         else:
@@ -98,12 +94,15 @@ def _between(
 def _check(node: Node) -> None:
     """Refuses placeholders and unknown ops before anything runs."""
     if node.op == "Placeholder":
+        if node.outputs[0].dtype == UNKNOWN:  # what the loader could not type says why
+            opdef(node.op, node.name).types(Site(node.name, node.op, node.attrs, ()))
         raise FetchError(
             f"placeholder '{node.name}' ({node.outputs[0]}) must be fed: what is fetched depends on it. "
             f"Give feed_dict={{'{node.name}:0': value}}"
         )
-    if node.op not in OPDEFS and "why" in node.attrs:  # a loader knows more of it
-        raise UnsupportedOpError(f"{node} cannot be run: {node.attrs['why']}. A tensor downstream can be fed instead")
+    why = node.attrs.get("why", WHY.get(node.op))
+    if node.op not in OPDEFS and why is not None:  # a loader may know more of it
+        raise UnsupportedOpError(f"{node} cannot be run: {why}, or feed a tensor downstream")
     opdef(node.op, node.name)
 
 

@@ -70,7 +70,34 @@ _PROTO = {
         "map AttrValue attr = 5",
     ],
     "VersionDef": ["optional int32 producer = 1", "optional int32 min_consumer = 2"],
-    "GraphDef": ["repeated NodeDef node = 1", "optional int32 version = 3", "optional VersionDef versions = 4"],
+    "ArgDef": [
+        "optional string name = 1",
+        "optional int32 type = 3",
+        "optional string type_attr = 4",
+        "optional string number_attr = 5",
+        "optional string type_list_attr = 6",
+    ],
+    "AttrDef": ["optional string name = 1", "optional AttrValue default_value = 3"],
+    "Signature": [
+        "optional string name = 1",
+        "repeated ArgDef input_arg = 2",
+        "repeated ArgDef output_arg = 3",
+        "repeated AttrDef attr = 4",
+    ],
+    "Entry": ["optional string key = 1", "optional string value = 2"],
+    "FunctionDef": [
+        "optional Signature signature = 1",
+        "repeated NodeDef node_def = 3",
+        "repeated Entry ret = 4",
+        "repeated Entry control_ret = 6",
+    ],
+    "FunctionLibrary": ["repeated FunctionDef function = 1"],
+    "GraphDef": [
+        "repeated NodeDef node = 1",
+        "optional FunctionLibrary library = 2",
+        "optional int32 version = 3",
+        "optional VersionDef versions = 4",
+    ],
 }
 
 

@@ -151,7 +151,7 @@ def test_bool_content_is_normalised(make: Any) -> None:
         (const(4, (1,), int_val=[256]), "values from 256 to 256"),
         (const(6, (1,), int_val=[-129]), "values of int8"),
         (const(8, (1,), scomplex_val=[1]), "1 parts of complex"),
-        (const(14, (1,)), "bfloat16"),
+        (const(24, (1,)), "float8_e5m2"),
         (const(20, (1,)), "resource"),
         (const(99, (1,)), "type number 99"),
         (const(7, (1 << 50,)), "at most"),
@@ -284,27 +284,11 @@ A = ("a", "Mystery", [], {})
         ([A, ("b", "Mystery", ["a:99999999999"], {})], "'node', 'node:index'"),
         ([A, ("b", "Mystery", ["a b"], {})], "'node', 'node:index'"),
         ([A, ("b", "Mystery", ["a:-1"], {})], "'node', 'node:index'"),
-        ([("a", "Const", [], {"dtype": dtype(1)})], "Const 'a' has no value"),
-        ([("a", "Const", [], {"value": lambda attr: None})], "no value"),
-        ([("a", "Mystery", [], {"x": lambda attr: setattr(attr, "placeholder", "T")})], "placeholder of a function"),
-        ([("c", "Const", [], const(1, (), float_val=[1])), ("r", "Relu", ["c", "c"], {})], "takes 1 inputs, got 2"),
-        ([("x", "Placeholder", [], {"dtype": dtype(1), "shape": lambda a: a.shape.dim.add(size=-7)})], "sizes from 0"),
-        ([("x", "Placeholder", [], {"dtype": b"float"})], "must be an element type"),
     ],
 )
 def test_structure_errors(make: Any, nodes: list[Any], found: str) -> None:
     with pytest.raises(LoadError, match=found):
         load(make(("first", "Mystery", [], {}), *nodes))
-
-
-def test_shapes_that_never_fit_name_the_node(make: Any) -> None:
-    path = make(
-        ("x", "Const", [], const(1, (2, 3))),
-        ("w", "Const", [], const(1, (4, 5))),
-        ("y", "MatMul", ["x", "w"], {}),
-    )
-    with pytest.raises(LoadError, match=r"graph.pb: node 'y' \(MatMul\): matmul"):
-        load(path)
 
 
 @pytest.mark.slow

@@ -13,10 +13,11 @@ import pytest
 from kigraph.graph import ops
 from kigraph.graph.builder import Graph
 from kigraph.graph.draw import to_dot, to_html, to_svg
-from kigraph.graph.errors import GraphError, LoadError, UnsupportedOpError
+from kigraph.graph.errors import GraphError, UnsupportedOpError
 from kigraph.graph.loaders import load
 from kigraph.graph.session import Session
 from kigraph.graph.writers.graphdef import save_graphdef
+from kigraph.kernels.errors import KigraphError
 
 Make = Callable[..., Graph]
 F32, F64, I32 = (np.dtype(t) for t in ("float32", "float64", "int32"))
@@ -142,11 +143,12 @@ def test_what_is_not_known_or_not_served_is_refused_where_it_is_needed(
         ("FusedBatchNorm", ["x"] * 5, {"epsilon": "small"}, "epsilon must be a number"),
     ],
 )
-def test_what_contradicts_itself_is_a_damaged_file(
+def test_what_contradicts_itself_is_the_error_of_a_run(
     make: Make, op: str, inputs: list[str], attrs: dict[str, Any], found: str
 ) -> None:
-    with pytest.raises(LoadError, match=found):
-        make(("y", op, inputs, attrs))
+    graph = make(("y", op, inputs, attrs))
+    with Session(graph, backend="numpy") as session, pytest.raises(KigraphError, match=found):
+        session.run("y:0", {"x:0": np.ones((2, 5, 4, 4), np.float32)})
 
 
 NORM = {"T": F32, "U": F32, "epsilon": 0.001, "data_format": "NCHW", "is_training": False}

@@ -38,6 +38,8 @@ def read(record: type[Any], data: bytes, limits: LoadLimits | None = None) -> tu
 def assert_same(ours: Any, theirs: Any, reader: Reader) -> None:
     """Compares a record of ours with a message of protobuf's, field by field."""
     for field in dataclasses.fields(ours):
+        if "wire" not in field.metadata:  # what loaders add to a record
+            continue
         spec, value = field.metadata["wire"], getattr(ours, field.name)
         if spec.oneof:
             assert (value is not None) == (theirs.WhichOneof("value") == field.name), field.name
