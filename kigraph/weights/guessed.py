@@ -160,12 +160,14 @@ def _pixels(graph: Graph, image: _Image, assumed: list[str]) -> tuple[Normalizat
     torch = graph.metadata.get("family") in _PYTORCH and image.layout == "NCHW"
     rule = "torchvision" if torch else "keras_bilinear"
     assumed.append(f"resized by {rule}")
-    stated = graph.metadata.get("normalization")
+    if image.tensor.dtype == np.int8:  # quantised symmetrically: 0 to 255 as -128 to 127
+        return Normalization((128.0,) * 3, (1.0,) * 3), order, rule
+    if is_int(image.tensor.dtype) or _scales_inside(image.tensor):
+        return PIXELS, order, rule
+    stated = graph.metadata.get("normalization", {}).get(image.name)
     if stated is not None:
         mean, std = stated
         return Normalization(_three(mean), _three(std)), order, rule
-    if is_int(image.tensor.dtype) or _scales_inside(image.tensor):
-        return PIXELS, order, rule
     model = str(graph.metadata.get("model", ""))
     if model.startswith(_SCALED_INSIDE):
         return PIXELS, order, rule

@@ -61,7 +61,7 @@ def test_the_command_lines_words_are_those_of_vision() -> None:
         (classifier(before=lambda x: (x - 128.0) * 0.0078125), "probabilities", PIXELS, "NHWC", (8, 8)),
         (classifier(before=lambda x: x * 2.0), "probabilities", INCEPTION, "NHWC", (8, 8)),
         (classifier((None, None, None, 3)), "probabilities", INCEPTION, "NHWC", (224, 224)),
-        (classifier(normalization=(127.5, 63.75)), "probabilities", ki.Normalization((127.5,) * 3, (63.75,) * 3), "NHWC", (8, 8)),
+        (classifier(normalization={"x:0": (127.5, 63.75)}), "probabilities", ki.Normalization((127.5,) * 3, (63.75,) * 3), "NHWC", (8, 8)),
     ],
 )  # fmt: skip
 def test_what_a_graph_shows(graph: ki.Graph, scores: str, normalization: Any, layout: str, size: Any) -> None:

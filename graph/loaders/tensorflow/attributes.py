@@ -81,6 +81,8 @@ def attributes(
 
 def _attribute(value: AttrValue, op: str, reader: Reader, source: Source, budget: Budget, place: str) -> Any:
     """The Python value of an attribute: see builder.Graph.create_op for the conventions."""
+    if value.literal is not None:
+        return value.literal
     if value.s is not None:
         return _text(reader.content(value.s))
     if value.type is not None:
