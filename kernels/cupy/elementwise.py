@@ -25,6 +25,7 @@ from .launch import (
     launched,
     pointer,
     rows_of,
+    scalar,
     strided,
     types_only,
 )
@@ -51,7 +52,12 @@ _UNARY: dict[Contract[Any], tuple[frozenset[DType], str]] = {
     ops.EXP: (_FLOATING, "exp_"),
     ops.LOG: (_FLOATING, "log_"),
     ops.LOG1P: (_FLOATING, "log1p_"),
+    ops.EXPM1: (_FLOATING, "expm1_"),
     ops.ERF: (_FLOATING, "erf_"),
+    ops.ERFC: (_FLOATING, "erfc_"),
+    ops.ELU: (_FLOATING, "elu"),
+    ops.SELU: (_FLOATING, "selu"),
+    ops.SOFTSIGN: (_FLOATING, "softsign"),
     ops.SIN: (_FLOATING, "sin_"),
     ops.COS: (_FLOATING, "cos_"),
     ops.FLOOR: (_FLOATING, "floor_"),
@@ -87,7 +93,8 @@ def _build(dtype: DType) -> Build:
 
 
 def _names(dtype: DType) -> tuple[str, ...]:
-    return ("select_", *(name for types, name in (*_UNARY.values(), *_BINARY.values()) if dtype in types))
+    leaky = ("leaky_relu",) if dtype in _FLOATING else ()
+    return ("select_", *leaky, *(name for types, name in (*_UNARY.values(), *_BINARY.values()) if dtype in types))
 
 
 BUILDS: tuple[tuple[Build, tuple[str, ...]], ...] = tuple((_build(dtype), _names(dtype)) for dtype in C_TYPES)
@@ -104,6 +111,53 @@ def _prepare_unary(launcher: Launcher, name: str, query: Query, constants: Const
         return [Launch(function, grid_for(rows.total), THREADS, (pointer(launcher, x), pointer(launcher, y), rows))]
 
     return LaunchPrepared(launcher, launches)
+
+
+def _prepare_leaky(launcher: Launcher, name: str, query: Query, constants: Constants) -> Prepared:
+    dtype = query.inputs[0].dtype
+    function, slope = Function(_build(dtype), name), scalar(dtype, query.params.alpha)
+
+    def launches(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> list[Launch]:
+        (x,), (y,) = inputs, outputs
+        rows = rows_of(x, y)
+        if not rows.total:
+            return []
+        arguments = (pointer(launcher, x), pointer(launcher, y), rows, slope)
+        return [Launch(function, grid_for(rows.total), THREADS, arguments)]
+
+    return LaunchPrepared(launcher, launches)
+
+
+def _chained(
+    launcher: Launcher, names: Callable[[Query], Sequence[str]], query: Query, constants: Constants
+) -> Prepared:
+    """y = x0 op x1, then y = y op x2, ...: one launch after the other."""
+    build, called = _build(query.inputs[0].dtype), names(query)
+
+    def launches(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> list[Launch]:
+        (y,) = outputs
+        found: list[Launch] = []
+        left = inputs[0]
+        for name, right in zip(called, inputs[1:], strict=True) if y.size else ():
+            geometry = strided(y.shape, [_broadcast_strides(a, y.shape) for a in (left, right, y)])
+            arguments = (*(pointer(launcher, a) for a in (left, right, y)), geometry)
+            found.append(Launch(Function(build, name), grid_for(y.size), THREADS, arguments))
+            left = y
+        return found
+
+    return LaunchPrepared(launcher, launches)
+
+
+def _additions(query: Query) -> Sequence[str]:
+    return ["add_"] * (len(query.inputs) - 1)
+
+
+def _bounds(query: Query) -> Sequence[str]:
+    return ("maximum", "minimum")
+
+
+def _supports_sum(query: Query) -> str | None:
+    return types_only(query, _REAL) or (None if len(query.inputs) > 1 else "takes two inputs or more")
 
 
 def _broadcast_strides(array: Array, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -136,7 +190,7 @@ def _supports_select(query: Query) -> str | None:
     return types_only(query, _BOOLEAN) or (None if dtype in _ANY else f"no kernel for element type {dtype}")
 
 
-def _record(contract: Contract[Any], prepare: Callable[..., Prepared], name: str, supports: Any) -> Kernel:
+def _record(contract: Contract[Any], prepare: Callable[..., Prepared], name: Any, supports: Any) -> Kernel:
     return Kernel(
         contract,
         "cupy",
@@ -152,4 +206,7 @@ KERNELS: tuple[Kernel, ...] = (
     *(_record(c, _prepare_unary, name, partial(_supports, types)) for c, (types, name) in _UNARY.items()),
     *(_record(c, _prepare_broadcast, name, partial(_supports, types)) for c, (types, name) in _BINARY.items()),
     _record(ops.SELECT, _prepare_broadcast, "select_", _supports_select),
+    _record(ops.LEAKY_RELU, _prepare_leaky, "leaky_relu", partial(_supports, _FLOATING)),
+    _record(ops.ADD_N, _chained, _additions, _supports_sum),
+    _record(ops.CLIP, _chained, _bounds, partial(_supports, _REAL)),
 )

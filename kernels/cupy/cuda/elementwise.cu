@@ -64,6 +64,15 @@ UNARY(abs_, x < T(0) ? T(T(0) - x) : x)
 #endif
 
 #ifdef FLOATING
+KERNEL void leaky_relu(const T* input, T* output, const Rows rows, const T slope) {
+    GRID_STRIDE (i, rows.total) {
+        const Index row = quotient(i, rows.cols), col = i - row * rows.cols;
+        const T x = input[row * rows.x_pitch + col];
+        output[row * rows.y_pitch + col] = x < T(0) ? x * slope : x;
+    }
+}
+EXPORT(leaky_relu)
+
 DEVICE T sigmoid_of(T x) {
     const T e = exp(-fabs(x)); // at most 1: no overflow
     return x >= T(0) ? T(1) / (T(1) + e) : e / (T(1) + e);
@@ -77,7 +86,12 @@ UNARY(reciprocal, T(1) / x)
 UNARY(exp_, exp(x))
 UNARY(log_, log(x))
 UNARY(log1p_, log1p(x))
+UNARY(expm1_, expm1(x))
 UNARY(erf_, erf(x))
+UNARY(erfc_, erfc(x))
+UNARY(elu, x < T(0) ? expm1(x) : x)
+UNARY(selu, x < T(0) ? T(1.7580993408473768) * expm1(x) : T(1.0507009873554805) * x)
+UNARY(softsign, x / (T(1) + fabs(x)))
 UNARY(sin_, sin(x))
 UNARY(cos_, cos(x))
 UNARY(floor_, floor(x))
