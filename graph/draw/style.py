@@ -77,7 +77,9 @@ _OPS: tuple[tuple[Family, str], ...] = (
     (
         Family("image", "#fbd9d7", "#b8423b"),
         "DecodeJpeg DecodePng DecodeImage DecodeBmp DecodeGif DecodeWebP EncodeJpeg EncodePng ResizeBilinear ResizeNearestNeighbor "
-        "ResizeBicubic ResizeArea ScaleAndTranslate CropAndResize KiResample",
+        "ResizeBicubic ResizeArea ScaleAndTranslate CropAndResize KiResample "
+        "NonMaxSuppression NonMaxSuppressionV2 NonMaxSuppressionV3 NonMaxSuppressionV4 NonMaxSuppressionV5 "
+        "CombinedNonMaxSuppression",
     ),
     (Family("control flow", "#e3efd8", "#6f8f3f"), "Switch RefSwitch Merge RefMerge KiWhile KiBranch"),
     (

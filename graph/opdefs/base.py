@@ -114,6 +114,8 @@ class OpDef:
     unknown: Callable[[Site], tuple[TensorType, ...]] | None = None
     forwards: Callable[[Mapping[str, Any]], Mapping[int, int]] = lambda attrs: {}
     attributes: Row = field(default_factory=lambda: T)
+    #: Its contract is dynamic: said here for an op whose parameters are inputs, which may not be known before it runs.
+    dynamic: bool = False
 
     @property
     def by_types(self) -> bool:

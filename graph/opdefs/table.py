@@ -10,7 +10,7 @@ from . import (
     array,
     blocks,
     control,
-    fused,
+     boxes, fused,
     gradients,
     images,
     indexing,
@@ -30,7 +30,7 @@ from .base import OpDef
 __all__ = ["OPDEFS", "OWN", "opdef"]
 
 _FAMILIES = (
-    array, slices, math, nn, fused, blocks, resample, windows, gradients, strings, images, passing, indexing, quantization,
+    array, slices, math, nn, fused, blocks, resample, windows, boxes, gradients, strings, images, passing, indexing, quantization,
     control, random, lists,
 )  # fmt: skip
 

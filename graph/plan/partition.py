@@ -83,7 +83,7 @@ def _kind(node: Node, known: Known) -> tuple[str, tuple[Port, ...]]:
     try:
         resolved = resolve(known.site(node))
     except NeedsValue:
-        return "shaped", wanted
+        return ("dynamic" if definition.dynamic else "shaped"), wanted
     if resolved.contract.dynamic:
         return "dynamic", wanted
     # FusedBatchNormV3 has an output of unknown shape that nothing computes.

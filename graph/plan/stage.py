@@ -292,14 +292,16 @@ def compile_stage(
 ) -> Stage | DynamicStage:
     """Chooses kernels and lays out memory for given input types (all shapes known)."""
     if part.dynamic:
-        return _compile_dynamic(graph, part, types, options)
+        return _compile_dynamic(graph, part, types, values, options)
     lowering = lower_part(graph, part, types, values, options)
     layout = lay_out(lowering, part.inputs, part.outputs)
     fed = tuple((p, lowering.home[p]) for p in part.inputs if p in lowering.home)
     return Stage(part, lowering, layout, options.store, fed)
 
 
-def _compile_dynamic(graph: Graph, part: Part, types: Mapping[Port, TensorType], options: Options) -> DynamicStage:
+def _compile_dynamic(
+    graph: Graph, part: Part, types: Mapping[Port, TensorType], values: Mapping[Port, Value], options: Options
+) -> DynamicStage:
     (node,) = part.nodes
     literals = {p: x.array() for p in node.inputs if (x := graph.literal(p)) is not None}
     if node.op in STAGED:
@@ -307,7 +309,7 @@ def _compile_dynamic(graph: Graph, part: Part, types: Mapping[Port, TensorType],
             node.name, node.op, [], list(zip(node.ports, node.outputs, strict=True)), HOST, note="a stage of its own"
         )
         return DynamicStage(part, evaluator(node, options), step, node.inputs, literals)
-    known = Known({**types, **{p: TensorType(a.dtype, a.shape) for p, a in literals.items()}}, literals)
+    known = Known({**types, **{p: TensorType(a.dtype, a.shape) for p, a in literals.items()}}, {**values, **literals})
     resolved = resolve(known.site(node))
     params, ports = resolved.params, resolved.pick(node.inputs)
     query = Query(

@@ -13,6 +13,7 @@ from typing import Any
 from . import (
     arrange,
     blocks,
+    boxes,
     concat,
     conv2d,
     einsum,
@@ -38,7 +39,7 @@ from .base import Contract
 __all__ = ["CONTRACTS", "Contract"]
 
 _FAMILIES = (
-    matmul, conv2d, siblings, pool2d, normalization, elementwise, softmax, reduce, concat, resize, resample, layout, blocks, volumes,
+    matmul, conv2d, siblings, pool2d, normalization, elementwise, softmax, reduce, concat, resize, resample, layout, blocks, boxes, volumes,
     windows, gradients, strings,
     einsum, indexing, arrange, quantization,
 )  # fmt: skip

@@ -1,7 +1,7 @@
 """The shared CPU family: every contract outside the hot set, in NumPy, Pillow and simplejpeg.
 
 It cannot be chosen as a backend: it serves whatever backend was chosen. elementwise.py, reduce.py, layout.py, strings.py,
-einsum.py, indexing.py, arrange.py and quantization.py, blocks.py, normalization.py, volumes.py, windows.py, resample.py (with resample_taps.py) mirror the contract files; image.py and image_*.py have the encoded images, jpeg_recovery.py truncated ones;
+einsum.py, indexing.py, arrange.py and quantization.py, blocks.py, boxes.py, normalization.py, volumes.py, windows.py, resample.py (with resample_taps.py) mirror the contract files; image.py and image_*.py have the encoded images, jpeg_recovery.py truncated ones;
 support.py is shared with the numpy backend.
 """
 
@@ -16,7 +16,7 @@ from . import (
     arrange,
     blocks,
     einsum,
-    elementwise,
+     boxes, elementwise,
     image,
     indexing,
     layout,
@@ -36,6 +36,7 @@ KERNELS: tuple[Kernel, ...] = (
     *reduce.KERNELS,
     *layout.KERNELS,
     *blocks.KERNELS,
+    *boxes.KERNELS,
     *resample.KERNELS,
     *normalization.KERNELS,
     *volumes.KERNELS,

@@ -23,7 +23,7 @@ NO_GRADIENT = """
     invert invert_permutation is_finite is_inf is_nan left_shift linspace quantize quantize_dequantize right_shift
     unravel_index
     resample crop_and_resize batch_norm_statistics conv3d conv3d_input_grad max_pool3d avg_pool3d max_pool_argmax
-    dilation2d extract_patches
+    dilation2d extract_patches suppression combined_suppression
 """
 #: Op types that are not written to ONNX: structure, effects, what passes and gradients make, and what nobody needed yet.
 NOT_WRITTEN = """
@@ -45,6 +45,8 @@ NOT_WRITTEN = """
     TensorScatterMax TensorScatterMin TensorScatterSub TensorScatterUpdate UnravelIndex UnsortedSegmentMax
     UnsortedSegmentMin UnsortedSegmentProd UnsortedSegmentSum Xdivy Xlog1py Xlogy ZerosLike
     SpaceToBatchND BatchToSpaceND SpaceToBatch BatchToSpace SpaceToDepth DepthToSpace
+    NonMaxSuppression NonMaxSuppressionV2 NonMaxSuppressionV3 NonMaxSuppressionV4 NonMaxSuppressionV5
+    CombinedNonMaxSuppression
     Conv3D Conv3DBackpropInputV2 MaxPool3D AvgPool3D MaxPoolV2 MaxPoolWithArgmax Dilation2D ExtractImagePatches
     _FusedConv2D _FusedDepthwiseConv2dNative _FusedMatMul _FusedBatchNormEx
     ResizeNearestNeighbor ResizeBicubic ResizeArea ScaleAndTranslate CropAndResize KiResample

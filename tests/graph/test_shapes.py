@@ -57,6 +57,11 @@ def volume(d: Sequence[int], rng: np.random.Generator) -> NDArray:
     return values(rng, d[0], d[1] + 2, d[2] + 1, d[1] + 1, d[3])
 
 
+def boxes(d: Sequence[int], rng: np.random.Generator, thresholds: int) -> list[NDArray]:
+    found = [values(rng, 3 * d[0], 4), values(rng, 3 * d[0]), scalar(d[1])]
+    return found + [np.array(t, F32) for t in (0.5, 0.1, 0.3)[:thresholds]]
+
+
 def channels(d: Sequence[int], rng: np.random.Generator, count: int) -> list[NDArray]:
     return [values(rng, d[3]) for _ in range(count)]
 
@@ -141,6 +146,11 @@ OTHER: dict[str, Case] = {
     "MaxPoolWithArgmax": lambda d, r: ([window(d, r)], {**POOL, "Targmax": np.dtype(np.int32)}),
     "Dilation2D": lambda d, r: ([window(d, r), values(r, 2, 3, d[3])], {**STEPS, "rates": (1, 1, 2, 1)}),
     "ExtractImagePatches": lambda d, r: ([window(d, r)], {**STEPS, "rates": (1, 1, 2, 1), "ksizes": (1, 2, 2, 1)}),
+    "NonMaxSuppressionV4": lambda d, r: (boxes(d, r, 2), {"pad_to_max_output_size": True}),
+    "CombinedNonMaxSuppression": lambda d, r: (
+        [values(r, d[0], d[1], 1, 4), values(r, d[0], d[1], d[2]), scalar(2), scalar(5), scalar(0.5, F32), scalar(0.1, F32)],
+        {"pad_per_class": d[3] > 2},
+    ),
     "_FusedConv2D": lambda d, r: (
         [window(d, r), values(r, 2, 3, d[3], 2), values(r, 2)],
         {**CONV, "fused_ops": ("BiasAdd", "Relu"), "num_args": 1, "TArgs": (F32,)},
@@ -229,12 +239,13 @@ OTHER |= {
     ),
     "QuantizeAndDequantizeV3": lambda d, r: ([x3(d, r), scalar(-1, F32), scalar(4, F32), scalar(6)], {}),
 }  # fmt: skip
-#: Structural ops, ops with effects, decoders (dynamic: tests of sessions), and backward ops (tests of gradients).
+#: Structural ops, ops with effects, decoders and suppression (dynamic: tests of sessions), and backward ops (tests of gradients).
 ELSEWHERE = {
     "Const", "Placeholder", "VariableV2", "NoOp", "Assign", "AssignAdd", "AssignSub", "DecodeJpeg", "DecodePng", "DecodeBmp",
     "DecodeImage", "DecodeGif", "DecodeWebP", "ReluGrad", "Relu6Grad", "SoftmaxCrossEntropyWithLogits", "SparseSoftmaxCrossEntropyWithLogits",
     "Conv2DBackpropInput", "Conv2DBackpropFilter", "DepthwiseConv2dNativeBackpropInput", "DepthwiseConv2dNativeBackpropFilter",
-    "MaxPoolGrad", "AvgPoolGrad", "BiasAddGrad", "LRNGrad", "KiSumTo", *CONTROL,
+    "MaxPoolGrad", "AvgPoolGrad", "BiasAddGrad", "LRNGrad", "KiSumTo", *CONTROL, "NonMaxSuppression", "NonMaxSuppressionV2",
+    "NonMaxSuppressionV3", "NonMaxSuppressionV5",
 }  # fmt: skip
 
 
@@ -286,7 +297,7 @@ def fits(static: Shape, actual: tuple[int, ...]) -> bool:
 
 @pytest.mark.parametrize("op", CASES)
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(sizes=st.tuples(*[st.integers(1, 4)] * 4), ways=st.lists(WAYS, min_size=5, max_size=5))
+@given(sizes=st.tuples(*[st.integers(1, 4)] * 4), ways=st.lists(WAYS, min_size=6, max_size=6))
 def test_static_types_hold_at_run_time(op: str, sizes: tuple[int, ...], ways: list[tuple[str, int]]) -> None:
     arrays, attrs = CASES[op](sizes, np.random.default_rng(sum(sizes)))
     count = 6 if op in ("FusedBatchNormV3", "_FusedBatchNormEx") else None

@@ -164,6 +164,36 @@ def windows(op: str, rng: Rng) -> Case:
     return Case(op, [x], {**attrs, "rates": rates, "ksizes": [1, *window, 1]}, **several(rng))
 
 
+def suppression(op: str, rng: Rng) -> Case:
+    """Scores of many boxes, some of them equal."""
+    count = int(rng.integers(0, 25))
+    corners = rng.uniform(0, 1, (count, 2))
+    boxes = np.concatenate([corners, corners + rng.normal(size=(count, 2)) * 0.4], 1).astype(np.float32)
+    scores = np.round(rng.normal(size=count), int(rng.integers(1, 4))).astype(np.float32)
+    most = np.array(rng.integers(0, 12), np.int32)
+    limits = [np.array(v, np.float32) for v in (rng.uniform(), rng.normal() - 1, pick(rng, (0.0, 0.3, 1.0)))]
+    if op == "CombinedNonMaxSuppression":
+        n, c = int(rng.integers(1, 3)), int(rng.integers(1, 4))
+        q = pick(rng, (1, c))
+        many = rng.uniform(-0.2, 1.2, (n, count, q, 4)).astype(np.float32)
+        ranks = rng.uniform(size=(n, count, c)).astype(np.float32)
+        sizes = [np.array(v, np.int32) for v in rng.integers(1, 8, 2)]
+        attrs = {"pad_per_class": bool(rng.random() < 0.5), "clip_boxes": bool(rng.random() < 0.5)}
+        return Case(
+            op,
+            [many, ranks, *sizes, limits[0], np.array(rng.uniform(), np.float32)],
+            attrs,
+            frozenset([0, 1]),
+            outputs=4,
+        )
+    version = int(op[-1]) if op[-1].isdigit() else 1
+    inputs = [boxes, scores, most, *limits[: (0, 1, 2, 2, 3)[version - 1]]]
+    attrs = {"pad_to_max_output_size": bool(rng.random() < 0.5)} if version > 3 else {}
+    if version == 1:
+        attrs = {"iou_threshold": float(limits[0])}
+    return Case(op, inputs, attrs, frozenset([0, 1]), 1e-5, outputs={4: 2, 5: 3}.get(version, 1), **several(rng))
+
+
 FUSED = (
     ("BiasAdd",), ("BiasAdd", "Relu"), ("BiasAdd", "Relu6"), ("BiasAdd", "Elu"), ("BiasAdd", "LeakyRelu"), ("BiasAdd", "Tanh"),
     ("BiasAdd", "Sigmoid"), ("FusedBatchNorm",), ("FusedBatchNorm", "Relu"), ("FusedBatchNorm", "LeakyRelu"), ("BiasAdd", "Add"),
@@ -204,5 +234,6 @@ GENERATORS: dict[str, Callable[[str, Rng], Case]] = {
     **dict.fromkeys(("Conv3D", "Conv3DBackpropInputV2", "MaxPool3D", "AvgPool3D"), volume),
     **dict.fromkeys(("MaxPoolV2", "MaxPoolWithArgmax", "Dilation2D", "ExtractImagePatches"), windows),
     **dict.fromkeys(("Conv2DBackpropInput", "DepthwiseConv2dNativeBackpropInput"), transposed),
+    **dict.fromkeys(("NonMaxSuppression", "NonMaxSuppressionV2", "NonMaxSuppressionV3", "NonMaxSuppressionV4", "NonMaxSuppressionV5", "CombinedNonMaxSuppression"), suppression),
     "ScaleAndTranslate": translate, "CropAndResize": crop,
 }  # fmt: skip

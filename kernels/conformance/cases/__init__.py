@@ -14,6 +14,7 @@ from ..case import Case
 from . import (
     arrange,
     blocks,
+    boxes,
     concat,
     conv2d,
     einsum,
@@ -49,6 +50,7 @@ _ALL: tuple[Case, ...] = (
     *resize.CASES,
     *resample.CASES,
     *blocks.CASES,
+    *boxes.CASES,
     *volumes.CASES,
     *gradients.CASES,
     *layout.CASES,

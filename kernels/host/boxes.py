@@ -1,0 +1,117 @@
+"""Non-maximum suppression: one chosen box at a time, its overlaps with all that remain in one step."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..contracts.boxes import COMBINED_SUPPRESSION, SUPPRESSION, CombinedParams, SuppressionParams
+from ..kernel import Kernel
+from ..tensor import Array
+from .support import numpy_kernel, wider
+
+__all__ = ["KERNELS"]
+
+
+def _corners(boxes: Array) -> tuple[Array, Array]:
+    """(low corners, high corners), each (count, 2)."""
+    return np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])
+
+
+def _overlaps(low: Array, high: Array, one: int, others: Any) -> Array:
+    """The share of the union that box ``one`` has in common with each of the others."""
+    sides = np.maximum(np.minimum(high[others], high[one]) - np.maximum(low[others], low[one]), 0)
+    common = sides[..., 0] * sides[..., 1]
+    size = high - low
+    area, own = size[others][..., 0] * size[others][..., 1], size[one, 0] * size[one, 1]
+    union = area + own - common
+    return np.where((area <= 0) | (own <= 0), union.dtype.type(0), common / union)
+
+
+def _hard(boxes: Array, scores: Array, most: int, iou: float, least: float) -> Array:
+    """Numbers of the chosen boxes, best first."""
+    order = np.argsort(-scores, kind="stable")
+    order = order[scores[order] > least]
+    low, high = _corners(boxes)
+    chosen: list[int] = []
+    while len(order) and len(chosen) < most:
+        best = int(order[0])
+        chosen.append(best)
+        rest = order[1:]
+        order = rest[~(_overlaps(low, high, best, rest) > iou)]
+    return np.array(chosen, np.int64)
+
+
+def _soft(boxes: Array, scores: Array, params: SuppressionParams) -> tuple[Array, Array]:
+    """Scores fall with the overlap; a box whose score has fallen waits for its new turn."""
+    low, high = _corners(boxes)
+    real = scores.dtype.type
+    scale = real(-0.5 / params.sigma)
+    # (-score, box, number of chosen boxes whose overlap its score already has)
+    queue = [(-scores[i], i, 0) for i in np.flatnonzero(scores > params.score).tolist()]
+    heapq.heapify(queue)
+    chosen: list[int] = []
+    found: list[Any] = []
+    while queue and len(chosen) < params.most:
+        negative, box, seen = heapq.heappop(queue)
+        score = before = -negative
+        for other in reversed(chosen[seen:]):
+            overlap = _overlaps(low, high, box, other)
+            score = score * np.exp(scale * overlap * overlap)
+            if score <= params.score:
+                break
+        if score == before:
+            chosen.append(box)
+            found.append(score)
+        elif score > params.score:
+            heapq.heappush(queue, (-score, box, len(chosen)))
+    return np.array(chosen, np.int64), np.array(found, scores.dtype)
+
+
+def _suppression(inputs: Sequence[Array], params: SuppressionParams) -> tuple[Array, ...]:
+    given = np.asarray(inputs[1]).dtype
+    boxes, scores = (np.asarray(a).astype(wider(a.dtype), copy=False) for a in inputs)
+    with np.errstate(all="ignore"):
+        if params.sigma > 0:
+            chosen, best = _soft(boxes, scores, params)
+        else:
+            chosen = _hard(boxes, scores, params.most, params.iou, params.score)
+            best = scores[chosen]
+    count = len(chosen)
+    entries = params.most if params.padded else count
+    numbers, found = np.zeros(entries, np.int32), np.zeros(entries, given)
+    numbers[:count], found[:count] = chosen, best
+    results = (numbers, found, np.array(count, np.int32))
+    return tuple(r for r, wanted in zip(results, (True, params.scored, params.counted), strict=True) if wanted)
+
+
+def _combined(inputs: Sequence[Array], outputs: Sequence[Array], params: CombinedParams) -> None:
+    boxes, scores = inputs
+    for output in outputs:
+        output[...] = 0
+    most = outputs[1].shape[1]
+    for image in range(len(boxes)):
+        parts = []
+        for c in range(scores.shape[2]):
+            own = boxes[image, :, min(c, boxes.shape[2] - 1)]
+            rank = np.ascontiguousarray(scores[image, :, c])
+            chosen = _hard(own, rank, params.per_class, params.iou, params.score)
+            parts.append((own[chosen], rank[chosen], np.full(len(chosen), c)))
+        if not parts:
+            continue
+        all_boxes, all_scores, classes = (np.concatenate(p) for p in zip(*parts, strict=True))
+        best = np.argsort(-all_scores, kind="stable")[:most]
+        count = len(best)
+        picked = all_boxes[best]
+        outputs[0][image, :count] = np.clip(picked, 0, 1) if params.clip else picked
+        outputs[1][image, :count], outputs[2][image, :count] = all_scores[best], classes[best]
+        outputs[3][image] = count
+
+
+KERNELS = (
+    Kernel(SUPPRESSION, "host", "suppression", evaluate=_suppression, strided_inputs=True),
+    numpy_kernel(COMBINED_SUPPRESSION, "host", _combined),
+)
