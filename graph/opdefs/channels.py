@@ -32,12 +32,15 @@ class Channels:
 
 _IMAGE, _INPUT_GRAD, _FILTER_GRAD = Channels(), Channels((2,), (0,), (0,)), Channels((0, 2), ())
 
-#: Ops of TensorFlow that have data_format.
+#: Ops that have data_format.
 CHANNELS: Mapping[str, Channels] = {
     **dict.fromkeys(("Conv2D", "DepthwiseConv2dNative", "MaxPool", "AvgPool", "SpaceToDepth", "DepthToSpace"), _IMAGE),
     **dict.fromkeys(("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"), _IMAGE),
     "BiasAdd": Channels(any_rank=True),
     "BiasAddGrad": Channels(outputs=(), any_rank=True),
+    **dict.fromkeys(("KiFusedConv2D", "KiFusedDepthwiseConv2D", "KiFusedAvgPool"), _IMAGE),
+    # Their types alone: the plan takes them apart before it looks at data_format.
+    **dict.fromkeys(("_FusedConv2D", "_FusedDepthwiseConv2dNative", "_FusedBatchNormEx"), _IMAGE),
     "MaxPoolV2": Channels(sizes=(1, 2)),
     "MaxPoolGrad": Channels((0, 1, 2)),
     "MaxPoolGradV2": Channels((0, 1, 2), sizes=(3, 4)),

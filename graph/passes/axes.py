@@ -194,6 +194,9 @@ class Axes:
     def finish(self) -> Graph:
         """The new graph, whose outputs have the axes of the old one's."""
         outputs = tuple(self.get(p) for p in self.graph.outputs)
+        for name in self.graph.targets:
+            if name not in self.nodes and (port := self.get(Port(name))).node != name:
+                self.emit(name, "Identity", [port], {})
         whole = Graph(self.nodes, outputs, self.graph.targets)
         needed = reachable(whole)
         return Graph({n: node for n, node in self.nodes.items() if n in needed}, outputs, self.graph.targets)

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kigraph.graph import ops
-from kigraph.graph.builder import Tensor
+from kigraph.graph import ir, ops
+from kigraph.graph.builder import Graph, Tensor
 from kigraph.graph.passes import PASSES
 from kigraph.graph.passes.axis_groups import contiguous, groups_of_axes
+from kigraph.graph.passes.move_transposes import move_transposes
 from kigraph.graph.session import Session
 from kigraph.kernels.errors import KigraphError
 from tests.graph.layout_graphs import RandomGraph
@@ -189,6 +190,16 @@ def test_filters_of_other_programs_are_transposed_once_and_nothing_of_them_runs(
     assert (found["Transpose"], found["Split"]) == (1, 1)
     plain = session(backend="numpy", skip_passes=NAMES).run(z, {x: value})
     np.testing.assert_allclose(session().run(z, {x: value}), plain, rtol=1e-4, atol=1e-4)
+
+
+def test_targets_keep_their_names(graph: Graph) -> None:
+    x = ops.placeholder("float32", (None, 3, 4, 5))
+    y = ops.relu(ops.transpose(x, [0, 2, 3, 1], name="first"))
+    z = ops.transpose(ops.transpose(y, [0, 3, 1, 2], name="second"), [0, 2, 3, 1], name="third")
+    frozen = graph.freeze()
+    moved = move_transposes(ir.Graph(frozen.nodes, (z.port,), ("first", "second", "third")))
+    assert {"first", "second", "third"} <= moved.nodes.keys()
+    assert [str(moved.type_of(p)) for p in moved.outputs] == [str(z.type)]
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))

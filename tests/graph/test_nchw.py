@@ -11,6 +11,7 @@ import pytest
 from kigraph.graph import ops
 from kigraph.graph.builder import Graph, Tensor
 from kigraph.graph.errors import GraphError, UnsupportedOpError
+from kigraph.graph.opdefs import CHANNELS, OPDEFS
 from kigraph.graph.passes import PASSES
 from kigraph.graph.session import Session
 from kigraph.kernels.errors import KigraphError
@@ -102,6 +103,21 @@ def test_every_op_gives_what_it_gives_in_nhwc(
     shape = a[0].shape
     assert shape is not None
     assert b[0].shape == ((None, *(shape[i] for i in FIRST[1:])) if len(shape) == 4 else shape)
+
+
+def test_no_op_takes_data_format_and_ignores_it() -> None:
+    """An op whose attributes have it is in the table, else NCHW would be computed as NHWC."""
+    assert {name for name, d in OPDEFS.items() if "data_format" in d.attributes} <= CHANNELS.keys()
+
+
+def test_a_fused_op_of_a_file(graph: Graph, session: Make, rng: np.random.Generator) -> None:
+    x = rng.normal(size=(2, 3, 5, 6)).astype(np.float32)
+    w, b = rng.normal(size=(2, 2, 3, 4)).astype(np.float32), rng.normal(size=4).astype(np.float32)
+    attrs = {"strides": (1, 1, 1, 1), "padding": "VALID", "activation": "relu", "data_format": "NCHW"}
+    given = ops.placeholder("float32", x.shape)
+    (y,) = add(graph, "KiFusedConv2D", [given, w, b], **attrs)
+    wanted = np.maximum(conv_by_hand(x, w, (1, 1), (0,) * 4) + b.reshape(4, 1, 1), 0)
+    np.testing.assert_allclose(session().run(y, {given: x}), wanted, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("op", ["FusedBatchNormV2", "FusedBatchNormV3"])
