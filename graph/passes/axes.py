@@ -35,10 +35,13 @@ def as_order(axes: Sequence[int]) -> Order:
     return None if list(axes) == list(range(len(axes))) else tuple(axes)
 
 
-def only_ones_move(shape: Sequence[int | None], order: Sequence[int]) -> bool:
-    """Whether all axes but those of size 1 stay in their order, so that the elements stay where they are."""
-    kept = [axis for axis in order if shape[axis] != 1]
-    return kept == sorted(kept)
+def only_ones_move(shape: Sequence[int | None], order: Sequence[int], source: Sequence[int] | None = None) -> bool:
+    """Whether all axes but those of size 1 stay in their order, so that the elements stay where they are.
+
+    source: the order in which they are; default: that of ``shape``.
+    """
+    kept, was = ([a for a in axes if shape[a] != 1] for axes in (order, source or range(len(shape))))
+    return kept == was
 
 
 def sizes_of(shape: Sequence[int | None]) -> list[int] | None:

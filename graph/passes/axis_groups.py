@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from ...kernels.tensor import Dim
 
-__all__ = ["Groups", "contiguous", "groups_of_axes"]
+__all__ = ["Groups", "arranged", "contiguous", "groups_of_axes"]
 
 #: (axes before, axes after) that have the same elements; together all axes of both shapes, in order.
 Groups: TypeAlias = list[tuple[list[int], list[int]]]
@@ -65,3 +65,10 @@ def contiguous(order: Sequence[int], shape: Sequence[Dim], groups: Groups) -> tu
 
     placed = sorted(groups, key=place)
     return [a for left, _ in placed for a in left], [a for _, right in placed for a in right]
+
+
+def arranged(wanted: Sequence[int], groups: Groups) -> tuple[list[int], list[int]] | None:
+    """Orders of the axes before and after, so that the latter is the wanted one; None if that takes groups apart."""
+    placed = sorted(groups, key=lambda group: min(wanted.index(a) for a in group[1]))
+    after = [a for _, right in placed for a in right]
+    return ([a for left, _ in placed for a in left], after) if after == list(wanted) else None

@@ -14,8 +14,8 @@ import numpy as np
 
 from ...kernels.tensor import is_int
 from ..ir import Node, Port
-from .axes import Order, as_order, sizes_of
-from .axis_groups import contiguous, groups_of_axes
+from .axes import Order, as_order, only_ones_move, sizes_of
+from .axis_groups import arranged, contiguous, groups_of_axes
 from .axis_tables import ELEMENTWISE
 from .mover import Mover
 
@@ -230,6 +230,9 @@ def _reshape(m: Mover, node: Node) -> bool:
     if groups is None or order is None:
         return False
     source, target = contiguous(order, before, groups)
+    wanted = m.wanted(Port(node.name))
+    if len(wanted) == 1 and not only_ones_move(before, source, order):  # something is transposed, so as it is wanted
+        source, target = arranged(wanted[0] or range(len(after)), groups) or (source, target)
     sizes = sizes_of([after[a] for a in target])
     if sizes is None:
         return False

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from kigraph.graph import ir, ops
 from kigraph.graph.builder import Graph, Tensor
 from kigraph.graph.passes import PASSES
-from kigraph.graph.passes.axis_groups import contiguous, groups_of_axes
+from kigraph.graph.passes.axis_groups import arranged, contiguous, groups_of_axes
 from kigraph.graph.passes.move_transposes import move_transposes
 from kigraph.graph.session import Session
 from kigraph.kernels.errors import KigraphError
@@ -251,3 +251,5 @@ def test_a_group_that_is_not_together_is_put_in_order() -> None:
     groups = [([0], [0]), ([1, 2], [1]), ([3], [2])]
     assert contiguous((0, 3, 2, 1), (2, 3, 4, 5), groups) == ([0, 3, 1, 2], [0, 2, 1])
     assert contiguous((0, 3, 1, 2), (2, 3, 4, 5), groups) == ([0, 3, 1, 2], [0, 2, 1])
+    assert arranged((0, 2, 1), groups) == ([0, 3, 1, 2], [0, 2, 1])
+    assert arranged((1, 0, 2), [([0], [0, 1]), ([1], [2])]) is None

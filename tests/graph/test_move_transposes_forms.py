@@ -45,6 +45,16 @@ def patches(x: Tensor) -> Tensor:
     return ops.reduce_mean(ops.matmul(ops.reshape(tokens, [-1, 8]), array(8, 4)), [1])
 
 
+def attention(x: Tensor) -> Tensor:
+    """Heads are put beside each other, taken apart and joined again."""
+    tokens = ops.transpose(ops.reshape(conv(x, 4, 8, 4, "VALID"), [-1, 8, 16]), [0, 2, 1])
+    flat = ops.reshape(tokens, [-1, 8])
+    q, k, v = (ops.reshape(ops.matmul(flat, array(8, 8)), [-1, 16, 2, 4]) for _ in range(3))
+    weights = ops.softmax(ops.matmul(ops.transpose(q, [0, 2, 1, 3]) * 0.5, ops.transpose(k, [0, 2, 3, 1])))
+    joined = ops.transpose(ops.matmul(weights, ops.transpose(v, [0, 2, 1, 3])), [0, 2, 1, 3])
+    return ops.matmul(ops.reshape(joined, [-1, 8]), array(8, 4))
+
+
 def norm_of_channels(x: Tensor) -> Tensor:
     """ConvNeXt: the block itself transposes, to work on the last axis."""
     y = conv(x, 4, 8, 4, "VALID")
@@ -96,7 +106,7 @@ def parts(x: Tensor) -> Tensor:
 
 #: Form -> its transposes: that of the image, and where another order is asked for.
 FORMS: dict[Callable[[Tensor], Tensor], int] = {
-    transposed_convolution: 1, patches: 1, norm_of_channels: 1, norm_of_groups: 1, line: 1, boxes: 2, classes: 1, parts: 1,
+    transposed_convolution: 1, patches: 1, attention: 5, norm_of_channels: 1, norm_of_groups: 1, line: 1, boxes: 2, classes: 1, parts: 1,
 }  # fmt: skip
 
 
