@@ -1,6 +1,7 @@
 """What frozen graphs and SavedModels share: the functions of a graph's library, its loops, and the graph built of them.
 
     functions.py     calls of functions are replaced by the nodes of their bodies
+    frames.py        the loops of TensorFlow 1; attributes.py: the attributes of nodes as Python values
     saved_model.py   SavedModel folders; meta_graph.py: a graph with signatures, as they and training runs have it
     checkpoint.py    checkpoints; bundle.py: their index and data; strings.py: tensors of strings;
                      parts.py: of several parts; objects.py: whose they are; slices.py: the format before 2017

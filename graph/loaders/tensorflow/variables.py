@@ -57,21 +57,31 @@ def without_training(nodes: Mapping[str, NodeDef]) -> dict[str, NodeDef]:
     """
     readers = consumers(nodes)
     updates = {n.name for n in nodes.values() if _is_update(n.op)}
-    dropped = updates | {n.name for n in nodes.values() if n.op in RESTORES or _WRITES.fullmatch(n.op)}
-    dropped = descendants(nodes, dropped, is_data)  # what reads them cannot be computed either
-    # Each variable has a node that reads it, which is no result.
-    dropped |= {n.name for n in nodes.values() if n.op in _COPIES and n.name not in readers and _of_variable(nodes, n)}
-    roots = [n.name for n in nodes.values() if not n.input and n.op not in VARIABLES and n.op not in ("Const", "NoOp")]
-    results = descendants(nodes, roots)
+    dropped = _needless(nodes, updates, readers)
+    results = _results(nodes)
     waiting = [node_of(text) for name in dropped for text in nodes[name].input]
     while waiting:
         name = waiting.pop()
-        if name not in nodes or name in dropped or not all(r in dropped for r in readers.get(name, ())):
+        if name not in nodes or name in dropped or not dropped.issuperset(readers.get(name, ())):
             continue
         if name not in results or _GRADIENTS.search(name) or _scopes(name) & updates:
             dropped.add(name)
             waiting += [node_of(text) for text in nodes[name].input]
     return {name: _without(node, dropped) for name, node in nodes.items() if name not in dropped}
+
+
+def _needless(nodes: Mapping[str, NodeDef], updates: set[str], readers: Mapping[str, list[str]]) -> set[str]:
+    """The updates, what writes, restores or only orders others, and what reads these."""
+    written = {n.name for n in nodes.values() if n.op in RESTORES or _WRITES.fullmatch(n.op)}
+    # Each variable has a node that reads it, which is no result.
+    copies = {n.name for n in nodes.values() if n.op in _COPIES and n.name not in readers and _of_variable(nodes, n)}
+    return descendants(nodes, updates | written, is_data) | copies
+
+
+def _results(nodes: Mapping[str, NodeDef]) -> set[str]:
+    """What depends on the graph's inputs: on nodes that read nothing and are neither constants nor variables."""
+    roots = [n.name for n in nodes.values() if not n.input and n.op not in VARIABLES and n.op not in ("Const", "NoOp")]
+    return descendants(nodes, roots)
 
 
 def _scopes(name: str) -> set[str]:
