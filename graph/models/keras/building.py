@@ -18,7 +18,7 @@ from ...ir import Literal
 from .config import Layer, policy_of
 from .weights import Weights
 
-__all__ = ["EXPORT", "FLOATS", "Building", "Shared", "Sizes", "constant_of"]
+__all__ = ["EXPORT", "FLOATS", "MOST_NODES", "Building", "Shared", "Sizes", "constant_of"]
 
 #: The way out for what is not translated.
 EXPORT: Final = (
@@ -33,6 +33,8 @@ FLOATS = {
 #: Sizes of a tensor: numbers where they are known, else scalar tensors.
 Sizes = list[Any]
 _LARGEST = 1 << 31
+#: Operations of one model, those of unrolled sequences included.
+MOST_NODES: Final = 100_000
 
 
 @dataclass(eq=False, slots=True)

@@ -16,7 +16,7 @@ from ...formats.limits import brief, load_error
 from ...hints import similar
 from ...loaders.weights import WeightsFile
 from ...signatures import SERVING_DEFAULT, Signature
-from .building import EXPORT, Building, Shared
+from .building import EXPORT, MOST_NODES, Building, Shared
 from .config import Call, Layer, Ref, policy_of, read_config
 from .facts import facts_of
 from .table import LAYERS, TRAINS, apply, is_operation
@@ -24,8 +24,8 @@ from .weights import find_weights
 
 __all__ = ["build_keras"]
 
-#: Calls of layers of one file: models in models that are called many times multiply.
-_MAX_CALLS = 50_000
+#: Calls of layers of one file: models in models that are called many times multiply. About 4 s.
+_MAX_CALLS = 10_000
 _BAD = re.compile(r"[^A-Za-z0-9_.\\-]")
 _INPUTS = {
     "float32": "float32", "float16": "float32", "bfloat16": "float32", "float64": "float64", "uint8": "uint8",
@@ -263,6 +263,8 @@ class _Network:
         self.count += 1
         if self.count > _MAX_CALLS:
             raise self.error(layer, f"more than {_MAX_CALLS:,} calls of layers", "a network")
+        if len(self.graph) > MOST_NODES:
+            raise self.error(layer, f"more than {MOST_NODES:,} operations", "a network")
         if layer.is_model:
             if len(args) != 1 or any(v is not None for k, v in kwargs.items() if k not in ("training", "mask")):
                 raise self.error(layer, f"{len(args)} arguments and {brief(kwargs)}", "its inputs")

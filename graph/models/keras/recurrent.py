@@ -11,13 +11,14 @@ from ... import ops
 from ...builder import Tensor
 from ...formats.limits import brief
 from .activations import activate
-from .building import Building
+from .building import MOST_NODES, Building
 from .config import Layer
 
 __all__ = ["RECURRENT"]
 
 #: Steps of one sequence: each is about ten operations.
 _MAX_STEPS = 2_000
+_NODES_OF_A_STEP = 12
 States = list[Any]
 #: (cell, a step's share of the input, states before it) -> (output, states); None stands for zeros.
 Step = Callable[[Building, Tensor, States], tuple[Tensor, States]]
@@ -130,6 +131,8 @@ def _rnn(b: Building, x: Any, zero_where_masked: bool = False) -> Any:
     (steps,) = b.fixed(sequences, 1)
     if not 0 < steps <= _MAX_STEPS:
         raise b.error(f"a sequence of {steps} steps", f"1 to {_MAX_STEPS}, as each step is a part of the graph")
+    if len(b.graph) + steps * _NODES_OF_A_STEP > MOST_NODES:
+        raise b.error(f"{steps} steps after {len(b.graph):,} operations", f"at most {MOST_NODES:,} operations")
     parts = ops.unstack(_inputs(cell, sequences, gates), steps, axis=1)
     order = range(steps - 1, -1, -1) if b.flag("go_backwards") else range(steps)
     mask = b.mask(sequences)

@@ -183,13 +183,15 @@ def _assign(weights: Weights, kid: Layer, variables: list[Variable], names: list
     if len(names) != len(variables):
         wanted = ", ".join(f"{'/'.join(layer.path)}/{v}" for layer, v in variables[:_SHOWN])
         raise weights.error(kid, f"{len(names)} arrays", f"{len(variables)} ({wanted} ...)")
-    known = {v for _, v in variables}
+    known, layers = {v for _, v in variables}, {layer.name for layer, _ in variables}
     for (layer, variable), name in zip(variables, names, strict=True):
-        leaf = _leaf(name)
+        leaf, above = _leaf(name), name.split("/")[-2:-1]
         leaf = leaf if leaf in known else _NUMBERED.sub("", leaf)
-        if leaf != variable and leaf in known and leaf not in _ALIASES.get(variable, ()):
+        other = leaf != variable and leaf in known and leaf not in _ALIASES.get(variable, ())
+        if other or (above and above[0] in layers and above[0] != layer.name):
             _assign_by_name(weights, kid, variables, names)
             return
+    for (layer, variable), name in zip(variables, names, strict=True):
         weights.put(layer, variable, name)
 
 
