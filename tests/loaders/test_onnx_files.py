@@ -244,7 +244,7 @@ WRONG = [
     (files.model(ADD, X, ["y"], {"v": W}), "input 'w'"),
     (files.model(ADD, X, ["z"], {"w": W}), "output 'z'"),
     (files.model([*ADD, *ADD], X, ["y"], {"w": W}), "a second value 'y'"),
-    (files.model(ADD, X, ["y"], {"w": W}, opset=6), "version 6; expected 7 to"),
+    (files.model(ADD, X, ["y"], {"w": W}, opset=5), "version 5; expected 6 to"),
     (files.model(ADD, X, ["y"], {"w": W}, opset=900), "version 900"),
     (files.model([], {}, []), "no graph"),
     (files.model(ADD, X, ["y"], {"w": np.ones(4, np.float32)}), "node 'n_y'"),

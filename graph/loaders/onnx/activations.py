@@ -53,7 +53,11 @@ def _sloped(n: Node, x: Tensor, slope: Tensor) -> Tensor:
 
 
 def _prelu(n: Node) -> Tensor:
-    return _sloped(n, n.input(0), n.input(1))
+    """Before version 7 the slope has one value per channel."""
+    x, slope = n.input(0), n.input(1)
+    if n.version < 7 and n.shape(slope) not in ((), (1,)):
+        slope = n.channels(slope, n.rank(x))
+    return _sloped(n, x, slope)
 
 
 def _where_positive(n: Node, x: Tensor, positive: Tensor, other: Tensor) -> Tensor:

@@ -243,7 +243,10 @@ def _space_to_depth(n: Node) -> Tensor:
     if h is None or w is None:
         raise n.unsupported("an image of unknown size", "export it with a fixed size")
     inner = n.op("Reshape", x, n.vector([n.size(x, 0), c, h // block, block, w // block, block]))
-    moved = n.transpose(inner, (0, 3, 5, 1, 2, 4))
+    mode = n.text("mode", "DCR")
+    if mode not in ("DCR", "CRD"):
+        raise n.wrong(f"mode {mode[:20]!r}", "DCR or CRD")
+    moved = n.transpose(inner, (0, 3, 5, 1, 2, 4) if mode == "DCR" else (0, 1, 3, 5, 2, 4))
     return n.op("Reshape", moved, n.vector([n.size(x, 0), c * block * block, h // block, w // block]))
 
 

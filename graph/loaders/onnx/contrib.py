@@ -86,9 +86,9 @@ def _skipped(n: Node, bias: int) -> Tensor:
 
 
 def _skip_layer_norm(n: Node) -> Outputs:
-    """Outputs: the result; mean and deviation, which are not given; the sum."""
+    """Outputs: the result, its mean and 1 / deviation, the sum."""
     total, epsilon = _skipped(n, 4), n.number("epsilon", 1e-12)
-    return [layer_norm(n, total, n.input(2), n.optional(3), -1, epsilon), None, None, total]
+    return [*layer_norm(n, total, n.input(2), n.optional(3), -1, epsilon), total]
 
 
 def _skip_rms_norm(n: Node) -> Outputs:

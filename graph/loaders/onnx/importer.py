@@ -25,8 +25,8 @@ from .table import CONVERTERS
 
 __all__ = ["LATEST", "OLDEST", "Importer", "Scope"]
 
-#: Versions of ONNX's own operators that are read. Before 7 most ops broadcast in another way.
-OLDEST, LATEST = 7, 28
+#: Versions of ONNX's own operators that are read. Before 6 many ops have other attributes.
+OLDEST, LATEST = 6, 28
 #: Calls of functions and bodies of branches inside each other.
 _MOST_NESTED = 32
 _ILLEGAL = re.compile(r"[^A-Za-z0-9_.\\/>-]")

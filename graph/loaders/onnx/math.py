@@ -18,20 +18,35 @@ def _same(type: str, count: int) -> Converter:
     """An op of TensorFlow that is ONNX's."""
 
     def convert(n: Node) -> Tensor:
-        return n.op(type, *(n.input(i) for i in range(count)))
+        return n.op(type, *(operands(n) if count == 2 else [n.input(0)]))
 
     return convert
 
 
+def operands(n: Node) -> tuple[Tensor, Tensor]:
+    """Two operands. In version 6 the second one broadcasts if the attribute says so, from an axis of the first one on."""
+    x, y = n.input(0), n.input(1)
+    if n.version >= 7:
+        return x, y
+    axis = n.integer("axis", 1 << 30)
+    if n.flag("broadcast") and axis != 1 << 30:
+        after = n.rank(x) - n.axis(axis, n.rank(x)) - n.rank(y)
+        if after < 0:
+            raise n.wrong(f"{n.type_of(y)} from axis {axis} of {n.type_of(x)} on", "fewer axes")
+        if after:
+            y = n.op("Reshape", y, n.vector([*(n.size(y, i) for i in range(n.rank(y))), *[1] * after]))
+    return x, y
+
+
 def _div(n: Node) -> Tensor:
     """Integers are rounded towards zero."""
-    x, y = n.input(0), n.input(1)
+    x, y = operands(n)
     return n.op("TruncateDiv" if is_int(n.dtype(x)) else "RealDiv", x, y)
 
 
 def _pow(n: Node) -> Tensor:
     """The result has the type of the base; types may differ from version 12 on."""
-    x, y = n.input(0), n.input(1)
+    x, y = operands(n)
     dtype, other = n.dtype(x), n.dtype(y)
     if dtype == other:
         known = n.value(y)
@@ -65,7 +80,7 @@ def _mean(n: Node) -> Tensor:
 
 
 def _xor(n: Node) -> Tensor:
-    return n.op("NotEqual", n.input(0), n.input(1))
+    return n.op("NotEqual", *operands(n))
 
 
 def _where(n: Node) -> Tensor:
@@ -113,6 +128,7 @@ def gemm(n: Node, a: Tensor, b: Tensor, c: Tensor | None) -> Tensor:
     if n.rank(a) != 2 or n.rank(b) != 2:
         raise n.wrong(f"operands of {n.rank(a)} and {n.rank(b)} axes", "matrices")
     alpha, beta = n.number("alpha", 1.0), n.number("beta", 1.0)
+    n.ignore("broadcast")  # of version 6; c broadcasts in any case
     y = n.op("MatMul", a, b, transpose_a=n.flag("transA"), transpose_b=n.flag("transB"))
     if alpha != 1:
         y = _scaled(n, y, alpha)

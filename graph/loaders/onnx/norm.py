@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ...builder import Tensor
-from .node import Converter, Node
+from .node import Converter, Node, Outputs
 from .reduce import leading_size
 from .windows import from_nhwc, to_nhwc
 
@@ -18,7 +18,8 @@ def _batch_norm(n: Node) -> Tensor:
     x, scale, offset, mean, variance = (n.input(i) for i in range(5))
     epsilon = n.number("epsilon", 1e-5)
     n.ignore("momentum")  # of training
-    if not n.flag("spatial", True) or n.flag("training_mode"):
+    trained = n.version < 7 and not n.flag("is_test")
+    if not n.flag("spatial", True) or n.flag("training_mode") or trained:
         raise n.unsupported("training mode, or statistics for each position", "export the model for inference")
     if n.version < 14 and any(n.wants(i) for i in range(1, 5)):
         raise n.unsupported("training mode", "export the model for inference")
@@ -38,24 +39,28 @@ def _batch_norm(n: Node) -> Tensor:
     return n.cast(n.op("AddV2", y, n.channels(shift, rank)), n.dtype(x))
 
 
-def _moments(n: Node, x: Tensor, axes: Sequence[int], epsilon: float) -> Tensor:
-    """x with mean 0 and variance 1 over the axes."""
+def _moments(n: Node, x: Tensor, axes: Sequence[int], epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
+    """x with mean 0 and variance 1 over the axes; its mean, and what it was multiplied by."""
     where = n.const(list(axes))
-    centred = n.op("Sub", x, n.op("Mean", x, where, keep_dims=True))
+    mean = n.op("Mean", x, where, keep_dims=True)
+    centred = n.op("Sub", x, mean)
     variance = n.op("Mean", n.op("Square", centred), where, keep_dims=True)
-    return n.op("Mul", centred, n.op("Rsqrt", n.op("AddV2", variance, n.like(x, epsilon))))
+    factor = n.op("Rsqrt", n.op("AddV2", variance, n.like(x, epsilon)))
+    return n.op("Mul", centred, factor), mean, factor
 
 
-def layer_norm(n: Node, x: Tensor, scale: Tensor, offset: Tensor | None, axis: int, epsilon: float) -> Tensor:
-    """Over all axes from ``axis`` on, in float32 at least."""
+def layer_norm(
+    n: Node, x: Tensor, scale: Tensor, offset: Tensor | None, axis: int, epsilon: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Over all axes from ``axis`` on, in float32 at least; the mean, and 1 / deviation."""
     dtype, rank = n.dtype(x), n.rank(x)
     wide = n.cast(x, "float32") if dtype == np.float16 else x
-    y = n.cast(_moments(n, wide, range(n.axis(axis, rank), rank), epsilon), dtype)
-    y = n.op("Mul", y, scale)
-    return y if offset is None else n.op("AddV2", y, offset)
+    y, mean, factor = _moments(n, wide, range(n.axis(axis, rank), rank), epsilon)
+    y = n.op("Mul", n.cast(y, dtype), scale)
+    return y if offset is None else n.op("AddV2", y, offset), mean, factor
 
 
-def _layer_norm(n: Node) -> Tensor:
+def _layer_norm(n: Node) -> Outputs:
     n.ignore("stash_type")  # float32 is the least that is taken
     return layer_norm(n, n.input(0), n.input(1), n.optional(2), n.integer("axis", -1), n.number("epsilon", 1e-5))
 
@@ -78,7 +83,7 @@ def _rms_norm(n: Node) -> Tensor:
 def _instance_norm(n: Node) -> Tensor:
     x, scale, offset = n.input(0), n.input(1), n.input(2)
     rank = n.rank(x)
-    y = _moments(n, x, range(2, rank), n.number("epsilon", 1e-5))
+    y = _moments(n, x, range(2, rank), n.number("epsilon", 1e-5))[0]
     return n.op("AddV2", n.op("Mul", y, n.channels(scale, rank)), n.channels(offset, rank))
 
 
@@ -93,7 +98,7 @@ def _group_norm(n: Node) -> Tensor:
     if groups < 1 or channels % groups:
         raise n.wrong(f"{channels} channels in {groups} groups", "a multiple")
     split = n.op("Reshape", x, n.vector([leading_size(n, x, 1), groups, -1]))
-    y = _moments(n, split, [2], epsilon)
+    y = _moments(n, split, [2], epsilon)[0]
     if n.version < 21:
         y = n.op("AddV2", n.op("Mul", y, n.reshape(scale, [groups, 1])), n.reshape(offset, [groups, 1]))
         return n.op("Reshape", y, n.sizes(x))

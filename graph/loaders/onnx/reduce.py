@@ -94,9 +94,15 @@ def _argument(type: str) -> Converter:
     def convert(n: Node) -> Tensor:
         x, keep = n.input(0), n.flag("keepdims", True)
         axis = n.axis(n.integer("axis", 0), n.rank(x))
-        if n.flag("select_last_index"):
-            raise n.unsupported("select_last_index")
+        last = n.flag("select_last_index")
+        if last:  # the first one from behind
+            every, steps = (1 << n.rank(x)) - 1, [-1 if i == axis else 1 for i in range(n.rank(x))]
+            ends = n.const([0] * n.rank(x))
+            x = n.op("StridedSlice", x, ends, ends, n.const(steps), begin_mask=every, end_mask=every)
         y = n.op(type, x, n.const(axis), output_type=np.dtype(np.int64))
+        if last:
+            length = n.op("Reshape", n.size(x, axis), n.const([], "int64"))
+            y = n.op("Sub", n.op("Sub", length, n.const(1)), y)
         return n.op("ExpandDims", y, n.const(axis)) if keep else y
 
     return convert

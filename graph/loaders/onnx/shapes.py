@@ -16,6 +16,8 @@ __all__ = ["CONVERTERS", "scalar"]
 
 #: NumPy stops at 64; nothing real comes near 32.
 _MOST_AXES = 32
+#: Its number as an element type.
+_BFLOAT16 = 16
 
 
 def scalar(n: Node, x: Tensor) -> Tensor:
@@ -166,7 +168,20 @@ def _expanded(n: Node, x: Tensor, shape: Tensor, entries: Sequence[int | None], 
 
 def _cast(n: Node) -> Tensor:
     n.ignore("saturate", "round_mode")  # of the 8-bit floats, which no value becomes here
-    return _to(n, n.input(0), n.element_type(n.integer("to", 0)))
+    kind = n.integer("to", 0)
+    return _as_bfloat16(n, n.input(0)) if kind == _BFLOAT16 else _to(n, n.input(0), n.element_type(kind))
+
+
+def _as_bfloat16(n: Node, x: Tensor) -> Tensor:
+    """The nearest of the float32 numbers that bfloat16 has, ties to even: 16 bits less."""
+    n.importer.notes.setdefault("bfloat16 is computed in float32")
+    wide = _to(n, x, np.dtype(np.float32))
+    bits = n.op("Bitcast", wide, type=np.dtype(np.uint32))
+    shift, keep = n.const(16, "uint32"), n.const(0xFFFF0000, "uint32")
+    odd = n.op("BitwiseAnd", n.op("RightShift", bits, shift), n.const(1, "uint32"))
+    rounded = n.op("AddV2", n.op("AddV2", bits, n.const(0x7FFF, "uint32")), odd)
+    y = n.op("Bitcast", n.op("BitwiseAnd", rounded, keep), type=np.dtype(np.float32))
+    return n.op("SelectV2", n.op("NotEqual", wide, wide), wide, y)  # NaN has any bits
 
 
 def _to(n: Node, x: Tensor, target: np.dtype[np.generic]) -> Tensor:
@@ -178,6 +193,8 @@ def _to(n: Node, x: Tensor, target: np.dtype[np.generic]) -> Tensor:
 def _cast_like(n: Node) -> Tensor:
     n.ignore("saturate", "round_mode")
     narrow = n.importer.narrow(n.input(1))
+    if narrow is not None and narrow.name == "bfloat16":
+        return _as_bfloat16(n, n.input(0))
     if narrow is not None:
         raise n.unsupported(f"rounding to {narrow.name}", "export the model in float32 or float16")
     return _to(n, n.input(0), n.dtype(n.input(1)))
