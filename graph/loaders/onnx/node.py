@@ -256,11 +256,11 @@ class Node:
 
     # --- adding operations ---------------------------------------------------------------------------------------------------
 
-    def ops(self, type: str, inputs: Sequence[Tensor], outputs: int, **attrs: Any) -> tuple[Tensor, ...]:
+    def ops(self, type: str, inputs: Sequence[Tensor], outputs: int, /, **attrs: Any) -> tuple[Tensor, ...]:
         """Adds an operation; its outputs."""
         return self.graph.create_op(type, inputs, attrs, f"{self.base}/{type}", num_outputs=outputs).outputs
 
-    def op(self, type: str, *inputs: Tensor, **attrs: Any) -> Tensor:
+    def op(self, type: str, /, *inputs: Tensor, **attrs: Any) -> Tensor:
         """Adds an operation; its first output."""
         return self.ops(type, inputs, 1, **attrs)[0]
 
