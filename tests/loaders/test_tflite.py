@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import zipfile
@@ -15,7 +16,7 @@ import pytest
 
 import kigraph as ki
 from kigraph.graph.errors import LoadError
-from kigraph.graph.loaders import load
+from kigraph.graph.loaders import LoadLimits, load
 from tests.loaders import tflite_files as files
 from tests.loaders.tflite_files import Lite
 
@@ -305,6 +306,23 @@ def test_indices_are_checked(write: Write) -> None:
         model.op("TANH", inputs, outputs)
         with pytest.raises(LoadError):
             load(write(model.bytes([0], ends)))
+
+
+def test_limits(write: Write) -> None:
+    """Shapes beyond all memory, more operations than may be: refused before anything is allocated."""
+    model = Lite()
+    x, y = model.tensor("x", (1 << 30, 1 << 30, 1 << 30)), model.tensor("y", (1,))
+    model.op("TANH", [x], [y])
+    with pytest.raises(LoadError, match="too large"):
+        load(write(model.bytes([x], [y])))
+    model = Lite()
+    tensors = [model.tensor(f"t{i}", (1, 4), "int8", scale=0.1) for i in range(30)]
+    for before, after in itertools.pairwise(tensors):
+        model.op("TANH", [before], [after])
+    path = write(model.bytes(tensors[:1], tensors[-1:]))
+    assert load(path).graph is not None
+    with pytest.raises(LoadError, match="100 nodes"):
+        load(path, LoadLimits(max_nodes=100))
 
 
 def test_metadata(write: Write) -> None:

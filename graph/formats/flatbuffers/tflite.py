@@ -204,7 +204,6 @@ class _Model:
     def _subgraph(self, table: Table, place: str) -> SubgraphDef:
         tensors = tuple(self._tensor(i, t, place) for i, t in enumerate(table.tables(0, f"{place}, the tensors")))
         operators = table.tables(3, f"{place}, the operators")
-        self.budget.nodes(place, len(operators))
         return SubgraphDef(
             table.text(4),
             tensors,

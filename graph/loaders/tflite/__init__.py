@@ -45,6 +45,15 @@ def looks_like_tflite(head: bytes, size: int) -> bool:
 def read_tflite(source: Source, budget: Budget) -> Graph:
     """Parses the file and builds the graph. Weights above 4 KiB are read from the file when they are used."""
     model = read_model(source, budget)
+    try:
+        return _build(model, source, budget)
+    except LoadError:
+        raise
+    except (KigraphError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise LoadError(f"{budget.file}: {error}") from error
+
+
+def _build(model: ModelDef, source: Source, budget: Budget) -> Graph:
     graph = Graph()
     refused: list[str] = []
     builds = {}
@@ -145,7 +154,7 @@ def _unknown(use: Use) -> tuple[Tensor, ...]:
     operator = use.operator
     op = legal(operator.name).replace("/", "_") if operator.custom else f"TFLite_{operator.name}"
     inputs = [use.x(i) for i in range(use.count) if use.has(i)]
-    return use.build.graph.create_op(op, inputs, {}, f"{use.name}/{op}", num_outputs=len(operator.outputs)).outputs
+    return use.all(op, inputs, {}, len(operator.outputs))
 
 
 def _one_grid(build: Build, operator: OperatorDef) -> bool:

@@ -33,9 +33,9 @@ class Build(Nodes):
     """One subgraph. ``given``: tensors by index as far as they are built; ``free``: any batch may be fed."""
 
     def __init__(self, graph: Graph, model: SubgraphDef, place: str, source: Source, budget: Budget) -> None:
-        super().__init__(graph)
+        super().__init__(graph, budget)
         self.model, self.place = model, place
-        self.source, self.budget = source, budget
+        self.source = source
         self.given: dict[int, Tensor] = {}
         #: Of tensors that the file has as integers that stand for reals: numbers of steps, and the integers at the ends.
         self.steps: dict[int, Tensor] = {}
@@ -114,8 +114,7 @@ class Build(Nodes):
         return self._layouts[key]
 
     def _const(self, index: int, literal: Literal) -> Tensor:
-        attrs = {"value": literal, "dtype": literal.dtype}
-        return self.graph.create_op("Const", (), attrs, legal(self.tensor(index).name or "constant")).outputs[0]
+        return self.const(literal, legal(self.tensor(index).name or "constant"))
 
     def scaled(self, index: int, q: Quantization | None) -> Tensor:
         """A bias of integers in float32, at a scale that follows from other tensors or, without one, as it is."""
@@ -146,7 +145,7 @@ class Build(Nodes):
                 "a constant, an input or a result",
             )
         op = "TFLite_variable" if tensor.variable else f"TFLite_{kind_name(tensor.kind)}".replace(" ", "_")
-        self.given[index] = self.graph.create_op(op, (), {}, legal(tensor.name), num_outputs=1).outputs[0]
+        self.given[index] = self.create(op, (), {}, legal(tensor.name))[0]
         return self.given[index]
 
     def feed(self, index: int, shape: tuple[int | None, ...] | None) -> None:
@@ -154,9 +153,9 @@ class Build(Nodes):
         tensor = self.tensor(index)
         dtype, name = KINDS.get(tensor.kind), legal(tensor.name or "input")
         if dtype is None:
-            fed = self.graph.create_op(f"TFLite_{kind_name(tensor.kind)}", (), {}, name, num_outputs=1).outputs[0]
+            fed = self.create(f"TFLite_{kind_name(tensor.kind)}", (), {}, name)[0]
         else:
-            fed = self.graph.create_op("Placeholder", (), {"dtype": dtype, "shape": shape}, name).outputs[0]
+            fed = self.create("Placeholder", (), {"dtype": dtype, "shape": shape}, name)[0]
         self.fed[index] = self.given[index] = fed
         if self.activation_grid(index):
             self.integers[index] = self.given.pop(index)
@@ -268,13 +267,6 @@ class Use:
     def constant(self, i: int) -> Constant | None:
         return self.build.constant(self.index(i))
 
-    def known(self, i: int, what: str) -> np.ndarray[Any, Any]:
-        """The value of an input that must be a small constant."""
-        constant = self.constant(i)
-        if constant is None or constant.count > 1 << 16:
-            raise Refused(f"{what} is computed; expected a constant")
-        return constant.stored()
-
     def option(self, slot: int, kind: str = "int32", default: Any = 0) -> Any:
         options = self.operator.options
         return default if options is None else options.number(slot, kind, default)
@@ -283,14 +275,13 @@ class Use:
         options = self.operator.options
         return () if options is None else options.integers(slot)
 
-    def add(
-        self, op: str, inputs: Sequence[Tensor], attrs: Mapping[str, Any] | None = None, outputs: int = 1
-    ) -> Tensor:
-        return self.build.add(op, inputs, attrs or {}, self.name, outputs)
+    def add(self, op: str, inputs: Sequence[Tensor], attrs: Mapping[str, Any] | None = None) -> Tensor:
+        """The first output of a new operation."""
+        return self.build.add(op, inputs, attrs or {}, self.name)
 
     def all(self, op: str, inputs: Sequence[Tensor], attrs: Mapping[str, Any], outputs: int) -> tuple[Tensor, ...]:
         """All outputs of a new operation."""
-        return self.add(op, inputs, attrs, outputs).op.outputs
+        return self.build.create(op, inputs, attrs, f"{self.name}/{op}", outputs)
 
     def scalar(self, value: float, like: Tensor | None = None) -> Tensor:
         """A constant of the element type of ``like``, float32 if that is not known."""
