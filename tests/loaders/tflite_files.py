@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["CODES", "Lite", "Table", "flatbuffer", "metadata"]
+__all__ = ["CODES", "Lite", "Table", "flatbuffer", "flex", "metadata"]
 
 _SCALARS = {"i8": "<b", "u8": "<B", "bool": "<?", "i32": "<i", "u32": "<I", "f32": "<f", "u64": "<Q"}
 
@@ -139,17 +139,24 @@ class Lite:
         return self.tensor(name, array.shape, kind or array.dtype.name, data=array.tobytes(), **more)
 
     def op(
-        self, name: str, inputs: Sequence[int], outputs: Sequence[int], options: Mapping[int, Any] | None = None
+        self,
+        name: str,
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        options: Mapping[int, Any] | None = None,
+        custom: bytes = b"",
     ) -> None:
-        """``name``: of a builtin op in CODES, else of a custom one."""
+        """``name``: of a builtin op in CODES, else of a custom one, which has ``custom`` as its options."""
         code = CODES.get(name)
-        custom = Table({0: ("i8", 32), 1: name, 3: ("i32", 32)})
-        found = custom if code is None else Table({0: ("i8", min(code, 127)), 3: ("i32", code)})
+        other = Table({0: ("i8", 32), 1: name, 3: ("i32", 32)})
+        found = other if code is None else Table({0: ("i8", min(code, 127)), 3: ("i32", code)})
         if found not in self.codes:
             self.codes.append(found)
         table = Table({0: ("u32", self.codes.index(found)), 1: ints(inputs), 2: ints(outputs)})
         if options is not None:
             table[4] = Table(options)
+        if custom:
+            table[5] = custom
         self.operators.append(table)
 
     def signature(self, inputs: Mapping[str, int], outputs: Mapping[str, int], key: str = "serving_default") -> None:
@@ -168,6 +175,25 @@ class Lite:
         if self.signatures:
             root[7] = self.signatures
         return flatbuffer(root, b"TFL3")
+
+
+def flex(numbers: Mapping[str, float]) -> bytes:
+    """A FlexBuffer that is a map of integers and floats, all of four bytes; keys are sorted."""
+    out, places = b"", []
+    for name in sorted(numbers):
+        places.append(len(out))
+        out += name.encode() + b"\0"
+    out += bytes(-len(out) % 4) + struct.pack("<I", len(places))
+    keys = len(out)
+    for place in places:
+        out += struct.pack("<I", len(out) - place)
+    out += struct.pack("<II", len(out) - keys, 4)
+    out += struct.pack("<I", len(places))
+    start = len(out)
+    values = [numbers[name] for name in sorted(numbers)]
+    out += b"".join(struct.pack("<f" if isinstance(v, float) else "<i", v) for v in values)
+    out += bytes((3 if isinstance(v, float) else 1) << 2 | 2 for v in values)
+    return out + struct.pack("<B", len(out) - start) + bytes([9 << 2 | 2, 1])
 
 
 def metadata(mean: Sequence[float], std: Sequence[float], labels: str) -> bytes:

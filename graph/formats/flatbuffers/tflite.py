@@ -96,7 +96,7 @@ class TensorDef:
 
 @dataclass(frozen=True, slots=True)
 class OperatorDef:
-    """``name``: of the builtin op, or the file's name of a custom one. Index -1: an input that is left out."""
+    """``name``: of the builtin op, or the file's name of a custom one, whose options are bytes. Index -1: no such input."""
 
     index: int
     name: str
@@ -104,6 +104,7 @@ class OperatorDef:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     options: Table | None
+    custom_options: Span | None
 
     def __str__(self) -> str:
         return f"operator {self.index} ({self.name})"
@@ -229,7 +230,7 @@ class _Model:
         inputs = self._indices(table, 1, tensors, f"{place}, the inputs", -1)
         outputs = self._indices(table, 2, tensors, f"{place}, the outputs")
         name, custom = self.codes[code]
-        return OperatorDef(index, name, custom, inputs, outputs, table.table(4))
+        return OperatorDef(index, name, custom, inputs, outputs, table.table(4), table.span(5, 1))
 
     def _tensor(self, index: int, table: Table, place: str) -> TensorDef:
         place = f"{place}, tensor {index}"

@@ -1,7 +1,8 @@
 """TensorFlow Lite models (.tflite) to a Graph of TensorFlow's ops.
 
     __init__.py      looks_like_tflite, read_tflite: inputs, operators in their order, outputs, names
-    table.py         operator -> converter; windows.py, activations.py, elementwise.py, arrays.py: the converters
+    table.py         operator -> converter; windows.py, activations.py, elementwise.py, arrays.py, detection.py: the
+                     converters
     build.py         the file's tensors while the graph is built, and an operator as its converter sees it
     nodes.py         what the conversion adds
     constants.py     constants as literals that stay in the file; sparse.py: those of which the zeros are left out
@@ -27,7 +28,7 @@ from .arrays import MOVES
 from .build import Build, Refused, Use
 from .metadata import describe
 from .nodes import legal
-from .table import CONVERTERS
+from .table import CONVERTERS, CUSTOM
 
 __all__ = ["looks_like_tflite", "read_tflite"]
 
@@ -111,7 +112,7 @@ def _add(build: Build, operator: OperatorDef) -> str:
     use = Use(build, operator)
     use.stepwise = operator.name in MOVES and _one_grid(build, operator)
     reason = ""
-    convert = None if operator.custom else CONVERTERS.get(operator.name)
+    convert = (CUSTOM if operator.custom else CONVERTERS).get(operator.name)
     try:
         if convert is None:
             raise Refused("a custom operator" if operator.custom else "no converter")

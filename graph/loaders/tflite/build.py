@@ -25,6 +25,9 @@ from .quantization import Halves, from_integers, reals, to_integers, to_steps, u
 __all__ = ["Build", "Converter", "Refused", "Use"]
 
 
+_MOST_OPTIONS = 1 << 16
+
+
 class Refused(Exception):  # noqa: N818 - a signal: the operator stays in the graph as one that cannot run
     """A converter does not serve this use of an operator; the text says what and why."""
 
@@ -274,6 +277,13 @@ class Use:
     def option_ints(self, slot: int) -> tuple[int, ...]:
         options = self.operator.options
         return () if options is None else options.integers(slot)
+
+    def custom_options(self) -> bytes:
+        """The options of a custom operator."""
+        span = self.operator.custom_options
+        if span is None or span.length > _MOST_OPTIONS:
+            raise Refused("without options" if span is None else f"{span.length:,} bytes of options")
+        return self.build.source.read(span.start, span.length)
 
     def add(self, op: str, inputs: Sequence[Tensor], attrs: Mapping[str, Any] | None = None) -> Tensor:
         """The first output of a new operation."""

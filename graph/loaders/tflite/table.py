@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from . import activations, arrays, elementwise, windows
 from .build import Converter
+from .detection import CUSTOM
 
-__all__ = ["CONVERTERS"]
+__all__ = ["CONVERTERS", "CUSTOM"]
 
 CONVERTERS: Mapping[str, Converter] = {
     **windows.CONVERTERS,
