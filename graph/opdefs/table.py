@@ -9,8 +9,9 @@ from ..errors import UnsupportedOpError
 from . import (
     array,
     blocks,
+    boxes,
     control,
-     boxes, fused,
+    fused,
     gradients,
     images,
     indexing,

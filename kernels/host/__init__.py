@@ -15,8 +15,9 @@ from ..kernel import Kernel
 from . import (
     arrange,
     blocks,
+    boxes,
     einsum,
-     boxes, elementwise,
+    elementwise,
     image,
     indexing,
     layout,
