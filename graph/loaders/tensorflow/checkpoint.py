@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from types import MappingProxyType
 from typing import Any
 
@@ -12,13 +13,15 @@ from ...formats.limits import Budget
 from ...formats.protobuf.wire import Reader
 from ...formats.saved_model import MetaGraph
 from ...formats.source import Source
-from ..weights import TensorInfo, WeightsFile
+from ..weights import WeightsFile
 from .bundle import OBJECT_GRAPH, Bundle
 from .meta_graph import graph_of
 from .objects import full_names
 
 __all__ = ["looks_like_meta_graph", "read_checkpoint", "read_meta_graph"]
 
+#: Keys of what only training needs, in a checkpoint of objects: the optimizer's own, its slots, metrics, counters.
+_TRAINING = re.compile(r"(.*/)?(optimizer|save_counter|keras_api/metrics|\.OPTIMIZER_SLOT)/.*")
 #: Ends the keys of variables in a checkpoint of objects.
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 
@@ -69,7 +72,8 @@ def _graph(source: Source, bundle: Bundle | None, budget: Budget) -> Graph:
 def read_checkpoint(source: Source, budget: Budget) -> Graph | WeightsFile:
     """The graph of the .meta file beside it with the checkpoint's values; without one the arrays of the checkpoint.
 
-    The arrays of a program's objects have the names of their variables, if these are unique.
+    The arrays of a program's objects have the names of their variables, if these are unique; what is an optimizer's or a
+    metric's is left out.
     """
     bundle = Bundle.read(source, budget)
     name = f"{source.path.name.removesuffix('.index')}.meta"
@@ -86,11 +90,11 @@ def _arrays(source: Source, bundle: Bundle, budget: Budget) -> WeightsFile:
         key, kind = next(iter(bundle.unread.items()))
         raise budget.error(f"tensor '{key[:200]}'", f"elements of type {kind}", "numbers or strings")
     called = {key: name for name, key in full_names(bundle).items()}
-    tensors: dict[str, TensorInfo] = {}
-    for key, tensor in bundle.entries.items():
-        if key != OBJECT_GRAPH:
-            tensors[called.get(key, key) if key.endswith(_VALUE) else key] = tensor
-    if len(tensors) != len(bundle.entries) - (OBJECT_GRAPH in bundle.entries):  # a name that is another one's key
-        tensors = {key: tensor for key, tensor in bundle.entries.items() if key != OBJECT_GRAPH}
+    kept = {key: tensor for key, tensor in bundle.entries.items() if key != OBJECT_GRAPH}
+    if OBJECT_GRAPH in bundle.entries:
+        kept = {key: tensor for key, tensor in kept.items() if not _TRAINING.fullmatch(key)}
+    tensors = {called.get(key, key) if key.endswith(_VALUE) else key: tensor for key, tensor in kept.items()}
+    if len(tensors) != len(kept):  # a name that is another one's key
+        tensors = kept
     metadata: dict[str, Any] = {"companions": bundle.files}
     return WeightsFile(source.name, "tf-checkpoint", MappingProxyType(tensors), MappingProxyType(metadata))
