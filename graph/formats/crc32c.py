@@ -1,6 +1,6 @@
 """CRC-32C (Castagnoli), the checksum of TensorFlow's tables and tensors, with NumPy: 4,096 parts side by side.
 
-Tables and combination: Intel's "slicing by 4", and zlib's crc32_combine. A byte takes about 2 ns; a loop in Python takes 60.
+Tables and combination: Intel's "slicing by 4", and zlib's crc32_combine. A byte takes about 4 ns, and 90 in a loop in Python.
 """
 
 from __future__ import annotations

@@ -296,7 +296,7 @@ def test_functions_that_call_themselves(tmp_path: Path) -> None:
     nodes = [node("x", "Placeholder"), node("c", "PartitionedCall", "x", f=called("f0"))]
     graph = made.meta_graph(nodes, {"serving_default": ({"x": "x:0"}, {"y": "c:0"})}, library(*twice, last))
     with pytest.raises(LoadError, match=r"nodes.*LoadLimits"):
-        load(made.saved_model(tmp_path / "n", graph))
+        load(made.saved_model(tmp_path / "n", graph), LoadLimits(max_nodes=5000))
 
 
 def test_limits_count_all_files(tmp_path: Path) -> None:
