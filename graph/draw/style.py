@@ -72,7 +72,8 @@ _OPS: tuple[tuple[Family, str], ...] = (
         _REDUCE,
         "KiSumTo SoftmaxCrossEntropyWithLogits SparseSoftmaxCrossEntropyWithLogits "
         "Sum Mean Max Min Prod All Any ArgMax ArgMin TopK TopKV2 L2Loss Cumsum Cumprod CumulativeLogsumexp "
-        "UnsortedSegmentSum UnsortedSegmentProd UnsortedSegmentMax UnsortedSegmentMin",
+        "UnsortedSegmentSum UnsortedSegmentProd UnsortedSegmentMax UnsortedSegmentMin SegmentSum SegmentMean SegmentProd "
+        "SegmentMax SegmentMin MatrixDeterminant MatrixInverse",
     ),
     (
         Family("image", "#fbd9d7", "#b8423b"),
@@ -106,7 +107,9 @@ _OPS: tuple[tuple[Family, str], ...] = (
         "IdentityN EnsureShape Print GuaranteeConst DeepCopy Copy CopyHost ZerosLike OnesLike Bitcast GatherNd ScatterNd "
         "TensorScatterUpdate TensorScatterAdd TensorScatterSub TensorScatterMax TensorScatterMin KiTensorScatterMul OneHot "
         "ReverseSequence ReverseV2 Reverse Roll MatrixBandPart KiTriangle UnravelIndex Bucketize InvertPermutation LinSpace "
-        "SpaceToBatchND BatchToSpaceND SpaceToBatch BatchToSpace SpaceToDepth DepthToSpace ExtractImagePatches",
+        "SpaceToBatchND BatchToSpaceND SpaceToBatch BatchToSpace SpaceToDepth DepthToSpace ExtractImagePatches "
+        "Where Unique UniqueV2 UniqueWithCounts UniqueWithCountsV2 KiUnique DecodeRaw MatrixDiag MatrixDiagPart MatrixSetDiag "
+        "MatrixDiagV2 MatrixDiagPartV2 MatrixSetDiagV2 MatrixDiagV3 MatrixDiagPartV3 MatrixSetDiagV3",
     ),
 )
 _BY_OP = {op: family for family, ops in _OPS for op in ops.split()}

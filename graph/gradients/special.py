@@ -201,7 +201,7 @@ def _one_hot(use: Use, grads: Grads) -> Result:
     depth, axis = use.params.depth, use.params.axis
     hit = ops.one_hot(use.inputs[0], depth, _scalar(1, grads[0]), _scalar(0, grads[0]), axis)
     on = ops.multiply(grads[0], hit)
-    return [None, ops.reduce_sum(on), ops.reduce_sum(ops.subtract(grads[0], on))]
+    return [None, *(ops.reduce_sum(ops.reshape(t, [-1]), 0) for t in (on, ops.subtract(grads[0], on)))]
 
 
 @gradient_of(i.REVERSE_SEQUENCE)

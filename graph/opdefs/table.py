@@ -12,6 +12,7 @@ from . import (
     boxes,
     control,
     fused,
+    finding,
     gradients,
     images,
     indexing,
@@ -32,7 +33,7 @@ __all__ = ["OPDEFS", "OWN", "opdef"]
 
 _FAMILIES = (
     array, slices, math, nn, fused, blocks, resample, windows, boxes, gradients, strings, images, passing, indexing, quantization,
-    control, random, lists,
+    control, random, lists, finding,
 )  # fmt: skip
 
 OPDEFS: Mapping[str, OpDef] = {d.name: d for module in _FAMILIES for d in module.DEFS}

@@ -2,7 +2,8 @@
 
 core.py: constants, placeholders, variables. math.py: arithmetic, matmul, reductions. array.py: shapes, slices, joins.
 nn.py: convolutions, pooling, activations, images, strings. special.py: rarer activations and functions, einsum.
-indexing.py: picking and placing by indices, running sums, quantised numbers. image.py: resizing, blocks of cells. losses.py: cross-entropy,
+indexing.py: picking and placing by indices, running sums, quantised numbers. image.py: resizing, blocks of cells. finding.py: where shapes
+depend on values; matrices. losses.py: cross-entropy,
 moments.
 building.py: what these are built with.
 
@@ -12,10 +13,10 @@ read ``__init__.pyi``.
 
 from __future__ import annotations
 
-from . import array, core, image, indexing, losses, math, nn, special
+from . import array, core, image, finding, indexing, losses, math, nn, special
 from .array import getitem  # noqa: F401 - what tensor[key] calls
 
-_MODULES = (core, array, math, nn, special, indexing, image, losses)
+_MODULES = (core, array, math, nn, special, indexing, image, finding, losses)
 
 __all__ = [name for module in _MODULES for name in module.__all__]  # pyright: ignore[reportUnsupportedDunderAll]
 

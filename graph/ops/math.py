@@ -128,8 +128,12 @@ def logical_not(x: TensorLike, name: str | None = None) -> Tensor:
     return _unary("LogicalNot", x, name)
 
 
-def where(condition: TensorLike, x: TensorLike, y: TensorLike, name: str | None = None) -> Tensor:
-    """x where the condition holds, else y, with broadcasting."""
+def where(condition: TensorLike, x: TensorLike = None, y: TensorLike = None, name: str | None = None) -> Tensor:
+    """x where the condition holds, else y, with broadcasting; without x and y the indices of what holds, (n, axes) int64."""
+    if x is None or y is None:
+        if x is not y:
+            raise GraphError("where: give both x and y, or neither")
+        return add_op("Where", [convert(condition)], name)
     mask = next(
         (convert(condition, as_dtype(bool), beside=v) for v in (condition, x, y) if isinstance(v, Tensor)), None
     )

@@ -18,10 +18,12 @@ from . import (
     conv2d,
     einsum,
     elementwise,
+    finding,
     gradients,
     indexing,
     layout,
     matmul,
+    matrices,
     normalization,
     pool2d,
     quantization,
@@ -41,7 +43,7 @@ __all__ = ["CONTRACTS", "Contract"]
 _FAMILIES = (
     matmul, conv2d, siblings, pool2d, normalization, elementwise, softmax, reduce, concat, resize, resample, layout, blocks, boxes, volumes,
     windows, gradients, strings,
-    einsum, indexing, arrange, quantization,
+    einsum, indexing, arrange, quantization, finding, matrices,
 )  # fmt: skip
 
 

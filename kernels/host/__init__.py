@@ -1,7 +1,7 @@
 """The shared CPU family: every contract outside the hot set, in NumPy, Pillow and simplejpeg.
 
 It cannot be chosen as a backend: it serves whatever backend was chosen. elementwise.py, reduce.py, layout.py, strings.py,
-einsum.py, indexing.py, arrange.py and quantization.py, blocks.py, boxes.py, normalization.py, volumes.py, windows.py, resample.py (with resample_taps.py) mirror the contract files; image.py and image_*.py have the encoded images, jpeg_recovery.py truncated ones;
+einsum.py, indexing.py, arrange.py, quantization.py, finding.py and matrices.py, blocks.py, boxes.py, normalization.py, volumes.py, windows.py, resample.py (with resample_taps.py) mirror the contract files; image.py and image_*.py have the encoded images, jpeg_recovery.py truncated ones;
 support.py is shared with the numpy backend.
 """
 
@@ -18,11 +18,11 @@ from . import (
     boxes,
     einsum,
     elementwise,
-    image,
+     finding, image,
     indexing,
     layout,
     normalization,
-    quantization,
+     matrices, quantization,
     reduce,
     resample,
     strings,
@@ -47,6 +47,8 @@ KERNELS: tuple[Kernel, ...] = (
     *indexing.KERNELS,
     *arrange.KERNELS,
     *quantization.KERNELS,
+    *finding.KERNELS,
+    *matrices.KERNELS,
     *image.KERNELS,
 )
 

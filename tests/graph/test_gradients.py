@@ -105,6 +105,33 @@ def _cases() -> list[Case]:
         Case("fill", lambda a: ki.fill([2, 3], a), ()),
         Case("gather", lambda a: ki.gather(a, [[2, 0], [2, 1]], 1), (2, 3, 2), known_only=True),
         Case("top_k", lambda a: ki.top_k(a, 2)[0], (3, 5), known_only=True),
+        *(
+            Case(n, getattr(ki, n), (3, 4))
+            for n in ("elu", "selu", "leaky_relu", "softsign", "erfc", "expm1", "tan", "atan", "sinh", "cosh", "asinh", "l2_loss")
+        ),
+        *(Case(n, _bounded(n), (3, 4)) for n in ("asin", "acos", "atanh")),
+        Case("acosh", lambda x: ki.acosh(x + 1.5), (3, 4), positive=True),
+        *(
+            Case(n, getattr(ki, n), (3, 1, 4), (2, 4), positive=True)
+            for n in ("atan2", "divide_no_nan", "multiply_no_nan", "xlogy", "xlog1py", "xdivy")
+        ),
+        Case("add_n", lambda a, b, c: ki.add_n([a, b, c, a]), (3, 4), (3, 4), (3, 4)),
+        Case("clip_by_value", lambda a: ki.clip_by_value(a, -0.5, 0.7), (3, 4)),
+        Case("identity_n", lambda a, b: ki.multiply(*ki.identity_n([a, b])), (3, 4), (3, 4)),
+        Case("einsum", lambda a, b: ki.einsum("abc,cd->bda", a, b), (3, 4, 2), (2, 5)),
+        Case("einsum-spread", lambda a, b: ki.einsum("ab,cd->da", a, b), (3, 4), (2, 5)),
+        Case("gather_nd", lambda a: ki.gather_nd(a, [[2, 0], [0, 1], [2, 0]]), (3, 2, 2), known_only=True),
+        Case("scatter_nd", lambda a: ki.scatter_nd([[2], [0], [2]], a, [4, 2]), (3, 2)),
+        Case("tensor_scatter_nd_update", lambda a, b: ki.tensor_scatter_nd_update(a, [[2], [0]], b), (3, 2), (2, 2)),
+        Case("tensor_scatter_nd_sub", lambda a, b: ki.tensor_scatter_nd_sub(a, [[2], [2]], b), (3, 2), (2, 2)),
+        Case("unsorted_segment_sum", lambda a: ki.unsorted_segment_sum(a, [1, -1, 0, 1], 3), (4, 2)),
+        Case("one_hot", lambda a, b: ki.one_hot([1, 5, 0], 3, a, b), (), ()),
+        Case("reverse", lambda a: ki.reverse(a, [1]), (3, 4), known_only=True),
+        Case("reverse_sequence", lambda a: ki.reverse_sequence(a, [1, 3, 4], 1), (3, 4)),
+        Case("roll", lambda a: ki.roll(a, [1, -3], [0, 1]), (3, 4)),
+        Case("cumsum", lambda a: ki.cumsum(a, 1, exclusive=True), (3, 4)),
+        Case("cumsum-reverse", lambda a: ki.cumsum(a, 0, reverse=True), (3, 4)),
+        Case("matrix_band_part", lambda a: ki.matrix_band_part(a, 1, 0), (3, 4)),
         Case("shared-input", lambda a: a * a + ki.exp(a) * a, (3, 2)),
         Case("second-derivative", lambda a: ki.gradients(ki.reduce_sum(ki.sigmoid(a) * a), a)[0], (3, 2), known_only=True),
         Case("second-derivative-conv",
@@ -112,6 +139,11 @@ def _cases() -> list[Case]:
              (1, 4, 4, 2), (3, 3, 2, 2), known_only=True),
     ]  # fmt: skip
     return found
+
+
+def _bounded(name: str) -> Callable[..., ki.Tensor]:
+    """Of numbers from -0.4 to 0.4."""
+    return lambda x: getattr(ki, name)(0.4 * ki.tanh(x))
 
 
 def _matmul(ta: bool, tb: bool) -> Callable[..., ki.Tensor]:

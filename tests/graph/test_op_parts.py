@@ -23,7 +23,7 @@ NO_GRADIENT = """
     invert invert_permutation is_finite is_inf is_nan left_shift linspace quantize quantize_dequantize right_shift
     unravel_index
     resample crop_and_resize batch_norm_statistics conv3d conv3d_input_grad max_pool3d avg_pool3d max_pool_argmax
-    dilation2d extract_patches suppression combined_suppression
+    dilation2d extract_patches suppression combined_suppression nonzero unique sorted_segments decode_raw diagonals from_diagonals set_diagonals determinant inverse
 """
 #: Op types that are not written to ONNX: structure, effects, what passes and gradients make, and what nobody needed yet.
 NOT_WRITTEN = """
@@ -50,6 +50,9 @@ NOT_WRITTEN = """
     Conv3D Conv3DBackpropInputV2 MaxPool3D AvgPool3D MaxPoolV2 MaxPoolWithArgmax Dilation2D ExtractImagePatches
     _FusedConv2D _FusedDepthwiseConv2dNative _FusedMatMul _FusedBatchNormEx
     ResizeNearestNeighbor ResizeBicubic ResizeArea ScaleAndTranslate CropAndResize KiResample
+    DecodeRaw KiUnique MatrixDeterminant MatrixDiag MatrixDiagPart MatrixDiagPartV2 MatrixDiagPartV3 MatrixDiagV2 MatrixDiagV3
+    MatrixInverse MatrixSetDiag MatrixSetDiagV2 MatrixSetDiagV3 SegmentMax SegmentMean SegmentMin SegmentProd SegmentSum Unique
+    UniqueV2 UniqueWithCounts UniqueWithCountsV2 Where
 """
 #: Op types without random cases next to TensorFlow: structure, variables, backward ops of windows, images, and TopK,
 #: which TensorFlow 2 lost.

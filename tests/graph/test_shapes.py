@@ -239,13 +239,32 @@ OTHER |= {
     ),
     "QuantizeAndDequantizeV3": lambda d, r: ([x3(d, r), scalar(-1, F32), scalar(4, F32), scalar(6)], {}),
 }  # fmt: skip
+K = i32(-1, 1)
+OTHER |= {
+    "MatrixDiag": lambda d, r: ([x3(d, r)], {}),
+    "MatrixDiagPart": lambda d, r: ([x3(d, r)], {}),
+    "MatrixSetDiag": lambda d, r: ([x3(d, r), values(r, d[0], min(d[1], d[2]))], {}),
+    **dict.fromkeys(
+        ["MatrixDiagV2", "MatrixDiagV3"],
+        lambda d, r: ([values(r, d[0], 3, d[1] + 1), K, scalar(-1), scalar(-1), scalar(7, F32)], {}),
+    ),
+    **dict.fromkeys(
+        ["MatrixDiagPartV2", "MatrixDiagPartV3"], lambda d, r: ([values(r, d[0], d[1] + 1, d[2] + 1), K, scalar(7, F32)], {}),
+    ),
+    **dict.fromkeys(
+        ["MatrixSetDiagV2", "MatrixSetDiagV3"],
+        lambda d, r: ([values(r, d[0], d[1] + 1, d[2] + 1), values(r, d[0], 3, min(d[1], d[2]) + 1), K], {}),
+    ),
+    **dict.fromkeys(["MatrixDeterminant", "MatrixInverse"], lambda d, r: ([np.eye(3, dtype=np.float32) * d[0]], {})),
+}  # fmt: skip
 #: Structural ops, ops with effects, decoders and suppression (dynamic: tests of sessions), and backward ops (tests of gradients).
 ELSEWHERE = {
     "Const", "Placeholder", "VariableV2", "NoOp", "Assign", "AssignAdd", "AssignSub", "DecodeJpeg", "DecodePng", "DecodeBmp",
     "DecodeImage", "DecodeGif", "DecodeWebP", "ReluGrad", "Relu6Grad", "SoftmaxCrossEntropyWithLogits", "SparseSoftmaxCrossEntropyWithLogits",
     "Conv2DBackpropInput", "Conv2DBackpropFilter", "DepthwiseConv2dNativeBackpropInput", "DepthwiseConv2dNativeBackpropFilter",
     "MaxPoolGrad", "AvgPoolGrad", "BiasAddGrad", "LRNGrad", "KiSumTo", *CONTROL, "NonMaxSuppression", "NonMaxSuppressionV2",
-    "NonMaxSuppressionV3", "NonMaxSuppressionV5",
+    "NonMaxSuppressionV3", "NonMaxSuppressionV5", "Where", "Unique", "UniqueV2", "UniqueWithCounts",
+    "UniqueWithCountsV2", "KiUnique", "SegmentSum", "SegmentMean", "SegmentProd", "SegmentMax", "SegmentMin", "DecodeRaw",
 }  # fmt: skip
 
 

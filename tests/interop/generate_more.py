@@ -292,6 +292,74 @@ def round_trip(op: str, rng: Rng) -> Case:
     return Case(op, inputs, attrs, frozenset([0, 1, 2]), 1e-5, **several(rng))
 
 
+def where(op: str, rng: Rng) -> Case:
+    x = array(rng, pick(rng, ("bool", "float32", "int32", "complex64")), shape(rng, 1))
+    return Case(op, [np.where(rng.random(x.shape) < 0.3, x.dtype.type(0), x)], **several(rng))
+
+
+def unique(op: str, rng: Rng) -> Case:
+    dtype = pick(rng, ("float32", "int32", "int64", "string", "uint8"))
+    of = shape(rng, 1, 3 if op.endswith("V2") and dtype != "string" else 1)
+    attrs = {} if rng.random() < 0.5 else {"out_idx": pick(rng, ("int32", "int64"))}
+    inputs = [array(rng, dtype, of, odd=False)]
+    if dtype == "float32":
+        inputs[0] = np.round(inputs[0])
+    if op.endswith("V2"):
+        inputs.append(index(rng, [int(rng.integers(-len(of), len(of)))] if len(of) > 1 or rng.random() < 0.7 else []))
+    return Case(op, inputs, attrs, outputs=3 if "Counts" in op else 2, **several(rng))
+
+
+def sorted_segments(op: str, rng: Rng) -> Case:
+    x = array(rng, pick(rng, ("float32", "int32", "float64")), shape(rng, 1, empty=0), odd=False)
+    ids = np.sort(rng.integers(0, 5, x.shape[0] - (rng.random() < 0.05)))
+    if rng.random() < 0.05:
+        ids = ids[::-1]
+    return Case(op, [x, index(rng, ids)], {}, frozenset([0, 1]), 1e-4, **several(rng))
+
+
+def decode_raw(op: str, rng: Rng) -> Case:
+    of, length = shape(rng, 0, 2, empty=0), int(rng.integers(0, 4)) * 4
+    words = np.empty(int(np.prod(of, dtype=int)), object)
+    words[:] = [rng.integers(0, 256, length + (rng.random() < 0.02)).astype(np.uint8).tobytes() for _ in words]
+    attrs: dict[str, Any] = {"out_type": pick(rng, ("uint8", "int16", "int32", "uint16", "bool"))}
+    if rng.random() < 0.4:
+        attrs["little_endian"] = bool(rng.random() < 0.5)
+    return Case(op, [words.reshape(of)], attrs, **several(rng))
+
+
+def diagonals(op: str, rng: Rng) -> Case:
+    front, rows, columns = shape(rng, 0, 1, empty=0), int(rng.integers(1, 5)), int(rng.integers(1, 5))
+    dtype = pick(rng, ("float32", "int32", "bool"))
+    x = array(rng, dtype, (*front, rows, columns), odd=False)
+    low, high = sorted(int(v) for v in rng.integers(1 - rows, columns, 2))
+    if op[-2:] not in ("V2", "V3"):
+        diagonal = array(rng, dtype, (*front, min(rows, columns)), odd=False)
+        inputs = {"MatrixDiag": [diagonal], "MatrixDiagPart": [x], "MatrixSetDiag": [x, diagonal]}[op]
+        return Case(op, inputs, {}, frozenset(range(len(inputs))), **several(rng))
+    if rng.random() < 0.3:
+        low = high
+    k = np.array([low, high] if low < high or rng.random() < 0.5 else high, np.int32)
+    longest = min(rows + min(high, 0), columns - max(low, 0))
+    diagonal = array(rng, dtype, (*front, *((high - low + 1,) if low < high else ()), longest), odd=False)
+    padding = array(rng, dtype, (), odd=False)
+    attrs = {"align": pick(rng, ("LEFT_LEFT", "LEFT_RIGHT", "RIGHT_LEFT", "RIGHT_RIGHT"))} if op.endswith("3") else {}
+    if "Part" in op:
+        return Case(op, [x, k, padding], attrs, fed(rng, 1, 2), **several(rng))
+    if "Set" in op:
+        return Case(op, [x, diagonal, k], attrs, frozenset(pick(rng, ([0, 1], [0, 1, 2]))), **several(rng))
+    sizes = [np.array(n if rng.random() < 0.7 else -1, np.int32) for n in (rows, columns)]
+    return Case(op, [diagonal, k, *sizes, padding], attrs, fed(rng, 1), **several(rng))
+
+
+def square(op: str, rng: Rng) -> Case:
+    n = int(rng.integers(1, 4))
+    x = (rng.normal(size=(*shape(rng, 0, 1, empty=0), n, n)) * 0.3 + 2 * np.eye(n)).astype(
+        pick(rng, (*SMALL, "complex64"))
+    )
+    attrs = {"adjoint": bool(rng.random() < 0.5)} if op == "MatrixInverse" else {}
+    return Case(op, [x], attrs, loose=1e-4, **several(rng))
+
+
 GENERATORS: dict[str, Callable[[str, Rng], Case]] = {
     **dict.fromkeys(("Elu", "Selu", "Softsign", "Erfc"), unary(*SMALL, loose=1e-5, odd=False)), "LeakyRelu": leaky,
     **dict.fromkeys(("Expm1", "Tan", "Sinh", "Cosh", "Asinh", "Atan"), bounded(*SMALL, "complex64", low=-1.4, high=1.4)),
@@ -309,6 +377,11 @@ GENERATORS: dict[str, Callable[[str, Rng], Case]] = {
     **dict.fromkeys(("UnsortedSegmentSum", "UnsortedSegmentProd", "UnsortedSegmentMax", "UnsortedSegmentMin"), segments),
     "ReverseSequence": reverse_sequence, "Roll": roll, **dict.fromkeys(("Cumsum", "Cumprod", "CumulativeLogsumexp"), cumulative),
     "MatrixBandPart": band, "UnravelIndex": unravel, "Bucketize": bucketize, "InvertPermutation": permutation, "LinSpace": linspace,
+    "Where": where, **dict.fromkeys(("Unique", "UniqueV2", "UniqueWithCounts", "UniqueWithCountsV2"), unique), "DecodeRaw": decode_raw,
+    **dict.fromkeys(("SegmentSum", "SegmentMean", "SegmentProd", "SegmentMax", "SegmentMin"), sorted_segments),
+    **dict.fromkeys(("MatrixDiag", "MatrixDiagPart", "MatrixSetDiag", "MatrixDiagV2", "MatrixDiagPartV2", "MatrixSetDiagV2"), diagonals),
+    **dict.fromkeys(("MatrixDiagV3", "MatrixDiagPartV3", "MatrixSetDiagV3"), diagonals),
+    **dict.fromkeys(("MatrixDeterminant", "MatrixInverse"), square),
     "Dequantize": dequantize, "QuantizeV2": quantize,
     **dict.fromkeys(("FakeQuantWithMinMaxArgs", "FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxVarsPerChannel"), fake_quant),
     **dict.fromkeys(("QuantizeAndDequantizeV2", "QuantizeAndDequantizeV3", "QuantizeAndDequantizeV4"), round_trip),

@@ -19,6 +19,7 @@ from . import (
     conv2d,
     einsum,
     elementwise,
+    finding,
     gradients,
     indexing,
     layout,
@@ -59,6 +60,7 @@ _ALL: tuple[Case, ...] = (
     *indexing.CASES,
     *arrange.CASES,
     *quantization.CASES,
+    *finding.CASES,
 )
 
 CASES = tuple(case for case in _ALL if not case.measure)
