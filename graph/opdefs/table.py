@@ -11,7 +11,7 @@ from . import (
     blocks,
     boxes,
     control,
-    fused,
+     colours, fused,
     finding,
     gradients,
     images,
@@ -32,7 +32,21 @@ from .base import OpDef
 __all__ = ["OPDEFS", "OWN", "opdef"]
 
 _FAMILIES = (
-    array, slices, math, nn, fused, blocks, resample, windows, boxes, gradients, strings, images, passing, indexing, quantization,
+    
+        array,
+        slices,
+        math,
+        nn,
+        fused,
+        blocks,
+        resample,
+        windows,
+        boxes,
+        colours,
+        gradients,
+        strings,
+        images, passing, indexing, quantization,,
+    )
     control, random, lists, finding,
 )  # fmt: skip
 

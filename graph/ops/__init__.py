@@ -13,7 +13,7 @@ read ``__init__.pyi``.
 
 from __future__ import annotations
 
-from . import array, core, image, finding, indexing, losses, math, nn, special
+from . import array, core, finding, image, indexing, losses, math, nn, special
 from .array import getitem  # noqa: F401 - what tensor[key] calls
 
 _MODULES = (core, array, math, nn, special, indexing, image, finding, losses)

@@ -14,6 +14,7 @@ from . import (
     arrange,
     blocks,
     boxes,
+    colours,
     concat,
     conv2d,
     einsum,
@@ -41,7 +42,7 @@ from .base import Contract
 __all__ = ["CONTRACTS", "Contract"]
 
 _FAMILIES = (
-    matmul, conv2d, siblings, pool2d, normalization, elementwise, softmax, reduce, concat, resize, resample, layout, blocks, boxes, volumes,
+    matmul, conv2d, siblings, pool2d, normalization, elementwise, softmax, reduce, concat, resize, resample, layout, blocks, boxes, colours, volumes,
     windows, gradients, strings,
     einsum, indexing, arrange, quantization, finding, matrices,
 )  # fmt: skip

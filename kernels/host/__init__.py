@@ -1,7 +1,7 @@
 """The shared CPU family: every contract outside the hot set, in NumPy, Pillow and simplejpeg.
 
 It cannot be chosen as a backend: it serves whatever backend was chosen. elementwise.py, reduce.py, layout.py, strings.py,
-einsum.py, indexing.py, arrange.py, quantization.py, finding.py and matrices.py, blocks.py, boxes.py, normalization.py, volumes.py, windows.py, resample.py (with resample_taps.py) mirror the contract files; image.py and image_*.py have the encoded images, jpeg_recovery.py truncated ones;
+einsum.py, indexing.py, arrange.py, quantization.py, finding.py and matrices.py, blocks.py, boxes.py, colours.py, normalization.py, volumes.py, windows.py, resample.py (with resample_taps.py) mirror the contract files; image.py and image_*.py have the encoded images, jpeg_recovery.py truncated ones;
 support.py is shared with the numpy backend.
 """
 
@@ -14,15 +14,21 @@ from ..devices import HOST, Device
 from ..kernel import Kernel
 from . import (
     arrange,
+    (
     blocks,
     boxes,
     einsum,
+    
+    colours,
     elementwise,
-     finding, image,
+     finding, 
+    image,
     indexing,
+    
     layout,
     normalization,
      matrices, quantization,
+    
     reduce,
     resample,
     strings,
@@ -38,6 +44,7 @@ KERNELS: tuple[Kernel, ...] = (
     *layout.KERNELS,
     *blocks.KERNELS,
     *boxes.KERNELS,
+    *colours.KERNELS,
     *resample.KERNELS,
     *normalization.KERNELS,
     *volumes.KERNELS,

@@ -151,6 +151,11 @@ OTHER: dict[str, Case] = {
         [values(r, d[0], d[1], 1, 4), values(r, d[0], d[1], d[2]), scalar(2), scalar(5), scalar(0.5, F32), scalar(0.1, F32)],
         {"pad_per_class": d[3] > 2},
     ),
+    **dict.fromkeys(["RGBToHSV", "HSVToRGB"], lambda d, r: ([values(r, d[0], d[1], 3)], {})),
+    **dict.fromkeys(
+        ["AdjustHue", "AdjustSaturation", "AdjustContrastv2"],
+        lambda d, r: ([values(r, d[0], d[1], d[2], 3), np.array(0.5, F32)], {}),
+    ),
     "_FusedConv2D": lambda d, r: (
         [window(d, r), values(r, 2, 3, d[3], 2), values(r, 2)],
         {**CONV, "fused_ops": ("BiasAdd", "Relu"), "num_args": 1, "TArgs": (F32,)},

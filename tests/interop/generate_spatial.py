@@ -194,6 +194,18 @@ def suppression(op: str, rng: Rng) -> Case:
     return Case(op, inputs, attrs, frozenset([0, 1]), 1e-5, outputs={4: 2, 5: 3}.get(version, 1), **several(rng))
 
 
+def colours(op: str, rng: Rng) -> Case:
+    dtypes = ("float32", "float64") if op.endswith(("HSV", "RGB")) else ("float32",)
+    of = (*(int(d) for d in rng.integers(1, 5, 3)), 3 if rng.random() < 0.9 else 2)
+    if rng.random() < 0.3:
+        of = of[1:]
+    x = np.round(rng.uniform(size=of), int(rng.integers(1, 4))).astype(pick(rng, dtypes))
+    if op.endswith(("HSV", "RGB")):
+        return Case(op, [x], loose=1e-5, **several(rng))
+    amount = np.array(rng.uniform(-1, 1) if op == "AdjustHue" else rng.uniform(0, 2), np.float32)
+    return Case(op, [x, amount], {}, frozenset([0, 1]), 1e-5, **several(rng))
+
+
 FUSED = (
     ("BiasAdd",), ("BiasAdd", "Relu"), ("BiasAdd", "Relu6"), ("BiasAdd", "Elu"), ("BiasAdd", "LeakyRelu"), ("BiasAdd", "Tanh"),
     ("BiasAdd", "Sigmoid"), ("FusedBatchNorm",), ("FusedBatchNorm", "Relu"), ("FusedBatchNorm", "LeakyRelu"), ("BiasAdd", "Add"),
@@ -235,5 +247,6 @@ GENERATORS: dict[str, Callable[[str, Rng], Case]] = {
     **dict.fromkeys(("MaxPoolV2", "MaxPoolWithArgmax", "Dilation2D", "ExtractImagePatches"), windows),
     **dict.fromkeys(("Conv2DBackpropInput", "DepthwiseConv2dNativeBackpropInput"), transposed),
     **dict.fromkeys(("NonMaxSuppression", "NonMaxSuppressionV2", "NonMaxSuppressionV3", "NonMaxSuppressionV4", "NonMaxSuppressionV5", "CombinedNonMaxSuppression"), suppression),
+    **dict.fromkeys(("RGBToHSV", "HSVToRGB", "AdjustHue", "AdjustSaturation", "AdjustContrastv2"), colours),
     "ScaleAndTranslate": translate, "CropAndResize": crop,
 }  # fmt: skip
