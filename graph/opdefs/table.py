@@ -10,9 +10,10 @@ from . import (
     array,
     blocks,
     boxes,
+    colours,
     control,
-     colours, fused,
     finding,
+    fused,
     gradients,
     images,
     indexing,
@@ -32,22 +33,8 @@ from .base import OpDef
 __all__ = ["OPDEFS", "OWN", "opdef"]
 
 _FAMILIES = (
-    
-        array,
-        slices,
-        math,
-        nn,
-        fused,
-        blocks,
-        resample,
-        windows,
-        boxes,
-        colours,
-        gradients,
-        strings,
-        images, passing, indexing, quantization,,
-    )
-    control, random, lists, finding,
+    array, slices, math, nn, fused, blocks, resample, windows, boxes, colours, gradients, strings, images, passing,
+    indexing, quantization, control, random, lists, finding,
 )  # fmt: skip
 
 OPDEFS: Mapping[str, OpDef] = {d.name: d for module in _FAMILIES for d in module.DEFS}

@@ -14,21 +14,18 @@ from ..devices import HOST, Device
 from ..kernel import Kernel
 from . import (
     arrange,
-    (
     blocks,
     boxes,
-    einsum,
-    
     colours,
+    einsum,
     elementwise,
-     finding, 
+    finding,
     image,
     indexing,
-    
     layout,
+    matrices,
     normalization,
-     matrices, quantization,
-    
+    quantization,
     reduce,
     resample,
     strings,
@@ -39,24 +36,24 @@ from . import (
 __all__ = ["DEVICE", "KERNELS", "probe"]
 
 KERNELS: tuple[Kernel, ...] = (
-    *elementwise.KERNELS,
-    *reduce.KERNELS,
-    *layout.KERNELS,
+    *arrange.KERNELS,
     *blocks.KERNELS,
     *boxes.KERNELS,
     *colours.KERNELS,
-    *resample.KERNELS,
+    *einsum.KERNELS,
+    *elementwise.KERNELS,
+    *finding.KERNELS,
+    *image.KERNELS,
+    *indexing.KERNELS,
+    *layout.KERNELS,
+    *matrices.KERNELS,
     *normalization.KERNELS,
+    *quantization.KERNELS,
+    *reduce.KERNELS,
+    *resample.KERNELS,
+    *strings.KERNELS,
     *volumes.KERNELS,
     *windows.KERNELS,
-    *strings.KERNELS,
-    *einsum.KERNELS,
-    *indexing.KERNELS,
-    *arrange.KERNELS,
-    *quantization.KERNELS,
-    *finding.KERNELS,
-    *matrices.KERNELS,
-    *image.KERNELS,
 )
 
 DEVICE: Device = HOST
