@@ -97,7 +97,7 @@ _OPS: tuple[tuple[Family, str], ...] = (
         Family("random", "#efe6da", "#8a6d3b"),
         "RandomUniform RandomUniformInt RandomStandardNormal TruncatedNormal StatelessRandomUniform StatelessRandomNormal "
         "StatelessTruncatedNormal StatelessRandomUniformInt StatelessRandomUniformV2 StatelessRandomNormalV2 "
-        "StatelessTruncatedNormalV2 StatelessRandomUniformIntV2 StatelessRandomGetKeyCounter StatelessRandomGetAlg",
+        "StatelessTruncatedNormalV2 StatelessRandomUniformIntV2 StatelessRandomGetKeyCounter StatelessRandomGetAlg RGBToHSV HSVToRGB AdjustHue AdjustSaturation AdjustContrastv2",
     ),
     (
         _LAYOUT,

@@ -2,7 +2,7 @@
 
 base.py: Site, Lowered, OpDef. attributes.py: how an op states its attributes.
 channels.py: channels first or last. math.py, nn.py, array.py, slices.py,
-gradients.py, strings.py, images.py, passing.py, indexing.py, quantization.py, blocks.py, resample.py, fused.py, windows.py, control.py, random.py, lists.py, boxes.py, finding.py, colours.py: the definitions. unserved.py: what is
+gradients.py, strings.py, images.py, passing.py, indexing.py, quantization.py, blocks.py, resample.py, fused.py, windows.py, control.py, random.py, lists.py, boxes.py, finding.py, colours.py, colours.py: the definitions. unserved.py: what is
 known of other ops. table.py: all of them, OPDEFS. resolve.py: the contract of a node.
 """
 

@@ -25,6 +25,7 @@ NO_GRADIENT = """
     resample crop_and_resize batch_norm_statistics conv3d conv3d_input_grad max_pool3d avg_pool3d max_pool_argmax
     dilation2d extract_patches suppression combined_suppression nonzero unique sorted_segments decode_raw diagonals from_diagonals set_diagonals determinant inverse
     rgb_to_hsv hsv_to_rgb adjust_hue adjust_saturation adjust_contrast
+    rgb_to_hsv hsv_to_rgb adjust_hue adjust_saturation adjust_contrast
 """
 #: Op types that are not written to ONNX: structure, effects, what passes and gradients make, and what nobody needed yet.
 NOT_WRITTEN = """
