@@ -77,7 +77,7 @@ _OPS: tuple[tuple[Family, str], ...] = (
     ),
     (
         Family("image", "#fbd9d7", "#b8423b"),
-        "DecodeJpeg DecodePng DecodeImage DecodeBmp DecodeGif DecodeWebP EncodeJpeg EncodePng ResizeBilinear ResizeNearestNeighbor "
+        "DecodeJpeg DecodeAndCropJpeg ExtractJpegShape DecodePng DecodeImage DecodeBmp DecodeGif DecodeWebP EncodeJpeg EncodePng ResizeBilinear ResizeNearestNeighbor "
         "ResizeBicubic ResizeArea ScaleAndTranslate CropAndResize KiResample "
         "NonMaxSuppression NonMaxSuppressionV2 NonMaxSuppressionV3 NonMaxSuppressionV4 NonMaxSuppressionV5 "
         "CombinedNonMaxSuppression RGBToHSV HSVToRGB AdjustHue AdjustSaturation AdjustContrastv2",
@@ -103,7 +103,7 @@ _OPS: tuple[tuple[Family, str], ...] = (
         _LAYOUT,
         "Identity Reshape Squeeze ExpandDims Transpose Concat ConcatV2 Split SplitV Slice StridedSlice Pad PadV2 Pack "
         "Unpack Cast Shape Tile BroadcastTo GatherV2 Gather Fill Range MirrorPad "
-        "CheckNumerics NoOp StopGradient PreventGradient Snapshot Rank Size AsString StringJoin "
+        "CheckNumerics NoOp StopGradient PreventGradient Snapshot Rank Size AsString StringJoin EncodeBase64 DecodeBase64 "
         "IdentityN EnsureShape Print GuaranteeConst DeepCopy Copy CopyHost ZerosLike OnesLike Bitcast GatherNd ScatterNd "
         "TensorScatterUpdate TensorScatterAdd TensorScatterSub TensorScatterMax TensorScatterMin KiTensorScatterMul OneHot "
         "ReverseSequence ReverseV2 Reverse Roll MatrixBandPart KiTriangle UnravelIndex Bucketize InvertPermutation LinSpace "

@@ -11,13 +11,16 @@ from ...kernels.contracts.strings import (
     DECODE_IMAGE,
     ENCODE_JPEG,
     ENCODE_PNG,
+    JPEG_SHAPE,
     DecodeImageParams,
     EncodeJpegParams,
     ImageFormat,
+    JpegShapeParams,
 )
+from ...kernels.tensor import TensorType
 from ..errors import GraphError
-from .attributes import FALSE, TRUE, Attr, Row, of, types
-from .base import Lowered, NeedsValue, OpDef, Site, attr_dtype
+from .attributes import FALSE, I32, I64, TRUE, Attr, Row, of, types
+from .base import Lowered, NeedsValue, OpDef, Site, attr_dtype, entries, ints
 
 __all__ = ["DEFS"]
 
@@ -34,10 +37,24 @@ def _decode(image_format: ImageFormat) -> Callable[[Site], Lowered]:
             bool(site.attr("try_recover_truncated", False)),
             attr_dtype(site, "dtype", np.dtype(np.uint8)),
             bool(site.attr("expand_animations", True)),
+            _crop(site) if site.op == "DecodeAndCropJpeg" else None,
         )
-        return Lowered(DECODE_IMAGE, params)
+        return Lowered(DECODE_IMAGE, params, (0,))
 
     return lower
+
+
+def _crop(site: Site) -> tuple[int, int, int, int]:
+    window = ints(site, 1, "the crop (first row, first column, height, width)")
+    if len(window) != 4:
+        raise GraphError(f"{site.op} '{site.name}': the crop must have 4 numbers, got {window}")
+    return window[0], window[1], window[2], window[3]
+
+
+def _unknown_crop(site: Site) -> tuple[TensorType, ...]:
+    window = entries(site, 1)
+    height, width = window[2:] if window is not None and len(window) == 4 else (None, None)
+    return (TensorType(U8, (height, width, int(site.attr("channels", 0)) or None)),)
 
 
 def _text(value: Any) -> Any:
@@ -79,6 +96,20 @@ _ENCODE_JPEG: Row = {
 
 DEFS: tuple[OpDef, ...] = (
     OpDef("DecodeJpeg", _decode("jpeg"), attributes=_DECODE_JPEG),
+    OpDef(
+        "DecodeAndCropJpeg",
+        _decode("jpeg"),
+        arity=(2, 2),
+        values=(1,),
+        unknown=_unknown_crop,
+        attributes=_DECODE_JPEG,
+        dynamic=True,
+    ),
+    OpDef(
+        "ExtractJpegShape",
+        lambda site: Lowered(JPEG_SHAPE, JpegShapeParams(attr_dtype(site, "output_type", I32))),
+        attributes={"output_type": Attr("type", I32, allowed=(I32, I64))},
+    ),
     OpDef("DecodePng", _decode("png"), attributes={**_CHANNELS, **_DTYPE}),
     OpDef("DecodeBmp", _decode("bmp"), attributes=_CHANNELS),
     OpDef("DecodeGif", _decode("gif"), attributes={}),

@@ -7,8 +7,11 @@ from typing import Literal
 
 from ...kernels.contracts.strings import (
     AS_STRING,
+    BASE64_DECODE,
+    BASE64_ENCODE,
     STRING_JOIN,
     AsStringParams,
+    Base64Params,
     StringJoinParams,
 )
 from ..errors import GraphError
@@ -59,6 +62,12 @@ _AS_STRING: Row = {
 
 DEFS: tuple[OpDef, ...] = (
     OpDef("AsString", _as_string, attributes=_AS_STRING),
+    OpDef(
+        "EncodeBase64",
+        lambda site: Lowered(BASE64_ENCODE, Base64Params(bool(site.attr("pad", False)))),
+        attributes={"pad": FALSE},
+    ),
+    OpDef("DecodeBase64", lambda site: Lowered(BASE64_DECODE), attributes={}),
     OpDef(
         "StringJoin",
         _join,

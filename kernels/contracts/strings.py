@@ -14,14 +14,19 @@ from .base import Contract, Tolerance, broadcast_shapes, require_rank
 
 __all__ = [
     "AS_STRING",
+    "BASE64_DECODE",
+    "BASE64_ENCODE",
     "DECODE_IMAGE",
     "ENCODE_JPEG",
     "ENCODE_PNG",
+    "JPEG_SHAPE",
     "STRING_JOIN",
     "AsStringParams",
+    "Base64Params",
     "DecodeImageParams",
     "EncodeJpegParams",
     "ImageFormat",
+    "JpegShapeParams",
     "StringJoinParams",
 ]
 
@@ -47,7 +52,7 @@ class DecodeImageParams(Params):
     ``channels`` 0 keeps the file's own number (1, 2, 3 or 4). ``dtype``: uint8, uint16 ('png', '') or float32 ('': 0 to 1).
     ``ratio`` (1, 2, 4, 8), ``fancy_upscaling``, ``dct_method`` ('', INTEGER_FAST or INTEGER_ACCURATE; '' is INTEGER_FAST
     as in TensorFlow) and ``try_recover_truncated`` (what is missing of a truncated file is made up as TensorFlow does)
-    apply to JPEG.
+    apply to JPEG. ``crop`` (first row, first column, height, width) of a JPEG ('jpeg' alone).
     """
 
     format: ImageFormat = ""
@@ -58,6 +63,7 @@ class DecodeImageParams(Params):
     try_recover_truncated: bool = False
     dtype: DType = UINT8
     expand_animations: bool = True
+    crop: tuple[int, int, int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.channels not in (0, 1, 3, 4):
@@ -68,6 +74,8 @@ class DecodeImageParams(Params):
             raise KernelError(
                 f"decode_image: dct_method must be '', INTEGER_FAST or INTEGER_ACCURATE, got {self.dct_method!r}"
             )
+        if self.crop is not None and (self.format != "jpeg" or min(self.crop[:2]) < 0 or min(self.crop[2:]) < 1):
+            raise ShapeError(f"decode_image: a crop is of a JPEG, from 0, of at least one pixel, got {self.crop}")
         allowed = {"": ("uint8", "uint16", "float32"), "png": ("uint8", "uint16")}.get(self.format, ("uint8",))
         if self.dtype.name not in allowed:
             raise DTypeError(f"decode_image: decodes to {' or '.join(allowed)}, got {dtype_name(self.dtype)}")
@@ -81,7 +89,8 @@ def _infer_decode(inputs: Sequence[TensorType], params: DecodeImageParams) -> tu
     # One channel is only had of JPEG and PNG, which have no frames.
     if params.channels != 1 and (params.format == "webp" or (params.format == "" and params.expand_animations)):
         return (TensorType(params.dtype),)
-    return (TensorType(params.dtype, (None, None, params.channels or None)),)
+    height, width = (None, None) if params.crop is None else params.crop[2:]
+    return (TensorType(params.dtype, (height, width, params.channels or None)),)
 
 
 DECODE_IMAGE: Contract[DecodeImageParams] = Contract(
@@ -165,5 +174,47 @@ STRING_JOIN: Contract[StringJoinParams] = Contract(
     _infer_join,
     StringJoinParams,
     arity=(1, None),
+    hot=False,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class JpegShapeParams(Params):
+    """``dtype`` of the result, int32 or int64."""
+
+    dtype: DType
+
+
+def _infer_jpeg_shape(inputs: Sequence[TensorType], params: JpegShapeParams) -> tuple[TensorType, ...]:
+    _require_string("jpeg_shape", inputs[0])
+    require_rank("jpeg_shape", "the encoded image", inputs[0].shape, 0)
+    return (TensorType(params.dtype, (3,)),)
+
+
+JPEG_SHAPE: Contract[JpegShapeParams] = Contract(
+    "jpeg_shape", "Height, width and channels of a JPEG file, of which only the head is read.",
+    _infer_jpeg_shape, JpegShapeParams, hot=False, tolerance=Tolerance(0, 0),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Base64Params(Params):
+    """``pad``: whether the text is filled with = to a multiple of 4."""
+
+    pad: bool = False
+
+
+def _infer_base64(inputs: Sequence[TensorType], params: Params) -> tuple[TensorType, ...]:
+    _require_string("base64", inputs[0])
+    return (inputs[0],)
+
+
+BASE64_ENCODE: Contract[Base64Params] = Contract(
+    "base64_encode", "Bytes as text of A-Z, a-z, 0-9, - and _, elementwise.", _infer_base64, Base64Params, hot=False
+)
+BASE64_DECODE: Contract[Params] = Contract(
+    "base64_decode",
+    "The inverse of base64_encode; the text may be filled with = to a multiple of 4.",
+    _infer_base64,
     hot=False,
 )

@@ -14,13 +14,21 @@ from typing import Any
 
 import numpy as np
 
-from ..contracts.strings import DECODE_IMAGE, ENCODE_JPEG, ENCODE_PNG, DecodeImageParams, EncodeJpegParams
+from ..contracts.strings import (
+    DECODE_IMAGE,
+    ENCODE_JPEG,
+    ENCODE_PNG,
+    JPEG_SHAPE,
+    DecodeImageParams,
+    EncodeJpegParams,
+    JpegShapeParams,
+)
 from ..errors import ImageError
 from ..kernel import Kernel
 from ..tensor import Array, Params
 from .image_files import MAX_BYTES, MAX_PIXELS, MAX_SCANS, check_size, damaged, file_kind, library, refused, widened
 from .image_gif import decode_gif, decode_webp
-from .image_jpeg import decode_jpeg
+from .image_jpeg import cropped_jpeg, decode_jpeg, jpeg_shape
 from .image_png import decode_png
 from .support import numpy_kernel
 
@@ -92,7 +100,7 @@ def decode_image(data: bytes, params: DecodeImageParams) -> Array:
     (height, width, channels); (frames, height, width, channels) of GIF and WebP, and of all that DecodeGif decodes.
     """
     kind = file_kind(data)
-    op, accepted = _OPS[params.format]
+    op, accepted = _OPS[params.format] if params.crop is None else ("DecodeAndCropJpeg", ("jpeg",))
     if kind not in accepted:
         raise refused(f"{op} takes {', '.join(accepted)}; found {kind}. Remedy: DecodeImage")
     if kind in ("gif", "webp"):
@@ -101,7 +109,8 @@ def decode_image(data: bytes, params: DecodeImageParams) -> Array:
     if kind == "png":
         pixels = decode_png(data, channels, params.dtype)
     elif kind == "jpeg":
-        pixels = widened(decode_jpeg(data, channels, params), params.dtype)
+        decode = decode_jpeg if params.crop is None else cropped_jpeg
+        pixels = widened(decode(data, channels, params), params.dtype)
     else:
         pixels = widened(_decode_bmp(data, channels, params.dtype), params.dtype)
     return pixels[np.newaxis] if params.format == "gif" else pixels
@@ -112,6 +121,13 @@ def _evaluate(inputs: Sequence[Array], params: DecodeImageParams) -> tuple[Array
     if not isinstance(data, bytes):
         raise ImageError(f"decode_image: the encoded image must be bytes, got {type(data).__name__}")
     return (decode_image(data, params),)
+
+
+def _jpeg_shape(inputs: Sequence[Array], outputs: Sequence[Array], params: JpegShapeParams) -> None:
+    data: Any = np.asarray(inputs[0])[()]
+    if file_kind(data) != "jpeg":
+        raise refused(f"ExtractJpegShape takes jpeg; found {file_kind(data)}")
+    outputs[0][...] = jpeg_shape(data)
 
 
 def _check_encodable(op: str, pixels: Array, channels: tuple[int, ...], limit: int) -> None:
@@ -151,6 +167,7 @@ def _encode_png(inputs: Sequence[Array], outputs: Sequence[Array], params: Param
 
 KERNELS = (
     Kernel(DECODE_IMAGE, "host", "decode_image", evaluate=_evaluate, strided_inputs=True),
+    numpy_kernel(JPEG_SHAPE, "host", _jpeg_shape),
     numpy_kernel(ENCODE_JPEG, "host", _encode_jpeg),
     numpy_kernel(ENCODE_PNG, "host", _encode_png),
 )

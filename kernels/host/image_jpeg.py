@@ -17,7 +17,7 @@ from ..tensor import Array
 from .image_files import MAX_SCANNED, MAX_SCANS, check_size, damaged, library, reason, refused
 from .jpeg_recovery import recovered
 
-__all__ = ["decode_jpeg"]
+__all__ = ["cropped_jpeg", "decode_jpeg", "jpeg_shape"]
 
 _SOI, _EOI, _SOS, _APP14 = 0xD8, 0xD9, 0xDA, 0xEE
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -46,6 +46,7 @@ class _Markers:
     height: int = 0
     width: int = 0
     components: int = 0
+    sampling: bytes = b""  # of each component, across and down
     scans: int = 0
     whole: bool = False
     late: bool = False
@@ -74,6 +75,7 @@ def _markers(data: bytes) -> _Markers:
             raise damaged("jpeg", f"it has a second frame at byte {match.start():,}")
         if marker in _FRAMES and len(content) >= 6:
             found.frame, found.precision, found.components = marker, content[0], content[5]
+            found.sampling = content[7 : 6 + 3 * content[5] : 3]
             found.height, found.width = int.from_bytes(content[1:3], "big"), int.from_bytes(content[3:5], "big")
         elif marker == _SOS:
             if found.whole:
@@ -193,3 +195,34 @@ def decode_jpeg(data: bytes, channels: int, params: DecodeImageParams) -> Array:
     shape = tuple(-(-side // params.ratio) for side in (markers.height, markers.width))
     pixels = _pixels(data, options, (*shape, 4 if cmyk else channels), markers.late)
     return _cmyk_to_rgb(pixels, markers.adobe) if cmyk else pixels
+
+
+def jpeg_shape(data: bytes) -> tuple[int, int, int]:
+    """Height, width and number of channels that the head of a JPEG states. Raises ImageError."""
+    found = _markers(data)
+    if not found.frame or found.components not in (1, 3, 4):
+        raise refused(
+            f"not a readable JPEG: it has {'no frame' if not found.frame else f'{found.components} components'}"
+        )
+    check_size("jpeg", found.height, found.width)
+    return found.height, found.width, found.components
+
+
+def cropped_jpeg(data: bytes, channels: int, params: DecodeImageParams) -> Array:
+    """The ``params.crop`` of a JPEG's pixels. Raises ImageError.
+
+    TensorFlow decodes the columns of the crop alone, so where colours are halved across, smoothing sees no neighbours
+    beyond them; that is refused.
+    """
+    assert params.crop is not None
+    top, left, height, width = params.crop
+    pixels = decode_jpeg(data, channels, params)
+    if top + height > len(pixels) or left + width > pixels.shape[1]:
+        raise refused(f"the crop {params.crop} is not inside of {len(pixels)} x {pixels.shape[1]} pixels")
+    across = {s >> 4 for s in _markers(data).sampling}
+    if len(across) > 1 and params.fancy_upscaling and width < pixels.shape[1]:
+        raise refused(
+            "DecodeAndCropJpeg of a JPEG whose colours have a lower resolution is not computed: its edges differ from those "
+            "of the whole image. Remedy: DecodeJpeg and a slice, or fancy_upscaling=False"
+        )
+    return pixels[top : top + height, left : left + width]

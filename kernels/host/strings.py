@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..contracts.concat import CONCAT, ConcatParams
-from ..contracts.strings import AS_STRING, STRING_JOIN, AsStringParams, StringJoinParams
+from ..contracts.strings import (
+    AS_STRING,
+    BASE64_DECODE,
+    BASE64_ENCODE,
+    STRING_JOIN,
+    AsStringParams,
+    Base64Params,
+    StringJoinParams,
+)
+from ..errors import KernelError
 from ..kernel import Query
-from ..tensor import STRING, Array
+from ..tensor import STRING, Array, Params
 from .support import numpy_kernel
 
 __all__ = ["KERNELS"]
@@ -68,6 +79,29 @@ def _concat(inputs: Sequence[Array], outputs: Sequence[Array], params: ConcatPar
     np.concatenate(inputs, axis=params.axis, out=outputs[0])
 
 
+_TEXT = re.compile(rb"[A-Za-z0-9_-]*={0,2}")
+
+
+def _base64_encode(inputs: Sequence[Array], outputs: Sequence[Array], params: Base64Params) -> None:
+    (x,), (y,) = inputs, outputs
+    for index in np.ndindex(x.shape):
+        text = base64.urlsafe_b64encode(x[index])
+        y[index] = text if params.pad else text.rstrip(b"=")
+
+
+def _base64_decode(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
+    (x,), (y,) = inputs, outputs
+    for index in np.ndindex(x.shape):
+        text = x[index]
+        bare = text.rstrip(b"=")
+        if _TEXT.fullmatch(text) is None or len(bare) % 4 == 1 or (bare != text and len(text) % 4):
+            raise KernelError(
+                f"base64_decode: not base64 for the web: {text[:40]!r}. Expected A-Z, a-z, 0-9, - and _, perhaps filled "
+                "with = to a multiple of 4"
+            )
+        y[index] = base64.urlsafe_b64decode(bare + b"=" * (-len(bare) % 4))
+
+
 def _strings_only(query: Query) -> str | None:
     return None if query.inputs[0].dtype == STRING else "serves strings only"
 
@@ -75,5 +109,7 @@ def _strings_only(query: Query) -> str | None:
 KERNELS = (
     numpy_kernel(AS_STRING, "host", _as_string),
     numpy_kernel(STRING_JOIN, "host", _string_join),
+    numpy_kernel(BASE64_ENCODE, "host", _base64_encode),
+    numpy_kernel(BASE64_DECODE, "host", _base64_decode),
     numpy_kernel(CONCAT, "host", _concat, supports=_strings_only),
 )

@@ -25,7 +25,7 @@ NO_GRADIENT = """
     resample crop_and_resize batch_norm_statistics conv3d conv3d_input_grad max_pool3d avg_pool3d max_pool_argmax
     dilation2d extract_patches suppression combined_suppression nonzero unique sorted_segments decode_raw diagonals from_diagonals set_diagonals determinant inverse
     rgb_to_hsv hsv_to_rgb adjust_hue adjust_saturation adjust_contrast
-    rgb_to_hsv hsv_to_rgb adjust_hue adjust_saturation adjust_contrast
+    base64_encode base64_decode jpeg_shape rgb_to_hsv hsv_to_rgb adjust_hue adjust_saturation adjust_contrast
 """
 #: Op types that are not written to ONNX: structure, effects, what passes and gradients make, and what nobody needed yet.
 NOT_WRITTEN = """
@@ -48,7 +48,7 @@ NOT_WRITTEN = """
     UnsortedSegmentMin UnsortedSegmentProd UnsortedSegmentSum Xdivy Xlog1py Xlogy ZerosLike
     SpaceToBatchND BatchToSpaceND SpaceToBatch BatchToSpace SpaceToDepth DepthToSpace
     NonMaxSuppression NonMaxSuppressionV2 NonMaxSuppressionV3 NonMaxSuppressionV4 NonMaxSuppressionV5
-    CombinedNonMaxSuppression RGBToHSV HSVToRGB AdjustHue AdjustSaturation AdjustContrastv2
+    DecodeAndCropJpeg ExtractJpegShape EncodeBase64 DecodeBase64 CombinedNonMaxSuppression RGBToHSV HSVToRGB AdjustHue AdjustSaturation AdjustContrastv2
     Conv3D Conv3DBackpropInputV2 MaxPool3D AvgPool3D MaxPoolV2 MaxPoolWithArgmax Dilation2D ExtractImagePatches
     _FusedConv2D _FusedDepthwiseConv2dNative _FusedMatMul _FusedBatchNormEx
     ResizeNearestNeighbor ResizeBicubic ResizeArea ScaleAndTranslate CropAndResize KiResample
@@ -62,6 +62,7 @@ NOT_GENERATED = """
     Const Placeholder VariableV2 NoOp Assign AssignAdd AssignSub DecodeJpeg DecodePng DecodeBmp DecodeGif DecodeImage DecodeWebP
     EncodeJpeg EncodePng Conv2DBackpropFilter MaxPoolGrad AvgPoolGrad BiasAddGrad
     DepthwiseConv2dNativeBackpropFilter TopK Print Copy CopyHost _FusedBatchNormEx
+    DecodeAndCropJpeg ExtractJpegShape EncodeBase64 DecodeBase64
 """
 TENSORFLOWS = {op for op in OPDEFS if not op.startswith("Ki")}
 #: Control flow: no op of ONNX, and compared with TensorFlow as whole graphs.

@@ -269,7 +269,7 @@ ELSEWHERE = {
     "Conv2DBackpropInput", "Conv2DBackpropFilter", "DepthwiseConv2dNativeBackpropInput", "DepthwiseConv2dNativeBackpropFilter",
     "MaxPoolGrad", "AvgPoolGrad", "BiasAddGrad", "LRNGrad", "KiSumTo", *CONTROL, "NonMaxSuppression", "NonMaxSuppressionV2",
     "NonMaxSuppressionV3", "NonMaxSuppressionV5", "Where", "Unique", "UniqueV2", "UniqueWithCounts",
-    "UniqueWithCountsV2", "KiUnique", "SegmentSum", "SegmentMean", "SegmentProd", "SegmentMax", "SegmentMin", "DecodeRaw",
+    "UniqueWithCountsV2", "KiUnique", "SegmentSum", "SegmentMean", "SegmentProd", "SegmentMax", "SegmentMin", "DecodeRaw", "DecodeAndCropJpeg", "ExtractJpegShape", "EncodeBase64", "DecodeBase64",
 }  # fmt: skip
 
 

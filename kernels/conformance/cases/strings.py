@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,10 +11,15 @@ import numpy as np
 
 from ...contracts.strings import (
     AS_STRING,
+    BASE64_DECODE,
+    BASE64_ENCODE,
     DECODE_IMAGE,
+    JPEG_SHAPE,
     STRING_JOIN,
     AsStringParams,
+    Base64Params,
     DecodeImageParams,
+    JpegShapeParams,
     StringJoinParams,
 )
 from ...tensor import STRING, DType
@@ -78,7 +84,24 @@ def _images() -> Iterator[Case]:
     yield case("bmp-gray", _picture("BMP", "L"), _pillow("L"))
 
 
+def _encoded(rng: np.random.Generator, shape: tuple[int, ...], dtype: DType) -> NDArray:
+    """Random texts in base64."""
+    found = text(rng, shape, dtype)
+    for index in np.ndindex(shape):
+        found[index] = base64.urlsafe_b64encode(bytes(found[index]))
+    return found
+
+
 def _strings() -> Iterator[Case]:
+    for name, shape in (("scalar", ()), ("many", (2, 9)), ("empty", (0, 3))):
+        tags = frozenset(["empty"] if 0 in shape else [])
+        yield Case(BASE64_ENCODE, name, (tensor(shape, text, STRING),), Base64Params(), tags)
+        yield Case(BASE64_ENCODE, f"{name}-filled", (tensor(shape, text, STRING),), Base64Params(True), tags)
+        yield Case(BASE64_DECODE, name, (tensor(shape, _encoded, STRING),), tags=tags)
+    file = tensor((), _picture("JPEG", "RGB"), STRING)
+    for dtype in map(np.dtype, ("int32", "int64")):
+        shape_of = lambda inputs, params: [np.array([37, 53, 3], params.dtype)]  # noqa: E731
+        yield Case(JPEG_SHAPE, str(dtype), (file,), JpegShapeParams(dtype), oracle=shape_of)
     for dtype in map(np.dtype, ("bool", "int8", "uint8", "int32", "int64", "uint64", "complex64")):
         yield Case(AS_STRING, f"{dtype}", (tensor((2, 3), normal, dtype),), AsStringParams())
     for dtype in (F16, F32, F64):
