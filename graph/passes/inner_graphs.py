@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..ir import Graph, Literal, Node, Port
-from ..opdefs import LOOPS
+from ..ir import UNKNOWN, Graph, Literal, Node, Port
+from ..opdefs import LOOPS, OPDEFS
 from ..rewrite import Rewriter, reachable
 
 __all__ = ["inner_graphs"]
@@ -29,7 +29,7 @@ def inner_graphs(graph: Graph) -> Graph:
             literals = [edit.literal(p) for p in node.inputs]
             if node.op == "KiWhile":
                 _while(edit, node, literals)
-            elif literals[0] is not None and literals[0].type.size == 1:
+            elif literals[0] is not None and literals[0].type.size == 1 and _typed(node, literals[0]):
                 _open(edit, node, literals[0])
                 opened = True
             else:
@@ -93,16 +93,27 @@ def _there(graph: Graph, name: str) -> str:
     return name if name in graph.nodes else ""
 
 
+def _taken(node: Node, index: Literal) -> int:
+    """The number of the branch."""
+    value, count = index.array(), len(node.attrs["branches"])
+    if not node.attrs.get("index"):
+        return int(bool(value.reshape(-1)[0]) if value.ndim == 0 else value.size > 0)
+    at = int(value.reshape(-1)[0])
+    return at if 0 <= at < count else count - 1
+
+
+def _typed(node: Node, index: Literal) -> bool:
+    """Whether all of the branch that is taken can run; what cannot says so when it is run."""
+    graph: Graph = node.attrs["branches"][_taken(node, index)]
+    needed = reachable(graph)
+    inner = [n for n in graph if n.name in needed]
+    return all(n.op in OPDEFS and UNKNOWN not in (t.dtype for t in n.outputs) for n in inner)
+
+
 def _open(edit: Rewriter, node: Node, index: Literal) -> None:
     """The nodes of the branch that is taken, as 'branch/inner'."""
-    value = index.array()
-    graphs = node.attrs["branches"]
-    if node.attrs.get("index"):
-        at = int(value.reshape(-1)[0])
-        at = at if 0 <= at < len(graphs) else len(graphs) - 1
-    else:
-        at = int(bool(value.reshape(-1)[0]) if value.ndim == 0 else value.size > 0)
-    graph: Graph = graphs[at]
+    at = _taken(node, index)
+    graph: Graph = node.attrs["branches"][at]
     ports = {Port(n): p for n, p in zip(node.attrs["branch_inputs"][at], node.inputs[1:], strict=True)}
     needed = reachable(graph)
     for name, inner in graph.nodes.items():

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 
 from ...kernels.tensor import TensorType
-from ..errors import FetchError
+from ..errors import FetchError, GraphError
 from ..ir import Graph, Literal, Node, Port
 from ..opdefs import BRANCHING
 
@@ -24,7 +24,7 @@ __all__ = ["Decision", "branches", "decide", "take"]
 State: TypeAlias = Port | bool | None
 _DEAD = True
 _SWITCHES = frozenset(["Switch", "RefSwitch"])
-_HANDS_ON = frozenset(["Identity", "PlaceholderWithDefault", "StopGradient", *_SWITCHES])
+_HANDS_ON = frozenset(["Identity", "PlaceholderWithDefault", "StopGradient", "Print", *_SWITCHES])
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +122,8 @@ class _Walk:
         states = inputs + controls
         undecided = next((s for s in states if isinstance(s, Port)), None)
         self.states[node.name] = _DEAD if _DEAD in states else undecided
+        if node.op in _SWITCHES and len(node.inputs) != 2:
+            raise GraphError(f"{node} takes 2 inputs, got {len(node.inputs)}")
         if node.op in _SWITCHES and self.states[node.name] is None:
             self.taken[node.name] = self._value(node.inputs[1])
 
@@ -149,6 +151,8 @@ class _Walk:
             value = node.attrs.get("value")
             if node.op == "Const" and isinstance(value, Literal) and value.type.size == 1:
                 return int(bool(value.array().reshape(()))) ^ turned
+            if not node.inputs:  # running it says what is wrong
+                return port
             if node.op == "LogicalNot":
                 turned ^= 1
             elif node.op in ("Merge", "RefMerge") and not port.index:

@@ -25,5 +25,7 @@ def evaluator(node: Node, options: Options) -> Callable[[Sequence[Value]], tuple
         return lists(node)
     if node.op in LOOPS:
         return (loop if node.op == "KiWhile" else branch)(node, options.inner)
+    if node.op == "Print":
+        return lambda arrays: (arrays[0],)
     assert node.op in RANDOM
     return draws(node, options.streams)

@@ -123,6 +123,13 @@ def test_variables_that_a_predicate_reads(x: Tensor) -> None:
         np.testing.assert_array_equal(session.run(y, {x: X}), -X)
 
 
+@pytest.mark.parametrize("skip", [(), ("resolve_identities",)])
+def test_print_hands_its_first_input_on(x: Tensor, skip: tuple[str, ...]) -> None:
+    y = ops.negative(op("Print", x, ops.constant(F(1))).outputs[0])
+    with Session(x.graph, backend="numpy", skip_passes=skip) as session:
+        np.testing.assert_array_equal(session.run(y, {x: X}), -X)
+
+
 def test_wrong_branches(x: Tensor) -> None:
     with pytest.raises(GraphError, match="takes 2 inputs"):
         op("Switch", x)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import conftest as files
+import graph_files
 import numpy as np
 import onnx_files
 import test_hdf5
@@ -41,7 +42,7 @@ def make(folder: Path) -> dict[str, list[bytes]]:
     header = b'{"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},"b":{"dtype":"BF16","shape":[4],"data_offsets":[24,32]}}'
     meta = {"version": 1, "epoch": 1, "generator": {"bit_generator": "PCG64"}, "history": [{"epoch": 1, "loss": 0.5}]}
     return {
-        "graphdef": [graphdef(folder)],
+        "graphdef": [graphdef(folder), *graph_files.seeds(folder / "seed.pb")],
         "card": [_card(folder)],
         "safetensors": [len(header).to_bytes(8, "little") + header + bytes(32)],
         "torch": [files.torch_zip(tensors, storages), files.torch_zip(strided, {"0": STORED["0"]})],

@@ -16,7 +16,22 @@ from kigraph.graph.errors import GraphError, LoadError, UnsupportedOpError
 from kigraph.graph.formats.tensorflow import AttrList, AttrValue
 from kigraph.graph.loaders import LoadLimits, load
 from kigraph.graph.session import Session
-from tests.loaders.graph_files import BOOL, F32, I32, Node, called, function, library, node, save
+from tests.loaders.graph_files import (
+    BODY,
+    BOOL,
+    COND,
+    F32,
+    I32,
+    Node,
+    called,
+    const,
+    counted,
+    frame,
+    function,
+    library,
+    node,
+    save,
+)
 
 F = np.float32
 X = np.random.default_rng(0).normal(size=(4, 3)).astype(F)
@@ -31,40 +46,6 @@ def graph(path: Path, *nodes: Node, functions: Any = None, limits: LoadLimits | 
 def run(graph: Graph, fetch: Any, feeds: dict[str, Any]) -> Any:
     with Session(graph, backend="numpy") as session:
         return session.run(fetch, feeds)
-
-
-def const(name: str, value: Any) -> Node:
-    return node(name, "Const", value=value)
-
-
-def frame(
-    prefix: str, starts: dict[str, str], ends: dict[str, str], cond: str, constant: dict[str, str], *inner: Node
-) -> list[Node]:
-    """A while loop as TensorFlow 1 writes it. In ``inner`` 'v' is variable v in the body, 'v/m' in the condition."""
-    nodes = []
-    for v, start in starts.items():
-        nodes += [
-            node(f"{prefix}{v}/e", "Enter", start, frame_name=prefix),
-            node(f"{prefix}{v}/m", "Merge", f"{prefix}{v}/e", f"{prefix}{v}/n"),
-            node(f"{prefix}{v}/s", "Switch", f"{prefix}{v}/m", f"{prefix}cond"),
-            node(f"{prefix}{v}", "Identity", f"{prefix}{v}/s:1"),
-            node(f"{prefix}{v}/n", "NextIteration", ends[v]),
-            node(f"{prefix}{v}/x", "Exit", f"{prefix}{v}/s"),
-        ]
-    nodes += [node(n, "Enter", source, frame_name=prefix, is_constant=True) for n, source in constant.items()]
-    return [*nodes, node(f"{prefix}cond", "LoopCond", cond), *inner]
-
-
-def counted(x: str = "x") -> list[Node]:
-    """y = x * 2^n, with the number of steps."""
-    return [
-        node("x", "Placeholder"), node("n", "Placeholder", dtype=I32, shape=()), const("zero", np.int32(0)), const("two", F(2)),
-        *frame(
-            "w/", {"i": "zero", "y": x}, {"i": "w/more", "y": "w/twice"}, "w/less", {"w/n": "n", "w/two": "two"},
-            node("w/less", "Less", "w/i/m", "w/n"), node("w/one", "Const", "^w/i", value=np.int32(1)),
-            node("w/more", "Add", "w/i", "w/one"), node("w/twice", "Mul", "w/y", "w/two"),
-        ),
-    ]  # fmt: skip
 
 
 def test_a_frame_is_one_node(tmp_path: Path) -> None:
@@ -138,18 +119,6 @@ def test_what_is_no_loop_loads_and_says_so(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedOpError, match="the graph has a cycle: 'b' reads 'a:0'"):
         run(g, "a:0", {})
     assert "Merge" in to_html(g)
-
-
-COND = function("cond", {"i": I32, "n": I32, "y": F32, "w": F32}, {}, node("c", "Less", "i", "n"))
-COND.signature.output_arg.append(type(COND.signature.input_arg[0])(name="go", type=10))  # type: ignore[union-attr]
-COND.ret.append(type(function("f", {}, {"y": "x"}).ret[0])(key="go", value="c:z:0"))
-BODY = function(
-    "body", {"i": I32, "n": I32, "y": F32, "w": F32}, {"i_": "more:z:0", "n_": "n", "y_": "m:product:0", "w_": "keep:output:0"},
-    node("one", "Const", value=np.int32(1)), node("more", "AddV2", "i", "one:output:0"), node("keep", "Identity", "w"),
-    node("m", "MatMul", "y", "w"),
-)  # fmt: skip
-for _arg in BODY.signature.output_arg[:2]:  # type: ignore[union-attr]
-    _arg.type = 3
 
 
 def test_while_of_functions(tmp_path: Path) -> None:

@@ -64,20 +64,34 @@ def find_loops(
     if not any(node.op in _ENTERS for node in definitions.values()):
         return region
     try:
+        _check(region)
         frames = _frames(region, frame_of, budget)
     except _IrregularError:
         return region
+    readers: dict[str, list[str]] = {}
+    for name, e in edges.items():
+        for source in {*(p.node for p in e.inputs), *e.control}:
+            readers.setdefault(source, []).append(name)
     inside: dict[Frame, list[str]] = {}
     for name, frame in frames.items():
         inside.setdefault(frame, []).append(name)
     for frame in sorted((f for f in inside if f), key=len, reverse=True):
         budget.depth(len(frame), "frames of loops", 0)
         try:
-            loop_name = _Frame(region, frames, frame, inside[frame]).replace()
+            loop_name = _Frame(region, frames, frame, inside[frame], readers).replace()
         except _IrregularError:
             continue
         inside.setdefault(frame[:-1], []).append(loop_name)
     return region
+
+
+def _check(region: Region) -> None:
+    """The ops of loops have the inputs that they must have."""
+    for name, node in region.definitions.items():
+        count = len(region.edges[name].inputs)
+        single = node.op in _ENTERS or node.op in _EXITS or node.op in _NEXT or node.op == "LoopCond"
+        if (single and count != 1) or (node.op in _SWITCHES and count != 2) or (node.op in _MERGES and not count):
+            raise _IrregularError(f"{node.op} of {count} inputs")
 
 
 def _frames(region: Region, frame_of: Callable[[NodeDef], str], budget: Budget) -> dict[str, Frame]:
@@ -134,8 +148,15 @@ def _order(region: Region) -> Iterator[str]:
 class _Frame:
     """One loop while it is recognised."""
 
-    def __init__(self, region: Region, frames: dict[str, Frame], frame: Frame, names: list[str]) -> None:
-        self.region, self.frames, self.frame, self.names = region, frames, frame, names
+    def __init__(
+        self,
+        region: Region,
+        frames: dict[str, Frame],
+        frame: Frame,
+        names: list[str],
+        readers: Mapping[str, list[str]],
+    ) -> None:
+        self.region, self.frames, self.frame, self.names, self.readers = region, frames, frame, names, readers
         ops = region.definitions
         self.enters = [n for n in names if ops[n].op in _ENTERS]
         conds = [n for n in names if ops[n].op == "LoopCond"]
@@ -143,14 +164,7 @@ class _Frame:
             raise _IrregularError(f"{len(conds)} conditions")
         self.cond = conds[0]
         #: Merge -> its Enter and NextIteration.
-        self.variables: dict[str, tuple[str, str]] = {}
-        for name in names:
-            if ops[name].op in _MERGES:
-                sources = [p.node for p in region.edges[name].inputs]
-                starts = [s for s in sources if ops[s].op in _ENTERS]
-                ends = [s for s in sources if ops[s].op in _NEXT]
-                if len(sources) == 2 and starts and ends:
-                    self.variables[name] = (starts[0], ends[0])
+        self.variables = self._variables()
         self.switches = {
             n: p[0].node
             for n in names
@@ -160,6 +174,17 @@ class _Frame:
         }
         #: What of outside the frame is read without an Enter.
         self.captured: dict[Port, str] = {}
+
+    def _variables(self) -> dict[str, tuple[str, str]]:
+        ops, found = self.region.definitions, {}
+        for name in self.names:
+            sources = [p.node for p in self.region.edges[name].inputs if p.node in ops]
+            if ops[name].op in _MERGES and len(sources) == 2:
+                starts = [s for s in sources if ops[s].op in _ENTERS]
+                ends = [s for s in sources if ops[s].op in _NEXT and self.frames[s] == self.frame]
+                if starts and ends:
+                    found[name] = (starts[0], ends[0])
+        return found
 
     def replace(self) -> str:
         """Puts one node in place of the frame's; gives its name."""
@@ -191,15 +216,17 @@ class _Frame:
         return self.cond
 
     def _exits(self) -> list[str]:
-        """The Exits of the frame, all of which must be of loop variables."""
-        ops, edges, found = self.region.definitions, self.region.edges, []
-        for name, node in ops.items():
-            if node.op in _EXITS and edges[name].inputs and self.frames[edges[name].inputs[0].node] == self.frame:
-                port = edges[name].inputs[0]
+        """The Exits of the frame, all of which must be of loop variables. Nothing else reads the frame from outside."""
+        ops, edges, inside, found = self.region.definitions, self.region.edges, set(self.names), []
+        for name in self.names:
+            for reader in self.readers.get(name, ()):
+                if reader in inside or reader not in ops:
+                    continue
+                port = edges[reader].inputs[0] if ops[reader].op in _EXITS else Port(reader)
                 if port.node not in self.switches or port.index:
                     raise _IrregularError("an Exit of something else than a loop variable")
-                found.append(name)
-        return found
+                found.append(reader)
+        return list(dict.fromkeys(found))
 
     def _exit(self, name: str, new: Port) -> None:
         """An Exit becomes an Identity of what the loop gives, or of what it did not change."""
