@@ -154,7 +154,8 @@ class AttrValue:
 class NodeDef:
     """One node: 'name', 'name:1' and '^name' in ``input`` are a first output, a second one, a control input.
 
-    ``why`` is no part of the file: why the node cannot be run, as far as a loader knows.
+    ``why`` and ``scope`` are no part of the file: why the node cannot be run, as far as a loader knows, and the calls that it
+    was put in place of.
     """
 
     name: str = string(1)
@@ -163,6 +164,7 @@ class NodeDef:
     device: str = string(4)
     attr: dict[str, AttrValue] = map_of(5, lambda: AttrValue)
     why: str = ""
+    scope: str = ""
 
 
 @dataclass(slots=True)

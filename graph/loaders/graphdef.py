@@ -96,7 +96,8 @@ class _Build:
 
     def _frame(self, node: NodeDef) -> str:
         name = node.attr.get("frame_name")
-        return self.reader.content(name.s).decode("latin-1") if name is not None and name.s is not None else ""
+        text = self.reader.content(name.s).decode("latin-1") if name is not None and name.s is not None else ""
+        return f"{node.scope}{text}"  # each call of a function has loops of its own
 
     def fill(self, graph: Graph, region: Region, fetched: Iterable[str] = ()) -> None:
         """Adds the nodes of a region to a graph, which may have placeholders that they read."""

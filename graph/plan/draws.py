@@ -34,19 +34,20 @@ class Streams:
     """Where the random ops of a session are. Thread-safe."""
 
     def __init__(self) -> None:
-        self._next: dict[str, Stream] = {}
+        #: By the attributes of the node, which no pass copies: graphs inside of nodes may have nodes of one name.
+        self._next: dict[int, tuple[Any, Stream]] = {}
         self._lock = threading.Lock()
 
     def take(self, node: Node, count: int) -> Stream:
         """The numbers for ``count`` elements; the node's next ones begin behind what TensorFlow sets aside for them."""
         with self._lock:
-            found = self._next.get(node.name)
+            _, found = self._next.get(id(node.attrs), (None, None))
             if found is None:
                 seed, seed2 = int(node.attrs.get("seed", 0)), int(node.attrs.get("seed2", 0))
                 if not seed and not seed2:
                     seed, seed2 = (int.from_bytes(os.urandom(8), "little") for _ in range(2))
                 found = Stream.of_seeds(seed, seed2)
-            self._next[node.name] = found.skip(count * RESERVED)
+            self._next[id(node.attrs)] = node.attrs, found.skip(count * RESERVED)
         return found
 
 

@@ -164,6 +164,44 @@ def test_branches_of_functions(tmp_path: Path, fixed: bool) -> None:
         np.testing.assert_allclose(run(g, "case:0", {"x:0": X} | ({} if fixed else {"p:0": index})), want, rtol=1e-6)
 
 
+def test_each_call_of_a_function_has_its_own_loop(tmp_path: Path) -> None:
+    """A body with a frame of TensorFlow 1, called twice."""
+    inner = [n for n in counted("x") if n.op != "Placeholder"]
+    for n in inner:
+        n.input = [t if t in ("x", "n") or t.startswith("^") else _port(t, inner) for t in n.input]
+    twice = function("twice", {"x": F32, "n": I32}, {"y": "w/y/x:output:0"}, *inner)
+    g = graph(
+        tmp_path, node("x", "Placeholder"), node("n", "Placeholder", dtype=I32, shape=()),
+        node("a", "PartitionedCall", "x", "n", f=called("twice")), node("b", "twice", "a", "n"), functions=library(twice),
+    )  # fmt: skip
+    assert sum(op.type == "KiWhile" for op in g.operations) == 2
+    np.testing.assert_array_equal(run(g, "b:0", {"x:0": X, "n:0": 3}), X * F(64))
+
+
+def _port(text: str, nodes: list[Node]) -> str:
+    """An input as a function writes it."""
+    name, _, index = text.partition(":")
+    op = next(n.op for n in nodes if n.name == name)
+    output = {"Switch": "output_true" if index == "1" else "output_false", "Merge": "output"}.get(op, "z")
+    return f"{name}:{output}:0"
+
+
+def test_random_ops_of_one_name_in_two_bodies_are_two(tmp_path: Path) -> None:
+    def body(name: str, sign: str) -> Any:
+        draw = node("u", "RandomUniform", "s:output:0", seed=7, dtype=F32)
+        return function(
+            name, {"a": F32}, {"y": "e:y:0"}, const("s", np.array([3], np.int32)), draw, node("e", sign, "u:output:0")
+        )
+
+    g = graph(
+        tmp_path, node("p", "Placeholder", dtype=BOOL, shape=()), node("x", "Placeholder"),
+        *(node(n, "If", "p", "x", then_branch=called(n * 2), else_branch=called(n * 2)) for n in "ab"),
+        functions=library(body("aa", "Neg"), body("bb", "Abs")),
+    )  # fmt: skip
+    a, b = run(g, ["a:0", "b:0"], {"p:0": True, "x:0": X})
+    np.testing.assert_array_equal(-a, b)
+
+
 def test_functions_that_do_not_fit(tmp_path: Path) -> None:
     endless = function(
         "endless",

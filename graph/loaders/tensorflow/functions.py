@@ -280,7 +280,8 @@ def _call(node: NodeDef, body: Body, library: Library, taken: set[str]) -> list[
         library.budget.nodes(place)
         library.budget.item(place, 0, len(inner.input) + len(inner.attr) + len(before))
         inputs = [outside(text) for text in inner.input]
-        result.append(NodeDef(names[inner.name], inner.op, [*inputs, *before], "", inner.attr, inner.why))
+        scope = f"{node.name}/{inner.scope}"
+        result.append(NodeDef(names[inner.name], inner.op, [*inputs, *before], "", inner.attr, inner.why, scope))
     library.budget.nodes(place)
     results = [outside(text) for text in body.outputs]
     after = [*before, *(f"^{names[c]}" for c in body.controls if c in names)]
