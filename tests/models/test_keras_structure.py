@@ -265,3 +265,14 @@ def test_shared_objects_do_not_multiply() -> None:
             2,
             {"a": ["w"]},
         )
+
+
+def test_the_last_layer_is_looked_for_without_end() -> None:
+    """A layer that is called twice: its first call reads what reads its second one."""
+    layers = [
+        start("x", 4), layer("Dropout", "d", [tensor("f")], [tensor("x")]), layer("Flatten", "f", [tensor("d", 1)]),
+    ]  # fmt: skip
+    graph = build(functional(layers, [["x", 0, 0]], [["d", 0, 0]]), {})
+    assert graph.metadata["scores"] == "values"
+    with pytest.raises(LoadError, match="output_layers"):
+        build(functional(layers, [["x", 0, 0]], {}), {})

@@ -74,8 +74,9 @@ def _last(model: Layer) -> Layer:
         while isinstance(end, (list, dict)):
             end = next(iter(end.values())) if isinstance(end, dict) else end[0]
         here = layers[end]
-        while here.kind in _SAME and here.calls and here.calls[0].refs:
-            here = layers[here.calls[0].refs[0].name]
+        for _ in layers:  # layers that are called several times may lead in a circle
+            if here.kind in _SAME and here.calls and here.calls[0].refs:
+                here = layers[here.calls[0].refs[0].name]
     return here
 
 

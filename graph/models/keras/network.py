@@ -334,7 +334,7 @@ def _ends(network: _Network, model: Layer, key: str) -> Any:
     names = {layer.name for layer in model.layers}
 
     def read(value: Any, depth: int) -> Any:
-        if isinstance(value, dict) and depth < 8:
+        if isinstance(value, dict) and value and depth < 8:
             return {k: read(v, depth + 1) for k, v in value.items()}
         if not isinstance(value, list) or depth >= 8 or not value:
             raise network.error(model, f"{key} {brief(value)}", "[name, call, output]")
