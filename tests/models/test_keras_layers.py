@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kigraph.graph.errors import LoadError
 from kigraph.graph.loaders.weights import TensorInfo, WeightsFile
 from kigraph.graph.models import graph_of_weights
 from kigraph.graph.opdefs.table import OPDEFS
@@ -383,3 +384,13 @@ def test_categories() -> None:
         np.array([[3, 4, 7, 9]], np.int64),
     )
     np.testing.assert_array_equal(got, [[2, 0, 1, 3]])
+
+
+def test_layers_of_applications() -> None:
+    x, gamma = random(2, 3, 4), random(4)
+    np.testing.assert_allclose(
+        run("LayerScale", {"init_values": 1e-6, "projection_dim": 4}, [gamma], x, 3), x * gamma, rtol=1e-6
+    )
+    np.testing.assert_array_equal(run("StochasticDepth", {"drop_path_rate": 0.5}, [], x), x)
+    with pytest.raises(LoadError, match=r"that of keras\.applications"):
+        run("LayerScale", {"init_values": 1e-6, "projection_dim": 4, "axis": 1}, [gamma], x, 3)

@@ -70,7 +70,7 @@ REFUSED = {
     "norm on": (both(insert("BatchNormalization", "n"), lambda net: net.arrays["n"].update(bn_arrays("n")), call("n", training=True)), "'n'.*training=True"),
     "renorm": (both(insert("BatchNormalization", "n", renorm=True), lambda net: net.arrays["n"].update(bn_arrays("n"))), "'n'.*renorm True"),
     "softmax axis": (insert("Softmax", "s", axis=5), "axis 5"),
-    "int8": (config("dense", dtype={"class_name": "QuantizedDTypePolicy", "config": {"name": "int8_from_float32"}}), "int8_from"),
+    "int8": (config("dense", dtype={"class_name": "QuantizedDTypePolicy", "config": {"name": "int8_from_float32"}}), "quantised.*int8_from"),
     "LoRA": (config("dense", lora_rank=4), "lora_rank"),
     "units": (config("dense", units=6), r"'kernel' of shape \(2048, 5\); expected \(2048, 6\)"),
     "variance": (both(lambda n: n.add("Normalization", "n", ["input_1"], mean=0.0, variance=-1.0), connect("conv2d", "n")), "variance -1"),

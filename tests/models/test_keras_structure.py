@@ -276,3 +276,10 @@ def test_the_last_layer_is_looked_for_without_end() -> None:
     assert graph.metadata["scores"] == "values"
     with pytest.raises(LoadError, match="output_layers"):
         build(functional(layers, [["x", 0, 0]], {}), {})
+
+
+def test_the_scaled_sum_of_inception_resnet() -> None:
+    sum_ = layer("CustomScaleLayer", "y", [[tensor("a"), tensor("b")]], scale=0.25)
+    graph = build(functional([start("a", 4), start("b", 4), sum_], [["a", 0, 0], ["b", 0, 0]], [["y", 0, 0]]), {})
+    a, b = random(2, 4), random(2, 4)
+    np.testing.assert_allclose(run(graph, a=a, b=b)[0], a + b / 4, rtol=1e-6)

@@ -16,7 +16,7 @@ from ...formats.limits import brief, load_error
 from ...hints import similar
 from ...loaders.weights import WeightsFile
 from ...signatures import SERVING_DEFAULT, Signature
-from .building import EXPORT, MOST_NODES, Building, Shared
+from .building import EXPORT, FLOATS, MOST_NODES, Building, Shared
 from .config import Call, Layer, Ref, policy_of, read_config
 from .facts import facts_of
 from .table import LAYERS, TRAINS, apply, is_operation
@@ -26,6 +26,8 @@ __all__ = ["build_keras"]
 
 #: Calls of layers of one file: models in models that are called many times multiply. About 4 s.
 _MAX_CALLS = 10_000
+#: Policies of quantised layers: int8_from_float32, gptq/4/128_from_float32.
+_QUANTISED = ("int8", "int4", "float8", "gptq", "awq")
 _BAD = re.compile(r"[^A-Za-z0-9_.\\-]")
 _INPUTS = {
     "float32": "float32", "float16": "float32", "bfloat16": "float32", "float64": "float64", "uint8": "uint8",
@@ -64,7 +66,7 @@ class _Network:
         return load_error(self.file.file, str(place), found, expected, remedy or f"{EXPORT}.")
 
     def _check_classes(self) -> None:
-        """Refuses classes that are not in the table, before anything is said of their arrays."""
+        """Refuses classes that are not in the table, and quantised weights, before anything is said of their arrays."""
         keras3 = str(self.file.metadata.get("keras_version", "2")).startswith("3")
         waiting, seen = [self.model], set[Layer]()
         while waiting:
@@ -77,6 +79,11 @@ class _Network:
                 known = layer.is_model or layer.kind == "InputLayer" or layer.kind in LAYERS
                 if not known and not is_operation(layer, keras3, more):
                     raise self._unknown(layer)
+                policy = policy_of(layer.config)
+                if policy.startswith(_QUANTISED):
+                    raise self.error(
+                        layer, f"weights quantised by the dtype policy {policy[:80]!r}", f"{', '.join(FLOATS)}"
+                    )
 
     def run(self) -> Graph:
         outputs = self._outputs(self.call_model(self.model, None))

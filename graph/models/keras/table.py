@@ -9,6 +9,7 @@ from ...builder import Tensor
 from ...formats.limits import brief
 from ...hints import similar
 from .activations import ACTIVATION_LAYERS
+from .applications import APPLICATIONS
 from .attention import ATTENTION
 from .building import Building
 from .config import Layer
@@ -41,7 +42,7 @@ def _masking(b: Building, x: Tensor) -> Tensor:
 
 LAYERS: dict[str, Made] = {
     **DENSE, **CONVOLUTIONS, **POOLS, **NORMS, **ACTIVATION_LAYERS, **SHAPES, **MERGES, **IMAGES, **ATTENTION, **RECURRENT,
-    **DISCRETE, "Masking": _masking,
+    **DISCRETE, **APPLICATIONS, "Masking": _masking,
 }  # fmt: skip
 
 #: Layers that are active where Keras 2 is called with training=True.

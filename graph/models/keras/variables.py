@@ -74,6 +74,7 @@ _VARIABLES: dict[str, Callable[[Config], Variables]] = {
     "Normalization": _normalization,
     "SpectralNormalization": _one("vector_u", False),
     "PReLU": _one("alpha"),
+    "LayerScale": _one("gamma"),
     "Embedding": _one("embeddings"),
     "LSTMCell": _cell,
     "GRUCell": _cell,
