@@ -147,7 +147,16 @@ def _shift(n: Node) -> Tensor:
     direction = n.text("direction", "")
     if direction not in ("LEFT", "RIGHT"):
         raise n.wrong(f"direction {direction[:40]!r}", "LEFT or RIGHT")
-    return n.op("LeftShift" if direction == "LEFT" else "RightShift", n.input(0), n.input(1))
+    x, y = n.input(0), n.input(1)
+    type = "LeftShift" if direction == "LEFT" else "RightShift"
+    dtype, known = n.dtype(x), n.value(y)
+    width = 8 * dtype.itemsize
+    if known is not None and (not known.size or (known.min() >= 0 and known.max() < width)):
+        return n.op(type, x, y)
+    # A count of the width or more, or below 0, shifts everything out; of signed numbers to the right, the sign is left.
+    valid = n.op("LogicalAnd", n.op("GreaterEqual", y, n.like(y, 0)), n.op("Less", y, n.like(y, width)))
+    shifted = n.op(type, x, n.op("SelectV2", valid, y, n.like(y, width - 1)))
+    return shifted if dtype.kind == "i" and type == "RightShift" else n.op("SelectV2", valid, shifted, n.like(x, 0))
 
 
 def _hardmax(n: Node) -> Tensor:
