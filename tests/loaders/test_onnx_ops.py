@@ -166,6 +166,25 @@ def test_what_the_evaluator_of_onnx_does_not_do(tmp_path: Path) -> None:
         np.testing.assert_allclose(y, want, rtol=1e-5, atol=1e-6, err_msg=op)
 
 
+def test_convolutions_of_integers_are_exact(tmp_path: Path, seed: int) -> None:
+    """On the backend that is fastest here, with a window that Winograd's algorithm serves."""
+    rng = np.random.default_rng(seed)
+    x, w = (
+        rng.integers(0, 256, (1, 16, 14, 14)).astype(np.uint8),
+        rng.integers(-128, 128, (16, 16, 3, 3)).astype(np.int8),
+    )
+    content = files.model(
+        [files.node("ConvInteger", ["x", "w", "z"], ["y"])],
+        {"x": ("uint8", x.shape)},
+        ["y"],
+        {"w": w, "z": np.uint8(7)},
+    )
+    (tmp_path / "m.onnx").write_bytes(content)
+    (y,) = ki.Session(load(tmp_path / "m.onnx").graph).run(["y"], {"x": x})
+    windows = np.lib.stride_tricks.sliding_window_view(x.astype(np.int64) - 7, (3, 3), (2, 3))
+    np.testing.assert_array_equal(y, np.einsum("nchwij,ocij->nohw", windows, w.astype(np.int64)))
+
+
 def test_nan_is_not_lost(tmp_path: Path) -> None:
     nodes = [files.node("Clip", ["x", "lo", "hi"], ["a"]), files.node("HardSwish", ["x"], ["b"])]
     nodes += [files.node("MaxPool", ["p"], ["c"], kernel_shape=[2], pads=[1, 0]), files.node("IsNaN", ["x"], ["d"])]

@@ -1,13 +1,12 @@
 """Quantised ops of ONNX and of ONNX Runtime (com.microsoft): real numbers in between, the file's integers at the edges.
 
-An integer q stands for (q - zero point) * scale. Products and sums of integers are computed in float32 as long as that
-holds every sum exactly, in float64 otherwise.
+An integer q stands for (q - zero point) * scale. Where integers are the result, sums of products are exact: in float64, or
+in float32 for matrices as long as that holds every sum (convolutions in float32 may be Winograd's, which round).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import prod
 
 import numpy as np
 
@@ -133,18 +132,13 @@ def _dynamic_quantize(n: Node) -> tuple[Tensor, Tensor, Tensor]:
 # --- products ------------------------------------------------------------------------------------------------------------
 
 
-def _wide(n: Node, terms: int | None) -> DType:
+def _wide(terms: int | None) -> DType:
     """A float type that holds every sum of so many products of 9-bit numbers."""
     return _F32 if terms is not None and terms << 16 < 1 << 24 else np.dtype(np.float64)
 
 
-def _terms(n: Node, w: Tensor) -> int | None:
-    sizes = n.shape(w)[1:]
-    return None if None in sizes else prod(d for d in sizes if d is not None)
-
-
 def _conv_integer(n: Node) -> Tensor:
-    x, w, dtype = n.input(0), n.input(1), _wide(n, _terms(n, n.input(1)))
+    x, w, dtype = n.input(0), n.input(1), np.dtype(np.float64)
     zero = n.optional(3)
     zero = None if zero is None else _spread(n, zero, w, 0)
     y = convolve(n, _centred(n, x, n.optional(2), dtype), _centred(n, w, zero, dtype), None)
@@ -154,7 +148,7 @@ def _conv_integer(n: Node) -> Tensor:
 
 def _matmul_integer(n: Node) -> Tensor:
     a, b = n.input(0), n.input(1)
-    dtype = _wide(n, n.shape(a)[-1])
+    dtype = _wide(n.shape(a)[-1])
     y = batch_product(n, _centred(n, a, _per_row(n, n.optional(2)), dtype), _centred(n, b, n.optional(3), dtype))
     n.importer.notes.setdefault(_NOTE)
     return n.op("Cast", y, DstT=np.dtype(np.int32))
