@@ -116,6 +116,17 @@ def tflite_seeds() -> list[bytes]:
     floats.op("DEQUANTIZE", [floats.constant("h", np.ones((2, 48), np.float16))], [e])
     floats.op("FULLY_CONNECTED", [z, e, -1], [s], {0: ("i8", 1)})
     floats.op("Mystery", [s], [f])
+    names = ("max_detections", "max_classes_per_detection", "num_classes")
+    options: dict[str, float] = dict.fromkeys(names, 1)
+    reals = ("nms_score_threshold", "nms_iou_threshold", "y_scale", "x_scale", "h_scale", "w_scale")
+    options |= dict.fromkeys(reals, 0.5)
+    boxes, scores = (
+        floats.constant("boxes", np.ones((1, 3, 4), np.float32)),
+        floats.constant("scores", np.ones((1, 3, 2), np.float32)),
+    )
+    found = [floats.tensor("found", (1, 1)) for _ in range(4)]
+    anchors = floats.constant("anchors", np.ones((3, 4), np.float32))
+    floats.op("TFLite_Detection_PostProcess", [boxes, scores, anchors], found, custom=tflite_files.flex(options))
     floats.signature({"image": x}, {"scores": f})
     floats.entry("TFLITE_METADATA", tflite_files.metadata((1.0,), (2.0,), "labels.txt"))
     buffer = io.BytesIO(floats.bytes([x], [f]))

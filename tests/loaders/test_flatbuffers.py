@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from kigraph.graph.errors import LoadError
+from kigraph.graph.formats.flatbuffers.flex import read_map
 from kigraph.graph.formats.flatbuffers.reader import Reader, Table
 from kigraph.graph.formats.limits import Budget, LoadLimits
 from kigraph.graph.formats.source import Source
@@ -133,4 +134,34 @@ def test_damage_raises_nothing_but_load_errors(write: Write) -> None:
         try:
             everything(reader(write(bytes(changed[: rng.choice((len(changed), len(data) // 2, len(data)))]))).root())
         except LoadError:
+            continue
+
+
+OPTIONS = {"max": 10, "low": -3, "scale": 2.5, "on": 1}
+
+
+def test_flexbuffers() -> None:
+    assert read_map(files.flex(OPTIONS)) == OPTIONS
+    assert read_map(files.flex({})) == {}
+
+
+def test_flexbuffers_of_the_library() -> None:
+    flexbuffers = pytest.importorskip("flatbuffers.flexbuffers", reason="the format's own writer")
+    numbers = {"a": 1, "b": -70_000, "c": 0.1, "d": True, "e": 1 << 40}
+    assert read_map(bytes(flexbuffers.Dumps(numbers))) == pytest.approx(numbers)
+
+
+def test_damaged_flexbuffers() -> None:
+    data = files.flex(OPTIONS)
+    rng = random.Random(0)
+    for data_now in (b"", b"\0", data[:-1], bytes(30), data[3:]):
+        with pytest.raises(ValueError, match="option"):
+            read_map(data_now)
+    for _ in range(2000):
+        changed = bytearray(data)
+        for _ in range(rng.choice((1, 2, 5))):
+            changed[rng.randrange(len(changed))] = rng.choice((0, 1, 4, 0x7F, 0x80, 0xFF, rng.randrange(256)))
+        try:
+            read_map(bytes(changed))
+        except ValueError:
             continue
