@@ -252,6 +252,21 @@ def test_names_and_batches(write: Write) -> None:
     np.testing.assert_allclose(inner, np.tanh(a), rtol=1e-6, atol=1e-6)
 
 
+def test_signatures_of_other_names(write: Write) -> None:
+    """'serving_default' is what an interpreter runs by itself; a name that two signatures use for two tensors is none."""
+    model = Lite()
+    x, y = model.tensor("x", (1, 3)), model.tensor("y", (1, 3))
+    model.op("TANH", [x], [y])
+    model.signature({"in": x}, {"out": y}, "encode")
+    model.signature({"in": y}, {"again": y}, "decode")
+    graph = load(write(model.bytes([x], [y]))).graph
+    assert graph is not None
+    assert set(graph.signatures) == {"encode", "decode", "serving_default"}
+    assert graph.signatures["serving_default"].inputs == {"x": graph.signatures["encode"].inputs["in"]}
+    assert "in" not in graph.aliases
+    assert graph.aliases["again"] == graph.aliases["y"] == graph.signatures["encode"].outputs["out"]
+
+
 def test_a_model_for_one_image_takes_more(write: Write) -> None:
     """The file says one image, also where it flattens."""
     model = Lite()

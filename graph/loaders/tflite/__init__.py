@@ -169,9 +169,10 @@ def _one_grid(build: Build, operator: OperatorDef) -> bool:
 
 
 def _name(graph: Graph, model: ModelDef, builds: dict[int, Build], budget: Budget) -> None:
-    """The file's names of tensors, and those of signatures where they are free."""
+    """The file's names of tensors, and those of signatures where they are free and mean one tensor."""
     main = builds[0]
     _name_tensors(graph, main)
+    meant: dict[str, set[str]] = {}
     for signature in model.signatures:
         build = builds[signature.subgraph]
         for name, index in (*signature.inputs, *signature.outputs):
@@ -184,8 +185,11 @@ def _name(graph: Graph, model: ModelDef, builds: dict[int, Build], budget: Budge
             {name: build.result(index).name for name, index in signature.outputs},
         )
         for name, tensor_name in (*found.inputs.items(), *found.outputs.items()):
-            graph.aliases.setdefault(name, tensor_name)
-    if not graph.signatures:
+            meant.setdefault(name, set()).add(tensor_name)
+    for name, tensor_names in meant.items():
+        if len(tensor_names) == 1:
+            graph.aliases.setdefault(name, *tensor_names)
+    if SERVING_DEFAULT not in graph.signatures:  # what an interpreter runs if no signature is named
         ends = [[(main.tensor(i).name or t.name, t.name) for i, t in of.items()] for of in _ends(main)]
         graph.signatures[SERVING_DEFAULT] = Signature(dict(ends[0]), dict(ends[1]))
 
