@@ -48,7 +48,8 @@ class Nodes:
 
     def known(self, value: Any, dtype: Any = np.int32, name: str = "constant") -> Tensor:
         """A constant that is not in the file. Equal ones are one."""
-        array = np.array(value, dtype)
+        with np.errstate(over="ignore"):  # the inverse of a scale that no writer states
+            array = np.array(value, dtype)
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._known:
             self._known[key] = self.const(Literal.of(array, ("tflite", *key)), name)
