@@ -7,7 +7,7 @@ from typing import Any
 
 from ..builder import Tensor
 from ..values import as_dtype
-from .building import TensorLike, add_op, convert, convert_all, integers
+from .building import TensorLike, add_op, convert, convert_all, integers, whole_numbers
 
 __all__ = [
     "cumprod", "cumsum", "cumulative_logsumexp", "dequantize", "fake_quant_with_min_max_args", "fake_quant_with_min_max_vars",
@@ -21,7 +21,8 @@ __all__ = [
 def gather_nd(params: TensorLike, indices: TensorLike, batch_dims: int = 0, name: str | None = None) -> Tensor:
     """Slices that the rows of the last axis of ``indices`` pick; one out of range is an error."""
     t = next((v for v in (params, indices) if isinstance(v, Tensor)), None)
-    extra = {"batch_dims": batch_dims} if batch_dims else {}
+    (batch,) = whole_numbers("gather_nd: batch_dims", batch_dims, 1)
+    extra = {"batch_dims": batch} if batch else {}
     return add_op("GatherNd", [convert(params, beside=t), convert(indices, beside=t)], name, **extra)
 
 
@@ -195,7 +196,7 @@ def dequantize(
 ) -> Tensor:  # fmt: skip
     """Integers (uint8, int8, uint16, int16, int32) to float32; mode MIN_COMBINED, MIN_FIRST or SCALED. axis: of the ranges."""
     t = convert(input)
-    ranges = [convert(v, "float32", beside=t) for v in (min_range, max_range)]
+    ranges = [convert(v, as_dtype("float32"), beside=t) for v in (min_range, max_range)]
     where = -1 if axis is None else axis
     return add_op("Dequantize", [t, *ranges], name, mode=mode, narrow_range=narrow_range, axis=where)
 

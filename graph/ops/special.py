@@ -177,9 +177,10 @@ def einsum(equation: str, *inputs: TensorLike, name: str | None = None) -> Tenso
 
 def identity_n(input: Sequence[TensorLike], name: str | None = None) -> list[Tensor]:
     """The same values under other names, as outputs of one op; no kernel runs."""
-    tensors = [convert(t) for t in input]
-    if not tensors:
-        raise GraphError("identity_n needs at least one tensor")
+    if not isinstance(input, (list, tuple)) or not input:
+        raise GraphError(f"identity_n needs a list of at least one tensor, got {type(input).__name__}")
+    first = next((t for t in input if isinstance(t, Tensor)), None)
+    tensors = [convert(t, beside=first) for t in input]
     return list(add_op("IdentityN", tensors, name, T=tuple(t.dtype for t in tensors)).op.outputs)
 
 

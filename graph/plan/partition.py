@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...kernels.tensor import TensorType
+from ..errors import GraphError
 from ..ir import Graph, Node, Port
 from ..opdefs import STAGED, Known, NeedsValue, opdef, resolve
 from ..rewrite import infer_again
@@ -50,6 +51,7 @@ def partition(graph: Graph, feed_types: Mapping[Port, TensorType]) -> tuple[Part
         types.update(zip(node.ports, outputs, strict=False))
         kind, wanted = _kind(node, known)
         needs[node.name] = wanted
+        _refuse_large(graph, node, wanted)
         level = 0
         for port in node.inputs:
             if port.node in depth:
@@ -68,6 +70,16 @@ def partition(graph: Graph, feed_types: Mapping[Port, TensorType]) -> tuple[Part
     for node in graph:
         outside.update(p for p in node.inputs if part_of.get(p.node) != part_of.get(node.name))
     return tuple(_part(graph, key[1], nodes, needs, outside) for key, nodes in ordered)
+
+
+def _refuse_large(graph: Graph, node: Node, wanted: tuple[Port, ...]) -> None:
+    """Constants that hold sizes or axes are read at once; one that was not is too large for that."""
+    for port in wanted:
+        literal = graph.literal(port)
+        if literal is not None:
+            raise GraphError(
+                f"{node}: '{port}' is a constant {literal.type}; expected a few numbers (sizes, axes, bounds)"
+            )
 
 
 def _kind(node: Node, known: Known) -> tuple[str, tuple[Port, ...]]:

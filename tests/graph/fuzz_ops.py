@@ -30,8 +30,9 @@ __all__ = ["findings"]
 
 #: Processor seconds of one call, address space and processor seconds of a child.
 SECONDS, MEMORY, CHILD_SECONDS = 5, 4 << 30, 170
-#: Ops without a result to fetch, or that make state; those that take texts and images get none that decode.
-SKIPPED = frozenset({"group", "no_op", "assign", "assign_add", "assign_sub", "variable"})
+#: Ops without a result to fetch, or that make state, or that take any number of tensors; those that take texts and images get
+#: none that decode.
+SKIPPED = frozenset({"einsum", "group", "no_op", "assign", "assign_add", "assign_sub", "variable"})
 
 
 def text(value: Any) -> str:

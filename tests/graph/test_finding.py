@@ -130,3 +130,10 @@ def test_what_is_wrong_is_said_in_words_of_ours(op: str, inputs: list[str], attr
 
         with pytest.raises(ki.KigraphError, match=found):
             build_and_run()
+
+
+def test_a_large_constant_is_no_size(graph: ki.Graph) -> None:
+    x = ki.placeholder("float32", None)
+    y = ki.unsorted_segment_sum(x, [0, 1], np.zeros(20_000, np.int32))
+    with pytest.raises(ki.KigraphError, match=r"is a constant int32\[20000\]; expected a few numbers"):
+        run(y, {x: np.ones(2, np.float32)})
