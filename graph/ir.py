@@ -231,6 +231,9 @@ class Graph:
     def __iter__(self) -> Iterator[Node]:
         return iter(self.nodes.values())
 
+    def __repr__(self) -> str:
+        return f"Graph({len(self.nodes)} nodes)"  # as an attribute of a loop it is named in messages
+
     def __len__(self) -> int:
         return len(self.nodes)
 

@@ -16,6 +16,7 @@ from kigraph.graph.errors import GraphError, LoadError, UnsupportedOpError
 from kigraph.graph.formats.tensorflow import AttrList, AttrValue
 from kigraph.graph.loaders import LoadLimits, load
 from kigraph.graph.session import Session
+from kigraph.graph.writers.graphdef import save_graphdef
 from tests.loaders.graph_files import (
     BODY,
     BOOL,
@@ -57,6 +58,8 @@ def test_a_frame_is_one_node(tmp_path: Path) -> None:
         np.testing.assert_array_equal(y, X * F(2**n))
     np.testing.assert_array_equal(run(g, "out:0", {"w/y/x:0": X}), X)
     assert "KiWhile" in to_html(g)
+    with pytest.raises(GraphError, match=r"attribute cond = Graph\(\d nodes\) cannot be saved"):
+        save_graphdef(g, tmp_path / "again.pb")
 
 
 def test_what_a_loop_does_not_change_comes_out_as_it_went_in(tmp_path: Path) -> None:
