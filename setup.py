@@ -38,6 +38,7 @@ PACKAGES = {
     "kigraph.graph.formats.protobuf": "graph/formats/protobuf",
     "kigraph.graph.gradients": "graph/gradients",
     "kigraph.graph.loaders": "graph/loaders",
+    "kigraph.graph.loaders.torch_export": "graph/loaders/torch_export",
     "kigraph.graph.loaders.tensorflow": "graph/loaders/tensorflow",
     "kigraph.graph.loaders.tflite": "graph/loaders/tflite",
     "kigraph.graph.loaders.onnx": "graph/loaders/onnx",

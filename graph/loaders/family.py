@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["FAMILIES", "Family", "file_of", "sniff"]
 
 _READ = (
-    "a Keras model (.h5, .keras), a TensorFlow SavedModel, frozen GraphDef or checkpoint, ONNX, TensorFlow Lite, safetensors "
-    "or a PyTorch state dict"
+    "a Keras model (.h5, .keras), a TensorFlow SavedModel, frozen GraphDef or checkpoint, ONNX, TensorFlow Lite, safetensors, a "
+    "PyTorch state dict or an exported program (.pt2)"
 )
 _COPY = "Copy the folder with the files themselves: cp -rL."
 #: Names of files that belong to others: what it is, what to do.
@@ -121,6 +121,20 @@ def _read_torch_zip(source: Source, budget: Budget) -> WeightsFile:
     from .torch_pickle import read_torch_zip
 
     return read_torch_zip(source, Archive(source, budget), budget)
+
+
+def _is_pt2(file: Beginning) -> bool:
+    if not file.is_zip:
+        return False
+    from .torch_export import looks_like_pt2
+
+    return looks_like_pt2(file.members())
+
+
+def _read_pt2(source: Source, budget: Budget) -> Graph:
+    from .torch_export import read_pt2
+
+    return read_pt2(source, budget)
 
 
 def _is_torch_legacy(file: Beginning) -> bool:
@@ -253,6 +267,7 @@ def _read_onnx(source: Source, budget: Budget) -> Graph:
 #: Checked in this order.
 FAMILIES: tuple[Family, ...] = (
     Family("torch", "PyTorch state dict", _is_torch_zip, _read_torch_zip),
+    Family("torch-export", "PyTorch exported program (.pt2)", _is_pt2, _read_pt2),
     Family("keras-h5", "Keras HDF5", _is_keras_h5, _read_keras_h5),
     Family("keras", "Keras model (.keras)", _is_keras, _read_keras),
     Family("torch-legacy", "PyTorch state dict (before 1.6)", _is_torch_legacy, _read_torch_legacy),

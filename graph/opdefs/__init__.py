@@ -22,8 +22,8 @@ from .table import OPDEFS, OWN, opdef
 from .unserved import SOURCES, WHY, stated_types
 
 __all__ = [
-    "CHANNELS",
     "BRANCHING",
+    "CHANNELS",
     "CONTROL",
     "DESCRIBES",
     "LISTS",
