@@ -1,6 +1,6 @@
 """What grappler's remapper writes: a convolution or product with what follows it, in one op.
 
-They have types here and no kernel: the plan takes them apart (plan/expand.py), and kigraph's own passes fuse the parts.
+They have types here and no kernel: the plan takes them apart (passes/expand_fused.py), and kigraph's own passes fuse the parts.
 """
 
 from __future__ import annotations

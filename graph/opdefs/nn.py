@@ -168,7 +168,7 @@ def batch_norm_types(site: Site) -> tuple[TensorType, ...]:
     """Types of the result and of four statistics; the third version has one more output."""
     x, scale = site.inputs[:2]
     lowered = _fused_batch_norm(site)
-    # float16 with float32 statistics is computed in float32 (plan/expand.py).
+    # float16 with float32 statistics is computed in float32 (passes/expand_fused.py).
     wide = replace(site, inputs=(TensorType(scale.dtype, x.shape), *site.inputs[1:]))
     made = lowered.contract.check(lowered.pick((wide if is_mixed(x, scale) else site).inputs), lowered.params)
     x = TensorType(x.dtype, made[0].shape)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from ..ir import UNKNOWN, Graph, Literal, Node, Port
 from ..opdefs import LOOPS, OPDEFS
 from ..rewrite import Rewriter, reachable
+from .legalize import legalize
 
 __all__ = ["inner_graphs"]
 
@@ -113,7 +114,7 @@ def _typed(node: Node, index: Literal) -> bool:
 def _open(edit: Rewriter, node: Node, index: Literal) -> None:
     """The nodes of the branch that is taken, as 'branch/inner'."""
     at = _taken(node, index)
-    graph: Graph = node.attrs["branches"][at]
+    graph = legalize(node.attrs["branches"][at])
     ports = {Port(n): p for n, p in zip(node.attrs["branch_inputs"][at], node.inputs[1:], strict=True)}
     needed = reachable(graph)
     for name, inner in graph.nodes.items():

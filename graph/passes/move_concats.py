@@ -1,6 +1,6 @@
 """A concat of convolutions is moved behind the batch norm, bias and activation that follow it.
 
-So each of the convolutions takes them in. Grouped convolutions are such concats (plan/groups.py), and ResNeXt has a batch
+So each of the convolutions takes them in. Grouped convolutions are such concats (passes/split_groups.py), and ResNeXt has a batch
 norm behind each.
 """
 

@@ -11,11 +11,9 @@ from ..ir import UNKNOWN, Graph, Node, Port, topological_order
 from ..opdefs import DESCRIBES, OPDEFS, WHY, Site, opdef
 from ..passes import optimize
 from ..passes.fold_constants import fold_constants
-from ..passes.legalize_layouts import legalize_layouts
+from ..passes.legalize import legalize
 from ..rewrite import Rewriter, infer_again, reachable
 from .branches import Decision, branches, decide, take
-from .expand import expand_fused
-from .groups import split_groups
 
 __all__ = ["Cut", "cut", "specialize"]
 
@@ -60,7 +58,7 @@ def cut(
     whole = Graph({n: node for n, node in whole.nodes.items() if n in kept}, whole.outputs)
     if not natural or any(t.dtype == UNKNOWN for node in whole for t in node.outputs):
         whole = _retyped(whole)  # raises the error that the loader deferred: why a node of the file cannot run
-    whole = split_groups(legalize_layouts(expand_fused(whole)))
+    whole = legalize(whole)
     return Cut(whole, stand_ins, {n: p for n, p in variables.items() if n in kept}, tuple(assigned))
 
 

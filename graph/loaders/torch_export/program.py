@@ -110,7 +110,7 @@ def _loader(
     def load() -> np.ndarray[Any, Any]:
         member = archive.stored(name)
         archive.check(member)
-        raw = np.dtype(np.uint8) if stored == bool else stored
+        raw = np.dtype(np.uint8) if stored == np.bool_ else stored
         flat = source.array(member.start + offset * raw.itemsize, raw, (span,))
         if not prod(shape):
             return np.empty(shape, np.float32 if stored == np.uint16 else stored)
@@ -119,7 +119,7 @@ def _loader(
         dense = np.ascontiguousarray(window).reshape(shape)
         if stored == np.uint16:
             return widen_bfloat16(dense).reshape(shape)
-        return dense != 0 if stored == bool else dense
+        return dense != 0 if stored == np.bool_ else dense
 
     return load
 
