@@ -59,7 +59,6 @@ _IMPLIED: dict[str, dict[str, str]] = {
                    "DecodeGif", "DecodeWebP", "EncodeJpeg")
     },
 }  # fmt: skip
-_DEFAULT = {"T": "in0"}
 #: Attributes of these names are shapes, where a tuple of numbers could also be a list.
 _SHAPES = ("shape", "element_shape")
 
@@ -104,10 +103,17 @@ def _node(operation: Operation) -> NodeDef:
     return NodeDef(name=operation.name, op=op, input=inputs, attr=dict(sorted(attrs.items())))
 
 
+def _stated(op: str) -> dict[str, str]:
+    """The same from the definition of an op: types that must be those of an input, and counts of inputs."""
+    rules = OPDEFS[op].attributes if op in OPDEFS else {}
+    found = {name: "last" if r.of == -1 else f"in{r.of}" for name, r in rules.items() if r.of is not None}
+    return found | {name: "N" if r.count else "all" for name, r in rules.items() if r.count is not None}
+
+
 def _complete(operation: Operation) -> Mapping[str, Any]:
     inputs, attrs = operation.inputs, dict(operation.attrs)
-    default = _DEFAULT if operation.type in OPDEFS else {}
-    for name, rule in _IMPLIED.get(operation.type, default).items():
+    rules = _IMPLIED.get(operation.type)
+    for name, rule in (_stated(operation.type) if rules is None else rules).items():
         if name in attrs or not (inputs or rule == "out0"):
             continue
         if rule in ("N", "all"):
