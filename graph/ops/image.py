@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..builder import Tensor
+from ..values import as_dtype
 from .building import TensorLike, add_op, convert, integers
 
 __all__ = [
@@ -51,7 +52,7 @@ def crop_and_resize(
     t = convert(image)
     inputs = [
         t,
-        convert(boxes, "float32", beside=t),
+        convert(boxes, as_dtype("float32"), beside=t),
         integers(box_ind, "box_ind", t),
         integers(crop_size, "crop_size", t),
     ]

@@ -184,7 +184,7 @@ def test_bind_says_what_is_wrong(spoil: Callable[[dict[str, Any]], None], words:
 def test_workspace_is_checked() -> None:
     t, w = TensorType(np.dtype(np.float32), (1, 5, 5, 3)), TensorType(np.dtype(np.float32), (3, 3, 3, 8))
     query = Query(CONV2D, (t, w), CONV2D.check((t, w), Conv2DParams()), Conv2DParams())
-    (kernel,) = kernels_of("numba", CONV2D)
+    kernel, _ = kernels_of("numba", CONV2D)
     assert kernel.prepare is not None
     prepared = kernel.prepare(query, NoConstants())
     arrays = [np.ones(s.dims, np.float32) for s in (t, w, query.outputs[0])]

@@ -109,12 +109,12 @@ def test_pool2d(contract: Contract[Any], channels: int, seed: int) -> None:
     rng = np.random.default_rng((seed, channels))
     for strides, padding in (((1, 1), "SAME"), ((2, 2), "VALID")):
         x = normal(rng, 4, int(rng.integers(5, 40)), int(rng.integers(5, 40)), channels)
-        (kernel,) = kernels_of("cython", contract)
+        kernel, _ = kernels_of("cython", contract)
         check(kernel, contract, x, [], Pool2DParams((3, 3), strides, padding))  # type: ignore[arg-type]
 
 
 def test_depthwise_conv2d(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    (kernel,) = kernels_of("cython", DEPTHWISE_CONV2D)
+    kernel, _ = kernels_of("cython", DEPTHWISE_CONV2D)
     x, w = normal(rng, 3, 30, 21, 50), normal(rng, 3, 3, 50, 1)
     check(kernel, DEPTHWISE_CONV2D, x, [w, normal(rng, 50)], Conv2DParams(padding="SAME", activation="relu6"))
