@@ -146,7 +146,7 @@ def _reason(kernel: Kernel, dtype: str) -> str | None:
     ("contract", "dtype"), [(ops.ADD, "float16"), (ops.EXP, "int32"), (SOFTMAX, "float16"), (MATMUL, "complex64")]
 )
 def test_other_element_types_are_refused_with_a_reason(contract: Any, dtype: str) -> None:
-    for kernel in kernels_of("numba", contract):
+    for kernel in (k for k in kernels_of("numba", contract) if k.rank >= 0):  # but for what widens float16
         reason = _reason(kernel, dtype)
         assert reason is not None
         assert reason.endswith(f"not {dtype}")
