@@ -128,22 +128,15 @@ class Importer:
             self._graph.aliases.setdefault(name, value.name)
 
     def _node(self, node: Any, where: str) -> None:
-        target = node.get("target") if isinstance(node, dict) else None
-        if (
-            not isinstance(target, str)
-            or not isinstance(node.get("inputs"), list)
-            or not isinstance(node.get("outputs"), list)
-        ):
+        target, given, made = (node.get(k) if isinstance(node, dict) else None for k in ("target", "inputs", "outputs"))
+        if not isinstance(target, str) or not isinstance(given, list) or not isinstance(made, list):
             raise self._budget.error(where, brief(node), "a call with target, inputs and outputs")
-        outputs = [self._output_names(o, where) for o in node["outputs"]]
+        outputs = [self._output_names(o, where) for o in made]
         match = _TARGET.fullmatch(target)
         op, overload = ("", "") if match is None else (match[1] or match[3] or match[4], match[2] or "default")
         if _CHECKS.fullmatch(op) or not outputs:
             return
-        arguments = {}
-        for i, entry in enumerate(node["inputs"]):
-            name = entry.get("name") if isinstance(entry, dict) else None
-            arguments[name if isinstance(name, str) and name else str(i)] = self._decode(entry.get("arg") if isinstance(entry, dict) else None, where)  # fmt: skip
+        arguments = self._arguments(given, where)
         first = next((n for names in outputs for n in names), where)
         call = Call(op or target, overload, first, arguments, len(outputs))
         converter = _CONVERTERS.get(op) or _CONVERTERS.get(op.removesuffix("_"))
@@ -152,7 +145,7 @@ class Importer:
             return
         try:
             with self._graph.name_scope(_legal(first)):
-                made = converter(call)
+                values = converter(call)
         except LoadError as error:
             raise self._budget.error(where, str(error), _UNKNOWN) from None
         except KigraphError as error:
@@ -160,7 +153,15 @@ class Importer:
             return
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise self._budget.error(f"{where} ({target})", str(error), _UNKNOWN) from None
-        self._bind_outputs(outputs, made, where)
+        self._bind_outputs(outputs, values, where)
+
+    def _arguments(self, given: list[Any], where: str) -> dict[str, Any]:
+        """By the names of the op's schema; by position for operators of Python, which have none."""
+        found: dict[str, Any] = {}
+        for i, entry in enumerate(given):
+            name, value = (entry.get("name"), entry.get("arg")) if isinstance(entry, dict) else (None, None)
+            found[name if isinstance(name, str) and name else str(i)] = self._decode(value, where)
+        return found
 
     def _bind_outputs(self, outputs: list[list[str]], made: Any, where: str) -> None:
         values = list(made) if isinstance(made, list | tuple) else [made]
