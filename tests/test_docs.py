@@ -18,6 +18,7 @@ from kigraph.kernels.backends import BACKENDS
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (
     "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/gpu.md", "docs/micro-kernels.md",
+    "docs/model-files.md",
     "docs/service.md",
 )  # fmt: skip
 

@@ -73,7 +73,7 @@ _PLAIN = ("fc", "last_linear")
 _WRAPPED = re.compile(r"fc((?:\.\w+)+)\.(?:weight|bias)")
 _OWN_HEAD = (
     "A state dict does not say how its layers are connected, nor their activations. Keep one linear layer 'fc' after the "
-    "network, or build the network in TensorFlow with these weights and freeze it (README, 'Keras models')."
+    "network, or export it from its library with these weights as ONNX or SavedModel."
 )
 
 
