@@ -20,13 +20,14 @@ import test_hdf5
 import tflite_files
 from test_fuzz import graphdef
 
-from tests.loaders import bundle_files, saved_files
+from tests.loaders import bundle_files, pt2_files, saved_files
 
 __all__ = ["FAMILIES", "PACKERS", "make"]
 
 FAMILIES = (
     "graphdef", "card", "safetensors", "torch", "torch-pickle", "torch-legacy", "keras-h5", "onnx", "keras", "keras-config", "checkpoint", "checkpoint-npy",
     "checkpoint-json", "savedmodel", "tf-metagraph", "tf-checkpoint", "tf-checkpoint-entries", "labels", "image", "archive", "archive-tar", "tflite",
+    "torch-export",
 )  # fmt: skip
 ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.arange(4, dtype=np.int64)}
 STORED = {str(i): array.tobytes() for i, array in enumerate(ARRAYS.values())}
@@ -65,6 +66,7 @@ def make(folder: Path) -> dict[str, list[bytes]]:
         "archive": [_tar("w:gz")],
         "archive-tar": [_tar("w")],
         "tflite": tflite_seeds(),
+        "torch-export": [_exported()],
     }
 
 
@@ -297,3 +299,15 @@ def _tar(mode: str) -> bytes:
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
     return buffer.getvalue()
+
+
+def _exported() -> bytes:
+    call = pt2_files.call
+    nodes = [
+        call("sym_size.int", "@n", self="$x", dim=0),
+        call("linear", "y", input="$x", weight="$p_a"),
+        call("relu_", "z", self="$y"),
+        call("reshape", "r", self="$z", shape=["@n", 2]),
+    ]
+    weights = {"a": ARRAYS["a"]}
+    return pt2_files.archive(pt2_files.program(nodes, ["r"], {"x": (None, 3)}, weights), weights)

@@ -12,10 +12,12 @@ from ... import ops
 from ...builder import Graph, Tensor
 from ...errors import LoadError
 from ...formats.limits import Budget, brief
+from ...ir import UNKNOWN
 from ...signatures import SERVING_DEFAULT, Signature
 from . import math, nn, shapes
 from .call import Call, Converter
 from .program import Program, tensor_type
+from .views import VIEWS, Views
 
 __all__ = ["Importer"]
 
@@ -34,6 +36,7 @@ class Importer:
         self._graph = Graph()
         #: Tensors, lists of tensors and sizes by the program's names.
         self._values: dict[str, Any] = {}
+        self._views = Views()
 
     def run(self) -> Graph:
         nodes = self._program.graph.get("nodes")
@@ -140,7 +143,7 @@ class Importer:
         first = next((n for names in outputs for n in names), where)
         call = Call(op or target, overload, first, arguments, len(outputs))
         converter = _CONVERTERS.get(op) or _CONVERTERS.get(op.removesuffix("_"))
-        if converter is None:
+        if converter is None or any(isinstance(a, Tensor) and a.dtype == UNKNOWN for a in arguments.values()):
             self._keep_unknown(call, arguments, outputs)
             return
         try:
@@ -154,6 +157,21 @@ class Importer:
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise self._budget.error(f"{where} ({target})", str(error), _UNKNOWN) from None
         self._bind_outputs(outputs, values, where)
+        self._note_aliases(op, given, [n for names in outputs for n in names])
+
+    def _note_aliases(self, op: str, given: list[Any], outputs: list[str]) -> None:
+        """A view shares memory with what it views. An op in place (relu_) changes its tensor, and so every view of it."""
+        source = _tensor_name(given[0].get("arg")) if given and isinstance(given[0], dict) else None
+        if source is None:
+            return
+        if op.endswith("_") and not op.startswith("_"):
+            self._views.change(source)
+            if outputs:
+                self._values[source] = self._values[outputs[0]]
+                self._views.join(source, outputs[0])
+        elif op in VIEWS:
+            for output in outputs:
+                self._views.join(source, output)
 
     def _arguments(self, given: list[Any], where: str) -> dict[str, Any]:
         """By the names of the op's schema; by position for operators of Python, which have none."""
@@ -221,6 +239,11 @@ class Importer:
         name = value.get("name") if isinstance(value, dict) else None
         if not isinstance(name, str) or name not in self._values:
             raise self._budget.error(where, f"the value {brief(name)}", "the name of an earlier value")
+        if self._views.is_stale(name):
+            raise self._budget.error(
+                where, f"the value {brief(name)}, which was changed in place through another view", "a program without such changes",
+                "Export it with torch.export.export(...).run_decompositions(), which takes them out.",
+            )  # fmt: skip
         return self._values[name]
 
     def _symbol(self, value: Any, where: str) -> Any:
@@ -231,6 +254,12 @@ class Importer:
         if type(number) not in (int, float, bool):
             raise self._budget.error(where, f"size {brief(value)}", "a number or the name of one")
         return number
+
+
+def _tensor_name(argument: Any) -> str | None:
+    inner = argument.get("as_tensor") if isinstance(argument, dict) else None
+    name = inner.get("name") if isinstance(inner, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def _list(value: Any) -> list[Any]:

@@ -60,6 +60,10 @@ def _rsub(c: Call) -> Tensor:
     return ops.subtract(b, a if alpha == 1 else ops.multiply(a, np.asarray(alpha, a.dtype)))
 
 
+def _truncate_mod(a: Tensor, b: Tensor) -> Tensor:
+    return a.graph.create_op("TruncateMod", [a, b], {}).outputs[0]
+
+
 def _pow(c: Call) -> Tensor:
     exponent = c.raw("exponent")
     x = c.tensor("self")
@@ -165,7 +169,7 @@ CONVERTERS: dict[str, Converter] = {
     },
     "add": _binary(ops.add), "sub": _binary(ops.subtract), "mul": _binary(ops.multiply), "div": _divide, "rsub": _rsub,
     "maximum": _binary(ops.maximum), "minimum": _binary(ops.minimum), "floor_divide": _binary(ops.floordiv),
-    "remainder": _binary(ops.floormod), "eq": _binary(ops.equal), "ne": _binary(ops.not_equal), "gt": _binary(ops.greater),
+    "remainder": _binary(ops.floormod), "fmod": _binary(_truncate_mod), "eq": _binary(ops.equal), "ne": _binary(ops.not_equal), "gt": _binary(ops.greater),
     "ge": _binary(ops.greater_equal), "lt": _binary(ops.less), "le": _binary(ops.less_equal),
     "logical_and": _binary(ops.logical_and), "logical_or": _binary(ops.logical_or), "pow": _pow, "clamp": _clamp,
     "clamp_min": _clamp, "clamp_max": _clamp, "mean": _reduce(ops.reduce_mean), "sum": _reduce(ops.reduce_sum),

@@ -240,14 +240,100 @@ def _cast(c: Call) -> Tensor:
 
 
 def _filled(c: Call) -> Tensor:
-    value = {"ones": 1, "zeros": 0}.get(c.target.removesuffix("_like"), c.raw("fill_value", 0))
-    code = c.raw("dtype", 7 if isinstance(value, float) or c.target in ("ones", "zeros") else 5)
-    like = c.tensor("self") if c.target.endswith("_like") else None
+    kind = c.target.removesuffix("_like").removeprefix("new_")
+    value = {"ones": 1, "zeros": 0}.get(kind, c.raw("fill_value", 0))
+    code = c.raw("dtype", 7 if isinstance(value, float) or kind in ("ones", "zeros") else 5)
+    like = c.tensor("self") if kind != c.target else None
     dtype = DTYPES.get(code) if like is None or c.has("dtype") else like.dtype
     if dtype is None or type(value) not in (int, float, bool):
         raise c.unsupported("a constant of this type")
-    shape = ops.shape(like) if like is not None else _vector(c.sizes("size"))
+    shape = ops.shape(like) if like is not None and c.target.endswith("_like") else _vector(c.sizes("size"))
     return ops.fill(shape, np.asarray(value, dtype))
+
+
+def _index(c: Call) -> Tensor:
+    """x[:, i] with one tensor of indices; negative ones count from the end."""
+    x, indices = c.tensor("self"), c.raw("indices")
+    given = [(a, i) for a, i in enumerate(indices if isinstance(indices, list) else []) if isinstance(i, Tensor)]
+    if len(given) != 1 or given[0][1].dtype.kind not in "iu":
+        raise c.unsupported("indexing by several tensors, or by bools")
+    ((axis, index),) = given
+    size = ops.cast(_size_of(x, axis), index.dtype) if not isinstance(_size_of(x, axis), int) else _size_of(x, axis)
+    return ops.gather(x, ops.where(ops.less(index, np.asarray(0, index.dtype)), ops.add(index, size), index), axis=axis)
+
+
+def _index_select(c: Call) -> Tensor:
+    return ops.gather(c.tensor("self"), c.tensor("index"), axis=c.axis("dim", c.tensor("self")))
+
+
+def _arange(c: Call) -> Tensor:
+    numbers = [c.raw(n, d) for n, d in (("start", 0), ("end", None), ("step", 1))]
+    code = c.raw("dtype", 7 if any(isinstance(n, float) for n in numbers) else 5)
+    if code not in DTYPES or any(type(n) not in (int, float) for n in numbers):
+        raise c.unsupported("a range of computed bounds")
+    if abs((numbers[1] - numbers[0]) / (numbers[2] or 1)) > 1 << 24:
+        raise c.unsupported("a range of so many numbers")
+    return ops.constant(np.arange(*numbers, dtype=DTYPES[code]))
+
+
+def _roll(c: Call) -> Tensor:
+    x, shifts = c.tensor("self"), c.integers("shifts")
+    if not c.has("dims"):
+        raise c.unsupported("a roll of the flat tensor")
+    for axis, shift in zip(c.axes("dims", x), shifts, strict=True):
+        before = (slice(None),) * axis
+        size = _parts(c, x, axis)
+        at = -shift % size if size else 0
+        if at:
+            x = ops.concat([x[(*before, slice(at, None))], x[(*before, slice(None, at))]], axis)
+    return x
+
+
+def _masked_fill(c: Call) -> Tensor:
+    x = c.tensor("self")
+    return ops.where(c.tensor("mask"), c.like("value", x), x)
+
+
+def _fill(c: Call) -> Tensor:
+    x = c.tensor("self")
+    return ops.broadcast_to(c.like("value", x), ops.shape(x))
+
+
+def _copy(c: Call) -> Tensor:
+    x, source = c.tensor("self"), c.tensor("src")
+    value = ops.cast(source, x.dtype) if source.dtype != x.dtype else source
+    return ops.broadcast_to(value, ops.shape(x))
+
+
+def _slice_scatter(c: Call) -> Tensor:
+    x, source = c.tensor("self"), c.tensor("src")
+    axis = c.axis("dim", x, 0)
+    size, step = _parts(c, x, axis), c.integer("step", 1)
+    if step != 1:
+        raise c.unsupported("a scatter with a step")
+    bounds = (c.integer(n, d) if c.has(n) else d for n, d in (("start", 0), ("end", size)))
+    start, stop, _ = slice(*bounds).indices(size)
+    before = (slice(None),) * axis
+    return ops.concat([x[(*before, slice(None, start))], source, x[(*before, slice(max(start, stop), None))]], axis)
+
+
+def _select_scatter(c: Call) -> Tensor:
+    x, source = c.tensor("self"), c.tensor("src")
+    axis = c.axis("dim", x)
+    size, at = _parts(c, x, axis), c.integer("index")
+    if not -size <= at < size:
+        raise c.wrong(f"index {at} of {size}")
+    at %= size
+    before = (slice(None),) * axis
+    parts = [x[(*before, slice(None, at))], ops.expand_dims(source, axis), x[(*before, slice(at + 1, None))]]
+    return ops.concat(parts, axis)
+
+
+def _scalar(c: Call) -> Tensor:
+    value, code = c.raw("s"), c.raw("dtype", 7)
+    if code not in DTYPES or type(value) not in (int, float, bool):
+        raise c.unsupported("a constant of this type")
+    return ops.constant(np.asarray(value, DTYPES[code]))
 
 
 def _embedding(c: Call) -> Tensor:
@@ -264,6 +350,9 @@ CONVERTERS: dict[str, Converter] = {
     **dict.fromkeys(("contiguous", "clone", "alias", "detach", "lift_fresh_copy", "identity"), _same),
     **dict.fromkeys(("to", "_to_copy", "type_as"), _cast),
     **dict.fromkeys(("full", "ones", "zeros", "full_like", "ones_like", "zeros_like"), _filled), "embedding": _embedding,
+    "scalar_tensor": _scalar,
+    **dict.fromkeys(("new_zeros", "new_ones", "new_full"), _filled), "index": _index, "roll": _roll, "index_select": _index_select, "arange": _arange, "masked_fill": _masked_fill,
+    "fill": _fill, "copy": _copy, "slice_scatter": _slice_scatter, "select_scatter": _select_scatter,
     "sym_size": lambda c: _size_of(c.tensor("self"), c.axis("dim", c.tensor("self"))),
     "getitem": lambda c: c.raw("0", c.raw("a"))[c.integer("1" if c.has("1") else "b")],
 }  # fmt: skip
