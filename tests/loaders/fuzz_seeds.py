@@ -27,7 +27,7 @@ __all__ = ["FAMILIES", "PACKERS", "make"]
 FAMILIES = (
     "graphdef", "card", "safetensors", "torch", "torch-pickle", "torch-legacy", "keras-h5", "onnx", "keras", "keras-config", "checkpoint", "checkpoint-npy",
     "checkpoint-json", "savedmodel", "tf-metagraph", "tf-checkpoint", "tf-checkpoint-entries", "labels", "image", "archive", "archive-tar", "tflite",
-    "torch-export",
+    "torch-export", "torch-export-json",
 )  # fmt: skip
 ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.arange(4, dtype=np.int64)}
 STORED = {str(i): array.tobytes() for i, array in enumerate(ARRAYS.values())}
@@ -66,7 +66,8 @@ def make(folder: Path) -> dict[str, list[bytes]]:
         "archive": [_tar("w:gz")],
         "archive-tar": [_tar("w")],
         "tflite": tflite_seeds(),
-        "torch-export": [_exported()],
+        "torch-export": [pt2_files.archive(_exported(), {"a": ARRAYS["a"]})],
+        "torch-export-json": [json.dumps(_exported()).encode()],
     }
 
 
@@ -92,6 +93,7 @@ def _tensorflow(folder: Path) -> dict[str, list[bytes]]:
 
 #: Parts that a checksum or a compression protects are mutated first and packed then.
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "torch-export-json": lambda data: pt2_files.archive(data.decode("utf-8", "replace"), {"a": ARRAYS["a"]}),
     "torch-pickle": lambda data: files.torch_zip(data, STORED),
     "keras-config": lambda data: _keras_zip(data),
     "checkpoint-npy": lambda data: _npz({"v/w": data}, b'{"version": 1}'),
@@ -301,7 +303,7 @@ def _tar(mode: str) -> bytes:
     return buffer.getvalue()
 
 
-def _exported() -> bytes:
+def _exported() -> Any:
     call = pt2_files.call
     nodes = [
         call("sym_size.int", "@n", self="$x", dim=0),
@@ -309,5 +311,4 @@ def _exported() -> bytes:
         call("relu_", "z", self="$y"),
         call("reshape", "r", self="$z", shape=["@n", 2]),
     ]
-    weights = {"a": ARRAYS["a"]}
-    return pt2_files.archive(pt2_files.program(nodes, ["r"], {"x": (None, 3)}, weights), weights)
+    return pt2_files.program(nodes, ["r"], {"x": (None, 3)}, {"a": ARRAYS["a"]})
