@@ -112,7 +112,7 @@ def _tensor(graph: Graph, name: str) -> dict[str, Any]:
 
     tensor = graph.tensor(name)
     shape = None if tensor.shape is None else list(tensor.shape)
-    return {"name": tensor.name, "dtype": dtype_name(tensor.dtype), "shape": shape}
+    return {"name": name, "dtype": dtype_name(tensor.dtype), "shape": shape}
 
 
 def _shape_text(shape: list[int | None] | None) -> str:

@@ -29,6 +29,7 @@ class Card:
     done, by ``preprocessing``. ``output`` has one row of ``scores`` per image: 'probabilities'; 'logits', which a softmax makes
     probabilities; 'sigmoid', one probability for each class by itself (a single one is that of the second of two classes);
     'values', which are no scores. ``note``: what is not known and was assumed. ``classes``: the names, where the card has them.
+    ``quantization``: (scale, zero) of an output of integers, whose scores are (output - zero) * scale.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Card:
     note: str = ""
     layout: Literal["NHWC", "NCHW"] = "NHWC"
     classes: tuple[str, ...] = ()
+    quantization: tuple[float, float] | None = None
 
     @property
     def tensors(self) -> tuple[str, ...]:
@@ -75,6 +77,7 @@ class Card:
             "layout": self.layout,
             "scores": self.scores,
             "labels": self.labels,
+            "quantization": None if self.quantization is None else list(self.quantization),
             "classes": list(self.classes),
             "note": self.note,
             "preprocessing": {

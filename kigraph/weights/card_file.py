@@ -134,6 +134,19 @@ class _Fields:
             raise self.fail(key, "three numbers, for pixels from 0 to 255; a std is not 0")
         return (good[0], good[1], good[2])
 
+    def pair(self, key: str) -> tuple[float, float] | None:
+        value = self._values.get(key)
+        if value is None:
+            return None
+        numbers = value if isinstance(value, list) else []
+        if (
+            len(numbers) != 2
+            or not all(type(v) in (int, float) and math.isfinite(v) for v in numbers)
+            or not numbers[0]
+        ):
+            raise self.fail(key, "[scale, zero]; the scale is not 0")
+        return (float(numbers[0]), float(numbers[1]))
+
     def fraction(self, key: str) -> float:
         value = self._values.get(key, 1.0)
         if type(value) not in (int, float) or not 0 < value <= 1:
@@ -159,6 +172,7 @@ def _card(path: Path, found: Mapping[str, Any]) -> Card:
         note=str(found.get("note", ""))[:1000],
         layout=card.one_of("layout", _LAYOUTS, "NHWC"),
         classes=card.names("classes"),
+        quantization=card.pair("quantization"),
     )
 
 

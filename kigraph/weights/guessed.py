@@ -15,7 +15,7 @@ import numpy as np
 
 from ..graph.hints import guess_inputs, guess_outputs
 from ..graph.signatures import SERVING_DEFAULT
-from ..kernels.tensor import is_float, is_int
+from ..kernels.tensor import STRING, is_float, is_int
 from ..vision.labels import clean_label
 from ..vision.normalize import IMAGENET, INCEPTION, PIXELS, Normalization, Preprocessing
 from .card import LABELS_BESIDE, Card
@@ -29,6 +29,8 @@ __all__ = ["guess_card"]
 _PASSES = frozenset(
     ["Identity", "IdentityN", "Reshape", "Squeeze", "ExpandDims", "Cast", "StopGradient", "Snapshot", "Transpose"]
 )
+#: What brings a real number to whole steps at the end of an integer model.
+_STEPS = frozenset(["AddV2", "Sub", "Mul", "RealDiv", "Round", "Rint", "Minimum", "Maximum", "ClipByValue"])
 _PYTORCH = frozenset(["onnx", "torch", "torchvision", "timm", "torch-export"])
 #: Networks of keras.applications by the beginning of their names, with the scaling of their ``preprocess_input``.
 _CAFFE = ("resnet50", "resnet101", "resnet152", "vgg16", "vgg19")
@@ -59,6 +61,8 @@ def guess_card(graph: Graph, inputs: tuple[str, ...] = (), outputs: tuple[str, .
     outputs = outputs or (tuple(called.outputs) if called else guess_outputs(frozen))
     image = _image(graph, inputs)
     output = _scores(graph, outputs)
+    if image is None and output is not None:
+        return _decoding(graph, inputs, output)
     if image is None or output is None:
         return None
     assumed: list[str] = []
@@ -80,7 +84,30 @@ def guess_card(graph: Graph, inputs: tuple[str, ...] = (), outputs: tuple[str, .
         scores=kind,
         note=f"assumed, since the file does not say: {'; '.join(assumed)}" if assumed else "",
         layout=image.layout,
+        quantization=_quantized(graph, output),
         classes=names if len(names) == classes else (),
+    )
+
+
+def _decoding(graph: Graph, names: tuple[str, ...], output: str) -> Card | None:
+    """The card of a graph that decodes, resizes and scales images itself: it takes the bytes of a file."""
+    texts = [n for n in names if graph.tensor(n).dtype == STRING and graph.tensor(n).shape in ((), None)]
+    decoders = [
+        op for n in texts for op in graph.tensor(n).consumers() if op.type in ("DecodeJpeg", "DecodeImage", "DecodePng")
+    ]
+    if len(texts) != 1 or len(names) != 1 or len(decoders) != 1:
+        return None
+    pixels = decoders[0].outputs[0].name
+    return Card(
+        name="inferred",
+        title="an image classifier that decodes images itself",
+        input=pixels,
+        output=output,
+        preprocessing=Preprocessing((224, 224), "half_pixel", PIXELS),
+        labels=LABELS_BESIDE,
+        scores=_kind(graph.tensor(output)),
+        encoded=texts[0],
+        pixels=pixels,
     )
 
 
@@ -118,7 +145,7 @@ def _scores(graph: Graph, names: tuple[str, ...]) -> str | None:
 
 def _is_row(tensor: Tensor) -> bool:
     shape = tensor.shape
-    if shape is None or len(shape) < 2 or not (is_float(tensor.dtype) or is_int(tensor.dtype)):
+    if shape is None or len(shape) < 2 or not (is_float(tensor.dtype) or _quantized(tensor.graph, tensor.name)):
         return False
     return len(shape) == 2 or (len(shape) == 4 and sum(d == 1 for d in shape[1:]) >= 2)
 
@@ -130,7 +157,8 @@ def _kind(tensor: Tensor) -> Literal["probabilities", "logits", "sigmoid"]:
             return "probabilities"
         if op.type == "Sigmoid":
             return "sigmoid"
-        if op.type not in _PASSES and not op.type.startswith(("Quantize", "Dequantize", "Fake")):
+        passes = op.type in _PASSES or op.type.startswith(("Quantize", "Dequantize", "Fake"))
+        if not passes and (is_float(tensor.dtype) or op.type not in _STEPS):
             break
     return "logits"
 
@@ -160,14 +188,13 @@ def _pixels(graph: Graph, image: _Image, assumed: list[str]) -> tuple[Normalizat
     torch = graph.metadata.get("family") in _PYTORCH and image.layout == "NCHW"
     rule = "torchvision" if torch else "keras_bilinear"
     assumed.append(f"resized by {rule}")
-    if image.tensor.dtype == np.int8:  # quantised symmetrically: 0 to 255 as -128 to 127
-        return Normalization((128.0,) * 3, (1.0,) * 3), order, rule
-    if is_int(image.tensor.dtype) or _scales_inside(image.tensor):
-        return PIXELS, order, rule
     stated = graph.metadata.get("normalization", {}).get(image.name)
+    if is_int(image.tensor.dtype):
+        return _steps(stated, _quantized(graph, image.name), image.tensor.dtype), order, rule
     if stated is not None:
-        mean, std = stated
-        return Normalization(_three(mean), _three(std)), order, rule
+        return Normalization(_three(stated[0]), _three(stated[1])), order, rule
+    if _scales_inside(image.tensor):
+        return PIXELS, order, rule
     model = str(graph.metadata.get("model", ""))
     if model.startswith(_SCALED_INSIDE):
         return PIXELS, order, rule
@@ -182,6 +209,22 @@ def _pixels(graph: Graph, image: _Image, assumed: list[str]) -> tuple[Normalizat
         return Normalization((0.0,) * 3, (255.0,) * 3), order, rule
     assumed.append("pixels scaled to [-1, 1]")
     return INCEPTION, order, rule
+
+
+def _quantized(graph: Graph, name: str) -> tuple[float, float] | None:
+    """(scale, zero) of an input or output of integers, if the file states it."""
+    found: tuple[float, float] | None = graph.metadata.get("quantized", {}).get(graph.tensor(name).name)
+    return found
+
+
+def _steps(stated: Any, quantized: tuple[float, float] | None, dtype: np.dtype[Any]) -> Normalization:
+    """Pixels to the steps of an integer input: by the stated mean and deviation of the reals, else 0 to 255 as they are."""
+    if stated is not None and quantized is not None:
+        scale, zero = quantized
+        mean, std = _three(stated[0]), _three(stated[1])
+        red, green, blue = ((m - zero * s * scale, s * scale) for m, s in zip(mean, std, strict=True))
+        return Normalization((red[0], green[0], blue[0]), (red[1], green[1], blue[1]))
+    return Normalization((128.0,) * 3, (1.0,) * 3) if dtype == np.int8 else PIXELS
 
 
 def _three(values: Any) -> tuple[float, float, float]:

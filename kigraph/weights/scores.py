@@ -40,6 +40,9 @@ def probabilities_of(scores: np.ndarray[Any, Any], card: Card) -> np.ndarray[Any
     second class (class 1, as Keras counts), so that the answer has two columns.
     """
     scores = scores.reshape(len(scores), -1).astype(np.float32, copy=False)
+    if card.quantization is not None:
+        scale, zero = card.quantization
+        scores = (scores - np.float32(zero)) * np.float32(scale)
     if card.scores == "logits":
         exponents = np.exp(scores - scores.max(axis=1, keepdims=True))
         scores = exponents / exponents.sum(axis=1, keepdims=True)

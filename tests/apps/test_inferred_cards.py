@@ -94,6 +94,46 @@ def test_keras_networks_take_what_their_preprocessing_gives() -> None:
     np.testing.assert_allclose(card.preprocessing(red)[0, 0], [-103.939, -116.779, 255 - 123.68], atol=1e-3)
 
 
+def test_a_graph_that_decodes_takes_files(tmp_path: Path) -> None:
+    with (graph := ki.Graph()).as_default():
+        contents = ki.placeholder(ki.string, [], name="contents")
+        pixels = ki.cast(ki.decode_jpeg(contents, channels=3), ki.float32) / 255.0
+        mean = ki.reduce_mean(ki.resize_bilinear(ki.expand_dims(pixels, 0), [4, 4]), [1, 2])
+        ki.softmax(20.0 * mean, name="y")
+    path = ki.save_graph(graph, tmp_path / "net.pb")
+    for name in ("green.jpg", "green.png"):
+        Image.new("RGB", (20, 10), "#00ff00").save(tmp_path / name)
+        answer = ki.load(path, backend="numpy", labels=["r", "g", "b"]).classify(str(tmp_path / name), top=1)
+        assert answer[0].label == "g"
+
+
+@pytest.mark.parametrize("stated", [False, True], ids=["", "mean and deviation stated"])
+def test_integers_in_and_out(stated: bool, tmp_path: Path) -> None:
+    """As TensorFlow Lite's integer models: reals from -1 to 1 as int8, probabilities in steps of 1/256."""
+    with (graph := ki.Graph()).as_default():
+        x = ki.placeholder(ki.int8, [None, 8, 8, 3], name="x")
+        y = ki.softmax((ki.reduce_mean(ki.cast(x, ki.float32), [1, 2]) + 1.0) / 128.0, name="real")
+        steps = ki.minimum(ki.maximum(ki.round(y * 256.0), 0.0), 255.0)
+        ki.cast(steps - 128.0, ki.int8, name="y")
+    graph.metadata["quantized"] = {"x:0": (1 / 128, -1), "y:0": (1 / 256, -128)}
+    if stated:
+        graph.metadata["normalization"] = {"x:0": (np.array([127.5]), np.array([127.5]))}
+    card = find_card(graph)
+    assert card is not None
+    assert (card.scores, card.quantization) == ("probabilities", (1 / 256, -128))
+    ends = card.preprocessing.normalization(np.array([[[0, 0, 0], [255, 255, 255]]], np.uint8))[0, :, 0]
+    np.testing.assert_allclose(ends, [-129, 127] if stated else [-128, 127])
+    model = ki.Classifier(graph, ki.Session(graph, backend="numpy"), card, None)
+    red = np.zeros((8, 8, 3), np.uint8)
+    red[..., 0] = 255
+    want = _softmax(np.array([1.0, -1, -1]))
+    np.testing.assert_allclose(model.probabilities([red])[0], want, atol=0.01)
+
+
+def _softmax(x: Any) -> Any:
+    return np.exp(x) / np.exp(x).sum()
+
+
 def test_grey_images() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8)
     grey = Preprocessing((8, 8), "half_pixel", PIXELS, channels="L")(picture)
