@@ -1,4 +1,7 @@
-"""The table of built-in networks. A further one is a folder beside this file and a row here."""
+"""The table of built-in networks.
+
+A further one is a folder beside this file and a row here, or
+a file in torch/ and a row of its table."""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import LoadError
 from ..formats.limits import load_error
+from .torch import TITLES, build_torch, fits_torch
 
 if TYPE_CHECKING:
     from ..builder import Graph
@@ -49,14 +53,15 @@ ARCHITECTURES: tuple[Architecture, ...] = (
         _fits_inception_v3,
         _build_inception_v3,
     ),
+    Architecture(TITLES, "torchvision or timm (the state dict's own)", fits_torch, build_torch),
 )
 
 
 def graph_of_weights(file: WeightsFile) -> Graph:
     """The built-in network that a weights-only file belongs to, with the file's weights.
 
-    ``graph.metadata['family']`` says whose names the file has: 'torchvision', 'keras' or 'kigraph'. LoadError if the
-    arrays are those of no built-in network.
+    ``graph.metadata['family']`` says whose names the file has: 'torchvision', 'keras' or 'kigraph' for Inception v3, 'torch' for
+    another network of torchvision or timm. LoadError if the arrays are those of no built-in network.
     """
     if "model_config" in file.metadata:
         from .keras import build_keras
@@ -73,5 +78,5 @@ def graph_of_weights(file: WeightsFile) -> Graph:
     known = "; ".join(f"{a.name} with the names of {a.names}" for a in ARCHITECTURES)
     raise LoadError(
         f"{file.file}: the arrays {', '.join(list(file.tensors)[:4])}, ... are those of no built-in network; known: {known}. Weights "
-        "alone do not say their network: export another one as a frozen TensorFlow graph (.pb) and load that"
+        "alone do not say their network: export another one with its operations (.pt2, .onnx, SavedModel, .keras) and load that"
     )

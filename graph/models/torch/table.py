@@ -1,0 +1,116 @@
+"""The networks that are built from state dicts of torchvision and timm, and by which arrays each is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ....kernels.errors import KigraphError
+from ... import ops
+from ...builder import Graph, Tensor
+from ...errors import LoadError
+from ...formats.limits import load_error
+from ...loaders.weights import WeightsFile
+from ...signatures import SERVING_DEFAULT, Signature
+from .arrays import EXPORT, Arrays, bare_names
+from .convnext import build_convnext
+from .densenet import build_densenet
+from .efficientnet import build_efficientnet
+from .googlenet import build_googlenet
+from .mnasnet import build_mnasnet
+from .mobilenet import build_mobilenet_v2, build_mobilenet_v3
+from .net import IMAGENET, Net
+from .regnet import build_regnet, build_regnet_timm
+from .resnet import build_resnet
+from .shufflenet import build_shufflenet
+from .squeezenet import build_squeezenet
+from .vgg import build_alexnet, build_vgg
+from .vit import build_vit_timm, build_vit_torchvision
+
+__all__ = ["NETWORKS", "TITLES", "Network", "build_torch", "fits_torch"]
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """known: the file has all of these arrays. names: whose names they are. eps, layer_eps: of the norms, in the family."""
+
+    name: str
+    names: str
+    known: tuple[str, ...]
+    build: Callable[[Net], Tensor]
+    eps: float = 1e-5
+    layer_eps: float = 1e-6
+
+
+#: The first one that fits is built.
+NETWORKS: tuple[Network, ...] = (
+    Network("ResNet", "torchvision or timm", ("layer1.0.conv1.weight", "fc.weight"), build_resnet),
+    Network("DenseNet", "torchvision or timm", ("features.conv0.weight", "features.norm5.weight"), build_densenet),
+    Network(
+        "GoogLeNet", "torchvision", ("conv1.conv.weight", "inception3a.branch1.conv.weight"), build_googlenet, 1e-3
+    ),
+    Network("SqueezeNet", "torchvision", ("features.0.weight", "features.3.squeeze.weight"), build_squeezenet),
+    Network("ShuffleNet v2", "torchvision", ("conv1.0.weight", "stage2.0.branch1.0.weight"), build_shufflenet),
+    Network("MobileNet v2", "torchvision", ("features.0.0.weight", "features.1.conv.0.0.weight"), build_mobilenet_v2),
+    Network(
+        "MobileNet v3", "torchvision", ("features.0.0.weight", "features.1.block.0.0.weight"), build_mobilenet_v3, 1e-3
+    ),
+    Network("MNASNet", "torchvision", ("layers.0.weight", "layers.8.0.layers.0.weight"), build_mnasnet),
+    Network(
+        "EfficientNet", "torchvision", ("features.0.0.weight", "features.1.0.block.0.0.weight"), build_efficientnet
+    ),
+    Network("RegNet", "torchvision", ("stem.0.weight", "trunk_output.block1.block1-0.f.a.0.weight"), build_regnet),
+    Network("RegNet", "timm", ("stem.conv.weight", "s1.b1.conv1.conv.weight"), build_regnet_timm),
+    Network("ConvNeXt", "torchvision", ("features.0.0.weight", "features.1.0.layer_scale"), build_convnext),
+    Network("ConvNeXt", "timm", ("stem.0.weight", "stages.0.blocks.0.conv_dw.weight"), build_convnext),
+    Network("ConvNeXt", "its authors", ("downsample_layers.0.0.weight", "stages.0.0.dwconv.weight"), build_convnext),
+    Network(
+        "AlexNet", "torchvision", ("features.0.weight", "features.10.weight", "classifier.1.weight"), build_alexnet
+    ),
+    Network("VGG", "torchvision", ("features.0.weight", "classifier.0.weight"), build_vgg),
+    Network("VGG", "timm", ("features.0.weight", "pre_logits.fc1.weight"), build_vgg),
+    Network("ViT", "torchvision", ("conv_proj.weight", "encoder.pos_embedding"), build_vit_torchvision),
+    Network("ViT", "timm", ("patch_embed.proj.weight", "blocks.0.attn.qkv.weight", "pos_embed"), build_vit_timm),
+)
+
+
+#: What ``NETWORKS`` can build, in words.
+TITLES = ", ".join(dict.fromkeys(network.name for network in NETWORKS))
+
+
+def _network_of(bare: WeightsFile) -> Network | None:
+    return next((n for n in NETWORKS if all(name in bare.tensors for name in n.known)), None)
+
+
+def fits_torch(file: WeightsFile) -> bool:
+    """Whether the file has the arrays that one of the networks is known by."""
+    return _network_of(bare_names(file)) is not None
+
+
+def build_torch(file: WeightsFile) -> Graph:
+    """The network with a file's weights: 'input' (batch, height, width, channels) float32 to 'output', the logits.
+
+    ``metadata['images']``: what the family's examples do with images. LoadError for what is missing, does not fit, or is
+    left over.
+    """
+    bare = bare_names(file)
+    network = _network_of(bare)
+    if network is None:
+        raise load_error(file.file, "the arrays", "those of none of the networks", TITLES, f"{EXPORT}.")
+    graph = Graph()
+    net = Net(Arrays(bare, network.name), network.eps, network.layer_eps)
+    try:
+        with graph.as_default():
+            ops.identity(network.build(net), name="output")
+    except LoadError:
+        raise
+    except KigraphError as e:
+        raise load_error(file.file, network.name, str(e), "layers that fit each other", f"{EXPORT}.") from None
+    net.arrays.finish()
+    mean, std = IMAGENET
+    images: dict[str, Any] = {"mean": mean, "std": std, "interpolation": "bilinear", **net.images}
+    graph.metadata.update(family="torch", file_family=file.family, model=network.name, images=images)
+    graph.aliases.update(input="input:0", output="output:0")
+    graph.signatures[SERVING_DEFAULT] = Signature({"input": "input:0"}, {"output": "output:0"})
+    return graph
