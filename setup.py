@@ -45,6 +45,7 @@ PACKAGES = {
     "kigraph.graph.models": "graph/models",
     "kigraph.graph.models.inception_v3": "graph/models/inception_v3",
     "kigraph.graph.models.keras": "graph/models/keras",
+    "kigraph.graph.models.torch": "graph/models/torch",
     "kigraph.graph.opdefs": "graph/opdefs",
     "kigraph.graph.ops": "graph/ops",
     "kigraph.graph.packed": "graph/packed",

@@ -27,8 +27,13 @@ LEGACY_MAGIC = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 _LEGACY_PROTOCOL = 1001
 #: A state dict of 100,000 arrays pickles to about 20 MB.
 _MAX_PICKLE = 32 << 20
-#: Names under which training scripts keep the state dict of a checkpoint.
-_NESTED = ("state_dict", "model_state_dict", "model", "state_dict_ema", "net")
+#: The program is code: what it computes, in a form that is data.
+_TORCHSCRIPT = (
+    "Convert it in PyTorch: torch.onnx.export(torch.jit.load('model.pt').eval(), (torch.zeros(1, 3, 224, 224),), 'model.onnx', "
+    "dynamo=False)"
+)
+#: Names under which training scripts keep the state dict of a checkpoint; of several the first, trained before averaged.
+_NESTED = ("state_dict", "model_state_dict", "model", "net", "state_dict_ema", "model_ema")
 
 #: Storage key -> (first byte in the file, size in bytes, check to run before the first read).
 _Places = dict[str, tuple[int, int, Callable[[], None]]]
@@ -45,9 +50,7 @@ def read_torch_zip(source: Source, archive: Archive, budget: Budget) -> WeightsF
         raise budget.error("the archive", f"{len(pickles)} members NAME/data.pkl", "one")
     root = pickles[0].removesuffix("data.pkl")
     if f"{root}constants.pkl" in archive.members:
-        raise budget.error(
-            "the archive", "a TorchScript program", "a state dict", "Save model.state_dict() with torch.save instead."
-        )
+        raise budget.error("the archive", "a TorchScript program", "a state dict or an exported program", _TORCHSCRIPT)
     if f"{root}byteorder" in archive.members and archive.read(f"{root}byteorder", 16) != b"little":
         raise budget.error(f"member '{root}byteorder'", "another byte order", "little")
     data = archive.read(pickles[0], _MAX_PICKLE)
@@ -123,29 +126,31 @@ def _width(dtype: str) -> int:
     return 2 if dtype == BFLOAT16 else np.dtype(dtype).itemsize
 
 
-def _state_dict(value: Any, budget: Budget) -> dict[str, TensorSymbol]:
-    """The tensors by name; of a training checkpoint the part that is the state dict."""
+def _state_dict(value: Any, budget: Budget) -> tuple[dict[str, TensorSymbol], dict[str, str]]:
+    """The tensors by name; of a training checkpoint the part that is the state dict, whose key is in the second dict."""
+    found: dict[str, str] = {}
     if not isinstance(value, dict):
         raise budget.error("the pickled object", type(value).__name__, "a state dict (names to tensors)")
     if not any(isinstance(v, TensorSymbol) for v in value.values()):
-        nested = next((value[k] for k in _NESTED if isinstance(value.get(k), dict)), None)
-        if nested is None:
+        key = next((k for k in _NESTED if isinstance(value.get(k), dict)), None)
+        if key is None:
             raise budget.error("the pickled object", f"a dict of {brief(list(value))}", "a dict with tensors")
-        value = nested
+        value, found = value[key], {"part": key}
     tensors = {k: v for k, v in value.items() if isinstance(k, str) and isinstance(v, TensorSymbol)}
     if not tensors:
         raise budget.error("the state dict", "no tensors", "at least one")
     # DataParallel and DistributedDataParallel prefix every name with this.
     if all(k.startswith("module.") for k in tensors):
         tensors = {k.removeprefix("module."): v for k, v in tensors.items()}
-    return tensors
+    return tensors, found
 
 
 def _weights(
     source: Source, budget: Budget, value: Any, place: Callable[[Storage], tuple[int, int, Callable[[], None]]]
 ) -> WeightsFile:
     tensors: dict[str, TensorInfo] = {}
-    for name, symbol in _state_dict(value, budget).items():
+    symbols, metadata = _state_dict(value, budget)
+    for name, symbol in symbols.items():
         where = f"tensor {name[:200]!r}"
         storage = symbol.storage
         dtype: DType = np.dtype(np.float32 if storage.dtype == BFLOAT16 else storage.dtype)
@@ -171,7 +176,7 @@ def _weights(
         load = _loader(source, offset, storage.dtype, window, last + 1 if elements else 0, check)
         key = ("file", source, offset, storage.dtype, symbol.shape, strides)
         tensors[name] = TensorInfo(dtype, symbol.shape, storage.dtype, load, key)
-    return WeightsFile(source.name, "torch", MappingProxyType(tensors))
+    return WeightsFile(source.name, "torch", MappingProxyType(tensors), MappingProxyType(metadata))
 
 
 def _loader(

@@ -47,6 +47,7 @@ _AUTHORS = _Names(
 
 
 def build_convnext(net: Net) -> Tensor:
+    """Images of any size to logits."""
     names = next(n for n in (_TORCHVISION, _TIMM, _AUTHORS) if f"{n.stem[0]}.weight" in net)
     net.images = {"size": 224, "resize": 232 if names is _TORCHVISION else 256}
     net.images["interpolation"] = "bilinear" if names is _TORCHVISION else "bicubic"

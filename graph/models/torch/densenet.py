@@ -10,6 +10,7 @@ __all__ = ["build_densenet"]
 
 
 def build_densenet(net: Net) -> Tensor:
+    """Images of any size to logits."""
     net.images = {"size": 224, "resize": 256}
     shape = net.arrays.shape("features.conv0.weight", 4)
     if shape[2:] != (7, 7):

@@ -32,6 +32,7 @@ _STEM_OUT_B2 = (1408, 288)
 
 
 def build_efficientnet(net: Net) -> Tensor:
+    """Images of any size to logits."""
     last = net.arrays.count("features.") - 1
     depths = tuple(net.arrays.count(f"features.{stage}.") for stage in range(1, last))
     if depths not in _KNOWN:

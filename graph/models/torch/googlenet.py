@@ -15,6 +15,7 @@ _AUXILIARY = (
 
 
 def build_googlenet(net: Net) -> Tensor:
+    """Images of any size to logits; the auxiliary heads are left out."""
     # torchvision's weights take pixels from -1 to 1: its transform_input turns ImageNet's scaling into that.
     net.images = {"size": 224, "resize": 256, "mean": (0.5,) * 3, "std": (0.5,) * 3}
     x = _conv(net, net.input("conv1.conv.weight"), "conv1", 2)

@@ -12,6 +12,7 @@ _STACKS = tuple(zip(range(8, 14), (2, 2, 2, 1, 2, 1), strict=True))
 
 
 def build_mnasnet(net: Net) -> Tensor:
+    """Images of any size to logits."""
     net.images = {"size": 224, "resize": 256}
     x = net.conv_norm(net.input("layers.0.weight"), "layers.0", "layers.1", stride=2)
     x = net.conv_norm(x, "layers.3", "layers.4", grouped=True)

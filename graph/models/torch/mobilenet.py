@@ -16,6 +16,7 @@ _COUNTS_V2, _STRIDES_V2 = (1, 2, 3, 4, 3, 3, 1), (1, 2, 2, 2, 1, 2, 1)
 
 
 def build_mobilenet_v2(net: Net) -> Tensor:
+    """Images of any size to logits; LoadError for a sequence of blocks whose strides are unknown."""
     net.images = {"size": 224, "resize": 256}
     last = net.arrays.count("features.") - 1
     strides = _strides_v2(net, last - 1)
@@ -79,6 +80,7 @@ _SMALL = (
 
 
 def build_mobilenet_v3(net: Net) -> Tensor:
+    """Images of any size to logits; small or large, by the number of blocks, which have to be the published ones."""
     net.images = {"size": 224, "resize": 256}
     last = net.arrays.count("features.") - 1
     rows = {len(_LARGE): _LARGE, len(_SMALL): _SMALL}.get(last - 1)

@@ -10,6 +10,7 @@ __all__ = ["build_regnet", "build_regnet_timm"]
 
 
 def build_regnet(net: Net) -> Tensor:
+    """torchvision's names."""
     net.images = {"size": 224, "resize": 232}
     x = net.conv_norm(net.input("stem.0.weight"), "stem.0", "stem.1", stride=2)
     for stage in range(1, net.arrays.count("trunk_output.block", first=1) + 1):
@@ -23,6 +24,7 @@ def build_regnet(net: Net) -> Tensor:
 
 
 def build_regnet_timm(net: Net) -> Tensor:
+    """timm's names."""
     net.images = {"size": 224, "resize": 256, "interpolation": "bicubic"}
     x = net.conv_norm(net.input("stem.conv.weight"), "stem.conv", "stem.bn", stride=2)
     for stage in range(1, net.arrays.count("s", first=1) + 1):

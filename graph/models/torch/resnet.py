@@ -13,6 +13,7 @@ _STAGES = 4
 
 
 def build_resnet(net: Net) -> Tensor:
+    """Images of any size to logits."""
     net.images = {"size": 224, "resize": 256}
     x = _stem(net)
     x = net.max_pool(x, 3, 2, 1)

@@ -10,6 +10,7 @@ __all__ = ["build_shufflenet"]
 
 
 def build_shufflenet(net: Net) -> Tensor:
+    """Images of any size to logits."""
     net.images = {"size": 224, "resize": 256}
     x = net.max_pool(net.conv_norm(net.input("conv1.0.weight"), "conv1.0", "conv1.1", stride=2), 3, 2, 1)
     for stage in (2, 3, 4):

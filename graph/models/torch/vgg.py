@@ -39,6 +39,7 @@ def build_vgg(net: Net) -> Tensor:
 
 
 def build_alexnet(net: Net) -> Tensor:
+    """Images of any size to logits."""
     net.images = {"size": 224, "resize": 256}
     x = ops.relu(net.conv(net.input("features.0.weight"), "features.0", 4, 2))
     x = ops.relu(net.conv(net.max_pool(x), "features.3"))

@@ -40,6 +40,7 @@ _TORCHVISION_OLD = _Names(
 
 
 def build_vit_torchvision(net: Net) -> Tensor:
+    """torchvision's names; the image size is that of the position embedding."""
     x, width, count = _patches(net, "conv_proj", "encoder.pos_embedding", classes=True)
     x = _with_class(net, x, "class_token", width)
     x = ops.add(x, net.parameter("encoder.pos_embedding", (1, count + 1, width)))
@@ -54,6 +55,7 @@ def build_vit_torchvision(net: Net) -> Tensor:
 
 
 def build_vit_timm(net: Net) -> Tensor:
+    """timm's names, also DeiT with its second head and DeiT III."""
     has_class = "cls_token" in net
     x, width, count = _patches(net, "patch_embed.proj", "pos_embed", classes=has_class)
     distilled = "dist_token" in net
