@@ -33,9 +33,8 @@ def _shufflenet() -> Any:
 def _convnext() -> Any:
     from torchvision.models.convnext import CNBlockConfig
 
-    return models.ConvNeXt(
-        [CNBlockConfig(w, 2 * w, 2) for w in (8, 16, 24)] + [CNBlockConfig(32, None, 1)], num_classes=5
-    )
+    stages = [CNBlockConfig(w, 2 * w, 2) for w in (8, 16, 32)] + [CNBlockConfig(64, None, 1)]
+    return models.ConvNeXt(stages, num_classes=5)
 
 
 def _vit() -> Any:

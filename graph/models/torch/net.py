@@ -48,6 +48,7 @@ class Net:
         self.arrays, self.eps, self.layer_eps = arrays, eps, layer_eps
         #: What the builder knows of images: size, resize, mean, std, interpolation.
         self.images: dict[str, Any] = {}
+        self._shared: dict[tuple[Any, ...], Tensor] = {}
 
     def __contains__(self, name: str) -> bool:
         return name in self.arrays
@@ -61,6 +62,12 @@ class Net:
     def constant(self, name: str, literal: Literal) -> Tensor:
         attrs = {"dtype": literal.dtype, "value": literal}
         return get_default_graph().create_op("Const", (), attrs, name).outputs[0]
+
+    def shared(self, key: tuple[Any, ...], make: Callable[[], np.ndarray[Any, Any]]) -> Tensor:
+        """A constant that several blocks take, made once."""
+        if key not in self._shared:
+            self._shared[key] = ops.constant(make())
+        return self._shared[key]
 
     def vector(self, name: str, size: int) -> Tensor:
         return self.constant(name, self.arrays.literal(name, (size,)))

@@ -25,6 +25,7 @@ from .regnet import build_regnet, build_regnet_timm
 from .resnet import build_resnet
 from .shufflenet import build_shufflenet
 from .squeezenet import build_squeezenet
+from .swin import build_swin
 from .vgg import build_alexnet, build_vgg
 from .vit import build_vit_timm, build_vit_torchvision
 
@@ -65,6 +66,13 @@ NETWORKS: tuple[Network, ...] = (
     Network("ConvNeXt", "torchvision", ("features.0.0.weight", "features.1.0.layer_scale"), build_convnext),
     Network("ConvNeXt", "timm", ("stem.0.weight", "stages.0.blocks.0.conv_dw.weight"), build_convnext),
     Network("ConvNeXt", "its authors", ("downsample_layers.0.0.weight", "stages.0.0.dwconv.weight"), build_convnext),
+    Network(
+        "Swin",
+        "torchvision",
+        ("features.0.0.weight", "features.1.0.attn.relative_position_bias_table"),
+        build_swin,
+        layer_eps=1e-5,
+    ),
     Network(
         "AlexNet", "torchvision", ("features.0.weight", "features.10.weight", "classifier.1.weight"), build_alexnet
     ),
