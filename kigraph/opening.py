@@ -97,7 +97,7 @@ def open_file(path: str | os.PathLike[str], limits: LoadLimits | None = None, *,
         if strict:
             raise
         return Opened(loaded, None, loaded.weights.family, str(error))
-    if graph.metadata.get("family") == "torchvision":
+    if graph.metadata.get("family") in ("torchvision", "torch"):
         _read_beside(graph, loaded.path)
     return Opened(loaded, graph, str(graph.metadata.get("family", loaded.weights.family)))
 
@@ -137,8 +137,8 @@ def _read_beside(graph: Graph, path: str) -> None:
     """timm's config.json beside the weights says how images are prepared; without it the default is assumed."""
     from .weights.timm_config import read_timm_config
 
-    config = read_timm_config(Path(path))
     metadata = graph.metadata
+    config = read_timm_config(Path(path), str(metadata.get("model", "Inception v3")))
     if config is not None:
         shape = graph.tensor(metadata.get("output", "predictions:0")).shape
         classes = shape[-1] if shape else None

@@ -21,6 +21,7 @@ from .embedded import CARD_NODE, read_card_text, scale_of
 from .guessed import guess_card
 from .keras_card import keras_card
 from .timm_card import with_timm
+from .torch_card import torch_card
 
 if TYPE_CHECKING:
     from ..graph.builder import Graph
@@ -212,6 +213,7 @@ CARDS: tuple[CardRule, ...] = (
             assumed="pixels scaled to [-1, 1], as keras.applications does; the file does not say",
         ),
     ),
+    CardRule("torch", "a network of torchvision or timm, built from a state dict", torch_card),
     CardRule("keras", "a Keras model of one image input that scales pixels, or is known by name", keras_card),
     CardRule(
         "inception-v3-kigraph",
@@ -225,6 +227,7 @@ _BY_FAMILY = {
     "torchvision": "inception-v3-torchvision",
     "keras": "inception-v3-keras",
     "keras-model": "keras",
+    "torch": "torch",
     "kigraph": "inception-v3-kigraph",
 }
 

@@ -24,7 +24,7 @@ def with_timm(card: Card, config: TimmConfig) -> Card:
         notes.append(f"it specifies crop_pct {config.crop:g}, {_CROP:g} is used")
     return replace(
         card,
-        title=f"Inception v3, weights of timm{f' ({config.tag})' if config.tag else ''}",
+        title=f"{card.title.partition(',')[0]}, weights of timm{f' ({config.tag})' if config.tag else ''}",
         preprocessing=Preprocessing(config.size, card.preprocessing.rule, Normalization(mean, std)),
         labels=card.labels,
         note="; ".join([*([card.note] if card.note else []), *notes]),

@@ -14,8 +14,27 @@ from ..kernels.atomic_files import open_regular
 __all__ = ["TimmConfig", "read_timm_config"]
 
 _MAX_BYTES = 4 << 20
-#: Names of Inception v3 in timm's releases.
-_ARCHITECTURES = ("inception_v3", "tf_inception_v3", "gluon_inception_v3", "adv_inception_v3")
+#: Network -> how its names begin in timm's releases.
+_ARCHITECTURES: dict[str, tuple[str, ...]] = {
+    "Inception v3": ("inception_v3", "tf_inception_v3", "gluon_inception_v3", "adv_inception_v3"),
+    "ResNet": (
+        "resnet",
+        "resnext",
+        "wide_resnet",
+        "seresnet",
+        "seresnext",
+        "tv_resnet",
+        "gluon_resnet",
+        "gluon_resnext",
+    ),
+    "VGG": ("vgg",),
+    "DenseNet": ("densenet",),
+    "RegNet": ("regnetx", "regnety"),
+    "ConvNeXt": ("convnext",),
+    "ViT": ("vit_", "deit"),
+}
+#: Parts of names of networks that have a filter or an activation of their own, and the same arrays.
+_OTHER = ("blur", "netaa", "nextaa", "quickgelu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +51,10 @@ class TimmConfig:
     tag: str
 
 
-def read_timm_config(weights: Path) -> TimmConfig | None:
-    """The config of an Inception v3 beside the file, or None if there is none. LoadError if it cannot be used."""
+def read_timm_config(weights: Path, network: str = "Inception v3") -> TimmConfig | None:
+    """The config of such a network beside the file, or None if there is none. LoadError if it cannot be used."""
     path = weights.parent / "config.json"
-    config = _config_at(path)
+    config = _config_at(path, network)
     if config is None:
         return None
     inner = config.get("pretrained_cfg")
@@ -61,8 +80,8 @@ def read_timm_config(weights: Path) -> TimmConfig | None:
     )  # fmt: skip
 
 
-def _config_at(path: Path) -> dict[str, Any] | None:
-    """The content of the file, if it describes an Inception v3."""
+def _config_at(path: Path, network: str) -> dict[str, Any] | None:
+    """The content of the file, if it describes such a network."""
     try:
         with open_regular(path) as file:
             data = file.read(_MAX_BYTES + 1)
@@ -74,8 +93,15 @@ def _config_at(path: Path) -> dict[str, Any] | None:
         config = json.loads(data)
     except (ValueError, RecursionError):
         return None
-    fits = isinstance(config, dict) and config.get("architecture") in _ARCHITECTURES
-    return config if fits else None
+    named = config.get("architecture") if isinstance(config, dict) else None
+    if not isinstance(named, str) or not named.startswith(_ARCHITECTURES.get(network, ())):
+        return None
+    if any(part in named for part in _OTHER):
+        expected = (
+            f"a plain {network}: this one computes something else with the same arrays; export it with torch.export"
+        )
+        raise _error(path, "architecture", named, expected)
+    return dict(config)
 
 
 def _three(path: Path, values: dict[str, Any], key: str) -> tuple[float, float, float]:

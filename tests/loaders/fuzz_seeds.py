@@ -30,6 +30,11 @@ FAMILIES = (
     "torch-export", "torch-export-json",
 )  # fmt: skip
 ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.arange(4, dtype=np.int64)}
+#: The smallest VGG: one convolution, one linear layer.
+VGG = {
+    "features.0.weight": np.ones((1, 1, 3, 3), np.float32), "features.0.bias": np.ones(1, np.float32),
+    "classifier.0.weight": np.ones((2, 1), np.float32), "classifier.0.bias": np.ones(2, np.float32),
+}  # fmt: skip
 STORED = {str(i): array.tobytes() for i, array in enumerate(ARRAYS.values())}
 
 
@@ -45,8 +50,12 @@ def make(folder: Path) -> dict[str, list[bytes]]:
     return {
         "graphdef": [graphdef(folder), *graph_files.seeds(folder / "seed.pb")],
         "card": [_card(folder)],
-        "safetensors": [len(header).to_bytes(8, "little") + header + bytes(32)],
-        "torch": [files.torch_zip(tensors, storages), files.torch_zip(strided, {"0": STORED["0"]})],
+        "safetensors": [len(header).to_bytes(8, "little") + header + bytes(32), _safetensors(VGG)],
+        "torch": [
+            files.torch_zip(tensors, storages),
+            files.torch_zip(strided, {"0": STORED["0"]}),
+            files.torch_zip(*files.state_dict(VGG)),
+        ],
         "torch-pickle": [files.pickled(tensors), files.pickled(strided | {"state": 1})],
         "torch-legacy": [files.torch_legacy(tensors, counted)],
         "keras-h5": _keras(folder),
@@ -69,6 +78,14 @@ def make(folder: Path) -> dict[str, list[bytes]]:
         "torch-export": [pt2_files.archive(_exported(), {"a": ARRAYS["a"]})],
         "torch-export-json": [json.dumps(_exported()).encode()],
     }
+
+
+def _safetensors(arrays: dict[str, np.ndarray[Any, Any]]) -> bytes:
+    entries, at = {}, 0
+    for name, array in arrays.items():
+        entries[name] = {"dtype": "F32", "shape": list(array.shape), "data_offsets": [at, at := at + array.nbytes]}
+    header = json.dumps(entries).encode()
+    return len(header).to_bytes(8, "little") + header + b"".join(a.tobytes() for a in arrays.values())
 
 
 def _tensorflow(folder: Path) -> dict[str, list[bytes]]:

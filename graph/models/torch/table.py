@@ -119,6 +119,7 @@ def build_torch(file: WeightsFile) -> Graph:
     mean, std = IMAGENET
     images: dict[str, Any] = {"mean": mean, "std": std, "interpolation": "bilinear", **net.images}
     graph.metadata.update(family="torch", file_family=file.family, model=network.name, images=images)
+    graph.metadata.update(output="output:0", scores="logits")
     if "part" in file.metadata:
         graph.metadata["part"] = file.metadata["part"]  # of a checkpoint: 'state_dict', 'model', ...
     graph.aliases.update(input="input:0", output="output:0")

@@ -59,6 +59,8 @@ def build_vit_timm(net: Net) -> Tensor:
     has_class = "cls_token" in net
     x, width, count = _patches(net, "patch_embed.proj", "pos_embed", classes=has_class)
     distilled = "dist_token" in net
+    if not distilled and "blocks.0.ls1.gamma" not in net:  # DeiT takes ImageNet's mean, the others pixels from -1 to 1
+        net.images |= {"mean": (0.5,) * 3, "std": (0.5,) * 3}
     tokens = count + has_class + distilled
     positions = net.arrays.shape("pos_embed", 3)[1]
     if positions == count:  # DeiT III: the positions are those of the patches alone
