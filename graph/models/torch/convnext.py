@@ -75,7 +75,7 @@ def _block(net: Net, x: Tensor, name: str, names: _Names) -> Tensor:
     y = net.layer_norm(y, f"{name}.{names.norm}")
     y = net.linear(ACTIVATIONS["gelu"](net.linear(y, f"{name}.{names.fc1}")), f"{name}.{names.fc2}")
     scale = f"{name}.{names.scale}"
-    if scale in net:
+    if f"{names.stage.format(names.step - 1)}0.{names.scale}" in net:  # the first block tells for all
         size = net.channels(y)
         column = (size, 1, 1) if len(net.arrays.shape(scale)) == 3 else (size,)
         y = ops.multiply(y, net.parameter(scale, column, (size,)))

@@ -23,12 +23,12 @@ def build_densenet(net: Net) -> Tensor:
             x = ops.concat([x, _layer(net, x, f"features.denseblock{block}.denselayer{layer}")], 3)
         if block < blocks:
             name = f"features.transition{block}"
-            x = net.avg_pool(net.conv(ops.relu(net.norm(x, f"{name}.norm")), f"{name}.conv"), 2, 2)
+            x = net.avg_pool(net.conv(ops.relu(net.norm(x, f"{name}.norm")), f"{name}.conv", bias=False), 2, 2)
     return net.linear(net.mean(ops.relu(net.norm(x, "features.norm5"))), "classifier")
 
 
 def _layer(net: Net, x: Tensor, name: str) -> Tensor:
     dot = "." if f"{name}.norm.1.weight" in net else ""
     for part in ("1", "2"):
-        x = net.conv(ops.relu(net.norm(x, f"{name}.norm{dot}{part}")), f"{name}.conv{dot}{part}")
+        x = net.conv(ops.relu(net.norm(x, f"{name}.norm{dot}{part}")), f"{name}.conv{dot}{part}", bias=False)
     return x

@@ -81,11 +81,19 @@ class Net:
     # --- windows ------------------------------------------------------------------------------------------------------
 
     def conv(
-        self, x: Tensor, name: str, stride: int = 1, pad: int | tuple[int, int] | None = None, *, grouped: bool = False
+        self,
+        x: Tensor,
+        name: str,
+        stride: int = 1,
+        pad: int | tuple[int, int] | None = None,
+        *,
+        grouped: bool = False,
+        bias: bool = True,
     ) -> Tensor:
-        """Convolution ``name`` with its bias, if it has one. pad: half of the window where it is None.
+        """Convolution ``name``. pad: half of the window where it is None.
 
-        grouped: it may take the channels in groups, as many as its weights say; else they have to take all.
+        grouped: it may take the channels in groups, as many as its weights say; else they have to take all. bias: it has to
+        have one; otherwise it may.
         """
         weight = f"{name}.weight"
         filters, taken, height, width = self.arrays.shape(weight, 4)
@@ -103,7 +111,7 @@ class Net:
             kernel = self.constant(weight, self.arrays.literal(weight, shape, (2, 3, 1, 0)))
             type = "Conv2D"
         y = x.graph.create_op(type, [x, kernel], attrs, name).outputs[0]
-        if f"{name}.bias" in self.arrays:
+        if bias or f"{name}.bias" in self.arrays:
             y = ops.bias_add(y, self.vector(f"{name}.bias", filters))
         return y
 
@@ -125,7 +133,7 @@ class Net:
         *,
         grouped: bool = False,
     ) -> Tensor:
-        return ACTIVATIONS[act](self.norm(self.conv(x, conv, stride, pad, grouped=grouped), norm))
+        return ACTIVATIONS[act](self.norm(self.conv(x, conv, stride, pad, grouped=grouped, bias=False), norm))
 
     def max_pool(self, x: Tensor, window: int = 3, stride: int = 2, pad: int = 0, *, ceil: bool = False) -> Tensor:
         """ceil: a last window may begin before the end; one more line of padding gives the same, whatever the size."""
@@ -160,7 +168,7 @@ class Net:
 
     # --- dense layers ---------------------------------------------------------------------------------------------------
 
-    def linear(self, x: Tensor, name: str, image: tuple[int, int] | None = None, output: str | None = None) -> Tensor:
+    def linear(self, x: Tensor, name: str, image: tuple[int, int] | None = None, *, bias: bool = True) -> Tensor:
         """Linear layer over the last axis. image: height and width of what was flattened as channels, height, width.
 
         The weights may be those of a 1x1 convolution.
@@ -179,7 +187,7 @@ class Net:
         kernel = self.constant(weight, literal)
         dims = x.shape or ()
         y = ops.matmul(x if len(dims) == 2 else ops.reshape(x, [-1, cin]), kernel)
-        if f"{name}.bias" in self.arrays:
+        if bias:
             y = ops.bias_add(y, self.vector(f"{name}.bias", cout))
         return y if len(dims) == 2 else ops.reshape(y, ops.concat([ops.shape(x)[:-1], [cout]], 0))
 

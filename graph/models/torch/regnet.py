@@ -8,6 +8,9 @@ from .net import Net
 
 __all__ = ["build_regnet", "build_regnet_timm"]
 
+#: Squeeze and excitation of the first block, in the one and the other naming.
+_FIRST = ("trunk_output.block1.block1-0.f.se", "s1.b1.se")
+
 
 def build_regnet(net: Net) -> Tensor:
     """torchvision's names."""
@@ -41,7 +44,7 @@ def _block(
 ) -> Tensor:
     y = net.conv_norm(x, *convs[0])
     y = net.conv_norm(y, *convs[1], stride=stride, grouped=True)
-    if f"{se}.fc1.weight" in net:
+    if any(f"{first}.fc1.weight" in net for first in _FIRST):  # the first block tells for all
         y = net.squeeze(y, f"{se}.fc1", f"{se}.fc2")
     y = net.conv_norm(y, *convs[2], act="none")
     if f"{down[0]}.weight" in net:

@@ -51,7 +51,7 @@ def _block(net: Net, x: Tensor, name: str, stride: int) -> Tensor:
     else:
         y = net.conv_norm(x, f"{name}.conv1", f"{name}.bn1", stride=stride)
         y = net.conv_norm(y, f"{name}.conv2", f"{name}.bn2", "none")
-    if f"{name}.se.fc1.weight" in net:
+    if "layer1.0.se.fc1.weight" in net:  # the first block tells for all
         y = net.squeeze(y, f"{name}.se.fc1", f"{name}.se.fc2")
     down = f"{name}.downsample"
     if f"{down}.0.weight" in net:

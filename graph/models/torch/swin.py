@@ -76,7 +76,7 @@ def _merged(net: Net, x: Tensor, name: str, side: int, width: int) -> Tensor:
     half = side // 2
     parts = ops.reshape(x, [-1, half, 2, half, 2, width])
     x = ops.reshape(ops.transpose(parts, [0, 1, 3, 4, 2, 5]), [-1, half, half, 4 * width])
-    return net.linear(net.layer_norm(x, f"{name}.norm"), f"{name}.reduction")
+    return net.linear(net.layer_norm(x, f"{name}.norm"), f"{name}.reduction", bias=False)
 
 
 def _block(net: Net, x: Tensor, name: str, size: _Windows, shift: int) -> Tensor:

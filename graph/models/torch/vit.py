@@ -116,7 +116,7 @@ def _block(net: Net, x: Tensor, name: str, names: _Names, size: tuple[int, int])
 
 
 def _scaled(net: Net, x: Tensor, name: str) -> Tensor:
-    return ops.multiply(x, net.vector(name, net.channels(x))) if name in net else x
+    return ops.multiply(x, net.vector(name, net.channels(x))) if "blocks.0.ls1.gamma" in net else x
 
 
 def _attention(net: Net, x: Tensor, name: str, names: _Names, size: tuple[int, int]) -> Tensor:
@@ -133,7 +133,9 @@ def _attention(net: Net, x: Tensor, name: str, names: _Names, size: tuple[int, i
 def _qkv(net: Net, x: Tensor, name: str, width: int) -> Tensor:
     kernel = net.constant(f"{name}weight", net.arrays.literal(f"{name}weight", (3 * width, width), (1, 0)))
     y = ops.matmul(ops.reshape(x, [-1, width]), kernel)
-    return ops.bias_add(y, net.vector(f"{name}bias", 3 * width)) if f"{name}bias" in net else y
+    # timm has networks without; the first block tells for all
+    biased = "encoder.pos_embedding" in net or "blocks.0.attn.qkv.bias" in net
+    return ops.bias_add(y, net.vector(f"{name}bias", 3 * width)) if biased else y
 
 
 def _heads(net: Net, width: int) -> int:
