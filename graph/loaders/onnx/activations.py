@@ -11,7 +11,7 @@ from ...builder import Tensor
 from .node import Converter, Node
 from .reduce import flattened
 
-__all__ = ["CONVERTERS", "clamp", "gelu", "hard_sigmoid"]
+__all__ = ["CONVERTERS", "clamp", "gelu", "hard_sigmoid", "swish"]
 
 
 def _same(type: str) -> Converter:
@@ -148,10 +148,14 @@ def _mish(n: Node) -> Tensor:
     return n.op("Mul", x, n.op("Tanh", n.op("Softplus", x)))
 
 
-def _swish(n: Node) -> Tensor:
-    x, alpha = n.input(0), n.number("alpha", 1.0)
+def swish(n: Node, x: Tensor, alpha: float) -> Tensor:
+    """x * sigmoid(alpha * x)."""
     scaled = x if alpha == 1 else n.op("Mul", x, n.like(x, alpha))
     return n.op("Mul", x, n.op("Sigmoid", scaled))
+
+
+def _swish(n: Node) -> Tensor:
+    return swish(n, n.input(0), n.number("alpha", 1.0))
 
 
 def _softsign(n: Node) -> Tensor:

@@ -4,13 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from . import activations, arrays, contrib, control, conv, indexing, math, norm, pool, quant, reduce, resize, shapes
+from . import (
+    activations,
+    arrays,
+    attention,
+    contrib,
+    control,
+    conv,
+    indexing,
+    losses,
+    math,
+    norm,
+    pool,
+    quant,
+    reduce,
+    resize,
+    shapes,
+)
 from .node import Converter
 
 __all__ = ["CONVERTERS"]
 
 #: ONNX's own operators, in the order of the family's modules.
-_OWN = (conv, pool, math, activations, arrays, indexing, shapes, reduce, norm, resize, quant, control)
+_OWN = (
+    conv,
+    pool,
+    math,
+    activations,
+    arrays,
+    indexing,
+    shapes,
+    reduce,
+    norm,
+    resize,
+    quant,
+    control,
+    losses,
+    attention,
+)
 
 CONVERTERS: Mapping[tuple[str, str], Converter] = {
     # ONNX Runtime's optimiser writes this one under ONNX's own name.
