@@ -266,6 +266,10 @@ def _times(n: Node, x: Tensor, axis: int, factor: int) -> int | Tensor:
     return n.op("Mul", n.size(x, axis), n.const([factor])) if known is None else known * factor
 
 
+def _string_concat(n: Node) -> Tensor:
+    return n.op("StringJoin", n.input(0), n.input(1))
+
+
 CONVERTERS: Mapping[str, Converter] = {
     "Identity": _identity,
     "Dropout": _dropout,
@@ -279,4 +283,5 @@ CONVERTERS: Mapping[str, Converter] = {
     "Pad": _pad,
     "DepthToSpace": _depth_to_space,
     "SpaceToDepth": _space_to_depth,
+    "StringConcat": _string_concat,
 }

@@ -20,6 +20,7 @@ from ...formats.protobuf.wire import Reader, Span
 from ...hints import similar
 from ...ir import UNKNOWN, Literal
 from ...signatures import SERVING_DEFAULT, Signature
+from .narrow import BFLOAT16, round_to
 from .node import Node
 from .table import CONVERTERS
 
@@ -102,7 +103,8 @@ class Importer:
         """The element type that a constant or input has in the file, if it is wider in the graph."""
         return self._narrow.get(x)
 
-    def _note_type(self, x: Tensor, number: int) -> None:
+    def note_type(self, x: Tensor, number: int) -> None:
+        """Keeps the element type that a tensor has in the file, if it is wider here."""
         row = STORED.get(number)
         if row is not None and (row.table is not None or row.name == "bfloat16"):
             self._narrow[x] = row
@@ -126,9 +128,20 @@ class Importer:
             found = scope.input(info.name, f"output '{info.name[:120]}' of the model")
             if found is None:
                 raise self.budget.error("the outputs of the model", "an output without a name", "a name")
-            outputs[info.name] = found.name
+            outputs[info.name] = self._as_declared(scope, info, found).name
         self.graph.signatures[SERVING_DEFAULT] = Signature(inputs, outputs)
         return self.graph
+
+    def _as_declared(self, scope: Scope, info: ValueInfo, x: Tensor) -> Tensor:
+        """An output of type bfloat16 has values of bfloat16, whatever it was computed in."""
+        number = info.type.tensor_type.elem_type if info.type is not None and info.type.tensor_type is not None else 0
+        kept = self._narrow.get(x)
+        if number != BFLOAT16 or x.dtype != np.float32 or (kept is not None and kept.name == "bfloat16"):
+            return x
+        cast = NodeProto([info.name], [], f"{info.name}/bfloat16", "Cast", [], "", "")
+        made = round_to(Node(self, scope, cast, 0, self.legal(cast.name)), x, BFLOAT16, saturate=False)
+        self.graph.aliases[info.name] = made.name
+        return made
 
     def _opsets(self, imports: Sequence[OperatorSet], place: str) -> dict[str, int]:
         opsets = {_domain(entry.domain): entry.version for entry in imports}
@@ -185,14 +198,14 @@ class Importer:
             attrs = {"dtype": found.dtype, "shape": found.shape}
             made = self.graph.create_op("Placeholder", (), attrs, self.legal(info.name))
         if info.type is not None and info.type.tensor_type is not None:
-            self._note_type(made.outputs[0], info.type.tensor_type.elem_type)
+            self.note_type(made.outputs[0], info.type.tensor_type.elem_type)
         return self.bind(scope, info.name, made.outputs[0], f"input '{info.name[:120]}'")
 
     def _initializers(self, proto: GraphProto, scope: Scope) -> None:
         for tensor in proto.initializer:
             place = f"initializer '{tensor.name[:120]}'"
             made = self.constant(scope, tensor.name, self.constants.literal(tensor, place), place)
-            self._note_type(made, tensor.data_type)
+            self.note_type(made, tensor.data_type)
         for sparse in proto.sparse_initializer:
             name = "" if sparse.values is None else sparse.values.name
             place = f"sparse initializer '{name[:120]}'"

@@ -12,8 +12,10 @@ import numpy as np
 
 from ....kernels.tensor import DType, is_int
 from ...builder import Tensor
+from ...formats.onnx_tensors import STORED
 from .conv import convolve
 from .math import batch_product
+from .narrow import is_narrow, number_of, round_to
 from .node import Converter, Node
 from .pool import average_pool
 
@@ -90,20 +92,33 @@ def _quantize(n: Node) -> Tensor:
         n.integer("output_dtype", 0),
         n.integer("precision", 0),
     )
-    n.ignore("saturate")
-    narrow = None if zero is None else n.importer.narrow(zero)
-    if (narrow is not None and not narrow.bits) or precision not in (0, 1):
-        raise n.unsupported("rounding to 8-bit floats", "export it with integers")
-    dtype = n.element_type(kind) if kind else np.dtype(np.uint8) if zero is None else n.dtype(zero)
-    if not is_int(dtype):
+    saturate = n.flag("saturate", True)
+    narrow = (STORED.get(kind) if is_narrow(kind) else None) if zero is None else n.importer.narrow(zero)
+    if precision not in (0, 1):
+        raise n.unsupported(f"division in the element type {precision}", "export it with float32")
+    dtype = (
+        narrow.dtype
+        if narrow
+        else n.element_type(kind)
+        if kind
+        else np.dtype(np.uint8)
+        if zero is None
+        else n.dtype(zero)
+    )
+    floats = narrow is not None and narrow.dtype.kind == "f"
+    if not is_int(dtype) and not floats:
         raise n.unsupported(f"quantisation to {dtype}")
-    low, high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
-    if narrow is not None:
+    low, high = (0, 0) if floats else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
+    if narrow is not None and not floats:
         low, high = low >> (8 - narrow.bits), high >> (8 - narrow.bits)
     n.importer.notes.setdefault(_NOTE)
     inner = n.cast(x, "float32") if n.dtype(x) != np.float64 else x
     zero = None if zero is None else _spread(n, zero, x, axis, block)
     quotient = n.op("RealDiv", inner, n.cast(_spread(n, scale, x, axis, block), n.dtype(inner)))
+    if narrow is not None and floats:
+        if zero is not None:
+            quotient = n.op("AddV2", quotient, n.cast(zero, n.dtype(quotient)))
+        return round_to(n, quotient, number_of(narrow), saturate=saturate)
     return _rounded(n, quotient, zero, low, high, dtype)
 
 

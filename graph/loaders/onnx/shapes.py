@@ -9,6 +9,7 @@ import numpy as np
 from ....kernels.tensor import STRING
 from ...builder import Tensor
 from ...ir import Literal
+from .narrow import BFLOAT16, cast, number_of, round_to
 from .node import Converter, Node
 from .reduce import leading_size
 
@@ -16,8 +17,6 @@ __all__ = ["CONVERTERS", "scalar"]
 
 #: NumPy stops at 64; nothing real comes near 32.
 _MOST_AXES = 32
-#: Its number as an element type.
-_BFLOAT16 = 16
 
 
 def scalar(n: Node, x: Tensor) -> Tensor:
@@ -167,37 +166,34 @@ def _expanded(n: Node, x: Tensor, shape: Tensor, entries: Sequence[int | None], 
 
 
 def _cast(n: Node) -> Tensor:
-    n.ignore("saturate", "round_mode")  # of the 8-bit floats, which no value becomes here
-    kind = n.integer("to", 0)
-    return _as_bfloat16(n, n.input(0)) if kind == _BFLOAT16 else _to(n, n.input(0), n.element_type(kind))
-
-
-def _as_bfloat16(n: Node, x: Tensor) -> Tensor:
-    """The nearest of the float32 numbers that bfloat16 has, ties to even: 16 bits less."""
-    n.importer.notes.setdefault("bfloat16 is computed in float32")
-    wide = _to(n, x, np.dtype(np.float32))
-    bits = n.op("Bitcast", wide, type=np.dtype(np.uint32))
-    shift, keep = n.const(16, "uint32"), n.const(0xFFFF0000, "uint32")
-    odd = n.op("BitwiseAnd", n.op("RightShift", bits, shift), n.const(1, "uint32"))
-    rounded = n.op("AddV2", n.op("AddV2", bits, n.const(0x7FFF, "uint32")), odd)
-    y = n.op("Bitcast", n.op("BitwiseAnd", rounded, keep), type=np.dtype(np.float32))
-    return n.op("SelectV2", n.op("NotEqual", wide, wide), wide, y)  # NaN has any bits
-
-
-def _to(n: Node, x: Tensor, target: np.dtype[np.generic]) -> Tensor:
-    if STRING in (target, n.dtype(x)) and target != n.dtype(x):
-        raise n.unsupported("a cast from or to text")
-    return n.op("Cast", x, DstT=target)
+    saturate, mode = n.flag("saturate", True), n.text("round_mode", "up")
+    return cast(n, n.input(0), n.integer("to", 0), saturate=saturate, mode=mode)
 
 
 def _cast_like(n: Node) -> Tensor:
-    n.ignore("saturate", "round_mode")
-    narrow = n.importer.narrow(n.input(1))
-    if narrow is not None and narrow.name == "bfloat16":
-        return _as_bfloat16(n, n.input(0))
+    saturate, mode, narrow = n.flag("saturate", True), n.text("round_mode", "up"), n.importer.narrow(n.input(1))
     if narrow is not None:
-        raise n.unsupported(f"rounding to {narrow.name}", "export the model in float32 or float16")
-    return _to(n, n.input(0), n.dtype(n.input(1)))
+        return round_to(
+            n, n.input(0), number_of(narrow), saturate=saturate and number_of(narrow) != BFLOAT16, mode=mode
+        )
+    target = n.dtype(n.input(1))
+    if STRING in (target, n.dtype(n.input(0))) and target != n.dtype(n.input(0)):
+        raise n.unsupported("a cast from or to text")
+    return n.op("Cast", n.input(0), DstT=target)
+
+
+def _bit_cast(n: Node) -> Tensor:
+    """The bits as those of another type of the same width."""
+    x, target = n.input(0), n.element_type(n.integer("to", 0))
+    if n.importer.narrow(x) is not None or STRING in (target, n.dtype(x)):
+        raise n.unsupported("the bits of a type that NumPy lacks")
+    if n.dtype(x).itemsize != target.itemsize:
+        raise n.wrong(f"the bits of {n.dtype(x)} as {target}", "a type of the same width")
+    if target == n.dtype(x):
+        return n.op("Identity", x)
+    if target.kind == "b":
+        raise n.unsupported("bytes as bool")
+    return n.op("Bitcast", n.cast(x, "uint8") if n.dtype(x).kind == "b" else x, type=target)
 
 
 def _range(n: Node) -> Tensor:
@@ -215,5 +211,6 @@ CONVERTERS: Mapping[str, Converter] = {
     "Expand": _expand,
     "Cast": _cast,
     "CastLike": _cast_like,
+    "BitCast": _bit_cast,
     "Range": _range,
 }
