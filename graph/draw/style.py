@@ -80,7 +80,7 @@ _OPS: tuple[tuple[Family, str], ...] = (
         "DecodeJpeg DecodeAndCropJpeg ExtractJpegShape DecodePng DecodeImage DecodeBmp DecodeGif DecodeWebP EncodeJpeg EncodePng ResizeBilinear ResizeNearestNeighbor "
         "ResizeBicubic ResizeArea ScaleAndTranslate CropAndResize KiResample "
         "NonMaxSuppression NonMaxSuppressionV2 NonMaxSuppressionV3 NonMaxSuppressionV4 NonMaxSuppressionV5 "
-        "CombinedNonMaxSuppression RGBToHSV HSVToRGB AdjustHue AdjustSaturation AdjustContrastv2",
+        "CombinedNonMaxSuppression KiNonMaxSuppression RGBToHSV HSVToRGB AdjustHue AdjustSaturation AdjustContrastv2",
     ),
     (Family("control flow", "#e3efd8", "#6f8f3f"), "Switch RefSwitch Merge RefMerge KiWhile KiBranch Print"),
     (

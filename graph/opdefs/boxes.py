@@ -6,7 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...kernels.contracts.boxes import COMBINED_SUPPRESSION, SUPPRESSION, CombinedParams, SuppressionParams
+from ...kernels.contracts.boxes import (
+    CLASS_SUPPRESSION,
+    COMBINED_SUPPRESSION,
+    SUPPRESSION,
+    ClassSuppressionParams,
+    CombinedParams,
+    SuppressionParams,
+)
 from ...kernels.tensor import TensorType
 from ..errors import GraphError
 from .attributes import FALSE, TRUE, Attr, Row, of, types
@@ -76,6 +83,14 @@ def _unknown_combined(site: Site) -> tuple[TensorType, ...]:
     )  # fmt: skip
 
 
+def _by_class(site: Site) -> Lowered:
+    """Of ONNX: (boxes of every image, scores of every class, boxes per class, overlap, least score)"""
+    params = ClassSuppressionParams(
+        one_int(site, 2, "the number of boxes"), _number(site, 3, "the overlap"), _number(site, 4, "the least score")
+    )
+    return Lowered(CLASS_SUPPRESSION, params, (0, 1))
+
+
 def _op(name: str, count: int, attributes: Row, scored: bool = False, counted: bool = False) -> OpDef:
     return OpDef(
         name, _lower(scored, counted), arity=(count, count), values=tuple(range(2, count)),
@@ -94,6 +109,15 @@ DEFS: tuple[OpDef, ...] = (
     _op("NonMaxSuppressionV3", 5, _THRESHOLD),
     _op("NonMaxSuppressionV4", 5, {**_THRESHOLD, **_PADDED}, counted=True),
     _op("NonMaxSuppressionV5", 6, {**_T, **_PADDED}, scored=True, counted=True),
+    OpDef(
+        "KiNonMaxSuppression",
+        _by_class,
+        arity=(5, 5),
+        values=(2, 3, 4),
+        unknown=lambda site: (TensorType(np.dtype(np.int64), (None, 3)),),
+        attributes={"T": of(0, _F32)},
+        dynamic=True,
+    ),
     OpDef(
         "CombinedNonMaxSuppression",
         _combined,

@@ -11,7 +11,9 @@ from ..errors import DTypeError, ShapeError
 from ..tensor import Dim, Params, TensorType
 from .base import FLOATS, Contract, Tolerance, merge_shapes, require_dtype, require_rank, shape_text
 
-__all__ = ["COMBINED_SUPPRESSION", "SUPPRESSION", "CombinedParams", "SuppressionParams"]
+__all__ = [
+    "CLASS_SUPPRESSION", "COMBINED_SUPPRESSION", "SUPPRESSION", "ClassSuppressionParams", "CombinedParams", "SuppressionParams",
+]  # fmt: skip
 
 INT32 = np.dtype(np.int32)
 
@@ -111,4 +113,41 @@ COMBINED_SUPPRESSION: Contract[CombinedParams] = Contract(
     """Suppression of each class of each image alone, then the best boxes of all classes: boxes, scores, classes (0 after
     the last), and how many they are.""",
     _infer_combined, CombinedParams, arity=(2, 2), tolerance=Tolerance(0, 0), hot=False,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ClassSuppressionParams(Params):
+    """``most``: boxes of one class of one image at most. ``iou``, ``score``: as of SuppressionParams."""
+
+    most: int
+    iou: float = 0.0
+    score: float = float("-inf")
+
+    def __post_init__(self) -> None:
+        if self.most < 0 or not 0 <= self.iou <= 1:
+            raise ShapeError(
+                f"suppression: at most {self.most} boxes with an overlap of {self.iou}; expected at least 0, and 0 to 1"
+            )
+
+
+def _infer_classes(inputs: Sequence[TensorType], params: ClassSuppressionParams) -> tuple[TensorType, ...]:
+    op = "class_suppression"
+    boxes, scores = inputs
+    require_dtype(op, "the boxes", boxes.dtype, FLOATS)
+    if scores.dtype != boxes.dtype:
+        raise DTypeError(f"{op}: boxes are {boxes.dtype}, scores {scores.dtype}; both must have one type")
+    batch, count, four = require_rank(op, "the boxes (N, count, 4)", boxes.shape, 3)
+    images, _, each = require_rank(op, "the scores (N, classes, count)", scores.shape, 3)
+    if four not in (None, 4):
+        raise ShapeError(f"{op}: a box has 4 numbers, got shape {shape_text(boxes.shape)}")
+    merge_shapes(f"{op}: scores against boxes", (batch, count), (images, each))
+    return (TensorType(np.dtype(np.int64), (None, 3)),)
+
+
+CLASS_SUPPRESSION: Contract[ClassSuppressionParams] = Contract(
+    "class_suppression",
+    """One row (image, class, number of the box) for every chosen box (N, count, 4), by image, class and falling score
+    (N, classes, count); boxes are chosen as by ``suppression``, each class by itself.""",
+    _infer_classes, ClassSuppressionParams, arity=(2, 2), tolerance=Tolerance(0, 0), hot=False, dynamic=True,
 )  # fmt: skip

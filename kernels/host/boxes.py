@@ -8,7 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ..contracts.boxes import COMBINED_SUPPRESSION, SUPPRESSION, CombinedParams, SuppressionParams
+from ..contracts.boxes import (
+    CLASS_SUPPRESSION,
+    COMBINED_SUPPRESSION,
+    SUPPRESSION,
+    ClassSuppressionParams,
+    CombinedParams,
+    SuppressionParams,
+)
 from ..kernel import Kernel
 from ..tensor import Array
 from .support import numpy_kernel, wider
@@ -111,7 +118,21 @@ def _combined(inputs: Sequence[Array], outputs: Sequence[Array], params: Combine
         outputs[3][image] = count
 
 
+def _by_class(inputs: Sequence[Array], params: ClassSuppressionParams) -> tuple[Array, ...]:
+    boxes, scores = (np.asarray(a).astype(wider(a.dtype), copy=False) for a in inputs)
+    rows = [np.empty((0, 3), np.int64)]
+    with np.errstate(all="ignore"):
+        for image in range(scores.shape[0]):
+            for number in range(scores.shape[1]):
+                chosen = _hard(boxes[image], scores[image, number], params.most, params.iou, params.score)
+                row = np.empty((len(chosen), 3), np.int64)
+                row[:, 0], row[:, 1], row[:, 2] = image, number, chosen
+                rows.append(row)
+    return (np.concatenate(rows),)
+
+
 KERNELS = (
+    Kernel(CLASS_SUPPRESSION, "host", "class_suppression", evaluate=_by_class, strided_inputs=True),
     Kernel(SUPPRESSION, "host", "suppression", evaluate=_suppression, strided_inputs=True),
     numpy_kernel(COMBINED_SUPPRESSION, "host", _combined),
 )

@@ -23,7 +23,7 @@ NO_GRADIENT = """
     invert invert_permutation is_finite is_inf is_nan left_shift linspace quantize quantize_dequantize right_shift
     unravel_index
     resample crop_and_resize batch_norm_statistics conv3d conv3d_input_grad max_pool3d avg_pool3d max_pool_argmax
-    dilation2d extract_patches suppression combined_suppression nonzero unique sorted_segments decode_raw diagonals from_diagonals set_diagonals determinant inverse
+    dilation2d extract_patches suppression class_suppression combined_suppression nonzero unique sorted_segments decode_raw diagonals from_diagonals set_diagonals determinant inverse
     rgb_to_hsv hsv_to_rgb adjust_hue adjust_saturation adjust_contrast
     base64_encode base64_decode jpeg_shape rgb_to_hsv hsv_to_rgb adjust_hue adjust_saturation adjust_contrast
 """
@@ -48,7 +48,7 @@ NOT_WRITTEN = """
     UnsortedSegmentMin UnsortedSegmentProd UnsortedSegmentSum Xdivy Xlog1py Xlogy ZerosLike
     SpaceToBatchND BatchToSpaceND SpaceToBatch BatchToSpace SpaceToDepth DepthToSpace
     NonMaxSuppression NonMaxSuppressionV2 NonMaxSuppressionV3 NonMaxSuppressionV4 NonMaxSuppressionV5
-    DecodeAndCropJpeg ExtractJpegShape EncodeBase64 DecodeBase64 CombinedNonMaxSuppression RGBToHSV HSVToRGB AdjustHue AdjustSaturation AdjustContrastv2
+    DecodeAndCropJpeg ExtractJpegShape EncodeBase64 DecodeBase64 CombinedNonMaxSuppression KiNonMaxSuppression RGBToHSV HSVToRGB AdjustHue AdjustSaturation AdjustContrastv2
     Conv3D Conv3DBackpropInputV2 MaxPool3D AvgPool3D MaxPoolV2 MaxPoolWithArgmax Dilation2D ExtractImagePatches
     _FusedConv2D _FusedDepthwiseConv2dNative _FusedMatMul _FusedBatchNormEx
     ResizeNearestNeighbor ResizeBicubic ResizeArea ScaleAndTranslate CropAndResize KiResample

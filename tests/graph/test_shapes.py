@@ -268,7 +268,7 @@ ELSEWHERE = {
     "DecodeImage", "DecodeGif", "DecodeWebP", "ReluGrad", "Relu6Grad", "SoftmaxCrossEntropyWithLogits", "SparseSoftmaxCrossEntropyWithLogits",
     "Conv2DBackpropInput", "Conv2DBackpropFilter", "DepthwiseConv2dNativeBackpropInput", "DepthwiseConv2dNativeBackpropFilter",
     "MaxPoolGrad", "AvgPoolGrad", "BiasAddGrad", "LRNGrad", "KiSumTo", *CONTROL, "NonMaxSuppression", "NonMaxSuppressionV2",
-    "NonMaxSuppressionV3", "NonMaxSuppressionV5", "Where", "Unique", "UniqueV2", "UniqueWithCounts",
+    "NonMaxSuppressionV3", "NonMaxSuppressionV5", "KiNonMaxSuppression", "Where", "Unique", "UniqueV2", "UniqueWithCounts",
     "UniqueWithCountsV2", "KiUnique", "SegmentSum", "SegmentMean", "SegmentProd", "SegmentMax", "SegmentMin", "DecodeRaw", "DecodeAndCropJpeg", "ExtractJpegShape", "EncodeBase64", "DecodeBase64",
 }  # fmt: skip
 

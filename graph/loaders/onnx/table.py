@@ -11,6 +11,7 @@ from . import (
     contrib,
     control,
     conv,
+    finding,
     indexing,
     losses,
     math,
@@ -41,6 +42,7 @@ _OWN = (
     control,
     losses,
     attention,
+    finding,
 )
 
 CONVERTERS: Mapping[tuple[str, str], Converter] = {

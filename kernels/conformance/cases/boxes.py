@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ...contracts.boxes import COMBINED_SUPPRESSION, SUPPRESSION, CombinedParams, SuppressionParams
+from ...contracts.boxes import (
+    CLASS_SUPPRESSION,
+    COMBINED_SUPPRESSION,
+    SUPPRESSION,
+    ClassSuppressionParams,
+    CombinedParams,
+    SuppressionParams,
+)
 from ...tensor import DType
 from ..case import F16, F32, F64, Case, tensor
 from ..values import normal, positive
@@ -39,6 +46,16 @@ def _cases() -> Iterator[Case]:
     yield combined("box-per-class", (2, 12, 3, 4), 3, per_class=3, total=20, clip=False, iou=0.1, score=1.0)
     yield combined("padded", (1, 12, 1, 4), 2, per_class=3, total=20, padded=True)
     yield combined("empty", (0, 12, 1, 4), 2, per_class=3, total=20)
+
+    def by_class(name: str, images: int, classes: int, count: int, dtype: DType = F32, **params: Any) -> Case:
+        inputs = (tensor((images, count, 4), normal, dtype), tensor((images, classes, count), positive, dtype))
+        tags = frozenset(["empty"] if 0 in (images, classes, count) else [])
+        return Case(CLASS_SUPPRESSION, name, inputs, ClassSuppressionParams(**params), tags)
+
+    yield by_class("class", 2, 3, 20, most=5, iou=0.3)
+    yield by_class("class-least", 1, 2, 20, F16, most=1 << 40, iou=1.0, score=1.0)
+    yield by_class("class-none", 2, 2, 0, most=5)
+    yield by_class("class-no-image", 0, 2, 4, most=5)
 
 
 CASES: tuple[Case, ...] = tuple(_cases())
