@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,21 +53,27 @@ class Scope:
     #: Attributes of the call, for a function's body.
     given: Mapping[str, Attribute] | None = None
     calls: tuple[FunctionKey, ...] = ()
+    #: For a graph of its own inside of a node: what makes a tensor outside of it one that it reads.
+    capture: Callable[[Tensor], Tensor] | None = None
 
     def input(self, name: str, place: str) -> Tensor | None:
         """The value of that name; None for '', which is an input that is left out."""
         if not name:
             return None
-        scope: Scope | None = self
-        while scope is not None:
-            if name in scope.values:
-                return scope.values[name]
-            scope = scope.outer
+        found = self._find(name)
+        if found is not None:
+            return found
         near = similar(name, self.values)
         hint = f" (similar: {near})" if near else ""
         raise self.importer.budget.error(
             place, f"input {name[:120]!r}", f"an input, a constant, or an output of an earlier node{hint}"
         )
+
+    def _find(self, name: str) -> Tensor | None:
+        if name in self.values:
+            return self.values[name]
+        found = None if self.outer is None else self.outer._find(name)
+        return self.capture(found) if found is not None and self.capture is not None else found
 
 
 class Importer:
@@ -339,15 +345,48 @@ class Importer:
 
     def body(self, node: Node, proto: GraphProto, name: str) -> list[Tensor]:
         """The nodes of a branch without inputs in place of the node that has it; its outputs."""
+        return self._filled(node, proto, self._inside(node, proto, name))
+
+    def _inside(self, node: Node, proto: GraphProto, name: str) -> Scope:
         key = ("", name, node.base)
         self.budget.nodes(node.place, 1 + len(proto.node))
         if len(node.scope.calls) >= _MOST_NESTED:
             raise self.budget.error(node.place, f"more than {_MOST_NESTED} bodies inside each other", "fewer")
-        inner = Scope(
+        return Scope(
             self, node.scope.opsets, f"{node.base}/{name}/", outer=node.scope, given=node.scope.given,
             calls=(*node.scope.calls, key),
         )  # fmt: skip
-        self._initializers(proto, inner)
-        self.nodes(proto.node, inner)
-        outputs = [inner.input(info.name, node.place) for info in proto.output]
+
+    def _filled(self, node: Node, proto: GraphProto, scope: Scope) -> list[Tensor]:
+        self._initializers(proto, scope)
+        self.nodes(proto.node, scope)
+        outputs = [scope.input(info.name, node.place) for info in proto.output]
         return [x for x in outputs if x is not None]
+
+    def enclosed(
+        self,
+        node: Node,
+        proto: GraphProto,
+        name: str,
+        args: Sequence[Tensor],
+        graph: Graph,
+        capture: Callable[[Tensor], Tensor],
+    ) -> list[Tensor]:
+        """The nodes of a body in a graph of its own, with ``args`` as its inputs; its outputs."""
+        if len(proto.input) != len(args):
+            raise self.budget.error(node.place, f"a body of {len(proto.input)} inputs", f"{len(args)} inputs")
+        scope = self._inside(node, proto, name)
+
+        def taken(x: Tensor) -> Tensor:
+            made = capture(x)
+            if x in self._narrow:
+                self._narrow[made] = self._narrow[x]
+            return made
+
+        scope.capture, outer, self.graph = taken, self.graph, graph
+        try:
+            for info, x in zip(proto.input, args, strict=True):
+                self.bind(scope, info.name, x, node.place)
+            return self._filled(node, proto, scope)
+        finally:
+            self.graph = outer

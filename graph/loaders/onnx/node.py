@@ -61,6 +61,10 @@ class Host(Protocol):
     def narrow(self, x: Tensor) -> Stored | None: ...
     def note_type(self, x: Tensor, number: int) -> None: ...
     def body(self, node: Node, proto: GraphProto, name: str) -> list[Tensor]: ...
+    def enclosed(
+        self, node: Node, proto: GraphProto, name: str, args: Sequence[Tensor], graph: Graph,
+        capture: Callable[[Tensor], Tensor],
+    ) -> list[Tensor]: ...  # fmt: skip
 
 
 class Node:

@@ -18,6 +18,7 @@ from . import (
     norm,
     pool,
     quant,
+    recurrent,
     reduce,
     resize,
     shapes,
@@ -43,6 +44,7 @@ _OWN = (
     losses,
     attention,
     finding,
+    recurrent,
 )
 
 CONVERTERS: Mapping[tuple[str, str], Converter] = {
