@@ -35,6 +35,7 @@ from ..formats.tensorproto import tensor_proto
 from ..ir import UNKNOWN, Literal
 from ..loaders.graphdef import Function
 from ..opdefs import OPDEFS, OWN, Foreign
+from ..opdefs.control import LOOPS
 
 __all__ = ["save_graphdef"]
 
@@ -70,7 +71,8 @@ def save_graphdef(graph: Graph, path: str | os.PathLike[str], producer: int | No
     1.x of frozen graphs). Raises GraphError for what the format cannot hold.
     """
     if producer is None:
-        producer = int(graph.metadata.get("producer", 27))
+        found = graph.metadata.get("producer")  # of another format: the name of a program
+        producer = found if isinstance(found, int) else 27
     target = Path(path)
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
@@ -93,6 +95,12 @@ def _write(file: BinaryIO, record: GraphDef) -> None:
 
 
 def _node(operation: Operation) -> NodeDef:
+    if operation.type in LOOPS:
+        what = "loop" if operation.type == "KiWhile" else "branch"
+        raise GraphError(
+            f"GraphDef: the {what} '{operation.name}' cannot be written: its graphs are functions there, which the writer "
+            "does not write; keep the file that it was loaded from"
+        )
     inputs = [t.name if t.index else t.op.name for t in operation.inputs]
     inputs += [f"^{c.name}" for c in operation.control_inputs]
     values = _complete(operation)
@@ -103,17 +111,10 @@ def _node(operation: Operation) -> NodeDef:
     return NodeDef(name=operation.name, op=op, input=inputs, attr=dict(sorted(attrs.items())))
 
 
-def _stated(op: str) -> dict[str, str]:
-    """The same from the definition of an op: types that must be those of an input, and counts of inputs."""
-    rules = OPDEFS[op].attributes if op in OPDEFS else {}
-    found = {name: "last" if r.of == -1 else f"in{r.of}" for name, r in rules.items() if r.of is not None}
-    return found | {name: "N" if r.count else "all" for name, r in rules.items() if r.count is not None}
-
-
 def _complete(operation: Operation) -> Mapping[str, Any]:
     inputs, attrs = operation.inputs, dict(operation.attrs)
-    rules = _IMPLIED.get(operation.type)
-    for name, rule in (_stated(operation.type) if rules is None else rules).items():
+    rules = OPDEFS[operation.type].attributes if operation.type in OPDEFS else {}
+    for name, rule in _IMPLIED.get(operation.type, {}).items():
         if name in attrs or not (inputs or rule == "out0"):
             continue
         if rule in ("N", "all"):
@@ -122,6 +123,13 @@ def _complete(operation: Operation) -> Mapping[str, Any]:
             attrs[name] = operation.outputs[0].dtype
         elif rule == "last" or int(rule[2:]) < len(inputs):
             attrs[name] = inputs[-1 if rule == "last" else int(rule[2:])].dtype
+    for name, attr in rules.items():  # what the op's definition says of the others
+        if name in attrs:
+            continue
+        if attr.of is not None and attr.of < len(inputs):
+            attrs[name] = inputs[attr.of].dtype
+        elif attr.count is not None:
+            attrs[name] = len(inputs) - attr.count
     return {name: value for name, value in attrs.items() if value is not UNKNOWN}
 
 

@@ -1,0 +1,56 @@
+"""Frozen GraphDefs of graphs that other formats made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kigraph.graph import ops
+from kigraph.graph.builder import Graph
+from kigraph.graph.errors import GraphError
+from kigraph.graph.ir import Graph as Frozen
+from kigraph.graph.loaders import load
+from kigraph.graph.session import Session
+from kigraph.graph.writers.graphdef import save_graphdef
+
+
+def test_the_name_of_a_program_is_no_version(tmp_path: Path) -> None:
+    with Graph().as_default() as graph:
+        ops.relu(ops.placeholder("float32", (2,), name="x"), name="y")
+    graph.metadata["producer"] = "pytorch 2.0"
+    save_graphdef(graph, tmp_path / "g.pb")
+    again = load(tmp_path / "g.pb").graph
+    assert again is not None
+    assert again.metadata["producer"] == 27
+
+
+def test_types_that_are_not_those_of_input_0(tmp_path: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((1, 3, 4, 2)).astype(np.float32)
+    with Graph().as_default() as graph:
+        given = ops.placeholder("float32", x.shape, name="x")
+        sizes, w = ops.constant(np.array([1, 6, 8, 3], np.int32)), rng.standard_normal((2, 2, 3, 2)).astype(np.float32)
+        attrs = {"strides": (1, 2, 2, 1), "padding": "SAME"}
+        y = graph.create_op("Conv2DBackpropInput", [sizes, ops.constant(w), given], attrs, "y").outputs[0]
+        low, high = (ops.constant(np.array(v, np.float32)) for v in (-1, 1))
+        graph.create_op("FakeQuantWithMinMaxVars", [y, low, high], {}, "z")
+    save_graphdef(graph, tmp_path / "g.pb")
+    again = load(tmp_path / "g.pb").graph
+    assert again is not None
+    want = Session(graph, backend="numpy").run("z:0", {"x:0": x})
+    np.testing.assert_array_equal(Session(again, backend="numpy").run("z:0", {"x:0": x}), want)
+
+
+def test_a_branch_is_refused_by_name(tmp_path: Path) -> None:
+    with Graph().as_default() as inner:
+        ops.constant(np.float32(1), name="one")
+    frozen = inner.freeze()
+    branch = Frozen(frozen.nodes, outputs=(inner.tensor("one:0").port,))
+    with Graph().as_default() as graph:
+        which = ops.placeholder("bool", (), name="which")
+        attrs = {"branches": (branch, branch), "branch_inputs": ((), ())}
+        graph.create_op("KiBranch", [which], attrs, "choice")
+    with pytest.raises(GraphError, match="branch 'choice' cannot be written"):
+        save_graphdef(graph, tmp_path / "g.pb")
