@@ -1,4 +1,4 @@
-"""A Graph to ONNX (opset 17), runnable by ONNX Runtime and others.
+"""A Graph to ONNX (opset 18), runnable by ONNX Runtime and others.
 
 ONNX convolves NCHW where kigraph has NHWC. Convolutions, pools and the ops between them stay in NCHW; transposes are added
 only where another op needs the original order, so a network has one at its input and none inside.
@@ -28,11 +28,12 @@ from ..formats.onnx import (
 from ..formats.protobuf.write import encode
 from ..ir import Literal
 from .onnx_ops import write_operation
+from .onnx_prepare import prepared
 from .onnx_writer import Writer, data_type
 
 __all__ = ["save_onnx"]
 
-_OPSET = 17
+_OPSET = 18
 _IR_VERSION = 8
 
 
@@ -57,9 +58,13 @@ def _needed(outputs: Sequence[Tensor], inputs: Sequence[Tensor]) -> set[Operatio
     return seen
 
 
+def _inputs_of(graph: Graph) -> list[Tensor]:
+    return [t for op in graph.operations if op.type == "Placeholder" for t in op.outputs]
+
+
 def _fed(graph: Graph, starts: Sequence[Tensor], needed: set[Operation]) -> list[Tensor]:
     """What the file's graph begins with, in the order of the graph."""
-    found = [t for op in graph.operations if op.type == "Placeholder" and op in needed for t in op.outputs]
+    found = [t for t in _inputs_of(graph) if t.op in needed]
     return [*starts, *(t for t in found if t not in starts)]
 
 
@@ -79,11 +84,16 @@ def save_onnx(
     """
     ends = [graph.tensor(n) for n in outputs] or _unread(graph)
     starts = [graph.tensor(n) for n in inputs]
-    writer = Writer(graph)
-    needed = _needed(ends, starts)
+    graph, moved, begun = prepared(graph, ends, starts)
+    wished = {
+        new: names.get(old.name) or _public(old) for old, new in (*((t, t) for t in _inputs_of(graph)), *begun.items())
+    }
+    writer = Writer(graph, write_operation)
+    needed = _needed(list(moved.values()), list(begun.values()))
     # Inputs and outputs take their names before the nodes do.
-    given = {t: writer.fresh(names.get(t.name) or _public(t)) for t in _fed(graph, starts, needed)}
+    given = {t: writer.fresh(wished[t]) for t in _fed(graph, list(begun.values()), needed)}
     called = [writer.fresh(names.get(t.name) or _public(t)) for t in ends]
+    ends = [moved[t] for t in ends]
     begin = [_value_info(name, tensor) for tensor, name in given.items()]
     for tensor, name in given.items():
         writer.set(tensor, name)
@@ -92,13 +102,14 @@ def save_onnx(
             continue
         if op.type == "Const":
             writer.set_literal(op.outputs[0], op.attrs["value"])
-        else:
+        elif not writer.note_constant(op):
             write_operation(writer, op)
     finish: list[ValueInfo] = []
     for tensor, name in zip(ends, called, strict=True):
         writer.emit("Identity", [writer.get(tensor)], name, exact=True)
         finish.append(_value_info(name, tensor))
-    proto = GraphProto(node=writer.nodes, name="kigraph", initializer=writer.initializers, input=begin, output=finish)
+    nodes, constants = writer.needed()
+    proto = GraphProto(node=nodes, name="kigraph", initializer=constants, input=begin, output=finish)
     model = ModelProto(
         ir_version=_IR_VERSION, producer_name="kigraph", graph=proto, opset_import=[OperatorSet(version=_OPSET)],
         metadata_props=_metadata(graph),

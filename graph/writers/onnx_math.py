@@ -96,7 +96,8 @@ def _logical_reduce(onnx: str) -> Rule:
             "Cast", [writer.get(op.inputs[0])], f"{op.name}.int32", to=data_type(np.dtype(np.int32), op.name)
         )
         if axes:
-            numbers = writer.emit(onnx, [numbers], f"{op.name}.reduced", axes=axes, keepdims=keep)
+            over = writer.constant(np.array(axes, np.int64), f"{op.name}.axes")
+            numbers = writer.emit(onnx, [numbers, over], f"{op.name}.reduced", keepdims=keep)
         writer.set(op.outputs[0], writer.emit("Cast", [numbers], op.name, to=data_type(np.dtype(bool), op.name)))
 
     return rule

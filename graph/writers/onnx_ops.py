@@ -9,8 +9,8 @@ import numpy as np
 
 from ..builder import Operation
 from ..errors import GraphError
-from . import onnx_math, onnx_shapes
-from .onnx_writer import TO_NCHW, Writer, data_type
+from . import onnx_math, onnx_resample, onnx_shapes, onnx_windows
+from .onnx_writer import TO_NCHW, TO_NHWC, Writer, data_type
 
 __all__ = ["WRITTEN", "write_operation"]
 
@@ -67,112 +67,6 @@ def _operand(writer: Writer, tensor: Any, rank: int) -> str:
     return writer.constant(np.ascontiguousarray(wide.transpose(TO_NCHW)), tensor.op.name)
 
 
-def _is_nchw(op: Operation) -> bool:
-    return bool(op.attrs.get("data_format", "NHWC") == "NCHW")
-
-
-def _image(writer: Writer, op: Operation) -> str:
-    """The first input in NCHW: as it is if the op itself works so."""
-    return writer.get(op.inputs[0]) if _is_nchw(op) else writer.get_nchw(op.inputs[0])
-
-
-def _sizes(op: Operation, name: str, default: tuple[int, ...] = (1, 1, 1, 1)) -> tuple[int, int]:
-    """Height and width of an attribute with an entry for each axis."""
-    four = op.attrs.get(name, default)
-    return tuple(four[2:4]) if _is_nchw(op) else tuple(four[1:3])
-
-
-def _pads(op: Operation) -> dict[str, Any]:
-    padding = op.attrs.get("padding")
-    if padding == "EXPLICIT":
-        top, bottom, left, right = op.attrs["explicit_paddings"][4 if _is_nchw(op) else 2 :][:4]
-        return {"pads": (top, left, bottom, right)}
-    return {"auto_pad": "SAME_UPPER"} if padding == "SAME" else {"pads": (0, 0, 0, 0)}
-
-
-def _conv(writer: Writer, op: Operation) -> None:
-    x, w = op.inputs
-    dims = w.type.dims
-    channels = x.shape[1 if _is_nchw(op) else 3] if x.shape is not None else None
-    depthwise = op.type == "DepthwiseConv2dNative"
-    # HWIO -> OIHW; depthwise HW(I)(M) -> (I*M) 1 H W, one group per input channel.
-    value = writer.literal(w)
-    if depthwise:
-        flat = (dims[2] * dims[3], 1, dims[0], dims[1])
-        if value is None:
-            raise GraphError(f"ONNX: DepthwiseConv2dNative '{op.name}' needs constant weights")
-        weights = writer.constant(np.ascontiguousarray(value.transpose(2, 3, 0, 1)).reshape(flat), w.op.name)
-    elif value is None:
-        weights = writer.emit("Transpose", [writer.get(w)], f"{w.op.name}.oihw", perm=(3, 2, 0, 1))
-    else:
-        weights = writer.constant(np.ascontiguousarray(value.transpose(3, 2, 0, 1)), w.op.name)
-    groups = dims[2] if depthwise else channels // dims[2] if channels else 1
-    name = writer.emit(
-        "Conv", [_image(writer, op), weights], op.name, kernel_shape=dims[:2], strides=_sizes(op, "strides"),
-        dilations=_sizes(op, "dilations"), group=groups, **_pads(op),
-    )  # fmt: skip
-    writer.set(op.outputs[0], name, nchw=not _is_nchw(op))
-
-
-def _pool(onnx: str) -> Rule:
-    def rule(writer: Writer, op: Operation) -> None:
-        extra: dict[str, Any] = (
-            {"count_include_pad": int(bool(op.attrs.get("count_include_pad")))} if onnx == "AveragePool" else {}
-        )
-        name = writer.emit(
-            onnx, [_image(writer, op)], op.name, kernel_shape=_sizes(op, "ksize"), strides=_sizes(op, "strides"), **extra,
-            **_pads(op),
-        )  # fmt: skip
-        writer.set(op.outputs[0], name, nchw=not _is_nchw(op))
-
-    return rule
-
-
-def _bias_add(writer: Writer, op: Operation) -> None:
-    x, b = op.inputs
-    value = writer.literal(b)
-    if _is_nchw(op):
-        shape = writer.constant(np.array([-1, *(1,) * ((x.type.rank or 4) - 2)], np.int64), f"{op.name}.channels")
-        column = writer.emit("Reshape", [writer.get(b), shape], f"{op.name}.bias")
-        writer.set(op.outputs[0], writer.emit("Add", [writer.get(x), column], op.name))
-    elif writer.in_nchw(x) and value is not None:
-        name = writer.emit("Add", [writer.get_nchw(x), writer.constant(value.reshape(1, -1, 1, 1), b.op.name)], op.name)
-        writer.set(op.outputs[0], name, nchw=True)
-    else:
-        writer.set(op.outputs[0], writer.emit("Add", [writer.get(x), writer.get(b)], op.name))
-
-
-def _batch_norm(writer: Writer, op: Operation) -> None:
-    if op.type == "BatchNormWithGlobalNormalization":
-        order, epsilon = (4, 3, 1, 2), float(op.attrs.get("variance_epsilon", 1e-3))
-        scaled = bool(op.attrs.get("scale_after_normalization", True))
-    else:
-        order, epsilon, scaled = (1, 2, 3, 4), float(op.attrs.get("epsilon", 1e-4)), True
-        if op.attrs.get("is_training", True):
-            raise GraphError(f"ONNX: {op.type} '{op.name}' is in training mode; freeze the graph first")
-    gamma = op.inputs[order[0]]
-    scale = writer.get(gamma) if scaled else writer.constant(np.ones(gamma.type.dims, gamma.dtype), f"{op.name}.scale")
-    names = [scale, *(writer.get(op.inputs[i]) for i in order[1:])]
-    name = writer.emit("BatchNormalization", [_image(writer, op), *names], op.name, epsilon=epsilon)
-    writer.set(op.outputs[0], name, nchw=not _is_nchw(op))
-
-
-def _lrn(writer: Writer, op: Operation) -> None:
-    """ONNX divides alpha by the number of channels that are summed, so a radius beyond the channels is cut for both."""
-    attrs, shape = op.attrs, op.inputs[0].shape
-    radius = int(attrs.get("depth_radius", 5))
-    if shape is not None and shape[-1] is not None:
-        radius = min(radius, max(shape[-1] - 1, 0))
-    size = 2 * radius + 1
-    if size >= 2**31:
-        raise GraphError(f"ONNX: LRN '{op.name}': depth_radius {radius} needs a known number of channels, got {shape}")
-    name = writer.emit(
-        "LRN", [writer.get_nchw(op.inputs[0])], op.name, size=size, alpha=float(attrs.get("alpha", 1)) * size,
-        beta=float(attrs.get("beta", 0.5)), bias=float(attrs.get("bias", 1)),
-    )  # fmt: skip
-    writer.set(op.outputs[0], name, nchw=True)
-
-
 def _concat(writer: Writer, op: Operation) -> None:
     first = op.type == "Concat"
     axis = int(writer.required(op, 0 if first else len(op.inputs) - 1))
@@ -211,27 +105,32 @@ def _expand_dims(writer: Writer, op: Operation) -> None:
 
 
 def _transpose(writer: Writer, op: Operation) -> None:
-    perm = tuple(int(p) for p in writer.required(op, 1))
-    writer.set(op.outputs[0], writer.emit("Transpose", [writer.get(op.inputs[0])], op.name, perm=perm))
+    """Between NCHW and NHWC no node is needed: the value has a name in both."""
+    perm, (x, *_), y = tuple(int(p) for p in writer.required(op, 1)), op.inputs, op.outputs[0]
+    if perm == TO_NHWC:
+        writer.set(y, writer.get(x), nchw=True)
+    elif perm == TO_NCHW:
+        writer.set(y, writer.get_nchw(x))
+    else:
+        writer.set(y, writer.emit("Transpose", [writer.get(x)], op.name, perm=perm))
 
 
 def _reduce(onnx: str) -> Rule:
     def rule(writer: Writer, op: Operation) -> None:
+        """Over height and width in NCHW if the image is there."""
         axes = tuple(int(a) for a in writer.required(op, 1).ravel())
         keep = bool(op.attrs.get("keep_dims", op.attrs.get("keepdims", False)))
         x = op.inputs[0]
-        # A mean over height and width directly after convolutions is taken in NCHW; nothing is left to transpose.
-        if writer.in_nchw(x) and sorted(a % 4 for a in axes) == [1, 2] and not keep:
-            name, axes = writer.get_nchw(x), (2, 3)
+        nchw = writer.in_nchw(x) and (keep or sorted(a % 4 for a in axes) == [1, 2]) and bool(axes)
+        if not axes:  # none at all, which ONNX takes for all of them
+            writer.set(op.outputs[0], writer.emit("Identity", [writer.get(x)], op.name))
+            return
+        if nchw:
+            name, axes = writer.get_nchw(x), tuple(TO_NCHW.index(a % 4) for a in axes)
         else:
             name = writer.get(x)
-        if onnx == "ReduceSum":
-            result = writer.emit(
-                onnx, [name, writer.constant(np.array(axes, np.int64), f"{op.name}.axes")], op.name, keepdims=int(keep)
-            )
-        else:
-            result = writer.emit(onnx, [name], op.name, axes=axes, keepdims=int(keep))
-        writer.set(op.outputs[0], result)
+        over = writer.constant(np.array(axes, np.int64), f"{op.name}.axes")
+        writer.set(op.outputs[0], writer.emit(onnx, [name, over], op.name, keepdims=int(keep)), nchw=nchw and keep)
 
     return rule
 
@@ -254,7 +153,9 @@ def _argmax(writer: Writer, op: Operation) -> None:
 
 def _cast(writer: Writer, op: Operation) -> None:
     to = data_type(op.outputs[0].dtype, f"the result of '{op.name}'")
-    writer.set(op.outputs[0], writer.emit("Cast", [writer.get(op.inputs[0])], op.name, to=to))
+    nchw = writer.in_nchw(op.inputs[0])
+    name = writer.get_nchw(op.inputs[0]) if nchw else writer.get(op.inputs[0])
+    writer.set(op.outputs[0], writer.emit("Cast", [name], op.name, to=to), nchw=nchw)
 
 
 def _relu6(writer: Writer, op: Operation) -> None:
@@ -291,20 +192,25 @@ def _einsum(writer: Writer, op: Operation) -> None:
 
 
 def _clip(writer: Writer, op: Operation) -> None:
-    names = [writer.get(op.inputs[0])]
-    for onnx, bound in (("Max", op.inputs[1]), ("Min", op.inputs[2])):
-        names = [writer.emit(onnx, [*names, writer.get(bound)], f"{op.name}.{onnx.lower()}")]
-    writer.set(op.outputs[0], names[0])
+    x, *bounds = op.inputs
+    nchw = writer.in_nchw(x) and all(t.type.rank == 0 for t in bounds)
+    name = writer.get_nchw(x) if nchw else writer.get(x)
+    for onnx, bound in zip(("Max", "Min"), bounds, strict=True):
+        name = writer.emit(onnx, [name, writer.get(bound)], f"{op.name}.{onnx.lower()}")
+    writer.set(op.outputs[0], name, nchw=nchw)
 
 
 def _rsqrt(writer: Writer, op: Operation) -> None:
-    root = writer.emit("Sqrt", [writer.get(op.inputs[0])], f"{op.name}.sqrt")
-    writer.set(op.outputs[0], writer.emit("Reciprocal", [root], op.name))
+    nchw = writer.in_nchw(op.inputs[0])
+    x = writer.get_nchw(op.inputs[0]) if nchw else writer.get(op.inputs[0])
+    root = writer.emit("Sqrt", [x], f"{op.name}.sqrt")
+    writer.set(op.outputs[0], writer.emit("Reciprocal", [root], op.name), nchw=nchw)
 
 
 def _square(writer: Writer, op: Operation) -> None:
-    x = writer.get(op.inputs[0])
-    writer.set(op.outputs[0], writer.emit("Mul", [x, x], op.name))
+    nchw = writer.in_nchw(op.inputs[0])
+    x = writer.get_nchw(op.inputs[0]) if nchw else writer.get(op.inputs[0])
+    writer.set(op.outputs[0], writer.emit("Mul", [x, x], op.name), nchw=nchw)
 
 
 def _squared_difference(writer: Writer, op: Operation) -> None:
@@ -312,34 +218,17 @@ def _squared_difference(writer: Writer, op: Operation) -> None:
     writer.set(op.outputs[0], writer.emit("Mul", [d, d], op.name))
 
 
-def _resize(writer: Writer, op: Operation) -> None:
-    """ONNX wants the sizes of all axes: those of batch and channels are taken from the image."""
-    mode = "align_corners" if op.attrs.get("align_corners") else "asymmetric"
-    if op.attrs.get("half_pixel_centers"):
-        mode = "half_pixel"
-    x = writer.get_nchw(op.inputs[0])
-    size = writer.constant(writer.required(op, 1).astype(np.int64), f"{op.name}.size")
-    kept = writer.emit("Shape", [x], f"{op.name}.kept", start=0, end=2)
-    sizes = writer.emit("Concat", [kept, size], f"{op.name}.sizes", axis=0)
-    name = writer.emit(
-        "Resize", [x, "", "", sizes], op.name, mode="linear", coordinate_transformation_mode=mode
-    )  # fmt: skip
-    writer.set(op.outputs[0], name, nchw=True)
-
-
 _RULES: dict[str, Rule] = {
     **{op: _unary(onnx) for op, onnx in _SAME_NAME.items()},
     **{op: _binary(onnx) for op, onnx in _BINARY.items()},
-    "Conv2D": _conv, "DepthwiseConv2dNative": _conv, "MaxPool": _pool("MaxPool"), "AvgPool": _pool("AveragePool"),
-    "BiasAdd": _bias_add, "BatchNormWithGlobalNormalization": _batch_norm, "FusedBatchNorm": _batch_norm,
-    "FusedBatchNormV2": _batch_norm, "FusedBatchNormV3": _batch_norm, "LRN": _lrn, "Concat": _concat, "ConcatV2": _concat,
+    "Concat": _concat, "ConcatV2": _concat,
     "MatMul": _matmul, "BatchMatMul": _matmul, "BatchMatMulV2": _matmul, "BatchMatMulV3": _matmul, "Squeeze": _squeeze,
     "ExpandDims": _expand_dims, "Transpose": _transpose, "Mean": _reduce("ReduceMean"), "Sum": _reduce("ReduceSum"),
     "Max": _reduce("ReduceMax"), "Min": _reduce("ReduceMin"), "Prod": _reduce("ReduceProd"), "Softmax": _softmax("Softmax"), "LogSoftmax": _softmax("LogSoftmax"),
     "ArgMax": _argmax, "Cast": _cast, "Relu6": _relu6, "Rsqrt": _rsqrt, "Square": _square,
-    "SquaredDifference": _squared_difference, "ResizeBilinear": _resize, **onnx_math.RULES, **onnx_shapes.RULES,
+    "SquaredDifference": _squared_difference, **onnx_math.RULES, **onnx_shapes.RULES,
     "LeakyRelu": _leaky_relu, "AddN": _add_n, "IdentityN": _identity_n, "Einsum": _einsum, "ClipByValue": _clip,
-
+    **onnx_windows.RULES, **onnx_resample.RULES,
 }  # fmt: skip
 
 #: Op types that ONNX files can have.

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..builder import Operation, Tensor
 from ..errors import GraphError
-from .onnx_writer import Writer, data_type
+from .onnx_writer import TO_NCHW, Writer, data_type
 
 __all__ = ["RULES"]
 
@@ -64,16 +64,20 @@ def _pack(writer: Writer, op: Operation) -> None:
 
 def _unpack(writer: Writer, op: Operation) -> None:
     axis = int(op.attrs.get("axis", 0))
-    parts = writer.emit_many("Split", [writer.get(op.inputs[0])], op.name, len(op.outputs), axis=axis)
+    count = len(op.outputs)
+    parts = writer.emit_many("Split", [writer.get(op.inputs[0])], op.name, count, axis=axis, num_outputs=count)
     at = writer.constant(np.array([axis], np.int64), f"{op.name}.axis")
     for tensor, part in zip(op.outputs, parts, strict=True):
         writer.set(tensor, writer.emit("Squeeze", [part, at], f"{op.name}.item"))
 
 
 def _split(writer: Writer, op: Operation) -> None:
+    """Along the channels, the rows or the columns in NCHW if the image is there."""
     equal = op.type == "Split"
-    axis = int(writer.required(op, 0 if equal else 2))
-    inputs = [writer.get(op.inputs[1 if equal else 0])]
+    x, axis = op.inputs[1 if equal else 0], int(writer.required(op, 0 if equal else 2))
+    nchw = writer.in_nchw(x)
+    inputs, count = [writer.get_nchw(x) if nchw else writer.get(x)], len(op.outputs)
+    extra: dict[str, Any] = {"num_outputs": count} if equal else {}
     if not equal:
         sizes = writer.required(op, 1).astype(np.int64)
         if (sizes < 0).any():
@@ -82,9 +86,10 @@ def _split(writer: Writer, op: Operation) -> None:
                 raise GraphError(f"ONNX: SplitV '{op.name}': size -1 of an axis of unknown size cannot be written")
             sizes = np.array(found, np.int64)
         inputs.append(writer.constant(sizes, f"{op.name}.sizes"))
-    parts = writer.emit_many("Split", inputs, op.name, len(op.outputs), axis=axis)
+    place = TO_NCHW.index(axis % 4) if nchw else axis
+    parts = writer.emit_many("Split", inputs, op.name, count, axis=place, **extra)
     for tensor, part in zip(op.outputs, parts, strict=True):
-        writer.set(tensor, part)
+        writer.set(tensor, part, nchw=nchw)
 
 
 def _slice(writer: Writer, op: Operation) -> None:
@@ -253,13 +258,18 @@ def _reshape(writer: Writer, op: Operation) -> None:
 
 def _pad(mode: str) -> Callable[[Writer, Operation], None]:
     def rule(writer: Writer, op: Operation) -> None:
-        if op.type == "MirrorPad" and op.attrs.get("mode") != "REFLECT":
+        """In NCHW if the image is there: padding before a convolution."""
+        if op.type == "MirrorPad" and op.attrs.get("mode") not in ("REFLECT", b"REFLECT"):
             raise GraphError(f"ONNX: MirrorPad '{op.name}': mode {op.attrs.get('mode')} does not exist in ONNX")
         pairs = writer.required(op, 1).astype(np.int64)
-        names = [writer.get(op.inputs[0]), writer.constant(np.ascontiguousarray(pairs.T).ravel(), f"{op.name}.pads")]
+        nchw = writer.in_nchw(op.inputs[0])
+        if nchw:
+            pairs = pairs[list(TO_NCHW)]
+        x = writer.get_nchw(op.inputs[0]) if nchw else writer.get(op.inputs[0])
+        names = [x, writer.constant(np.ascontiguousarray(pairs.T).ravel(), f"{op.name}.pads")]
         if op.type == "PadV2":
             names.append(writer.get(op.inputs[2]))
-        writer.set(op.outputs[0], writer.emit("Pad", names, op.name, mode=mode))
+        writer.set(op.outputs[0], writer.emit("Pad", names, op.name, mode=mode), nchw=nchw)
 
     return rule
 

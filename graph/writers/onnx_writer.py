@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from ...kernels.tensor import DType
 from ..builder import Graph, Operation, Tensor
 from ..errors import GraphError
+from ..evaluate import Fold
 from ..formats.onnx import (
     DATA_TYPES,
     Attribute,
@@ -18,8 +20,9 @@ from ..formats.onnx import (
     TensorProto,
 )
 from ..formats.protobuf.write import pack_numbers
-from ..inference import constant_value
-from ..ir import Literal
+from ..inference import constant_value, output_types
+from ..ir import Literal, Node
+from ..opdefs import CONTROL, OPDEFS, STRUCTURAL, site_of
 
 __all__ = ["TO_NCHW", "Writer", "data_type"]
 
@@ -28,18 +31,26 @@ TO_NCHW, TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
 
 Value = np.ndarray[Any, Any]
 
+#: What is computed from constants is a constant of the file up to this many times their bytes, and without nodes if it moves
+#: elements only or is small: integers that stand for weights stay integers.
+_GROWTH, _SMALL = 2.5, 1 << 12
+_MOVES = frozenset(["Transpose", "Reshape", "Squeeze", "ExpandDims", "Identity"])
+
 
 class Writer:
     """Collects ONNX nodes. A value has a name per layout; the other layout is made when it is first requested."""
 
-    def __init__(self, graph: Graph) -> None:
-        self._nodes = graph.freeze().nodes
+    def __init__(self, graph: Graph, write: Callable[[Writer, Operation], None]) -> None:
+        self._graph, self._write = graph, write
+        self._nodes = dict(graph.freeze().nodes)
+        self._folds: dict[Tensor, Literal] = {}
         self.nodes: list[NodeProto] = []
         self.initializers: list[TensorProto] = []
         self._plain: dict[Tensor, str] = {}
         self._nchw: dict[Tensor, str] = {}
         self._literals: dict[Tensor, Literal] = {}
         self._names: set[str] = set()
+        self._exact: list[str] = []
 
     def fresh(self, name: str) -> str:
         """A name that is not taken."""
@@ -53,6 +64,8 @@ class Writer:
     def emit(self, op: str, inputs: Sequence[str], name: str, *, exact: bool = False, **attributes: Any) -> str:
         """Adds a node with one output; its name, which is ``name`` itself if that was taken for it (``exact``)."""
         output = name if exact else self.fresh(name)
+        if exact:
+            self._exact.append(output)
         for key, value in attributes.items():
             if isinstance(value, float) and math.isfinite(value) and abs(value) > _LARGEST:
                 raise GraphError(f"ONNX: {op} '{name}': attribute {key} = {value} is beyond float32, which ONNX has")
@@ -81,6 +94,69 @@ class Writer:
     def set_literal(self, tensor: Tensor, literal: Literal) -> None:
         self._literals[tensor] = literal
 
+    def note_constant(self, op: Operation) -> bool:
+        """Remembers how an op of constants is computed; True if its result is so small that it needs no nodes."""
+        known = [self._literals.get(t) or self._folds.get(t) for t in op.inputs]
+        inputs = tuple(x for x in known if x is not None)
+        if (
+            not inputs
+            or len(inputs) < len(known)
+            or op.type in STRUCTURAL
+            or op.type in CONTROL
+            or op.type not in OPDEFS
+        ):
+            return False
+        if op.type == "PlaceholderWithDefault" or not all(t.type.known for t in op.outputs):
+            return False
+        size, given = sum(t.type.nbytes for t in op.outputs), sum(x.nbytes for x in dict.fromkeys(inputs))
+        if size > max(_GROWTH * given, _SMALL):
+            return False
+        types = {t.port: t.type for t in op.inputs}
+        values = {t.port: x for t, x in zip(op.inputs, inputs, strict=True)}
+        site = site_of(self._nodes[op.name], types.__getitem__, lambda port: values[port].array())
+        fold = Fold(site, inputs)
+        for i, tensor in enumerate(op.outputs):
+            self._folds[tensor] = Literal.lazy(tensor.dtype, tensor.type.dims, fold.output(i))
+        if op.type not in _MOVES and size > _SMALL:
+            return False
+        self._literals.update((t, self._folds[t]) for t in op.outputs)
+        return True
+
+    def make(self, op: str, inputs: Sequence[Tensor], attrs: Mapping[str, Any], name: str) -> tuple[Tensor, ...]:
+        """Writes an op that the graph does not have: a part of one that ONNX lacks. Its outputs."""
+        full, count = name, 0
+        while full in self._nodes:
+            count += 1
+            full = f"{name}_{count}"
+        ports, frozen = tuple(t.port for t in inputs), MappingProxyType(dict(attrs))
+        types = output_types(self._nodes, full, op, frozen, ports, None)
+        made = Operation(self._graph, full, op, tuple(inputs), frozen, (), types)
+        self._nodes[full] = Node(full, op, ports, frozen, types)
+        if op == "Const":
+            self.set_literal(made.outputs[0], attrs["value"])
+        elif not self.note_constant(made):
+            self._write(self, made)
+        return made.outputs
+
+    def same(self, source: Tensor, target: Tensor) -> None:
+        """Makes ``target`` what ``source`` is, in every layout."""
+        for names in (self._plain, self._nchw):
+            if source in names:
+                names[target] = names[source]
+        for literals in (self._literals, self._folds):
+            if source in literals:
+                literals[target] = literals[source]
+
+    def needed(self) -> tuple[list[NodeProto], list[TensorProto]]:
+        """Nodes and constants that lead to a graph output, which are the nodes whose names were given (``exact``)."""
+        wanted = set(self._exact)
+        kept = []
+        for node in reversed(self.nodes):
+            if wanted.intersection(node.output):
+                wanted.update(node.input)
+                kept.append(node)
+        return kept[::-1], [x for x in self.initializers if x.name in wanted]
+
     def hand_on(self, source: Tensor, target: Tensor) -> bool:
         """Makes ``target`` the same constant as ``source``; False if that is none."""
         if source in self._literals:
@@ -88,8 +164,8 @@ class Writer:
         return source in self._literals
 
     def literal(self, tensor: Tensor) -> Value | None:
-        """The value of a constant."""
-        found = self._literals.get(tensor)
+        """The value of a constant, or of what is computed from constants alone without becoming much larger."""
+        found = self._literals.get(tensor) or self._folds.get(tensor)
         return None if found is None else found.array()
 
     def value(self, tensor: Tensor) -> Value | None:

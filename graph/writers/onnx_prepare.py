@@ -1,0 +1,73 @@
+"""A graph before it is written: branches that constants decide are taken, fused ops of other programs are taken apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from ...kernels.tensor import TensorType
+from ..builder import Graph, Tensor
+from ..errors import GraphError
+from ..ir import Graph as Frozen
+from ..ir import Node, Port, topological_order
+from ..opdefs import BRANCHING
+from ..opdefs.fused import FUSED
+from ..passes.expand_fused import expand_fused
+from ..passes.fold_dropout import fold_dropout
+from ..plan.branches import decide, take
+
+__all__ = ["prepared"]
+
+_TAKEN_APART = frozenset([*FUSED, "_FusedBatchNormEx", "RandomUniform"]) | BRANCHING
+
+
+def prepared(
+    graph: Graph, ends: Sequence[Tensor], starts: Sequence[Tensor]
+) -> tuple[Graph, dict[Tensor, Tensor], dict[Tensor, Tensor]]:
+    """The graph that is written, and what the ends and starts are in it; the graph itself where nothing is to be done."""
+    if not any(op.type in _TAKEN_APART for op in graph.operations):
+        return graph, {t: t for t in ends}, {t: t for t in starts}
+    frozen, ports = graph.freeze(), [t.port for t in ends]
+    given = {t.port: t.type for t in starts}
+    if any(op.type in BRANCHING for op in graph.operations):
+        decision = decide(frozen, ports, (), given, {})
+        if decision.ask:
+            asked = ", ".join(f"'{p}'" for p in decision.ask[:3])
+            raise GraphError(f"ONNX: a branch depends on the value of {asked}; feed it or make it a constant first")
+        frozen, moved = take(frozen, decision, given)
+        ports = [moved.get(p, p) for p in ports]
+    nodes = _reachable(frozen, ports, given)
+    whole = fold_dropout(expand_fused(Frozen(topological_order(nodes), (*ports, *given))))
+    thawed = _thawed(graph, whole)
+    found = [thawed.operation(p.node).outputs[p.index] for p in whole.outputs]
+    return thawed, dict(zip(ends, found, strict=False)), dict(zip(starts, found[len(ends) :], strict=True))
+
+
+def _reachable(graph: Frozen, ports: Sequence[Port], starts: Mapping[Port, TensorType]) -> dict[str, Node]:
+    """The nodes that the ports need, without control edges; a start is a placeholder, and nothing before it is needed."""
+    kept = {}
+    for port, type in starts.items():
+        if port.index:
+            raise GraphError(f"ONNX: a graph with branches or fused ops cannot begin at '{port}', an output of several")
+        kept[port.node] = Node(port.node, "Placeholder", (), {"dtype": type.dtype, "shape": type.shape}, (type,))
+    stack = [p.node for p in ports]
+    while stack:
+        name = stack.pop()
+        if name not in kept:
+            node = graph.nodes[name]
+            kept[name] = replace(node, control=())
+            stack += [p.node for p in node.inputs]
+    return kept
+
+
+def _thawed(source: Graph, frozen: Frozen) -> Graph:
+    """The builder's graph again, with what describes the model."""
+    made = Graph()
+    made.metadata.update(source.metadata)
+    for node in frozen:
+        inputs = [made.operation(p.node).outputs[p.index] for p in node.inputs]
+        made.create_op(node.op, inputs, node.attrs, node.name, num_outputs=len(node.outputs), exact_name=True)
+    for op in source.operations:  # the card and the labels
+        if op.type == "Const" and op.name.startswith("kigraph/") and op.name not in made:
+            made.create_op("Const", (), op.attrs, op.name, exact_name=True)
+    return made
