@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from .classifier import Classifier, load
 from .errors import GraphError
 from .graph.formats.source import Source
+from .graph.hints import guess_outputs
 from .graph.signatures import SERVING_DEFAULT
 from .kernels.atomic_files import check_writable
 from .opening import open_file
@@ -19,6 +20,7 @@ from .weights.card import Card
 from .weights.card_file import card_document
 
 if TYPE_CHECKING:
+    from .graph.builder import Graph, Tensor
     from .verify import Report
 
 __all__ = ["FORMATS", "convert", "save"]
@@ -71,7 +73,8 @@ def _save_onnx(model: Classifier, target: Path) -> Card | None:
 
     graph, card = model.graph, model.card
     if card is not None and not graph.signatures:
-        inputs, outputs = {card.input: card.input}, {card.output: card.output}
+        inputs = {card.input: card.input}
+        outputs = {card.output: card.output, **{n: n for n in _beside(graph, card)}}
     else:
         called = model.signatures[SERVING_DEFAULT]
         inputs, outputs = ({n: t.name for n, t in ends.items()} for ends in (called.inputs, called.outputs))
@@ -81,6 +84,28 @@ def _save_onnx(model: Classifier, target: Path) -> Card | None:
         return None
     card = replace(card, encoded=None, pixels=None)
     return _renamed(card, lambda tensor: names.get(graph.tensor(tensor).name, tensor.removesuffix(":0")))
+
+
+def _beside(graph: Graph, card: Card) -> list[str]:
+    """The other outputs of a graph without signatures: what nothing reads and the card's input leads to alone."""
+    start, taken = graph.tensor(card.input), graph.tensor(card.output)
+    found = [t for t in map(graph.tensor, guess_outputs(graph.freeze())) if t is not taken and t is not start]
+    return [t.name for t in found if _leads(start, t)]
+
+
+def _leads(start: Tensor, end: Tensor) -> bool:
+    """Whether ``end`` needs ``start`` and no other placeholder."""
+    seen, stack, met = set(), [end], False
+    while stack:
+        tensor = stack.pop()
+        if tensor is start:
+            met = True
+        elif tensor.op not in seen:
+            if tensor.op.type == "Placeholder":
+                return False
+            seen.add(tensor.op)
+            stack += tensor.op.inputs
+    return met
 
 
 def _renamed(card: Card | None, name: Callable[[str], str]) -> Card | None:

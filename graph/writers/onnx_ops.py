@@ -9,7 +9,17 @@ import numpy as np
 
 from ..builder import Operation
 from ..errors import GraphError
-from . import onnx_math, onnx_resample, onnx_shapes, onnx_windows
+from ..opdefs.fused import FUSED
+from . import (
+    onnx_blocks,
+    onnx_indexing,
+    onnx_math,
+    onnx_numbers,
+    onnx_quantize,
+    onnx_resample,
+    onnx_shapes,
+    onnx_windows,
+)
 from .onnx_writer import TO_NCHW, TO_NHWC, Writer, data_type
 
 __all__ = ["WRITTEN", "write_operation"]
@@ -22,7 +32,7 @@ _SAME_NAME = {
     "Tanh": "Tanh", "Softplus": "Softplus", "LogicalNot": "Not", "Identity": "Identity", "StopGradient": "Identity",
     "CheckNumerics": "Identity", "PlaceholderWithDefault": "Identity", "Snapshot": "Identity", "PreventGradient": "Identity",
     "Inv": "Reciprocal", "Rint": "Round",
-    "Print": "Identity", "GuaranteeConst": "Identity",
+    "Print": "Identity", "Copy": "Identity", "CopyHost": "Identity", "DeepCopy": "Identity", "GuaranteeConst": "Identity",
     "EnsureShape": "Identity", "Elu": "Elu", "Selu": "Selu", "Softsign": "Softsign", "Tan": "Tan", "Asin": "Asin", "Acos": "Acos",
     "Atan": "Atan", "Sinh": "Sinh", "Cosh": "Cosh", "Asinh": "Asinh", "Acosh": "Acosh", "Atanh": "Atanh", "IsNan": "IsNaN",
     "IsInf": "IsInf",
@@ -228,11 +238,12 @@ _RULES: dict[str, Rule] = {
     "ArgMax": _argmax, "Cast": _cast, "Relu6": _relu6, "Rsqrt": _rsqrt, "Square": _square,
     "SquaredDifference": _squared_difference, **onnx_math.RULES, **onnx_shapes.RULES,
     "LeakyRelu": _leaky_relu, "AddN": _add_n, "IdentityN": _identity_n, "Einsum": _einsum, "ClipByValue": _clip,
-    **onnx_windows.RULES, **onnx_resample.RULES,
+    **onnx_windows.RULES, **onnx_resample.RULES, **onnx_numbers.RULES, **onnx_indexing.RULES, **onnx_blocks.RULES,
+    **onnx_quantize.RULES,
 }  # fmt: skip
 
 #: Op types that ONNX files can have.
-WRITTEN = frozenset(_RULES) - {"VariableV2"}
+WRITTEN = frozenset([*_RULES, *FUSED, "_FusedBatchNormEx"]) - {"VariableV2"}  # fused ops are taken apart before
 
 
 def write_operation(writer: Writer, op: Operation) -> None:

@@ -13,6 +13,7 @@ from ..ir import Node, Port, topological_order
 from ..opdefs import BRANCHING
 from ..opdefs.fused import FUSED
 from ..passes.expand_fused import expand_fused
+from ..passes.fold_constants import fold_constants
 from ..passes.fold_dropout import fold_dropout
 from ..plan.branches import decide, take
 
@@ -37,7 +38,9 @@ def prepared(
         frozen, moved = take(frozen, decision, given)
         ports = [moved.get(p, p) for p in ports]
     nodes = _reachable(frozen, ports, given)
-    whole = fold_dropout(expand_fused(Frozen(topological_order(nodes), (*ports, *given))))
+    whole = expand_fused(Frozen(topological_order(nodes), (*ports, *given)))
+    if any(node.op == "RandomUniform" for node in whole):  # its bounds may be computed
+        whole = fold_dropout(fold_constants(whole))
     thawed = _thawed(graph, whole)
     found = [thawed.operation(p.node).outputs[p.index] for p in whole.outputs]
     return thawed, dict(zip(ends, found, strict=False)), dict(zip(starts, found[len(ends) :], strict=True))

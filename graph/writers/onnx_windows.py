@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..builder import Operation
+from ..builder import Operation, Tensor
 from ..errors import GraphError
-from .onnx_writer import Writer
+from .onnx_parts import Parts
+from .onnx_writer import Writer, data_type
 
 __all__ = ["RULES"]
 
@@ -125,8 +126,143 @@ def _lrn(writer: Writer, op: Operation) -> None:
     writer.set(op.outputs[0], name, nchw=True)
 
 
+def _input_grad(writer: Writer, op: Operation) -> None:
+    """A transposed convolution: (sizes of the result, filter, dy)."""
+    p, (_, w, dy) = Parts(writer, op), op.inputs
+    depthwise, dims = op.type.startswith("Depthwise"), w.type.dims
+    sizes = _stated(writer, op)
+    first = _is_nchw(op)
+    rows, columns = (
+        (d[2:4] if first else d[1:3]) for d in (dy.shape or (None,) * 4, op.outputs[0].shape or (None,) * 4)
+    )
+    targets = tuple(a if a is not None else b for a, b in zip(sizes, columns, strict=True))
+    if None in rows or None in targets:
+        raise p.wrong("the height and width of its image and of its result must be known")
+    channels = (op.outputs[0].shape or (None,) * 4)[1 if first else 3]
+    if not depthwise and channels is not None and channels != dims[2]:
+        raise p.wrong(f"it has groups of channels ({channels} with a filter for {dims[2]})")
+    weights = _filter(writer, op, w, (2, 3, 0, 1) if depthwise else (3, 2, 0, 1), depthwise)
+    begins, ends, extra = _margins(p, [d or 0 for d in rows], [d or 0 for d in targets], dims[:2])
+    image = writer.get(dy) if first else writer.get_nchw(dy)
+    name = writer.emit(
+        "ConvTranspose", [image, weights], op.name, kernel_shape=dims[:2], strides=_sizes(op, "strides"),
+        dilations=_sizes(op, "dilations"), group=dims[2] if depthwise else 1, pads=(*begins, *ends), output_padding=extra,
+    )  # fmt: skip
+    writer.set(op.outputs[0], name, nchw=not first)
+
+
+def _stated(writer: Writer, op: Operation) -> tuple[int | None, int | None]:
+    """Height and width that the first input states."""
+    value = writer.value(op.inputs[0])
+    if value is None or value.size not in (2, 4):
+        return None, None
+    flat = value.ravel().tolist()
+    height, width = flat if len(flat) == 2 else flat[2:4] if _is_nchw(op) else flat[1:3]
+    return height, width
+
+
+def _filter(writer: Writer, op: Operation, w: Tensor, perm: tuple[int, ...], depthwise: bool) -> str:
+    p = Parts(writer, op)
+    turned = p.transpose(w, perm)
+    if depthwise:
+        turned = p("Reshape", turned, p.ints(w.type.dims[2] * w.type.dims[3], 1, *w.type.dims[:2]))
+    return writer.get(turned)
+
+
+def _margins(
+    p: Parts, given: list[int], made: list[int], window: tuple[int, ...]
+) -> tuple[list[int], list[int], list[int]]:
+    """What the transposed convolution cuts off before and after, and what it adds after."""
+    op = p.op
+    strides, dilations = _sizes(op, "strides"), _sizes(op, "dilations")
+    padding, explicit = op.attrs.get("padding"), op.attrs.get("explicit_paddings", ())
+    begins, ends, extra = [], [], []
+    for i, (n, target) in enumerate(zip(given, made, strict=True)):
+        full = (n - 1) * strides[i] + (window[i] - 1) * dilations[i] + 1
+        if padding in ("EXPLICIT", b"EXPLICIT"):
+            at = (4 if _is_nchw(op) else 2) + 2 * i
+            before, after = explicit[at], explicit[at + 1]
+        else:
+            cut = max(full - target, 0) if padding in ("SAME", b"SAME") else 0
+            before, after = cut // 2, cut - cut // 2
+        more = target - (full - before - after)
+        if not 0 <= more < max(strides[i], dilations[i], 1):
+            raise p.wrong(f"a result of {target} cells from {n} needs {more} more than a stride of {strides[i]} leaves")
+        begins.append(before)
+        ends.append(after)
+        extra.append(more)
+    return begins, ends, extra
+
+
+def _turned(writer: Writer, x: Tensor, name: str) -> str:
+    return writer.emit("Transpose", [writer.get(x)], f"{name}.ncdhw", perm=(0, 4, 1, 2, 3))
+
+
+def _volume(onnx: str) -> Rule:
+    """Conv3D and the pools of volumes, transposed to NCDHW and back."""
+
+    def rule(writer: Writer, op: Operation) -> None:
+        p, x = Parts(writer, op), op.inputs[0]
+        if op.attrs.get("data_format", "NDHWC") not in ("NDHWC", b"NDHWC"):
+            raise p.wrong("data_format NCDHW is not computed with; transpose to NDHWC")
+        names, extra = [_turned(writer, x, op.name)], {}
+        if onnx == "Conv":
+            w = op.inputs[1]
+            names.append(writer.get(p.transpose(w, (4, 3, 0, 1, 2))))
+            extra = {"kernel_shape": w.type.dims[:3], "dilations": op.attrs.get("dilations", (1,) * 5)[1:4], "group": 1}
+        else:
+            extra = {"kernel_shape": op.attrs["ksize"][1:4]}
+        same = op.attrs.get("padding") in ("SAME", b"SAME")
+        pads: dict[str, Any] = {"auto_pad": "SAME_UPPER"} if same else {"pads": (0,) * 6}
+        made = writer.emit(onnx, names, f"{op.name}.volume", strides=op.attrs["strides"][1:4], **extra, **pads)
+        writer.set(op.outputs[0], writer.emit("Transpose", [made], op.name, perm=(0, 2, 3, 4, 1)))
+
+    return rule
+
+
+def _fed_pool(writer: Writer, op: Operation) -> None:
+    """MaxPoolV2: window and strides are inputs."""
+    p = Parts(writer, op)
+    window, strides = (tuple(int(v) for v in writer.required(op, i).ravel()) for i in (1, 2))
+    p.done(p("MaxPool", op.inputs[0], ksize=window, strides=strides, padding=op.attrs["padding"]))
+
+
+def _pool_argmax(writer: Writer, op: Operation) -> None:
+    """ONNX counts cells of NCHW through the batch, TensorFlow those of NHWC, of one image or of all."""
+    p, x, to = Parts(writer, op), op.inputs[0], op.outputs[1].dtype
+    if x.shape is None or None in x.shape[1:]:
+        raise p.wrong("the sizes of its image must be known")
+    _, height, width, channels = x.type.shape or ()
+    assert height is not None
+    assert width is not None
+    assert channels is not None
+    image = writer.get_nchw(x)
+    values, places = writer.emit_many(
+        "MaxPool", [image], op.name, 2, kernel_shape=_sizes(op, "ksize"), strides=_sizes(op, "strides"), **_pads(op)
+    )
+
+    def number(value: Any) -> str:
+        return writer.constant(np.asarray(value, np.int64), f"{op.name}.number")
+
+    cell = writer.emit("Mod", [places, number(height * width)], f"{op.name}.cell")
+    cell = writer.emit("Mul", [cell, number(channels)], f"{op.name}.cells")
+    cell = writer.emit("Add", [cell, number(np.arange(channels).reshape(1, -1, 1, 1))], f"{op.name}.place")
+    if op.attrs.get("include_batch_in_index", False):
+        whole = height * width * channels
+        first = writer.emit(
+            "Sub", [places, writer.emit("Mod", [places, number(whole)], f"{op.name}.rest")], f"{op.name}.image"
+        )
+        cell = writer.emit("Add", [cell, first], f"{op.name}.places")
+    if to != np.int64:
+        cell = writer.emit("Cast", [cell], f"{op.name}.cast", to=data_type(to, op.name))
+    writer.set(op.outputs[0], values, nchw=True)
+    writer.set(op.outputs[1], cell, nchw=True)
+
+
 RULES: dict[str, Rule] = {
     "Conv2D": _conv, "DepthwiseConv2dNative": _conv, "MaxPool": _pool("MaxPool"), "AvgPool": _pool("AveragePool"),
     "BiasAdd": _bias_add, "BatchNormWithGlobalNormalization": _batch_norm, "FusedBatchNorm": _batch_norm,
-    "FusedBatchNormV2": _batch_norm, "FusedBatchNormV3": _batch_norm, "LRN": _lrn,
+    "FusedBatchNormV2": _batch_norm, "FusedBatchNormV3": _batch_norm, "LRN": _lrn, "Conv2DBackpropInput": _input_grad,
+    "DepthwiseConv2dNativeBackpropInput": _input_grad, "Conv3D": _volume("Conv"), "MaxPool3D": _volume("MaxPool"),
+    "AvgPool3D": _volume("AveragePool"), "MaxPoolV2": _fed_pool, "MaxPoolWithArgmax": _pool_argmax,
 }  # fmt: skip

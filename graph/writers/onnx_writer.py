@@ -138,6 +138,10 @@ class Writer:
             self._write(self, made)
         return made.outputs
 
+    def node(self, op: Operation) -> Node:
+        """The node of an op of the graph, or of one that was made."""
+        return self._nodes[op.name]
+
     def same(self, source: Tensor, target: Tensor) -> None:
         """Makes ``target`` what ``source`` is, in every layout."""
         for names in (self._plain, self._nchw):

@@ -20,7 +20,16 @@ onnx = pytest.importorskip("onnx", reason="needs onnx (extra dev)")
 
 NDArray = np.ndarray[Any, Any]
 #: A case of test_shapes that ONNX does not have, with what is tested instead.
-INSTEAD: dict[str, dict[str, Any]] = {"MirrorPad": {"mode": "REFLECT"}, "Squeeze": {"squeeze_dims": (1,)}}
+INSTEAD: dict[str, dict[str, Any]] = {
+    "MirrorPad": {"mode": "REFLECT"}, "Squeeze": {"squeeze_dims": (1,)}, "_FusedBatchNormEx": {"is_training": False},
+}  # fmt: skip
+#: Inputs that must be constants: weights and ranges.
+CONSTANT = {
+    "Conv2D", "DepthwiseConv2dNative", "_FusedConv2D", "_FusedDepthwiseConv2dNative", "Conv3D", "Reverse",
+    "FakeQuantWithMinMaxVarsPerChannel", "ScaleAndTranslate",
+}  # fmt: skip
+#: Ops that are written for known sizes of axis 0 only: one that is sampled, or counted.
+KNOWN = {"KiResample", "MatrixDeterminant"}
 
 
 def written(graph: Graph, outputs: list[Tensor], feeds: dict[Tensor, NDArray], folder: Path) -> list[NDArray]:
@@ -48,16 +57,19 @@ def test_an_op_written_computes_the_same(op: str, batch: str, seed: int, tmp_pat
     sizes = tuple(int(n) for n in rng.integers(2, 5, 4))
     arrays, attrs = CASES[op](sizes, rng)
     attrs = {**attrs, **INSTEAD.get(op, {})}
-    count = 6 if op == "FusedBatchNormV3" else None
+    if op == "Bitcast":
+        arrays = [rng.integers(-128, 128, (sizes[0], 5)).astype(np.int8)]
+    count = 6 if op in ("FusedBatchNormV3", "_FusedBatchNormEx") else None
     feeds: dict[Tensor, NDArray] = {}
     with Graph().as_default() as graph:
         given: list[Tensor] = []
         for i, array in enumerate(arrays):
-            weights = (i and op in ("Conv2D", "DepthwiseConv2dNative")) or ("BatchNorm" in op and i)
+            weights = i and (op in CONSTANT or "BatchNorm" in op)
             if array.ndim == 0 or (array.dtype.kind in "iu" and len(arrays) > 1) or weights:
                 given.append(ops.constant(array, array.dtype))
                 continue
-            shape = [None if batch == "unknown" and axis == 0 else d for axis, d in enumerate(array.shape)]
+            free = batch == "unknown" and op not in KNOWN
+            shape = [None if free and axis == 0 else d for axis, d in enumerate(array.shape)]
             given.append(ops.placeholder(array.dtype, shape, name=f"x{i}"))
             feeds[given[-1]] = array
         operation = graph.create_op(op, given, attrs, "y", num_outputs=count)
