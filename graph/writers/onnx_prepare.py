@@ -58,7 +58,8 @@ def _reachable(graph: Frozen, ports: Sequence[Port], starts: Mapping[Port, Tenso
         name = stack.pop()
         if name not in kept:
             node = graph.nodes[name]
-            kept[name] = replace(node, control=())
+            given = node.op == "PlaceholderWithDefault"  # the file has no such input: the default is what it is
+            kept[name] = replace(node, op="Identity", attrs={}, control=()) if given else replace(node, control=())
             stack += [p.node for p in node.inputs]
     return kept
 

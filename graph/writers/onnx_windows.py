@@ -34,10 +34,25 @@ def _sizes(op: Operation, name: str, default: tuple[int, ...] = (1, 1, 1, 1)) ->
 
 def _pads(op: Operation) -> dict[str, Any]:
     padding = op.attrs.get("padding")
-    if padding == "EXPLICIT":
+    if padding in ("EXPLICIT", b"EXPLICIT"):
         top, bottom, left, right = op.attrs["explicit_paddings"][4 if _is_nchw(op) else 2 :][:4]
         return {"pads": (top, left, bottom, right)}
-    return {"auto_pad": "SAME_UPPER"} if padding == "SAME" else {"pads": (0, 0, 0, 0)}
+    return {"auto_pad": "SAME_UPPER"} if padding in ("SAME", b"SAME") else {"pads": (0, 0, 0, 0)}
+
+
+def _dilated_pads(op: Operation) -> dict[str, Any]:
+    """SAME with dilations as numbers, where they follow: ONNX Runtime does not compute them."""
+    dilations, strides, shape = _sizes(op, "dilations"), _sizes(op, "strides"), op.inputs[0].shape
+    if max(dilations) == 1 or op.attrs.get("padding") not in ("SAME", b"SAME"):
+        return _pads(op)
+    sizes = (None, None) if shape is None else shape[2:4] if _is_nchw(op) else shape[1:3]
+    totals = []
+    for size, step, dilation, cells in zip(sizes, strides, dilations, op.inputs[1].type.dims[:2], strict=True):
+        if size is None and step > 1:
+            return _pads(op)
+        rest = step if size is None or size % step == 0 else size % step
+        totals.append(max((cells - 1) * dilation + 1 - rest, 0))
+    return {"pads": (*(t // 2 for t in totals), *(t - t // 2 for t in totals))}
 
 
 def _conv(writer: Writer, op: Operation) -> None:
@@ -62,7 +77,7 @@ def _conv(writer: Writer, op: Operation) -> None:
     groups = dims[2] if depthwise else channels // dims[2] if channels else 1
     name = writer.emit(
         "Conv", [_image(writer, op), weights], op.name, kernel_shape=dims[:2], strides=_sizes(op, "strides"),
-        dilations=_sizes(op, "dilations"), group=groups, **_pads(op),
+        dilations=_sizes(op, "dilations"), group=groups, **_dilated_pads(op),
     )  # fmt: skip
     writer.set(op.outputs[0], name, nchw=not _is_nchw(op))
 
