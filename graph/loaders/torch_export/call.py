@@ -18,6 +18,7 @@ import numpy as np
 from ... import ops
 from ...builder import Tensor
 from ...errors import LoadError, UnsupportedOpError
+from ...formats.limits import Budget
 
 __all__ = ["Call", "Converter", "Size"]
 
@@ -29,9 +30,11 @@ Converter: TypeAlias = "Callable[[Call], Any]"
 class Call:
     """``target``: 'conv2d'; ``overload``: 'default'. Arguments by the names of ATen's schema; those left out have its defaults."""
 
-    def __init__(self, target: str, overload: str, name: str, arguments: Mapping[str, Any], outputs: int) -> None:
+    def __init__(
+        self, target: str, overload: str, name: str, arguments: Mapping[str, Any], outputs: int, budget: Budget
+    ) -> None:
         self.target, self.overload, self.name, self.outputs = target, overload, name, outputs
-        self._arguments = arguments
+        self._arguments, self._budget = arguments, budget
 
     def unsupported(self, what: str) -> UnsupportedOpError:
         return UnsupportedOpError(
@@ -40,6 +43,10 @@ class Call:
 
     def wrong(self, what: str) -> LoadError:
         return LoadError(f"aten.{self.target} '{self.name}': {what}")
+
+    def makes(self, elements: int) -> None:
+        """Counts a float32 constant that the converter makes; LoadError if the budget has no room for it."""
+        self._budget.bytes(4 * elements, f"aten.{self.target} '{self.name}'")
 
     def has(self, name: str) -> bool:
         return self._arguments.get(name) is not None

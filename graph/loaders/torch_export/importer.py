@@ -60,6 +60,7 @@ class Importer:
         """Constants for parameters and buffers; placeholders for the rest, which are returned."""
         found: dict[str, Tensor] = {}
         for spec in self._specs("input_specs"):
+            self._budget.nodes("the program's inputs")
             (kind, content), *_ = spec.items() if isinstance(spec, dict) and spec else [("", None)]
             name = self._argument_name(content)
             if kind == "user_input":
@@ -135,13 +136,14 @@ class Importer:
         if not isinstance(target, str) or not isinstance(given, list) or not isinstance(made, list):
             raise self._budget.error(where, brief(node), "a call with target, inputs and outputs")
         outputs = [self._output_names(o, where) for o in made]
+        self._budget.nodes(where, max(sum(map(len, outputs)), 1))
         match = _TARGET.fullmatch(target)
         op, overload = ("", "") if match is None else (match[1] or match[3] or match[4], match[2] or "default")
         if _CHECKS.fullmatch(op) or not outputs:
             return
         arguments = self._arguments(given, where)
         first = next((n for names in outputs for n in names), where)
-        call = Call(op or target, overload, first, arguments, len(outputs))
+        call = Call(op or target, overload, first, arguments, len(outputs), self._budget)
         converter = _CONVERTERS.get(op) or _CONVERTERS.get(op.removesuffix("_"))
         if converter is None or any(isinstance(a, Tensor) and a.dtype == UNKNOWN for a in arguments.values()):
             self._keep_unknown(call, arguments, outputs)
@@ -154,7 +156,7 @@ class Importer:
         except KigraphError as error:
             self._keep_unknown(call, arguments, outputs, str(error))
             return
-        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise self._budget.error(f"{where} ({target})", str(error), _UNKNOWN) from None
         self._bind_outputs(outputs, values, where)
         self._note_aliases(op, given, [n for names in outputs for n in names])

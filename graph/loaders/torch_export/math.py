@@ -23,7 +23,7 @@ def _unary(function: Function) -> Converter:
 def _operands(c: Call) -> tuple[Tensor, Tensor]:
     """Both sides, a number or a scalar in the type of the other."""
     left, right = c.raw("self", c.raw("a", c.raw("0"))), c.raw("other", c.raw("b", c.raw("1")))
-    names = [next(n for n in names if c.has(n)) for names in (("self", "a", "0"), ("other", "b", "1"))]
+    names = [next((n for n in names if c.has(n)), names[0]) for names in (("self", "a", "0"), ("other", "b", "1"))]
     if isinstance(left, Tensor):
         return left, c.like(names[1], left)
     if isinstance(right, Tensor):

@@ -136,6 +136,9 @@ def _adaptive_avg_pool(c: Call) -> Tensor:
         raise c.unsupported("an adaptive pool of unknown sizes")
     for axis, (size, target) in enumerate(zip(sizes, wanted, strict=True), 2):
         if size is not None and size != target:
+            if target < 1:
+                raise c.wrong(f"an output of {target} rows")
+            c.makes(size * target)
             x = _averaged(x, axis, size, target)
     return ops.squeeze(x, [2]) if c.target.endswith("1d") else x
 
@@ -161,7 +164,11 @@ def _batch_norm(c: Call) -> Any:
         raise c.unsupported("training mode; export the model in eval() mode")
     x = c.tensor("input")
     eps, mean, variance = c.number("eps", 1e-5), c.tensor("running_mean"), c.tensor("running_var")
-    ones = ops.constant(np.ones(c.dims(mean), np.float32))
+    channels = c.dims(mean)
+    if None in channels:
+        raise c.unsupported("a batch norm of an unknown number of channels")
+    c.makes(math.prod(n or 0 for n in channels))
+    ones = ops.constant(np.ones(channels, np.float32))
     gamma = c.tensor("weight") if c.has("weight") else ones
     beta = c.tensor("bias") if c.has("bias") else ops.multiply(ones, 0.0)
     if c.rank(x) == 4:

@@ -7,6 +7,7 @@ weights beside it as raw members, NAME/data/constants likewise. Types are number
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
@@ -24,6 +25,9 @@ from ..weights import widen_bfloat16
 __all__ = ["Program", "read_program", "tensor_type"]
 
 _MAX_JSON = 256 << 20
+#: Elements of the JSON per node that a file may have; exporters write 200 with their notes, and each takes up to 60 bytes in memory.
+_PER_NODE = 50
+_TEXTS, _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL), re.compile(rb"[\[\]{}]")
 _BFLOAT16 = 13
 DTYPES: Mapping[int, DType] = {
     n: np.dtype(name)
@@ -67,8 +71,19 @@ def read_program(source: Source, archive: Archive, budget: Budget) -> Program:
 
 
 def _json(archive: Archive, name: str, budget: Budget) -> dict[str, Any]:
+    """The object in a member, which is counted before it is parsed."""
+    data = archive.read(name, min(_MAX_JSON, budget.limits.max_bytes))
+    most = budget.limits.max_nodes * _PER_NODE
+    if sum(map(data.count, (b",", b":", b"[", b"{"))) > most:
+        raise budget.error(
+            f"member {name!r}", f"more than {most:,} elements", f"at most {most:,} (LoadLimits.max_nodes)"
+        )
+    depth = 0
+    for bracket in _BRACKETS.finditer(_TEXTS.sub(b"", data)):
+        depth += 1 if bracket[0] in b"[{" else -1
+        budget.depth(depth, f"member {name!r}", 0)
     try:
-        found = json.loads(archive.read(name, min(_MAX_JSON, budget.limits.max_bytes)))
+        found = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise budget.error(f"member {name!r}", f"no JSON: {error}"[:200], "JSON") from None
     if not isinstance(found, dict):
@@ -93,7 +108,7 @@ def _value(source: Source, archive: Archive, folder: str, entry: Any, where: str
         raise budget.error(where, f"element type {brief(code)}", f"one of {sorted(DTYPES)}")
     stored = np.dtype(np.uint16) if code == _BFLOAT16 else DTYPES[code]
     shape, strides = (_sizes(meta, key, where, budget) for key in ("sizes", "strides"))
-    (offset,) = _sizes({"o": [meta.get("storage_offset", {"as_int": 0})]}, "o", where, budget)
+    (offset,) = _sizes({"storage_offset": [meta.get("storage_offset", {"as_int": 0})]}, "storage_offset", where, budget)
     count = budget.tensor(shape, DTYPES[code].itemsize, where)
     last = sum((n - 1) * s for n, s in zip(shape, strides, strict=False))
     if len(shape) != len(strides) or (count and (offset + last + 1) * stored.itemsize > member.size):
@@ -114,7 +129,7 @@ def _loader(
         flat = source.array(member.start + offset * raw.itemsize, raw, (span,))
         if not prod(shape):
             return np.empty(shape, np.float32 if stored == np.uint16 else stored)
-        steps = tuple(s * raw.itemsize for s in strides)
+        steps = tuple(s * raw.itemsize if n > 1 else 0 for n, s in zip(shape, strides, strict=True))
         window = np.lib.stride_tricks.as_strided(flat, shape, steps, writeable=False)
         dense = np.ascontiguousarray(window).reshape(shape)
         if stored == np.uint16:

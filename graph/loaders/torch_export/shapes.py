@@ -14,6 +14,8 @@ from .program import DTYPES
 
 __all__ = ["CONVERTERS"]
 
+#: A split into more parts than layers have channels is no network's.
+_MOST_PARTS = 1 << 14
 _END = np.iinfo(np.int64).max
 
 
@@ -134,6 +136,12 @@ def _parts(c: Call, x: Tensor, axis: int) -> int:
     return size
 
 
+def _counted(c: Call, parts: int) -> None:
+    """What a file says in a few bytes must not become a list of any length."""
+    if parts > _MOST_PARTS:
+        raise c.wrong(f"{parts} pieces; expected at most {_MOST_PARTS:,}")
+
+
 def _split(c: Call) -> list[Tensor]:
     """Pieces of one size, the last may be smaller; or of stated sizes."""
     x = c.tensor("self")
@@ -150,6 +158,7 @@ def _split(c: Call) -> list[Tensor]:
         step = c.integer("split_size")
     if step < 1:
         raise c.wrong(f"pieces of {step}")
+    _counted(c, -(-size // step))
     sizes = [min(step, size - at) for at in range(0, size, step)]
     return ops.split(x, sizes, axis)
 
@@ -161,7 +170,7 @@ def _wrong_split(c: Call, sizes: list[int], size: int) -> list[Tensor]:
 def _unbind(c: Call) -> list[Tensor]:
     x = c.tensor("self")
     axis = c.axis("dim", x, 0)
-    _parts(c, x, axis)
+    _counted(c, _parts(c, x, axis))
     return list(ops.unstack(x, axis=axis))
 
 
