@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from ..errors import LoadError
 from .output import clean
@@ -33,13 +34,19 @@ _KEPT = (
 # Limits are set by the child itself, before anything of kigraph is imported: no code runs between fork and exec here.
 _CHILD = """
 import resource, sys
+def limit(name, soft, hard):
+    before = resource.getrlimit(name)[1]
+    if before != resource.RLIM_INFINITY:  # it may not be raised
+        soft, hard = min(soft, before), min(hard, before)
+    resource.setrlimit(name, (soft, hard))
 memory, seconds = int(sys.argv[1]), int(sys.argv[2])
-resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
-resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+limit(resource.RLIMIT_AS, memory, memory)
+limit(resource.RLIMIT_CPU, seconds, seconds + 1)
+limit(resource.RLIMIT_CORE, 0, 0)
+limit(resource.RLIMIT_FSIZE, 0, 0)
+sys.path.append(sys.argv[3])  # behind what is installed
 from kigraph.cli import main
-sys.exit(main(sys.argv[3:]))
+sys.exit(main(sys.argv[4:]))
 """
 
 
@@ -59,7 +66,9 @@ def run_limited(
         raise LoadError(f"{file}: --untrusted needs the limits of a POSIX system; use it on Linux or macOS")
     environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
     environment.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1", PYTHONDONTWRITEBYTECODE="1")
-    command = [sys.executable, "-c", _CHILD, str(memory), str(seconds), *arguments]
+    # -P: without it Python looks for modules in the current folder first, where a hostile resource.py may lie.
+    place = str(Path(__file__).parents[2])
+    command = [sys.executable, "-P", "-c", _CHILD, str(memory), str(seconds), place, *arguments]
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=wall, env=environment, check=False

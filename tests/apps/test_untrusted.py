@@ -52,3 +52,28 @@ def test_the_child_writes_nothing(model: Path, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(limited, "_CHILD", limited._CHILD.replace("from kigraph.cli import main", writing))
     assert run_limited(["inspect", str(model)], "net.pb") == 1
     assert not target.exists() or target.stat().st_size == 0
+
+
+def test_modules_of_the_current_folder_are_not_used(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Where a model was unpacked, other files may lie, too."""
+    for name in ("resource", "kigraph", "json"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('foreign code ran')")
+    monkeypatch.chdir(tmp_path)
+    assert run_limited(["inspect", str(model)], "net.pb") == 0
+    assert "foreign code" not in capfd.readouterr().err
+
+
+def test_limits_above_those_of_the_process_are_lowered(model: Path) -> None:
+    """A service manager's own limits may be tighter."""
+    import subprocess
+    import sys
+
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_CPU, (30, 30)); from kigraph.cli.limited import run_limited; "
+        f"raise SystemExit(run_limited(['inspect', {str(model)!r}], 'net.pb'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
