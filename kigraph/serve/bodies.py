@@ -23,8 +23,8 @@ from .errors import Refused
 
 __all__ = ["Body", "Upload", "declared_length", "extract", "media_type", "receive"]
 
-# It logs a warning for every malformed body that a client sends.
-logging.getLogger("python_multipart").setLevel(logging.ERROR)
+# It logs a warning or an error for every malformed body that a client sends.
+logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
 _ACCEPTED = "image/*, application/octet-stream, multipart/form-data, application/json"
 #: Parts of a multipart body that are read; more are refused.
 _PARTS = 8

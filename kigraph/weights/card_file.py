@@ -7,7 +7,7 @@ never taken.
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -129,7 +129,7 @@ class _Fields:
     def three(self, key: str) -> tuple[float, float, float]:
         value = self._values.get(key)
         numbers = value if isinstance(value, list) else []
-        good = [float(v) for v in numbers if type(v) in (int, float) and math.isfinite(v)]
+        good = [float(v) for v in numbers if type(v) in (int, float) and abs(v) <= sys.float_info.max]
         if len(good) != 3 or len(numbers) != 3 or (key == "std" and 0 in good):
             raise self.fail(key, "three numbers, for pixels from 0 to 255; a std is not 0")
         return (good[0], good[1], good[2])

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CardError
+from ..graph.ir import Literal
 from ..vision.labels import LabelSet, clean_label
 from ..vision.normalize import Normalization, Preprocessing
 from ..vision.resize import RESIZE_RULES
@@ -43,7 +44,7 @@ def read_card_text(graph: Graph) -> dict[str, Any] | None:
         return None
     op = graph.operation(CARD_NODE)
     literal = op.attrs.get("value")
-    if op.type != "Const" or literal is None or literal.shape != () or literal.dtype != object:
+    if op.type != "Const" or not isinstance(literal, Literal) or literal.shape != () or literal.dtype != object:
         raise CardError(f"node '{CARD_NODE}' is {op.type}; expected a string constant")
     data = literal.array().item()
     try:

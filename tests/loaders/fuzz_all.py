@@ -1,15 +1,13 @@
 """Mutates small files of every family and opens them: python tests/loaders/fuzz_all.py SECONDS [--family NAME ...]
 
 The openers run in a child process with limits on memory and CPU time per file; the parent notes what killed it and
-starts another one. Findings: an exception that is not ours, more than LIMIT_SECONDS of CPU for one file, a crash, a hang.
-Each is printed once with its traceback, and its file is kept. Exit code 1 if there are any.
+starts another one. Findings: an exception that is not ours, more than LIMIT_SECONDS of CPU for one file, a crash, a hang, a file opened
+elsewhere, a foreign import. Each is printed once with its traceback, and its file is kept. Exit code 1 if there are any.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import json
 import random
 import re
@@ -20,134 +18,21 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.append(str(Path(__file__).parents[2]))  # behind an installed kigraph
+import fuzz_mutate
+import fuzz_open
 import fuzz_seeds
 
-from kigraph.graph.ir import Literal
-from kigraph.graph.loaders import LoadLimits
 from kigraph.kernels.errors import KigraphError
 
-#: Small, so that what slips through cannot take much memory either.
-LIMITS = LoadLimits(max_bytes=1 << 22, max_tensors=200, max_nodes=500)
 LIMIT_SECONDS = 2.0
 #: CPU seconds after which a child is killed: a loop in C does not see Python's signals.
 HANG_SECONDS = 10
 MEMORY = 2 << 30
-
-
-# --- opening --------------------------------------------------------------------------------------------------------
-
-
-def open_model(path: Path) -> None:
-    """Opens, finds the card, reads everything."""
-    from kigraph.opening import open_file
-    from kigraph.weights.cards import find_card
-
-    opened = open_file(path, LIMITS)
-    for name in opened.weights or ():
-        opened.weights.read(name)  # type: ignore[union-attr]
-        str(name).encode()
-    if opened.graph is not None:
-        for op in opened.graph.operations:
-            value = op.attrs.get("value")
-            if isinstance(value, Literal):
-                value.array()
-        find_card(opened.graph, family=opened.naming if hasattr(opened, "naming") else None)
-
-
-def open_checkpoint(path: Path) -> None:
-    from kigraph.train.checkpoint import load_checkpoint
-
-    load_checkpoint(path, LIMITS)
-
-
-def open_labels(path: Path) -> None:
-    from kigraph.vision.labels import read_label_file
-
-    read_label_file(path)
-
-
-def open_image(path: Path) -> None:
-    from kigraph.vision.decode import decode_image, read_image
-
-    decode_image(read_image(path), max_pixels=1 << 20)
-
-
-def open_archive(path: Path) -> None:
-    from kigraph.weights.archive import extract_member
-
-    extract_member(path, "weights.bin", path.with_suffix(".out"))
-
-
-def inspect(path: Path) -> None:
-    """The command, with all that it works out; it may end with an error of ours, never with another one."""
-    from kigraph.cli import main
-
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out), contextlib.suppress(SystemExit):
-        main(["inspect", str(path)])
-
-
-OPENERS: dict[str, Callable[[Path], None]] = {
-    "checkpoint": open_checkpoint, "labels": open_labels, "image": open_image, "archive": open_archive,
-}  # fmt: skip
-
-
-# --- mutating -------------------------------------------------------------------------------------------------------
-
-_BYTES = (0, 1, 2, 0x7F, 0x80, 0xFE, 0xFF)
-_NUMBERS = (0, 1, 2, 255, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 40, (1 << 63) - 1, 1 << 63, (1 << 64) - 1)
-_TEXTS = (
-    b"9" * 30, b"9" * 5000, b"-1", b"1e999", b"NaN", b"null", b"[" * 3000, b"{}", b'"\\ud800"', b"\xff\xfe", b"../x", b"\0",
-    b"true", b"1.5", b'{"a":1,"a":2}',
-)  # fmt: skip
-
-
-def mutate(data: bytes, rng: random.Random, others: list[bytes]) -> bytes:
-    """One to six edits."""
-    out = bytearray(data)
-    for _ in range(rng.choice((1, 1, 2, 3, 6))):
-        size = len(out)
-        at = rng.randrange(size + 1)
-        kind = rng.randrange(11)
-        if kind == 0 and size:
-            out[at % size] ^= 1 << rng.randrange(8)
-        elif kind == 1 and size:
-            out[at % size] = rng.choice((*_BYTES, rng.randrange(256)))
-        elif kind == 2:  # another length, count or address
-            width = rng.choice((2, 4, 8))
-            value = rng.choice((*_NUMBERS, size, size - 1, rng.randrange(size + 1)))
-            at -= at % rng.choice((1, width))
-            out[at : at + width] = (value & (1 << 8 * width) - 1).to_bytes(width, "little")
-        elif kind == 3:  # an address of another place: shared parts and cycles
-            start = rng.randrange(size + 1) & ~7
-            out[at & ~7 : (at & ~7) + 8] = out[start : start + 8]
-        elif kind == 4:
-            del out[at : at + rng.choice((1, 4, 8, 64))]
-        elif kind == 5:
-            out[at:at] = out[at : at + rng.choice((1, 8, 64, 512))]
-        elif kind == 6:
-            start, count = rng.randrange(size + 1), rng.choice((8, 24, 64, 256))
-            out[at : at + count] = out[start : start + count]
-        elif kind == 7 and rng.random() < 0.3:
-            del out[at:]
-        elif kind == 8:
-            numbers = list(re.finditer(rb"[0-9]+|[a-z]{3,}", out))
-            if numbers:
-                found = rng.choice(numbers)
-                out[found.start() : found.end()] = rng.choice(_TEXTS)
-        elif kind == 9 and rng.random() < 0.2:
-            other = rng.choice(others)
-            start = rng.randrange(len(other) + 1)
-            out[at:] = other[start:]
-        elif kind == 10 and rng.random() < 0.05:
-            out[at:at] = bytes(out[at : at + 16]) * rng.choice((100, 2000))
-    return bytes(out)
 
 
 # --- the child ------------------------------------------------------------------------------------------------------
@@ -165,12 +50,15 @@ def child(folder: Path, seconds: float, seed: int, families: list[str]) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY + usage, MEMORY + usage))
     rng = random.Random(seed)
     counts = dict.fromkeys(families, 0)
+    (folder / "case").write_bytes(seeds["graphdef"][0])
+    fuzz_open.inspect(folder / "case")  # imports what the commands need
+    seen = fuzz_open.watch(folder)
     end = time.monotonic() + seconds
     slowest = 0.0
     while time.monotonic() < end:
         family = rng.choice(families)
         data = rng.choice(seeds[family])
-        changed = fuzz_seeds.PACKERS.get(family, bytes)(mutate(data, rng, seeds[family]))
+        changed = fuzz_seeds.PACKERS.get(family, bytes)(fuzz_mutate.mutate(data, rng, seeds[family]))
         # Half of the time checksums are not looked at, so that what they protect is reached.
         blocks.Block.verify = verify if rng.random() < 0.5 else _take_off  # type: ignore[method-assign]
         path = folder / "case"
@@ -179,8 +67,8 @@ def child(folder: Path, seconds: float, seed: int, families: list[str]) -> None:
         signal.setitimer(signal.ITIMER_PROF, HANG_SECONDS)
         try:
             run_one(path, family, changed)
-            if rng.random() < 0.02 and family.split("-")[0] not in OPENERS:
-                inspect(path)
+            if rng.random() < 0.02 and family.split("-")[0] not in fuzz_open.OPENERS:
+                fuzz_open.inspect(path)
         except KigraphError:
             pass
         except BaseException as error:
@@ -188,6 +76,9 @@ def child(folder: Path, seconds: float, seed: int, families: list[str]) -> None:
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
         spent = time.process_time() - start
+        if seen:
+            report(family, changed, seen[0], "\n".join(seen))
+            seen.clear()
         slowest = max(slowest, spent)
         if spent > LIMIT_SECONDS:
             report(family, changed, "slow", f"{spent:.1f} s of CPU for {len(changed)} bytes")
@@ -197,7 +88,7 @@ def child(folder: Path, seconds: float, seed: int, families: list[str]) -> None:
 
 def run_one(path: Path, family: str, data: bytes) -> None:
     path.write_bytes(data)
-    OPENERS.get(family.split("-")[0], open_model)(path)
+    fuzz_open.OPENERS.get(family.split("-")[0], fuzz_open.open_model)(path)
 
 
 def _take_off(block: Any) -> None:

@@ -9,10 +9,12 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import conftest as files
+import export_files
 import graph_files
 import numpy as np
 import onnx_files
@@ -28,6 +30,7 @@ FAMILIES = (
     "graphdef", "card", "safetensors", "torch", "torch-pickle", "torch-legacy", "keras-h5", "onnx", "keras", "keras-config", "checkpoint", "checkpoint-npy",
     "checkpoint-json", "savedmodel", "tf-metagraph", "tf-checkpoint", "tf-checkpoint-entries", "labels", "image", "archive", "archive-tar", "tflite",
     "torch-export", "torch-export-json",
+    "torch-export", "torch-export-json", "torch-export-weights", "cardfile", *(["body"] if find_spec("starlette") and find_spec("python_multipart") else []),
 )  # fmt: skip
 ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.arange(4, dtype=np.int64)}
 #: The smallest VGG: one convolution, one linear layer.
@@ -35,6 +38,11 @@ VGG = {
     "features.0.weight": np.ones((1, 1, 3, 3), np.float32), "features.0.bias": np.ones(1, np.float32),
     "classifier.0.weight": np.ones((2, 1), np.float32), "classifier.0.bias": np.ones(2, np.float32),
 }  # fmt: skip
+CARD = {
+    "kigraph_card": 1, "name": "n", "title": "t", "input": "x:0", "output": "y:0", "labels": "imagenet-2012", "classes": ["a", "b"],
+    "preprocessing": {"size": [8, 8], "mean": [1.0, 2.0, 3.0], "std": [1, 2, 3], "rule": "half_pixel", "channels": "RGB", "crop": 0.9},
+}  # fmt: skip
+EXPORTED = export_files.seed()
 STORED = {str(i): array.tobytes() for i, array in enumerate(ARRAYS.values())}
 
 
@@ -77,6 +85,11 @@ def make(folder: Path) -> dict[str, list[bytes]]:
         "tflite": tflite_seeds(),
         "torch-export": [pt2_files.archive(_exported(), {"a": ARRAYS["a"]})],
         "torch-export-json": [json.dumps(_exported()).encode()],
+        "torch-export": [export_files.archive(*EXPORTED)],
+        "torch-export-json": [json.dumps(EXPORTED[0]).encode()],
+        "torch-export-weights": [json.dumps(EXPORTED[1]).encode()],
+        "body": _bodies(),
+        "cardfile": [json.dumps(CARD).encode()],
     }
 
 
@@ -117,6 +130,8 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "checkpoint-json": lambda data: _npz({"v/w": _npy(ARRAYS["a"])}, data),
     "tf-checkpoint-entries": lambda data: bundle_files.one_block(data),
     "archive-tar": lambda data: zlib.compress(data, wbits=31),
+    "torch-export-json": lambda data: export_files.archive(data, *EXPORTED[1:]),
+    "torch-export-weights": lambda data: export_files.archive(EXPORTED[0], data, EXPORTED[2]),
 }
 
 
@@ -167,6 +182,18 @@ def tflite_seeds() -> list[bytes]:
     integers.op("MUL", [four, thin], [v])
     integers.op("SOFTMAX", [v], [m], {0: ("f32", 1.0)})
     return [buffer.getvalue(), integers.bytes([x], [z, m])]
+
+
+def _bodies() -> list[bytes]:
+    """Content-Type, a line end, and the body."""
+    image = base64.b64encode(_images()[0])
+    form = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\nContent-Type: image/png\r\n\r\nabc\r\n--x--\r\n'
+    return [
+        b"multipart/form-data; boundary=x\n" + form,
+        b'application/json\n{"image": "data:image/png;base64,' + image * 20 + b'", "filename": "a.png"}',
+        b'application/json\n{"filename": "a", "image": "' + image.translate(bytes.maketrans(b"+/", b"-_")) + b'"}',
+        b"image/png\nabc",
+    ]
 
 
 def _npy(array: object) -> bytes:
