@@ -1,6 +1,7 @@
 """The layouts of other programs' files, for the loaders and the writers.
 
     limits.py        LoadLimits, and the Budget that every reader spends from
+    json_text.py     JSON, counted before it is parsed
     source.py        a file: opened once, read by position; digests.py: SHA-256 of files, remembered
     beside.py        the further files of a model, in its own folder
     archive.py       zip archives

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..formats.hdf5 import Dataset, Group, Hdf5File
+from ..formats.json_text import check_json
 from ..formats.limits import Budget
 from ..formats.source import Source
 from .keras_config import config_beside
@@ -78,6 +79,8 @@ def read_keras_h5(source: Source, budget: Budget) -> WeightsFile:
         raise budget.error("the root group", "no attribute 'layer_names'", "a Keras weights file")
     if "model_config" not in metadata:
         metadata |= config_beside(source)
+    for name in {*MODEL_TEXTS, "model_config"} & metadata.keys():
+        check_json(metadata[name].encode("utf-8", "surrogatepass"), f"'{name}'", budget)
     if not tensors and "model_config" not in metadata:
         raise budget.error("the file", "no weights", "layers with weights")
     return WeightsFile(source.name, "keras-h5", MappingProxyType(tensors), MappingProxyType(metadata))

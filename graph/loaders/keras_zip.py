@@ -10,6 +10,7 @@ import numpy as np
 
 from ..formats.archive import Archive, Member
 from ..formats.hdf5 import Hdf5File
+from ..formats.json_text import check_json
 from ..formats.limits import Budget
 from ..formats.source import Source
 from ..formats.unpacked import Unpacked
@@ -57,6 +58,8 @@ def _checked(archive: Archive, member: Member, info: TensorInfo) -> TensorInfo:
 
 def _text(archive: Archive, name: str, budget: Budget) -> str:
     try:
-        return archive.unpack(name, _MOST_TEXT).decode()
+        data = archive.unpack(name, _MOST_TEXT)
+        check_json(data, f"member {name!r}", budget)
+        return data.decode()
     except UnicodeDecodeError:
         raise budget.error(f"member {name!r}", "bytes that are no UTF-8", "JSON") from None

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ...kernels.tensor import DType
+from ..formats.json_text import check_json
 from ..formats.limits import Budget, brief, size_text
 from ..formats.source import Source
 from .weights import BFLOAT16, TensorInfo, WeightsFile, widen_bfloat16
@@ -61,6 +62,7 @@ def _header(source: Source, budget: Budget) -> tuple[dict[str, Any], int]:
     raw = source.read(8, size)
     if raw[:1] != b"{":
         raise budget.error("byte 8", f"{raw[:1]!r}", "'{'")
+    check_json(raw, "the JSON header", budget)
     try:
         header = json.loads(raw.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
         json.dumps(header, ensure_ascii=False).encode()  # "\\ud800" is half a character, which cannot be printed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 import re
@@ -63,7 +64,7 @@ def mutate_json(data: bytes, rng: random.Random, others: list[bytes]) -> bytes |
         (holder, key), (other, theirs) = rng.choice(places), rng.choice(places)
         kind = rng.randrange(8)
         if kind <= 2:
-            holder[key] = rng.choice(_VALUES)
+            holder[key] = copy.deepcopy(rng.choice(_VALUES))
         elif kind == 3:  # a copy of another part, so that there are no cycles in memory
             holder[key] = json.loads(json.dumps(other[theirs]))
         elif kind == 4:

@@ -7,7 +7,6 @@ weights beside it as raw members, NAME/data/constants likewise. Types are number
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
@@ -17,6 +16,7 @@ import numpy as np
 
 from ....kernels.tensor import DType, TensorType
 from ...formats.archive import Archive
+from ...formats.json_text import check_json
 from ...formats.limits import Budget, brief
 from ...formats.source import Source
 from ...ir import Literal
@@ -25,9 +25,6 @@ from ..weights import widen_bfloat16
 __all__ = ["Program", "read_program", "tensor_type"]
 
 _MAX_JSON = 256 << 20
-#: Elements of the JSON per node that a file may have; exporters write 200 with their notes, and each takes up to 60 bytes in memory.
-_PER_NODE = 50
-_TEXTS, _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL), re.compile(rb"[\[\]{}]")
 _BFLOAT16 = 13
 DTYPES: Mapping[int, DType] = {
     n: np.dtype(name)
@@ -73,15 +70,7 @@ def read_program(source: Source, archive: Archive, budget: Budget) -> Program:
 def _json(archive: Archive, name: str, budget: Budget) -> dict[str, Any]:
     """The object in a member, which is counted before it is parsed."""
     data = archive.read(name, min(_MAX_JSON, budget.limits.max_bytes))
-    most = budget.limits.max_nodes * _PER_NODE
-    if sum(map(data.count, (b",", b":", b"[", b"{"))) > most:
-        raise budget.error(
-            f"member {name!r}", f"more than {most:,} elements", f"at most {most:,} (LoadLimits.max_nodes)"
-        )
-    depth = 0
-    for bracket in _BRACKETS.finditer(_TEXTS.sub(b"", data)):
-        depth += 1 if bracket[0] in b"[{" else -1
-        budget.depth(depth, f"member {name!r}", 0)
+    check_json(data, f"member {name!r}", budget)
     try:
         found = json.loads(data)
     except (ValueError, RecursionError) as error:

@@ -87,6 +87,8 @@ class _Network:
 
     def run(self) -> Graph:
         outputs = self._outputs(self.call_model(self.model, None))
+        if not outputs:
+            raise self.error(self.model, "no outputs", "at least one tensor")
         inputs = {name: t.name for name, t in self.inputs.items()}
         for i, (name, tensor) in enumerate(outputs.items()):
             self.alias(name, tensor)
