@@ -33,18 +33,26 @@ LIMIT_SECONDS = 2.0
 #: CPU seconds after which a child is killed: a loop in C does not see Python's signals.
 HANG_SECONDS = 10
 MEMORY = 2 << 30
+#: Files of a corpus: by suffix, and the bytes above which a file is left out.
+_SUFFIXES = (".pb", ".h5", ".keras", ".onnx", ".tflite", ".pt2", ".pth", ".pt", ".safetensors")
+_LARGEST = 400_000
 
 
 # --- the child ------------------------------------------------------------------------------------------------------
 
 
-def child(folder: Path, seconds: float, seed: int, families: list[str]) -> None:
+def child(folder: Path, seconds: float, seed: int, families: list[str], corpus: Path | None) -> None:
     from kigraph.graph.formats.hdf5 import blocks
 
     seeds = fuzz_seeds.make(folder)
+    if corpus is not None:
+        seeds["corpus"] = [
+            f.read_bytes() for f in sorted(corpus.rglob("*")) if f.suffix in _SUFFIXES and f.stat().st_size < _LARGEST
+        ]
+        families = ["corpus"]
     verify = blocks.Block.verify
     for family, files in seeds.items():  # what is not damaged opens
-        for data in files if family in families else []:
+        for data in files if family in families and family != "corpus" else []:
             run_one(folder / "case", family, fuzz_seeds.PACKERS.get(family, bytes)(data))
     usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY + usage, MEMORY + usage))
@@ -108,11 +116,13 @@ def main() -> int:
     parser.add_argument("--family", nargs="*", choices=fuzz_seeds.FAMILIES, default=list(fuzz_seeds.FAMILIES))
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--keep", type=Path, default=Path(tempfile.gettempdir()) / "kigraph-fuzz")
+    parser.add_argument("--corpus", type=Path, help="a folder of models, which are used instead of the small files")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        child(options.child, options.seconds, options.seed, options.family)
+        child(options.child, options.seconds, options.seed, options.family, options.corpus)
         return 0
+    corpus = [] if options.corpus is None else ["--corpus", str(options.corpus)]
     end = time.monotonic() + options.seconds
     counts: dict[str, int] = {}
     findings: dict[str, dict[str, Any]] = {}
@@ -130,7 +140,7 @@ def main() -> int:
                 str(options.seed + rounds),
             ]
             with subprocess.Popen(
-                [*command, "--family", *options.family], stdout=subprocess.PIPE, text=True
+                [*command, *corpus, "--family", *options.family], stdout=subprocess.PIPE, text=True
             ) as process:
                 try:
                     output, _ = process.communicate(timeout=left + 120)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
 import random
 import re
+import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
-__all__ = ["mutate", "mutate_bytes", "mutate_json", "mutate_message"]
+__all__ = ["mutate", "mutate_bytes", "mutate_json", "mutate_message", "mutate_zip"]
 
 _BYTES = (0, 1, 2, 0x7F, 0x80, 0xFE, 0xFF)
 _NUMBERS = (0, 1, 2, 255, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 40, (1 << 63) - 1, 1 << 63, (1 << 64) - 1)
@@ -29,8 +31,8 @@ _VALUES: tuple[Any, ...] = (
 def mutate(data: bytes, rng: random.Random, others: list[bytes]) -> bytes:
     """One to six edits: of the structure where the data has one that is known here, else of bytes."""
     if rng.random() < 0.6:
-        structured = mutate_json if data[:1] in b"{[" else mutate_message if data[:1] != b"P" else None
-        changed = structured(data, rng, others) if structured is not None else None
+        structured = mutate_json if data[:1] in (b"{", b"[") else mutate_zip if data[:2] == b"PK" else mutate_message
+        changed = structured(data, rng, others)
         if changed is not None:
             return changed if rng.random() < 0.9 else mutate_bytes(changed, rng, others)
     return mutate_bytes(data, rng, others)
@@ -84,6 +86,28 @@ def mutate_json(data: bytes, rng: random.Random, others: list[bytes]) -> bytes |
         return json.dumps(value).encode()
     except (ValueError, RecursionError):
         return None
+
+
+# --- archives --------------------------------------------------------------------------------------------------------
+
+
+def mutate_zip(data: bytes, rng: random.Random, others: list[bytes]) -> bytes | None:
+    """One member changed, texts of JSON more often than arrays, with sums that fit; None for what is no archive."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = {info: archive.read(info) for info in archive.infolist()}
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError):
+        return None
+    if not members:
+        return None
+    texts = [info for info in members if members[info][:1] in (b"{", b"[")]
+    chosen = rng.choice(texts if texts and rng.random() < 0.8 else list(members))
+    members[chosen] = mutate(members[chosen], rng, [members[chosen]])
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for info, content in members.items():
+            archive.writestr(info.filename, content)
+    return out.getvalue()
 
 
 # --- messages -------------------------------------------------------------------------------------------------------

@@ -25,12 +25,12 @@ LIMITS = LoadLimits(max_bytes=1 << 22, max_tensors=200, max_nodes=500)
 _MOST, _MOST_OF_ALL = 1 << 16, 1 << 20
 
 
-def open_model(path: Path) -> None:
+def open_model(path: Path, limits: LoadLimits = LIMITS) -> None:
     """Opens, finds the card, reads everything; one graph in eight runs."""
     from kigraph.opening import open_file
     from kigraph.weights.cards import find_card
 
-    opened = open_file(path, LIMITS)
+    opened = open_file(path, limits)
     for name in opened.weights or ():
         opened.weights.read(name)  # type: ignore[union-attr]
         str(name).encode()
@@ -129,9 +129,13 @@ def inspect(path: Path) -> None:
         assert "Traceback" not in out.getvalue(), out.getvalue()
 
 
+def open_corpus(path: Path) -> None:
+    open_model(path, LoadLimits(max_bytes=1 << 24, max_tensors=5000, max_nodes=20_000))
+
+
 OPENERS: dict[str, Callable[[Path], None]] = {
     "checkpoint": open_checkpoint, "labels": open_labels, "image": open_image, "archive": open_archive, "body": open_body,
-    "cardfile": open_card,
+    "cardfile": open_card, "corpus": open_corpus,
 }  # fmt: skip
 
 

@@ -240,3 +240,20 @@ def test_ops_that_reach_outside_are_not_served(op: str, tmp_path: Path) -> None:
     with pytest.raises(ki.KigraphError), ki.Session(loaded.graph, backend="numpy") as session:
         session.run("y:0")
     assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("op", ["OneHot", "TopK", "TopK-1"])
+def test_numbers_of_64_bits_are_not_cut_to_32(op: str, tmp_path: Path) -> None:
+    """2^40 would be 0: an empty result without a word."""
+    from tests.loaders import onnx_files
+
+    node, huge = onnx_files.node, np.array([1 << 40])
+    image = {"x": ("int64" if op == "OneHot" else "float32", (4,))}
+    nodes, arrays, version = {
+        "OneHot": ([node("OneHot", ["x", "n", "v"], ["y"])], {"n": huge, "v": np.array([0, 1], np.float32)}, 13),
+        "TopK": ([node("TopK", ["x", "n"], ["y", "i"])], {"n": huge}, 11),
+        "TopK-1": ([node("TopK", ["x"], ["y", "i"], k=1 << 40)], {}, 9),
+    }[op]
+    (tmp_path / "case").write_bytes(onnx_files.model(nodes, image, ["y"], arrays, opset=version))
+    with pytest.raises(LoadError, match=r"1099511627776.*expected a number of 32 bits"):
+        load(tmp_path / "case")

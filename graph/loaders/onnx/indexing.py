@@ -118,7 +118,7 @@ def _one_hot(n: Node) -> Tensor:
     off, on = (n.op("GatherV2", values, n.const(i), n.const(0)) for i in (0, 1))
     rank, axis = n.rank(indices) + 1, n.integer("axis", -1)
     indices = n.op("SelectV2", n.op("Less", indices, n.const(0)), n.op("AddV2", indices, depth), indices)
-    return n.op("OneHot", indices, n.cast(depth, "int32"), on, off, axis=n.axis(axis, rank))
+    return n.op("OneHot", indices, n.int32(depth, "depth"), on, off, axis=n.axis(axis, rank))
 
 
 def _running(type: str) -> Converter:

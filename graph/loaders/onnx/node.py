@@ -29,7 +29,7 @@ import numpy as np
 from ....kernels.tensor import DType, Shape, TensorType
 from ...builder import Graph, Tensor, entries_of, value_of
 from ...errors import LoadError, UnsupportedOpError
-from ...formats.limits import Budget
+from ...formats.limits import Budget, brief
 from ...formats.onnx import Attribute, GraphProto, NodeProto
 from ...formats.onnx_tensors import STORED, Constants, Stored
 from ...formats.protobuf.wire import Reader, Span
@@ -282,6 +282,13 @@ class Node:
         """``x`` itself if it has that element type."""
         target = np.dtype(dtype)
         return x if self.type_of(x).dtype == target else self.op("Cast", x, DstT=target)
+
+    def int32(self, x: Tensor, what: str) -> Tensor:
+        """A number that TensorFlow takes as int32; one that is known and beyond it is wrong, not another number."""
+        known = self.value(x)
+        if known is not None and known.size and not -(1 << 31) <= known.min() <= known.max() < 1 << 31:
+            raise self.wrong(f"{what} {brief(known.tolist())}", "a number of 32 bits")
+        return self.cast(x, "int32")
 
     def transpose(self, x: Tensor, perm: Sequence[int]) -> Tensor:
         return x if list(perm) == list(range(len(perm))) else self.op("Transpose", x, self.const(list(perm)))

@@ -115,11 +115,7 @@ def _top_k(n: Node) -> tuple[Tensor, ...]:
     axis = n.axis(n.integer("axis", -1), rank)
     largest = n.flag("largest", True)
     n.ignore("sorted")  # sorted results serve both
-    k = (
-        n.const(n.integer("k", -1), "int32")
-        if n.version < 10
-        else n.cast(n.op("Reshape", n.input(1), n.const([])), "int32")
-    )
+    k = n.int32(n.const(n.integer("k", -1)) if n.version < 10 else n.op("Reshape", n.input(1), n.const([])), "k")
     order = [*(i for i in range(rank) if i != axis), axis]
     back = [order.index(i) for i in range(rank)]
     if not largest:
