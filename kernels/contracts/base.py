@@ -105,7 +105,8 @@ class Contract(Generic[P]):
     def check(self, inputs: Sequence[TensorType], params: Any) -> tuple[TensorType, ...]:
         """Checks arity and parameter class, then applies the shape and dtype rule.
 
-        Also a ShapeError: an output that no array can be (``require_size``).
+        Also a ShapeError: an output that no array can be (``require_size``). A DTypeError: elements that are records, which
+        only what hands its input on takes.
         """
         low, high = self.arity
         if len(inputs) < low or (high is not None and len(inputs) > high):
@@ -116,6 +117,11 @@ class Contract(Generic[P]):
                 f"{self.name} takes parameters of class {self.params.__name__}, got {type(params).__name__}"
             )
         outputs = self.infer(inputs, params)
+        if not self.view and any(t.dtype.names for t in (*inputs, *outputs)):
+            # Kernels work on uninitialised memory, in which references to objects would be followed.
+            raise DTypeError(
+                f"{self.name} takes tensors of numbers or strings, got a list of tensors; stack or read it first"
+            )
         require_size(self.name, outputs)
         return outputs
 
