@@ -178,9 +178,6 @@ def take(graph: Graph, decision: Decision, fed: Collection[Port]) -> tuple[Graph
 def _take_node(
     graph: Graph, node: Node, decision: Decision, moved: dict[Port, Port], nodes: dict[str, Node], fed: Collection[Port]
 ) -> None:
-    if any(p in fed for p in node.ports) and node.op in BRANCHING:
-        nodes[node.name] = nodes.pop(node.name)
-        return
     inputs = tuple(p if p in fed else moved.get(p, p) for p in node.inputs)
     control = tuple(c for c in node.control if c in decision.live)
     if node.op not in BRANCHING:
@@ -188,16 +185,26 @@ def _take_node(
         nodes.pop(node.name, None)
         nodes[node.name] = node if same else replace(node, inputs=inputs, control=control)
         return
+    here = node.name
+    if any(
+        p in fed for p in node.ports
+    ):  # the node stays for the type of what is fed; the other output is a node of its own
+        nodes[node.name] = nodes.pop(node.name)
+        here = _fresh(graph, nodes, f"{node.name}/live")
     index = decision.chosen.get(node.name, 0)
-    here = Port(node.name)
     of = graph.type_of(node.inputs[index])
-    nodes[node.name] = Node(node.name, "Identity", (inputs[index],), {}, (of,), control)
+    nodes[here] = Node(here, "Identity", (inputs[index],), {}, (of,), control)
+    moved[Port(node.name)] = Port(here)
     if node.op in _SWITCHES:
-        moved[Port(node.name, 1)] = here
+        moved[Port(node.name, 1)] = Port(here)
         return
-    name = f"{node.name}/value_index"
-    while name in graph.nodes:
-        name += "_"
+    name = _fresh(graph, nodes, f"{node.name}/value_index")
     value = Literal.of(np.array(index, np.int32), ("merge", index))
     nodes[name] = Node(name, "Const", (), {"value": value, "dtype": value.dtype}, (TensorType(value.dtype, ()),))
     moved[Port(node.name, 1)] = Port(name)
+
+
+def _fresh(graph: Graph, nodes: Mapping[str, Node], name: str) -> str:
+    while name in graph.nodes or name in nodes:
+        name += "_"
+    return name
