@@ -15,6 +15,7 @@ from ...kernels.backends import Choice
 from ...kernels.tensor import STRING, TensorType
 from ..evaluate import shared_values
 from ..ir import Graph, Port
+from ..opdefs import STAGED
 from .cut import Cut
 from .explain import explain_plan
 from .images import Images, compile_part
@@ -146,7 +147,8 @@ class Plan:
         literal = self.graph.literal(port)
         if literal is not None:
             return np.array(literal.array())
-        return np.array(env[port]) if port in feeds else env[port]
+        shared = port in feeds or self.graph.nodes[port.node].op in STAGED  # a loop may give back what it got
+        return np.array(env[port]) if shared else env[port]
 
     def compiled(self) -> list[tuple[int, Stage | DynamicStage | Images]]:
         """The compiled stages that are in the cache, in order."""

@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..ir import Node
+from ...kernels.contracts.base import merge_shapes
+from ...kernels.tensor import dtype_name
+from ..errors import GraphError
+from ..ir import UNKNOWN, Node
 from ..opdefs import LISTS, LOOPS, RANDOM
 from .draws import draws
 from .lists import lists
@@ -20,7 +23,28 @@ Value = np.ndarray[Any, Any]
 
 
 def evaluator(node: Node, options: Options) -> Callable[[Sequence[Value]], tuple[Value, ...]]:
-    """From the values of the inputs to those of the outputs."""
+    """From the values of the inputs to those of the outputs, which are of the types that the graph states.
+
+    Outputs may share memory with inputs and with each other.
+    """
+    evaluate = _evaluator(node, options)
+    stated = node.outputs
+
+    def run(arrays: Sequence[Value]) -> tuple[Value, ...]:
+        made = evaluate(arrays)
+        for index, (array, t) in enumerate(zip(made, stated, strict=True)):
+            # What is behind may be compiled for the stated shape, and copying into that would broadcast.
+            if array.dtype != t.dtype and t.dtype != UNKNOWN:
+                raise GraphError(
+                    f"{node}: output {index} is {dtype_name(array.dtype)}, stated as {t}; feed '{node.name}:{index}'"
+                )
+            merge_shapes(f"{node}: output {index}", t.shape, array.shape)
+        return made
+
+    return run
+
+
+def _evaluator(node: Node, options: Options) -> Callable[[Sequence[Value]], tuple[Value, ...]]:
     if node.op in LISTS:
         return lists(node)
     if node.op in LOOPS:
