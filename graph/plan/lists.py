@@ -41,6 +41,20 @@ def _made(meta: Meta, elements: Sequence[Value | None]) -> Value:
     return result
 
 
+def _empty(meta: Meta, count: int) -> Value:
+    """A list without a written element, made without a loop over ``count``, which a file states."""
+    result = np.empty(count + 1, LIST)  # NumPy fills objects with None
+    result["item"][0] = meta
+    return result
+
+
+def _longer(node: Node, value: Value, count: int) -> Value:
+    require(8 * count, f"{node}: a list of {count} elements needs")
+    result = _empty(_meta(value), count)
+    result[: len(value)] = value
+    return result
+
+
 def _meta(value: Value) -> Meta:
     meta: Meta = value["item"][0]
     return meta
@@ -51,7 +65,7 @@ def _sized(node: Node, meta: Meta, size: Value) -> Value:
     if count < 0:
         raise GraphError(f"{node}: a list of {count} elements, expected 0 or more")
     require(8 * count, f"{node} of {count} elements needs")
-    return _made(meta, [None] * count)
+    return _empty(meta, count)
 
 
 def _stated(node: Node, value: Value) -> Shape:
@@ -73,11 +87,7 @@ def _at(node: Node, value: Value, index: int) -> int:
 
 
 def _written(node: Node, value: Value, index: int, element: Value, grows: bool) -> Value:
-    if grows and index >= len(value) - 1:
-        require(8 * (index + 1), f"{node}: a list of {index + 1} elements needs")
-        value = _made(_meta(value), [*value["item"][1:], *[None] * (index + 2 - len(value))])
-    else:
-        value = value.copy()
+    value = _longer(node, value, index + 1) if grows and index >= len(value) - 1 else value.copy()
     _fits(node, _meta(value), element)
     value["item"][_at(node, value, index)] = element
     return value
@@ -131,11 +141,7 @@ def _scatter(node: Node, value: Value, indices: Value, tensor: Value, grows: boo
         raise GraphError(f"{node}: {len(numbers)} indices for a tensor of shape {tensor.shape}")
     result = value
     most = max(numbers, default=-1) + 1
-    if grows and most > len(value) - 1:
-        require(8 * most, f"{node}: a list of {most} elements needs")
-        result = _made(_meta(value), [*value["item"][1:], *[None] * (most + 1 - len(value))])
-    else:
-        result = value.copy()
+    result = _longer(node, value, most) if grows and most > len(value) - 1 else value.copy()
     for i, element in zip(numbers, tensor, strict=True):
         element = np.asarray(element, tensor.dtype)
         _fits(node, _meta(value), element)
