@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -173,14 +172,19 @@ class Session:
         self, wanted: Fetches, feeds: Mapping[Port, Value], timeline: Timeline | None
     ) -> tuple[Plan, list[Value]]:
         plan, arrays = self._prepared(wanted, feeds)
+        if not plan.cut.assigned:
+            return plan, self._run(plan, arrays, len(wanted.ports), timeline)
         # Runs that assign variables go one after the other, so that no update is lost; others run side by side.
-        with self._updating if plan.cut.assigned else contextlib.nullcontext():
+        with self._updating:
+            if self._runner.decides:  # what a predicate was computed from may be of before the last update
+                plan, arrays = self._prepared(wanted, feeds)
             return plan, self._run(plan, arrays, len(wanted.ports), timeline)
 
     def _run(self, plan: Plan, arrays: dict[Port, Value], count: int, timeline: Timeline | None) -> list[Value]:
         """The first ``count`` outputs; the others are the new values of variables."""
-        values = self._read_now(plan.cut.variables)
-        arrays.update((port, values[name]) for name, port in plan.cut.variables.items())
+        if plan.cut.variables:
+            values = self._read_now(plan.cut.variables)
+            arrays.update((port, values[name]) for name, port in plan.cut.variables.items())
         results = plan.run(arrays, record=timeline)
         if plan.cut.assigned:
             with self._state:

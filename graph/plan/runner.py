@@ -15,8 +15,9 @@ import numpy as np
 
 from ...kernels.backends import Choice
 from ...kernels.tensor import STRING, TensorType
-from ..errors import GraphError
+from ..errors import GraphError, UnsupportedOpError
 from ..evaluate import shared_values
+from ..hints import shown
 from ..ir import Graph, Port
 from ..passes import optimize
 from .branches import Decision, branches, decide
@@ -48,6 +49,11 @@ Read = Callable[[Collection[str]], Mapping[str, Value]]
 
 
 def _no_variables(names: Collection[str]) -> Mapping[str, Value]:
+    if names:
+        raise UnsupportedOpError(
+            f"variable {shown(min(names))} belongs to a graph inside of a node (of a loop, branch or function), where a session "
+            "keeps none; make it an input of the node, or freeze the graph"
+        )
     return {}
 
 
@@ -61,6 +67,11 @@ class Runner:
         self._decisions, self._inner = LRU(4 * size), LRU(4 * size)
         self._compiling = threading.Lock()
         self._branches: tuple[int, bool] = (0, False)
+
+    @property
+    def decides(self) -> bool:
+        """Whether ``prepare`` may have to run what leads to predicates."""
+        return self._branches[1]
 
     def inner(self, graph: Graph) -> Callable[[Sequence[Port], Mapping[Port, Value]], list[Value]]:
         """What runs a graph that is an attribute of a node, such as the body of a loop."""
