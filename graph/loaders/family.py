@@ -191,6 +191,8 @@ def _read_safetensors(source: Source, budget: Budget) -> WeightsFile:
 
 
 def _is_saved_model(file: Beginning) -> bool:
+    if not file.head.startswith(b"\x08\x01\x12"):  # so that the reader of another family is not imported
+        return False
     from .tensorflow.saved_model import looks_like_saved_model
 
     return looks_like_saved_model(file.head)
@@ -239,6 +241,8 @@ def _read_graphdef(source: Source, budget: Budget) -> Graph:
 
 
 def _is_tflite(file: Beginning) -> bool:
+    if file.head[4:8] != b"TFL3":
+        return False
     from .tflite import looks_like_tflite
 
     return looks_like_tflite(file.head, file.source.size)

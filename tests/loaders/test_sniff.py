@@ -186,6 +186,17 @@ def test_importing_the_loaders_is_light() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_no_reader_of_another_family_is_imported(write: Write) -> None:
+    path = write(b"\x0a\x10\x0a\x01x\x12\x0bPlaceholder", "model.pb")
+    code = (
+        "import sys, kigraph.graph.loaders as l; l.sniff(sys.argv[1]); "
+        "other = [m for m in sys.modules if m.endswith(('.tflite', '.onnx', '.saved_model', '.hdf5', '.torch_export'))]; "
+        "sys.exit(f'imported: {other}' if other else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_pickle_is_never_imported(write: Write, torch_files: SimpleNamespace) -> None:
     import ast
 
