@@ -61,6 +61,8 @@ REFUSED = {
     "own class": (insert("my_package>Attention", "own"), "'my_package>Attention'"),
     "unknown class": (insert("LayerNormalisation", "ln"), r"'LayerNormalisation'.*\(LayerNormalization"),
     "TFOpLambda": (insert("TFOpLambda", "op", function="linalg.svd"), "operation 'linalg.svd'"),
+    "gather of batches": (both(insert("TFOpLambda", "op", function="gather"), call("op", indices=[0], axis=1, batch_dims=1)), "batch_dims"),
+    "alpha": (both(insert("TFOpLambda", "op", function="nn.selu"), call("op", alpha=2.0)), "alpha 2.0"),
     "string lookup": (insert("StringLookup", "s", vocabulary=["a"]), "StringLookup"),
     "hashing": (insert("Hashing", "h", num_bins=3), "Hashing"),
     "activation": (config("dense", activation="sparsemax"), "sparsemax.*sigmoid, "),

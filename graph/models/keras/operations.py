@@ -72,8 +72,10 @@ def _activation(name: str) -> Made:
             return gelu(b, x, default if approximate is None else bool(approximate))
         if name == "leaky_relu":
             return leaky(b, x, real(b, 0.2 if slope is None else slope))
-        if name in ("elu", "celu") and slope is not None:
-            return elu(b, x, real(b, slope)) if name == "elu" else NAMED["celu"](b, x)
+        if name == "elu" and slope is not None:
+            return elu(b, x, real(b, slope))
+        if slope is not None:
+            raise b.error(f"alpha {brief(slope)}", "none")
         return NAMED[name](b, x)
 
     return make

@@ -191,7 +191,7 @@ def _flip(b: Building, x: Any) -> Tensor:
 def _take(b: Building, x: Any) -> Tensor:
     a = Arguments(b, ("indices", "validate_indices", "axis"))
     index, axis = a.take("indices"), a.take("axis", default=0 if b.layer.kind == "TFOpLambda" else None)
-    a.take("validate_indices"), a.take("batch_dims")
+    a.take("validate_indices")
     a.end()
     x = operand(b, x)
     if axis is None:

@@ -52,6 +52,7 @@ _AS_THEY_ARE = ("Embedding", "Reshape", "Flatten", "Permute", "RepeatVector", "T
 #: Layers that take no account of a mask, and what they give has none.
 _FORGET = (
     *POOLS, *CONVOLUTIONS, *SHAPES, "Embedding", "Masking", "Bidirectional", "LSTM", "GRU", "SimpleRNN", "RNN",
+    "EinsumDense", "RMSNormalization", "SpectralNormalization",
 )  # fmt: skip
 #: Layers whose result depends on a mask in ways that are not translated.
 _DEPENDS = (*ATTENTION, "Softmax", "TimeDistributed", "Dot", "BatchNormalization", "Activation")
