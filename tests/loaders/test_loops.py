@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kigraph.graph.builder import Graph
@@ -276,6 +276,7 @@ def test_tensor_lists(tmp_path: Path) -> None:
     assert type(error.value).__module__.startswith("kigraph")
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(-3, 3)), max_size=8))
 def test_tensor_arrays_that_grow(tmp_path_factory: pytest.TempPathFactory, writes: list[tuple[int, int]]) -> None:
     path = tmp_path_factory.mktemp("g")
