@@ -133,7 +133,9 @@ class _Walk:
             return undecided
         live = [i for i, s in enumerate(inputs) if s is None]
         if len(live) > 1:
-            raise FetchError(f"{node} has {len(live)} live inputs, expected one; which would count is not defined")
+            raise FetchError(
+                f"{node} has {len(live)} live inputs, expected one; which would count is not defined. Feed its output"
+            )
         if not live:
             return _DEAD
         self.chosen[node.name] = live[0]

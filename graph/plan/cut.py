@@ -115,7 +115,10 @@ def _without_branches(
     decision = decision or decide(graph, fetches, targets, feeds, {})
     if decision.ask:
         asked = ", ".join(f"'{p}'" for p in decision.ask[:3])
-        raise FetchError(f"which side of a branch runs depends on the value of {asked}, which is known in a run only")
+        raise FetchError(
+            f"which side of a branch runs depends on the value of {asked}, which is known in a run only; feed it, or fetch a "
+            "tensor before the branch"
+        )
     live, moved = take(graph, decision, feeds)
     return live, [p if p in feeds else moved.get(p, p) for p in fetches]
 
