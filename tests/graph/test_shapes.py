@@ -1,4 +1,4 @@
-"""Shape inference: what is known statically must hold at run time, however inputs are given; and getitem as NumPy's."""
+"""Shape inference: what is known statically must hold at run time, however inputs are given."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kigraph.graph import ops
 from kigraph.graph.builder import Graph, Tensor
 from kigraph.graph.opdefs import CONTROL, OPDEFS
 from kigraph.graph.session import Session
-from kigraph.kernels.errors import KigraphError, ShapeError
+from kigraph.kernels.errors import ShapeError
 from kigraph.kernels.tensor import STRING, Shape
 
 NDArray = np.ndarray[Any, Any]
@@ -344,55 +344,6 @@ def test_static_types_hold_at_run_time(op: str, sizes: tuple[int, ...], ways: li
 
 
 A = np.arange(2 * 3 * 4, dtype=np.float32).reshape(2, 3, 4)
-KEYS: list[Any] = [
-    0, -1, np.int64(1), slice(None), slice(1, 3), slice(None, None, -1), slice(3, None, -2), slice(-100, 100), slice(5, 2),
-    Ellipsis, None, (0, 1), (0, 1, 2), (slice(None), 1), (Ellipsis, 0), (0, Ellipsis), (None, Ellipsis, None), (1, Ellipsis, -1),
-    (slice(None), slice(1, 3), slice(None, None, 2)), (slice(None), None, 1), (Ellipsis, slice(0, 0)), (slice(1, None), Ellipsis, 2, None),
-    (slice(None, None, -1), slice(-2, None), slice(-1, -4, -1)), (), (None, 0, None, 1, None, 2, None),
-    (0, 1, 2, Ellipsis), (slice(None),) * 3,
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("key", KEYS, ids=str)
-@pytest.mark.parametrize("hidden", [0, 1, 2, 5, 7])
-def test_getitem_is_numpys(graph: Graph, key: Any, hidden: int) -> None:
-    x = ops.placeholder("float32", [None if hidden >> i & 1 else d for i, d in enumerate(A.shape)])
-    y = x[key]
-    wanted = A[key]
-    assert fits(y.shape, wanted.shape)
-    assert y.type.rank == wanted.ndim
-    if not hidden:
-        assert y.shape == wanted.shape
-    np.testing.assert_array_equal(Session(graph, backend="numpy").run(y, {x: A}), wanted)
-
-
-def test_getitem_keeps_what_is_known(graph: Graph) -> None:
-    x = ops.placeholder("float32", [None, 4])
-    assert x[:, 1:3].shape == (None, 2)
-    assert x[0].shape == (4,)
-    assert x[1:].shape == (None, 4)
-    assert x[..., None].shape == (None, 4, 1)
-    assert x[..., 0].shape == (None,)
-    assert x[None, :, ::-2].shape == (1, None, 2)
-    i = ops.placeholder("int32", [])
-    assert x[i].shape == (4,)
-    assert x[:, i].shape == (None,)
-    assert x[:i, 2:].shape == (None, 2)
-    assert ops.placeholder("float32")[0].shape is None
-
-
-def test_getitem_by_tensors(graph: Graph) -> None:
-    x, i, n = ops.placeholder("float32", [None, 3, 4]), ops.placeholder("int32", []), ops.placeholder("int64", [])
-    made = [x[-1, i], x[:, 1:i], x[n - 1, ..., n], x[::i], x[i - 3], x[i:0:-1, n]]
-    wanted = [A[-1, 2], A[:, 1:2], A[0, ..., 1], A[::2], A[-1], A[2:0:-1, 1]]
-    for got, want in zip(Session(graph, backend="numpy").run(made, {x: A, i: 2, n: 1}), wanted, strict=True):
-        np.testing.assert_array_equal(got, want)
-
-
-@pytest.mark.parametrize("key", [1.0, "a", [0, 1], np.array([0]), True, slice("a", None), (Ellipsis, Ellipsis)])
-def test_other_keys_are_refused(graph: Graph, key: Any) -> None:
-    with pytest.raises(KigraphError):
-        ops.placeholder("float32", [2, 3, 4])[key]
 
 
 def test_sizes_that_are_computed_stay_known_beside_an_unknown_batch(graph: Graph) -> None:
@@ -429,14 +380,6 @@ def test_sizes_that_are_computed_stay_known_beside_an_unknown_batch(graph: Graph
         "pack": (2, 280), "concat": (2, 280), "product": (2, 280), "prod": (2, 280), "minus one": (2, 35, 8), "arithmetic": (2, 35, 8),
     }  # fmt: skip
     assert all(np.array_equal(v.reshape(-1), value.reshape(-1)) for v in found.values())
-
-
-def test_broadcasting_to_a_shape_with_unknown_sizes(graph: Graph) -> None:
-    x = ops.placeholder("float32", [None, 1])
-    assert ops.broadcast_to(x, [2, 1, 5]).shape == (2, 1, 5)
-    for wrong in ([5], [], [3, 0, 2]):
-        with pytest.raises(ShapeError, match="BroadcastTo"):
-            ops.broadcast_to(ops.placeholder("float32", [None, 3]), wrong)
 
 
 def test_unknown_types_of_ops_whose_operand_is_unknown(graph: Graph) -> None:

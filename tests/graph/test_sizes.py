@@ -209,3 +209,11 @@ def test_arguments_of_the_wrong_kind(graph: Graph) -> None:
     ):
         with pytest.raises(KigraphError):
             make()
+
+
+def test_broadcasting_to_a_shape_with_unknown_sizes(graph: Graph) -> None:
+    x = ops.placeholder("float32", [None, 1])
+    assert ops.broadcast_to(x, [2, 1, 5]).shape == (2, 1, 5)
+    for wrong in ([5], [], [3, 0, 2]):
+        with pytest.raises(ShapeError, match="BroadcastTo"):
+            ops.broadcast_to(ops.placeholder("float32", [None, 3]), wrong)
