@@ -7,6 +7,7 @@ never taken.
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace

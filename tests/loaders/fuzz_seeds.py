@@ -22,14 +22,13 @@ import test_hdf5
 import tflite_files
 from test_fuzz import graphdef
 
-from tests.loaders import bundle_files, pt2_files, saved_files
+from tests.loaders import bundle_files, saved_files
 
 __all__ = ["FAMILIES", "PACKERS", "make"]
 
 FAMILIES = (
     "graphdef", "card", "safetensors", "torch", "torch-pickle", "torch-legacy", "keras-h5", "onnx", "keras", "keras-config", "checkpoint", "checkpoint-npy",
     "checkpoint-json", "savedmodel", "tf-metagraph", "tf-checkpoint", "tf-checkpoint-entries", "labels", "image", "archive", "archive-tar", "tflite",
-    "torch-export", "torch-export-json",
     "torch-export", "torch-export-json", "torch-export-weights", "cardfile", *(["body"] if find_spec("starlette") and find_spec("python_multipart") else []),
 )  # fmt: skip
 ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.arange(4, dtype=np.int64)}
@@ -83,8 +82,6 @@ def make(folder: Path) -> dict[str, list[bytes]]:
         "archive": [_tar("w:gz")],
         "archive-tar": [_tar("w")],
         "tflite": tflite_seeds(),
-        "torch-export": [pt2_files.archive(_exported(), {"a": ARRAYS["a"]})],
-        "torch-export-json": [json.dumps(_exported()).encode()],
         "torch-export": [export_files.archive(*EXPORTED)],
         "torch-export-json": [json.dumps(EXPORTED[0]).encode()],
         "torch-export-weights": [json.dumps(EXPORTED[1]).encode()],
@@ -123,7 +120,6 @@ def _tensorflow(folder: Path) -> dict[str, list[bytes]]:
 
 #: Parts that a checksum or a compression protects are mutated first and packed then.
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
-    "torch-export-json": lambda data: pt2_files.archive(data.decode("utf-8", "replace"), {"a": ARRAYS["a"]}),
     "torch-pickle": lambda data: files.torch_zip(data, STORED),
     "keras-config": lambda data: _keras_zip(data),
     "checkpoint-npy": lambda data: _npz({"v/w": data}, b'{"version": 1}'),
@@ -345,14 +341,3 @@ def _tar(mode: str) -> bytes:
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
     return buffer.getvalue()
-
-
-def _exported() -> Any:
-    call = pt2_files.call
-    nodes = [
-        call("sym_size.int", "@n", self="$x", dim=0),
-        call("linear", "y", input="$x", weight="$p_a"),
-        call("relu_", "z", self="$y"),
-        call("reshape", "r", self="$z", shape=["@n", 2]),
-    ]
-    return pt2_files.program(nodes, ["r"], {"x": (None, 3)}, {"a": ARRAYS["a"]})
