@@ -17,16 +17,17 @@ from typing import Any
 import numpy as np
 
 from ..kernels.backends import REFERENCE
+from ..kernels.contracts.base import Contract
 from ..kernels.devices import HOST
 from ..kernels.errors import KigraphError
-from ..kernels.kernel import NoConstants, Query
+from ..kernels.kernel import Kernel, NoConstants, Query
 from ..kernels.registry import select
 from ..kernels.tensor import TensorType
 from .errors import GraphError, located
 from .ir import Key, Literal
 from .opdefs import DESCRIBES, STRUCTURAL, NeedsValue, Resolved, Site, resolve
 
-__all__ = ["SHARED_BYTES", "Fold", "evaluate", "shape_key", "shape_of", "shared_values"]
+__all__ = ["SHARED_BYTES", "Fold", "computed", "evaluate", "shape_key", "shape_of", "shared_values"]
 
 Value = np.ndarray[Any, Any]
 
@@ -87,13 +88,24 @@ def _evaluate(resolved: Resolved, inputs: Sequence[Value | None]) -> tuple[Value
     kernel = select(query, (REFERENCE,)).kernel
     if kernel.evaluate is not None:
         return kernel.evaluate(arrays, params)
+    made = [o.reshape(t.dims) for o, t in zip(_run(kernel, query, arrays), wanted, strict=False)]
+    return _all_outputs(resolved, inputs, wanted, made)
+
+
+def _run(kernel: Kernel, query: Query, arrays: Sequence[Value]) -> list[Value]:
     assert kernel.prepare is not None
     prepared = kernel.prepare(query, NoConstants())
-    outputs = [np.empty(t.dims, t.dtype) for t in types]
+    outputs = [np.empty(t.dims, t.dtype) for t in query.outputs]
     workspace = HOST.allocate(prepared.workspace_bytes) if prepared.workspace_bytes else None
     prepared.bind(arrays, outputs, workspace)()
-    made = [o.reshape(t.dims) for o, t in zip(outputs, wanted, strict=False)]
-    return _all_outputs(resolved, inputs, wanted, made)
+    return outputs
+
+
+def computed(contract: Contract[Any], params: Any, arrays: Sequence[Value]) -> list[Value]:
+    """What a contract computes, by the reference backend: for writers, which tell other programs what an op does."""
+    given = tuple(TensorType(a.dtype, a.shape) for a in arrays)
+    query = Query(contract, given, contract.check(given, params), params)
+    return _run(select(query, (REFERENCE,)).kernel, query, arrays)
 
 
 def _all_outputs(

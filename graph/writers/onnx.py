@@ -97,6 +97,20 @@ def save_onnx(
     begin = [_value_info(name, tensor) for tensor, name in given.items()]
     for tensor, name in given.items():
         writer.set(tensor, name)
+    _write_all(writer, graph, needed, given)
+    finish = []
+    for tensor, name in zip(ends, called, strict=True):
+        writer.emit("Identity", [writer.get(tensor)], name, exact=True)
+        finish.append(_value_info(name, tensor))
+    nodes, constants = writer.needed()
+    proto = GraphProto(node=nodes, name="kigraph", initializer=constants, input=begin, output=finish)
+    _put(Path(path), ModelProto(
+        ir_version=_IR_VERSION, producer_name="kigraph", graph=proto, opset_import=[OperatorSet(version=_OPSET)],
+        metadata_props=_metadata(graph),
+    ))  # fmt: skip
+
+
+def _write_all(writer: Writer, graph: Graph, needed: set[Operation], given: Mapping[Tensor, str]) -> None:
     for op in graph.operations:
         if op not in needed or op.type == "Placeholder" or (op.outputs and all(t in given for t in op.outputs)):
             continue
@@ -104,17 +118,9 @@ def save_onnx(
             writer.set_literal(op.outputs[0], op.attrs["value"])
         elif not writer.note_constant(op):
             write_operation(writer, op)
-    finish: list[ValueInfo] = []
-    for tensor, name in zip(ends, called, strict=True):
-        writer.emit("Identity", [writer.get(tensor)], name, exact=True)
-        finish.append(_value_info(name, tensor))
-    nodes, constants = writer.needed()
-    proto = GraphProto(node=nodes, name="kigraph", initializer=constants, input=begin, output=finish)
-    model = ModelProto(
-        ir_version=_IR_VERSION, producer_name="kigraph", graph=proto, opset_import=[OperatorSet(version=_OPSET)],
-        metadata_props=_metadata(graph),
-    )  # fmt: skip
-    target = Path(path)
+
+
+def _put(target: Path, model: ModelProto) -> None:
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         with open(part, "wb") as file:

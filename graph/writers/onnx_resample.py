@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels.contracts.resample import AxisRule, ResampleParams
+from ...kernels.contracts.resample import RESAMPLE, AxisRule, ResampleParams
 from ...kernels.contracts.resize import ResizeParams
-from ...kernels.host.resample_taps import Taps, taps_of
 from ...kernels.tensor import DType
 from ..builder import Operation, Tensor
+from ..evaluate import computed
 from ..opdefs import NeedsValue, resolve, site_of
 from .onnx_parts import Parts
 from .onnx_writer import Writer
@@ -76,7 +76,7 @@ def _resample(writer: Writer, op: Operation) -> None:
         size = x.shape[rule.axis] if x.shape is not None else None
         if size is None:
             raise p.wrong(f"axis {rule.axis} of its input must have a known size for {rule.kind} {rule.coordinates}")
-        x = _along(p, x, rule, taps_of(rule, size), params.value, dtype)
+        x = _along(p, x, rule, size, params.value, dtype)
     p.done(p("Identity", p.cast(x, dtype)))
 
 
@@ -125,22 +125,32 @@ def _resize(p: Parts, x: Tensor, rules: Sequence[AxisRule]) -> None:
     writer.set(p.op.outputs[0], writer.emit("Resize", [image, "", "", sizes], p.op.name, **attributes), nchw=True)
 
 
-def _along(p: Parts, x: Tensor, rule: AxisRule, taps: Taps, value: float, dtype: DType) -> Tensor:
-    """One cell for every target, or a product with the constant weights; ``value`` where the target is outside."""
-    size, rank = x.type.dims[rule.axis] if x.type.known else (x.shape or ())[rule.axis], x.type.rank or 0
-    if taps.weights is None:
-        made = p("GatherV2", x, p.constant(taps.cells[:, 0], np.int64), np.array(rule.axis, np.int32))
+#: Cells times cells of an axis whose weights are written.
+_MOST = 1 << 24
+
+
+def _along(p: Parts, x: Tensor, rule: AxisRule, size: int, value: float, dtype: DType) -> Tensor:
+    """One cell for every target, or a product with the constant weights; ``value`` where the target is outside.
+
+    Cells and weights are what the rule makes of numbered cells and of unit vectors.
+    """
+    rank, alone = x.type.rank or 0, replace(rule, axis=0, extrapolate=False)
+    if rule.kind == "nearest":
+        (cells,) = computed(RESAMPLE, ResampleParams((alone,)), [np.arange(size)])
+        made = p("GatherV2", x, p.constant(cells, np.int64), np.array(rule.axis, np.int32))
     else:
-        matrix = np.zeros((size or 0, rule.size), np.float64)
-        np.add.at(matrix, (taps.cells, np.arange(rule.size)[:, None]), taps.weights)
+        if size * max(size, rule.size) > _MOST:
+            raise p.wrong(f"{rule.size} cells from {size} have too many weights")
+        (weights,) = computed(RESAMPLE, ResampleParams((alone,)), [np.eye(size)])
         wide = p.cast(x, np.float64 if dtype == np.float64 else np.float32)
         order = [*(i for i in range(rank) if i != rule.axis), rule.axis]
-        turned = p.transpose(wide, order)
+        turned, matrix = p.transpose(wide, order), np.ascontiguousarray(weights.T)
         made = p("BatchMatMulV2", turned, p.constant(matrix, wide.dtype)) if rank > 1 else _of_vector(p, turned, matrix)
         made = p.transpose(made, np.argsort(order).tolist())
-    if taps.outside is not None and taps.outside.any():
+    if rule.extrapolate:
+        (outside,) = computed(RESAMPLE, ResampleParams((replace(rule, axis=0),), value=1.0), [np.zeros(size)])
         shape = [-1 if i == rule.axis else 1 for i in range(rank)]
-        made = p("SelectV2", p.constant(taps.outside.reshape(shape)), p.constant(value, made.dtype), made)
+        made = p("SelectV2", p.constant(outside.reshape(shape) == 1), p.constant(value, made.dtype), made)
     return made
 
 

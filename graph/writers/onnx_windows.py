@@ -145,25 +145,31 @@ def _input_grad(writer: Writer, op: Operation) -> None:
     """A transposed convolution: (sizes of the result, filter, dy)."""
     p, (_, w, dy) = Parts(writer, op), op.inputs
     depthwise, dims = op.type.startswith("Depthwise"), w.type.dims
-    sizes = _stated(writer, op)
     first = _is_nchw(op)
-    rows, columns = (
-        (d[2:4] if first else d[1:3]) for d in (dy.shape or (None,) * 4, op.outputs[0].shape or (None,) * 4)
-    )
-    targets = tuple(a if a is not None else b for a, b in zip(sizes, columns, strict=True))
-    if None in rows or None in targets:
-        raise p.wrong("the height and width of its image and of its result must be known")
-    channels = (op.outputs[0].shape or (None,) * 4)[1 if first else 3]
-    if not depthwise and channels is not None and channels != dims[2]:
-        raise p.wrong(f"it has groups of channels ({channels} with a filter for {dims[2]})")
+    rows, targets = _ends(p, dy)
     weights = _filter(writer, op, w, (2, 3, 0, 1) if depthwise else (3, 2, 0, 1), depthwise)
-    begins, ends, extra = _margins(p, [d or 0 for d in rows], [d or 0 for d in targets], dims[:2])
+    begins, ends, extra = _margins(p, rows, targets, dims[:2])
     image = writer.get(dy) if first else writer.get_nchw(dy)
     name = writer.emit(
         "ConvTranspose", [image, weights], op.name, kernel_shape=dims[:2], strides=_sizes(op, "strides"),
         dilations=_sizes(op, "dilations"), group=dims[2] if depthwise else 1, pads=(*begins, *ends), output_padding=extra,
     )  # fmt: skip
     writer.set(op.outputs[0], name, nchw=not first)
+
+
+def _ends(p: Parts, dy: Tensor) -> tuple[list[int], list[int]]:
+    """Height and width of the image and of the result, which the filter must have the channels of."""
+    op, first = p.op, _is_nchw(p.op)
+    given, made = dy.shape or (None,) * 4, op.outputs[0].shape or (None,) * 4
+    rows, columns = ((d[2:4] if first else d[1:3]) for d in (given, made))
+    targets = [a if a is not None else b for a, b in zip(_stated(p.writer, op), columns, strict=True)]
+    known = [d for d in (*rows, *targets) if d is not None]
+    if len(known) < 4:
+        raise p.wrong("the height and width of its image and of its result must be known")
+    channels, taken = made[1 if first else 3], op.inputs[1].type.dims[2]
+    if not op.type.startswith("Depthwise") and channels not in (None, taken):
+        raise p.wrong(f"it has groups of channels ({channels} with a filter for {taken})")
+    return known[:2], known[2:]
 
 
 def _stated(writer: Writer, op: Operation) -> tuple[int | None, int | None]:

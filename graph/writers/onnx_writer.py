@@ -98,15 +98,7 @@ class Writer:
         """Remembers how an op of constants is computed; True if its result is so small that it needs no nodes."""
         known = [self._literals.get(t) or self._folds.get(t) for t in op.inputs]
         inputs = tuple(x for x in known if x is not None)
-        if (
-            not inputs
-            or len(inputs) < len(known)
-            or op.type in STRUCTURAL
-            or op.type in CONTROL
-            or op.type not in OPDEFS
-        ):
-            return False
-        if op.type == "PlaceholderWithDefault" or not all(t.type.known for t in op.outputs):
+        if not inputs or len(inputs) < len(known) or not _can_fold(op):
             return False
         size, given = sum(t.type.nbytes for t in op.outputs), sum(x.nbytes for x in dict.fromkeys(inputs))
         if size > max(_GROWTH * given, _SMALL):
@@ -206,6 +198,12 @@ class Writer:
         if tensor not in self._nchw:
             self._nchw[tensor] = self.emit("Transpose", [self.get(tensor)], f"{tensor.name}.nchw", perm=TO_NCHW)
         return self._nchw[tensor]
+
+
+def _can_fold(op: Operation) -> bool:
+    if op.type in STRUCTURAL or op.type in CONTROL or op.type not in OPDEFS or op.type == "PlaceholderWithDefault":
+        return False
+    return all(t.type.known for t in op.outputs)
 
 
 def _attribute(name: str, value: Any) -> Attribute:
