@@ -33,6 +33,8 @@ def torch_card(graph: Graph) -> Card | None:
     size, model = found["size"], str(graph.metadata["model"])
     mean, std = ((v[0] * 255, v[1] * 255, v[2] * 255) for v in (found["mean"], found["std"]))
     notes = [f"images prepared as for the published {model}; the file does not say"]
+    if model == "ResNet":  # timm's 'resnetaa' and 'resnetblur' have the same arrays
+        notes.append("strides without the filters of timm's aa and blur variants")
     if abs(found["resize"] * _CROP - size * _SHORT) > _SHORT:
         notes.append(f"its examples resize to {found['resize']}, {round(size * _SHORT / _CROP)} is used")
     if found["interpolation"] != "bilinear":

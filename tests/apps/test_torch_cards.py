@@ -40,7 +40,8 @@ def test_the_card_is_that_of_the_published_network(tmp_path: Path) -> None:
     np.testing.assert_allclose(card.preprocessing.normalization.mean, (123.675, 116.28, 103.53))
     assert (card.labels, card.note) == (
         "imagenet-1000",
-        "images prepared as for the published ResNet; the file does not say",
+        "images prepared as for the published ResNet; the file does not say; strides without the filters of timm's aa and blur "
+        "variants",
     )
 
 

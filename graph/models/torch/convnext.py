@@ -11,6 +11,8 @@ from .net import ACTIVATIONS, Net
 __all__ = ["build_convnext"]
 
 _STAGES = 4
+#: Width of the stem of ConvNeXt XXL, whose norms have another epsilon.
+_XXL = 384
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ def build_convnext(net: Net) -> Tensor:
     names = next(n for n in (_TORCHVISION, _TIMM, _AUTHORS) if f"{n.stem[0]}.weight" in net)
     net.images = {"size": 224, "resize": 232 if names is _TORCHVISION else 256}
     net.images["interpolation"] = "bilinear" if names is _TORCHVISION else "bicubic"
+    if names is _TIMM and net.arrays.shape("stem.0.weight", 4)[0] == _XXL:
+        net.layer_eps = 1e-5
     x = _patches(net, net.input(f"{names.stem[0]}.weight"), names.stem[0], 4)
     x = net.layer_norm(x, names.stem[1])
     for stage in range(_STAGES):
