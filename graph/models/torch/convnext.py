@@ -11,6 +11,8 @@ from .net import ACTIVATIONS, Net
 __all__ = ["build_convnext"]
 
 _STAGES = 4
+#: Blocks of the stages of timm's networks with GELU and an epsilon of 1e-6, but for XXL.
+_PUBLISHED = {(2, 2, 6, 2), (2, 2, 8, 2), (3, 3, 9, 3), (3, 3, 27, 3), (3, 4, 30, 3)}
 #: Width of the stem of ConvNeXt XXL, whose norms have another epsilon.
 _XXL = 384
 
@@ -53,6 +55,10 @@ def build_convnext(net: Net) -> Tensor:
     names = next(n for n in (_TORCHVISION, _TIMM, _AUTHORS) if f"{n.stem[0]}.weight" in net)
     net.images = {"size": 224, "resize": 232 if names is _TORCHVISION else 256}
     net.images["interpolation"] = "bilinear" if names is _TORCHVISION else "bicubic"
+    depths = tuple(net.arrays.count(f"stages.{stage}.blocks.") for stage in range(_STAGES))
+    if names is _TIMM and depths not in _PUBLISHED:
+        found = f"stages of {depths} blocks: timm has others of these names with another activation and epsilon"
+        raise net.arrays.error(net.arrays.network, found, ", ".join(map(str, sorted(_PUBLISHED))))
     if names is _TIMM and net.arrays.shape("stem.0.weight", 4)[0] == _XXL:
         net.layer_eps = 1e-5
     x = _patches(net, net.input(f"{names.stem[0]}.weight"), names.stem[0], 4)
