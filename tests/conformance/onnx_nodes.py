@@ -73,7 +73,8 @@ def widened(value: Any) -> Any:
         kind = "int8" if array.dtype.name in ("int4", "int2") else "uint8" if "uint" in array.dtype.name else "float32"
         return array.astype(kind)
     if array.dtype.kind in "US":
-        return np.array([str(v).encode() for v in array.reshape(-1)], object).reshape(array.shape)
+        texts = [v if isinstance(v, bytes) else str(v).encode() for v in array.reshape(-1)]
+        return np.array(texts, object).reshape(array.shape)
     if array.dtype == object:
         return np.array([v if isinstance(v, bytes) else str(v).encode() for v in array.reshape(-1)], object).reshape(array.shape)  # fmt: skip
     return array

@@ -94,15 +94,15 @@ def _conv_transpose(n: Node) -> Tensor:
     x, w, bias = n.input(0), n.input(1), n.optional(2)
     sizes, shape, group = _checked(n, x, w)
     rank = len(sizes)
-    if rank == 5:
-        raise n.unsupported("a transposed convolution over three axes")
     if (sizes[1] is not None and sizes[1] != shape[0]) or shape[0] % group:
         raise n.wrong(f"{sizes[1]} channels in {group} groups", f"{shape[0]}, as the weights {list(shape)} say")
-    window, outs = _transposed_window(n, shape[2:], sizes[2:])
+    window, outs, beyond = _transposed_window(n, shape[2:], sizes[2:])
     if rank == 3:
         w, shape = n.op("ExpandDims", w, n.const(2)), (*shape[:2], 1, shape[2])
-        window, outs = window.in_plane(), [(1, 0), *outs]
+        window, outs, beyond = window.in_plane(), [(1, 0), *outs], [0, *beyond]
     y = to_nhwc(n, x)
+    if rank == 5:
+        return from_nhwc(n, _with_bias(n, _volumes(n, y, w, window, outs, beyond, group), bias), rank)
     spatial = [_stretched(n, y, 1 + i, factor, more) for i, (factor, more) in enumerate(outs)]
     into = n.vector([n.size(y, 0), *spatial, shape[1]])
     n.importer.budget.nodes(f"groups of {n.place}", group)
@@ -114,15 +114,51 @@ def _conv_transpose(n: Node) -> Tensor:
         for i, f in zip(images, filters, strict=True)
     ]
     y = parts[0] if group == 1 else n.op("ConcatV2", *parts, n.const(3))
-    if bias is not None:
-        y = n.op("BiasAdd", y, bias)
-    return from_nhwc(n, y, rank)
+    if any(beyond):
+        y = pad_spatial(n, y, [0] * len(beyond), beyond)
+    return from_nhwc(n, _with_bias(n, y, bias), rank)
+
+
+def _with_bias(n: Node, y: Tensor, bias: Tensor | None) -> Tensor:
+    if bias is None:
+        return y
+    return n.op("BiasAdd", y, bias) if n.rank(y) == 4 else n.op("AddV2", y, bias)
+
+
+def _volumes(
+    n: Node,
+    y: Tensor,
+    w: Tensor,
+    window: Window,
+    outs: Sequence[tuple[int, int]],
+    beyond: Sequence[int],
+    group: int,
+) -> Tensor:
+    """Over three axes: all that the windows reach, of which the padding is cut off."""
+    filter, begins, ends = n.transpose(w, (2, 3, 4, 1, 0)), window.begins or (), window.ends or ()
+    full = [
+        _stretched(n, y, 1 + i, s, e - s) for i, (s, e) in enumerate(zip(window.strides, window.extents, strict=True))
+    ]
+    into = n.cast(n.vector([n.size(y, 0), *full, n.size(w, 1)]), "int32")
+    n.importer.budget.nodes(f"groups of {n.place}", group)
+    images = [y] if group == 1 else n.ops("Split", [n.const(4, "int32"), y], group, num_split=group)
+    filters = [filter] if group == 1 else n.ops("Split", [n.const(4, "int32"), filter], group, num_split=group)
+    attrs = {"strides": (1, *window.strides, 1), "dilations": (1, *window.dilations, 1), "padding": "VALID"}
+    parts = [n.op("Conv3DBackpropInputV2", into, f, i, **attrs) for i, f in zip(images, filters, strict=True)]
+    y = parts[0] if group == 1 else n.op("ConcatV2", *parts, n.const(4))
+    more = [b + (max(-e, 0)) for b, e in zip(beyond, ends, strict=True)]
+    cut = [max(e, 0) for e in ends]
+    if any(begins) or any(cut):
+        mask = 0b10001 | sum(2 << i for i, e in enumerate(cut) if not e)
+        where = n.const([0, *begins, 0]), n.const([0, *(-e for e in cut), 0])
+        y = n.op("StridedSlice", y, *where, n.const([1] * 5), begin_mask=0b10001, end_mask=mask)
+    return pad_spatial(n, y, [0] * 3, more) if any(more) else y
 
 
 def _transposed_window(
     n: Node, kernel: Sequence[int], sizes: Sequence[int | None]
-) -> tuple[Window, list[tuple[int, int]]]:
-    """The window, and for each axis (factor, more): the output has size * factor + more elements."""
+) -> tuple[Window, list[tuple[int, int]], list[int]]:
+    """The window, for each axis (factor, more): the output has size * factor + more elements, and zeros behind them."""
     count = len(kernel)
     auto, shape = n.text("auto_pad", "NOTSET"), n.ints("output_shape")
     more = n.ints("output_padding") or (0,) * count
@@ -132,7 +168,7 @@ def _transposed_window(
     strides, extents = given.strides, given.extents
     if any(not 0 <= m < max(s, d) for m, s, d in zip(more, strides, given.dilations, strict=True)):
         raise n.wrong(f"output_padding {list(more)}", "numbers from 0, less than the strides or dilations")
-    begins, ends, outs = list(given.begins or ()), list(given.ends or ()), []
+    begins, ends, outs, beyond = list(given.begins or ()), list(given.ends or ()), [], [0] * count
     for i, (s, e, m, size) in enumerate(zip(strides, extents, more, sizes, strict=True)):
         if shape is not None:
             if size is None:
@@ -143,14 +179,14 @@ def _transposed_window(
         else:
             total, out = begins[i] + ends[i], (s, e + m - s - begins[i] - ends[i])
         if shape is not None or auto.startswith("SAME"):
-            if total < 0:
-                raise n.unsupported(f"output_shape {shape}, beyond what the window covers")
+            if total < 0:  # output_shape is beyond what the windows reach
+                beyond[i], out, total = -total, (0, out[1] + total), 0
             begins[i] = total // 2 if auto == "SAME_UPPER" else total - total // 2
             ends[i] = total - begins[i]
         outs.append(out)
         if m >= s:  # the window's last places, which no pixel of the image reaches
             raise n.unsupported(f"output_padding {m} for a stride of {s}")
-    return Window(tuple(kernel), strides, given.dilations, tuple(begins), tuple(ends)), outs
+    return Window(tuple(kernel), strides, given.dilations, tuple(begins), tuple(ends)), outs, beyond
 
 
 def _stretched(n: Node, y: Tensor, axis: int, factor: int, more: int) -> int | Tensor:

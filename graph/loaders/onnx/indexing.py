@@ -60,11 +60,15 @@ def _gather_elements(n: Node) -> Tensor:
 
 def _gather_nd(n: Node) -> Tensor:
     x, indices = n.input(0), n.input(1)
-    if n.integer("batch_dims", 0):
-        raise n.unsupported("batch_dims")
-    last = n.shape(indices)[-1]
-    if last is None or not 1 <= last <= n.rank(x):
-        raise n.unsupported("an unknown number of indices")
+    last, batch = n.shape(indices)[-1], n.integer("batch_dims", 0)
+    if last is None or not 1 <= last + batch <= n.rank(x) or not 0 <= batch < n.rank(indices):
+        raise n.unsupported(f"{last} indices and {batch} batch axes of {n.type_of(x)}")
+    if batch:
+        indices = n.cast(indices, "int64")
+        below = n.op("Less", indices, n.const(0))
+        sizes = n.vector([n.size(x, batch + i) for i in range(last)])
+        indices = n.op("SelectV2", below, n.op("AddV2", indices, sizes), indices)
+        return n.op("GatherNd", x, indices, batch_dims=batch)
     parts = n.ops("Split", [n.const(-1, "int32"), n.cast(indices, "int64")], last, num_split=last)
     flat: Tensor | None = None
     for i, part in enumerate(parts):

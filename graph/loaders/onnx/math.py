@@ -185,5 +185,6 @@ CONVERTERS: Mapping[str, Converter] = {
     "IsNaN": _is_nan,
     "IsInf": _is_inf,
     "MatMul": _matmul,
+    "Det": _same("MatrixDeterminant", 1),
     "Gemm": _gemm,
 }  # fmt: skip

@@ -14,13 +14,41 @@ from .windows import from_nhwc, to_nhwc
 __all__ = ["CONVERTERS", "layer_norm", "rms_norm"]
 
 
-def _batch_norm(n: Node) -> Tensor:
+def _trained(
+    n: Node,
+    x: Tensor,
+    scale: Tensor,
+    offset: Tensor,
+    running: tuple[Tensor, Tensor],
+    momentum: float,
+    epsilon: float,
+) -> Outputs:
+    """By the statistics of the batch itself; the running ones follow."""
+    rank = n.rank(x)
+    axes = n.const([i for i in range(rank) if i != 1])
+    wide = n.cast(x, n.dtype(running[0]))
+    mean = n.op("Mean", wide, axes, keep_dims=True)
+    centred = n.op("Sub", wide, mean)
+    variance = n.op("Mean", n.op("Square", centred), axes, keep_dims=True)
+    y = n.op("Mul", centred, n.op("Rsqrt", n.op("AddV2", variance, n.like(variance, epsilon))))
+    y = n.op("Mul", y, n.cast(n.channels(scale, rank), n.dtype(y)))
+    y = n.op("AddV2", y, n.cast(n.channels(offset, rank), n.dtype(y)))
+    after = []
+    for old, new in zip(running, (mean, variance), strict=True):
+        share = n.op("Mul", n.reshape(new, [-1]), n.like(new, 1 - momentum))
+        after.append(n.op("AddV2", n.op("Mul", old, n.like(old, momentum)), share))
+    return n.cast(y, n.dtype(x)), *after
+
+
+def _batch_norm(n: Node) -> Outputs:
     x, scale, offset, mean, variance = (n.input(i) for i in range(5))
     epsilon = n.number("epsilon", 1e-5)
-    n.ignore("momentum")  # of training
+    momentum = n.number("momentum", 0.9)
     trained = n.version < 7 and not n.flag("is_test")
-    if not n.flag("spatial", True) or n.flag("training_mode") or trained:
+    if not n.flag("spatial", True) or trained:
         raise n.unsupported("training mode, or statistics for each position", "export the model for inference")
+    if n.flag("training_mode"):
+        return _trained(n, x, scale, offset, (mean, variance), momentum, epsilon)
     if n.version < 14 and any(n.wants(i) for i in range(1, 5)):
         raise n.unsupported("training mode", "export the model for inference")
     rank = n.rank(x)

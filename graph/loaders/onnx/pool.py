@@ -12,7 +12,7 @@ import numpy as np
 
 from ....kernels.tensor import DType
 from ...builder import Tensor
-from .node import Converter, Node
+from .node import Converter, Node, Outputs
 from .windows import Window, from_nhwc, pad_spatial, to_nhwc, window_of
 
 __all__ = ["CONVERTERS", "average_pool"]
@@ -61,11 +61,11 @@ def _lowest(dtype: DType) -> float | int:
     return -np.inf if dtype.kind == "f" else int(np.iinfo(dtype).min)
 
 
-def _max_pool(n: Node) -> Tensor:
+def _max_pool(n: Node) -> Outputs:
     x = n.input(0)
     window, more = _window(n, x, dilated=True)
     if n.wants(1):
-        raise n.unsupported("the output of indices")
+        return _with_indices(n, x, window, more, n.flag("storage_order"))
     n.ignore("storage_order")  # of the indices
     if window.ends is not None:
         window = replace(window, ends=tuple(e + m for e, m in zip(window.ends, more, strict=True)))
@@ -79,6 +79,72 @@ def _max_pool(n: Node) -> Tensor:
     else:
         y = n.op("MaxPool", _beyond(n, y, window, _lowest(n.dtype(x))), **_pool_attrs(_within(window.in_plane())))
     return from_nhwc(n, y, rank)
+
+
+def _with_indices(n: Node, x: Tensor, window: Window, more: Sequence[int], by_column: bool) -> Outputs:
+    """The largest, and where they are in the whole flat input, whose last axis counts fastest, or the one before it."""
+    rank = n.rank(x)
+    if rank > 4 or any(d > 1 for d in window.dilations) or window.ends is None:
+        raise n.unsupported(
+            "the indices of a pool with dilations, over three axes, or with SAME padding of an unknown size"
+        )
+    window = replace(window, ends=tuple(e + m for e, m in zip(window.ends, more, strict=True))).in_plane()
+    image = to_nhwc(n, x)
+    (_, high, wide, channels) = n.shape(image)
+    if None in (high, wide, channels):
+        raise n.unsupported("the indices of a pool of an unknown size", "export it with a fixed size")
+    (top, left), padded = window.begins or (0, 0), image
+    if window.padded:
+        padded = _padded(n, image, window, _lowest(n.dtype(x)))
+    width = n.shape(padded)[2]
+    y, places = n.ops(
+        "MaxPoolWithArgmax",
+        [
+            padded,
+        ],
+        2,
+        Targmax=np.dtype(np.int64),
+        **_pool_attrs(_unpadded(window)),
+    )
+    cell = n.op("FloorDiv", places, n.const(channels or 1))
+    row = n.op("Sub", n.op("FloorDiv", cell, n.const(width or 1)), n.const(top))
+    column = n.op("Sub", n.op("FloorMod", cell, n.const(width or 1)), n.const(left))
+    if by_column and rank == 4:
+        place = n.op("AddV2", n.op("Mul", column, n.const(high)), row)
+    else:
+        place = n.op("AddV2", n.op("Mul", row, n.const(wide)), column)
+    ramps = []
+    for axis, step in ((0, (channels or 0) * (high or 0) * (wide or 0)), (3, (high or 0) * (wide or 0))):
+        length = n.op("Reshape", n.size(image, axis), n.const([], "int64"))
+        ramp = n.op("Mul", n.op("Range", n.const(0), length, n.const(1)), n.const(step))
+        ramps.append(n.reshape(ramp, [-1, 1, 1, 1]) if axis == 0 else ramp)
+    place = n.op("AddV2", n.op("AddV2", place, ramps[1]), ramps[0])
+    return from_nhwc(n, y, rank), from_nhwc(n, place, rank)
+
+
+def _max_unpool(n: Node) -> Tensor:
+    """Values back at the places that a pool has given, zeros elsewhere; zeros behind, too, if the shape given is larger."""
+    x, places, shape = n.input(0), n.input(1), n.int_list(2, "the output's shape")
+    sizes = n.shape(x)
+    kernel = n.ints("kernel_shape")
+    if kernel is None or len(kernel) != len(sizes) - 2:
+        raise n.wrong(f"kernel_shape {kernel}", f"{len(sizes) - 2} sizes")
+    window = window_of(n, kernel, sizes[2:], dilated=False)
+    known = [d for d in sizes if d is not None]
+    if len(known) != len(sizes) or window.begins is None or window.ends is None:
+        raise n.unsupported("an image of unknown size", "export it with a fixed size")
+    parts = zip(known[2:], window.strides, window.begins, window.ends, kernel, strict=True)
+    own = [*known[:2], *((d - 1) * s - b - e + k for d, s, b, e, k in parts)]
+    if min(own) < 0:
+        raise n.wrong(f"an output of {own}", "sizes of at least 0")
+    flat = n.op("Fill", n.const([prod(own)]), n.like(x, 0))
+    y = n.op("TensorScatterUpdate", flat, n.reshape(places, [-1, 1]), n.reshape(x, [-1]))
+    y = n.reshape(y, own)
+    if shape is None or list(shape) == own:
+        return y
+    if len(shape) != len(own) or any(a < b for a, b in zip(shape, own, strict=True)):
+        raise n.wrong(f"an output of {list(shape)}", f"at least {own}")
+    return n.op("Pad", y, n.const([(0, a - b) for a, b in zip(shape, own, strict=True)]))
 
 
 def _padded(n: Node, y: Tensor, window: Window, value: float) -> Tensor:
@@ -201,6 +267,7 @@ def _global_lp(n: Node) -> Tensor:
 
 CONVERTERS: Mapping[str, Converter] = {
     "MaxPool": _max_pool,
+    "MaxUnpool": _max_unpool,
     "AveragePool": _average_pool,
     "LpPool": _lp_pool,
     "GlobalAveragePool": _global("Mean"),
