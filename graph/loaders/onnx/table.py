@@ -21,6 +21,7 @@ from . import (
     recurrent,
     reduce,
     resize,
+    sampling,
     shapes,
 )
 from .node import Converter
@@ -45,6 +46,7 @@ _OWN = (
     attention,
     finding,
     recurrent,
+    sampling,
 )
 
 CONVERTERS: Mapping[tuple[str, str], Converter] = {
