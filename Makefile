@@ -23,6 +23,7 @@ REHEARSAL := .venv-gpu
 # The NVRTC that PyTorch 2.11 pins, and so what a machine with a GPU is likely to compile with.
 GPU_NVRTC := 13.0.88
 BUDGET ?= 540
+SECONDS ?= 600
 INTEROP := .venv-interop
 
 METADATA := pyproject.toml setup.py
@@ -57,6 +58,11 @@ quick: $(STAMPS)/dev $(STAMPS)/built ## a part of the tests, drawn anew each tim
 .PHONY: conformance
 conformance: $(STAMPS)/dev $(STAMPS)/built ## onnx's own conformance tests: passed, failed and unsupported for every op
 	$(BIN)/python tests/conformance/onnx_nodes.py $(PYTEST_ARGS)
+
+.PHONY: fuzz
+fuzz: $(STAMPS)/dev $(STAMPS)/built ## damaged and hostile files of every family for SECONDS=600; guided by coverage with the extra fuzz
+	$(BIN)/python tests/loaders/fuzz_all.py $$(( $(SECONDS) / 2 ))
+	$(BIN)/python tests/loaders/fuzz_guided.py $$(( $(SECONDS) / 2 ))
 
 .PHONY: bench
 bench: $(STAMPS)/dev $(STAMPS)/built ## Inception v3 and its ops, table and plot; BENCH_ARGS="-k OP" any op, --every-op all

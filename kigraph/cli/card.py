@@ -11,9 +11,9 @@ from .output import note, print_json
 __all__ = ["register", "run"]
 
 _EXAMPLES = """
-kigraph card model.onnx                                what kigraph takes it for
+kigraph card model.onnx                                # what kigraph takes it for
 kigraph card model.onnx --mean 0 --std 255 > model.card.json
-kigraph classify dog.jpg -w model.onnx                 uses the card beside the model
+kigraph classify dog.jpg -w model.onnx                 # uses the card beside the model
 """
 
 

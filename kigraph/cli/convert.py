@@ -12,8 +12,8 @@ __all__ = ["register", "run"]
 
 _EXAMPLES = """
 kigraph convert model.h5 -o model.onnx
-kigraph convert model.onnx -o model.pb                 a TensorFlow frozen graph
-kigraph convert weights.pth -o weights.safetensors     weights only
+kigraph convert model.onnx -o model.pb                 # a TensorFlow frozen graph
+kigraph convert weights.pth -o weights.safetensors     # weights only
 """
 
 

@@ -18,7 +18,7 @@ _EXAMPLES = """
 kigraph inspect classify_image_graph_def.pb
 kigraph inspect inception_v3_google-0cc3c7bd.pth --tensors
 kigraph inspect model.pb --json
-kigraph inspect from_the_internet.onnx --untrusted     in a limited child process
+kigraph inspect from_the_internet.onnx --untrusted     # in a limited child process
 """
 
 

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 __all__ = ["register", "run"]
 
 _EXAMPLES = """
-kigraph verify model.h5 model.onnx                       layer by layer, on random numbers
-kigraph verify model.pb --backend numpy,cython,numba     one file on several backends
+kigraph verify model.h5 model.onnx                       # layer by layer, on random numbers
+kigraph verify model.pb --backend numpy,cython,numba     # one file on several backends
 kigraph verify a.pb b.tflite --image dog.jpg --image cat.jpg --tolerance 1e-2
-kigraph verify a.pth b.onnx --json --draw layers.svg     for a program; exit status 1 if they differ
+kigraph verify a.pth b.onnx --json --draw layers.svg     # for a program; exit status 1 if they differ
 """
 
 

@@ -136,30 +136,42 @@ class Importer:
         if not isinstance(target, str) or not isinstance(given, list) or not isinstance(made, list):
             raise self._budget.error(where, brief(node), "a call with target, inputs and outputs")
         outputs = [self._output_names(o, where) for o in made]
-        self._budget.nodes(where, max(sum(map(len, outputs)), 1))
+        names = [name for several in outputs for name in several]
+        self._budget.nodes(where, max(len(names), 1))
         match = _TARGET.fullmatch(target)
         op, overload = ("", "") if match is None else (match[1] or match[3] or match[4], match[2] or "default")
         if _CHECKS.fullmatch(op) or not outputs:
             return
         arguments = self._arguments(given, where)
-        first = next((n for names in outputs for n in names), where)
-        call = Call(op or target, overload, first, arguments, len(outputs), self._budget)
-        converter = _CONVERTERS.get(op) or _CONVERTERS.get(op.removesuffix("_"))
+        call = Call(op or target, overload, names[0] if names else where, arguments, len(outputs), self._budget)
+        values = self._made(call, _CONVERTERS.get(op) or _CONVERTERS.get(op.removesuffix("_")), arguments, outputs, where)
+        if values is not None:
+            self._bind_outputs(outputs, values, where)
+            self._note_aliases(op, given, names)
+
+    def _arguments(self, entries: list[Any], where: str) -> dict[str, Any]:
+        """By the names of the op's schema; by position for operators of Python, which have none."""
+        found: dict[str, Any] = {}
+        for i, entry in enumerate(entries):
+            name, value = (entry.get("name"), entry.get("arg")) if isinstance(entry, dict) else (None, None)
+            found[name if isinstance(name, str) and name else str(i)] = self._decode(value, where)
+        return found
+
+    def _made(
+        self, call: Call, converter: Converter | None, arguments: dict[str, Any], outputs: list[list[str]], where: str
+    ) -> Any:
+        """What the converter makes; None where the call stays in the graph as an op that is not served."""
         if converter is None or any(isinstance(a, Tensor) and a.dtype == UNKNOWN for a in arguments.values()):
-            self._keep_unknown(call, arguments, outputs)
-            return
+            return self._keep_unknown(call, arguments, outputs)
         try:
-            with self._graph.name_scope(_legal(first)):
-                values = converter(call)
+            with self._graph.name_scope(_legal(call.name)):
+                return converter(call)
         except LoadError as error:
             raise self._budget.error(where, str(error), _UNKNOWN) from None
         except KigraphError as error:
-            self._keep_unknown(call, arguments, outputs, str(error))
-            return
+            return self._keep_unknown(call, arguments, outputs, str(error))
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            raise self._budget.error(f"{where} ({target})", str(error), _UNKNOWN) from None
-        self._bind_outputs(outputs, values, where)
-        self._note_aliases(op, given, [n for names in outputs for n in names])
+            raise self._budget.error(f"{where} (aten.{call.target})", str(error), _UNKNOWN) from None
 
     def _note_aliases(self, op: str, given: list[Any], outputs: list[str]) -> None:
         """A view shares memory with what it views. An op in place (relu_) changes its tensor, and so every view of it."""
