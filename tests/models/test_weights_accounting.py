@@ -119,7 +119,7 @@ NORM = {"fc.0.weight": (2048,), "fc.0.running_mean": (2048,), "fc.1.weight": (5,
 def test_torch_heads_that_are_not_known(keras_models: Any, shapes: Shapes, found: str) -> None:
     with pytest.raises(LoadError, match=found) as error:
         graph_of_weights(keras_models.arrays_file({"all": shapes}))
-    assert any(way in str(error.value) for way in ("README", "Save the state dict"))
+    assert any(way in str(error.value) for way in ("export it from its library", "Save the state dict"))
 
 
 def test_kigraphs_own_names_are_counted_too(keras_models: Any) -> None:

@@ -144,7 +144,9 @@ class Importer:
             return
         arguments = self._arguments(given, where)
         call = Call(op or target, overload, names[0] if names else where, arguments, len(outputs), self._budget)
-        values = self._made(call, _CONVERTERS.get(op) or _CONVERTERS.get(op.removesuffix("_")), arguments, outputs, where)
+        values = self._made(
+            call, _CONVERTERS.get(op) or _CONVERTERS.get(op.removesuffix("_")), arguments, outputs, where
+        )
         if values is not None:
             self._bind_outputs(outputs, values, where)
             self._note_aliases(op, given, names)
@@ -186,14 +188,6 @@ class Importer:
         elif op in VIEWS:
             for output in outputs:
                 self._views.join(source, output)
-
-    def _arguments(self, given: list[Any], where: str) -> dict[str, Any]:
-        """By the names of the op's schema; by position for operators of Python, which have none."""
-        found: dict[str, Any] = {}
-        for i, entry in enumerate(given):
-            name, value = (entry.get("name"), entry.get("arg")) if isinstance(entry, dict) else (None, None)
-            found[name if isinstance(name, str) and name else str(i)] = self._decode(value, where)
-        return found
 
     def _bind_outputs(self, outputs: list[list[str]], made: Any, where: str) -> None:
         values = list(made) if isinstance(made, list | tuple) else [made]
