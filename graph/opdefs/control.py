@@ -118,15 +118,10 @@ _BRANCH = {"branches": _DATA, "branch_inputs": _DATA, "index": Attr("bool", Fals
 #: Op types of which one input or output of several is live.
 BRANCHING = frozenset(["Switch", "RefSwitch", "Merge", "RefMerge"])
 _MERGE = {**T, "N": Attr("int", count=0)}
-#: Nothing is printed: the first input goes on.
-_PRINT = {
-    **T, "U": Attr("list"), "message": Attr("string", ""), "first_n": Attr("int", -1), "summarize": Attr("int", 3),
-}  # fmt: skip
 
 DEFS: tuple[OpDef, ...] = (
     *(OpDef(op, _planned, arity=(2, 2), infer=_infer_switch) for op in ("Switch", "RefSwitch")),
     *(OpDef(op, _planned, arity=(1, None), infer=_infer_merge, attributes=_MERGE) for op in ("Merge", "RefMerge")),
-    OpDef("Print", _planned, arity=(1, None), infer=lambda site: site.inputs[:1], attributes=_PRINT),
     OpDef("KiWhile", _planned, arity=(0, None), infer=_infer_while, attributes=_WHILE),
     OpDef("KiBranch", _planned, arity=(1, None), infer=_infer_branch, attributes=_BRANCH),
 )

@@ -60,6 +60,11 @@ def _without(all_of: set[str], having: set[str], without: str, what: str) -> Non
     assert listed <= all_of - having, "listed as an op without this part, but it has one, or there is no such name"
 
 
+def test_no_op_type_is_defined_twice() -> None:
+    names = [d.name for module in table._FAMILIES for d in module.DEFS]
+    assert len(names) == len(set(names)) == len(OPDEFS)
+
+
 def test_gradient() -> None:
     _without(
         {c.name for c in CONTRACTS}, {c.name for c in GRADIENTS}, NO_GRADIENT,
