@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kigraph.graph.draw.style import family_of
 from kigraph.graph.gradients import GRADIENTS
-from kigraph.graph.opdefs import CONTROL, OPDEFS
+from kigraph.graph.opdefs import CONTROL, OPDEFS, table
 from kigraph.graph.writers.onnx_ops import WRITTEN
 from kigraph.kernels.contracts import CONTRACTS
 
