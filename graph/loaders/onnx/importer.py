@@ -30,6 +30,8 @@ __all__ = ["LATEST", "OLDEST", "Importer", "Scope"]
 OLDEST, LATEST = 6, 28
 #: Calls of functions and bodies of branches inside each other.
 _MOST_NESTED = 32
+#: Loops inside each other: the body of each is built up to four times.
+_MOST_LOOPS, _LOOP = 5, "loop"
 _ILLEGAL = re.compile(r"[^A-Za-z0-9_.\\/>-]")
 #: Characters of a value's name that an operation's name takes over.
 _LONGEST = 160
@@ -347,8 +349,8 @@ class Importer:
         """The nodes of a branch without inputs in place of the node that has it; its outputs."""
         return self._filled(node, proto, self._inside(node, proto, name))
 
-    def _inside(self, node: Node, proto: GraphProto, name: str) -> Scope:
-        key = ("", name, node.base)
+    def _inside(self, node: Node, proto: GraphProto, name: str, kind: str = "") -> Scope:
+        key = (kind, name, node.base)
         self.budget.nodes(node.place, 1 + len(proto.node))
         if len(node.scope.calls) >= _MOST_NESTED:
             raise self.budget.error(node.place, f"more than {_MOST_NESTED} bodies inside each other", "fewer")
@@ -375,7 +377,10 @@ class Importer:
         """The nodes of a body in a graph of its own, with ``args`` as its inputs; its outputs."""
         if len(proto.input) != len(args):
             raise self.budget.error(node.place, f"a body of {len(proto.input)} inputs", f"{len(args)} inputs")
-        scope = self._inside(node, proto, name)
+        loops = sum(call[0] == _LOOP for call in node.scope.calls)
+        if args and loops >= _MOST_LOOPS:
+            raise self.budget.error(node.place, f"more than {_MOST_LOOPS} loops inside each other", "fewer")
+        scope = self._inside(node, proto, name, _LOOP if args else "")
 
         def taken(x: Tensor) -> Tensor:
             made = capture(x)

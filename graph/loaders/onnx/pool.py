@@ -84,10 +84,8 @@ def _max_pool(n: Node) -> Outputs:
 def _with_indices(n: Node, x: Tensor, window: Window, more: Sequence[int], by_column: bool) -> Outputs:
     """The largest, and where they are in the whole flat input, whose last axis counts fastest, or the one before it."""
     rank = n.rank(x)
-    if rank > 4 or any(d > 1 for d in window.dilations) or window.ends is None:
-        raise n.unsupported(
-            "the indices of a pool with dilations, over three axes, or with SAME padding of an unknown size"
-        )
+    if rank > 4 or window.ends is None:
+        raise n.unsupported("the indices of a pool over three axes, or with SAME padding of an unknown size")
     window = replace(window, ends=tuple(e + m for e, m in zip(window.ends, more, strict=True))).in_plane()
     image = to_nhwc(n, x)
     (_, high, wide, channels) = n.shape(image)
@@ -96,19 +94,8 @@ def _with_indices(n: Node, x: Tensor, window: Window, more: Sequence[int], by_co
     (top, left), padded = window.begins or (0, 0), image
     if window.padded:
         padded = _padded(n, image, window, _lowest(n.dtype(x)))
-    width = n.shape(padded)[2]
-    y, places = n.ops(
-        "MaxPoolWithArgmax",
-        [
-            padded,
-        ],
-        2,
-        Targmax=np.dtype(np.int64),
-        **_pool_attrs(_unpadded(window)),
-    )
-    cell = n.op("FloorDiv", places, n.const(channels or 1))
-    row = n.op("Sub", n.op("FloorDiv", cell, n.const(width or 1)), n.const(top))
-    column = n.op("Sub", n.op("FloorMod", cell, n.const(width or 1)), n.const(left))
+    y, row, column = _largest(n, padded, _unpadded(window))
+    row, column = n.op("Sub", row, n.const(top)), n.op("Sub", column, n.const(left))
     if by_column and rank == 4:
         place = n.op("AddV2", n.op("Mul", column, n.const(high)), row)
     else:
@@ -120,6 +107,28 @@ def _with_indices(n: Node, x: Tensor, window: Window, more: Sequence[int], by_co
         ramps.append(n.reshape(ramp, [-1, 1, 1, 1]) if axis == 0 else ramp)
     place = n.op("AddV2", n.op("AddV2", place, ramps[1]), ramps[0])
     return from_nhwc(n, y, rank), from_nhwc(n, place, rank)
+
+
+def _largest(n: Node, image: Tensor, window: Window) -> tuple[Tensor, Tensor, Tensor]:
+    """The largest of each window of an image, NHWC, and its row and column."""
+    if all(d == 1 for d in window.dilations):
+        (_, _, width, channels) = n.shape(image)
+        y, places = n.ops("MaxPoolWithArgmax", [image], 2, Targmax=np.dtype(np.int64), **_pool_attrs(window))
+        cell = n.op("FloorDiv", places, n.const(channels or 1))
+        return y, n.op("FloorDiv", cell, n.const(width or 1)), n.op("FloorMod", cell, n.const(width or 1))
+    cells = n.op("Pack", *_cells(n, image, window), axis=0)
+    y, number = n.op("Max", cells, n.const([0])), n.op("ArgMax", cells, n.const(0), output_type=np.dtype(np.int64))
+    positions = []
+    kernel = window.kernel[1]
+    for axis, within in (
+        (0, n.op("FloorDiv", number, n.const(kernel))),
+        (1, n.op("FloorMod", number, n.const(kernel))),
+    ):
+        length = n.op("Reshape", n.size(y, axis + 1), n.const([], "int64"))
+        first = n.op("Mul", n.op("Range", n.const(0), length, n.const(1)), n.const(window.strides[axis]))
+        place = n.op("Mul", within, n.const(window.dilations[axis]))
+        positions.append(n.op("AddV2", place, n.reshape(first, [-1, 1, 1] if axis == 0 else [-1, 1])))
+    return y, positions[0], positions[1]
 
 
 def _max_unpool(n: Node) -> Tensor:
