@@ -12,17 +12,18 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from ...kernels.errors import KigraphError
-from ...kernels.tensor import TensorType
+from ...kernels.tensor import STRING, TensorType
 from .. import ir
 from ..builder import Graph, Operation, Tensor
-from ..errors import LoadError
+from ..errors import GraphError, LoadError
 from ..formats.limits import Budget
 from ..formats.protobuf.wire import Reader
 from ..formats.source import Source
 from ..formats.tensorflow import AttrValue, GraphDef, NodeDef
 from ..hints import similar
-from ..ir import MISSING, Node, Port, order_with_cycles
+from ..ir import MISSING, Literal, Node, Port, order_with_cycles
 from ..opdefs import LOOPS, OWN
+from ..signatures import SIGNATURES, read_signatures
 from .tensorflow.attributes import Function, attributes, check_output_count
 from .tensorflow.frames import Edges, Loop, Region, find_loops
 from .tensorflow.functions import Body, Library, NotInlinedError, inline, passed_through
@@ -64,7 +65,25 @@ def read_graphdef(source: Source, budget: Budget) -> Graph:
     proto = reader.read(GraphDef)
     if not proto.node:
         raise budget.error("GraphDef", "no nodes", "a graph", "Is this a frozen GraphDef?")
-    return build_graph(proto, reader, source, budget)
+    graph = build_graph(proto, reader, source, budget)
+    if SIGNATURES in graph:
+        _take_signatures(graph, budget)
+    return graph
+
+
+def _take_signatures(graph: Graph, budget: Budget) -> None:
+    """The names that another file had, from the constant in which they are kept."""
+    value = graph.operation(SIGNATURES).attrs.get("value")
+    try:
+        if not isinstance(value, Literal) or value.dtype != STRING or value.shape != ():
+            raise ValueError("no text")
+        found = read_signatures(value.array().item())
+        for signature in found.values():
+            for name, tensor in (*signature.inputs.items(), *signature.outputs.items()):
+                graph.aliases.setdefault(name, graph.tensor(tensor).name)
+    except (GraphError, ValueError) as error:
+        raise budget.error(f"node '{SIGNATURES}'", str(error)[:200], "the signatures that a conversion wrote") from None
+    graph.signatures.update(found)
 
 
 def build_graph(proto: GraphDef, reader: Reader, source: Source, budget: Budget, fetched: Iterable[str] = ()) -> Graph:

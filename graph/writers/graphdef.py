@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ...kernels.tensor import DType
+from ...kernels.tensor import STRING, DType
 from ..builder import Graph, Operation
 from ..errors import GraphError
 from ..formats.protobuf.write import encode, pack_numbers
@@ -36,6 +36,7 @@ from ..ir import UNKNOWN, Literal
 from ..loaders.graphdef import Function
 from ..opdefs import OPDEFS, OWN, Foreign
 from ..opdefs.control import LOOPS
+from ..signatures import SIGNATURES, write_signatures
 
 __all__ = ["save_graphdef"]
 
@@ -67,6 +68,8 @@ _SHAPES = ("shape", "element_shape")
 def save_graphdef(graph: Graph, path: str | os.PathLike[str], producer: int | None = None) -> None:
     """Writes the graph with its constants; the file appears only when it is complete.
 
+    The names of the graph's signatures are kept in a constant, which TensorFlow ignores.
+
     producer: TensorFlow's version number of the graph's conventions; default: the one it was loaded with, else 27 (the
     1.x of frozen graphs). Raises GraphError for what the format cannot hold.
     """
@@ -79,6 +82,10 @@ def save_graphdef(graph: Graph, path: str | os.PathLike[str], producer: int | No
         with open(part, "wb") as file:
             for operation in graph.operations:
                 _write(file, GraphDef(node=[_node(operation)]))
+            if graph.signatures and SIGNATURES not in graph:
+                text = Literal.of(np.array(write_signatures(graph.signatures), object))
+                attrs = {"dtype": AttrValue(type=DTYPE_NUMBERS[STRING]), "value": AttrValue(tensor=tensor_proto(text))}
+                _write(file, GraphDef(node=[NodeDef(name=SIGNATURES, op="Const", attr=attrs)]))
             _write(file, GraphDef(versions=VersionDef(producer=producer)))
         os.replace(part, target)
     finally:

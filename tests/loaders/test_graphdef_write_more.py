@@ -9,11 +9,13 @@ import pytest
 
 from kigraph.graph import ops
 from kigraph.graph.builder import Graph
-from kigraph.graph.errors import GraphError
+from kigraph.graph.errors import GraphError, LoadError
 from kigraph.graph.ir import Graph as Frozen
 from kigraph.graph.loaders import load
 from kigraph.graph.session import Session
+from kigraph.graph.signatures import SIGNATURES, Signature
 from kigraph.graph.writers.graphdef import save_graphdef
+from kigraph.kernels.tensor import STRING
 
 
 def test_the_name_of_a_program_is_no_version(tmp_path: Path) -> None:
@@ -54,3 +56,38 @@ def test_a_branch_is_refused_by_name(tmp_path: Path) -> None:
         graph.create_op("KiBranch", [which], attrs, "choice")
     with pytest.raises(GraphError, match="branch 'choice' cannot be written"):
         save_graphdef(graph, tmp_path / "g.pb")
+
+
+def _signed(path: Path, text: bytes) -> Path:
+    with Graph().as_default() as graph:
+        ops.relu(ops.placeholder("float32", (2,), name="x"), name="y")
+        ops.constant(np.array(text, object), STRING, name=SIGNATURES)
+    save_graphdef(graph, path)
+    return path
+
+
+def test_signatures_are_kept(tmp_path: Path) -> None:
+    """Names that no operation may have, in the order of the file."""
+    with Graph().as_default() as graph:
+        x, y = (ops.placeholder("float32", (2,), name=n) for n in "ab")
+        ops.add(x, y, name="c")
+    graph.signatures["serving_default"] = Signature({"second:1": "b:0", "first": "a:0"}, {"sum of both": "c:0"})
+    save_graphdef(graph, tmp_path / "g.pb")
+    again = load(tmp_path / "g.pb").graph
+    assert again is not None
+    assert again.signatures == graph.signatures
+    assert list(again.signatures["serving_default"].inputs) == ["second:1", "first"]
+    got = Session(again).run("sum of both", {"second:1": [1, 2], "first": [3, 4]})
+    np.testing.assert_array_equal(got, [4, 6])
+    save_graphdef(again, tmp_path / "h.pb")
+    assert (tmp_path / "h.pb").read_bytes() == (tmp_path / "g.pb").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b'{"a": 1}', b'{"a": {"inputs": {}, "outputs": {"y": 1}}}',
+     b'{"a": {"inputs": {}, "outputs": {"y": "z:0"}}}', b'{"a": {"inputs": {"x": "x:7"}, "outputs": {}}}'],
+)  # fmt: skip
+def test_damaged_signatures_are_refused(text: bytes, tmp_path: Path) -> None:
+    with pytest.raises(LoadError, match="kigraph/signatures"):
+        load(_signed(tmp_path / "g.pb", text))
