@@ -64,7 +64,9 @@ def _compare(a: Run, b: Run, images: Sequence[str], top: int) -> Comparison:
     layers = []
     for i, j in align(a.layers, b.layers):
         one, other = a.layers[i], b.layers[j]
-        layers.append(Layer.of(one.name, other.name, one.op, one.value, closest(one.value, other.value)))
+        fitting = closest(one.value, other.value)
+        if fitting is not None:  # as many numbers in another shape are another layer
+            layers.append(Layer.of(one.name, other.name, one.op, one.value, fitting))
     outputs = []
     for (name, value), (other_name, other_value) in _pairs(a, b):
         fitting = closest(value, other_value)
@@ -84,5 +86,13 @@ def _pairs(a: Run, b: Run) -> list[tuple[tuple[str, Array], tuple[str, Array]]]:
             f"{a.title} has {len(a.outputs)} outputs, {b.title} has {len(b.outputs)}; they cannot be compared"
         )
     if set(a.outputs) == set(b.outputs):
-        return [((n, a.outputs[n]), (n, b.outputs[n])) for n in a.outputs]
-    return list(zip(a.outputs.items(), b.outputs.items(), strict=True))
+        names = [(n, n) for n in a.outputs]
+    else:
+        names = list(zip(a.outputs, b.outputs, strict=True))
+    return [((n, _value(a, n, b, m)), (m, _value(b, m, a, n))) for n, m in names]
+
+
+def _value(run: Run, name: str, other: Run, other_name: str) -> Array:
+    """Integers as reals, unless the other has integers and does not say what they stand for."""
+    plain = other.outputs[other_name].dtype.kind in "iu" and other_name not in other.grids
+    return run.outputs[name] if plain else run.real(name)

@@ -90,6 +90,8 @@ def closest(one: Array, other: Array) -> Array | None:
     fitting = [c for c in candidates if c.shape == one.shape]
     if not fitting and one.size == other.size and _solid(one) == _solid(other):
         fitting = [other.reshape(one.shape)]
+    if not fitting and one.size == other.size and one.shape[-1:] == other.shape[-1:]:
+        fitting = [other.reshape(one.shape)]  # rows of a product, with the axes before them as one
     if not fitting and one.size == other.size:
         fitting = [
             c.reshape(one.shape) for c in itertools.chain(candidates) if [d for d in c.shape if d != 1] == _solid(one)

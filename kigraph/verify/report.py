@@ -89,8 +89,22 @@ class Comparison:
         return cls(title, layers, outputs, len(a.layers), len(b.layers), first, many)
 
     def diverging(self, tolerance: float) -> Layer | None:
-        """The first layer beyond the tolerance."""
-        return next((layer for layer in self.layers if not layer.relative <= tolerance), None)
+        """The layer from which on they differ: most before it are within the tolerance, most from it on are beyond.
+
+        A layer that one file computes otherwise (without the batch norm that another has folded into it) differs alone, and
+        what follows agrees; so if the outputs do.
+        """
+        beyond = [not layer.relative <= tolerance for layer in self.layers]
+        if not any(beyond) or (self.outputs and all(o.relative <= tolerance for o in self.outputs)):
+            return None
+        # Beyond the tolerance counts for a break before it, within it against; the first best place.
+        place, best, score = None, 0, 0
+        for i in reversed(range(len(beyond))):
+            score += 1 if beyond[i] else -1
+            if beyond[i] and score >= best:
+                place, best = i, score
+        found = place if place is not None else beyond.index(True)
+        return self.layers[found]
 
     def same(self, tolerance: float) -> bool:
         """Whether every output is within the tolerance, and the images have the same first labels."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..classifier import Classifier, load
-from ..errors import KigraphError
+from ..errors import FetchError, KigraphError
 from ..graph.signatures import SERVING_DEFAULT
 from ..kernels.tensor import is_float, is_int
 from ..weights.scores import probabilities_of
@@ -69,14 +69,32 @@ class Subject:
         return load(self.path, backend=self.backend, precision=self.precision)
 
 
+class Grid(NamedTuple):
+    """Integers from ``low`` to ``high`` that stand for reals: (integer - zero) * scale."""
+
+    scale: float
+    zero: int
+    low: int
+    high: int
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
-    """``layers``: values in the order of the graph; ``outputs``: by name; ``scores``: probabilities, if images were classified."""
+    """``layers``: values in the order of the graph; ``outputs``: by name; ``scores``: probabilities, if images were classified.
+
+    ``grids``: of outputs that are integers and stand for reals.
+    """
 
     title: str
     layers: tuple[Value, ...]
     outputs: Mapping[str, Array]
     scores: Array | None
+    grids: Mapping[str, Grid]
+
+    def real(self, name: str) -> Array:
+        """An output as the reals that it stands for."""
+        value, grid = self.outputs[name], self.grids.get(name)
+        return value if grid is None else (value.astype(np.float64) - grid.zero) * grid.scale
 
 
 def inputs_for(
@@ -86,23 +104,44 @@ def inputs_for(
     if images:
         return [{model.require_card().input: model.prepare(images)} for model in models]
     first = models[0]
-    drawn = _random(first, seed)
-    feeds = [dict(drawn)]
     for subject, model in zip(subjects[1:], models[1:], strict=True):
         if len(model.inputs) != len(first.inputs):
             raise KigraphError(
                 f"{subject} takes {len(model.inputs)} inputs, {subjects[0]} takes {len(first.inputs)}; they cannot be fed the same"
             )
-        same_names = set(model.inputs) == set(drawn)
+    wanted = [_counterparts(first, model) for model in models]
+    grids = [[_grid(m, m.inputs[n]) for n in names.values()] for m, names in zip(models, wanted, strict=True)]
+    given = dict(zip(first.inputs, (next(filter(None, of), None) for of in zip(*grids, strict=True)), strict=True))
+    drawn = _random(first, seed, given)
+    feeds = []
+    for subject, model, names in zip(subjects, models, wanted, strict=True):
         fed = {}
-        for name, mine in zip(drawn, model.inputs, strict=True):
-            target = name if same_names else mine
-            fed[target] = _arranged(drawn[name], model.inputs[target], f"{subject}: input {target!r}")
+        for name, target in names.items():
+            tensor = model.inputs[target]
+            fed[target] = _arranged(
+                drawn[name], tensor, f"{subject}: input {target!r}", _grid(model, tensor) or given[name]
+            )
         feeds.append(fed)
     return feeds
 
 
-def _random(model: Classifier, seed: int) -> dict[str, Array]:
+def _counterparts(first: Classifier, model: Classifier) -> dict[str, str]:
+    """The input of a model for each of the first: of the same name if all are the same, else in order."""
+    if set(model.inputs) == set(first.inputs):
+        return {name: name for name in first.inputs}
+    return dict(zip(first.inputs, model.inputs, strict=True))
+
+
+def _grid(model: Classifier, tensor: Tensor) -> Grid | None:
+    grids: Mapping[str, tuple[float, int]] = model.graph.metadata.get("quantization", {})
+    if tensor.name not in grids:
+        return None
+    info = np.iinfo(tensor.dtype)
+    return Grid(*grids[tensor.name], int(info.min), int(info.max))
+
+
+def _random(model: Classifier, seed: int, grids: Mapping[str, Grid | None]) -> dict[str, Array]:
+    """Numbers for the inputs of the first model: reals on the integers' grid of an input that has one, else normal ones."""
     rng = np.random.default_rng(seed)
     drawn = {}
     for name, tensor in model.inputs.items():
@@ -112,8 +151,12 @@ def _random(model: Classifier, seed: int) -> dict[str, Array]:
         sizes = model.card.preprocessing.size if model.card is not None else (224, 224)
         rows = iter(sizes)
         dims = tuple(d if d is not None else 2 if i == 0 else next(rows, 8) for i, d in enumerate(shape))
-        if is_float(tensor.dtype):
+        if (grid := grids[name]) is not None:
+            drawn[name] = (rng.integers(grid.low, grid.high, dims, endpoint=True) - grid.zero) * grid.scale
+        elif is_float(tensor.dtype):
             drawn[name] = rng.standard_normal(dims).astype(tensor.dtype)
+        elif tensor.dtype == np.bool_:
+            drawn[name] = np.zeros(dims, np.bool_)  # not in training
         elif is_int(tensor.dtype):
             drawn[name] = rng.integers(0, 8, dims).astype(tensor.dtype)
         else:
@@ -121,17 +164,21 @@ def _random(model: Classifier, seed: int) -> dict[str, Array]:
     return drawn
 
 
-def _arranged(value: Array, tensor: Tensor, what: str) -> Array:
-    """The value in the layout that a tensor states."""
+def _arranged(value: Array, tensor: Tensor, what: str, grid: Grid | None) -> Array:
+    """The value in the layout that a tensor states, and in its integers if they stand for reals."""
     orders = [(*range(value.ndim),), *([_NCHW, _NHWC] if value.ndim == 4 else [])]
     for order in orders:
         shape = tuple(value.shape[i] for i in order)
         if tensor.shape is None or (
             len(tensor.shape) == len(shape) and all(a in (None, b) for a, b in zip(tensor.shape, shape, strict=True))
         ):
+            turned = np.ascontiguousarray(value.transpose(order)).reshape(shape)
+            if grid is not None and is_float(value.dtype) and is_int(tensor.dtype):
+                steps: Array = np.clip(np.rint(turned / grid.scale) + grid.zero, grid.low, grid.high)
+                return steps.astype(tensor.dtype)
             if is_float(value.dtype) != is_float(tensor.dtype):
                 raise KigraphError(f"{what} takes {tensor.dtype}, the reference takes {value.dtype}; give images")
-            return np.ascontiguousarray(value.transpose(order)).astype(tensor.dtype)
+            return turned.astype(tensor.dtype)
     raise KigraphError(
         f"{what} has shape {tensor.shape}, the reference's has {value.shape}; they are not the same network"
     )
@@ -148,11 +195,15 @@ def run_subject(subject: Subject, model: Classifier, fed: Mapping[str, Array]) -
         names = {n: n for n in model.signatures[SERVING_DEFAULT].outputs}
     ends = {n: graph.tensor(t) for n, t in names.items()}
     outputs = dict(zip(ends, map(np.asarray, session.run(list(ends.values()), feeds)), strict=True))
+    grids = {name: grid for name, tensor in ends.items() if (grid := _grid(model, tensor)) is not None}
     scores = probabilities_of(outputs[card.output], card) if card is not None and card.output in outputs else None
     ops = list(_layers(feeds, ends.values()))
-    values = session.run([op.outputs[0] for op in ops], feeds)
+    try:
+        values = session.run([op.outputs[0] for op in ops], feeds)
+    except FetchError:  # a branch that is not taken has no values: the outputs are compared alone
+        ops, values = [], []
     layers = tuple(Value(op.name, op.type, np.asarray(v)) for op, v in zip(ops, values, strict=True))
-    return Run(str(subject), tuple(v for v in layers if v.value.ndim >= 2 and v.value.size), outputs, scores)
+    return Run(str(subject), tuple(v for v in layers if v.value.ndim >= 2 and v.value.size), outputs, scores, grids)
 
 
 def _layers(feeds: Mapping[Tensor, Array], ends: Any) -> Iterator[Operation]:

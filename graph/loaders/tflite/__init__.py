@@ -18,6 +18,7 @@ from __future__ import annotations
 import struct
 
 from ....kernels.errors import KigraphError
+from ....kernels.tensor import is_int
 from ...builder import Graph, Tensor
 from ...errors import LoadError
 from ...formats.flatbuffers.tflite import MAGIC, ModelDef, OperatorDef, TensorDef, read_model
@@ -172,6 +173,7 @@ def _name(graph: Graph, model: ModelDef, builds: dict[int, Build], budget: Budge
     """The file's names of tensors, and those of signatures where they are free and mean one tensor."""
     main = builds[0]
     _name_tensors(graph, main)
+    _note_grids(graph, main)
     meant: dict[str, set[str]] = {}
     for signature in model.signatures:
         build = builds[signature.subgraph]
@@ -196,6 +198,18 @@ def _name(graph: Graph, model: ModelDef, builds: dict[int, Build], budget: Budge
     if SERVING_DEFAULT not in graph.signatures:  # what an interpreter runs if no signature is named
         ends = [[(main.tensor(i).name or t.name, t.name) for i, t in of.items()] for of in _ends(main)]
         graph.signatures[SERVING_DEFAULT] = Signature(dict(ends[0]), dict(ends[1]))
+
+
+def _note_grids(graph: Graph, main: Build) -> None:
+    """For who compares with real numbers: tensor -> (scale, zero point) of the integers that are fed and given out."""
+    grids = {}
+    for of in _ends(main):
+        for index, tensor in of.items():
+            q = main.tensor(index).quantization
+            if q is not None and is_int(tensor.dtype) and q.scale.size == q.zero_point.size == 1:
+                grids[tensor.name] = (float(q.scale.item()), int(q.zero_point.item()))
+    if grids:
+        graph.metadata["quantization"] = grids
 
 
 def _ends(build: Build) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
