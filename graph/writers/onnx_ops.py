@@ -92,12 +92,15 @@ def _matmul(writer: Writer, op: Operation) -> None:
     flags = ("transpose_a", "transpose_b") if op.type == "MatMul" else ("adj_x", "adj_y")
     names = []
     for tensor, flag in zip(op.inputs, flags, strict=True):
-        name = writer.get(tensor)
-        if op.attrs.get(flag):
-            rank = tensor.type.rank or 2
+        if not op.attrs.get(flag):
+            names.append(writer.get(tensor))
+            continue
+        rank, value = tensor.type.rank or 2, writer.literal(tensor)
+        if value is not None:
+            names.append(writer.constant(np.ascontiguousarray(value.swapaxes(-1, -2)), f"{tensor.op.name}.t"))
+        else:
             perm = (*range(rank - 2), rank - 1, rank - 2)
-            name = writer.emit("Transpose", [name], f"{tensor.name}.t", perm=perm)
-        names.append(name)
+            names.append(writer.emit("Transpose", [writer.get(tensor)], f"{tensor.name}.t", perm=perm))
     writer.set(op.outputs[0], writer.emit("MatMul", names, op.name))
 
 
