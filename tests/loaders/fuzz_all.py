@@ -113,7 +113,7 @@ def report(family: str, data: bytes, what: str, text: str) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("seconds", type=float)
-    parser.add_argument("--family", nargs="*", choices=fuzz_seeds.FAMILIES, default=list(fuzz_seeds.FAMILIES))
+    parser.add_argument("--family", nargs="*", choices=fuzz_seeds.FAMILIES, default=list(fuzz_seeds.HERE))
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--keep", type=Path, default=Path(tempfile.gettempdir()) / "kigraph-fuzz")
     parser.add_argument("--corpus", type=Path, help="a folder of models, which are used instead of the small files")

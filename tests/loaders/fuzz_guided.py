@@ -78,7 +78,7 @@ def main() -> int:
         return 0
     import fuzz_seeds
 
-    families = options.family or [f for f in fuzz_seeds.FAMILIES if f not in _LEFT_OUT]
+    families = options.family or [f for f in fuzz_seeds.HERE if f not in _LEFT_OUT]
     options.keep.mkdir(parents=True, exist_ok=True)
     memory, failed = Path("/dev/shm"), []
     for family in families:

@@ -7,7 +7,9 @@ import io
 import json
 import random
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,6 +21,8 @@ _TEXTS = (
     b"9" * 30, b"9" * 5000, b"-1", b"1e999", b"NaN", b"null", b"[" * 3000, b"{}", b'"\\ud800"', b"\xff\xfe", b"../x", b"\0",
     b"true", b"1.5", b'{"a":1,"a":2}',
 )  # fmt: skip
+#: Bytes of an archive's members together up to which they are read.
+_LARGEST = 4 << 20
 #: Values that a JSON text may hold where another one is expected.
 _VALUES: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 2, 3, 7, 255, 1 << 31, (1 << 31) - 1, 1 << 40, (1 << 63) - 1, 1 << 63, 1 << 70, -(1 << 63), 10**400,
@@ -95,9 +99,11 @@ def mutate_zip(data: bytes, rng: random.Random, others: list[bytes]) -> bytes | 
     """One member changed, texts of JSON more often than arrays, with sums that fit; None for what is no archive."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if sum(info.file_size for info in archive.infolist()) > _LARGEST:
+                return None
             members = {info: archive.read(info) for info in archive.infolist()}
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError):
-        return None
+    except (zipfile.BadZipFile, zlib.error, struct.error, ValueError, EOFError, OSError, RuntimeError):
+        return None  # RuntimeError: encrypted, or a method that zipfile lacks
     if not members:
         return None
     texts = [info for info in members if members[info][:1] in (b"{", b"[")]

@@ -24,13 +24,15 @@ from test_fuzz import graphdef
 
 from tests.loaders import bundle_files, saved_files
 
-__all__ = ["FAMILIES", "PACKERS", "make"]
+__all__ = ["FAMILIES", "HERE", "PACKERS", "make"]
 
 FAMILIES = (
     "graphdef", "card", "safetensors", "torch", "torch-pickle", "torch-legacy", "keras-h5", "onnx", "keras", "keras-config", "checkpoint", "checkpoint-npy",
     "checkpoint-json", "savedmodel", "tf-metagraph", "tf-checkpoint", "tf-checkpoint-entries", "labels", "image", "archive", "archive-tar", "tflite",
-    "torch-export", "torch-export-json", "torch-export-weights", "cardfile", *(["body"] if find_spec("starlette") and find_spec("python_multipart") else []),
+    "torch-export", "torch-export-json", "torch-export-weights", "cardfile", "body",
 )  # fmt: skip
+#: Those that can be opened here: requests need the service's packages.
+HERE = tuple(f for f in FAMILIES if f != "body" or (find_spec("starlette") and find_spec("python_multipart")))
 ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.arange(4, dtype=np.int64)}
 #: The smallest VGG: one convolution, one linear layer.
 VGG = {

@@ -25,6 +25,7 @@ from kigraph.graph.formats.source import Source
 from kigraph.graph.loaders import load
 from kigraph.graph.loaders.family import FAMILIES
 from tests.loaders import pt2_files
+from tests.loaders import export_files
 from tests.loaders.bundle_files import meta_graph, packed
 from tests.loaders.graph_files import node
 from tests.loaders.tflite_files import Lite
@@ -90,6 +91,16 @@ def files(tmp_path: Path, torch_files: SimpleNamespace) -> dict[str, bytes]:
         "tflite": tflite(),
         "onnx": onnx_files.model(
             [onnx_files.node("MatMul", ["x", "w"], ["y"])], {"x": ("float32", (1, 400))}, ["y"], {"w": WEIGHTS["a"]}
+        ),
+        "torch-export": export_files.archive(
+            export_files.program(
+                [export_files.call("mm.default", "y", self="x", mat2="w")],
+                {"x": export_files.meta((1, 400))},
+                ["y"],
+                {"w": "w"},
+            ),
+            export_files.weights_config({"w": WEIGHTS["a"]}),
+            {"w": WEIGHTS["a"]},
         ),
         "keras": keras3(tmp_path / "seed3.h5"),
         "torch-export": pt2_files.archive(

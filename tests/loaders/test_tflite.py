@@ -324,12 +324,14 @@ def test_indices_are_checked(write: Write) -> None:
 
 
 def test_limits(write: Write) -> None:
-    """Shapes beyond all memory, more operations than may be: refused before anything is allocated."""
+    """Shapes beyond all memory allocate nothing, and what is fed decides; more operations than may be are refused."""
     model = Lite()
     x, y = model.tensor("x", (1 << 30, 1 << 30, 1 << 30)), model.tensor("y", (1,))
     model.op("TANH", [x], [y])
-    with pytest.raises(LoadError, match="too large"):
-        load(write(model.bytes([x], [y])))
+    graph = load(write(model.bytes([x], [y]))).graph
+    assert graph is not None
+    with ki.Session(graph, backend="numpy") as session:
+        assert session.run("y", {"x": np.zeros((1, 1, 1), np.float32)}).shape == (1, 1, 1)
     model = Lite()
     tensors = [model.tensor(f"t{i}", (1, 4), "int8", scale=0.1) for i in range(30)]
     for before, after in itertools.pairwise(tensors):
