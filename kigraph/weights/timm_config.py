@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from ..kernels.atomic_files import open_regular
 
 __all__ = ["TimmConfig", "read_timm_config"]
 
-_MAX_BYTES = 4 << 20
+_MAX_BYTES, _LARGEST = 4 << 20, sys.float_info.max
 #: Network -> how its names begin in timm's releases.
 _ARCHITECTURES: dict[str, tuple[str, ...]] = {
     "Inception v3": ("inception_v3", "tf_inception_v3", "gluon_inception_v3", "adv_inception_v3"),
@@ -107,7 +107,7 @@ def _config_at(path: Path, network: str) -> dict[str, Any] | None:
 def _three(path: Path, values: dict[str, Any], key: str) -> tuple[float, float, float]:
     found = values.get(key)
     numbers = found if isinstance(found, list) else []
-    good = [float(v) for v in numbers if isinstance(v, (int, float)) and not isinstance(v, bool) and isfinite(v)]
+    good = [float(v) for v in numbers if isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) <= _LARGEST]
     if len(good) != 3 or len(numbers) != 3:
         raise _error(path, key, found, "three numbers, for pixels from 0 to 1")
     return (good[0], good[1], good[2])

@@ -258,3 +258,16 @@ def test_numbers_of_64_bits_are_not_cut_to_32(op: str, tmp_path: Path) -> None:
     (tmp_path / "case").write_bytes(onnx_files.model(nodes, image, ["y"], arrays, opset=version))
     with pytest.raises(LoadError, match=r"1099511627776.*expected a number of 32 bits"):
         load(tmp_path / "case")
+
+
+@pytest.mark.parametrize("number", ["1" + "0" * 400, "NaN", "Infinity", "true", '"1"', "[1]"])
+def test_numbers_beside_weights(number: str, tmp_path: Path) -> None:
+    """config.json of timm: whole numbers of JSON may be beyond any float."""
+    from kigraph.weights.timm_config import read_timm_config
+
+    text = '{"architecture": "inception_v3", "mean": [%s, 1, 1], "std": [1, 1, 1]}'
+    (tmp_path / "config.json").write_text(text % number)
+    with pytest.raises(LoadError, match="mean: found"):
+        read_timm_config(tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(text % "0.5")
+    assert read_timm_config(tmp_path / "model.safetensors") is not None
