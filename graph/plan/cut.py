@@ -101,7 +101,7 @@ def _check(node: Node) -> None:
     why = node.attrs.get("why", WHY.get(node.op))
     if node.op not in OPDEFS and why is not None:  # a loader may know more of it
         raise UnsupportedOpError(f"{node} cannot be run: {why}, or feed a tensor downstream")
-    opdef(node.op, node.name)
+    opdef(node.op, node.name, node.attrs.get("_reason"))
 
 
 def _without_branches(
