@@ -14,7 +14,7 @@ from ...errors import LoadError
 from ...formats.limits import Budget, brief
 from ...ir import UNKNOWN
 from ...signatures import SERVING_DEFAULT, Signature
-from . import math, nn, shapes
+from . import math, nn, recurrent, selection, shapes, windows
 from .call import Call, Converter
 from .program import Program, tensor_type
 from .views import VIEWS, Views
@@ -22,7 +22,11 @@ from .views import VIEWS, Views
 __all__ = ["Importer"]
 
 _TARGET = re.compile(r"torch\.ops\.aten\.(\w+)\.(\w+)|(?:torch\.ops\.)?_?operator\.(\w+)|_operator\.(\w+)")
-_CONVERTERS: dict[str, Converter] = {**nn.CONVERTERS, **math.CONVERTERS, **shapes.CONVERTERS}
+_CONVERTERS: dict[str, Converter] = {
+    name: convert
+    for module in (nn, windows, recurrent, math, selection, shapes)
+    for name, convert in module.CONVERTERS.items()
+}
 #: Calls that check sizes and compute nothing.
 _CHECKS = re.compile(r"(_assert\w*|sym_constrain\w*|_check\w*)")
 _UNKNOWN = "a program of torch.export"

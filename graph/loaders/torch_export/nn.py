@@ -240,8 +240,8 @@ def _addmm(c: Call) -> Tensor:
 def _attention(c: Call) -> Tensor:
     """softmax(q k^T * scale + mask) v."""
     q, k, v = (c.tensor(n) for n in ("query", "key", "value"))
-    if c.number("dropout_p", 0.0) or c.flag("is_causal") or c.flag("enable_gqa"):
-        raise c.unsupported("attention with dropout, a causal mask or shared heads")
+    if c.number("dropout_p", 0.0) or c.flag("enable_gqa"):
+        raise c.unsupported("attention with dropout or shared heads")
     size = c.dims(q)[-1]
     if size is None:
         raise c.unsupported("attention over an unknown size")
@@ -252,6 +252,10 @@ def _attention(c: Call) -> Tensor:
         if mask.dtype == bool:
             raise c.unsupported("a mask of bools")
         scores = ops.add(scores, mask)
+    elif c.flag("is_causal"):
+        scores = ops.where(
+            ops.matrix_band_part(ops.ones_like(scores), -1, 0) > 0, scores, ops.ones_like(scores) * -np.inf
+        )
     return ops.matmul(ops.softmax(scores), v)
 
 

@@ -17,6 +17,8 @@ __all__ = ["CONVERTERS"]
 #: A split into more parts than layers have channels is no network's.
 _MOST_PARTS = 1 << 14
 _END = np.iinfo(np.int64).max
+#: Elements that are repeated beyond an edge.
+_MOST_EDGE = 1 << 16
 
 
 def _vector(sizes: Sequence[Size]) -> Any:
@@ -188,7 +190,7 @@ def _pad(c: Call) -> Tensor:
     """Pairs for the last axes first."""
     x, pads = c.tensor("self"), c.integers("pad")
     mode = c.text("mode", "constant")
-    if len(pads) % 2 or len(pads) > 2 * c.rank(x) or mode not in ("constant", "reflect"):
+    if len(pads) % 2 or len(pads) > 2 * c.rank(x) or mode not in ("constant", "reflect", "replicate", "circular"):
         raise c.unsupported(f"padding {pads} in mode {mode!r}")
     pairs = [[0, 0] for _ in range(c.rank(x))]
     for i in range(len(pads) // 2):
@@ -197,8 +199,24 @@ def _pad(c: Call) -> Tensor:
         raise c.unsupported("padding below 0")
     if mode == "reflect":
         return ops.pad(x, pairs, "REFLECT")
+    if mode != "constant":
+        return _edges(c, x, pairs, mode)
     value = c.number("value", 0.0) if c.has("value") else 0.0
     return ops.pad(x, pairs, "CONSTANT", constant_values=np.asarray(value, x.dtype))
+
+
+def _edges(c: Call, x: Tensor, pairs: list[list[int]], mode: str) -> Tensor:
+    """Padded with the values at the edges, or with those at the other end."""
+    for axis, (before, after) in enumerate(pairs):
+        size = c.dims(x)[axis]
+        if not before and not after:
+            continue
+        if not size or max(before, after) > (size if mode == "circular" else _MOST_EDGE):
+            raise c.unsupported(f"padding {before}, {after} in mode {mode!r} of {size} elements")
+        places = np.arange(-before, size + after)
+        places = places % size if mode == "circular" else np.clip(places, 0, size - 1)
+        x = ops.gather(x, ops.constant(places.astype(np.int32)), axis)
+    return x
 
 
 def _flip(c: Call) -> Tensor:
