@@ -26,6 +26,7 @@ from ...formats.limits import Budget
 from ...formats.source import Source
 from ...signatures import SERVING_DEFAULT, Signature
 from .arrays import MOVES
+from .batches import takes_any_batch
 from .build import Build, Refused, Use
 from .metadata import describe
 from .nodes import legal
@@ -76,9 +77,10 @@ def _build(model: ModelDef, source: Source, budget: Budget) -> Graph:
 def _convert(build: Build) -> list[str]:
     """Adds all operators in their order; what cannot run, and why."""
     model = build.model
-    build.free = bool(model.inputs) and all(_fixed_to_one(build.tensor(i)) for i in model.inputs)
+    ones = bool(model.inputs) and all(_fixed_to_one(build.tensor(i)) for i in model.inputs)
+    build.free = ones and takes_any_batch(build)
     for index in dict.fromkeys(model.inputs):
-        build.feed(index, _fed_shape(build.tensor(index)))
+        build.feed(index, _fed_shape(build.tensor(index), build.free))
     refused = []
     for operator in model.operators:
         reason = _add(build, operator)
@@ -94,12 +96,12 @@ def _fixed_to_one(tensor: TensorDef) -> bool:
     return len(tensor.shape) > 1 and tensor.shape[0] == 1 and -1 not in tensor.signature
 
 
-def _fed_shape(tensor: TensorDef) -> tuple[int | None, ...] | None:
-    """What may be fed: unknown sizes where the signature says so, and any batch where the file has one item."""
+def _fed_shape(tensor: TensorDef, free: bool) -> tuple[int | None, ...] | None:
+    """What may be fed: unknown sizes where the signature says so, and any batch if that is ``free``."""
     sizes = tensor.signature or tensor.shape
     if not sizes:
         return () if tensor.has_rank else None  # files do not tell a scalar from a tensor of unknown rank
-    if _fixed_to_one(tensor):
+    if free:
         return (None, *sizes[1:])
     return tuple(None if d == -1 else d for d in sizes)
 
