@@ -91,10 +91,10 @@ class Runner:
         self, wanted: Wanted, feeds: Mapping[Port, Value], read: Read = _no_variables
     ) -> tuple[Plan, dict[Port, Value]]:
         """The plan, and what it is to be fed with. Runs what leads to predicates that are computed."""
-        feeds = dict(feeds)
         known: tuple[tuple[Port, bool], ...] = ()
         decision: Decision | None = None
         if self._has_branches(wanted.graph):
+            feeds = dict(feeds)
             while True:
                 key = (self._base(wanted, feeds), known)
                 decision = self._decisions.get(
@@ -104,7 +104,7 @@ class Runner:
                 if not decision.ask:
                     break
                 known += self._values(wanted, decision, feeds, read)
-        plan = self._plan(wanted, {p: type_of_value(a) for p, a in feeds.items()}, decision, known)
+        plan = self._plan(wanted, feeds, decision, known)
         return plan, {plan.cut.feeds[p]: a for p, a in feeds.items()}
 
     def _has_branches(self, graph: Graph) -> bool:
@@ -130,28 +130,28 @@ class Runner:
         return tuple((port, bool(feeds[port])) for port in decision.ask)
 
     @staticmethod
-    def _base(wanted: Wanted, feeds: Mapping[Port, Any]) -> Hashable:
+    def _base(wanted: Wanted, feeds: Mapping[Port, Value]) -> Hashable:
         # Element types matter where a fed op is unknown.
-        return (len(wanted.graph), wanted.fetches, wanted.targets, tuple((p, x.dtype) for p, x in feeds.items()))
+        return (len(wanted.graph), wanted.fetches, wanted.targets, tuple([(p, x.dtype) for p, x in feeds.items()]))
 
-    def _plan(
-        self, wanted: Wanted, feeds: Mapping[Port, TensorType], decision: Decision | None, known: Hashable
-    ) -> Plan:
+    def _plan(self, wanted: Wanted, feeds: Mapping[Port, Value], decision: Decision | None, known: Hashable) -> Plan:
         base = (self._base(wanted, feeds), known)
-        key = (base, tuple(t.shape for t in feeds.values()))
-
-        def prepare() -> tuple[Cut, Graph]:
-            whole = cut(wanted.graph, wanted.fetches, wanted.targets, feeds, decision)
-            return whole, optimize(whole.graph, self.skip)
+        key = (base, tuple([a.shape for a in feeds.values()]))
 
         def make() -> Plan:
+            types = {p: type_of_value(a) for p, a in feeds.items()}
+
+            def prepare() -> tuple[Cut, Graph]:
+                whole = cut(wanted.graph, wanted.fetches, wanted.targets, types, decision)
+                return whole, optimize(whole.graph, self.skip)
+
             with self._compiling, shared_values():
                 found: Plan | None = self.plans.find(key)  # another thread may just have made it
                 if found is not None:
                     return found
                 prepared: tuple[Cut, Graph] = self.cuts.get(base, prepare)
                 whole, graph = prepared
-                given = {whole.feeds[p]: t for p, t in feeds.items()}
+                given = {whole.feeds[p]: t for p, t in types.items()}
                 graph = specialize(graph, given, self.skip)
                 parts: tuple[Part, ...] = partition(graph, given)
                 plan = Plan(whole, graph, parts, given, self.choice, self.options, self.stages)
