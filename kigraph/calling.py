@@ -24,7 +24,7 @@ class Call:
     """One signature of a model: ``call(x=array)`` or ``call({"x": array})`` gives a dict of arrays by output name.
 
     ``inputs``, ``outputs``: the file's names -> tensors of the graph (``dtype``, ``shape``). A single input may be given without
-    its name. Where every input and output states the same fixed batch, a multiple of it is run in parts.
+    its name. Where every input and output states the same fixed batch (one item, or some images), a multiple of it is run in parts.
     """
 
     def __init__(self, session: Session, name: str, signature: Signature) -> None:
@@ -72,7 +72,9 @@ class Call:
         """The fixed batch, if what is given is another multiple of it; None where the graph runs it at once."""
         batches = {(t.shape or (None,))[0] for t in (*self.inputs.values(), *self.outputs.values())}
         fixed = next(iter(batches)) if len(batches) == 1 else None
-        if not fixed or len(feeds) != len(self.inputs):
+        # A first axis of another size than 1 is surely a batch where images are taken, else it may be anything.
+        images = any(t.type.rank == 4 for t in self.inputs.values())
+        if not fixed or (fixed > 1 and not images) or len(feeds) != len(self.inputs):
             return None
         for name, value in feeds.items():
             feeds[name] = np.asarray(value) if not isinstance(value, str | bytes) else value

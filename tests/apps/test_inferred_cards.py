@@ -270,12 +270,23 @@ def test_a_wrong_call(given: Any, match: str, called: ki.Classifier) -> None:
         called.predict(given)
 
 
-def test_a_fixed_batch_is_run_in_parts() -> None:
-    with (graph := ki.Graph()).as_default():
-        ki.multiply(ki.placeholder(ki.float32, [2, 3], name="x"), 2.0, name="y")
-    graph.signatures[SERVING_DEFAULT] = Signature({"x": "x:0"}, {"y": "y:0"})
-    model = ki.Classifier(graph, ki.Session(graph, backend="numpy"), None, None)
-    x = np.arange(12).reshape(4, 3)
+@pytest.mark.parametrize("shape", [(2, 3, 1, 1), (1, 3)])
+def test_a_fixed_batch_is_run_in_parts(shape: tuple[int, ...]) -> None:
+    model = _doubling(shape)
+    x = np.arange(12).reshape(4, *shape[1:])
     assert model.predict(x).tolist() == (2 * x).tolist()
-    with pytest.raises(ki.FeedError, match="no multiple"):
-        model.predict(x[:3])
+    if shape[0] > 1:
+        with pytest.raises(ki.FeedError, match="no multiple"):
+            model.predict(x[:3])
+
+
+def test_a_first_axis_that_may_be_no_batch_is_not_cut() -> None:
+    with pytest.raises(ki.FeedError, match=r"has shape \(4, 3\), expected \(2, 3\)"):
+        _doubling((2, 3)).predict(np.ones((4, 3)))
+
+
+def _doubling(shape: tuple[int, ...]) -> ki.Classifier:
+    with (graph := ki.Graph()).as_default():
+        ki.multiply(ki.placeholder(ki.float32, shape, name="x"), 2.0, name="y")
+    graph.signatures[SERVING_DEFAULT] = Signature({"x": "x:0"}, {"y": "y:0"})
+    return ki.Classifier(graph, ki.Session(graph, backend="numpy"), None, None)
