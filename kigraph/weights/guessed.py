@@ -36,6 +36,8 @@ _PYTORCH = frozenset(["onnx", "torch", "torchvision", "timm", "torch-export"])
 _CAFFE = ("resnet50", "resnet101", "resnet152", "vgg16", "vgg19")
 _DENSENET = ("densenet",)
 _SCALED_INSIDE = ("efficientnet", "mobilenetv3", "MobilenetV3", "MobileNetV3", "convnext", "regnet")
+#: The mean of pixels that a network subtracts; none would from pixels that are scaled already.
+_LEAST_MEAN, _MOST_MEAN = 64, 192
 _KNOWN_LABELS = {1000: "imagenet-1000", 1001: "imagenet-1001"}
 
 
@@ -234,8 +236,9 @@ def _three(values: Any) -> tuple[float, float, float]:
 
 
 def _scales_inside(tensor: Tensor) -> bool:
-    """Whether what reads the input first brings 0 to 255 into the range of normalised pixels."""
+    """Whether what reads the input first brings 0 to 255 into the range of normalised pixels, or takes their mean away."""
     low, high = 0.0, 255.0
+    centred = False
     for _ in range(8):
         readers = tensor.consumers()
         if len(readers) != 1 or len(readers[0].outputs) != 1:
@@ -246,10 +249,11 @@ def _scales_inside(tensor: Tensor) -> bool:
             if number is None:
                 break
             low, high = (_applied(op, tensor, end, number) for end in (low, high))
+            centred = centred or (abs(high - low - 255) < 1e-6 and -_MOST_MEAN <= low <= -_LEAST_MEAN)
         elif op.type not in _PASSES:
             break
         tensor = op.outputs[0]
-    return low != high and max(abs(low), abs(high)) <= 4
+    return low != high and (centred or max(abs(low), abs(high)) <= 4)
 
 
 def _constant(op: Operation, tensor: Tensor) -> float | None:

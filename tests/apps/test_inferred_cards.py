@@ -59,6 +59,8 @@ def test_the_command_lines_words_are_those_of_vision() -> None:
         (classifier(dtype=ki.uint8), "probabilities", PIXELS, "NHWC", (8, 8)),
         (classifier(before=lambda x: x / 127.5 - 1.0), "probabilities", PIXELS, "NHWC", (8, 8)),
         (classifier(before=lambda x: (x - 128.0) * 0.0078125), "probabilities", PIXELS, "NHWC", (8, 8)),
+        (classifier(before=lambda x: x - np.array([123.68, 116.779, 103.939], np.float32)), "probabilities", PIXELS, "NHWC", (8, 8)),
+        (classifier(before=lambda x: x - 0.5), "probabilities", INCEPTION, "NHWC", (8, 8)),
         (classifier(before=lambda x: x * 2.0), "probabilities", INCEPTION, "NHWC", (8, 8)),
         (classifier((None, None, None, 3)), "probabilities", INCEPTION, "NHWC", (224, 224)),
         (classifier(normalization={"x:0": (127.5, 63.75)}), "probabilities", ki.Normalization((127.5,) * 3, (63.75,) * 3), "NHWC", (8, 8)),
