@@ -24,8 +24,7 @@ from kigraph.graph.formats.saved_model import SavedModel
 from kigraph.graph.formats.source import Source
 from kigraph.graph.loaders import load
 from kigraph.graph.loaders.family import FAMILIES
-from tests.loaders import pt2_files
-from tests.loaders import export_files
+from tests.loaders import export_files, pt2_files
 from tests.loaders.bundle_files import meta_graph, packed
 from tests.loaders.graph_files import node
 from tests.loaders.tflite_files import Lite
