@@ -24,7 +24,7 @@ from kigraph.graph.formats.saved_model import SavedModel
 from kigraph.graph.formats.source import Source
 from kigraph.graph.loaders import load
 from kigraph.graph.loaders.family import FAMILIES
-from tests.loaders import export_files, pt2_files
+from tests.loaders import export_files
 from tests.loaders.bundle_files import meta_graph, packed
 from tests.loaders.graph_files import node
 from tests.loaders.tflite_files import Lite
@@ -102,12 +102,6 @@ def files(tmp_path: Path, torch_files: SimpleNamespace) -> dict[str, bytes]:
             {"w": WEIGHTS["a"]},
         ),
         "keras": keras3(tmp_path / "seed3.h5"),
-        "torch-export": pt2_files.archive(
-            pt2_files.program(
-                [pt2_files.call("mm", "y", self="$x", mat2="$p_w")], ["y"], {"x": (1, 400)}, {"w": WEIGHTS["a"]}
-            ),
-            {"w": WEIGHTS["a"]},
-        ),
     }
 
 
