@@ -78,11 +78,13 @@ def _take_signatures(graph: Graph, budget: Budget) -> None:
         if not isinstance(value, Literal) or value.dtype != STRING or value.shape != ():
             raise ValueError("no text")
         found = read_signatures(value.array().item())
+        meant: dict[str, set[str]] = {}
         for signature in found.values():
             for name, tensor in (*signature.inputs.items(), *signature.outputs.items()):
-                graph.aliases.setdefault(name, graph.tensor(tensor).name)
+                meant.setdefault(name, set()).add(graph.tensor(tensor).name)
     except (GraphError, ValueError) as error:
         raise budget.error(f"node '{SIGNATURES}'", str(error)[:200], "the signatures that a conversion wrote") from None
+    graph.aliases.update({name: tensors.pop() for name, tensors in meant.items() if len(tensors) == 1})
     graph.signatures.update(found)
 
 

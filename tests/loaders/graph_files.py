@@ -182,4 +182,9 @@ def seeds(path: Path) -> list[bytes]:
     ]  # fmt: skip
     given = [const("p", np.array(True)), node("call", "PartitionedCall", "if", f=called("neg"))]
     nodes = [*counted(), loop, branch, *switch, *array, *given]
-    return [save(path, *nodes, functions=library(COND, BODY, neg)).read_bytes(), save(path, *counted()).read_bytes()]
+    text = b'{"serving_default": {"inputs": {"a": "x:0"}, "outputs": {"b": "s:1"}}}'
+    signed = save(
+        path, *counted(), *given[:1], *switch, const("kigraph/signatures", np.array(text, object))
+    ).read_bytes()
+    whole = save(path, *nodes, functions=library(COND, BODY, neg)).read_bytes()
+    return [whole, save(path, *counted()).read_bytes(), signed]

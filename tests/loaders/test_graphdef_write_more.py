@@ -91,3 +91,16 @@ def test_signatures_are_kept(tmp_path: Path) -> None:
 def test_damaged_signatures_are_refused(text: bytes, tmp_path: Path) -> None:
     with pytest.raises(LoadError, match="kigraph/signatures"):
         load(_signed(tmp_path / "g.pb", text))
+
+
+def test_a_name_of_two_tensors_is_no_alias(tmp_path: Path) -> None:
+    with Graph().as_default() as graph:
+        x = ops.placeholder("float32", (2,), name="x")
+        ops.relu(x, name="y")
+        ops.tanh(x, name="z")
+    graph.signatures.update(one=Signature({"in": "x:0"}, {"out": "y:0"}), two=Signature({"in": "x:0"}, {"out": "z:0"}))
+    save_graphdef(graph, tmp_path / "g.pb")
+    again = load(tmp_path / "g.pb").graph
+    assert again is not None
+    assert again.aliases == {"in": "x:0"}
+    assert again.signatures == graph.signatures
