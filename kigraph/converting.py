@@ -41,6 +41,7 @@ def save(model: Classifier, path: str | os.PathLike[str]) -> Path:
     if suffix not in FORMATS:
         raise GraphError(f"cannot tell the format of '{target}'; expected a path that ends in {', '.join(FORMATS)}")
     check_writable(target)
+    stale = _own_card(target)
     card = model.card
     if suffix == ".safetensors":
         _save_weights(model, target)
@@ -53,7 +54,21 @@ def save(model: Classifier, path: str | os.PathLike[str]) -> Path:
         card = _save_onnx(model, target)
     if card is not None:
         _write_card(model, card, target)
+    elif stale is not None:
+        stale.unlink(missing_ok=True)
     return target
+
+
+def _own_card(target: Path) -> Path | None:
+    """The card beside a file that is about to be replaced, if it is for that file alone."""
+    beside = target.with_name(f"{target.name}.card.json")
+    if not target.is_file() or not beside.is_file():
+        return None
+    try:
+        found = json.loads(beside.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return beside if isinstance(found, dict) and found.get("sha256") == Source(target).sha256 else None
 
 
 def _save_weights(model: Classifier, target: Path) -> None:

@@ -34,7 +34,10 @@ def prepared(
         decision = decide(frozen, ports, (), given, {})
         if decision.ask:
             asked = ", ".join(f"'{p}'" for p in decision.ask[:3])
-            raise GraphError(f"ONNX: a branch depends on the value of {asked}; feed it or make it a constant first")
+            raise GraphError(
+                f"ONNX: which side of a branch runs depends on the value of {asked}, which only a run knows; freeze the graph with "
+                "a constant there"
+            )
         frozen, moved = take(frozen, decision, given)
         ports = [moved.get(p, p) for p in ports]
     nodes = _reachable(frozen, ports, given)

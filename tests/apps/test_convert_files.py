@@ -123,6 +123,23 @@ def test_every_output_is_written(tmp_path: Path) -> None:
     assert set(written.outputs) == {"classes", "second"}
 
 
+def test_a_file_that_is_replaced_keeps_no_card_of_its_own(tmp_path: Path) -> None:
+    """The new model has none; a card that was for another file is not kigraph's to remove."""
+    with (graph := ki.Graph()).as_default():
+        ki.add(ki.placeholder(ki.float32, [3], name="a"), ki.placeholder(ki.float32, [3], name="b"), name="c")
+    plain = ki.load(ki.save_graph(graph, tmp_path / "plain.pb"))
+    classifier = ki.load(pytorch(tmp_path / "net.onnx"))
+    target, card = tmp_path / "out.onnx", tmp_path / "out.onnx.card.json"
+    ki.save(classifier, target)
+    assert card.is_file()
+    ki.save(plain, target)
+    assert not card.exists()
+    assert list(ki.load(target).inputs) == ["a", "b"]
+    card.write_text('{"sha256": "other"}')
+    ki.save(plain, target)
+    assert card.is_file()
+
+
 def _sample() -> Sequence[str]:
     if not (FILES / "index.json").is_file():
         return ()
