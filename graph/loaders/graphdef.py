@@ -23,7 +23,7 @@ from ..formats.tensorflow import AttrValue, GraphDef, NodeDef
 from ..hints import similar
 from ..ir import MISSING, Literal, Node, Port, order_with_cycles
 from ..opdefs import LOOPS, OWN
-from ..signatures import SIGNATURES, read_signatures
+from ..signatures import SERVING_DEFAULT, SIGNATURES, Signature, read_signatures
 from .tensorflow.attributes import Function, attributes, check_output_count
 from .tensorflow.frames import Edges, Loop, Region, find_loops
 from .tensorflow.functions import Body, Library, NotInlinedError, inline, passed_through
@@ -78,13 +78,20 @@ def _take_signatures(graph: Graph, budget: Budget) -> None:
         if not isinstance(value, Literal) or value.dtype != STRING or value.shape != ():
             raise ValueError("no text")
         found = read_signatures(value.array().item())
+        names: dict[str, str] = {}
         meant: dict[str, set[str]] = {}
         for signature in found.values():
             for name, tensor in (*signature.inputs.items(), *signature.outputs.items()):
-                meant.setdefault(name, set()).add(graph.tensor(tensor).name)
+                names[tensor] = graph.tensor(tensor).name
+                meant.setdefault(name, set()).add(names[tensor])
     except (GraphError, ValueError) as error:
         raise budget.error(f"node '{SIGNATURES}'", str(error)[:200], "the signatures that a conversion wrote") from None
     graph.aliases.update({name: tensors.pop() for name, tensors in meant.items() if len(tensors) == 1})
+    # A name of several tensors is that of the default signature, unless it has two there.
+    default = found.get(SERVING_DEFAULT, Signature({}, {}))
+    both = default.inputs.keys() & default.outputs.keys()
+    ends = {**default.inputs, **default.outputs}
+    graph.aliases.update({name: names[tensor] for name, tensor in ends.items() if name not in both})
     graph.signatures.update(found)
 
 

@@ -187,7 +187,7 @@ def _arranged(value: Array, tensor: Tensor, what: str, grid: Grid | None) -> Arr
 def run_subject(subject: Subject, model: Classifier, fed: Mapping[str, Array]) -> Run:
     """Runs a model twice: as it is always run, for the outputs, and with every layer fetched."""
     graph, session = model.graph, model.session
-    feeds = {graph.tensor(n): v for n, v in fed.items()}
+    feeds = {model.inputs[n] if n in model.inputs else graph.tensor(n): v for n, v in fed.items()}
     card = model.card
     if card is not None and card.input in fed:
         names = {card.output: card.output} if not graph.signatures else {n: n for n in model.outputs}

@@ -104,3 +104,8 @@ def test_a_name_of_two_tensors_is_no_alias(tmp_path: Path) -> None:
     assert again is not None
     assert again.aliases == {"in": "x:0"}
     assert again.signatures == graph.signatures
+    graph.signatures["serving_default"] = graph.signatures["two"]
+    save_graphdef(graph, tmp_path / "g.pb")
+    again = load(tmp_path / "g.pb").graph
+    assert again is not None
+    assert again.aliases == {"in": "x:0", "out": "z:0"}
