@@ -13,7 +13,7 @@ import collections
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +127,17 @@ def difference(got: Any, want: Any, rtol: float, atol: float) -> str:
     return "" if np.array_equal(got, want) else f"{np.count_nonzero(got != want)} of {want.size} elements differ"
 
 
+def _print(ops: Mapping[str, collections.Counter[str]]) -> None:
+    """The table by ops and in all."""
+    columns = ("passed", "failed", "unsupported")
+    print(f"{'op':28}" + "".join(f"{c:>12}" for c in columns))
+    for op in sorted(ops):
+        print(f"{op:28}" + "".join(f"{ops[op][c]:12}" for c in columns))
+    for name, counted in (("convolutional networks", CNN), ("all", set(ops))):
+        total = sum((c for op, c in ops.items() if op in counted), collections.Counter())
+        print(f"{name:28}" + "".join(f"{total[c]:12}" for c in columns))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kind", nargs="*", choices=KINDS, default=list(KINDS))
@@ -151,13 +162,7 @@ def main() -> int:
                 print(f"{name}: {status}: {why[:300]}")
         if status != "passed" and expected.get(name) not in (status, "failed"):
             regressions.append(f"{name}: {expected.get(name, 'passed')} before, {status} now: {why[:200]}")
-    columns = ("passed", "failed", "unsupported")
-    print(f"{'op':28}" + "".join(f"{c:>12}" for c in columns))
-    for op in sorted(ops):
-        print(f"{op:28}" + "".join(f"{ops[op][c]:12}" for c in columns))
-    for name, counted in (("convolutional networks", CNN), ("all", set(ops))):
-        total = sum((c for op, c in ops.items() if op in counted), collections.Counter())
-        print(f"{name:28}" + "".join(f"{total[c]:12}" for c in columns))
+    _print(ops)
     print(f"{time.perf_counter() - start:.0f} s")
     if arguments.write:
         kept = {} if not arguments.k and set(arguments.kind) == set(KINDS) else expected

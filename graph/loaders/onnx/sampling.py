@@ -15,7 +15,7 @@ import numpy as np
 
 from ...builder import Tensor
 from .node import Converter, Node
-from .windows import window_of
+from .windows import Window, window_of
 
 __all__ = ["CONVERTERS"]
 
@@ -244,52 +244,56 @@ def _roi_align(n: Node) -> Tensor:
     return _channels_first(n, y)
 
 
-def _deform_conv(n: Node) -> Tensor:
-    """A convolution whose pixels are moved by offsets (y, x), each of which may have a weight."""
-    x, w, offset, bias, mask = n.input(0), n.input(1), n.input(2), n.optional(3), n.optional(4)
-    sizes, shape, moved = _sizes(n, x), n.shape(w), n.shape(offset)
-    group, offsets, channels = n.integer("group", 1), n.integer("offset_group", 1), n.shape(x)[1]
-    kernel = tuple(d for d in shape[2:] if d is not None)
-    if len(sizes) != 2 or len(kernel) != 2 or None in (shape[0], shape[1], channels, moved[2], moved[3]):
-        raise n.unsupported("a deformable convolution of unknown sizes, or of other than two spatial axes")
-    if n.ints("kernel_shape") not in (None, kernel):
-        raise n.wrong(f"kernel_shape {n.ints('kernel_shape')}", f"{list(kernel)}, that of the weights")
-    window, cells = window_of(n, kernel, sizes), prod(kernel)
-    if (
-        window.begins is None
-        or group < 1
-        or offsets < 1
-        or (channels or 0) % (group * offsets)
-        or (shape[0] or 0) % group
-    ):
-        raise n.wrong(f"{channels} channels in {group} groups, {offsets} of offsets", "multiples")
-    high, wide = moved[2] or 0, moved[3] or 0
-    batch = n.size(x, 0)
-    images = n.op("Reshape", x, n.vector([-1, (channels or 0) // offsets, *sizes]))
-    moves = n.op("Reshape", offset, n.vector([-1, cells, 2, high, wide]))
+def _moved(
+    n: Node, offset: Tensor, kernel: Sequence[int], window: Window, out: Sequence[int], sizes: Sequence[int]
+) -> list[list[Tap]]:
+    """The taps of all cells of all windows: (batch * groups of offsets, cells, high, wide)."""
     taps = []
-    for axis, (steps, size) in enumerate(zip((high, wide), sizes, strict=True)):
-        cell = np.arange(kernel[axis]) * window.dilations[axis] - window.begins[axis]
+    moves = n.op("Reshape", offset, n.vector([-1, prod(kernel), 2, *out]))
+    for axis, (steps, size) in enumerate(zip(out, sizes, strict=True)):
+        cell = np.arange(kernel[axis]) * window.dilations[axis] - (window.begins or (0, 0))[axis]
         cell = np.repeat(cell, kernel[1]) if axis == 0 else np.tile(cell, kernel[0])
         place = np.arange(steps) * window.strides[axis]
         place = place[:, None] if axis == 0 else place[None, :]
         fixed = n.const((cell[:, None, None] + place)[None], n.dtype(offset))
-        part = n.op(
-            "Squeeze",
-            n.op("Slice", moves, n.const([0, 0, axis, 0, 0]), n.const([-1, -1, 1, -1, -1])),
-            squeeze_dims=(2,),
-        )
+        part = n.op("Slice", moves, n.const([0, 0, axis, 0, 0]), n.const([-1, -1, 1, -1, -1]))
+        part = n.op("Squeeze", part, squeeze_dims=(2,))
         taps.append(_linear(n, n.op("AddV2", part, fixed), size))
-    base = _ramp(n, n.size(images, 0) if n.shape(images)[0] is not None else n.op("Mul", batch, n.const([offsets])), 4)
+    return taps
+
+
+def _known(n: Node, *sizes: int | None) -> tuple[int, ...]:
+    found = tuple(d for d in sizes if d is not None)
+    if len(found) != len(sizes):
+        raise n.unsupported("a deformable convolution of unknown sizes", "export it with fixed sizes")
+    return found
+
+
+def _deform_conv(n: Node) -> Tensor:
+    """A convolution whose pixels are moved by offsets (y, x), each of which may have a weight."""
+    x, w, offset, bias, mask = n.input(0), n.input(1), n.input(2), n.optional(3), n.optional(4)
+    if n.rank(x) != 4 or n.rank(w) != 4 or n.rank(offset) != 4:
+        raise n.unsupported("a deformable convolution of other than two spatial axes")
+    sizes, group, offsets = _sizes(n, x), n.integer("group", 1), n.integer("offset_group", 1)
+    outputs, depth, *kernel = _known(n, *n.shape(w))
+    channels, *out = _known(n, n.shape(x)[1], *n.shape(offset)[2:])
+    if n.ints("kernel_shape") not in (None, tuple(kernel)):
+        raise n.wrong(f"kernel_shape {n.ints('kernel_shape')}", f"{kernel}, that of the weights")
+    window, cells = window_of(n, kernel, sizes), prod(kernel)
+    if group < 1 or offsets < 1 or channels % group or channels % offsets or outputs % group:
+        raise n.wrong(f"{channels} channels in {group} groups, {offsets} of offsets", "multiples")
+    batch, own = n.size(x, 0), channels // offsets
+    images = n.op("Reshape", x, n.vector([-1, own, *sizes]))
+    base = _ramp(n, n.op("Mul", batch, n.const([offsets])), 4)
+    taps = _moved(n, offset, kernel, window, out, sizes)
     y = _total(n, _gathered(n, _rows(n, images), base, sizes, taps))  # (batch * offsets, cells, high, wide, channels)
     if mask is not None:
-        y = n.op("Mul", y, n.op("Reshape", mask, n.vector([-1, cells, high, wide, 1])))
+        y = n.op("Mul", y, n.op("Reshape", mask, n.vector([-1, cells, *out, 1])))
     # (batch, group, channels of it * cells, pixels) against (group, outputs of it, channels of it * cells)
-    own = (channels or 0) // offsets
-    y = n.transpose(n.op("Reshape", y, n.vector([batch, offsets, cells, high * wide, own])), (0, 1, 4, 2, 3))
-    y = n.op("Reshape", y, n.vector([batch, group, (channels or 0) // group * cells, high * wide]))
-    filter = n.reshape(w, [1, group, (shape[0] or 0) // group, (shape[1] or 0) * cells])
-    y = n.op("Reshape", n.op("BatchMatMulV2", filter, y), n.vector([batch, shape[0] or 0, high, wide]))
+    y = n.transpose(n.op("Reshape", y, n.vector([batch, offsets, cells, prod(out), own])), (0, 1, 4, 2, 3))
+    y = n.op("Reshape", y, n.vector([batch, group, channels // group * cells, prod(out)]))
+    filter = n.reshape(w, [1, group, outputs // group, depth * cells])
+    y = n.op("Reshape", n.op("BatchMatMulV2", filter, y), n.vector([batch, outputs, *out]))
     return y if bias is None else n.op("AddV2", y, n.reshape(bias, [-1, 1, 1]))
 
 
