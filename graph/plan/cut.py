@@ -75,12 +75,6 @@ def _between(
         _check(node)
         if node.op == "VariableV2":
             variables[name] = Port(name)
-        else:
-            if node.op not in OPDEFS and "why" in node.attrs:  # a loader knows more of it
-                raise UnsupportedOpError(
-                    f"{node} cannot be run: {node.attrs['why']}. A tensor downstream can be fed instead"
-                )
-            opdef(node.op, name, node.attrs.get("_reason"))  # unknown ops are refused here, before anything runs
         if node.op in _ASSIGN:
             _assign(assigned, node)
         inputs = tuple(stand_ins.get(p, p) for p in node.inputs)

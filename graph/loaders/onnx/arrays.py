@@ -266,6 +266,25 @@ def _times(n: Node, x: Tensor, axis: int, factor: int) -> int | Tensor:
     return n.op("Mul", n.size(x, axis), n.const([factor])) if known is None else known * factor
 
 
+def _center_crop_pad(n: Node) -> Tensor:
+    """To sizes: cut or padded by zeros on both sides, by one more at the end if the number is odd."""
+    x, wanted = n.input(0), n.int_list(1, "the sizes")
+    rank = n.rank(x)
+    axes = [n.axis(a, rank) for a in n.ints("axes") or range(rank)]
+    if wanted is None or len(wanted) != len(axes) or len(set(axes)) != len(axes) or min(wanted, default=0) < 0:
+        raise n.wrong(f"sizes {wanted} for axes {axes}", "one for each axis")
+    pairs = [(0, 0)] * rank
+    for axis, size in zip(axes, wanted, strict=True):
+        own = n.shape(x)[axis]
+        if own is None:
+            raise n.unsupported("an axis of unknown size", "export it with a fixed size")
+        less = abs(size - own) // 2
+        pairs[axis] = (less, size - own - less) if size >= own else (-less, size - own + less)
+    if any(p < 0 for pair in pairs for p in pair):
+        x, pairs = _cut(n, x, pairs), [(max(a, 0), max(b, 0)) for a, b in pairs]
+    return n.op("Pad", x, n.const(pairs)) if any(p for pair in pairs for p in pair) else n.op("Identity", x)
+
+
 def _string_concat(n: Node) -> Tensor:
     return n.op("StringJoin", n.input(0), n.input(1))
 
@@ -284,4 +303,5 @@ CONVERTERS: Mapping[str, Converter] = {
     "DepthToSpace": _depth_to_space,
     "SpaceToDepth": _space_to_depth,
     "StringConcat": _string_concat,
+    "CenterCropPad": _center_crop_pad,
 }

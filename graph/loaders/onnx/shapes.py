@@ -201,6 +201,23 @@ def _range(n: Node) -> Tensor:
     return n.op("Range", *(scalar(n, n.input(i)) for i in range(3)))
 
 
+def _window(*weights: float) -> Converter:
+    """A window of signal processing: a sum of cosines of 0, 1, 2 turns over its length."""
+
+    def convert(n: Node) -> Tensor:
+        size, kind = n.cast(scalar(n, n.input(0)), "int64"), n.integer("output_datatype", 1)
+        length = size if n.flag("periodic", True) else n.op("Maximum", n.op("Sub", size, n.const(1)), n.const(1))
+        places = n.cast(n.op("Range", n.const(0), size, n.const(1)), "float64")
+        turn = n.op("RealDiv", n.op("Mul", places, n.const(2 * np.pi, "float64")), n.cast(length, "float64"))
+        total = n.op("Mul", n.op("OnesLike", turn), n.like(turn, weights[0]))
+        for i, weight in enumerate(weights[1:], 1):
+            wave = n.op("Cos", n.op("Mul", turn, n.like(turn, i)))
+            total = n.op("AddV2", total, n.op("Mul", wave, n.like(turn, weight)))
+        return n.cast(total, n.element_type(kind))
+
+    return convert
+
+
 CONVERTERS: Mapping[str, Converter] = {
     "Constant": _constant,
     "ConstantOfShape": _constant_of_shape,
@@ -213,4 +230,7 @@ CONVERTERS: Mapping[str, Converter] = {
     "CastLike": _cast_like,
     "BitCast": _bit_cast,
     "Range": _range,
+    "HannWindow": _window(0.5, -0.5),
+    "HammingWindow": _window(25 / 46, -21 / 46),
+    "BlackmanWindow": _window(0.42, -0.5, 0.08),
 }
