@@ -1,7 +1,7 @@
 """onnx's own conformance tests with kigraph: python tests/conformance/onnx_nodes.py [--kind KIND ...] [-k TEXT] [-v] [--write]
 
 Every test is a model with inputs and outputs: 1,884 of single nodes (kind node), and those that PyTorch wrote (pytorch-converted,
-pytorch-operator, simple). Prints passed, failed and unsupported (refused by name) for every op, then the totals. What does not pass
+pytorch-operator, simple), and 9 whole networks (light). Prints passed, failed and unsupported (refused by name) for every op, then the totals. What does not pass
 is in onnx_expected.txt: a test that is not there and does not pass, or is refused there and fails now, is a regression (exit status
 1). --write renews the list. ``-v`` prints why.
 """
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 EXPECTED = Path(__file__).parent / "onnx_expected.txt"
-KINDS = ("node", "simple", "pytorch-converted", "pytorch-operator")
+KINDS = ("node", "simple", "pytorch-converted", "pytorch-operator", "light")
 #: What convolutional networks are made of: the tests of these ops are counted by themselves.
 _CNN = """
     Add And ArgMax ArgMin AveragePool BatchNormalization Cast Ceil Celu Clip Concat Constant ConstantOfShape Conv
@@ -42,6 +42,9 @@ def cases(kinds: Sequence[str]) -> Iterator[Any]:
     from onnx.backend.test.loader import load_model_tests
 
     for kind in kinds:
+        if kind == "light":
+            yield from _light()
+            continue
         for case in load_model_tests(kind=kind):
             if case.name.startswith(LEFT_OUT):
                 continue
@@ -58,6 +61,27 @@ def cases(kinds: Sequence[str]) -> Iterator[Any]:
                     pair.append([_array(raw) for raw in protos])
                 sets.append(pair)
             yield case.name, load(folder / "model.onnx"), sets, case.rtol, case.atol
+
+
+def _light() -> Iterator[Any]:
+    """Whole networks with weights of one value, and their outputs for a ramp."""
+    import onnx.backend.test.loader
+    from onnx.backend.test.runner import Runner
+
+    folder = Path(onnx.backend.test.loader.DATA_DIR) / "light"
+    for case in onnx.backend.test.loader.load_model_tests(kind="real"):
+        path = folder / Path(case.url or "").name
+        outputs = sorted(folder.glob(f"{path.stem}_output_*.pb"))
+        if not (case.url or "").startswith("onnx/backend/test/data/light/") or not outputs:
+            continue
+        model = onnx.load(path)
+        constants = {tensor.name for tensor in model.graph.initializer}
+        inputs = [
+            Runner.generate_dummy_data(value, seed=0, name=case.model_name, random=False)
+            for value in model.graph.input
+            if value.name not in constants
+        ]
+        yield case.name, model, [(inputs, [_array(p.read_bytes()) for p in outputs])], case.rtol, case.atol
 
 
 def _array(raw: bytes) -> Any:

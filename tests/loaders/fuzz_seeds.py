@@ -260,13 +260,16 @@ def _keras(folder: Path) -> list[bytes]:
 
 
 def _onnx() -> list[bytes]:
-    """A convolution with a shape subgraph, quantised ops, and functions that call each other."""
+    """A convolution with a shape subgraph, quantised ops, functions that call each other, and graphs inside of nodes."""
     made, node = onnx_files.model, onnx_files.node
     image = {"x": ("float32", ("n", 1, 4, 4))}
     inner = onnx_files.function("local", "Twice", ["a"], ["b"], [node("Add", ["a", "a"], ["b"])])
     outer = onnx_files.function(
         "local", "Call", ["a"], ["b"], [node("Twice", ["a"], ["m"], "local"), node("Twice", ["m"], ["b"], "local")]
     )
+    nodes, state = [node("Add", ["s", "s"], ["t"]), node("Identity", ["c"], ["on"])], ("i", "c", "s")
+    step = onnx_files.graph(nodes, dict.fromkeys(state, (None, None)), ["on", "t"])
+    branch = onnx_files.graph([node("Neg", ["x"], ["b"])], {}, ["b"])
     return [
         made(
             [
@@ -281,6 +284,14 @@ def _onnx() -> list[bytes]:
             image, ["y"], {"k": np.float32(0.5), "z": np.uint8(3)},
         ),
         made([node("Call", ["x"], ["y"], "local")], image, ["y"], functions=[inner, outer]),
+        made(
+            [
+                node("Loop", ["k", "", "x"], ["l"], body=step), node("ReduceMax", ["l"], ["h"], keepdims=0),
+                node("Greater", ["h", "z"], ["c"]), node("If", ["c"], ["y"], then_branch=branch, else_branch=branch),
+                node("LSTM", ["s", "w", "w"], ["r"], hidden_size=1),
+            ], {**image, "s": ("float32", (2, 1, 1))}, ["y", "r"],
+            {"k": np.int64(2), "z": np.float32(0), "w": np.ones((1, 4, 1), np.float32)},
+        ),
     ]  # fmt: skip
 
 
