@@ -46,7 +46,7 @@ def open_model(path: Path, limits: LoadLimits = LIMITS) -> None:
 
 
 def run_graph(opened: Any, seed: int) -> None:
-    """Its outputs on the numpy backend, with small random feeds. Errors of ours pass; graphs of large tensors are left out."""
+    """Its outputs, and tensors inside, on the numpy backend with small random feeds. Errors of ours pass; graphs of large tensors are left out."""
     import kigraph as ki
 
     graph, rng, feeds, total = opened.graph, np.random.default_rng(seed), {}, 0
@@ -60,8 +60,12 @@ def run_graph(opened: Any, seed: int) -> None:
                 return
         if op.type in ("Placeholder", "PlaceholderWithDefault") and op.outputs[0].dtype is not None:
             feeds[op.outputs[0]] = _random(op.outputs[0], rng)
-    with contextlib.suppress(KigraphError), np.errstate(all="ignore"), ki.Session(graph, backend="numpy") as session:
-        session.run(list(opened.outputs[:4]), feeds)
+    tensors = [t for op in graph.operations for t in op.outputs]
+    inside = [tensors[i] for i in rng.integers(0, len(tensors), 3)] if tensors else []
+    with np.errstate(all="ignore"), ki.Session(graph, backend="numpy") as session:
+        for fetches in (list(opened.outputs[:4]), *inside):
+            with contextlib.suppress(KigraphError):
+                session.run(fetches, feeds)
 
 
 def _random(tensor: Any, rng: np.random.Generator) -> Any:
