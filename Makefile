@@ -93,7 +93,7 @@ interop: $(INTEROP)/ready ## compare with the real TensorFlow, op by op: attribu
 
 .PHONY: test-interop
 test-interop: $(INTEROP)/ready ## load files that the other libraries write, and compare with what these compute
-	$(INTEROP)/bin/python -m pytest $(PYTEST_ARGS) tests/interop/files
+	for file in tests/interop/files/test_*.py; do $(INTEROP)/bin/python -m pytest $(PYTEST_ARGS) $$file || [ $$? = 5 ] || exit 1; done
 
 $(INTEROP)/ready: $(METADATA) $(C_SOURCES) Makefile
 	$(PYTHON) -m venv --clear $(INTEROP)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 
 from .written import agrees
 
+if "tensorflow" in sys.modules:  # Triton crashes in a process that has loaded TensorFlow
+    pytest.skip("PyTorch and TensorFlow run in processes of their own: make test-interop", allow_module_level=True)
 torch = pytest.importorskip("torch", reason="the writer of these files")
 from .nets_torch import NETS, randomize  # noqa: E402  (imports torch)
 
