@@ -100,7 +100,13 @@ def _callable(
             "Save it with one: tf.saved_model.save(model, FOLDER, signatures=FUNCTION.get_concrete_function(...)).",
         )
     if left_out and not found:
-        raise budget.error("the signatures", left_out[0], "one of plain tensors that changes no variable it reads")
+        raise budget.error(
+            "the signatures",
+            left_out[0],
+            "one of plain tensors that changes no variable it reads",
+            "Random layers (RandomFlip, say) are on in a folder that model.export writes; save the model as .keras, or sign "
+            "tf.function(lambda x: model(x, training=False)).",
+        )
     return found
 
 
