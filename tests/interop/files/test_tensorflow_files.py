@@ -77,7 +77,7 @@ def test_a_function_in_a_tflite_file(name: str, sign: int, tmp_path: Path) -> No
     (tmp_path / "m.tflite").write_bytes(converter.convert())
     x = sign * np.abs(RNG.normal(0, 1, (3, 6))).astype(np.float32)
     if name in WITH_SUBGRAPHS:
-        with pytest.raises(ki.UnsupportedOpError, match="WHILE|IF"):
+        with pytest.raises(ki.UnsupportedOpError, match=r"WHILE|IF"):
             ki.load(tmp_path / "m.tflite").signatures["serving_default"]({"x": x})
         return
     agrees(tmp_path / "m.tflite", {"x": x}, litert(tmp_path / "m.tflite", {"x": x}))
