@@ -215,7 +215,7 @@ def _pixels(graph: Graph, image: _Image, assumed: list[str]) -> tuple[Normalizat
 
 def _quantized(graph: Graph, name: str) -> tuple[float, float] | None:
     """(scale, zero) of an input or output of integers, if the file states it."""
-    found: tuple[float, float] | None = graph.metadata.get("quantized", {}).get(graph.tensor(name).name)
+    found: tuple[float, float] | None = graph.metadata.get("quantization", {}).get(graph.tensor(name).name)
     return found
 
 

@@ -117,7 +117,7 @@ def test_integers_in_and_out(stated: bool, tmp_path: Path) -> None:
         y = ki.softmax((ki.reduce_mean(ki.cast(x, ki.float32), [1, 2]) + 1.0) / 128.0, name="real")
         steps = ki.minimum(ki.maximum(ki.round(y * 256.0), 0.0), 255.0)
         ki.cast(steps - 128.0, ki.int8, name="y")
-    graph.metadata["quantized"] = {"x:0": (1 / 128, -1), "y:0": (1 / 256, -128)}
+    graph.metadata["quantization"] = {"x:0": (1 / 128, -1), "y:0": (1 / 256, -128)}
     if stated:
         graph.metadata["normalization"] = {"x:0": (np.array([127.5]), np.array([127.5]))}
     card = find_card(graph)

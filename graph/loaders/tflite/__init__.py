@@ -193,10 +193,6 @@ def _name(graph: Graph, model: ModelDef, builds: dict[int, Build], budget: Budge
     for name, tensor_names in meant.items():
         if len(tensor_names) == 1:
             graph.aliases.setdefault(name, *tensor_names)
-    stated = ((t, main.tensor(i).quantization) for of in _ends(main) for i, t in of.items())
-    graph.metadata["quantized"] = {
-        t.name: (float(q.scale[0]), int(q.zero_point[0])) for t, q in stated if q is not None and q.scale.size == 1
-    }
     if SERVING_DEFAULT not in graph.signatures:  # what an interpreter runs if no signature is named
         ends = [[(main.tensor(i).name or t.name, t.name) for i, t in of.items()] for of in _ends(main)]
         graph.signatures[SERVING_DEFAULT] = Signature(dict(ends[0]), dict(ends[1]))
