@@ -48,22 +48,14 @@ def _recurrent(step: Step, states: int) -> Converter:
     def convert(c: Call) -> list[Tensor]:
         x, params = c.tensor("input"), c.tensors("params")
         first = c.tensors("hx") if states > 1 else [c.tensor("hx")]
-        layers, biases = c.integer("num_layers"), c.flag("has_biases")
-        directions = 2 if c.flag("bidirectional") else 1
-        each = 4 if biases else 2
-        if c.has("data") or c.flag("train") or c.rank(x) != 3:
-            raise c.unsupported("packed sequences, training mode, or a sequence without a batch")
-        if layers < 1 or len(params) != layers * directions * each or len(first) != states:
+        layers, directions = c.integer("num_layers"), 2 if c.flag("bidirectional") else 1
+        each = 4 if c.flag("has_biases") else 2
+        if len(params) != layers * directions * each or len(first) != states:
             raise c.wrong(f"{len(params)} weights and {len(first)} states for {layers} layers")
-        if any(c.rank(p) != 2 for p in params[::each]) or any(c.rank(h) != 3 for h in first):
-            raise c.wrong("weights or states of another rank")
+        _check(c, x, params[::each], first, layers * directions)
         if c.flag("batch_first"):
             x = ops.transpose(x, [1, 0, 2])
-        length = c.dims(x)[0]
-        if length is None or not 0 < length * layers * directions <= _MOST_STEPS:
-            raise c.unsupported(f"a sequence of {'unknown length' if length is None else f'{length} steps'}")
-        if any(c.dims(h)[0] != layers * directions for h in first):
-            raise c.wrong(f"states {c.dims(first[0])} for {layers} layers")
+        length = _length(c, x, layers * directions)
         begin = [ops.unstack(h) for h in first]
         ends: list[list[Tensor]] = []
         for layer in range(layers):
@@ -79,6 +71,22 @@ def _recurrent(step: Step, states: int) -> Converter:
         return [y, *(ops.stack([end[i] for end in ends]) for i in range(states))]
 
     return convert
+
+
+def _check(c: Call, x: Tensor, weights: Sequence[Tensor], first: Sequence[Tensor], count: int) -> None:
+    if c.has("data") or c.flag("train") or c.rank(x) != 3:
+        raise c.unsupported("packed sequences, training mode, or a sequence without a batch")
+    if count < 1 or any(c.rank(w) != 2 for w in weights) or any(c.rank(h) != 3 for h in first):
+        raise c.wrong("weights or states of another rank, or no layers")
+    if any(c.dims(h)[0] != count for h in first):
+        raise c.wrong(f"states {c.dims(first[0])} for {count} layers and directions")
+
+
+def _length(c: Call, x: Tensor, count: int) -> int:
+    found = c.dims(x)[0]
+    if not found or found * count > _MOST_STEPS:
+        raise c.unsupported(f"a sequence of {'unknown length' if found is None else f'{found} steps'}")
+    return found
 
 
 def _run(

@@ -17,7 +17,7 @@ __all__ = ["CONVERTERS"]
 #: A split into more parts than layers have channels is no network's.
 _MOST_PARTS = 1 << 14
 _END = np.iinfo(np.int64).max
-#: Elements that are repeated beyond an edge.
+#: Elements of an axis that is padded with its own, and those that are added at one end.
 _MOST_EDGE = 1 << 16
 
 
@@ -211,7 +211,8 @@ def _edges(c: Call, x: Tensor, pairs: list[list[int]], mode: str) -> Tensor:
         size = c.dims(x)[axis]
         if not before and not after:
             continue
-        if not size or max(before, after) > (size if mode == "circular" else _MOST_EDGE):
+        most = min(size or 0, _MOST_EDGE) if mode == "circular" else _MOST_EDGE
+        if not size or size > _MOST_EDGE or max(before, after) > most:
             raise c.unsupported(f"padding {before}, {after} in mode {mode!r} of {size} elements")
         places = np.arange(-before, size + after)
         places = places % size if mode == "circular" else np.clip(places, 0, size - 1)

@@ -43,10 +43,7 @@ def _conv_transpose(c: Call) -> Tensor:
         stride, pads, more, dilation = (1, *stride), (0, *pads), (0, *more), (1, *dilation)
     groups, sizes = c.integer("groups", 1), c.dims(w)
     channels, outs, *kernel = (s or 0 for s in sizes)
-    if not 1 <= groups <= _MOST_GROUPS or channels % groups or c.dims(x)[1] not in (None, channels):
-        raise c.wrong(f"{c.dims(x)[1]} channels in {groups} groups, and weights {list(sizes)}")
-    if any(m >= s or m < 0 for m, s in zip(more, stride, strict=True)):
-        raise c.unsupported(f"output_padding {list(more)} for strides of {list(stride)}")
+    _check_transposed(c, c.dims(x)[1], channels, groups, more, stride)
     grown = [
         d * (k - 1) + 1 - 2 * p + m - s for k, s, p, m, d in zip(kernel, stride, pads, more, dilation, strict=True)
     ]
@@ -73,6 +70,15 @@ def _conv_transpose(c: Call) -> Tensor:
         y = _made("BiasAdd", [y, c.tensor("bias")])
     y = ops.transpose(y, _NCHW)
     return y if plane else ops.squeeze(y, [2])
+
+
+def _check_transposed(
+    c: Call, given: int | None, channels: int, groups: int, more: tuple[int, ...], stride: tuple[int, ...]
+) -> None:
+    if not 1 <= groups <= _MOST_GROUPS or channels % groups or given not in (None, channels):
+        raise c.wrong(f"{given} channels in {groups} groups, and weights for {channels}")
+    if any(m >= s or m < 0 for m, s in zip(more, stride, strict=True)):
+        raise c.unsupported(f"output_padding {list(more)} for strides of {list(stride)}")
 
 
 def _groups(x: Tensor, count: int) -> list[Tensor]:
