@@ -14,7 +14,8 @@ from kigraph.graph.errors import GraphError
 from kigraph.graph.session import Session
 from kigraph.graph.writers.onnx import save_onnx
 from kigraph.graph.writers.onnx_ops import WRITTEN
-from tests.graph.test_shapes import CASES, KEYS, A
+from tests.graph.test_getitem import KEYS, A
+from tests.graph.test_shapes import CASES
 
 onnx = pytest.importorskip("onnx", reason="needs onnx (extra dev)")
 
