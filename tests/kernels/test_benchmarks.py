@@ -89,7 +89,10 @@ def test_every_contract_with_cases_has_one_worth_measuring() -> None:
             if any(t.dtype == STRING for t in (*query.inputs, *query.outputs)):
                 assert case in measured_of(contract)
                 continue
-            moved = contract.bytes_moved(query.inputs, query.outputs)
+            if "suppression" in contract.name:  # the pairs of boxes are the work
+                assert case in measured_of(contract)
+                continue
+            moved = contract.bytes_moved(query.inputs, query.outputs if all(t.known for t in query.outputs) else ())
             assert moved >= 2 << 20, f"{case} moves {moved} bytes: give it more items, or add a case with measure=True"
 
 

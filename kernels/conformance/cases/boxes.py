@@ -52,6 +52,13 @@ def _cases() -> Iterator[Case]:
         tags = frozenset(["empty"] if 0 in (images, classes, count) else [])
         return Case(CLASS_SUPPRESSION, name, inputs, ClassSuppressionParams(**params), tags)
 
+    # Few boxes, many comparisons: what is measured is the work for each pair, not bytes.
+    boxes = (tensor((1000, 4), normal), tensor((1000,), positive))
+    yield Case(SUPPRESSION, "thousand", boxes, SuppressionParams(most=100, iou=0.5), measure=True)
+    inputs = (tensor((1, 1000, 1, 4), positive), tensor((1, 1000, 20), positive))
+    yield Case(COMBINED_SUPPRESSION, "detector", inputs, CombinedParams(per_class=100, total=100), measure=True)
+    inputs = (tensor((1, 1000, 4), normal), tensor((1, 20, 1000), positive))
+    yield Case(CLASS_SUPPRESSION, "detector", inputs, ClassSuppressionParams(most=100, iou=0.5), measure=True)
     yield by_class("class", 2, 3, 20, most=5, iou=0.3)
     yield by_class("class-least", 1, 2, 20, F16, most=1 << 40, iou=1.0, score=1.0)
     yield by_class("class-none", 2, 2, 0, most=5)

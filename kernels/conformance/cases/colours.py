@@ -23,6 +23,7 @@ def _cases() -> Iterator[Case]:
             yield Case(contract, str(np.dtype(dtype)), (tensor((2, 5, 6, 3), positive, dtype), *amount))
         yield Case(contract, "rank5", (tensor((2, 1, 3, 4, 3), positive), *amount))
         yield Case(contract, "empty", (tensor((0, 3, 4, 3), positive), *amount), tags=frozenset(["empty"]))
+        yield Case(contract, "photo", (tensor((1, 600, 400, 3), positive), *amount), measure=True)
         for memory in MEMORIES:
             yield Case(contract, memory, (tensor((2, 5, 6, 3), positive, memory=memory), *amount), memory=memory)
     yield Case(c.ADJUST_CONTRAST, "c5", (tensor((2, 5, 6, 5), positive), tensor((), positive)))

@@ -151,6 +151,7 @@ def _statistics_cases() -> Iterator[Case]:
     yield case("empty", (0, 5, 4, 18))
     yield case("channels0", (2, 5, 4, 0))
     yield case("nan", (2, 5, 4, 18), values=sparse_nan)
+    yield case("images", (8, 56, 56, 64), measure=True)
 
 
 CASES: tuple[Case, ...] = (*_cases(), *_lrn_cases(), *_statistics_cases())

@@ -113,10 +113,19 @@ def _boxes(values: list[NDArray]) -> None:
     values[2][...] = np.arange(len(values[2])) % len(values[0])
 
 
-def _crop(name: str, x: tuple[int, ...], boxes: int, size: tuple[int, int], *, dtype: DType = F32, **rest: Any) -> Case:
+def _crop(
+    name: str,
+    x: tuple[int, ...],
+    boxes: int,
+    size: tuple[int, int],
+    *,
+    dtype: DType = F32,
+    measure: bool = False,
+    **rest: Any,
+) -> Case:
     inputs = (tensor(x, normal, dtype), tensor((boxes, 4), normal), tensor((boxes,), normal, np.dtype(np.int32)))
     tags = frozenset(["empty"] if 0 in (*x, boxes) else [])
-    return Case(CROP_AND_RESIZE, name, inputs, CropParams(size, **rest), tags, relate=_boxes)
+    return Case(CROP_AND_RESIZE, name, inputs, CropParams(size, **rest), tags, relate=_boxes, measure=measure)
 
 
 def _crops() -> Iterator[Case]:
@@ -127,6 +136,7 @@ def _crops() -> Iterator[Case]:
             yield _crop(f"{method}-{dtype}", (2, 6, 5, 3), 3, (4, 3), dtype=dtype, method=method)
         yield _crop(f"{method}-no-boxes", (2, 6, 5, 3), 0, (4, 3), method=method)
         yield _crop(f"{method}-one-pixel", (1, 1, 1, 2), 3, (4, 3), method=method)
+    yield _crop("features", (8, 14, 14, 256), 32, (7, 7), measure=True)
 
 
 CASES: tuple[Case, ...] = (*_conventions(), *_memory_and_types(), *_crops())

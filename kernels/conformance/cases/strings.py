@@ -98,7 +98,10 @@ def _strings() -> Iterator[Case]:
         yield Case(BASE64_ENCODE, name, (tensor(shape, text, STRING),), Base64Params(), tags)
         yield Case(BASE64_ENCODE, f"{name}-filled", (tensor(shape, text, STRING),), Base64Params(True), tags)
         yield Case(BASE64_DECODE, name, (tensor(shape, _encoded, STRING),), tags=tags)
+    yield Case(BASE64_ENCODE, "thousands", (tensor((5000,), text, STRING),), Base64Params(), measure=True)
+    yield Case(BASE64_DECODE, "thousands", (tensor((5000,), _encoded, STRING),), measure=True)
     file = tensor((), _picture("JPEG", "RGB"), STRING)
+    yield Case(JPEG_SHAPE, "one", (file,), JpegShapeParams(np.dtype(np.int32)), measure=True)
     for dtype in map(np.dtype, ("int32", "int64")):
         shape_of = lambda inputs, params: [np.array([37, 53, 3], params.dtype)]  # noqa: E731
         yield Case(JPEG_SHAPE, str(dtype), (file,), JpegShapeParams(dtype), oracle=shape_of)

@@ -68,6 +68,9 @@ def _volumes() -> Iterator[Case]:
     )
     big = (tensor((1, 16, 56, 56, 16), normal), tensor((3, 3, 3, 16, 16), normal))
     yield _case(v.CONV3D, "video", big, v.VolumeParams(padding="SAME"), measure=True)
+    back = (big[1], tensor((1, 16, 56, 56, 16), normal))
+    grad = v.Conv3DGradParams(v.VolumeParams(padding="SAME"), (1, 16, 56, 56, 16))
+    yield _case(v.CONV3D_INPUT_GRAD, "video", back, grad, measure=True)
 
 
 #: (label, x, window, strides, rates, padding)
@@ -101,6 +104,8 @@ def _windows() -> Iterator[Case]:
     yield _case(w.EXTRACT_PATCHES, "string", (tensor(x, normal, STRING),), params)
     yield _case(w.EXTRACT_PATCHES, "nan", (tensor(x, sparse_nan),), params)
     yield _case(w.MAX_POOL_ARGMAX, "nan", (tensor(x, sparse_nan, F32),), w.ArgmaxParams(params))
+    window = w.WindowParams((2, 2), (2, 2))
+    yield _case(w.MAX_POOL_ARGMAX, "images", (tensor((4, 112, 112, 16), normal),), w.ArgmaxParams(window), measure=True)
     yield _case(w.DILATION2D, "nan", (tensor(x, sparse_nan), tensor((2, 3, 3), normal)), plain)
     for memory in MEMORIES:
         yield _case(w.EXTRACT_PATCHES, memory, (tensor(x, normal, memory=memory),), params, memory=memory)
