@@ -92,8 +92,12 @@ def test_every_contract_with_cases_has_one_worth_measuring() -> None:
             if "suppression" in contract.name:  # the pairs of boxes are the work
                 assert case in measured_of(contract)
                 continue
-            moved = contract.bytes_moved(query.inputs, query.outputs if all(t.known for t in query.outputs) else ())
-            assert moved >= 2 << 20, f"{case} moves {moved} bytes: give it more items, or add a case with measure=True"
+            # Of outputs whose size depends on values only the inputs are counted.
+            known = all(t.known for t in query.outputs)
+            moved = contract.bytes_moved(query.inputs, query.outputs if known else ())
+            assert moved >= (2 << 20 if known else 1 << 19), (
+                f"{case} moves {moved} bytes: give it more items, or add a case with measure=True"
+            )
 
 
 def _new_op(by_item: Any) -> Contract[Any]:
