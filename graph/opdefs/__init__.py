@@ -1,9 +1,9 @@
 """Op types of the graph: how each becomes a contract with parameters, and the types of its outputs.
 
-base.py: Site, Lowered, OpDef. attributes.py: how an op states its attributes.
-channels.py: channels first or last. math.py, nn.py, array.py, slices.py,
-gradients.py, strings.py, images.py, passing.py, indexing.py, quantization.py, blocks.py, resample.py, fused.py, windows.py, control.py, random.py, lists.py, boxes.py, finding.py, colours.py, colours.py: the definitions. unserved.py: what is
-known of other ops. table.py: all of them, OPDEFS. resolve.py: the contract of a node.
+base.py: Site, Lowered, OpDef. attributes.py: how an op states its attributes. channels.py: channels first or last.
+The definitions: math.py, nn.py, windows.py, fused.py, resample.py, blocks.py, boxes.py, colours.py, array.py, slices.py,
+passing.py, indexing.py, finding.py, quantization.py, gradients.py, strings.py, images.py, random.py, lists.py, control.py.
+unserved.py: what is known of other ops. table.py: all definitions, OPDEFS. resolve.py: the contract of a node.
 """
 
 from __future__ import annotations

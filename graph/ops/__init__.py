@@ -2,10 +2,8 @@
 
 core.py: constants, placeholders, variables. math.py: arithmetic, matmul, reductions. array.py: shapes, slices, joins.
 nn.py: convolutions, pooling, activations, images, strings. special.py: rarer activations and functions, einsum.
-indexing.py: picking and placing by indices, running sums, quantised numbers. image.py: resizing, blocks of cells. finding.py: where shapes
-depend on values; matrices. losses.py: cross-entropy,
-moments.
-building.py: what these are built with.
+indexing.py: picking and placing by indices, running sums, quantised numbers. image.py: resizing, blocks of cells.
+finding.py: where shapes depend on values; matrices. losses.py: cross-entropy, moments. building.py: what these are built with.
 
 A function is public once its module's ``__all__`` lists it: it is then in this package and in ``kigraph``. Type checkers
 read ``__init__.pyi``.

@@ -1,8 +1,8 @@
 """The shared CPU family: every contract outside the hot set, in NumPy, Pillow and simplejpeg.
 
-It cannot be chosen as a backend: it serves whatever backend was chosen. elementwise.py, reduce.py, layout.py, strings.py,
-einsum.py, indexing.py, arrange.py, quantization.py, finding.py and matrices.py, blocks.py, boxes.py, colours.py, normalization.py, volumes.py, windows.py, resample.py (with resample_taps.py) mirror the contract files; image.py and image_*.py have the encoded images, jpeg_recovery.py truncated ones;
-support.py is shared with the numpy backend.
+It cannot be chosen as a backend: it serves whatever backend was chosen. A file mirrors the contract file of its name;
+image.py and image_*.py have the encoded images, jpeg_recovery.py truncated ones, resample_taps.py the weights of a
+resizing; support.py and taps.py are shared with the numpy backend.
 """
 
 from __future__ import annotations

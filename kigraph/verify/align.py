@@ -7,7 +7,6 @@ distance is the least (Needleman and Wunsch, 1970).
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -93,9 +92,7 @@ def closest(one: Array, other: Array) -> Array | None:
     if not fitting and one.size == other.size and one.shape[-1:] == other.shape[-1:]:
         fitting = [other.reshape(one.shape)]  # rows of a product, with the axes before them as one
     if not fitting and one.size == other.size:
-        fitting = [
-            c.reshape(one.shape) for c in itertools.chain(candidates) if [d for d in c.shape if d != 1] == _solid(one)
-        ]
+        fitting = [c.reshape(one.shape) for c in candidates if [d for d in c.shape if d != 1] == _solid(one)]
     if len(fitting) < 2:
         return fitting[0] if fitting else None
     wanted = np.asarray(one, np.float64)

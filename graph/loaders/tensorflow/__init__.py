@@ -8,8 +8,6 @@
     variables.py     values in place of variables; restore.py: which value is whose; edges.py: walks along a graph's edges
 
 A graph that was saved with variables becomes a frozen graph, whose constants are in the checkpoint's files.
-frames.py        while loops of TensorFlow 1 become one node each
-attributes.py    attributes of nodes as Python values
 """
 
 __all__: list[str] = []
