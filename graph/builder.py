@@ -136,6 +136,16 @@ class Graph:
         #: How the file says that it is called; the one to take is 'serving_default'.
         self.signatures: dict[str, Signature] = {}
 
+    def __repr__(self) -> str:
+        from .draw.notebook import graph_text  # drawing is loaded when it is needed
+
+        return f"<{graph_text(self.freeze())}>"
+
+    def _repr_html_(self) -> str:
+        from .draw.notebook import graph_html
+
+        return graph_html(self.freeze())
+
     # --- reading ------------------------------------------------------------------------------------------------------
 
     @property

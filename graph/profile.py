@@ -74,7 +74,7 @@ class KernelTime:
     bytes: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Profile:
     """The steps of one plan in the order in which they ran, over ``runs`` runs.
 
@@ -189,6 +189,21 @@ class Profile:
 
     def __str__(self) -> str:
         return self.table(20)
+
+    def __repr__(self) -> str:
+        return f"<Profile: {self.seconds * 1e3:.3f} ms in {len(self.steps)} steps, {self.runs} runs, {self.backends}>"
+
+    def _repr_html_(self) -> str:
+        """The slowest steps and the sums by kernel, as tables."""
+        from .draw.tables import bar, block, table
+
+        most = max((s.seconds for s in self.steps), default=0.0) or 1.0
+        slowest = self.slowest(20)
+        rows = [(*self.cells(s), bar(s.seconds / most)) for s in slowest]
+        left = len(self.steps) - len(slowest)
+        more = f"and {left} steps more: print(profile.table())" if left else ""
+        sums = table(("kernel", "steps", "ms", "share"), self.kernel_cells(), right=(1, 2, 3))
+        return block(self.summary(), table((*self.COLUMNS, ""), rows, right=range(3, 8)), more, sums)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for ``json.dumps``: times in seconds."""

@@ -20,6 +20,7 @@ from .graph.session import Session
 from .graph.signatures import SERVING_DEFAULT
 from .kernels.settings import warn_of_unknown_names
 from .kernels.tensor import is_int
+from .notebook import model_html, prediction_html, prediction_text
 from .opening import card_for, open_file
 from .vision.decode import MAX_PIXELS, ImageLike, apply_orientation, decode_image, image_header, read_image, to_pixels
 from .vision.labels import Label, LabelSet, numbered
@@ -50,6 +51,12 @@ class Prediction:
 
     def __str__(self) -> str:
         return "\n".join([f"{self.source}:", *(f"  {label}" for label in self.labels)])
+
+    def __repr__(self) -> str:
+        return f"<Prediction {prediction_text(self.source, self.labels)}>"
+
+    def _repr_html_(self) -> str:
+        return prediction_html(self.source, self.labels)
 
     def __iter__(self) -> Any:
         return iter(self.labels)
@@ -278,12 +285,18 @@ class Classifier:
 
     def explain(self) -> str:
         """The plan for one image: which kernel runs each node, and why not another."""
-        return str(self.plan().explain())
+        return self.plan().explain()
 
     def __repr__(self) -> str:
         card = self.card.name if self.card else "no card"
         labels = f"{len(self.labels)} labels" if self.labels else "no labels"
         return f"<Classifier {self.name}: {card}, {len(self.graph)} operations, {labels}>"
+
+    def _repr_html_(self) -> str:
+        labels = self.label_note or f"{len(self.labels or ())}, from {self.label_source}"
+        session = f"{self.session.choice}, {self.session.threads} threads"
+        rows = (("labels", labels), ("graph", f"{len(self.graph):,} operations"), ("runs on", session))
+        return model_html(self.name, self.card, rows)
 
     def require_card(self) -> Card:
         """The weights card; CardError if none is known."""

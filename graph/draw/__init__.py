@@ -7,6 +7,7 @@ Map of the folder (arrows of import point down only)::
     scene.py links.py        what one picture shows: boxes, and the links between them
     scopes.py                name scopes as a tree, and which of them stay collapsed
     style.py heat.py         op families and their colours; colours by time
+    notebook.py tables.py    what notebooks show: a graph; tables and bars
     text.py                  escaping, shortening, widths
 """
 

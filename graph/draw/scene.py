@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
-from .. import builder, ir
+from .. import ir
 from ..errors import GraphError
 from .heat import Cost, Heat, heat_of
 from .links import Edge, Link, Links, edges_of
@@ -21,7 +21,14 @@ from .text import elide, label_of_type, literal_text, value_text
 
 __all__ = ["MAX_NODES", "Album", "AnyGraph", "Box", "Scene"]
 
-AnyGraph = builder.Graph | ir.Graph
+
+class Freezes(Protocol):
+    """A graph under construction, which gives the immutable one as it is now."""
+
+    def freeze(self) -> ir.Graph: ...
+
+
+AnyGraph: TypeAlias = Freezes | ir.Graph
 
 #: Larger graphs are refused: a picture of them would not be readable.
 MAX_NODES = 100_000
@@ -87,7 +94,7 @@ class Album:
         costs: Mapping[str, Cost] | None = None,
     ) -> Album:
         """``values``: tensor or operation name -> array or text, shown in the box of its node. ``costs``: by operation."""
-        frozen = graph.freeze() if isinstance(graph, builder.Graph) else graph
+        frozen = graph if isinstance(graph, ir.Graph) else graph.freeze()
         if len(frozen) > MAX_NODES:
             raise GraphError(
                 f"a graph of {len(frozen):,} nodes is too large to draw; the limit is {MAX_NODES:,}. "

@@ -11,7 +11,21 @@ from .lowering import Step
 from .partition import Part
 from .stage import DynamicStage, Stage
 
-__all__ = ["explain_plan"]
+__all__ = ["Explanation", "explain_plan", "plan_html"]
+
+#: Steps that a notebook shows of a plan.
+_MOST_STEPS = 200
+
+
+class Explanation(str):
+    """The text of ``explain``; a notebook shows it line by line."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        from ..draw.tables import block, code
+
+        return block(code(self))
 
 
 def _amount(value: float, units: tuple[str, ...] = ("", "k", "M", "G", "T"), base: float = 1000.0) -> str:
@@ -31,8 +45,7 @@ def _step_line(number: int, step: Step, seconds: float | None) -> str:
     if step.query is None:
         what = "copy" if step.inputs else "-"
         return f"  {number:4d}  {step.node:<44.44} {step.op:<14.14} {what:<34.34} {outputs:<28.28} {step.note}"
-    countable = all(t.dtype != STRING and t.known for t in (*step.query.inputs, *step.query.outputs))
-    flops, moved = (step.flops, step.bytes_moved) if countable else (0, 0)
+    flops, moved = _work(step)
     text = (
         f"  {number:4d}  {step.node:<44.44} {step.op:<14.14} {step.kernel!s:<34.34} {outputs:<28.28} "
         f"{_amount(flops):>6}FLOP {_bytes(moved):>8}"
@@ -51,7 +64,7 @@ def explain_plan(
     times: Mapping[int, float],
     *,
     rejected: bool,
-) -> str:
+) -> Explanation:
     """One block per stage: its kernels in order of execution, then its memory. times: seconds of steps, by their id."""
     lines = [f"backends {choice}, {threads} thread{'s' if threads != 1 else ''}"]
     lines += [f"  not usable: {name}: {status.detail} (remedy: {status.remedy})" for name, status in choice.skipped]
@@ -77,7 +90,42 @@ def explain_plan(
     total = sum(times.values())
     if times:
         lines.append(f"last profiled run: {total * 1e3:.3f} ms in {len(times)} steps")
-    return "\n".join(lines)
+    return Explanation("\n".join(lines))
+
+
+def plan_html(
+    heading: str, stages: Iterable[tuple[int, Stage | DynamicStage | Images]], times: Mapping[int, float]
+) -> str:
+    """The steps of the compiled stages as a table; times: as in ``explain_plan``."""
+    from ..draw.tables import block, table
+
+    steps: list[Step] = []
+    for _, stage in stages:
+        one = stage.one if isinstance(stage, Images) else stage
+        steps += [one.step] if isinstance(one, DynamicStage) else one.lowering.steps
+    rows = []
+    for number, step in enumerate(steps[:_MOST_STEPS], 1):
+        flops, moved = _work(step)
+        seconds = times.get(id(step))
+        rows.append(
+            (
+                number, step.node, step.op, "copy" if step.kernel is None else step.kernel,
+                ", ".join(str(t) for _, t in step.outputs), _amount(flops) if flops else "", _bytes(moved) if moved else "",
+                "" if seconds is None else f"{seconds * 1e3:.3f}", step.note,
+            )
+        )  # fmt: skip
+    columns = ("", "step", "op", "kernel", "outputs", "FLOP", "moved", "ms", "")
+    more = len(steps) - len(rows)
+    rest = f"and {more:,} steps more: print(plan.explain())" if more else ""
+    return block(heading, table(columns, rows, right=(0, 5, 6, 7)), rest)
+
+
+def _work(step: Step) -> tuple[int, int]:
+    """Float operations and bytes of a step, 0 where these cannot be counted: strings, unknown sizes, copies."""
+    if step.query is None:
+        return 0, 0
+    countable = all(t.dtype != STRING and t.known for t in (*step.query.inputs, *step.query.outputs))
+    return (step.flops, step.bytes_moved) if countable else (0, 0)
 
 
 def _stage_lines(stage: Stage | DynamicStage, times: Mapping[int, float], rejected: bool) -> list[str]:

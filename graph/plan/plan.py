@@ -17,7 +17,7 @@ from ..evaluate import shared_values
 from ..ir import Graph, Port
 from ..opdefs import STAGED
 from .cut import Cut
-from .explain import explain_plan
+from .explain import Explanation, explain_plan, plan_html
 from .images import Images, compile_part
 from .lowering import Options, Step
 from .lru import LRU
@@ -177,11 +177,21 @@ class Plan:
         """Memory for activations of one run, over all compiled stages and devices."""
         return sum(s.arena_bytes for _, s in self.compiled() if not isinstance(s, DynamicStage))
 
-    def explain(self, *, rejected: bool = False) -> str:
+    def __repr__(self) -> str:
+        stages, steps = len(self.parts), len(self.kernel_steps())
+        threads = f"{self.threads} thread{'' if self.threads == 1 else 's'}"
+        return f"<Plan: {steps} kernel{'' if steps == 1 else 's'} in {stages} stage{'' if stages == 1 else 's'} on {self.choice}, {threads}>"
+
+    def _repr_html_(self) -> str:
+        return plan_html(repr(self)[1:-1], self.compiled(), self._times())
+
+    def _times(self) -> dict[int, float]:
+        timeline = self.timeline
+        return {} if timeline is None else {id(t.step): t.seconds for _, t in timeline.steps}
+
+    def explain(self, *, rejected: bool = False) -> Explanation:
         """Which kernel every node got, with types, FLOPs, bytes and, after a profiled run, times.
 
         rejected: also says why the kernels that would have been preferred were not taken.
         """
-        timeline = self.timeline
-        times = {} if timeline is None else {id(t.step): t.seconds for _, t in timeline.steps}
-        return explain_plan(self.choice, self.threads, self.parts, self.compiled(), times, rejected=rejected)
+        return explain_plan(self.choice, self.threads, self.parts, self.compiled(), self._times(), rejected=rejected)
