@@ -72,10 +72,10 @@ class Symbolic:
         return self._apply("pow", other, self)
 
     def __matmul__(self, other: Any) -> Self:
-        return self._apply("matmul", self, other)
+        return self._apply("matmul_operator", self, other)
 
     def __rmatmul__(self, other: Any) -> Self:
-        return self._apply("matmul", other, self)
+        return self._apply("matmul_operator", other, self)
 
     def __lt__(self, other: Any) -> Self:
         return self._apply("less", self, other)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from . import array, core, finding, image, indexing, losses, math, nn, special
 from .array import getitem  # noqa: F401 - what tensor[key] calls
+from .math import matmul_operator  # noqa: F401 - what a @ b calls
 
 _MODULES = (core, array, math, nn, special, indexing, image, finding, losses)
 

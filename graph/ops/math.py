@@ -240,6 +240,25 @@ def matmul(
     return add_op("BatchMatMulV2", [x, y], name or "MatMul", adj_x=transpose_a, adj_y=transpose_b)
 
 
+def matmul_operator(a: TensorLike, b: TensorLike) -> Tensor:
+    """What ``a @ b`` means, as in NumPy: a vector is a row on the left and a column on the right, and its axis is not kept.
+
+    (K) @ (K) -> (); (..., M, K) @ (K) -> (..., M); (K) @ (..., K, N) -> (..., N); else as ``matmul``, which refuses vectors.
+    """
+    x, y = convert_all([a, b])
+    ranks = x.type.rank, y.type.rank
+    if 0 in ranks:
+        raise GraphError(f"@ needs vectors or matrices, got {x!r} and {y!r}; a number is multiplied with *")
+    # Axes of length 1, from the end of the result, that the vectors had not.
+    added = [axis for axis, rank in zip((-2, -1), ranks, strict=True) if rank == 1]
+    if ranks[0] == 1:
+        x = add_op("ExpandDims", [x, integers(0, "dim", x)], None)
+    if ranks[1] == 1:
+        y = add_op("ExpandDims", [y, integers(1, "dim", y)], None)
+    product = matmul(x, y)
+    return add_op("Squeeze", [product], None, squeeze_dims=tuple(added)) if added else product
+
+
 def _axes(x: Tensor, axis: TensorLike | None) -> Tensor:
     if axis is None:
         rank = x.type.rank
