@@ -13,6 +13,7 @@ from ..kernels import settings
 from ..kernels.backends import Choice, get_backend, resolve_choice
 from ..kernels.contracts.base import merge_shapes, shape_text
 from ..kernels.errors import KigraphError, ShapeError
+from ..kernels.logs import follow_setting
 from ..kernels.numerics import resolve_numerics
 from ..kernels.tuning import Tuner
 from . import ir
@@ -67,6 +68,7 @@ class Session:
         self.graph = get_default_graph() if graph is None else graph
         if not isinstance(self.graph, Graph):
             raise GraphError(f"Session needs a Graph, got {type(graph).__name__}; a loaded model has it as .graph")
+        follow_setting()
         settings.warn_of_unknown_names()
         self.choice: Choice = resolve_choice(backend)
         self.threads = settings.resolve_threads(threads)

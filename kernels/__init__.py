@@ -17,6 +17,7 @@ Map of the folder (arrows of import point down only)::
     contracts/       one contract per op: formula, parameters, shape rule, FLOPs, tolerance
     tensor.py        the values: element types, shapes, TensorType
     numerics.py      what a session may trade for speed: Winograd, precision
+    logs.py          KIGRAPH_LOG: the level of the logger "kigraph"
     settings.py      every environment variable, declared once
     inception_v3.py  the layers of Inception v3 as facts, for cases, benchmarks and the network itself
     errors.py        the exceptions

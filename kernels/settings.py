@@ -23,6 +23,7 @@ __all__ = [
     "CUPY_PRECISION",
     "CUPY_SYNC",
     "ISA",
+    "LOG",
     "NUM_THREADS",
     "OTHER_NAMES",
     "PACKED_CACHE",
@@ -177,6 +178,14 @@ TUNE = Setting(
     "measured here before, full = measure what is not known yet",
     _TUNING,
 )
+_LEVELS = ("debug", "info", "warning", "error")
+LOG: Setting[str | None] = Setting(
+    "KIGRAPH_LOG",
+    None,
+    _one_of(*_LEVELS),
+    "from which level on kigraph logs; default: as the application's logging says",
+    _LEVELS,
+)
 TEST_SEED: Setting[int | None] = Setting(
     "KIGRAPH_TEST_SEED", None, _seed, "seed of the random inputs of kernel tests; default: a fresh one in every process"
 )
@@ -278,6 +287,7 @@ SETTINGS: tuple[Setting[Any], ...] = (
     PLAN_CACHE,
     PACKED_CACHE,
     TUNE,
+    LOG,
     *SERVE,
     TEST_SEED,
 )

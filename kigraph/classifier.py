@@ -18,6 +18,7 @@ from .graph.builder import Graph, Tensor
 from .graph.hints import ends_text, shown
 from .graph.session import Session
 from .graph.signatures import SERVING_DEFAULT
+from .kernels.logs import follow_setting
 from .kernels.settings import warn_of_unknown_names
 from .kernels.tensor import is_int
 from .notebook import model_html, prediction_html, prediction_text
@@ -102,6 +103,7 @@ def load(
     Raises LoadError for a damaged or unknown file, CardError, LabelError, BackendError. A model without a known card loads,
     and only ``classify`` raises; one without labels answers "class 0", "class 1", ..., and warns of that once.
     """
+    follow_setting()
     warn_of_unknown_names()
     path = _file(path)
     opened = open_file(path, limits, strict=True)
@@ -110,7 +112,9 @@ def load(
     chosen = card_for(opened, card, changes)
     session = Session(graph, backend, threads, tune=tune, winograd=winograd, precision=precision)
     found, rejected = find_labels(graph, chosen, labels, path)
-    return Classifier(graph, session, chosen, found, path, rejected, max_pixels=max_pixels)
+    model = Classifier(graph, session, chosen, found, path, rejected, max_pixels=max_pixels)
+    _LOG.info("loaded %s: %r", path, model)
+    return model
 
 
 def _file(path: str | os.PathLike[str]) -> Path:

@@ -6,7 +6,9 @@ that the rest of the run reads of what leads to it, and its value is part of the
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,6 +32,8 @@ from .plan import Plan
 __all__ = ["Runner", "Wanted", "type_of_value"]
 
 Value = np.ndarray[Any, Any]
+
+_LOG = logging.getLogger("kigraph")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +153,7 @@ class Runner:
                 found: Plan | None = self.plans.find(key)  # another thread may just have made it
                 if found is not None:
                     return found
+                begin = time.perf_counter()
                 prepared: tuple[Cut, Graph] = self.cuts.get(base, prepare)
                 whole, graph = prepared
                 given = {whole.feeds[p]: t for p, t in types.items()}
@@ -156,6 +161,8 @@ class Runner:
                 parts: tuple[Part, ...] = partition(graph, given)
                 plan = Plan(whole, graph, parts, given, self.choice, self.options, self.stages)
                 plan.compile_known()
+                spent = (time.perf_counter() - begin) * 1e3
+                _LOG.debug("compiled %r for %s in %.0f ms", plan, ", ".join(map(str, wanted.fetches[:5])), spent)
                 return plan
 
         return self.plans.get(key, make)

@@ -19,6 +19,8 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from ..kernels.errors import SettingsError
+from ..kernels.logs import follow_setting
 from ..kernels.settings import warn_of_unknown_names
 from .output import warnings_as_notes
 
@@ -113,6 +115,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return stop.code if isinstance(stop.code, int) else 2
     try:
         with warnings_as_notes():
+            with contextlib.suppress(SettingsError):  # `kigraph info` shows it; whatever makes a session raises it
+                follow_setting()
             warn_of_unknown_names()
             code = int(args.run(args))
         sys.stdout.flush()

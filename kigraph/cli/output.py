@@ -13,8 +13,9 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..errors import KigraphError
+from ..errors import KigraphError, SettingsError
 from ..kernels.atomic_files import check_writable
+from ..kernels.settings import LOG
 from ..progress import Bar
 
 if TYPE_CHECKING:
@@ -51,17 +52,23 @@ def note(text: str) -> None:
 
 
 class _Notes(logging.Handler):
-    """Log warnings as remarks, where nothing else writes them to standard error."""
+    """What is logged as remarks, where nothing else writes it to standard error: warnings, or what KIGRAPH_LOG asks for."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if not any(getattr(h, "stream", None) is sys.stderr for h in logging.getLogger().handlers):
-            note(f"kigraph: warning: {' '.join(record.getMessage().split())}")
+            note(f"kigraph: {record.levelname.lower()}: {' '.join(record.getMessage().split())}")
 
 
 @contextlib.contextmanager
 def warnings_as_notes() -> Iterator[None]:
-    """Inside, warnings of the logger "kigraph" are remarks on standard error, one line each."""
-    handler, logger = _Notes(logging.WARNING), logging.getLogger("kigraph")
+    """Inside, warnings of the logger "kigraph" are remarks on standard error, one line each.
+
+    KIGRAPH_LOG sets another level; an invalid one is told by what reads all settings.
+    """
+    level = "warning"
+    with contextlib.suppress(SettingsError):
+        level = LOG.get() or level
+    handler, logger = _Notes(level.upper()), logging.getLogger("kigraph")
     logger.addHandler(handler)
     try:
         yield
