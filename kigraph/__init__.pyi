@@ -31,9 +31,11 @@ from .kernels.backends import (
 from .kernels.numerics import using_numerics as using_numerics
 from .classifier import Classifier as Classifier, Prediction as Prediction, load as load
 from .converting import convert as convert, save as save
+from .machine import backend_status as backend_status
 from .saving import save_graph as save_graph
 from .train import layers as layers
 from .train.model import Model as Model
+from .environment import show_versions as show_versions, versions as versions
 from .vision.labels import Label as Label, LabelSet as LabelSet
 from .vision.normalize import Normalization as Normalization, Preprocessing as Preprocessing
 from .weights.cards import Card as Card

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     from .cli.output import download_progress, note, print_json
     from .kernels.backends import available_backends
     from .kernels.settings import resolve_threads
-    from .machine import backends, describe
+    from .machine import backend_status, describe
     from .weights.store import resolve_weights
 
     image = Path(args.image) if args.image is not None else sample_photograph()
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     report = _report(results, problems, resolved, image, machine.to_json(), threads)
     if not resolved.trained:
         report["embedded"] = _embedded_answers(args)
-    report["not_available"] = [b.to_json() for b in backends() if not b.available]
+    report["not_available"] = [b.to_json() for b in backend_status() if not b.available]
     if args.json:
         print_json(report)
     else:

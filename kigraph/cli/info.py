@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import os
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from .options import Commands, add_command, add_json
 from .output import clean, print_json, print_table
 
 if TYPE_CHECKING:
+    from ..environment import Used
     from ..machine import BackendInfo, Machine
 
 __all__ = ["register", "run"]
@@ -38,44 +38,26 @@ def run(args: argparse.Namespace) -> int:
 
 def _overview(as_json: bool) -> int:
     from .. import __version__
+    from ..environment import used_settings
     from ..errors import KigraphError
     from ..kernels.backends import resolve_choice
-    from ..machine import backends, describe
+    from ..machine import backend_status, describe
     from ..weights.catalogue import CATALOGUE
     from ..weights.store import cached_path
 
-    machine, found = describe(), backends()
+    machine, found = describe(), backend_status()
     try:
         choice, problem = str(resolve_choice()), ""
     except KigraphError as error:
         choice, problem = "", str(error)
     show = _as_json if as_json else _as_text
-    show(__version__, machine, found, choice, problem, _settings(), [e.name for e in CATALOGUE if cached_path(e)])
+    show(__version__, machine, found, choice, problem, used_settings(), [e.name for e in CATALOGUE if cached_path(e)])
     return 0
-
-
-#: Name, value, where it comes from, meaning.
-_Setting: TypeAlias = tuple[str, object, str, str]
-
-
-def _settings() -> list[_Setting]:
-    from ..errors import KigraphError
-    from ..kernels.settings import SETTINGS
-
-    found: list[_Setting] = []
-    for setting in SETTINGS:
-        try:
-            value: object = setting.get()
-        except KigraphError as error:
-            value = f"invalid: {error}"
-        source = "environment" if os.environ.get(setting.name, "").strip() else "default"
-        found.append((setting.name, value, source, setting.help))
-    return found
 
 
 def _as_json(
     version: str, machine: Machine, found: Sequence[BackendInfo], choice: str, problem: str,
-    settings: Sequence[_Setting], cached: list[str],
+    settings: Sequence[Used], cached: list[str],
 ) -> None:  # fmt: skip
     from ..kernels.settings import unknown_names
     from ..weights.store import cache_folder
@@ -96,7 +78,7 @@ def _as_json(
 
 def _as_text(
     version: str, machine: Machine, found: Sequence[BackendInfo], choice: str, problem: str,
-    settings: Sequence[_Setting], cached: list[str],
+    settings: Sequence[Used], cached: list[str],
 ) -> None:  # fmt: skip
     from ..weights.store import cache_folder
 
