@@ -12,6 +12,7 @@ from ..kernels.contracts.base import MOST_AXES, NUMBERS
 from ..kernels.errors import OutOfMemoryError
 from ..kernels.tensor import STRING, DType, Shape, dtype_name, is_int
 from .errors import GraphError
+from .foreign import adopt, adopt_items, is_foreign, widened
 from .ir import UNKNOWN
 from .symbolic import Symbolic
 
@@ -79,11 +80,15 @@ def as_array(value: Any, dtype: DType | None = None, what: str = "the value") ->
     """A dense array of an allowed dtype from a Python or NumPy value.
 
     Without ``dtype``: Python ints become int32 (int64 if one does not fit), floats float32, complex complex64, str and
-    bytes string, bool bool; NumPy values keep their dtype. With ``dtype``: what fits is converted, anything that would
+    bytes string, bool bool; arrays of NumPy and of other libraries (foreign.py) keep their dtype. With ``dtype``: what fits is converted, anything that would
     lose its meaning (float to int, a number out of range, text to number) is a GraphError.
     """
     if isinstance(value, Symbolic):
         raise GraphError(f"{what} must be a value, got {value!r}")
+    if is_foreign(value):
+        value = adopt(value, what)
+    elif isinstance(value, (list, tuple)) and is_foreign(_first_item(value)):
+        value = adopt_items(value, what)
     typed = isinstance(value, (np.ndarray, np.generic))
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise GraphError(f"{what} has masked elements, which no tensor can have; fill them first: value.filled(0)")
@@ -95,6 +100,7 @@ def as_array(value: Any, dtype: DType | None = None, what: str = "the value") ->
         raise OutOfMemoryError(f"{what} does not fit into main memory. Remedy: give it in smaller pieces") from None
     except Exception as error:  # an object's own __array__, buffer or length may raise anything
         raise GraphError(f"{what} is not a regular array: {error if str(error) else type(error).__name__}") from error
+    array = widened(array)
     if not typed:
         array = _exact_integers(value, array, what)
     if array.dtype.kind in "SUOT" and array.size:
@@ -106,6 +112,15 @@ def as_array(value: Any, dtype: DType | None = None, what: str = "the value") ->
     if dtype not in _ALLOWED:
         raise GraphError(f"{what} has dtype {array.dtype}, which kigraph does not have")
     return _convert(array, dtype, what)
+
+
+def _first_item(value: Any) -> Any:
+    """What nested lists begin with."""
+    for _ in range(MOST_AXES):
+        if not isinstance(value, (list, tuple)) or not value:
+            break
+        value = value[0]
+    return value
 
 
 def _exact_integers(value: Any, array: Value, what: str) -> Value:

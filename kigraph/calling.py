@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from .errors import FeedError
+from .errors import FeedError, GraphError
+from .graph.foreign import adopt_items
 from .graph.hints import guess_inputs, guess_outputs, shown
 from .graph.signatures import SERVING_DEFAULT, Signature
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from .graph.builder import Graph, Tensor
     from .graph.session import Session
 
-__all__ = ["Call", "calls_of"]
+__all__ = ["Call", "array_of", "calls_of"]
 
 Values: TypeAlias = "dict[str, np.ndarray[Any, Any]]"
 
@@ -77,7 +78,7 @@ class Call:
         if not fixed or (fixed > 1 and not images) or len(feeds) != len(self.inputs):
             return None
         for name, value in feeds.items():
-            feeds[name] = np.asarray(value) if not isinstance(value, str | bytes) else value
+            feeds[name] = array_of(value, f"input {shown(name)}") if not isinstance(value, str | bytes) else value
         counts = {np.shape(v)[:1] for v in feeds.values()}
         ranks = all(np.ndim(v) == self.inputs[n].type.rank for n, v in feeds.items())
         if len(counts) != 1 or not ranks or (count := counts.pop()[0]) == fixed or not count:
@@ -85,6 +86,16 @@ class Call:
         if count % fixed:
             raise FeedError(f"the graph takes {fixed} images at once, got {count}, which is no multiple")
         return fixed
+
+
+def array_of(value: Any, what: str) -> np.ndarray[Any, Any]:
+    """An array of what a user gives: of NumPy, of another library, or lists. FeedError for what is none."""
+    try:
+        return np.asarray(adopt_items(value, what))
+    except GraphError as error:
+        raise FeedError(str(error)) from None
+    except Exception as error:  # lists of different lengths; an object's own __array__ may raise anything
+        raise FeedError(f"{what} is not a regular array: {error}") from error
 
 
 def _starts(feeds: Mapping[str, Any], step: int) -> range:

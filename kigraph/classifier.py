@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from .calling import Call, calls_of
+from .calling import Call, array_of, calls_of
 from .errors import CardError, FeedError, GraphError, ImageError, LoadError
 from .graph.builder import Graph, Tensor
 from .graph.hints import ends_text, shown
@@ -267,7 +267,7 @@ class Classifier:
     def _scores(self, batch: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """The card's output for preprocessed images: float32 (n, height, width, 3) -> (n, classes)."""
         card = self.require_card()
-        batch = np.asarray(batch)
+        batch = array_of(batch, "the batch")
         if batch.ndim != 4:
             axes = "channels, height, width" if card.layout == "NCHW" else "height, width, channels"
             raise FeedError(f"predict takes a batch (images, {axes}), got shape {batch.shape}")
