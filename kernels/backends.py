@@ -32,12 +32,14 @@ if TYPE_CHECKING:
 __all__ = [
     "BACKENDS",
     "HOST_FAMILY",
+    "NO_DRIVER",
     "REFERENCE",
     "Backend",
     "Choice",
     "Status",
     "available_backends",
     "backend_names",
+    "can_load",
     "get_backend",
     "resolve_choice",
     "roof_of",
@@ -60,6 +62,28 @@ class Status:
     remedy: str = ""
 
 
+#: Both what is said without importing CuPy and what CuPy's runtime leads to.
+NO_DRIVER = Status(
+    False,
+    "no CUDA device: no NVIDIA driver is installed (libcuda was not found)",
+    "install an NVIDIA driver for CUDA 13 or newer and check it with nvidia-smi, or choose another backend, for example "
+    "KIGRAPH_BACKEND=cython",
+)
+
+
+def can_load(libraries: Sequence[str]) -> bool:
+    """Whether the system's loader finds one of these shared libraries."""
+    import ctypes
+
+    for library in libraries:
+        try:
+            ctypes.CDLL(library)
+        except OSError:
+            continue
+        return True
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Backend:
     """One line of the table. ``module`` has KERNELS, DEVICE, probe(), perhaps PRECISIONS, WIDENS_HALF, target(), roof(); imported when first needed."""
@@ -71,6 +95,8 @@ class Backend:
     remedy: str
     #: The package that it depends on, if that may be missing.
     needs: str = ""
+    #: NVIDIA's driver library, under the names of the systems, if it depends on that.
+    driver: tuple[str, ...] = ()
 
     def installed(self) -> bool:
         """Whether the package that it needs can be found; nothing is imported."""
@@ -86,10 +112,20 @@ class Backend:
                 _STATUS[self.name] = self._probe()
             return _STATUS[self.name]
 
+    def diagnosis(self) -> Status:
+        """As ``status()``, for people: without a driver the module is asked, too, for more may be wrong than that."""
+        status = self.status()
+        return self._asked() if status is NO_DRIVER else status
+
     def _probe(self) -> Status:
+        if not self.installed():  # importing cupy's module to find that out takes 11 ms
+            return Status(False, f"import failed: the package {self.needs} is not installed", self.remedy)
+        if self.driver and not can_load(self.driver):  # importing CuPy to find that out takes 100 ms
+            return NO_DRIVER
+        return self._asked()
+
+    def _asked(self) -> Status:
         try:
-            if not self.installed():  # importing cupy's module to find that out takes 11 ms
-                return Status(False, f"import failed: the package {self.needs} is not installed", self.remedy)
             status = self.load().probe()
         except SettingsError:
             raise  # the user's mistake, not a property of the machine
@@ -142,7 +178,14 @@ if hasattr(os, "register_at_fork"):
 
 #: Built-in backends, fastest first: this is the order of ``auto``.
 BACKENDS: tuple[Backend, ...] = (
-    Backend("cupy", "kigraph.kernels.cupy", "CUDA kernels through CuPy", "pip install 'kigraph[cupy]'", "cupy"),
+    Backend(
+        "cupy",
+        "kigraph.kernels.cupy",
+        "CUDA kernels through CuPy",
+        "pip install 'kigraph[cupy]'",
+        "cupy",
+        ("libcuda.so.1", "nvcuda.dll"),
+    ),
     Backend(
         "cython", "kigraph.kernels.cython", "C SIMD kernels behind Cython", "reinstall kigraph with a C compiler (gcc)"
     ),
@@ -305,7 +348,7 @@ def resolve_choice(argument: str | None = None) -> Choice:
         if auto and usable and get_backend(name).installed():
             usable.append(name)  # probed only when the backends before it lack a kernel: imports take time
             continue
-        status = get_backend(name).status()
+        status = get_backend(name).status() if auto else get_backend(name).diagnosis()
         if status.available:
             usable.append(name)
         else:

@@ -96,7 +96,7 @@ def backend_status() -> Backends:
     result = []
     for name in backend_names():
         backend = get_backend(name)
-        status = backend.status()
+        status = backend.diagnosis()
         remedy = "" if status.available else status.remedy or backend.remedy
         result.append(BackendInfo(name, status.available, backend.summary, status.detail, remedy))
     return Backends(result)

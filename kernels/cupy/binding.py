@@ -14,7 +14,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-from ..backends import Status
+from ..backends import NO_DRIVER, Status
 from ..devices import after_giving_back
 from ..errors import BackendError, DeviceError, KigraphError, OutOfMemoryError
 
@@ -22,7 +22,7 @@ __all__ = ["State", "architecture", "cupy", "driver", "enter", "failure", "nvrtc
 
 _CHOOSE = "or choose another backend, for example KIGRAPH_BACKEND=cython"
 _INSTALL = f"pip install 'kigraph[cupy]', {_CHOOSE}"
-_DRIVER = f"install an NVIDIA driver for CUDA 13 or newer and check it with nvidia-smi, {_CHOOSE}"
+_DRIVER = NO_DRIVER.remedy
 #: cp.async and mma.sync on tf32 and bf16 came with it.
 _LEAST_CAPABILITY = (8, 0)
 #: cudaErrorMemoryAllocation.
@@ -100,7 +100,7 @@ def probe() -> Status:
     runtime = module.cuda.runtime
     try:
         if runtime.driverGetVersion() == 0:
-            return Status(False, "no CUDA device: no NVIDIA driver is installed (libcuda was not found)", _DRIVER)
+            return NO_DRIVER
         count = runtime.getDeviceCount()
         STATE.used = True  # from here on a forked child cannot use CUDA
         if count == 0:

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import backends
 from ..cupy import binding, runtime
 from ..cupy.launch import Build, Function
 from .launcher import FORWARD, Schedule, library, run_emulated
@@ -198,6 +199,7 @@ class StandIn:
 
     def install(self, patch: Callable[[Any, str, Any], None]) -> None:
         """Replaces CuPy for the backend; ``patch(module, name, value)`` is setattr, or pytest's monkeypatch.setattr."""
+        patch(backends, "can_load", lambda libraries: True)
         patch(binding, "cupy", lambda: self.cupy)
         patch(binding, "driver", lambda: self.driver)
         patch(binding, "STATE", binding.State())
