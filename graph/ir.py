@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..kernels.digest import blake2b
+from ..kernels.records import dataclass
 from ..kernels.tensor import STRING, DType, TensorType, dtype_name
 from .errors import GraphError
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, TypeGuard
+
+from ..kernels.records import dataclass
 
 __all__ = ["SERVING_DEFAULT", "SIGNATURES", "Signature", "read_signatures", "write_signatures"]
 

@@ -21,6 +21,7 @@ Map of the folder (arrows of import point down only)::
     settings.py      every environment variable, declared once
     inception_v3.py  the layers of Inception v3 as facts, for cases, benchmarks and the network itself
     errors.py        the exceptions
+    records.py       dataclass, as the standard library's, but cheap at import
     host/            the shared CPU family: layout, casts, strings, image decoding
     numpy/           the reference backend: plain, slow, and the truth
     cython/          C SIMD kernels called through Cython, chosen by cpuid at run time

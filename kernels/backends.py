@@ -16,7 +16,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -25,6 +24,7 @@ from .composites import completed
 from .devices import Device
 from .errors import BackendError, SettingsError
 from .half import widening
+from .records import dataclass
 
 if TYPE_CHECKING:
     from .kernel import Kernel, Roof

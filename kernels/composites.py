@@ -7,7 +7,7 @@ the graph's merge of siblings, and gains nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from .contracts.conv2d import CONV2D
 from .contracts.siblings import SIBLING_CONV2D, Place, places
 from .kernel import Constants, Kernel, Prepared, Query, Run
+from .records import dataclass
 from .tensor import Array
 
 __all__ = ["SiblingConstants", "completed", "single_query"]

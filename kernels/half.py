@@ -6,7 +6,7 @@ A backend that wants it says WIDENS_HALF. Kernels through which a NaN spreads to
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from .contracts.base import Contract
 from .kernel import Constants, Kernel, Prepared, Query, Run
+from .records import dataclass
 from .tensor import Array, TensorType
 
 __all__ = ["widening"]

@@ -14,13 +14,14 @@ kernels with ``evaluate`` in place of ``prepare``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Generic, Protocol
 
 import numpy as np
 
 from .contracts.base import Contract, Tolerance
 from .numerics import Numerics
+from .records import dataclass
 from .tensor import Array, Params, TensorType
 
 if TYPE_CHECKING:
@@ -54,13 +55,13 @@ class Query(Generic[P]):
     contract: Contract[P]
     inputs: tuple[TensorType, ...]
     outputs: tuple[TensorType, ...]
-    params: P = Params()  # type: ignore[assignment]  # noqa: RUF009 - frozen
+    params: P = Params()  # type: ignore[assignment]
     #: Inputs whose value is known when the kernel is prepared (weights).
     constants: frozenset[int] = frozenset()
     #: How many threads a run may use.
     threads: int = 1
     #: What may be traded for speed.
-    numerics: Numerics = Numerics()  # noqa: RUF009 - frozen
+    numerics: Numerics = Numerics()
 
     def __str__(self) -> str:
         ins = ", ".join(map(str, self.inputs))

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 
 import numpy as np
 
 from . import settings
 from .errors import SettingsError
+from .records import dataclass
 
 __all__ = ["Numerics", "resolve_numerics", "using_numerics"]
 

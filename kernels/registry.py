@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from .backends import HOST_FAMILY, get_backend
 from .contracts.base import Contract
 from .errors import KernelError
 from .kernel import Kernel, Query
+from .records import dataclass
 from .tensor import STRING
 
 __all__ = ["Prefer", "Rejection", "Selection", "kernels_of", "legal_kernels", "select"]

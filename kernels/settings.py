@@ -11,11 +11,11 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from .errors import SettingsError
+from .records import dataclass
 
 __all__ = [
     "BACKEND",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from math import prod
 from typing import Any
 
 import numpy as np
+
+from .records import dataclass
 
 __all__ = ["STRING", "Array", "DType", "Dim", "Params", "Shape", "TensorType", "dtype_name", "is_float", "is_int"]
 

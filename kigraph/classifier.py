@@ -6,7 +6,6 @@ import logging
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -19,6 +18,7 @@ from .graph.hints import ends_text, shown
 from .graph.session import Session
 from .graph.signatures import SERVING_DEFAULT
 from .kernels.logs import follow_setting
+from .kernels.records import dataclass
 from .kernels.settings import warn_of_unknown_names
 from .kernels.tensor import is_int
 from .notebook import model_html, prediction_html, prediction_text

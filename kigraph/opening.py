@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import CardError, LoadError
 from .graph.hints import guess_inputs, guess_outputs
 from .graph.signatures import SERVING_DEFAULT
+from .kernels.records import dataclass
 from .kernels.tensor import is_float
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 
+from ...kernels.records import dataclass
 from ..errors import LoadError
 
 __all__ = ["Budget", "LoadLimits", "brief", "load_error", "size_text"]

@@ -4,15 +4,13 @@ Field numbers are those of tensorflow/core/framework/{graph,node_def,attr_value,
 function}.proto. Also the mapping between DataType numbers and NumPy's element types.
 """
 
-# ruff: noqa: RUF009  (the functions declare fields, as dataclasses.field does)
-
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ...kernels.records import dataclass
 from ...kernels.tensor import STRING, DType
 from .protobuf.wire import (
     Span,

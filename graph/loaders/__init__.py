@@ -19,10 +19,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from ...kernels.records import dataclass
 from ..formats.limits import LoadLimits
 from .family import Family, file_of, sniff
 

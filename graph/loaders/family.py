@@ -9,10 +9,10 @@ import os
 import re
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...kernels.records import dataclass
 from ..formats.limits import Budget, LoadLimits, load_error
 
 if TYPE_CHECKING:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
+from ...kernels.records import dataclass
 from ...kernels.tensor import DType
 from ..errors import LoadError
 from ..hints import similar

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, NoReturn, Protocol
 
 import numpy as np
 
+from ...kernels.records import dataclass
 from ...kernels.tensor import DType, TensorType, dtype_name
 from ..errors import GraphError, UnsupportedOpError
 from ..ir import LIST, UNKNOWN

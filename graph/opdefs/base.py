@@ -8,13 +8,14 @@ contract's own rule, so there is one rule per op.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import Any, TypeVar
 
 import numpy as np
 
 from ...kernels.contracts.base import Contract, require_size
 from ...kernels.errors import KigraphError
+from ...kernels.records import dataclass
 from ...kernels.tensor import DType, Params, Shape, TensorType, dtype_name, is_int
 from ..errors import GraphError, UnsupportedOpError, located
 from .attributes import Row, T, check_attributes
@@ -87,7 +88,7 @@ class Lowered:
     """What a kernel is to compute: the contract, its parameters, and which of the node's inputs it gets."""
 
     contract: Contract[Any]
-    params: Params = Params()  # noqa: RUF009 - frozen
+    params: Params = Params()
     inputs: tuple[int, ...] | None = None
 
     def pick(self, of_node: Sequence[V]) -> tuple[V, ...]:

@@ -7,11 +7,12 @@ NHWC (``channels_last``); passes/legalize_layouts.py makes the same of its node 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from ...kernels.records import dataclass
 from ...kernels.tensor import Shape, TensorType
 
 __all__ = ["CHANNELS", "Channels", "channels_last", "last_attrs", "last_order", "stated_types"]

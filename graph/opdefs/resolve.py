@@ -6,12 +6,12 @@ Passes, the plan, constant folding and gradients all use ``resolve``.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 
 from ...kernels.contracts.base import Contract
+from ...kernels.records import dataclass
 from ...kernels.tensor import Params, TensorType
 from ..ir import Graph, Literal, Node, Port
 from .base import Lowered, OpDef, Site

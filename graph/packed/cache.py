@@ -16,7 +16,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from ...kernels import settings
 from ...kernels.backends import get_backend
 from ...kernels.digest import blake2b
 from ...kernels.kernel import Kernel
+from ...kernels.records import dataclass
 from ...kernels.settings import cache_folder
 from ..ir import PLAIN, Content, Key, Literal
 from .file import PackedFile, PackedFileError, storable, write_packed

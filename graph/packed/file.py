@@ -25,7 +25,6 @@ import threading
 import weakref
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,7 @@ import numpy as np
 from ...kernels.atomic_files import replacing
 from ...kernels.cache_files import UnsafeFileError, check_private
 from ...kernels.digest import blake2b
+from ...kernels.records import dataclass
 
 __all__ = ["Entry", "PackedFile", "PackedFileError", "checksum", "storable", "write_packed"]
 

@@ -6,11 +6,11 @@ constants per channel. Factors are computed in float64; scaled weights are round
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ...kernels.records import dataclass
 from ...kernels.tensor import is_float
 from ..ir import Graph, Key, Literal, Node, Port
 from ..rewrite import Rewriter

@@ -8,11 +8,12 @@ than the constants that it is made of stays in the graph and runs as ordinary st
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 
+from ...kernels.records import dataclass
 from ...kernels.tensor import TensorType
 from ..evaluate import SHARED_BYTES, Fold, evaluate, shape_key
 from ..ir import Graph, Key, Literal, Node, Port

@@ -6,11 +6,11 @@ only where every tap of every output is inside the image: padding means 0 after 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ...kernels.records import dataclass
 from ...kernels.tensor import is_float
 from ..ir import Graph, Key, Literal, Node, Port
 from ..rewrite import Rewriter

@@ -8,11 +8,12 @@ for: ``decide`` says which tensors it needs the values of, and its caller finds 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
 
+from ...kernels.records import dataclass
 from ...kernels.tensor import TensorType
 from ..errors import FetchError, GraphError
 from ..ir import Graph, Literal, Node, Port

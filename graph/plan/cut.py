@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from ...kernels.records import dataclass
 from ...kernels.tensor import TensorType
 from ..errors import FetchError, GraphError, UnsupportedOpError
 from ..ir import UNKNOWN, Graph, Node, Port, topological_order

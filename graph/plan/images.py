@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy as np
 from ...kernels.backends import get_backend
 from ...kernels.devices import HOST
 from ...kernels.errors import KigraphError
+from ...kernels.records import dataclass
 from ...kernels.tensor import TensorType
 from ..errors import GraphError
 from ..ir import Graph, Node, Port

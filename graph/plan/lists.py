@@ -6,12 +6,12 @@ An element that was never written is None. Writing makes a new list that shares 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ...kernels.contracts.base import merge_shapes
+from ...kernels.records import dataclass
 from ...kernels.room import require
 from ...kernels.tensor import DType, Shape
 from ..errors import GraphError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from ...kernels.devices import HOST, Device
 from ...kernels.errors import KernelError, KigraphError
 from ...kernels.kernel import Kernel, Prepared, Query
 from ...kernels.numerics import Numerics
+from ...kernels.records import dataclass
 from ...kernels.registry import Rejection, select
 from ...kernels.tensor import TensorType
 from ...kernels.tuning import Decision, Tuner
@@ -49,7 +50,7 @@ class Options:
     threads: int
     store: ConstantStore
     tuner: Tuner
-    numerics: Numerics = Numerics()  # noqa: RUF009 - frozen
+    numerics: Numerics = Numerics()
     streams: Streams = field(default_factory=Streams)
     inner: Callable[[Graph], Callable[[Sequence[Port], Mapping[Port, Value]], list[Value]]] | None = None
 

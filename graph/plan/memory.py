@@ -10,13 +10,13 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from heapq import heappop, heappush
 from math import prod
 
 from ...kernels.contracts.concat import CONCAT, ConcatParams
 from ...kernels.devices import align
 from ...kernels.kernel import NoConstants, Query
+from ...kernels.records import dataclass
 from ...kernels.tensor import STRING, TensorType
 from ..ir import Port
 from .lowering import Lowering, Step

@@ -8,8 +8,8 @@ the big static part of a network is compiled once, whatever sizes the decoded im
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from ...kernels.records import dataclass
 from ...kernels.tensor import TensorType
 from ..errors import GraphError
 from ..ir import Graph, Node, Port

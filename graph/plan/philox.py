@@ -7,10 +7,11 @@ rejected (truncated normal), counters from counter + 256 i on.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from ...kernels.records import dataclass
 
 __all__ = ["RESERVED", "Stream", "integers", "normal", "truncated_normal", "uniform"]
 

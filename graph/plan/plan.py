@@ -6,12 +6,13 @@ import itertools
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 
 from ...kernels.backends import Choice
+from ...kernels.records import dataclass
 from ...kernels.tensor import STRING, TensorType
 from ..evaluate import shared_values
 from ..ir import Graph, Port

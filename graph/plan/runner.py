@@ -10,12 +10,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ...kernels.backends import Choice
+from ...kernels.records import dataclass
 from ...kernels.tensor import STRING, TensorType
 from ..errors import GraphError, UnsupportedOpError
 from ..evaluate import shared_values

@@ -6,7 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from ...kernels.devices import HOST, BoundSequence, Device, after_giving_back, may_give_back
 from ...kernels.errors import DeviceError, KigraphError, OutOfMemoryError
 from ...kernels.kernel import Query, Run
+from ...kernels.records import dataclass
 from ...kernels.registry import select
 from ...kernels.room import CHECKED, require
 from ...kernels.tensor import STRING, Array, TensorType

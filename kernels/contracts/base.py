@@ -7,12 +7,12 @@ gives the most that can be known. They raise ShapeError or DTypeError for what c
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from ..errors import DTypeError, ShapeError
+from ..records import dataclass
 from ..tensor import STRING, Dim, DType, Params, Shape, TensorType, dtype_name
 
 __all__ = [

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from math import prod
 
 from ..errors import ShapeError
+from ..records import dataclass
 from ..tensor import Dim, Params, TensorType
 from .base import Contract, Tolerance, items_of_first, require_rank, shape_text
 

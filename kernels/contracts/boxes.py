@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import DTypeError, ShapeError
+from ..records import dataclass
 from ..tensor import Dim, Params, TensorType
 from .base import FLOATS, Contract, Tolerance, merge_shapes, require_dtype, require_rank, shape_text
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 from ..errors import ShapeError
+from ..records import dataclass
 from ..tensor import Dim, Params, TensorType
 from .base import Contract, Tolerance, merge_shapes, normalize_axis, require_same_dtype, shape_text
 

@@ -8,11 +8,11 @@ relu and relu6 keep -0; maximum and minimum of equal numbers give the second; si
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import DTypeError, ShapeError
+from ..records import dataclass
 from ..tensor import DType, Params, TensorType
 from .base import (
     FLOATS,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from ..errors import DTypeError, ShapeError
+from ..records import dataclass
 from ..tensor import STRING, DType, Params, TensorType, dtype_name
 from .base import FLOATS, INTEGERS, NUMBERS, Contract, Tolerance, normalize_axis, require_dtype
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ..errors import ShapeError
+from ..records import dataclass
 from ..tensor import Params, TensorType
 from .base import INTEGERS, Contract, Tolerance, merge_shapes, normalize_axis, require_dtype, shape_text
 

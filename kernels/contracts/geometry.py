@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import inf
 
+from ..records import dataclass
 from ..tensor import TensorType
 from .conv2d import Conv2DParams, explicit_padding
 from .matmul import Activation

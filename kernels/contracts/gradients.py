@@ -8,11 +8,11 @@ the gradient is unspecified where a NaN or infinity is multiplied by padding.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from ..errors import ShapeError
+from ..records import dataclass
 from ..tensor import Params, Shape, TensorType
 from .base import (
     FLOATS,

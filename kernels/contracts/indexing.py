@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from ..errors import DTypeError, ShapeError
+from ..records import dataclass
 from ..tensor import Dim, Params, Shape, TensorType
 from .base import (
     FLOATS,

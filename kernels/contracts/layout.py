@@ -6,12 +6,12 @@ Any dtype. All but reshape are served by the shared CPU family unless a backend 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 
 from ..errors import DTypeError, ShapeError
+from ..records import dataclass
 from ..tensor import STRING, Dim, DType, Params, TensorType, dtype_name
 from .base import (
     Contract,

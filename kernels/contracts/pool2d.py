@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from ..errors import ShapeError
+from ..records import dataclass
 from ..tensor import Params, TensorType
 from .base import (
     FLOATS,

@@ -7,12 +7,12 @@ all or, with ``axis``, one for every index along it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from ..errors import DTypeError, ShapeError
+from ..records import dataclass
 from ..tensor import DType, Params, Shape, TensorType
 from .base import FLOATS, Contract, Tolerance, merge_shapes, normalize_axis, require_dtype, shape_text
 

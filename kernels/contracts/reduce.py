@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from ..errors import ShapeError
+from ..records import dataclass
 from ..tensor import DType, Params, TensorType
 from .base import FLOATS, INTEGERS, NUMBERS, Contract, Tolerance, normalize_axis, require_dtype, shape_text
 

@@ -7,13 +7,13 @@ Each axis has a rule. A rule and the size of the axis give, for every target, a 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import isfinite
 from typing import Literal
 
 import numpy as np
 
 from ..errors import DTypeError, ShapeError
+from ..records import dataclass
 from ..tensor import Dim, DType, Params, TensorType, is_float, is_int
 from .base import (
     FLOATS,

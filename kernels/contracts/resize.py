@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import ShapeError
+from ..records import dataclass
 from ..tensor import Params, TensorType
 from .base import FLOATS, INTEGERS, Contract, Tolerance, items_of_first, require_dtype, require_rank, shape_text
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..errors import ShapeError
+from ..records import dataclass
 from ..tensor import Params, TensorType
 from .base import FLOATS, Contract, Tolerance, items_of_first, require_dtype, require_rank
 from .conv2d import CONV2D, Conv2DParams

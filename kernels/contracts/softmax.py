@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
+from ..records import dataclass
 from ..tensor import Params, TensorType
 from .base import FLOATS, Contract, Tolerance, normalize_axis, require_dtype
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from ..errors import DTypeError, KernelError, ShapeError
+from ..records import dataclass
 from ..tensor import STRING, DType, Params, TensorType, dtype_name
 from .base import Contract, Tolerance, broadcast_shapes, require_rank
 

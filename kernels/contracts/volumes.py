@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from math import prod
 from typing import Literal
 
 from ..errors import ShapeError
+from ..records import dataclass
 from ..tensor import Dim, Params, TensorType
 from .base import (
     FLOATS,

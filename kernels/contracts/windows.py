@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from ..errors import DTypeError, ShapeError
+from ..records import dataclass
 from ..tensor import Dim, DType, Params, TensorType
 from .base import (
     FLOATS,
@@ -51,7 +51,7 @@ class ArgmaxParams(Params):
 
     window: WindowParams
     by_batch: bool = False
-    dtype: DType = np.dtype(np.int64)  # noqa: RUF009 - frozen
+    dtype: DType = np.dtype(np.int64)
 
     def __post_init__(self) -> None:
         if self.dtype not in (np.int32, np.int64):

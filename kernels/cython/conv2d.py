@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -13,6 +13,7 @@ from ..checks import refuse_dtypes
 from ..contracts.conv2d import CONV2D, Conv2DParams
 from ..contracts.geometry import ACTIVATION_LIMITS, WindowGeometry
 from ..kernel import Constants, Kernel, Query, Run
+from ..records import dataclass
 from ..tensor import Array
 from . import core
 from .igemm import Igemm

@@ -7,11 +7,12 @@ the rounding error and cost nothing; those here were searched for on normal inpu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
+
+from ..records import dataclass
 
 __all__ = ["Points"]
 

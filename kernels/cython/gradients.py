@@ -10,7 +10,7 @@ in every run. Gradients of filters are sums of outer products (c/outer.c).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from math import gcd
 from typing import Any
@@ -25,6 +25,7 @@ from ..contracts.pool2d import Pool2DParams
 from ..devices import HOST
 from ..errors import KernelError
 from ..kernel import Constants, Kernel, Query, Run
+from ..records import dataclass
 from ..tensor import Array, TensorType
 from . import core
 from .backward import Backward, bind_rotate, dtypes_of

@@ -7,13 +7,13 @@ them and each output may be a slice of another concat. The order of every sum is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ..checks import refuse_dtypes
 from ..composites import SiblingConstants, single_query
 from ..contracts.siblings import SIBLING_CONV2D, Place, SiblingParams, places
 from ..devices import align
 from ..kernel import Constants, Kernel, Query, Run
+from ..records import dataclass
 from ..tensor import Array
 from .conv2d import PreparedProduct, prepare_igemm
 from .igemm import SiblingRun

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 import numpy as np
 
 from ..kernel import Constants, Kernel, Prepared, Query, Run
+from ..records import dataclass
 from ..tensor import Array, DType
 
 __all__ = ["FLOAT32", "FLOATS", "Bound", "dtypes", "unless_empty"]

@@ -8,8 +8,8 @@ little for its loop and each load.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from ..records import dataclass
 from . import core
 
 __all__ = ["Tile", "choose_tile", "cycles"]

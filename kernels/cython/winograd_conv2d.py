@@ -7,7 +7,6 @@ one, and whatever padding.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,6 +17,7 @@ from ..contracts.conv2d import CONV2D, FAST_TOLERANCES, Conv2DParams
 from ..contracts.geometry import ACTIVATION_LIMITS, WindowGeometry
 from ..devices import HOST
 from ..kernel import Constants, Kernel, Query, Run
+from ..records import dataclass
 from ..tensor import Array
 from . import core
 from .conv2d import PreparedProduct, prepare_igemm

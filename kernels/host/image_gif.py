@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import io
 import struct
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import ImageError
+from ..records import dataclass
 from ..tensor import Array
 from .image_files import bands, check_size, damaged, library, reason, refused
 from .webp_header import webp_size

@@ -7,12 +7,13 @@ end marker. Whether it does is determined here, from the order of the markers. F
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 
 from ..contracts.strings import DecodeImageParams
+from ..records import dataclass
 from ..tensor import Array
 from .image_files import MAX_SCANNED, MAX_SCANS, check_size, damaged, library, reason, refused
 from .jpeg_recovery import recovered

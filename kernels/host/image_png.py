@@ -11,11 +11,12 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 
+from ..records import dataclass
 from ..tensor import Array
 from .image_files import bands, check_size, damaged, library, reason, refused
 

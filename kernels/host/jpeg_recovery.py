@@ -9,8 +9,8 @@ bit; the repeated bytes are then appended to the file. Sequential files with one
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from ..records import dataclass
 from .image_files import refused
 
 __all__ = ["recovered"]

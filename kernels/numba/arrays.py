@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from ..checks import pitch_of
 from ..contracts.base import shape_text
 from ..errors import KernelError
 from ..kernel import Query, Run
+from ..records import dataclass
 from ..tensor import Array, DType, TensorType, dtype_name
 
 __all__ = ["FLOATS", "INTEGERS", "NUMBERS", "Zeros", "check", "check_dense", "pitch", "scratch"]

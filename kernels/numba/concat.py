@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 from ..contracts.base import normalize_axis
 from ..contracts.concat import CONCAT, ConcatParams
 from ..kernel import Kernel, Query, Run
+from ..records import dataclass
 from ..tensor import STRING, Array
 from .arrays import pitch
 from .jit import array_type, compiled, copy_bytes, int64, void

@@ -7,7 +7,6 @@ into the workspace, a copy of about 1-4 % of the time. Depthwise convolution: se
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -18,6 +17,7 @@ from ..contracts.conv2d import CONV2D, Conv2DParams
 from ..contracts.geometry import ACTIVATION_LIMITS, WindowGeometry
 from ..devices import align
 from ..kernel import Constants, Kernel, Query, Run
+from ..records import dataclass
 from ..tensor import Array
 from .arrays import FLOATS, check_dense, pitch, scratch
 from .gemm import Gemm

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from ..contracts.conv2d import DEPTHWISE_CONV2D, Conv2DParams
 from ..contracts.geometry import ACTIVATION_LIMITS, WindowGeometry
 from ..devices import align
 from ..kernel import Constants, Kernel, Query, Run
+from ..records import dataclass
 from ..tensor import Array, TensorType
 from .arrays import FLOATS, check, check_dense, scratch
 from .threads import sequence

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -21,6 +21,7 @@ from ..contracts import elementwise as ops
 from ..contracts.base import Contract
 from ..contracts.gradients import RELU6_GRAD, RELU_GRAD
 from ..kernel import Constants, Kernel, Query, Run
+from ..records import dataclass
 from ..tensor import Array, DType, Params, TensorType
 from .arrays import FLOATS, NUMBERS, check
 from .jit import array_type, carray, compiled, inner, int64, pointer, void

@@ -13,13 +13,13 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..devices import HOST, align
 from ..kernel import Run
+from ..records import dataclass
 from ..tensor import DType
 from .crew import Task, task_kernel
 from .gather import JOB, gather_kernel

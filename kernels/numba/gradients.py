@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -24,6 +23,7 @@ from ..contracts.pool2d import Pool2DParams
 from ..devices import align
 from ..errors import KernelError
 from ..kernel import Constants, Kernel, Prepared, Query, Run
+from ..records import dataclass
 from ..tensor import Array, TensorType
 from .arrays import FLOATS, Zeros, check, check_dense, scratch
 from .gemm import Gemm

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -15,6 +14,7 @@ from ..contracts.geometry import ACTIVATION_LIMITS
 from ..contracts.matmul import MATMUL, MatMulParams
 from ..devices import HOST, align
 from ..kernel import Constants, Kernel, Query, Run
+from ..records import dataclass
 from ..tensor import Array, DType
 from .arrays import FLOATS, INTEGERS, Zeros, check_dense, scratch
 from .gemm import Gemm

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -14,6 +13,7 @@ from ..contracts.base import Contract
 from ..contracts.normalization import BATCH_NORM, BIAS_ADD, LRN, BatchNormParams, LRNParams
 from ..devices import align
 from ..kernel import Constants, Kernel, Query, Run
+from ..records import dataclass
 from ..tensor import Array, DType
 from .arrays import FLOATS, NUMBERS, check_dense, pitch, scratch
 from .jit import carray, compiled, inner, int64, pointer, scalar_type, void

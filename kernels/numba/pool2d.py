@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -13,6 +12,7 @@ from ..checks import refuse_dtypes
 from ..contracts.geometry import ACTIVATION_LIMITS, WindowGeometry
 from ..contracts.pool2d import AVG_POOL2D, MAX_POOL2D, Pool2DParams
 from ..kernel import Constants, Kernel, Query, Run
+from ..records import dataclass
 from ..tensor import Array
 from .arrays import FLOATS, NUMBERS, check_dense
 from .window import WindowRun, plan_windows

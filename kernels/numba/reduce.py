@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -18,6 +17,7 @@ from ..checks import refuse_dtypes
 from ..contracts.base import Contract
 from ..contracts.reduce import REDUCE_MAX, REDUCE_MEAN, REDUCE_MIN, REDUCE_SUM, ReduceParams
 from ..kernel import Constants, Kernel, Query, Run
+from ..records import dataclass
 from ..tensor import Array, DType, is_float
 from .arrays import FLOATS, NUMBERS, check_dense, scratch
 from .jit import array_type, carray, compiled, inner, int64, pointer, void

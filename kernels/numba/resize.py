@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from ..checks import refuse_dtypes
 from ..contracts.resize import RESIZE_BILINEAR, ResizeParams
 from ..kernel import Constants, Kernel, Query, Run
+from ..records import dataclass
 from ..tensor import Array, DType
 from .arrays import NUMBERS, pitch
 from .jit import array_type, carray, compiled, int64, pointer, void

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -15,6 +14,7 @@ from ..contracts.base import Contract, normalize_axis
 from ..contracts.softmax import LOG_SOFTMAX, SOFTMAX, SoftmaxParams
 from ..devices import align
 from ..kernel import Constants, Kernel, Query, Run
+from ..records import dataclass
 from ..tensor import Array, DType
 from .arrays import FLOATS, check_dense, scratch
 from .jit import carray, compiled, inner, int64, pointer, void

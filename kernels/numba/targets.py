@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 
 import llvmlite.binding as llvm
 
 from .. import settings
 from ..errors import BackendError
+from ..records import dataclass
 
 __all__ = ["TARGETS", "Target", "current", "features"]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any, Literal
 
@@ -18,6 +17,7 @@ from llvmlite import ir
 from ..contracts.geometry import WindowGeometry
 from ..devices import align
 from ..kernel import Query, Run
+from ..records import dataclass
 from ..tensor import Array, DType, is_float
 from .arrays import pitch, scratch
 from .crew import Task, task_kernel

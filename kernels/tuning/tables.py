@@ -7,13 +7,14 @@ import json
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from ..atomic_files import replacing
 from ..cache_files import UnsafeFileError, read_private
 from ..digest import blake2b
+from ..records import dataclass
 from ..settings import cache_folder
 
 __all__ = ["Table", "cpu_model", "read_table", "shipped_table", "table_path", "write_table"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from .. import settings
@@ -12,6 +11,7 @@ from ..backends import HOST_FAMILY, get_backend
 from ..devices import HOST
 from ..errors import SettingsError
 from ..kernel import Constants, Kernel, Query
+from ..records import dataclass
 from ..settings import cache_folder
 from .measure import measure
 from .signature import signature

@@ -6,10 +6,10 @@ import argparse
 import os
 import sys
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ImageError, KigraphError, RunError
+from ..kernels.records import dataclass
 from ..progress import track
 from .options import Commands, add_command, add_json, add_model_options, model_json, open_model, positive
 from .output import clean, note, print_json

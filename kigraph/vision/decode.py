@@ -9,13 +9,13 @@ import io
 import os
 import threading
 import warnings
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
 from ..errors import ImageError
 from ..kernels.atomic_files import open_regular
+from ..kernels.records import dataclass
 from .blocks import check_blocks
 from .jpeg_header import read_jpeg_header
 

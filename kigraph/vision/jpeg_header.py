@@ -4,7 +4,8 @@ image itself needs no more than this. Format: ITU-T T.81, annex B."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from ..kernels.records import dataclass
 
 __all__ = ["JpegHeader", "read_jpeg_header"]
 

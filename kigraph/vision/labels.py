@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ import numpy as np
 
 from ..errors import LabelError
 from ..kernels.atomic_files import open_regular
+from ..kernels.records import dataclass
 
 __all__ = ["LABEL_SETS", "Label", "LabelSet", "clean_label", "label_set", "numbered", "read_label_file"]
 

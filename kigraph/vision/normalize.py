@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..kernels.records import dataclass
 from .decode import Pixels
 from .resize import central_crop, resize
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
+from ..kernels.records import dataclass
 from ..kernels.tensor import is_int
 from ..vision.normalize import Preprocessing
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..errors import CardError
+from ..kernels.records import dataclass
 from ..vision.normalize import INCEPTION, INCEPTION_2015, Normalization, Preprocessing
 from .card import LABELS_BESIDE, LABELS_INSIDE, Card
 from .catalogue import CATALOGUE

@@ -6,9 +6,8 @@ taken over TLS, its size is checked, and its SHA-256 is recorded at the first do
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ..errors import WeightsError
+from ..kernels.records import dataclass
 
 __all__ = ["CATALOGUE", "DEFAULT", "DEMO", "REMEDY", "UNTRAINED", "Entry", "catalogue_entry", "is_known_size"]
 

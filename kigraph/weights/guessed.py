@@ -8,13 +8,13 @@ family's own examples do it, and the card's note says which part that is.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from ..graph.hints import guess_inputs, guess_outputs
 from ..graph.signatures import SERVING_DEFAULT
+from ..kernels.records import dataclass
 from ..kernels.tensor import STRING, is_float, is_int
 from ..vision.labels import clean_label
 from ..vision.normalize import IMAGENET, INCEPTION, PIXELS, Normalization, Preprocessing

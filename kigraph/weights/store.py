@@ -17,13 +17,13 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import WeightsError
 from ..kernels import settings
 from ..kernels.atomic_files import open_regular
+from ..kernels.records import dataclass
 from ..kernels.settings import cache_folder
 from .catalogue import CATALOGUE, DEFAULT, DEMO, REMEDY, UNTRAINED, Entry, catalogue_entry
 

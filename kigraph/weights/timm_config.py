@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import LoadError
 from ..kernels.atomic_files import open_regular
+from ..kernels.records import dataclass
 
 __all__ = ["TimmConfig", "read_timm_config"]
 

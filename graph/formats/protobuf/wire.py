@@ -18,11 +18,11 @@ from __future__ import annotations
 import dataclasses
 import struct
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from ....kernels.records import dataclass
 from ...errors import LoadError
 from ..limits import Budget
 from .numbers import unpack_numbers

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from ....kernels.records import dataclass
 from ...formats.limits import Budget
 from ...formats.protobuf.wire import Reader, Span
 from ...formats.source import Source

@@ -8,9 +8,10 @@ predicate of all Switches (https://arxiv.org/abs/1805.01772). What is built othe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
+from ....kernels.records import dataclass
 from ...formats.limits import Budget
 from ...formats.tensorflow import NodeDef
 from ...ir import Port

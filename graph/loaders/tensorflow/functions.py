@@ -8,8 +8,9 @@ put in. Functions that call themselves, however indirectly, are not replaced: th
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from ....kernels.records import dataclass
 from ...formats.limits import Budget
 from ...formats.protobuf.wire import Reader
 from ...formats.tensorflow import ArgDef, AttrList, AttrValue, FunctionDef, FunctionRef, NodeDef
