@@ -33,6 +33,7 @@ from .weights.store import EMBEDDED
 
 if TYPE_CHECKING:
     from .graph.loaders import LoadLimits
+    from .graph.models.torch import Architecture
     from .graph.plan import Plan
 
 __all__ = ["Classifier", "Prediction", "load"]
@@ -81,6 +82,7 @@ def load(
     labels: str | os.PathLike[str] | LabelSet | Sequence[str] | None = None,
     card: Card | str | os.PathLike[str] | None = None,
     changes: Mapping[str, Any] | None = None,
+    architecture: Architecture | None = None,
     limits: LoadLimits | None = None,
     tune: str | None = None,
     winograd: bool | None = None,
@@ -98,6 +100,9 @@ def load(
     ``note`` says what).
     changes: what of the card is otherwise: a dict of input, output, size (height, width), mean, std (three numbers, for pixels
     from 0 to 255), rule (of resizing), channels (RGB, BGR, L), layout (NHWC, NCHW), scores.
+    architecture: which network weights alone are of, where their arrays do not tell: a name of timm or torchvision, with what is
+    in no array ("timm/tf_efficientnet_b0", "vit heads=4", "mobilenet_v2 strides=1,2,1"), or a function from ``graph.models.torch.Net``,
+    whose layers are found by name, to the output (docs/model-files.md).
     limits: what the file may ask for.
     max_pixels: larger images are refused by their header, before they are decoded.
     Raises LoadError for a damaged or unknown file, CardError, LabelError, BackendError. A model without a known card loads,
@@ -106,7 +111,7 @@ def load(
     follow_setting()
     warn_of_unknown_names()
     path = _file(path)
-    opened = open_file(path, limits, strict=True)
+    opened = open_file(path, limits, strict=True, architecture=architecture)
     graph = opened.graph
     assert graph is not None
     chosen = card_for(opened, card, changes)

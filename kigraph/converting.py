@@ -21,6 +21,7 @@ from .weights.card_file import card_document
 
 if TYPE_CHECKING:
     from .graph.builder import Graph, Tensor
+    from .graph.models.torch import Architecture
     from .verify import Report
 
 __all__ = ["FORMATS", "convert", "save"]
@@ -139,12 +140,21 @@ def _write_card(model: Classifier, card: Card, target: Path) -> None:
     beside.write_text(json.dumps(card_document(card, Source(target).sha256), indent=2) + "\n", encoding="utf-8")
 
 
-def convert(source: str | os.PathLike[str], target: str | os.PathLike[str], *, tolerance: float = 1e-4) -> Report:
+def convert(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    tolerance: float = 1e-4,
+    architecture: Architecture | None = None,
+) -> Report:
     """Writes the model of one file as another, and compares the two on random inputs; see ``verify``.
 
-    The report's ``ok`` says whether the written file computes the same.
+    architecture: which network the source is, if it has weights only (see ``load``). The report's ``ok`` says whether the written file computes the same.
     """
-    from .verify import verify
+    from .verify import Subject, verify
 
-    written = save(load(source), target)
-    return verify([os.fspath(source), os.fspath(written)], tolerance=tolerance)
+    written = save(load(source, architecture=architecture), target)
+    # weights written as weights say no more than before
+    again = architecture if written.suffix.lower() == ".safetensors" else None
+    subjects = [Subject(os.fspath(source), architecture=architecture), Subject(os.fspath(written), architecture=again)]
+    return verify(subjects, tolerance=tolerance)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .graph.builder import Graph
     from .graph.loaders import Loaded, LoadLimits
     from .graph.loaders.weights import WeightsFile
+    from .graph.models.torch import Architecture
     from .weights.card import Card
 
 __all__ = ["Opened", "card_for", "open_file"]
@@ -78,21 +79,32 @@ class Opened:
         return sum(c.type.size for c in constants if c is not None and is_float(c.dtype) and c.shape)
 
 
-def open_file(path: str | os.PathLike[str], limits: LoadLimits | None = None, *, strict: bool = False) -> Opened:
+def open_file(
+    path: str | os.PathLike[str],
+    limits: LoadLimits | None = None,
+    *,
+    strict: bool = False,
+    architecture: Architecture | None = None,
+) -> Opened:
     """Reads a file of any supported format.
 
     ``strict``: weights that fit no built-in network raise LoadError; otherwise ``problem`` says so.
+    architecture: what the user says of weights without a network; default: what timm's config.json beside them says.
     """
     from .graph.loaders import load
 
     loaded = load(path, limits)
     if loaded.graph is not None:
+        if architecture is not None:
+            raise LoadError(f"{loaded.path}: it has its network in it, so architecture= cannot be given; leave it out")
         return Opened(loaded, loaded.graph, str(loaded.graph.metadata.get("family", loaded.family.name)))
     assert loaded.weights is not None
     from .graph.models import graph_of_weights
 
     try:
-        graph = graph_of_weights(loaded.weights)
+        if architecture is None:
+            architecture = _mobile_named_beside(loaded)
+        graph = graph_of_weights(loaded.weights, architecture)
     except LoadError as error:
         if strict:
             raise
@@ -131,6 +143,15 @@ def card_for(
     else:
         raise CardError(f"card must be a ki.Card, the name of one or a card file, got {type(card).__name__}")
     return changed(found, graph, changes or {})
+
+
+def _mobile_named_beside(loaded: Loaded) -> str | None:
+    """What timm's config.json calls the network, where the arrays are those of several networks."""
+    from .graph.models.torch import is_ambiguous
+    from .weights.timm_config import named_in_config
+
+    assert loaded.weights is not None
+    return named_in_config(Path(loaded.path)) if is_ambiguous(loaded.weights) else None
 
 
 def _read_beside(graph: Graph, path: str) -> None:

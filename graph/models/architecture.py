@@ -5,6 +5,7 @@ a file in torch/ and a row of its table."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from ..errors import LoadError
 from ..formats.limits import load_error
 from .torch import TITLES, build_torch, fits_torch
+from .torch import Architecture as Stated
 
 if TYPE_CHECKING:
     from ..builder import Graph
@@ -32,6 +34,10 @@ class Architecture:
     names: str
     fits: Callable[[WeightsFile], bool]
     build: Callable[[WeightsFile], Graph]
+
+
+def _is_inception_v3(stated: Stated) -> bool:
+    return isinstance(stated, str) and re.fullmatch(r"(\w+/)?(\w+_)?inception_?v3(\..*)?", stated.strip()) is not None
 
 
 def _fits_inception_v3(file: WeightsFile) -> bool:
@@ -57,8 +63,10 @@ ARCHITECTURES: tuple[Architecture, ...] = (
 )
 
 
-def graph_of_weights(file: WeightsFile) -> Graph:
+def graph_of_weights(file: WeightsFile, stated: Stated | None = None) -> Graph:
     """The built-in network that a weights-only file belongs to, with the file's weights.
+
+    stated: what the user says of the network (see ``torch.table.build_torch``); only for files whose arrays are PyTorch's.
 
     ``graph.metadata['family']`` says whose names the file has: 'torchvision', 'keras' or 'kigraph' for Inception v3, 'torch' for
     another network of torchvision or timm. LoadError if the arrays are those of no built-in network.
@@ -66,7 +74,21 @@ def graph_of_weights(file: WeightsFile) -> Graph:
     if "model_config" in file.metadata:
         from .keras import build_keras
 
+        if stated is not None:
+            raise load_error(
+                file.file,
+                "architecture",
+                "it is in the file",
+                "weights that do not say their network",
+                "Leave architecture= out.",
+            )
         return build_keras(file)
+    if stated is not None and not _is_inception_v3(stated):
+        return build_torch(file, stated)
+    if stated is not None and not _fits_inception_v3(file):
+        raise load_error(
+            file.file, "the arrays", "those of another network", "those of Inception v3", "Leave architecture= out."
+        )
     for architecture in ARCHITECTURES:
         if architecture.fits(file):
             return architecture.build(file)
@@ -78,5 +100,6 @@ def graph_of_weights(file: WeightsFile) -> Graph:
     known = "; ".join(f"{a.name} with the names of {a.names}" for a in ARCHITECTURES)
     raise LoadError(
         f"{file.file}: the arrays {', '.join(list(file.tensors)[:4])}, ... are those of no built-in network; known: {known}. Weights "
-        "alone do not say their network: export another one with its operations (.pt2, .onnx, SavedModel, .keras) and load that"
+        "alone do not say their network: export another one with its operations (.pt2, .onnx, SavedModel, .keras), or say how its layers "
+        "follow each other: ki.load(path, architecture=function), docs/model-files.md"
     )

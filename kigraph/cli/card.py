@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..errors import CardError
-from .options import Commands, add_card_options, add_command, card_changes, file_of, filled
+from .options import Commands, add_architecture, add_card_options, add_command, card_changes, file_of, filled
 from .output import note, print_json
 
 __all__ = ["register", "run"]
@@ -25,6 +25,7 @@ def register(commands: Commands) -> None:
         "--labels", type=filled, metavar="FILE", help="label file or label set that the card is to hold"
     )
     add_card_options(parser)
+    add_architecture(parser)
     parser.set_defaults(run=run)
 
 
@@ -35,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from ..vision.labels import LABEL_SETS, read_label_file
     from ..weights.card_file import card_document
 
-    opened = open_file(file_of(args.file), strict=True)
+    opened = open_file(file_of(args.file), strict=True, architecture=args.architecture)
     card = card_for(opened, args.card, card_changes(args))
     if card is None:
         raise CardError(

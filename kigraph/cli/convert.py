@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..errors import KigraphError
-from .options import Commands, add_command, add_json, file_of, filled
+from .options import Commands, add_architecture, add_command, add_json, file_of, filled
 from .output import clean, note, print_json, writable
 
 __all__ = ["register", "run"]
@@ -14,6 +14,7 @@ _EXAMPLES = """
 kigraph convert model.h5 -o model.onnx
 kigraph convert model.onnx -o model.pb                 # a TensorFlow frozen graph
 kigraph convert weights.pth -o weights.safetensors     # weights only
+kigraph convert weights.pth -o model.onnx --architecture timm/tf_efficientnet_b0
 """
 
 
@@ -22,6 +23,7 @@ def register(commands: Commands) -> None:
     parser = add_command(commands, "convert", summary, _EXAMPLES)
     parser.add_argument("file", type=filled, metavar="FILE", help="a model file, or 'demo'")
     parser.add_argument("-o", "--output", type=filled, required=True, metavar="FILE", help="the new file: *.onnx, *.pb or *.safetensors")  # fmt: skip
+    add_architecture(parser)
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -31,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
 
     writable(args.output)
     try:
-        report = convert(file_of(args.file), args.output)
+        report = convert(file_of(args.file), args.output, architecture=args.architecture)
     except OSError as error:
         raise KigraphError(f"{args.output}: cannot be written: {error.strerror}") from None
     (found,) = report.comparisons

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..errors import KigraphError
-from .options import Commands, add_command, file_of, filled, positive
+from .options import Commands, add_architecture, add_command, file_of, filled, positive
 from .output import clean, note, writable
 
 __all__ = ["register", "run"]
@@ -32,6 +32,7 @@ def register(commands: Commands) -> None:
     parser.add_argument(
         "--boxes", type=positive, default=None, metavar="N", help="boxes above which name scopes are collapsed"
     )
+    add_architecture(parser)
     parser.set_defaults(run=run)
 
 
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     writers = {".html": draw.to_html, ".svg": draw.to_svg, ".dot": draw.to_dot}
     if args.output is not None and Path(args.output).suffix.lower() not in writers:
         raise KigraphError(f"{args.output}: the name must end in one of {', '.join(_FORMATS)}")
-    graph = open_file(file, strict=True).graph
+    graph = open_file(file, strict=True, architecture=args.architecture).graph
     assert graph is not None  # strict
     name = Path(file).name
     output = Path(args.output) if args.output is not None else Path(name).with_suffix(".html")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from .options import Commands, add_command, add_json, file_of, filled
+from .options import Commands, add_architecture, add_command, add_json, file_of, filled
 from .output import clean, print_json, print_table, size_text
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def register(commands: Commands) -> None:
         help="read the file in a child process with limits of memory and time, for files of unknown origin",
     )
     add_json(parser)
+    add_architecture(parser)
     parser.set_defaults(run=run)
 
 
@@ -42,10 +43,11 @@ def run(args: argparse.Namespace) -> int:
         from .limited import run_limited
 
         flags = ["--tensors"] * args.tensors + ["--json"] * args.json
+        flags += ["--architecture", args.architecture] * (args.architecture is not None)
         return run_limited(["inspect", *flags, "--", file_of(args.file)], args.file)
     from ..opening import card_for, open_file
 
-    opened = open_file(file_of(args.file))
+    opened = open_file(file_of(args.file), architecture=args.architecture)
     card = card_for(opened)
     report: dict[str, Any] = {
         "file": opened.path,

@@ -19,6 +19,7 @@ __all__ = [
     "ORDERS",
     "RESIZES",
     "Commands",
+    "add_architecture",
     "add_card_options",
     "add_command",
     "add_json",
@@ -75,6 +76,7 @@ def add_model_options(
     group.add_argument(
         "--labels", type=filled, metavar="FILE", help="label file or label set (default: what the weights' card says)"
     )
+    add_architecture(group)
     add_card_options(parser)
     group.add_argument("--no-download", action="store_true", help="fail instead of downloading weights")
     group = parser.add_argument_group("running")
@@ -92,6 +94,16 @@ def add_model_options(
         type=whole(1, 1024),
         metavar="N",
         help="threads (default: KIGRAPH_NUM_THREADS, else all CPUs)",
+    )
+
+
+def add_architecture(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """``--architecture``."""
+    parser.add_argument(
+        "--architecture",
+        type=filled,
+        metavar="NAME",
+        help="which network weights alone are of, where their arrays do not tell: timm/tf_efficientnet_b0, 'vit heads=4'",
     )
 
 
@@ -165,6 +177,7 @@ def open_model(args: argparse.Namespace, *, backend: str | None = None) -> tuple
         labels=args.labels,
         card=args.card,
         changes=card_changes(args),
+        architecture=args.architecture,
     )
     return model, resolved
 

@@ -17,6 +17,7 @@ from .align import Value
 
 if TYPE_CHECKING:
     from ..graph.builder import Operation, Tensor
+    from ..graph.models.torch import Architecture
 
 __all__ = ["Run", "Subject", "inputs_for", "run_subject"]
 
@@ -56,17 +57,18 @@ _NCHW, _NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A model file and how it is run; the first of several is the reference."""
+    """A model file and how it is run; the first of several is the reference. architecture: as for ``ki.load``."""
 
     path: str
     backend: str | None = None
     precision: str | None = None
+    architecture: Architecture | None = None
 
     def __str__(self) -> str:
         return " ".join([self.path, *(f"[{part}]" for part in (self.backend, self.precision) if part)])
 
     def load(self) -> Classifier:
-        return load(self.path, backend=self.backend, precision=self.precision)
+        return load(self.path, backend=self.backend, precision=self.precision, architecture=self.architecture)
 
 
 class Grid(NamedTuple):

@@ -11,7 +11,7 @@ from ..errors import LoadError
 from ..kernels.atomic_files import open_regular
 from ..kernels.records import dataclass
 
-__all__ = ["TimmConfig", "read_timm_config"]
+__all__ = ["TimmConfig", "named_in_config", "read_timm_config"]
 
 _MAX_BYTES, _LARGEST = 4 << 20, sys.float_info.max
 #: Network -> how its names begin in timm's releases.
@@ -32,9 +32,9 @@ _ARCHITECTURES: dict[str, tuple[str, ...]] = {
     "RegNet": ("regnetx", "regnety"),
     "ConvNeXt": ("convnext",),
     "ViT": ("vit_", "deit"),
+    "Inception v4": ("inception_v4",),
+    "Inception-ResNet v2": ("inception_resnet_v2",),
 }
-#: Parts of names of networks that have a filter or an activation of their own, and the same arrays.
-_OTHER = ("blur", "netaa", "nextaa", "quickgelu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,23 +80,40 @@ def read_timm_config(weights: Path, network: str = "Inception v3") -> TimmConfig
     )  # fmt: skip
 
 
-def _config_at(path: Path, network: str) -> dict[str, Any] | None:
-    """The content of the file, if it describes such a network."""
+def named_in_config(weights: Path) -> str | None:
+    """The network's name in the config beside the file, or None."""
+    found = _content(weights.parent / "config.json").get("architecture")
+    return (
+        found if isinstance(found, str) and 0 < len(found) < 100 and found.isprintable() and " " not in found else None
+    )
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """What is in the file; nothing if it is not there or something else."""
     try:
         with open_regular(path) as file:
             data = file.read(_MAX_BYTES + 1)
     except OSError:
-        return None
+        return {}
     if len(data) > _MAX_BYTES:
-        return None  # belongs to something else
+        return {}  # belongs to something else
     try:
         config = json.loads(data)
     except (ValueError, RecursionError):
+        return {}
+    return config if isinstance(config, dict) else {}
+
+
+def _config_at(path: Path, network: str) -> dict[str, Any] | None:
+    """The content of the file, if it describes such a network."""
+    config = _content(path)
+    named = config.get("architecture")
+    # a network of its own name ('tf_efficientnet_b0') has its own config
+    if not isinstance(named, str) or not named.startswith(_ARCHITECTURES.get(network, (network,))):
         return None
-    named = config.get("architecture") if isinstance(config, dict) else None
-    if not isinstance(named, str) or not named.startswith(_ARCHITECTURES.get(network, ())):
-        return None
-    if any(part in named for part in _OTHER):
+    from ..graph.models.torch import OTHERS
+
+    if any(part in named for part in OTHERS):
         expected = (
             f"a plain {network}: this one computes something else with the same arrays; export it with torch.export"
         )

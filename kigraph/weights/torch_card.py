@@ -22,10 +22,10 @@ def torch_card(graph: Graph) -> Card | None:
     """What the family's own examples do with images; of timm what config.json beside the weights says.
 
     The file says nothing of them, and the note says that. None for a graph that was not built from a state dict, or that does
-    not take colour images.
+    not take colour images, or whose builder says no size (``ki.load(architecture=function)``).
     """
     found = graph.metadata.get("images")
-    if found is None or not {"input", "output"} <= {op.name for op in graph.operations}:
+    if found is None or "size" not in found or not {"input", "output"} <= {op.name for op in graph.operations}:
         return None
     shape = graph.tensor("input:0").shape or ()
     if len(shape) != 4 or shape[3] != 3:
@@ -35,7 +35,7 @@ def torch_card(graph: Graph) -> Card | None:
     notes = [f"images prepared as for the published {model}; the file does not say"]
     if model == "ResNet":  # timm's 'resnetaa' and 'resnetblur' have the same arrays
         notes.append("strides without the filters of timm's aa and blur variants")
-    if abs(found["resize"] * _CROP - size * _SHORT) > _SHORT:
+    if abs(found.get("resize", size * _SHORT / _CROP) * _CROP - size * _SHORT) > _SHORT:
         notes.append(f"its examples resize to {found['resize']}, {round(size * _SHORT / _CROP)} is used")
     if found["interpolation"] != "bilinear":
         notes.append(f"its examples resize {found['interpolation']}, bilinear is used")

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from ... import ops
 from ...builder import Tensor
+from .arrays import EXPORT
 from .net import ACTIVATIONS, Net
 
 __all__ = ["build_mobilenet_v2", "build_mobilenet_v3"]
@@ -34,6 +35,12 @@ def _strides_v2(net: Net, blocks: int) -> list[int]:
         name = f"features.{block}.conv"
         project = f"{name}.2" if f"{name}.1.0.weight" in net else f"{name}.1"
         widths.append(net.arrays.shape(f"{project}.weight", 4)[0])
+    given = net.option("strides", "the stride of every block")
+    if given is not None:
+        if len(given) != blocks:
+            found = f"{len(given)} strides for {blocks} blocks"
+            raise net.arrays.error(net.arrays.network, found, "one stride for each block, 1 or 2")
+        return given
     starts = [0, *accumulate(_COUNTS_V2)]
     standard = blocks == starts[-1] and all(len(set(widths[a:b])) == 1 for a, b in pairwise(starts))
     if not standard:
@@ -43,6 +50,7 @@ def _strides_v2(net: Net, blocks: int) -> list[int]:
                 net.arrays.network,
                 f"{blocks} blocks of widths {widths[:20]}: {len(starts)} stages, and no array says which of them halve the image",
                 "17 blocks, or 7 stages of different widths",
+                f"Say it: ki.load(path, architecture='mobilenet_v2 strides=1,2,1,...'), a stride for each block. {EXPORT}.",
             )
     strides = [1] * blocks
     for start, stride in zip(starts, _STRIDES_V2, strict=False):

@@ -15,6 +15,7 @@ from .arrays import FLOAT32, Arrays
 
 __all__ = ["ACTIVATIONS", "IMAGENET", "Net"]
 
+_OPTIONS = "For example: ki.load(path, architecture='vit heads=4'), or --architecture 'vit heads=4'."
 Pads = tuple[int, int, int, int]
 #: ImageNet's mean and deviation of pixels from 0 to 1.
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -46,6 +47,12 @@ class Net:
 
     def __init__(self, arrays: Arrays, eps: float = 1e-5, layer_eps: float = 1e-6) -> None:
         self.arrays, self.eps, self.layer_eps = arrays, eps, layer_eps
+        #: What the user says: the network's name, and values by name that no array tells.
+        self.says, self.options = "", dict[str, str]()
+        #: Whether convolutions pad as TensorFlow's SAME does, where no padding is given.
+        self.same = False
+        #: Heads of attention, if the user says how many.
+        self.heads: int | None = None
         #: What the builder knows of images: size, resize, mean, std, interpolation.
         self.images: dict[str, Any] = {}
         self._shared: dict[tuple[Any, ...], Tensor] = {}
@@ -62,6 +69,16 @@ class Net:
     def constant(self, name: str, literal: Literal) -> Tensor:
         attrs = {"dtype": literal.dtype, "value": literal}
         return get_default_graph().create_op("Const", (), attrs, name).outputs[0]
+
+    def option(self, name: str, what: str) -> list[int] | None:
+        """Whole numbers that the user gives for ``name``, taken from ``options``; None if none are given."""
+        text = self.options.pop(name, None)
+        if text is None:
+            return None
+        parts = text.split(",")
+        if not all(p.isascii() and p.isdecimal() and len(p) < 6 and int(p) for p in parts):
+            raise self.arrays.error(f"architecture {name}=", text[:60], f"{what}, whole numbers from 1", _OPTIONS)
+        return [int(p) for p in parts]
 
     def shared(self, key: tuple[Any, ...], make: Callable[[], np.ndarray[Any, Any]]) -> Tensor:
         """A constant that several blocks take, made once."""
@@ -102,7 +119,7 @@ class Net:
             raise self.arrays.error(f"array '{weight[:100]}'", f"{taken} channels", f"{cin}, as many as it gets")
         up, left = ((height - 1) // 2, (width - 1) // 2) if pad is None else (pad, pad) if isinstance(pad, int) else pad
         attrs: dict[str, Any] = {"strides": (1, stride, stride, 1), "data_format": "NHWC"}
-        attrs |= _padding((up, up, left, left))
+        attrs |= {"padding": "SAME"} if self.same and pad is None else _padding((up, up, left, left))
         shape = (filters, taken, height, width)
         if taken == 1 and cin == filters and cin > 1:
             kernel = self.constant(weight, self.arrays.literal(weight, shape, (2, 3, 0, 1)))

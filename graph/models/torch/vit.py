@@ -11,6 +11,7 @@ from math import isqrt
 
 from ... import ops
 from ...builder import Tensor
+from .arrays import EXPORT
 from .net import ACTIVATIONS, Net
 
 __all__ = ["build_vit_timm", "build_vit_torchvision"]
@@ -139,9 +140,17 @@ def _qkv(net: Net, x: Tensor, name: str, width: int) -> Tensor:
 
 
 def _heads(net: Net, width: int) -> int:
+    """How many heads share the width: as the user says, else as published."""
+    if net.heads is None and (given := net.option("heads", "one number")) is not None:
+        if len(given) != 1 or width % given[0]:
+            raise net.arrays.error(f"heads={given}", f"a width of {width}", "one number that divides it")
+        net.heads = given[0]
+    if net.heads is not None:
+        return net.heads
     if width not in _HEADS:
         known = ", ".join(f"{w} ({h} heads)" for w, h in _HEADS.items())
         raise net.arrays.error(
-            net.arrays.network, f"width {width}, and no array says how many heads share it", f"one of {known}"
-        )
+            net.arrays.network, f"width {width}, and no array says how many heads share it", f"one of {known}",
+            f"Say it: ki.load(path, architecture='vit heads=N'), or --architecture 'vit heads=N'. {EXPORT}.",
+        )  # fmt: skip
     return _HEADS[width]
