@@ -4,6 +4,7 @@ Map of the folder::
 
     decode.py      bytes, paths, Pillow images or arrays -> uint8 pixels; every guard against hostile files
     jpeg_header.py the header of an ordinary JPEG without Pillow
+    pipeline.py    files decoded in threads, in order, a bounded number ahead of the network
     resize.py      the resizing rules of TensorFlow, torchvision and Keras, each exact
     normalize.py   pixels -> float32 in the range that the weights were trained with
     labels.py      label sets of 1000, 1001 and 1008 classes, and label files
