@@ -25,6 +25,7 @@ PACKAGES = {
     "kigraph": "kigraph",
     "kigraph.cli": "kigraph/cli",
     "kigraph.data": "kigraph/data",
+    "kigraph.retraining": "kigraph/retraining",
     "kigraph.serve": "kigraph/serve",
     "kigraph.train": "kigraph/train",
     "kigraph.verify": "kigraph/verify",
@@ -67,6 +68,7 @@ PACKAGES = {
 PACKAGE_DATA = {
     "kigraph": ["py.typed", "*.pyi"],
     "kigraph.data": ["*.json", "*.pb", "*.png"],
+    "kigraph.retraining": ["*.css"],
     "kigraph.serve": ["*.html"],
     "kigraph.graph.draw": ["*.css", "*.js"],
     "kigraph.graph.ops": ["*.pyi"],

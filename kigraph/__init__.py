@@ -39,6 +39,7 @@ _MODULES: dict[str, str] = {
     "classifier": "Classifier Prediction load",
     "converting": "convert save",
     "machine": "backend_status",
+    "retraining": "Retrained retrain",
     "saving": "save_graph",
     "train": "layers",
     "train.model": "Model",

@@ -32,6 +32,7 @@ from .kernels.numerics import using_numerics as using_numerics
 from .classifier import Classifier as Classifier, Prediction as Prediction, load as load
 from .converting import convert as convert, save as save
 from .machine import backend_status as backend_status
+from .retraining import Retrained as Retrained, retrain as retrain
 from .saving import save_graph as save_graph
 from .train import layers as layers
 from .train.model import Model as Model

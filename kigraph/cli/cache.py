@@ -20,6 +20,7 @@ kigraph cache clear packed
 _PARTS = {
     "packed": "packed weights",
     "tuning": "measured times of kernels",
+    "bottlenecks": "features of photographs (kigraph retrain)",
     "numba": "kernels compiled by Numba",
     "cupy": "compiled CUDA kernels",
     "emulation": "CUDA kernels compiled for the CPU, by the tests",
