@@ -115,6 +115,37 @@ def _batch_norm(use: Use, grads: Grads) -> Result:
     return [*result, sum_dy_centred] if scale else result
 
 
+@gradient_of(n.BATCH_NORM_STATISTICS)
+def _batch_norm_statistics(use: Use, grads: Grads) -> Result:
+    """x, scale, offset, and for a factor other than 1 the running statistics; flows through all five results."""
+    x, scale, _, *running = use.inputs
+    wide, factor = scale.dtype, use.params.factor
+    mean, variance = use.outputs[3:5]
+    image, dy = ops.cast(x, wide), ops.cast(grads[0], wide)
+    dx, d_scale, d_offset = add_op(
+        "KiBatchNormGrad", [dy, image, scale, mean, variance], None, epsilon=use.params.epsilon
+    ).op.outputs
+    result: list[Tensor | None] = [dx, d_scale, d_offset, *[None for _ in running]]
+    if any(not _is_zeros(g) for g in grads[1:5]):
+        rows = ops.cast(ops.reduce_prod(shape_of(x)[:-1]), wide)
+        unbiased = ops.divide(rows, ops.maximum(ops.subtract(rows, constant(1, wide)), constant(1, wide)))
+        share = constant(factor, wide)
+        for_mean = ops.add(grads[3], ops.multiply(grads[1], share))
+        for_variance = ops.add(grads[4], ops.multiply(grads[2], ops.multiply(unbiased, share)))
+        slope = ops.multiply(ops.multiply(constant(2, wide), ops.subtract(image, mean)), for_variance)
+        result[0] = ops.add(dx, ops.divide(ops.add(for_mean, slope), rows))
+        result[3:] = [ops.multiply(g, constant(1 - factor, wide)) for g, _ in zip(grads[1:3], running, strict=False)]
+    result[0] = ops.cast(result[0], x.dtype)
+    return result
+
+
+def _is_zeros(gradient: Tensor) -> bool:
+    """Whether a gradient is the zeros that stand for none."""
+    if gradient.op.type != "Fill" or gradient.op.inputs[1].op.type != "Const":
+        return False
+    return not gradient.op.inputs[1].op.attrs["value"].array().any()
+
+
 @gradient_of(n.LRN)
 def _lrn(use: Use, grads: Grads) -> Result:
     return [add_op("LRNGrad", [grads[0], use.x, use.y], None, **_attrs(use, _LRN_ATTRS))]

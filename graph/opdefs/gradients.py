@@ -8,11 +8,12 @@ from ...kernels.contracts import gradients as g
 from ...kernels.contracts.base import Contract, broadcast_shapes
 from ...kernels.contracts.conv2d import Conv2DParams
 from ...kernels.contracts.layout import IDENTITY
+from ...kernels.contracts.normalization import BatchNormParams
 from ...kernels.contracts.pool2d import Pool2DParams
 from ...kernels.contracts.reduce import REDUCE_SUM, ReduceParams
 from ...kernels.tensor import TensorType
 from ..errors import GraphError
-from .attributes import FORMAT, I64, T, of
+from .attributes import FORMAT, I64, Attr, T, of
 from .base import Lowered, NeedsValue, OpDef, Site, entries, ints, simple
 from .nn import AVG_POOL, CONV, DEPTHWISE, LRN_ROW, MAX_POOL, conv2d_params, pool2d_params
 
@@ -118,6 +119,10 @@ def _infer_sum_to(site: Site) -> tuple[TensorType, ...]:
     return (TensorType(dtype, target),)
 
 
+def _batch_norm_grad(site: Site) -> Lowered:
+    return Lowered(g.BATCH_NORM_STATISTICS_GRAD, BatchNormParams(float(site.attr("epsilon", 1e-4))))
+
+
 DEFS: tuple[OpDef, ...] = (
     simple("ReluGrad", g.RELU_GRAD),
     simple("Relu6Grad", g.RELU6_GRAD),
@@ -151,5 +156,6 @@ DEFS: tuple[OpDef, ...] = (
     OpDef(
         "BiasAddGrad", _bias_add_grad, infer=_infer_bias_add_grad, attributes={**T, "data_format": FORMAT}
     ),
+    OpDef("KiBatchNormGrad", _batch_norm_grad, arity=(5, 5), attributes={"epsilon": Attr("float", 1e-4)}),
     OpDef("KiSumTo", _sum_to, arity=(2, 2), values=(1,), infer=_infer_sum_to),
 )  # fmt: skip

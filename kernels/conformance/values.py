@@ -22,6 +22,7 @@ __all__ = [
     "only_nan",
     "positive",
     "scaled",
+    "shifted",
     "sparse_nan",
     "special",
     "text",
@@ -54,6 +55,11 @@ def scaled(factor: float) -> Values:
         return np.asarray(values * dtype.type(factor)) if dtype.kind in "fc" else values
 
     return make
+
+
+def shifted(rng: Rng, shape: Shape, dtype: DType) -> NDArray:
+    """Normal numbers around 30, where sums of squares cancel digits."""
+    return np.asarray(rng.standard_normal(shape) + 30).astype(dtype)
 
 
 def positive(rng: Rng, shape: Shape, dtype: DType) -> NDArray:

@@ -1,4 +1,5 @@
-"""Backward ops that are not compositions of forward ones: convolutions, pooling, activations, cross-entropy, lrn.
+"""Backward ops that are not compositions of forward ones: convolutions, pooling, activations, cross-entropy,
+normalisation.
 
 dy is the gradient of a scalar with respect to the forward op's output y; the result is the gradient with respect to
 one of its inputs. Parameters are the forward op's, plus the shape that the gradient must have. Padding has no gradient;
@@ -26,11 +27,11 @@ from .base import (
     shape_text,
 )
 from .conv2d import CONV2D, DEPTHWISE_CONV2D, Conv2DParams
-from .normalization import LRNParams
+from .normalization import BatchNormParams, LRNParams
 from .pool2d import AVG_POOL2D, MAX_POOL2D, Pool2DParams
 
 __all__ = [
-    "AVG_POOL2D_GRAD", "BACKWARD", "CONV2D_FILTER_GRAD", "CONV2D_INPUT_GRAD", "DEPTHWISE_CONV2D_FILTER_GRAD", "DEPTHWISE_CONV2D_INPUT_GRAD",
+    "AVG_POOL2D_GRAD", "BACKWARD", "BATCH_NORM_STATISTICS_GRAD", "CONV2D_FILTER_GRAD", "CONV2D_INPUT_GRAD", "DEPTHWISE_CONV2D_FILTER_GRAD", "DEPTHWISE_CONV2D_INPUT_GRAD",
     "LRN_GRAD", "MAX_POOL2D_GRAD", "RELU6_GRAD", "RELU_GRAD", "SOFTMAX_CROSS_ENTROPY", "SPARSE_SOFTMAX_CROSS_ENTROPY", "AvgPool2DGradParams",
     "ConvGradParams",
 ]  # fmt: skip
@@ -230,8 +231,34 @@ LRN_GRAD: Contract[LRNParams] = Contract(
     flops=lambda inputs, outputs, params: outputs[0].size * (4 * params.reach(outputs[0].dims[-1]) + 12),
 )  # fmt: skip
 
+
+def _infer_statistics_grad(inputs: Sequence[TensorType], params: BatchNormParams) -> tuple[TensorType, ...]:
+    op = "batch_norm_statistics_grad"
+    dtype = require_same_dtype(op, inputs)
+    require_dtype(op, "each input", dtype, FLOATS)
+    shape = merge_shapes(f"{op}: dy and x", inputs[0].shape, inputs[1].shape)
+    if shape == ():
+        raise ShapeError(f"{op}: x must have a last axis of channels, got a scalar")
+    channels = None if shape is None else shape[-1:]
+    for t in inputs[2:]:
+        channels = merge_shapes(f"{op}: channels", channels, require_rank(op, "every other input", t.shape, 1))
+    whole = None if shape is None or channels is None else (*shape[:-1], *channels)
+    return (TensorType(dtype, whole), TensorType(dtype, channels), TensorType(dtype, channels))
+
+
+BATCH_NORM_STATISTICS_GRAD: Contract[BatchNormParams] = Contract(
+    "batch_norm_statistics_grad",
+    """dx, d_scale, d_offset of y = n * scale + offset with n = (x - mean) / sqrt(variance + epsilon), mean and variance those of x.
+
+    d_offset[c] = sum of dy[..., c], d_scale[c] = sum of (dy * n)[..., c], dx = (dy - d_offset / rows - n * d_scale / rows) *
+    scale / sqrt(variance + epsilon). Inputs dy, x of one shape, channels last, scale, mean, variance (C,).""",
+    _infer_statistics_grad, BatchNormParams, arity=(5, 5), tolerance=Tolerance(2e-6, 1e-5, scale_by_reduction=True),
+    flops=lambda inputs, outputs, params: 8 * outputs[0].size,
+)  # fmt: skip
+
 #: All of them; a backend for inference alone (cupy) has none.
 BACKWARD: tuple[Contract[Any], ...] = (
     CONV2D_INPUT_GRAD, CONV2D_FILTER_GRAD, DEPTHWISE_CONV2D_INPUT_GRAD, DEPTHWISE_CONV2D_FILTER_GRAD, MAX_POOL2D_GRAD,
     AVG_POOL2D_GRAD, RELU_GRAD, RELU6_GRAD, SOFTMAX_CROSS_ENTROPY, SPARSE_SOFTMAX_CROSS_ENTROPY, LRN_GRAD,
+    BATCH_NORM_STATISTICS_GRAD,
 )  # fmt: skip

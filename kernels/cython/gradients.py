@@ -1,6 +1,6 @@
-"""Backward ops: gradients of convolutions, pooling, local response normalisation and cross-entropy.
+"""Backward ops: gradients of convolutions, pooling, normalisation and cross-entropy.
 
-The C sides are c/igemm.h, c/backward.h, c/lrn.h and c/cross_entropy.h.
+The C sides are c/igemm.h, c/backward.h, c/batch_statistics.h, c/lrn.h and c/cross_entropy.h.
 
 The gradient of a convolution's input is a convolution of dy with the filter rotated by 180 degrees; with strides it is one for
 each residue of the rows and columns by the stride, since each reads a different subset of the taps. The filter is packed
@@ -32,7 +32,7 @@ from .backward import Backward, bind_rotate, dtypes_of
 from .conv2d import Axis, place_tiles
 from .igemm import Igemm
 from .loops import bind_cross_entropy
-from .normalization import prepare_lrn, supports_lrn
+from .normalization import prepare_lrn, prepare_statistics, supports_lrn, supports_statistics
 from .support import Bound, dtypes
 from .tiles import choose_tile
 
@@ -340,6 +340,15 @@ KERNELS: tuple[Kernel, ...] = (
         "lrn_grad",
         prepare=prepare_lrn,
         supports=supports_lrn,
+        strided_outputs=True,
+        strided_inputs=True,
+    ),
+    Kernel(
+        ops.BATCH_NORM_STATISTICS_GRAD,
+        "cython",
+        "batch_norm_statistics_grad",
+        prepare=prepare_statistics,
+        supports=supports_statistics,
         strided_outputs=True,
         strided_inputs=True,
     ),

@@ -29,6 +29,19 @@ def bind_batch_norm(
     epsilon: float,
     threads: int = 1,
 ) -> LoopRun: ...
+def statistics_scratch(rows: int, channels: int, itemsize: int) -> int: ...
+def bind_batch_statistics(
+    inputs: Sequence[Array],
+    input_types: Sequence[TensorType],
+    outputs: Sequence[Array],
+    output_types: Sequence[TensorType],
+    workspace: Array | None,
+    *,
+    gradient: bool,
+    epsilon: float,
+    factor: float = 1.0,
+    threads: int = 1,
+) -> LoopRun: ...
 def lrn_scratch(channels: int, reach: int, threads: int) -> int: ...
 def bind_lrn(
     inputs: Sequence[Array],

@@ -7,8 +7,9 @@ from libc.stdint cimport int32_t
 from libc.stdlib cimport calloc, free
 
 __all__ = [
-    "LoopRun", "MAX_MAP_RANK", "MAX_REDUCE_RANK", "bind_batch_norm", "bind_concat", "bind_cross_entropy",
-    "bind_int_matmul", "bind_lrn", "bind_map", "bind_reduce", "bind_resize", "bind_softmax", "dtypes_of", "lrn_scratch",
+    "LoopRun", "MAX_MAP_RANK", "MAX_REDUCE_RANK", "bind_batch_norm", "bind_batch_statistics", "bind_concat",
+    "bind_cross_entropy", "bind_int_matmul", "bind_lrn", "bind_map", "bind_reduce", "bind_resize", "bind_softmax",
+    "dtypes_of", "lrn_scratch", "statistics_scratch",
 ]
 
 include "_arrays.pxi"
@@ -37,6 +38,7 @@ cdef class LoopRun:
     cdef tuple keep
 
 
+include "batch_statistics.pxi"
 include "concat.pxi"
 include "cross_entropy.pxi"
 include "elementwise.pxi"

@@ -11,7 +11,7 @@ Map of the folder (arrows of import point down only)::
         tile.py                 the register tile in LLVM IR
     depthwise.py pool2d.py      sliding windows without a sum over channels
         window.py               one kernel, explicit vectors, for max, mean and depthwise
-    elementwise.py normalization.py softmax.py reduce.py concat.py resize.py
+    elementwise.py normalization.py batch_statistics.py softmax.py reduce.py concat.py resize.py
         scalar.py               exp, sigmoid, tanh that vectorise
     gradients.py                backward ops, on gemm.py, window.py and gradient_loops.py
         gradient_loops.py       those of them that are plain loops
@@ -27,7 +27,20 @@ from __future__ import annotations
 from ..backends import Status
 from ..devices import HOST, Device
 from ..kernel import Kernel
-from . import concat, conv2d, depthwise, elementwise, gradients, matmul, normalization, pool2d, reduce, resize, softmax
+from . import (
+    batch_statistics,
+    concat,
+    conv2d,
+    depthwise,
+    elementwise,
+    gradients,
+    matmul,
+    normalization,
+    pool2d,
+    reduce,
+    resize,
+    softmax,
+)
 from .jit import VERSION, switched_off
 from .targets import current
 
@@ -39,6 +52,7 @@ KERNELS: tuple[Kernel, ...] = (
     *depthwise.KERNELS,
     *pool2d.KERNELS,
     *normalization.KERNELS,
+    *batch_statistics.KERNELS,
     *elementwise.KERNELS,
     *softmax.KERNELS,
     *reduce.KERNELS,

@@ -11,7 +11,7 @@ from ..contracts import gradients as ops
 from ..contracts.conv2d import Conv2DParams
 from ..contracts.geometry import WindowGeometry
 from ..contracts.gradients import AvgPool2DGradParams, ConvGradParams
-from ..contracts.normalization import LRNParams
+from ..contracts.normalization import BatchNormParams, LRNParams
 from ..contracts.pool2d import Pool2DParams
 from ..errors import KernelError
 from ..host.support import numpy_kernel, wider
@@ -177,6 +177,24 @@ def _lrn_grad(inputs: Sequence[Array], outputs: Sequence[Array], params: LRNPara
         outputs[0][...] = dy * lrn_power(n, params.beta) - 2 * params.alpha * params.beta * x * flow
 
 
+def _batch_norm_statistics_grad(inputs: Sequence[Array], outputs: Sequence[Array], params: BatchNormParams) -> None:
+    dx, d_scale, d_offset = outputs
+    channels = dx.shape[-1]
+    rows = dx.size // channels if channels else 0
+    if not rows:
+        d_scale[...] = d_offset[...] = 0
+        return
+    dy, x, scale, mean, variance = (np.ascontiguousarray(a, wider(a.dtype)) for a in inputs)
+    dy, centred = dy.reshape(rows, channels), x.reshape(rows, channels) - mean
+    inverse = 1 / np.sqrt(variance + variance.dtype.type(params.epsilon))
+    normalised = centred * inverse
+    for_offset = dy.sum(0, dtype=np.float64)
+    for_scale = (dy * normalised).sum(0, dtype=np.float64)
+    d_scale[...], d_offset[...] = for_scale, for_offset
+    means = (for_offset / rows).astype(dy.dtype), (for_scale / rows).astype(dy.dtype)
+    dx[...] = ((dy - means[0] - normalised * means[1]) * (scale * inverse)).reshape(dx.shape)
+
+
 KERNELS = (
     numpy_kernel(ops.CONV2D_INPUT_GRAD, "numpy", _conv2d_input_grad),
     numpy_kernel(ops.CONV2D_FILTER_GRAD, "numpy", _conv2d_filter_grad),
@@ -189,4 +207,5 @@ KERNELS = (
     numpy_kernel(ops.SOFTMAX_CROSS_ENTROPY, "numpy", _softmax_cross_entropy),
     numpy_kernel(ops.SPARSE_SOFTMAX_CROSS_ENTROPY, "numpy", _sparse_softmax_cross_entropy),
     numpy_kernel(ops.LRN_GRAD, "numpy", _lrn_grad),
+    numpy_kernel(ops.BATCH_NORM_STATISTICS_GRAD, "numpy", _batch_norm_statistics_grad),
 )

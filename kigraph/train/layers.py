@@ -14,6 +14,7 @@ import numpy as np
 from ..graph import ops
 from ..graph.builder import Tensor
 from ..graph.errors import GraphError
+from ..graph.ops.building import add_op
 
 __all__ = [
     "Activation",
@@ -214,11 +215,14 @@ class BatchNorm(Layer):
         scale, offset, moving_mean, moving_variance = self._variables
         if not training:
             return ops.batch_normalization(x, moving_mean, moving_variance, offset, scale, self.epsilon)
-        mean, variance = ops.moments(x, list(range((x.type.rank or 1) - 1)))
-        for average, new in ((moving_mean, mean), (moving_variance, variance)):
+        none = ops.constant(np.zeros(0, np.float32))  # statistics of other batches
+        norm = add_op(
+            "FusedBatchNormV3", [x, scale, offset, none, none], "norm", epsilon=self.epsilon, is_training=True
+        ).op.outputs
+        for average, new in ((moving_mean, norm[3]), (moving_variance, norm[4])):
             drift = ops.multiply(ops.subtract(average, ops.stop_gradient(new)), 1 - self.momentum)
             self.updates.append(ops.assign_sub(average, drift))
-        return ops.batch_normalization(x, mean, variance, offset, scale, self.epsilon)
+        return norm[0]
 
 
 @dataclass(slots=True)

@@ -22,7 +22,7 @@ NO_GRADIENT = """
     lrn_grad approximate_equal bitcast bitwise_and bitwise_or bitwise_xor bucketize dequantize fake_quant filled
     invert invert_permutation is_finite is_inf is_nan left_shift linspace quantize quantize_dequantize right_shift
     unravel_index
-    resample crop_and_resize batch_norm_statistics conv3d conv3d_input_grad max_pool3d avg_pool3d max_pool_argmax
+    resample crop_and_resize batch_norm_statistics_grad conv3d conv3d_input_grad max_pool3d avg_pool3d max_pool_argmax
     dilation2d extract_patches suppression class_suppression combined_suppression nonzero unique sorted_segments decode_raw diagonals from_diagonals set_diagonals determinant inverse
     rgb_to_hsv hsv_to_rgb adjust_hue adjust_saturation adjust_contrast
     base64_encode base64_decode jpeg_shape rgb_to_hsv hsv_to_rgb adjust_hue adjust_saturation adjust_contrast
@@ -31,7 +31,7 @@ NO_GRADIENT = """
 NOT_WRITTEN = """
     Const NoOp Placeholder VariableV2 Assign AssignAdd AssignSub KiFusedAvgPool KiFusedConv2D KiFusedDepthwiseConv2D
     KiFusedMatMul KiSiblingConv2D AvgPoolGrad BiasAddGrad Conv2DBackpropFilter DepthwiseConv2dNativeBackpropFilter
-    KiSumTo LRNGrad MaxPoolGrad Relu6Grad ReluGrad SoftmaxCrossEntropyWithLogits SparseSoftmaxCrossEntropyWithLogits
+    KiBatchNormGrad KiSumTo LRNGrad MaxPoolGrad Relu6Grad ReluGrad SoftmaxCrossEntropyWithLogits SparseSoftmaxCrossEntropyWithLogits
     AsString DecodeBmp DecodeGif DecodeImage DecodeJpeg DecodePng DecodeWebP EncodeJpeg EncodePng StringJoin
     ComplexAbs Cumprod CumulativeLogsumexp
     NonMaxSuppressionV4 NonMaxSuppressionV5 DecodeAndCropJpeg ExtractJpegShape EncodeBase64

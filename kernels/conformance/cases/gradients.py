@@ -12,11 +12,11 @@ import numpy as np
 from ...contracts import gradients as ops
 from ...contracts.base import FLOATS, INTEGERS, Contract, Tolerance
 from ...contracts.conv2d import CONV2D, DEPTHWISE_CONV2D, Conv2DParams, explicit_padding
-from ...contracts.normalization import LRNParams
+from ...contracts.normalization import BatchNormParams, LRNParams
 from ...contracts.pool2d import MAX_POOL2D, Pool2DParams
 from ...tensor import DType, TensorType
 from ..case import F16, F32, F64, MEMORIES, Case, Memory, tensor
-from ..values import few, indices, normal, only_nan, scaled, sparse_nan
+from ..values import few, indices, normal, only_nan, positive, scaled, sparse_nan
 from .pool2d import FAR_WINDOWS
 
 __all__ = ["CASES"]
@@ -261,6 +261,49 @@ def _lrn() -> Iterator[Case]:
     yield case("googlenet-norm2", (8, 56, 56, 192), alpha=1e-4, measure=True)
 
 
+def _own_statistics(values: list[NDArray]) -> None:
+    """Sets mean and variance to those of x."""
+    if values[1].size:
+        x, finite = values[1].reshape(-1, values[1].shape[-1]).astype(np.float64), np.isfinite(values[1]).all()
+        values[3][...], values[4][...] = (x.mean(0), x.var(0)) if finite else (np.nan, np.nan)
+
+
+def _statistics() -> Iterator[Case]:
+    def case(name: str, shape: tuple[int, ...], *tags: str, dtype: DType = F32, values: Any = normal,
+             memory: Memory = "dense", epsilon: float = 1e-3, **rest: Any) -> Case:  # fmt: skip
+        dy, x = (tensor(shape, make, dtype, memory=memory) for make in (normal, values))
+        scale, mean, variance = (tensor(shape[-1:], make, dtype) for make in (normal, normal, positive))
+        params, inputs = BatchNormParams(epsilon), (dy, x, scale, mean, variance)
+        return Case(
+            ops.BATCH_NORM_STATISTICS_GRAD,
+            name,
+            inputs,
+            params,
+            frozenset(tags),
+            memory,
+            relate=_own_statistics,
+            **rest,
+        )
+
+    for channels in (1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65, 130):
+        yield case(f"c{channels}", (2, 7, 5, channels), "tail")
+    for dtype in (F16, F64):
+        yield case(f"{dtype}", (2, 5, 4, 18), dtype=dtype)
+    yield case("rank1", (7,))
+    yield case("rank2", (9, 7))
+    yield case("rank5", (2, 3, 2, 2, 4))
+    yield case("one-row", (1, 1, 1, 3))
+    yield case("epsilon", (3, 5, 4, 6), epsilon=0.5)
+    yield case("many-rows", (3, 67, 41, 5))
+    yield case("batch0", (0, 5, 4, 18), "empty")
+    yield case("channels0", (2, 5, 4, 0), "empty")
+    yield case("nan", (2, 5, 4, 18), "nan", values=sparse_nan)
+    yield case("threads2", (3, 31, 17, 40), "threads", threads=2)
+    for memory in MEMORIES:
+        yield case(memory, (2, 5, 4, 18), "strided", memory=memory)
+    yield case("images", (8, 56, 56, 64), measure=True)
+
+
 CASES: tuple[Case, ...] = (
     *(case for contract, *_ in _CONV_GRADIENTS for case in _convolutions(contract)),
     *_pools(ops.MAX_POOL2D_GRAD),
@@ -270,4 +313,5 @@ CASES: tuple[Case, ...] = (
     *_cross_entropy(ops.SOFTMAX_CROSS_ENTROPY),
     *_cross_entropy(ops.SPARSE_SOFTMAX_CROSS_ENTROPY),
     *_lrn(),
+    *_statistics(),
 )

@@ -19,7 +19,7 @@ from ...contracts.normalization import (
 )
 from ...tensor import DType, is_int
 from ..case import F16, F32, F64, PLACEMENTS, Case, Memory, tensor
-from ..values import any_bits, few, normal, positive, sparse_nan
+from ..values import any_bits, few, normal, positive, shifted, sparse_nan
 
 __all__ = ["CASES"]
 
@@ -137,14 +137,22 @@ def _statistics_cases() -> Iterator[Case]:
         name: str, shape: tuple[int, ...], factor: float = 1.0, dtype: DType = F32, of: DType = F32, **rest: Any
     ) -> Case:
         channels = [tensor(shape[-1:], positive, of) for _ in range(2 if factor == 1 else 4)]
-        tags = frozenset(["empty"] if 0 in shape else [])
-        inputs = (tensor(shape, rest.pop("values", normal), dtype), *channels)
+        tags = frozenset([*rest.pop("tags", ()), *(["empty"] if 0 in shape else [])])
+        inputs = (tensor(shape, rest.pop("values", normal), dtype, memory=rest.pop("x_memory", "dense")), *channels)
         return Case(BATCH_NORM_STATISTICS, name, inputs, BatchStatisticsParams(1e-3, factor), tags, **rest)
 
     for factor in (1.0, 0.25):
         yield case(f"factor{factor}", (2, 5, 4, 18), factor)
         yield case(f"float16-factor{factor}", (2, 5, 4, 18), factor, F16)
     yield case("float64", (2, 5, 4, 18), dtype=F64, of=F64)
+    for channels in (1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65, 130):
+        yield case(f"c{channels}", (2, 7, 5, channels), tags=("tail",))
+    yield case("float64-factor0.25", (3, 9, 7, 5), 0.25, dtype=F64, of=F64)
+    yield case("many-rows", (3, 67, 41, 5))
+    yield case("far-from-zero", (4, 9, 7, 6), values=shifted)
+    yield case("threads2", (3, 31, 17, 40), threads=2, tags=("threads",))
+    for x_memory, memory in PLACEMENTS:
+        yield case(f"{x_memory}-to-{memory}", (2, 5, 4, 18), x_memory=x_memory, memory=memory, tags=("strided",))
     yield case("one-value", (1, 1, 1, 3))
     yield case("rank1", (7,))
     yield case("rank5", (2, 3, 2, 2, 4))

@@ -9,6 +9,7 @@
 #define KI_TABLE_H
 
 #include "backward.h"
+#include "batch_statistics.h"
 #include "concat.h"
 #include "cross_entropy.h"
 #include "dtypes.h"
@@ -34,6 +35,7 @@
     X(ki_window, average_pool, isa)                                                                                    \
     X(ki_window, depthwise, isa)                                                                                       \
     X(ki_batch_norm, batch_norm, isa)                                                                                  \
+    X(ki_batch_statistics, batch_statistics, isa)                                                                      \
     X(ki_lrn, lrn, isa)                                                                                                \
     X(ki_softmax, softmax, isa)                                                                                        \
     X(ki_reduce, reduce_sum, isa)                                                                                      \
