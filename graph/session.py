@@ -190,7 +190,8 @@ class Session:
         results = plan.run(arrays, record=timeline)
         if plan.cut.assigned:
             with self._state:
-                self._variables.update(zip(plan.cut.assigned, map(np.array, results[count:]), strict=True))
+                # Behind them come the outputs of ops that are run for their effect.
+                self._variables.update(zip(plan.cut.assigned, map(np.array, results[count:]), strict=False))
         return results[:count]
 
     @within_memory

@@ -114,6 +114,9 @@ _WHILE = {
     "steady": Attr("list", ()),
 }
 _BRANCH = {"branches": _DATA, "branch_inputs": _DATA, "index": Attr("bool", False)}
+#: Of ops that are run for their effect: they hand on input 0, a value or what must be true; the others are shown.
+_PRINT = {"message": Attr("string", ""), "first_n": Attr("int", -1), "summarize": Attr("int", 3)}
+_ASSERT = {"summarize": Attr("int", 3)}
 
 #: Op types of which one input or output of several is live.
 BRANCHING = frozenset(["Switch", "RefSwitch", "Merge", "RefMerge"])
@@ -124,6 +127,8 @@ DEFS: tuple[OpDef, ...] = (
     *(OpDef(op, _planned, arity=(1, None), infer=_infer_merge, attributes=_MERGE) for op in ("Merge", "RefMerge")),
     OpDef("KiWhile", _planned, arity=(0, None), infer=_infer_while, attributes=_WHILE),
     OpDef("KiBranch", _planned, arity=(1, None), infer=_infer_branch, attributes=_BRANCH),
+    OpDef("KiPrint", _planned, arity=(1, None), infer=lambda site: site.inputs[:1], attributes=_PRINT),
+    OpDef("KiAssert", _planned, arity=(1, None), infer=lambda site: site.inputs[:1], attributes=_ASSERT),
 )
 
 #: Op types that have no kernel, because the plan handles them.

@@ -52,8 +52,8 @@ def placeholder_with_default(input: TensorLike, shape: Any, name: str | None = N
 def variable(initial_value: Any, dtype: Any = None, name: str | None = None) -> Tensor:
     """A tensor whose value a session keeps between runs; a new session starts with ``initial_value``, nothing to run.
 
-    All reads of one run see the value from the run's start; what assign ops of the run computed is stored when the
-    run has succeeded.
+    A read sees the assignments that must run before it (by control dependencies, or because it reads their result), else
+    the value from the run's start; what assign ops of the run computed is stored when the run has succeeded.
     """
     literal = Literal.of(
         np.array(as_array(initial_value, None if dtype is None else as_dtype(dtype), "the initial value"))
@@ -75,7 +75,7 @@ def assign(ref: Tensor, value: TensorLike, name: str | None = None) -> Tensor:
 
 
 def assign_add(ref: Tensor, value: TensorLike, name: str | None = None) -> Tensor:
-    """Adds to a variable: stores its value at the run's start plus ``value``."""
+    """Adds to a variable: stores its value, as a read in its place sees it, plus ``value``."""
     return _assign("AssignAdd", ref, value, name)
 
 

@@ -18,8 +18,9 @@ from ...kernels.tensor import TensorType
 from ..errors import FetchError, GraphError
 from ..ir import Graph, Literal, Node, Port
 from ..opdefs import BRANCHING
+from .effects import ASSIGN
 
-__all__ = ["Decision", "branches", "decide", "take"]
+__all__ = ["Decision", "branches", "decide", "take", "with_effects"]
 
 #: Of a node or port: live (None), dead, or which predicate must be known first.
 State: TypeAlias = Port | bool | None
@@ -33,12 +34,14 @@ class Decision:
     """``ask``: predicates whose values are needed; ``shared``: what is computed on the way to them and read after them.
 
     Where nothing is asked, ``live`` are the nodes that run, and ``chosen`` which input each Merge among them forwards.
+    ``ran``: these, and the nodes that ran before for the values of predicates.
     """
 
     ask: tuple[Port, ...]
     shared: tuple[Port, ...]
     live: frozenset[str]
     chosen: Mapping[str, int]
+    ran: frozenset[str] = frozenset()
 
 
 def branches(graph: Graph) -> bool:
@@ -68,7 +71,16 @@ def decide(
                 "for the branch's predicate, or fetch a tensor behind its Merge"
             )
     live = frozenset(n for n in needed if walk.states[n] is None)
-    return Decision((), (), live, {n: i for n, i in walk.chosen.items() if n in live})
+    return Decision((), (), live, {n: i for n, i in walk.chosen.items() if n in live}, live)
+
+
+def with_effects(graph: Graph, decision: Decision, whole: Decision, fed: Collection[Port]) -> Decision:
+    """The decision with what ran before, ``whole``: what it assigned is assigned anew, from the values that are fed."""
+    missing = [n for n in whole.live if n not in decision.live and graph.nodes[n].op in ASSIGN]
+    if not missing:
+        return replace(decision, ran=whole.live)
+    live = decision.live | (_ancestors(graph, missing, fed) & whole.live)
+    return Decision((), (), live, whole.chosen, whole.live)
 
 
 def _ancestors(graph: Graph, wanted: Sequence[str], fed: Collection[Port]) -> set[str]:

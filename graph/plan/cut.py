@@ -15,10 +15,9 @@ from ..passes.fold_constants import fold_constants
 from ..passes.legalize import legalize
 from ..rewrite import Rewriter, infer_again, reachable
 from .branches import Decision, branches, decide, take
+from .effects import ASSIGN, EFFECTS, Order
 
 __all__ = ["Cut", "cut", "specialize"]
-
-_ASSIGN = frozenset(["Assign", "AssignAdd", "AssignSub"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +40,32 @@ def cut(
     targets: Sequence[str],
     feeds: Mapping[Port, TensorType],
     decision: Decision | None = None,
+    given: Collection[Port] | None = None,
 ) -> Cut:
     """Raises FetchError if something needs a placeholder that is not fed, UnsupportedOpError for unknown ops.
 
     decision: which sides of branches are live; default: what follows from constants, FetchError if that is not enough.
+    given: which of ``feeds`` are the caller's own (default: all). The others were computed in this run, so what they
+    were computed with has its effects.
     """
+    given = feeds.keys() if given is None else given
     natural = all(graph.nodes[p.node].op in ("Placeholder", "PlaceholderWithDefault") for p in feeds)
     if decision is not None or branches(graph):
-        graph, fetches = _without_branches(graph, fetches, targets, feeds, decision)
+        decision = _decided(graph, fetches, targets, feeds, decision)
+        order = Order(graph, decision.ran, given)
+        targets = (*targets, *(n for n in order.names if n in decision.live))
+        graph, moved = take(graph, decision, feeds)
+        fetches = [p if p in feeds else moved.get(p, p) for p in fetches]
         natural = False
-    needed = _needed(graph, fetches, targets, feeds)
+        needed = _needed(graph, fetches, targets, feeds)
+    else:
+        needed = _needed(graph, fetches, targets, feeds)
+        order = Order(graph, needed, given)
     nodes, stand_ins = _placeholders(graph, feeds)
-    variables, assigned = _between(graph, needed, nodes, stand_ins)
-    outputs = (*(stand_ins.get(p, p) for p in fetches), *assigned.values())
+    variables = _between(graph, needed, nodes, stand_ins, order)
+    assigned = {v: Port(order.last(v)) for v in order.assigns}
+    done = (Port(n) for n in needed if graph.nodes[n].op in EFFECTS)
+    outputs = (*(stand_ins.get(p, p) for p in fetches), *assigned.values(), *done)
     whole = Graph(topological_order(nodes), tuple(outputs))
     kept = reachable(whole)
     whole = Graph({n: node for n, node in whole.nodes.items() if n in kept}, whole.outputs)
@@ -64,11 +76,10 @@ def cut(
 
 
 def _between(
-    graph: Graph, needed: set[str], nodes: dict[str, Node], stand_ins: Mapping[Port, Port]
-) -> tuple[dict[str, Port], dict[str, Port]]:
-    """Adds what runs to ``nodes``; gives the variables that it reads, and those that it assigns."""
+    graph: Graph, needed: set[str], nodes: dict[str, Node], stand_ins: Mapping[Port, Port], order: Order
+) -> dict[str, Port]:
+    """Adds what runs to ``nodes``; gives the variables that it reads."""
     variables: dict[str, Port] = {}
-    assigned: dict[str, Port] = {}
     for name in graph.nodes:  # the builder's order is topological
         if name not in needed or name in nodes:
             continue
@@ -76,12 +87,25 @@ def _between(
         _check(node)
         if node.op == "VariableV2":
             variables[name] = Port(name)
-        if node.op in _ASSIGN:
-            _assign(assigned, node)
-        inputs = tuple(stand_ins.get(p, p) for p in node.inputs)
+        inputs = tuple([stand_ins.get(p) or _read(p, name, order) for p in node.inputs])
+        if node.op == "Assign":  # the old value is not needed, and there may be none
+            shape = graph.type_of(node.inputs[0]).shape
+            node = replace(node, op="EnsureShape", attrs={"shape": shape})
+            inputs = inputs[1:]
         plain = inputs == node.inputs and not node.control
         nodes[name] = node if plain else replace(node, inputs=inputs, control=())
-    return variables, assigned
+    for name in order.assigns:  # read by a node behind an assignment only
+        if name not in nodes:
+            nodes[name], variables[name] = graph.nodes[name], Port(name)
+    return variables
+
+
+def _read(port: Port, reader: str, order: Order) -> Port:
+    """Where a node reads its input: of a variable that the run assigns, the value at that time."""
+    variable = order.variable(port) if order.assigns else None
+    if variable is None or variable not in order.assigns:
+        return port
+    return Port(order.seen_by(reader, variable) or variable)
 
 
 def _check(node: Node) -> None:
@@ -99,14 +123,14 @@ def _check(node: Node) -> None:
     opdef(node.op, node.name, node.attrs.get("_reason"))
 
 
-def _without_branches(
+def _decided(
     graph: Graph,
     fetches: Sequence[Port],
     targets: Sequence[str],
     feeds: Mapping[Port, TensorType],
     decision: Decision | None,
-) -> tuple[Graph, Sequence[Port]]:
-    """What is live, and where the fetches are in it."""
+) -> Decision:
+    """What is live; FetchError where that follows from what is known in a run only."""
     decision = decision or decide(graph, fetches, targets, feeds, {})
     if decision.ask:
         asked = ", ".join(f"'{p}'" for p in decision.ask[:3])
@@ -114,8 +138,7 @@ def _without_branches(
             f"which side of a branch runs depends on the value of {asked}, which is known in a run only; feed it, or fetch a "
             "tensor before the branch"
         )
-    live, moved = take(graph, decision, feeds)
-    return live, [p if p in feeds else moved.get(p, p) for p in fetches]
+    return decision
 
 
 def _placeholders(graph: Graph, feeds: Mapping[Port, TensorType]) -> tuple[dict[str, Node], dict[Port, Port]]:
@@ -130,17 +153,6 @@ def _placeholders(graph: Graph, feeds: Mapping[Port, TensorType]) -> tuple[dict[
         nodes[name] = Node(name, "Placeholder", (), {"dtype": fed.dtype, "shape": fed.shape}, (fed,))
         stand_ins[port] = Port(name)
     return nodes, stand_ins
-
-
-def _assign(assigned: dict[str, Port], node: Node) -> None:
-    """Notes which port a variable is assigned from; FetchError for a second one."""
-    variable = node.inputs[0].node
-    if variable in assigned:
-        raise FetchError(
-            f"one run cannot assign variable '{variable}' twice ('{assigned[variable].node}' and '{node.name}'): all reads "
-            "of a run see the value from its start. Run them one after the other, or combine them into one assign"
-        )
-    assigned[variable] = Port(node.name)
 
 
 def _needed(

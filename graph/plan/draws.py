@@ -31,12 +31,20 @@ _PHILOX = (1, 3)
 
 
 class Streams:
-    """Where the random ops of a session are. Thread-safe."""
+    """Where the random ops of a session are, and how often others ran. Thread-safe."""
 
     def __init__(self) -> None:
         #: By the attributes of the node, which no pass copies: graphs inside of nodes may have nodes of one name.
         self._next: dict[int, tuple[Any, Stream]] = {}
+        self._counts: dict[int, tuple[Any, int]] = {}
         self._lock = threading.Lock()
+
+    def count(self, node: Node) -> int:
+        """How often a node has asked before."""
+        with self._lock:
+            _, found = self._counts.get(id(node.attrs), (None, 0))
+            self._counts[id(node.attrs)] = node.attrs, found + 1
+            return found
 
     def take(self, node: Node, count: int) -> Stream:
         """The numbers for ``count`` elements; the node's next ones begin behind what TensorFlow sets aside for them."""

@@ -23,7 +23,7 @@ from ..evaluate import shared_values
 from ..hints import shown
 from ..ir import Graph, Port
 from ..passes import optimize
-from .branches import Decision, branches, decide
+from .branches import Decision, branches, decide, with_effects
 from .cut import Cut, cut, specialize
 from .lowering import Options
 from .lru import LRU
@@ -98,6 +98,7 @@ class Runner:
         """The plan, and what it is to be fed with. Runs what leads to predicates that are computed."""
         known: tuple[tuple[Port, bool], ...] = ()
         decision: Decision | None = None
+        own = tuple(feeds)
         if self._has_branches(wanted.graph):
             feeds = dict(feeds)
             while True:
@@ -109,7 +110,10 @@ class Runner:
                 if not decision.ask:
                     break
                 known += self._values(wanted, decision, feeds, read)
-        plan = self._plan(wanted, feeds, decision, known)
+            if len(feeds) > len(own):
+                whole = decide(wanted.graph, wanted.fetches, wanted.targets, own, dict(known))
+                decision = with_effects(wanted.graph, decision, whole, feeds)
+        plan = self._plan(wanted, feeds, decision, known, own)
         return plan, {plan.cut.feeds[p]: a for p, a in feeds.items()}
 
     def _has_branches(self, graph: Graph) -> bool:
@@ -139,7 +143,14 @@ class Runner:
         # Element types matter where a fed op is unknown.
         return (len(wanted.graph), wanted.fetches, wanted.targets, tuple([(p, x.dtype) for p, x in feeds.items()]))
 
-    def _plan(self, wanted: Wanted, feeds: Mapping[Port, Value], decision: Decision | None, known: Hashable) -> Plan:
+    def _plan(
+        self,
+        wanted: Wanted,
+        feeds: Mapping[Port, Value],
+        decision: Decision | None,
+        known: Hashable,
+        own: tuple[Port, ...],
+    ) -> Plan:
         base = (self._base(wanted, feeds), known)
         key = (base, tuple([a.shape for a in feeds.values()]))
 
@@ -147,7 +158,7 @@ class Runner:
             types = {p: type_of_value(a) for p, a in feeds.items()}
 
             def prepare() -> tuple[Cut, Graph]:
-                whole = cut(wanted.graph, wanted.fetches, wanted.targets, types, decision)
+                whole = cut(wanted.graph, wanted.fetches, wanted.targets, types, decision, own)
                 return whole, optimize(whole.graph, self.skip)
 
             with self._compiling, shared_values():

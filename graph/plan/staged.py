@@ -13,6 +13,7 @@ from ..errors import GraphError
 from ..ir import UNKNOWN, Node
 from ..opdefs import LISTS, LOOPS, RANDOM
 from .draws import draws
+from .effects import EFFECTS, effect
 from .lists import lists
 from .loops import branch, loop
 from .lowering import Options
@@ -49,6 +50,8 @@ def _evaluator(node: Node, options: Options) -> Callable[[Sequence[Value]], tupl
         return lists(node)
     if node.op in LOOPS:
         return (loop if node.op == "KiWhile" else branch)(node, options.inner)
+    if node.op in EFFECTS:
+        return effect(node, options.streams)
     if node.op == "Print":
         return lambda arrays: (arrays[0],)
     assert node.op in RANDOM
