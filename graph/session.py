@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
+from copy import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -89,6 +91,27 @@ class Session:
         self._profiled: tuple[Plan, Timeline] | None = None
         self._closed = False
         self._scopes: list[AbstractContextManager[Graph]] = []
+        self._narrower: Session | None = None
+
+    def with_threads(self, threads: int) -> Session:
+        """A session for the same graph with the same choices, whose runs take ``threads`` threads; packed weights are shared.
+
+        It has the variables as they are now, and without variables it is made once.
+        """
+        made = self._narrower
+        if made is not None and made.threads == threads:
+            return made
+        other = copy(self)
+        other.threads = settings.resolve_threads(threads)
+        other._options = replace(self._options, threads=other.threads)
+        other._runner = other._new_runner()
+        other._state, other._updating = threading.Lock(), threading.Lock()
+        with self._state:
+            other._variables = {name: np.array(value) for name, value in self._variables.items()}
+        other._profiled, other._scopes, other._narrower = None, [], None
+        if not other._variables:
+            self._narrower = other
+        return other
 
     def _new_runner(self) -> Runner:
         return Runner(self.choice, self._options, self._skip, settings.PLAN_CACHE.get())
@@ -108,7 +131,7 @@ class Session:
         self._closed = True
         self._runner = self._new_runner()
         self._variables.clear()
-        self._profiled = None
+        self._profiled = self._narrower = None
 
     def __repr__(self) -> str:
         return f"<Session of {len(self.graph)} operations on {self.choice}, {self.threads} threads>"

@@ -36,7 +36,7 @@ _MODULES: dict[str, str] = {
     "graph.session": "Session",
     "kernels.backends": "available_backends set_backend using_backend",
     "kernels.numerics": "using_numerics",
-    "classifier": "Classifier Prediction load",
+    "classifier": "Classified Classifier Prediction load",
     "converting": "convert save",
     "machine": "backend_status",
     "retraining": "Retrained retrain",

@@ -15,10 +15,11 @@ import numpy as np
 from ..errors import FeedError, ImageError
 from ..kernels.settings import available_cpus
 
-__all__ = ["MAX_WORKERS", "Decoded", "decoded", "default_workers"]
+__all__ = ["MAX_WORKERS", "Decoded", "decoded", "default_workers", "in_order"]
 
 Image: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 Source = TypeVar("Source")
+Result = TypeVar("Result")
 
 #: More threads than this only wait for each other: what a decoder does in Python is done by one at a time.
 MAX_WORKERS = 16
@@ -50,31 +51,46 @@ def decoded(
     The threads start with the first item and have ended when the generator is exhausted, closed or collected.
     Raises FeedError for ``workers`` or ``ahead`` below 1.
     """
-    count = default_workers() if workers is None else workers
-    for name, value in (("workers", count), ("ahead", ahead)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise FeedError(f"{name} must be a whole number of at least 1, got {value!r}")
-    return _run(iter(sources), prepare, min(count, ahead), ahead)
-
-
-def _run(
-    sources: Iterator[Source], prepare: Callable[[Source], Image], workers: int, ahead: int
-) -> Generator[Decoded[Source], None, None]:
-    closed = threading.Event()
+    _check(workers, ahead)
 
     def one(source: Source) -> Decoded[Source]:
-        if closed.is_set():
-            raise ImageError("closed")  # nobody waits for it
         try:
             return Decoded(source, prepare(source), None)
         except ImageError as error:
             return Decoded(source, None, error)
 
+    return _run(iter(sources), one, min(default_workers() if workers is None else workers, ahead), ahead)
+
+
+def in_order(
+    items: Iterable[Source], work: Callable[[Source], Result], *, workers: int | None = None, ahead: int = 32
+) -> Generator[Result, None, None]:
+    """The same for any ``work``: its results in the order of ``items``; every exception is raised in its item's place."""
+    _check(workers, ahead)
+    return _run(iter(items), work, min(default_workers() if workers is None else workers, ahead), ahead)
+
+
+def _check(workers: int | None, ahead: int) -> None:
+    for name, value in (("workers", 1 if workers is None else workers), ("ahead", ahead)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise FeedError(f"{name} must be a whole number of at least 1, got {value!r}")
+
+
+def _run(
+    items: Iterator[Source], work: Callable[[Source], Result], workers: int, ahead: int
+) -> Generator[Result, None, None]:
+    closed = threading.Event()
+
+    def unless_closed(item: Source) -> Result:
+        if closed.is_set():
+            raise ImageError("closed")  # nobody waits for it
+        return work(item)
+
     pool = ThreadPoolExecutor(workers, thread_name_prefix="kigraph-decode")
     try:
-        pending: deque[Future[Decoded[Source]]] = deque()
+        pending: deque[Future[Result]] = deque()
         while True:
-            pending.extend(pool.submit(one, source) for source in islice(sources, ahead - len(pending)))
+            pending.extend(pool.submit(unless_closed, item) for item in islice(items, ahead - len(pending)))
             if not pending:
                 return
             yield pending.popleft().result()  # under no name here: the image is the caller's alone
