@@ -13,7 +13,7 @@ __all__ = ["register"]
 
 _EXAMPLES = """
 kigraph cache info
-kigraph cache clear               # packed weights, tuning, compiled kernels; downloaded weights stay
+kigraph cache clear               # packed weights, tuning, features, compiled kernels; downloaded weights stay
 kigraph cache clear packed
 """
 #: Folder of the cache -> what is in it. Downloaded weights are not listed: `kigraph weights` looks after them.

@@ -20,6 +20,9 @@ T = TypeVar("T")
 _MEMORY = 10
 _DECREASE = 1e-4
 _MOST_HALVINGS = 40
+#: Values of equal size up to this share are the same to float64; then the slope decides (Hager and Zhang, 2005, "approximate").
+_SAME = 1e-14
+_FLAT, _MOST_FLAT = 0.9, 10
 
 
 def minimize(
@@ -36,6 +39,7 @@ def minimize(
     x = start
     value, slope, note = function(x)
     pairs: deque[tuple[Floats, Floats, float]] = deque(maxlen=_MEMORY)
+    steepest, flat = np.inf, 0
     for _ in range(most):
         if not np.abs(slope).max(initial=0.0) > tolerance:
             break
@@ -50,13 +54,19 @@ def minimize(
                 break  # no lower value can be told apart in float64
             pairs.clear()
             continue
+        before = value
         new, (value, new_slope, note) = found
+        fell = value < before - _SAME * abs(before)
         s, y = new - x, new_slope - slope
         curvature = _dot(s, y)
         if curvature > 1e-12 * _dot(y, y):
             pairs.append((s, y, 1.0 / curvature))
         x, slope = new, new_slope
+        size = float(np.abs(slope).max(initial=0.0))
+        steepest, flat = (size, 0) if size < steepest else (steepest, flat + 1)
         on_step(x, note)
+        if flat >= _MOST_FLAT and not fell:
+            break  # all that is left is rounding
     return x
 
 
@@ -89,6 +99,8 @@ def _step(
         new = x + step * direction
         found = function(new)
         if found[0] <= value + _DECREASE * step * falls and np.isfinite(found[0]):
+            return new, found
+        if found[0] <= value + _SAME * abs(value) and abs(_dot(found[1], direction)) <= _FLAT * -falls:
             return new, found
         rise = found[0] - value - step * falls
         guess = -falls * step * step / (2 * rise) if np.isfinite(rise) and rise > 0 else 0.5 * step

@@ -99,6 +99,7 @@ def retrain(
 
 
 def files_of(output: str | os.PathLike[str]) -> Files:
+    """The files of an output; GraphError for another suffix than .pb, KigraphError if its folder is not there."""
     path = Path(output)
     if path.suffix.lower() != ".pb":
         raise GraphError(f"{str(path)[:200]}: the new model is a frozen GraphDef; expected a name that ends in .pb")
@@ -229,7 +230,7 @@ class Run:
         written = load(
             staged.model, backend=",".join(self.model.session.choice.order), threads=self.model.session.threads
         )
-        answer = written.probabilities([photo.path])[0]
+        answer = written.probabilities([photo.path] * (written.fixed_batch or 1))[0]
         worst = float(np.abs(answer - expected).max())
         if not worst <= _SAME:
             raise GraphError(

@@ -13,12 +13,14 @@ from ..errors import GraphError, ShapeError
 from ..graph import ops
 from ..graph.builder import Graph, Operation, Tensor
 from ..graph.hints import similar
+from ..graph.opdefs.control import LOOPS
 from ..graph.session import Session
 from ..kernels.tensor import is_float
 from ..vision.decode import Pixels, apply_orientation, decode_image, image_header, to_pixels
 
 if TYPE_CHECKING:
     from ..classifier import Classifier
+    from ..weights.card import Card
 
 __all__ = ["FEATURES", "IMAGES", "Trunk", "copy_ops", "file_digest", "find_trunk", "flattened"]
 
@@ -34,6 +36,8 @@ _AFTER = frozenset(
 _HANDS_ON = frozenset(
     ["Identity", "PlaceholderWithDefault", "StopGradient", "Snapshot", "CheckNumerics", "Reshape", "Squeeze"]
 )
+#: Their other inputs are shapes, which may be computed from the image's.
+_SHAPED = frozenset(["Reshape", "Squeeze", "ExpandDims", "Transpose"])
 _MOST_STEPS = 64
 
 
@@ -56,6 +60,11 @@ class Trunk:
     decoder: Session | None
 
     @property
+    def whole(self) -> bool:
+        """Whether the graph resizes and scales images itself: then it takes the pixels of one, of any size."""
+        return _takes_pixels(self.model.graph, self.model.require_card())
+
+    @property
     def name(self) -> str:
         """The tensor's name in the model's own graph."""
         return self.base.name
@@ -74,12 +83,17 @@ class Trunk:
     def prepared(self, pixels: Pixels) -> np.ndarray[Any, Any]:
         """One image as IMAGES takes it, without the batch's axis."""
         card = self.model.require_card()
+        if self.whole:
+            return pixels
         batch = card.preprocessing(pixels)[None]
         image: np.ndarray[Any, Any] = card.arrange(batch, self.graph.tensor(IMAGES).dtype)[0]
         return image
 
     def features(self, images: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float32]]:
         """Features (n, count) of prepared images (n, ...); the same bits in whatever batch an image comes."""
+        if self.whole:
+            rows = [self.session.run(FEATURES, {IMAGES: image}) for image in images]
+            return np.concatenate(rows).astype(np.float32, copy=False)
         if self.batch in (None, len(images)):
             return np.asarray(self.session.run(FEATURES, {IMAGES: images}), np.float32)
         size, count = self.batch or 1, len(images)
@@ -106,6 +120,11 @@ def find_trunk(model: Classifier, bottleneck: str | None = None) -> Trunk:
     base, pool, count = (
         _named(source, bottleneck, reached) if bottleneck else _found(source.tensor(card.output), reached)
     )
+    loops = [op.name for op in needed_ops(base, {}) if op.type in LOOPS]
+    if loops:
+        raise GraphError(
+            f"{model.name}: '{loops[0]}' is a loop or a branch, which a frozen GraphDef cannot hold; retrain another network"
+        )
     graph, batch = _batched(model, base, pool, count)
     session = Session(
         graph, ",".join(model.session.choice.order), model.session.threads,
@@ -113,6 +132,10 @@ def find_trunk(model: Classifier, bottleneck: str | None = None) -> Trunk:
     )  # fmt: skip
     decoder = None if card.encoded is None else Session(source, threads=1)
     return Trunk(model, base, pool, count, graph, batch, session, decoder)
+
+
+def _takes_pixels(graph: Graph, card: Card) -> bool:
+    return card.pixels is not None and graph.tensor(card.pixels) is graph.tensor(card.input)
 
 
 def _reached(start: Tensor) -> set[Operation]:
@@ -160,7 +183,7 @@ def _found(output: Tensor, reached: set[Operation]) -> tuple[Tensor, bool, int]:
     tensor = output
     for _ in range(_MOST_STEPS):
         op = tensor.op
-        dependent = [t for t in op.inputs if t.op in reached]
+        dependent = [t for t in (op.inputs[:1] if op.type in _SHAPED else op.inputs) if t.op in reached]
         if op.type in ("MatMul", "BatchMatMul", "BatchMatMulV2") and op.inputs[0].op in reached and len(dependent) == 1:
             if op.attrs.get("transpose_a") or op.attrs.get("adj_x"):
                 break
@@ -221,6 +244,12 @@ def _batched(model: Classifier, base: Tensor, pool: bool, count: int) -> tuple[G
     """The trunk's graph for any number of images, or for the number that the model's own graph states."""
     card = model.require_card()
     entry = model.graph.tensor(card.input)
+    if _takes_pixels(model.graph, card):
+        graph = Graph()
+        with graph.as_default():
+            images = ops.placeholder(entry.dtype, list(entry.shape or (None, None, 3)), name=IMAGES)
+            ops.identity(flattened(copy_ops(graph, base, {entry: images}), pool, count, card.layout), name=FEATURES)
+        return graph, 1
     shape = (entry.shape or ())[1:] if entry.shape is not None and len(entry.shape) == 4 else ()
     sizes = tuple(a or b for a, b in zip(shape, model.image_shape, strict=True)) if shape else model.image_shape
     stated = (entry.shape or (None,))[0]
@@ -260,13 +289,7 @@ def copy_ops(graph: Graph, wanted: Tensor, given: Mapping[Tensor, Tensor]) -> Te
 
     given: tensors of the old graph -> tensors of the new one that take their places. Constants are shared, not copied.
     """
-    needed: set[Operation] = set()
-    stack = [] if wanted in given else [wanted.op]
-    while stack:
-        op = stack.pop()
-        if op not in needed:
-            needed.add(op)
-            stack.extend(t.op for t in op.inputs if t not in given)
+    needed = needed_ops(wanted, given)
     made = dict(given)
     for op in wanted.graph.operations:
         if op not in needed:
@@ -278,6 +301,18 @@ def copy_ops(graph: Graph, wanted: Tensor, given: Mapping[Tensor, Tensor]) -> Te
         )
         made.update({old: new for old, new in zip(op.outputs, copied.outputs, strict=True) if old not in given})
     return made[wanted]
+
+
+def needed_ops(wanted: Tensor, given: Mapping[Tensor, Tensor]) -> set[Operation]:
+    """The operations that a tensor needs, not going back behind what is given."""
+    needed: set[Operation] = set()
+    stack = [] if wanted in given else [wanted.op]
+    while stack:
+        op = stack.pop()
+        if op not in needed:
+            needed.add(op)
+            stack.extend(t.op for t in op.inputs if t not in given)
+    return needed
 
 
 def file_digest(path: str | os.PathLike[str]) -> str:

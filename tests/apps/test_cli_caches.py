@@ -63,7 +63,7 @@ def test_cache_info_and_clear(model: Path, capsys: Capture, monkeypatch: pytest.
         return {p["part"]: p for p in json.loads(capsys.readouterr().out)["parts"]}
 
     assert {p: v["files"] for p, v in parts().items()} == dict.fromkeys(
-        ("packed", "tuning", "numba", "cupy", "emulation"), 0
+        ("packed", "tuning", "bottlenecks", "numba", "cupy", "emulation"), 0
     )
     ki.load(model, backend="cython").predict(np.zeros((1, 21, 21, 3), np.float32))
     assert main(["tune", str(model), "-b", "cython"]) == 0
