@@ -1,4 +1,4 @@
-"""All state of a training run in one file: variables, optimizer slots, epoch, generator, history.
+"""All state of a training run in one file: variables, optimizer slots, epoch, step, generator, history, callbacks.
 
 The file is a NumPy .npz without pickled objects. It is written to a temporary file beside it and renamed, so a reader sees
 the old one or the new one, never half of one.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,10 +30,14 @@ _MAX_META = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """``variables``: name -> value. ``meta``: epoch, generator state, history: plain data."""
+    """``variables``: name -> value. ``meta``: epoch, steps, generator state, history, states of callbacks: plain data.
+
+    ``arrays``: of the callbacks, by name. Files of kigraph 0.1 have no steps and no callbacks.
+    """
 
     variables: Mapping[str, np.ndarray[Any, Any]]
     meta: Mapping[str, Any]
+    arrays: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
 
 
 def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> Path:
@@ -41,6 +45,7 @@ def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> Pat
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     arrays = {f"v/{name}": value for name, value in checkpoint.variables.items()}
+    arrays |= {f"c/{name}": value for name, value in checkpoint.arrays.items()}
     text = json.dumps({"version": _VERSION, **checkpoint.meta})
     with replacing(target) as file:
         np.savez(file, **{_META: np.frombuffer(text.encode(), np.uint8)}, **arrays)  # type: ignore[arg-type]
@@ -63,8 +68,10 @@ def load_checkpoint(path: str | os.PathLike[str], limits: LoadLimits | None = No
     if text is None or text.dtype != np.uint8:
         raise budget.error("the archive", f"no member {_META!r} of text", "a checkpoint of kigraph")
     meta = _meta(text.tobytes(), budget)
-    variables = {name[2:]: value for name, value in arrays.items() if name.startswith("v/")}
-    return Checkpoint(variables, meta)
+    variables, others = (
+        {name[2:]: value for name, value in arrays.items() if name.startswith(kind)} for kind in ("v/", "c/")
+    )
+    return Checkpoint(variables, meta, others)
 
 
 def _meta(text: bytes, budget: Budget) -> dict[str, Any]:
@@ -83,9 +90,14 @@ def _meta(text: bytes, budget: Budget) -> dict[str, Any]:
     if not isinstance(meta, dict) or meta.get("version") != _VERSION:
         found = meta.get("version") if isinstance(meta, dict) else meta
         raise budget.error(place, f"checkpoint version {brief(found)}", f"version {_VERSION}")
-    epoch, history, generator = meta.get("epoch", 0), meta.get("history", []), meta.get("generator", {})
-    if type(epoch) is not int or not 0 <= epoch < 1 << 62:
-        raise budget.error(place, f"epoch {brief(epoch)}", "a count of epochs")
+    history, generator = meta.get("history", []), meta.get("generator", {})
+    for name in ("epoch", "steps"):
+        count = meta.get(name, 0)
+        if type(count) is not int or not 0 <= count < 1 << 62:
+            raise budget.error(place, f"{name} {brief(count)}", f"a count of {name.rstrip('s')}s")
+    states = meta.get("callbacks", [])
+    if not isinstance(states, list) or not all(isinstance(state, dict) for state in states):
+        raise budget.error(place, f"callbacks {brief(states)}", "a list of states")
     rows = history if isinstance(history, list) else [None]
     if not all(isinstance(row, dict) and all(type(v) in (int, float) for v in row.values()) for row in rows):
         raise budget.error(place, f"history {brief(history)}", "rows of numbers")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import KigraphError
+from ..kernels.atomic_files import replacing
 
 __all__ = ["History"]
 
@@ -32,13 +34,11 @@ class History:
 
     def save_csv(self, path: str | os.PathLike[str]) -> Path:
         """Writes one line per epoch."""
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("w", newline="") as file:
-            writer = csv.DictWriter(file, ["epoch", *self.metrics])
-            writer.writeheader()
-            writer.writerows(self.rows)
-        return target
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, ["epoch", *self.metrics])
+        writer.writeheader()
+        writer.writerows(self.rows)
+        return _written(path, text.getvalue().encode())
 
     def save_picture(self, path: str | os.PathLike[str], title: str = "") -> Path:
         """Draws loss and the other metrics over the epochs (needs matplotlib: pip install 'kigraph[plot]')."""
@@ -58,7 +58,21 @@ class History:
             panel.grid(alpha=0.3)
             panel.legend()
         figure.suptitle(title)
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(target, dpi=120)
-        return target
+        suffix = Path(path).suffix.lstrip(".").lower() or "png"
+        known = figure.canvas.get_supported_filetypes()
+        if suffix not in known:
+            raise KigraphError(
+                f"{os.fspath(path)}: a picture cannot be written as '.{suffix}'; known: {', '.join(sorted(known))}"
+            )
+        picture = io.BytesIO()
+        figure.savefig(picture, dpi=120, format=suffix)
+        return _written(path, picture.getvalue())
+
+
+def _written(path: str | os.PathLike[str], data: bytes) -> Path:
+    """Writes a file at once, or not at all."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(target) as file:
+        file.write(data)
+    return target

@@ -1,6 +1,6 @@
 """Layers: small recipes of graph ops with variables. ``build`` makes the variables once, ``apply`` adds the ops.
 
-All take batches: (batch, features) or NHWC images. ``apply`` is called once for training and once for inference; both
+All take batches: (batch, features) or NHWC images. ``initial`` and ``initial_bias``: names or functions of initializers.py. ``apply`` is called once for training and once for inference; both
 graphs share the variables. A layer that changes state while training (BatchNorm) returns it in ``updates``.
 """
 
@@ -15,6 +15,7 @@ from ..graph import ops
 from ..graph.builder import Tensor
 from ..graph.errors import GraphError
 from ..graph.ops.building import add_op
+from .initializers import Initial, initial_values
 
 __all__ = [
     "Activation",
@@ -55,10 +56,14 @@ def _pair(value: Pair) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (value[0], value[1])
 
 
-def _glorot(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> Tensor:
-    """Uniform in +-sqrt(6 / (fan_in + fan_out)); Glorot and Bengio, AISTATS 2010."""
-    limit = np.sqrt(6 / max(fan_in + fan_out, 1))
-    return ops.variable(rng.uniform(-limit, limit, shape).astype(np.float32), name="weights")
+def _weights(
+    initial: Initial, rng: np.random.Generator, shape: tuple[int, ...], fans: tuple[int, int], name: str = "weights"
+) -> Tensor:
+    return ops.variable(initial_values(initial, rng, shape, fans), name=name)
+
+
+def _bias(initial: Initial, rng: np.random.Generator, size: int) -> Tensor:
+    return _weights(initial, rng, (size,), (size, size), "bias")
 
 
 @dataclass(slots=True)
@@ -83,14 +88,16 @@ class Dense(Layer):
     units: int
     activation: ActivationName = "none"
     use_bias: bool = True
+    initial: Initial = "glorot_uniform"
+    initial_bias: Initial = "zeros"
     _w: Tensor | None = field(default=None, init=False, repr=False)
     _b: Tensor | None = field(default=None, init=False, repr=False)
 
     def build(self, shape: tuple[int, ...], rng: np.random.Generator) -> None:
         if len(shape) != 1:
             raise GraphError(f"Dense takes (batch, features), got features of shape {shape}; put Flatten before it")
-        self._w = _glorot(rng, (shape[0], self.units), shape[0], self.units)
-        self._b = ops.variable(np.zeros(self.units, np.float32), name="bias") if self.use_bias else None
+        self._w = _weights(self.initial, rng, (shape[0], self.units), (shape[0], self.units))
+        self._b = _bias(self.initial_bias, rng, self.units) if self.use_bias else None
 
     def apply(self, x: Tensor, training: bool) -> Tensor:
         y = ops.matmul(x, self._w)
@@ -107,14 +114,17 @@ class Conv2D(Layer):
     padding: PaddingName = "SAME"
     activation: ActivationName = "none"
     use_bias: bool = True
+    initial: Initial = "glorot_uniform"
+    initial_bias: Initial = "zeros"
     _w: Tensor | None = field(default=None, init=False, repr=False)
     _b: Tensor | None = field(default=None, init=False, repr=False)
 
     def build(self, shape: tuple[int, ...], rng: np.random.Generator) -> None:
         kh, kw = _pair(self.kernel)
         cin = _image(self, shape)[2]
-        self._w = _glorot(rng, (kh, kw, cin, self.filters), kh * kw * cin, kh * kw * self.filters)
-        self._b = ops.variable(np.zeros(self.filters, np.float32), name="bias") if self.use_bias else None
+        fans = kh * kw * cin, kh * kw * self.filters
+        self._w = _weights(self.initial, rng, (kh, kw, cin, self.filters), fans)
+        self._b = _bias(self.initial_bias, rng, self.filters) if self.use_bias else None
 
     def apply(self, x: Tensor, training: bool) -> Tensor:
         y = ops.conv2d(x, self._w, _pair(self.strides), self.padding)
@@ -129,14 +139,16 @@ class DepthwiseConv2D(Layer):
     strides: Pair = 1
     padding: PaddingName = "SAME"
     activation: ActivationName = "none"
+    initial: Initial = "glorot_uniform"
+    initial_bias: Initial = "zeros"
     _w: Tensor | None = field(default=None, init=False, repr=False)
     _b: Tensor | None = field(default=None, init=False, repr=False)
 
     def build(self, shape: tuple[int, ...], rng: np.random.Generator) -> None:
         kh, kw = _pair(self.kernel)
         channels = _image(self, shape)[2]
-        self._w = _glorot(rng, (kh, kw, channels, 1), kh * kw, kh * kw)
-        self._b = ops.variable(np.zeros(channels, np.float32), name="bias")
+        self._w = _weights(self.initial, rng, (kh, kw, channels, 1), (kh * kw, kh * kw))
+        self._b = _bias(self.initial_bias, rng, channels)
 
     def apply(self, x: Tensor, training: bool) -> Tensor:
         y = ops.depthwise_conv2d(x, self._w, _pair(self.strides), self.padding)

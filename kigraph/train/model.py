@@ -14,13 +14,16 @@ from ..graph import ops
 from ..graph.builder import Graph, Operation, Tensor
 from ..graph.session import Session
 from ..graph.values import as_array
-from ..progress import Bar
 from ..weights.embedded import CARD_NODE, card_text
+from .callbacks import Callback, all_callbacks, restore_callbacks
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from .data import Arrays, Batch, Source, class_weights, source_of
 from .freezing import freeze
 from .history import History
 from .layers import Dropout, Layer
 from .optimizers import Adam, Optimizer
+from .photographs import Folder
+from .training import Training
 
 __all__ = ["Loss", "Model"]
 
@@ -35,7 +38,8 @@ class Model:
 
     layers: applied one after the other to x (batch, *input_shape) float32. loss: 'softmax_cross_entropy' (the last layer
     gives logits, labels are class numbers) or 'mean_squared_error' (labels have the last layer's shape). seed: of the
-    initial weights, the shuffling and dropout; equal seeds give equal bits on one backend and thread count.
+    initial weights, the shuffling, augmentation and dropout; equal seeds give equal bits on one backend and thread count.
+    label_smoothing: s, from 0 to 1: the right class counts 1 - s + s / classes and every other s / classes.
     classes: names of the classes, written into the saved file. pixel_scale: (mean, std): x was made of pixels 0 to 255 as
     (pixel - mean) / std, so that a program that loads the file does the same. backend, threads: as for Session.
     """
@@ -47,6 +51,7 @@ class Model:
         *,
         loss: Loss = "softmax_cross_entropy",
         optimizer: Optimizer | None = None,
+        label_smoothing: float = 0.0,
         seed: int = 0,
         classes: Sequence[str] | None = None,
         pixel_scale: tuple[float, float] = (0.0, 255.0),
@@ -55,14 +60,20 @@ class Model:
     ) -> None:
         if loss not in ("softmax_cross_entropy", "mean_squared_error"):
             raise GraphError(f"unknown loss {loss!r}; known: softmax_cross_entropy, mean_squared_error")
-        self.layers, self.loss_name = list(layers), loss
+        if not 0 <= label_smoothing < 1 or (label_smoothing and loss != "softmax_cross_entropy"):
+            raise GraphError(
+                f"label_smoothing must be at least 0 and less than 1, and goes with softmax_cross_entropy; got {label_smoothing!r} for {loss}"
+            )
+        self.layers, self.loss_name, self.label_smoothing = list(layers), loss, float(label_smoothing)
         self.input_shape = tuple(int(d) for d in input_shape)
         self.classes = None if classes is None else tuple(classes)
         self.pixel_scale = (float(pixel_scale[0]), float(pixel_scale[1]))
         self.optimizer = optimizer or Adam()
         self.graph = Graph()
         self.history = History()
-        self.epoch = 0
+        #: Epochs and steps that have been made.
+        self.epoch = self.steps = 0
+        self._stops = False
         self._rng = np.random.default_rng(seed)
         with self.graph.as_default():
             self._build(np.random.default_rng([seed, 1]))
@@ -81,14 +92,18 @@ class Model:
             if self.classes is not None and (training.shape or (None,))[-1] != len(self.classes):
                 raise GraphError(f"the last layer gives {training.type}, but there are {len(self.classes)} class names")
             self.labels = ops.placeholder("int64", [None], name="labels")
+            self._classes = (training.shape or (None,))[-1]
             self.output = ops.softmax(inference, name="predictions")
         else:
             self.labels = ops.placeholder("float32", training.shape, name="labels")
             self.output = ops.identity(inference, name="predictions")
+        #: Weights of the examples' losses; 1 unless they are fed.
+        self.weights_of_examples = ops.placeholder_with_default(np.ones(1, np.float32), [None], name="sample_weight")
         self.training_loss = self._loss(training, "training_loss")
         self.inference_loss = self._loss(inference, "inference_loss")
         self.hits = self._hits(inference)
         self._training_hits = self._hits(training)
+        self._own = self._variables()
         step = self.optimizer.minimize(self.training_loss)
         updates = [u for layer in self.layers for u in layer.updates]
         self.step: Operation = ops.group(step, *updates, name="train_and_update") if updates else step
@@ -115,9 +130,21 @@ class Model:
         return x
 
     def _loss(self, result: Tensor, name: str) -> Tensor:
-        if self.loss_name == "softmax_cross_entropy":
-            return ops.reduce_mean(ops.sparse_softmax_cross_entropy_with_logits(self.labels, result), name=name)
-        return ops.reduce_mean(ops.squared_difference(result, self.labels), name=name)
+        """The mean over the batch of weight * loss, as Keras has it; for squares the loss of an example is their mean."""
+        if self.loss_name != "softmax_cross_entropy":
+            losses = ops.squared_difference(result, self.labels)
+            rank = losses.type.rank or 1
+            losses = ops.reduce_mean(losses, list(range(1, rank))) if rank > 1 else losses
+        elif self.label_smoothing:
+            classes = (result.shape or (None,))[-1]
+            if classes is None:
+                raise GraphError("label_smoothing needs to know the number of classes; end with a Dense layer")
+            other = self.label_smoothing / classes
+            hot = ops.one_hot(self.labels, classes, np.float32(1 - self.label_smoothing + other), np.float32(other))
+            losses = ops.softmax_cross_entropy_with_logits(labels=hot, logits=result)
+        else:
+            losses = ops.sparse_softmax_cross_entropy_with_logits(self.labels, result)
+        return ops.reduce_mean(ops.multiply(losses, self.weights_of_examples), name=name)
 
     def _hits(self, result: Tensor) -> Tensor | None:
         if self.loss_name != "softmax_cross_entropy":
@@ -129,65 +156,88 @@ class Model:
     def fit(
         self,
         x: Any,
-        y: Any,
+        y: Any = None,
         epochs: int = 1,
         batch_size: int = 32,
         *,
-        validation_data: tuple[Any, Any] | None = None,
+        sample_weight: Any = None,
+        class_weight: Mapping[int, float] | None = None,
+        validation_data: tuple[Any, ...] | Source | None = None,
         shuffle: bool = True,
+        callbacks: Sequence[Callback] = (),
         checkpoint: str | os.PathLike[str] | None = None,
         progress: bool = True,
         on_epoch: Callable[[Mapping[str, float]], None] | None = None,
     ) -> History:
         """Trains until ``epochs`` epochs are done in all; returns the history of all of them.
 
+        x, y: arrays of equal length; or x alone: a folder of photographs (``folder``), or a function without arguments that returns
+        the batches of an epoch, tuples (x, y) or (x, y, weights).
+        sample_weight (examples,): factors of the examples' losses; class_weight: of the losses of classes, by number.
+        validation_data: (x, y) or such a source; its metrics are in the history as 'val_loss' and so on.
+        shuffle: a new order in every epoch, and augmentation. callbacks: see callbacks.py.
         checkpoint: a file that is written after every epoch; if it exists, training goes on from it, to the same bits as
         without the interruption. progress: a bar on the terminal. on_epoch: called with each epoch's metrics.
         """
-        data, target = self._data(x, y)
         if batch_size < 1 or epochs < 0:
             raise GraphError(f"batch_size must be at least 1 and epochs at least 0, got {batch_size} and {epochs}")
-        if checkpoint is not None and Path(checkpoint).exists():
-            self.restore(checkpoint)
-        batches = max(epochs - self.epoch, 0) * -(-len(data) // batch_size)
-        with Bar("training", batches, quiet=not progress) as bar:
-            bar.update(0)
-            while self.epoch < epochs:
-                row = {"epoch": self.epoch + 1, **self._train_epoch(data, target, batch_size, shuffle, bar)}
-                if validation_data is not None:
-                    row |= {f"val_{k}": v for k, v in self.evaluate(*validation_data).items()}
-                self.epoch += 1
-                self.history.rows.append(row)
-                bar.write("  ".join(f"{k} {v:.4g}" for k, v in row.items()))
-                if checkpoint is not None:
-                    self.save_checkpoint(checkpoint)
-                if on_epoch is not None:
-                    on_epoch(row)
+        source = self._source(x, y, sample_weight)
+        classes = self._classes if self.loss_name == "softmax_cross_entropy" else None
+        weights = class_weights(class_weight, classes)
+        validation = None if validation_data is None else self._validation(validation_data)
+        run = Training(self, source, batch_size, shuffle, weights, validation, all_callbacks(callbacks))
+        run.run(epochs, checkpoint, progress, on_epoch)
         return self.history
 
+    def stop_training(self) -> None:
+        """Ends the training after the epoch that is under way; for callbacks."""
+        self._stops = True
+
+    def resume(self, checkpoint: str | os.PathLike[str] | None, callbacks: Sequence[Callback]) -> None:
+        """Before a training: takes its state from a checkpoint, if there is one."""
+        self._stops = False
+        if checkpoint is not None:
+            self.restore(checkpoint, callbacks)
+
+    def batches(self, source: Source, size: int, shuffle: bool) -> Iterator[Batch]:
+        """One epoch of a source, by the model's generator."""
+        return source.batches(size, self._rng if shuffle else None)
+
+    @property
+    def stops(self) -> bool:
+        """Whether the training has been ended by ``stop_training``."""
+        return self._stops
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the next step."""
+        if self.optimizer.schedule is not None or self.optimizer.rate is None:
+            return self.optimizer.rate_at(self.steps)
+        return float(self.session.variable_value(self.optimizer.rate))
+
     def set_learning_rate(self, rate: float) -> None:
-        """Changes the optimizer's rate from the next step on (for schedules); it is part of a checkpoint."""
-        assert self.optimizer.rate is not None
+        """Changes the optimizer's rate from the next step on; it is part of a checkpoint."""
+        if self.optimizer.schedule is not None or self.optimizer.rate is None:
+            raise GraphError(
+                "set_learning_rate: the optimizer has a schedule; give it a number as learning_rate instead"
+            )
         self.session.set_variables({self.optimizer.rate.op.name: np.float32(rate)})
 
-    def _train_epoch(self, x: Value, y: Value, batch_size: int, shuffle: bool, bar: Bar) -> dict[str, float]:
-        order = self._rng.permutation(len(x)) if shuffle else np.arange(len(x))
-        loss = hits = 0.0
+    def train_batch(self, batch: Batch) -> tuple[float, float]:
+        """One step; the loss, and how many answers were right (0 without classes). Raises KigraphError if the loss is not finite."""
+        feed: dict[Tensor, Any] = {self.input: batch.x, self.labels: batch.y, **self._noise(len(batch))}
+        feed |= self.optimizer.feeds(self.steps)
+        if batch.weights is not None:
+            feed[self.weights_of_examples] = batch.weights
         fetches = [self.step, self.training_loss, *([] if self._training_hits is None else [self._training_hits])]
-        for start in range(0, len(x), batch_size):
-            rows = order[start : start + batch_size]
-            feed = {self.input: x[rows], self.labels: y[rows], **self._noise(len(rows))}
-            _, value, *hit = self.session.run(fetches, feed)
-            if not np.isfinite(value):
-                raise KigraphError(
-                    f"the loss became {value} in epoch {self.epoch + 1}, batch {start // batch_size + 1}; "
-                    f"try a lower learning rate than {self.optimizer.learning_rate}"
-                )
-            loss += float(value) * len(rows)
-            hits += float(hit[0]) if hit else 0.0
-            bar.update(what=f"loss {loss / (start + len(rows)):.4g}")
-        result = {"loss": loss / max(len(x), 1)}
-        return result if self.hits is None else {**result, "accuracy": hits / max(len(x), 1)}
+        _, value, *hit = self.session.run(fetches, feed)
+        if not np.isfinite(value):
+            raise KigraphError(
+                f"the loss became {value} in epoch {self.epoch + 1}, step {self.steps + 1}; "
+                f"try a lower learning rate than {self.learning_rate}"
+            )
+        self.steps += 1
+        return float(value), float(hit[0]) if hit else 0.0
 
     def _noise(self, batch: int) -> dict[Tensor, Value]:
         """Uniform numbers for the dropout layers, from the model's generator."""
@@ -197,30 +247,75 @@ class Model:
             if isinstance(layer, Dropout) and layer.noise is not None
         }
 
-    def _data(self, x: Any, y: Any) -> tuple[Value, Value]:
-        data = as_array(x, self.input.dtype, "x")
-        target = as_array(y, self.labels.dtype, "y")
+    def _source(self, x: Any, y: Any, weights: Any) -> Source:
+        if (
+            isinstance(x, Folder)
+            and (x.preprocessing.normalization.mean[0], x.preprocessing.normalization.std[0]) != self.pixel_scale
+        ):
+            raise GraphError(
+                f"the folder gives {x.preprocessing.normalization}, but the model has pixel_scale {self.pixel_scale}, which it writes "
+                "into its file; give both the same mean and std"
+            )
+        return source_of(x, y, weights, self._arrays)
+
+    def _validation(self, data: Any) -> Source:
+        if isinstance(data, tuple | list):
+            if len(data) not in (2, 3):
+                raise GraphError(f"validation_data must be (x, y) or (x, y, sample_weight), got {len(data)} values")
+            return self._source(data[0], data[1], data[2] if len(data) == 3 else None)
+        return self._source(data, None, None)
+
+    def _arrays(self, x: Any, y: Any, weights: Any) -> Arrays:
+        batch = self.checked(Batch(x, y, weights))
+        return Arrays(batch.x, batch.y, batch.weights)
+
+    def checked(self, batch: Batch) -> Batch:
+        """The batch as arrays of the model's types. Raises GraphError if its shapes, labels or weights do not fit."""
+        data = as_array(batch.x, self.input.dtype, "x")
+        target = as_array(batch.y, self.labels.dtype, "y")
         if data.shape[1:] != self.input_shape:
             raise GraphError(f"x must have shape (examples, {', '.join(map(str, self.input_shape))}), got {data.shape}")
         if len(data) != len(target) or not len(data):
             raise GraphError(
                 f"x and y must have the same number of examples, at least one; got {len(data)} and {len(target)}"
             )
-        return data, target
+        if self.label_smoothing and (target.min() < 0 or target.max() >= (self._classes or 0)):
+            raise GraphError(
+                f"labels go from {target.min()} to {target.max()}; expected 0 to {(self._classes or 0) - 1}"
+            )
+        weights = None
+        if batch.weights is not None:
+            weights = as_array(batch.weights, self.weights_of_examples.dtype, "sample_weight")
+            if weights.shape != (len(data),) or not (np.isfinite(weights) & (weights >= 0)).all():
+                raise GraphError(
+                    f"sample_weight must be {len(data)} numbers of at least 0, one for each example; got shape {weights.shape}"
+                )
+        return Batch(data, target, weights)
 
     # --- using --------------------------------------------------------------------------------------------------------
 
-    def evaluate(self, x: Any, y: Any) -> dict[str, float]:
-        """Loss, and for classes the accuracy, over all examples."""
-        data, target = self._data(x, y)
+    def evaluate(self, x: Any, y: Any = None, *, sample_weight: Any = None) -> dict[str, float]:
+        """Loss, and for classes the accuracy, over all examples. x, y: as for ``fit``."""
+        return self.evaluate_source(self._source(x, y, sample_weight))
+
+    def evaluate_source(self, source: Source) -> dict[str, float]:
+        """``evaluate`` of a source of batches, in order and unchanged."""
         loss = hits = 0.0
+        count = 0
         fetches = [self.inference_loss, *([] if self.hits is None else [self.hits])]
-        for rows in _slices(len(data)):
-            value, *hit = self.session.run(fetches, {self.input: data[rows], self.labels: target[rows]})
-            loss += float(value) * len(data[rows])
+        for given in source.batches(_EVALUATION_BATCH, None):
+            batch = given if isinstance(source, Arrays) else self.checked(given)
+            feed: dict[Tensor, Any] = {self.input: batch.x, self.labels: batch.y}
+            if batch.weights is not None:
+                feed[self.weights_of_examples] = batch.weights
+            value, *hit = self.session.run(fetches, feed)
+            loss += float(value) * len(batch)
             hits += float(hit[0]) if hit else 0.0
-        result = {"loss": loss / len(data)}
-        return result if self.hits is None else {**result, "accuracy": hits / len(data)}
+            count += len(batch)
+        if not count:
+            raise GraphError("evaluate: there is no example")
+        result = {"loss": loss / count}
+        return result if self.hits is None else {**result, "accuracy": hits / count}
 
     def predict(self, x: Any) -> Value:
         """Class probabilities (batch, classes), or the last layer's result for mean_squared_error."""
@@ -252,20 +347,37 @@ class Model:
     def _variables(self) -> list[Tensor]:
         return [op.outputs[0] for op in self.graph.operations if op.type == "VariableV2"]
 
-    def save_checkpoint(self, path: str | os.PathLike[str]) -> Path:
+    def weights(self) -> dict[str, Value]:
+        """Values of the layers' variables by name, moving averages too, without the optimizer's."""
+        return {v.op.name: self.session.variable_value(v) for v in self._own}
+
+    def set_weights(self, values: Mapping[str, Any]) -> None:
+        """Sets what ``weights`` gave."""
+        self.session.set_variables(values)
+
+    def save_checkpoint(self, path: str | os.PathLike[str], callbacks: Sequence[Callback] = ()) -> Path:
         """Writes all state of the training run, atomically."""
         values = {v.op.name: self.session.variable_value(v) for v in self._variables()}
-        meta = {"epoch": self.epoch, "generator": self._rng.bit_generator.state, "history": self.history.rows}
-        return save_checkpoint(path, Checkpoint(values, meta))
+        meta = {
+            "epoch": self.epoch, "steps": self.steps, "stopped": self._stops, "generator": self._rng.bit_generator.state,
+            "history": self.history.rows, "callbacks": [c.state() for c in callbacks],
+        }  # fmt: skip
+        arrays = {f"{i}/{name}": value for i, c in enumerate(callbacks) for name, value in c.arrays().items()}
+        return save_checkpoint(path, Checkpoint(values, meta, arrays))
 
-    def restore(self, path: str | os.PathLike[str]) -> None:
-        """Takes all state from a checkpoint of a model of the same layers; LoadError if it does not fit."""
+    def restore(self, path: str | os.PathLike[str], callbacks: Sequence[Callback] = ()) -> None:
+        """Takes all state from a checkpoint of a model of the same layers; LoadError if it does not fit.
+
+        A rate that the checkpoint has as a number is dropped where the optimizer has a schedule.
+        """
         checkpoint = load_checkpoint(path)
+        rate = None if self.optimizer.rate is None else self.optimizer.rate.op.name
         mine = {v.op.name: v.type for v in self._variables()}
-        theirs = {n: (a.dtype, a.shape) for n, a in checkpoint.variables.items()}
-        wrong = [n for n, t in mine.items() if theirs.get(n) != (t.dtype, t.shape)] + [
-            n for n in theirs if n not in mine
-        ]
+        theirs = {n: a for n, a in checkpoint.variables.items() if n in mine or n != rate}
+        wrong = [
+            n for n, t in mine.items()
+            if n != rate and (n not in theirs or (theirs[n].dtype, theirs[n].shape) != (t.dtype, t.shape))
+        ] + [n for n in theirs if n not in mine]  # fmt: skip
         if wrong:
             raise LoadError(
                 f"{os.fspath(path)} is a checkpoint of another model: variables differ: {', '.join(wrong[:6])}"
@@ -274,9 +386,12 @@ class Model:
             self._rng.bit_generator.state = checkpoint.meta.get("generator", {})
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise LoadError(f"{os.fspath(path)}: not the state of a generator of random numbers: {error}") from None
-        self.session.set_variables(checkpoint.variables)
+        self.session.set_variables(theirs)
         self.epoch = checkpoint.meta.get("epoch", 0)
+        self.steps = checkpoint.meta.get("steps", -1)
+        self._stops = checkpoint.meta.get("stopped") is True
         self.history = History([dict(row) for row in checkpoint.meta.get("history", [])])
+        restore_callbacks(callbacks, checkpoint, os.fspath(path))
 
 
 def _slices(count: int) -> Iterator[slice]:
