@@ -74,6 +74,11 @@ bench: $(STAMPS)/dev $(STAMPS)/built ## Inception v3 and its ops, table and plot
 bench-check: $(STAMPS)/dev $(STAMPS)/built ## fails where a convolution misses its share of the peak, measured in the same run
 	$(BIN)/python -m benchmarks.tile_check $(BENCH_ARGS)
 
+.PHONY: bench-numpy
+bench-numpy: $(STAMPS)/dev $(STAMPS)/built ## every op of frozen graphs next to the plain NumPy program for it, one thread
+	@mkdir -p $(OUT)
+	$(BIN)/python -m benchmarks.against_numpy --json $(OUT)/against_numpy.json $(BENCH_ARGS)
+
 .PHONY: bench-peers
 bench-peers: $(STAMPS)/peers $(STAMPS)/built ## Inception v3 next to ONNX Runtime and OpenVINO, in turn; JSON and PNG
 	$(BIN)/python -m benchmarks.peers $(BENCH_ARGS)
