@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import settings
 from .composites import completed
@@ -27,6 +27,7 @@ from .half import widening
 from .records import dataclass
 
 if TYPE_CHECKING:
+    from .contracts.base import Contract
     from .kernel import Kernel, Roof
 
 __all__ = [
@@ -97,6 +98,8 @@ class Backend:
     needs: str = ""
     #: NVIDIA's driver library, under the names of the systems, if it depends on that.
     driver: tuple[str, ...] = ()
+    #: The contracts outside the hot set of which it has kernels, so that others need no import of it; None: not known.
+    beyond: frozenset[str] | None = None
 
     def installed(self) -> bool:
         """Whether the package that it needs can be found; nothing is imported."""
@@ -134,6 +137,10 @@ class Backend:
         except Exception as error:  # a broken plug-in is a backend that cannot be used, not an error of everything
             return Status(False, f"its probe failed: {type(error).__name__}: {error}", self.remedy)
         return status if isinstance(status, Status) else Status(False, f"probe() returned {status!r}", self.remedy)
+
+    def may_serve(self, contract: Contract[Any], strings: bool) -> bool:
+        """False: it has no kernel for the contract, which is known without an import; ``strings``: of tensors of strings."""
+        return self.beyond is None or (not strings and (contract.hot or contract.name in self.beyond))
 
     def kernels(self) -> Sequence[Kernel]:
         """The module's own kernels, and what can be made of them (composites.py, half.py)."""
@@ -189,7 +196,14 @@ BACKENDS: tuple[Backend, ...] = (
     Backend(
         "cython", "kigraph.kernels.cython", "C SIMD kernels behind Cython", "reinstall kigraph with a C compiler (gcc)"
     ),
-    Backend("numba", "kigraph.kernels.numba", "loops compiled by Numba", "pip install 'kigraph[numba]'", "numba"),
+    Backend(
+        "numba",
+        "kigraph.kernels.numba",
+        "loops compiled by Numba",
+        "pip install 'kigraph[numba]'",
+        "numba",
+        beyond=frozenset({"elu", "erf", "erfc", "leaky_relu", "selu", "softsign"}),
+    ),
     Backend("numpy", "kigraph.kernels.numpy", "the reference: plain NumPy, slow", "pip install numpy"),
 )
 

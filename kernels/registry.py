@@ -79,7 +79,11 @@ def select(query: Query, order: Sequence[str], prefer: Prefer | None = None) -> 
     strings = any(t.dtype == STRING for t in (*query.inputs, *query.outputs))  # Python objects: always the host family
     families = (*order, HOST_FAMILY) if strings or not query.contract.hot else tuple(order)
     for family in families:
-        if family != HOST_FAMILY and not (status := get_backend(family).status()).available:
+        backend = get_backend(family)
+        if not backend.may_serve(query.contract, strings):  # importing Numba to find that out takes 0.17 s
+            rejected.append(Rejection(family, f"has no kernel for {query.contract.name}{' of strings' * strings}"))
+            continue
+        if family != HOST_FAMILY and not (status := backend.status()).available:
             rejected.append(Rejection(family, f"cannot be used here: {status.detail}"))
             continue
         kernels = kernels_of(family, query.contract)

@@ -62,3 +62,17 @@ def test_the_probe_does_not_import_cupy() -> None:
     )
     environment = {k: v for k, v in os.environ.items() if k != "KIGRAPH_BACKEND"} | {"PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment, cwd=ROOT)
+
+
+def test_what_a_backend_serves_beyond_the_hot_set_is_known_without_it() -> None:
+    """The table says it of a backend whose import takes long; the kernels themselves are the truth."""
+    stated = [b for b in backends.BACKENDS if b.beyond is not None]
+    assert [b.name for b in stated] == ["numba"]
+    for backend in stated:
+        if not backend.status().available:
+            pytest.skip(f"{backend.name} cannot be used here: {backend.status().detail}")
+        kernels = backend.kernels()
+        assert {k.contract.name for k in kernels if not k.contract.hot} == backend.beyond
+        for kernel in kernels:
+            assert backend.may_serve(kernel.contract, strings=False)
+            assert not backend.may_serve(kernel.contract, strings=True)
