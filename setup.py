@@ -86,6 +86,7 @@ COMMON_SOURCES = ("threads", "cpu", "elementwise_run", "concat")
 KERNEL_SOURCES = (
     "backward", "batch_statistics", "cross_entropy", "elementwise", "igemm", "int_matmul", "lrn", "normalization", "outer", "probe", "reduce",
     "resize", "softmax", "table", "windows", "winograd",
+    "winograd_pack",
 )  # fmt: skip
 
 X86 = platform.machine().lower() in ("x86_64", "amd64")

@@ -37,3 +37,14 @@ class Winograd:
         y: np.ndarray[Any, Any],
         workspace: np.ndarray[Any, Any] | None,
     ) -> Run: ...
+
+def pack(
+    w: np.ndarray[Any, Any],
+    packed: np.ndarray[Any, Any],
+    *,
+    swap: bool,
+    transforms: Sequence[np.ndarray[Any, Any]],
+    vectors: int,
+    largest: float,
+    threads: int,
+) -> bool: ...

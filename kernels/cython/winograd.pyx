@@ -3,7 +3,11 @@
 from libc.stddef cimport ptrdiff_t
 from libc.string cimport memset
 
-__all__ = ["KINDS", "Run", "Winograd"]
+import numpy as np
+
+from ..tensor import TensorType
+
+__all__ = ["KINDS", "Run", "Winograd", "pack"]
 
 include "_arrays.pxi"
 include "_workspace.pxi"
@@ -14,6 +18,7 @@ cdef extern from "winograd.h" nogil:
         KI_PAIRS
         KI_TILE_OUTPUTS
         KI_WINOGRAD_KINDS
+        KI_WINOGRAD_TAPS
         KI_DIVIDE_BLOCKS
         KI_DIVIDE_TILES
         KI_DIVIDE_PANELS
@@ -44,11 +49,23 @@ cdef extern from "winograd.h" nogil:
         int pairs[2]
         int outputs[2]
         ki_winograd run
+    ctypedef struct ki_winograd_pack_args:
+        int taps[2]
+        int points[2]
+        ptrdiff_t tap_step[2]
+        ptrdiff_t cin, cout, width
+        double g[2][2 * KI_PAIRS + 2][KI_WINOGRAD_TAPS]
+        double largest
+        int threads
+        const float *w
+        float *packed
+    ctypedef int (*ki_winograd_pack "ki_winograd_pack *")(const ki_winograd_pack_args *) noexcept nogil
     ptrdiff_t ki_winograd_workspace(ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, int, int)
 
 cdef extern from "table.h" nogil:
     ctypedef struct ki_winograd_table "ki_table":
         const ki_winograd_kind *winograd
+        ki_winograd_pack winograd_pack
         int f32_lanes
 
 
@@ -162,3 +179,43 @@ cdef class Run:
     def __call__(self):
         with nogil:
             self.function(&self.args)
+
+
+def pack(w, packed, *, swap, transforms, vectors, largest, threads):
+    """Transforms weights (taps, taps, cin, cout), float32, into ``packed`` (uint8, see c/winograd.h).
+
+    ``swap``: the axes of the taps change places. ``transforms``: G (points, taps) of both axes, of float64.
+    ``vectors``: of a panel. False where a weight is not finite, or a transformed one exceeds ``largest``: ``packed`` is
+    then of no use.
+    """
+    cdef ki_winograd_pack_args args
+    cdef ki_winograd_pack function = (<const ki_winograd_table *> TABLE).winograd_pack
+    cdef Py_ssize_t lanes = (<const ki_winograd_table *> TABLE).f32_lanes
+    cdef Py_ssize_t nbytes
+    cdef int axis, i, j, fits
+    taps = w.shape[:2]
+    steps = [taps[1] * w.shape[2] * w.shape[3], w.shape[2] * w.shape[3]]
+    for axis in range(2):
+        g = transforms[axis]
+        args.points[axis], args.taps[axis] = g.shape
+        if args.points[axis] > 2 * KI_PAIRS + 2 or args.taps[axis] > KI_WINOGRAD_TAPS:
+            raise ValueError(
+                f"a transform takes up to {KI_WINOGRAD_TAPS} taps to {2 * KI_PAIRS + 2} points, got {g.shape}"
+            )
+        if args.taps[axis] != taps[axis ^ <int> bool(swap)]:
+            raise ValueError(f"weights {w.shape} do not fit transforms of {args.taps[axis]} taps along axis {axis}")
+        args.tap_step[axis] = steps[axis ^ <int> bool(swap)]
+        for i in range(args.points[axis]):
+            for j in range(args.taps[axis]):
+                args.g[axis][i][j] = g[i, j]
+    args.cin, args.cout, args.width = w.shape[2], w.shape[3], vectors * lanes
+    args.largest, args.threads = largest, threads
+    nbytes = 4 * args.cin * (args.points[0] * args.points[1] * ((args.cout + lanes - 1) // lanes * lanes) + 1)
+    if vectors < 1 or threads < 1:
+        raise ValueError(f"vectors and threads > 0, got {vectors} and {threads}")
+    args.w = <const float *> view(w, TensorType(np.dtype(np.float32), w.shape), "the weights", False, False).data
+    made = TensorType(np.dtype(np.uint8), (nbytes,))
+    args.packed = <float *> view(packed, made, "the packed weights", True, False).data
+    with nogil:
+        fits = function(&args)
+    return bool(fits)

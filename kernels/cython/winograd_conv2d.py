@@ -23,7 +23,7 @@ from . import core
 from .conv2d import PreparedProduct, prepare_igemm
 from .cook_toom import Points
 from .support import FLOAT32
-from .winograd import KINDS, Winograd
+from .winograd import KINDS, Winograd, pack
 
 __all__ = ["KERNELS", "PreparedWinograd"]
 
@@ -67,31 +67,15 @@ class _UnfitWeightsError(Exception):
     """Weights are not finite, or so large that a transform may overflow."""
 
 
-def _pack(kind: str, swap: bool, vectors: int, w: NDArray) -> NDArray:
+def _pack(kind: str, swap: bool, vectors: int, threads: int, w: NDArray) -> NDArray:
     """Weights transformed in float64, rounded once, in panels (c/winograd.h). Raises _UnfitWeightsError."""
-    taps = w.transpose(1, 0, 2, 3) if swap else w
     _, _, cin, cout = w.shape
-    g0, g1 = (np.ones((1, 1)) if p is None else p.g for p in _points(kind))
-    lanes, points = core.F32_LANES, len(g0) * len(g1)
-    padded = -(-cout // lanes) * lanes
+    transforms = [np.ones((1, 1)) if p is None else p.g for p in _points(kind)]
+    points = len(transforms[0]) * len(transforms[1])
+    padded = -(-cout // core.F32_LANES) * core.F32_LANES
     packed = HOST.allocate_lasting(4 * cin * (points * padded + 1))
-    flat = packed.view(np.float32)
-    flat[points * padded * cin :] = 0
-    for first in range(0, cout, vectors * lanes):
-        width = min(vectors * lanes, padded - first)
-        valid = min(width, cout - first)
-        part = taps[:, :, :, first : first + valid].astype(np.float64)
-        if not np.isfinite(part).all():
-            raise _UnfitWeightsError
-        panel = flat[points * cin * first : points * cin * (first + width)].reshape(len(g0), len(g1), cin, width)
-        for a, row in enumerate(g0):
-            half = sum(g * taps_of_row for g, taps_of_row in zip(row, part, strict=True) if g)
-            for b, column in enumerate(g1):
-                transformed = sum(g * w_tap for g, w_tap in zip(column, half, strict=True) if g)
-                if np.abs(transformed).max(initial=0) > _LARGEST:
-                    raise _UnfitWeightsError
-                panel[a, b, :, :valid] = transformed
-        panel[:, :, :, valid:] = 0
+    if not pack(w, packed, swap=swap, transforms=transforms, vectors=vectors, largest=_LARGEST, threads=threads):
+        raise _UnfitWeightsError
     return packed
 
 
@@ -141,7 +125,7 @@ def _prepare_fast(query: Query[Conv2DParams], constants: Constants, kind: str) -
     )
     pairs = _PAIRS[across.count]  # both axes have the same
     layout = f"{kind}:{pairs}:float32:{vectors}x{core.F32_LANES}{':down' if swap else ''}"
-    return PreparedWinograd(winograd, constants.packed(1, layout, partial(_pack, kind, swap, vectors)))
+    return PreparedWinograd(winograd, constants.packed(1, layout, partial(_pack, kind, swap, vectors, query.threads)))
 
 
 def _division(threads: int, inputs: int, weights: int, panels: int) -> str:

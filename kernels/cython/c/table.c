@@ -19,6 +19,7 @@ const ki_table KI_NAME(ki_table) = {
 #endif
     .maps = KI_NAME(ki_maps),
     .winograd = KI_NAME(ki_winograd),
+    .winograd_pack = KI_NAME(f32_winograd_pack),
     .probe_flops = KI_NAME(f32_probe_flops),
     .probe_read = KI_NAME(f32_probe_read),
     .run_map = ki_run_map,

@@ -63,6 +63,7 @@ typedef struct {
     KI_ROWS(KI_FIELD, )
     const ki_map_kind *maps; /* the last one has no name */
     const ki_winograd_kind *winograd; /* KI_WINOGRAD_KINDS */
+    ki_winograd_pack *winograd_pack;
     ki_probe_flops *probe_flops;
     ki_probe_read *probe_read;
     /* The same in every table. */
@@ -77,6 +78,7 @@ typedef struct {
     KI_ROWS(KI_DECLARE_ROW, isa)                                                                                       \
     extern const ki_map_kind ki_maps__##isa[];                                                                         \
     extern const ki_winograd_kind ki_winograd__##isa[KI_WINOGRAD_KINDS];                                               \
+    ki_winograd_pack f32_winograd_pack__##isa;                                                                         \
     ki_probe_flops f32_probe_flops__##isa;                                                                             \
     ki_probe_read f32_probe_read__##isa;
 

@@ -13,7 +13,7 @@
 
 #include <stddef.h>
 
-enum { KI_PAIRS = 5, KI_TILE_OUTPUTS = 6, KI_WINOGRAD_KINDS = 9 };
+enum { KI_PAIRS = 5, KI_TILE_OUTPUTS = 6, KI_WINOGRAD_KINDS = 9, KI_WINOGRAD_TAPS = 7 };
 
 /* Transforms in float32 for one set of points. Polynomials in x^2, constant term first, leading term (1) left out:
  * z of the product over all pairs of (x^2 - p^2), r of the same product without pair j. a: powers of p. */
@@ -55,6 +55,21 @@ typedef struct {
     int outputs[2];
     ki_winograd *run;
 } ki_winograd_kind;
+
+/* Weights (taps, taps, input channels, output channels) to packed ones, in double precision: G g G^T, rounded once. */
+typedef struct {
+    int taps[2], points[2]; /* along both axes; 1 and 1: no transform along it */
+    ptrdiff_t tap_step[2]; /* elements between neighbouring taps */
+    ptrdiff_t cin, cout, width; /* width: of a panel, in output channels */
+    double g[2][2 * KI_PAIRS + 2][KI_WINOGRAD_TAPS]; /* G of both axes */
+    double largest; /* of the transformed weights, by magnitude */
+    int threads;
+    const float *w;
+    float *packed;
+} ki_winograd_pack_args;
+
+/* Returns 0 where a weight is not finite or a transformed one is above ``largest``; ``packed`` is then of no use. */
+typedef int ki_winograd_pack(const ki_winograd_pack_args *args);
 
 /* Elements between two points' matrices of ``elements``: an odd number of cache lines, so that the points of one tile
  * do not fall into one set of the L1 cache. */
