@@ -74,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"  {kind[:-1]:10}  {clean(tensor['name'])}  {tensor['dtype']} {_shape_text(tensor['shape'])}")
     if opened.problem:
         print(f"  problem     {clean(opened.problem)}")
+    _print_random(report.get("random", []))
     print()
     print(
         f"card {clean_lines(str(card))}"
@@ -92,14 +93,32 @@ def clean_lines(text: str) -> str:
     return "\n".join(clean(line) for line in text.split("\n"))
 
 
+def _print_random(found: list[dict[str, Any]]) -> None:
+    """Ops that make every run's results others, by the input that switches them off."""
+    by_switch: dict[str, list[str]] = {}
+    for op in found:
+        by_switch.setdefault(f"feed {op['off']} with {op['value']}" if op["off"] else "no input", []).append(op["name"])
+    for switch, names in by_switch.items():
+        shown = ", ".join(clean(n) for n in names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        print(
+            f"  random      {shown}: run by default, so that results differ from run to run; to switch off: {clean(switch)}"
+        )
+
+
 def _graph_report(graph: Graph, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> dict[str, Any]:
+    from .random_ops import random_ops
     from .support import op_uses
 
+    random = [
+        {"name": r.name, "op": r.type, "off": r.off or None, "value": r.value if r.off else None}
+        for r in random_ops(graph, outputs)
+    ]
     return {
         "producer": graph.metadata.get("producer"),
         "operations": len(graph),
         "inputs": [_tensor(graph, name) for name in inputs],
         "outputs": [_tensor(graph, name) for name in outputs],
+        "random": random,
         "ops": [{"op": use.op, "count": use.count, "support": dict(use.support)} for use in op_uses(graph)],
     }
 
