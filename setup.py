@@ -23,6 +23,7 @@ from setuptools.command.build_ext import build_ext
 #: What a wheel has. kernels/testing is for the checkout and the sdist only: the tests, and the rehearsal of the GPU check.
 PACKAGES = {
     "kigraph": "kigraph",
+    "kigraph.archive": "kigraph/archive",
     "kigraph.cli": "kigraph/cli",
     "kigraph.data": "kigraph/data",
     "kigraph.retraining": "kigraph/retraining",

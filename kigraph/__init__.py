@@ -36,6 +36,7 @@ _MODULES: dict[str, str] = {
     "graph.session": "Session",
     "kernels.backends": "available_backends set_backend using_backend",
     "kernels.numerics": "using_numerics",
+    "archive.run": "classify_folder",
     "classifier": "Classified Classifier Prediction load",
     "converting": "convert save",
     "machine": "backend_status",

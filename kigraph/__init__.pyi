@@ -29,6 +29,7 @@ from .kernels.backends import (
     using_backend as using_backend,
 )
 from .kernels.numerics import using_numerics as using_numerics
+from .archive.run import classify_folder as classify_folder
 from .classifier import Classified as Classified, Classifier as Classifier, Prediction as Prediction, load as load
 from .converting import convert as convert, save as save
 from .machine import backend_status as backend_status

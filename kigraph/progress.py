@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-__all__ = ["Bar", "track"]
+__all__ = ["Bar", "Pace", "track"]
 
 T = TypeVar("T")
 
@@ -64,6 +65,52 @@ class Bar:
             self._bar.add_task(self._what, total=self._total)
             self._bar.start()
         return self._bar
+
+
+class Pace:
+    """The progress of a long run: a bar on a terminal, elsewhere a line on standard error every ``every`` seconds (0: none).
+
+    ``with Pace("classifying", 2000) as pace:``, then ``pace.update(done, failed)`` as often as one likes. ``before``: how many of
+    ``total`` an earlier run did. The rate is that since the start of this run, in items a second.
+    """
+
+    def __init__(
+        self, what: str, total: int, *, before: int = 0, every: float = 30.0, unit: str = "images", quiet: bool = False
+    ) -> None:
+        self._what, self._total, self._before, self._every, self._unit = what, total, before, every, unit
+        self._bar = Bar(what, total, quiet=quiet)
+        self._lines = not quiet and not self._bar.visible and every > 0
+        self._start = self._next = 0.0
+
+    def __enter__(self) -> Pace:
+        self._bar.__enter__()
+        self._start = time.monotonic()
+        self._next = self._start + self._every
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.__exit__(kind, error, trace)
+
+    def update(self, done: int, failed: int = 0) -> None:
+        """``done`` of the total, ``failed`` of them without a result."""
+        wrong = f" | {failed:,} failed" if failed else ""
+        if self._bar.visible:
+            self._bar.update(done, what=self._what + wrong)
+        now = time.monotonic()
+        if not self._lines or now < self._next:
+            return
+        self._next = now + self._every
+        rate = (done - self._before) / (now - self._start)
+        left = f" | {_duration((self._total - done) / rate)} left" if rate else ""
+        text = f"{self._what} {done:,} of {self._total:,} {self._unit} | {rate:.1f}/s{left}{wrong}"
+        print(text, file=sys.stderr, flush=True)
+
+
+def _duration(seconds: float) -> str:
+    minutes, hours = round(seconds / 60), seconds / 3600
+    return f"{seconds:.0f} s" if seconds < 120 else f"{minutes} min" if minutes < 120 else f"{hours:.1f} h"
 
 
 def track(items: Sequence[T], what: str, quiet: bool = False) -> Iterator[T]:

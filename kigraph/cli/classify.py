@@ -1,29 +1,41 @@
-"""``kigraph classify``: labels for images."""
+"""``kigraph classify``: labels for images, from one to whole archives."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ImageError, KigraphError, RunError
+from ..errors import CardError, FeedError, ImageError, KigraphError, RunError
 from ..kernels.records import dataclass
-from ..progress import track
-from .options import Commands, add_command, add_json, add_model_options, model_json, open_model, positive
+from ..progress import Pace
+from .options import (
+    Commands,
+    add_command,
+    add_json,
+    add_model_options,
+    card_changes,
+    filled,
+    model_json,
+    open_model,
+    positive,
+    whole,
+)
 from .output import clean, note, print_json
 
 if TYPE_CHECKING:
-    from ..classifier import Classifier, Prediction
+    from ..archive.listing import Listing
+    from ..archive.run import Engine
+    from ..classifier import Classified, Classifier, Prediction
+    from ..weights.store import Resolved
 
-__all__ = ["Below", "below", "expand", "register", "run"]
+__all__ = ["register", "run"]
 
-#: Which files of a folder are images; a file named on the command line may have any name.
-SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif")
-
-#: Most entries of folders that are counted, to say how many images were left out.
-_MOST_SEEN = 100_000
+#: archive.results.FORMATS, without importing NumPy for a help text.
+_FORMATS = (".parquet", ".csv", ".jsonl")
 
 _EXAMPLES = """
 kigraph classify dog.jpg
@@ -31,154 +43,224 @@ kigraph classify apple.png --weights demo          # the small model that comes 
 kigraph classify photos/ 'more/**/*.jpg' --top 1
 kigraph classify rose.png --weights flowers.pb --labels flowers.txt --json
 curl -s https://example.org/cat.jpg | kigraph classify -
+kigraph classify photos/ --output labels.parquet --resume                 # may be killed, and given again
+kigraph classify photos/ --output labels-3.csv --resume --shard 3/16      # the third of 16 machines
+kigraph classify photos/ --output labels.parquet --engine ray --ray-address auto
 """
 
 
 def register(commands: Commands) -> None:
     parser = add_command(commands, "classify", "label images with a trained model", _EXAMPLES)
     parser.add_argument(
-        "images", nargs="+", metavar="IMAGE", help="file, folder (its images), glob pattern, or - for standard input"
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help="file, folder (all images below it, without hidden files and links to folders), glob pattern, or - for standard input",
     )
     parser.add_argument("-k", "--top", type=positive, default=5, metavar="K", help="labels per image (default: 5)")
     add_json(parser)
-    add_model_options(parser)
+    group = parser.add_argument_group("archives")
+    group.add_argument(
+        "-o",
+        dest="results",
+        type=filled,
+        metavar="FILE",
+        help="(or --output FILE) write a row for each image, errors too: .parquet, .csv or .jsonl; an interrupted run keeps its rows",
+    )
+    group.add_argument(
+        "--resume", action="store_true", help="go on with FILE if it exists; images with a row are skipped"
+    )
+    group.add_argument(
+        "--shard", type=filled, metavar="I/N", help="only part I of N, chosen by the path inside the folder: 3/16"
+    )
+    group.add_argument(
+        "--batch", type=positive, metavar="N", help="images that go through the network together (default: 8)"
+    )
+    group.add_argument(
+        "--workers", type=whole(1, 1024), metavar="N", help="threads that read and decode (default: one for each CPU)"
+    )
+    group.add_argument(
+        "--progress",
+        type=whole(0, 86_400),
+        default=30,
+        metavar="SECONDS",
+        help="without a terminal: seconds between two lines of progress on standard error; 0 for none (default: 30)",
+    )
+    group.add_argument(
+        "--engine", choices=("local", "ray"), default="local", help="where it runs; ray needs --output (default: local)"
+    )
+    group.add_argument("--actors", type=positive, metavar="N", help="ray: processes (default: its CPUs / --threads)")
+    group.add_argument("--ray-address", type=filled, metavar="ADDRESS", help="ray: a running cluster, or auto")
+    add_model_options(parser, results=_FORMATS)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    paths = expand(args.images)
-    model, resolved = open_model(args)
+    from ..archive.listing import Shard, list_images
+
+    _check(args)
+    shard = Shard() if args.shard is None else Shard.parse(args.shard)
+    listing = list_images(args.images, shard)
+    try:
+        model, resolved = open_model(args)
+    except CardError as error:
+        if args.output is not None and "." in args.output:
+            error.add_note(f"--output FILE for results needs one of {', '.join(_FORMATS)}; any other name is a tensor")
+        raise
     if not args.json:
         note(f"{model.card.name if model.card else 'no card'} | {resolved} | {model.session.choice}")
         if model.card is not None and model.card.note:
             note(f"  {model.card.note}")
     model.require_card()
+    if args.results is not None:
+        return _to_file(args, model, resolved, listing, shard)
     answers: list[dict[str, Any]] = []
     failed = 0
-    for path in track(paths, "classifying", args.json):
-        try:
-            prediction = _classify(model, path, args.top)
-        except (ImageError, RunError) as error:
-            failed += 1
-            answers.append({"filename": path, "error": str(error)})
-            if not args.json:
-                note(f"kigraph: {type(error).__name__}: {' '.join(str(error).split())}")
-            continue
-        answers.append(prediction.to_json() | {"filename": path})
-        if not args.json:
-            print(f"{clean(path)}")
-            for label in prediction:
-                print(f"  {clean(label)}")
-            sys.stdout.flush()
-    left_out = [found for folder in dict.fromkeys(args.images) if (found := below(folder)) is not None]
+    with Pace(
+        "classifying", len(listing.paths), every=args.progress, quiet=args.json or len(listing.paths) < 2
+    ) as pace:
+        for done, (path, answer) in enumerate(_answers(model, listing.paths, args), 1):
+            failed += answer.error is not None
+            answer_json = _json(path, answer)
+            if args.json:
+                answers.append(answer_json)
+            else:
+                _print(path, answer)
+            pace.update(done, failed)
     if args.json:
-        print_json(
-            {
-                "model": model_json(model, resolved),
-                "images": answers,
-                "failed": failed,
-                "not_looked_at": [found.to_json() for found in left_out],
-            }
-        )
+        document = {"model": model_json(model, resolved), "images": answers, "failed": failed}
+        print_json(document | _not_looked_at(listing))
     else:
-        for found in left_out:
-            note(f"kigraph: {found}")
-    return 1 if failed else 0
+        _print_notes(listing)
+    return 1 if failed or listing.unreadable else 0
 
 
-def expand(arguments: list[str]) -> list[str]:
-    """Files for arguments that may be files, folders or glob patterns, in order, each once.
-
-    Of a folder its own images are taken, not those of folders inside of it; see ``below``. ImageError if there are none.
-    """
-    import glob
-
-    found: dict[str, None] = {}
-    for argument in arguments:
-        if argument == "-" or os.path.isfile(argument):
-            found[argument] = None
-        elif os.path.isdir(argument):
-            try:
-                with os.scandir(argument) as entries:
-                    names = sorted(e.name for e in entries if e.name.lower().endswith(SUFFIXES) and not e.is_dir())
-            except OSError as error:
-                raise ImageError(f"{argument}: the folder cannot be read: {error.strerror}") from None
-            if not names:
-                inside = below(argument)
-                hint = f"; {inside.counted}: name those, or use {inside.pattern}" if inside else ""
-                raise ImageError(f"{argument}: the folder has no images ({', '.join(SUFFIXES)}){hint}")
-            found.update(dict.fromkeys(os.path.join(argument, n) for n in names))
-        elif glob.has_magic(argument):
-            matches = sorted(p for p in glob.glob(argument, recursive=True) if os.path.isfile(p))
-            if not matches:
-                raise ImageError(f"{argument[:200]}: no file matches this pattern")
-            found.update(dict.fromkeys(matches))
-        else:
-            found[argument] = None  # reported with the others, as a file that cannot be read
-    return list(found)
+def _check(args: argparse.Namespace) -> None:
+    """FeedError for options that need others."""
+    if args.results is None:
+        for name, given in (("--resume", args.resume), ("--engine ray", args.engine == "ray")):
+            if given:
+                raise FeedError(f"{name} needs --output FILE (.parquet, .csv or .jsonl)")
+    elif "-" in args.images:
+        raise FeedError("--output takes files and folders; standard input (-) has no name for its row")
+    if args.engine != "ray" and (args.actors or args.ray_address):
+        raise FeedError("--actors and --ray-address need --engine ray")
 
 
-@dataclass(frozen=True, slots=True)
-class Below:
-    """Images in the folders inside of a folder. ``more``: there may be more, the count stopped."""
+def _to_file(args: argparse.Namespace, model: Classifier, resolved: Resolved, listing: Listing, shard: object) -> int:
+    from ..archive.results import open_results
+    from ..archive.rows import setup_of
+    from ..archive.run import classify_to
 
-    folder: str
-    images: int
-    folders: int
-    more: bool
-    suffix: str
-
-    @property
-    def pattern(self) -> str:
-        """A pattern that finds such images in all depths."""
-        return repr(os.path.join(self.folder, "**", f"*{self.suffix}"))
-
-    @property
-    def counted(self) -> str:
-        """How many images are where, in words."""
-        return (
-            f"{'at least ' if self.more else ''}{self.images} image{'s' * (self.images != 1)} in {self.folders} folder"
-            f"{'s' * (self.folders != 1)} inside of it {'was' if self.images == 1 else 'were'} left out"
+    engine = _engine(args, model, resolved)
+    with open_results(args.results, setup_of(model, args.top, shard), resume=args.resume) as results:
+        before = results.rows
+        todo = sum(not results.done(path) for path in listing.paths)
+        if before and not args.json:
+            note(f"{args.results}: {before:,} rows are there, {todo:,} images to go")
+        try:
+            with Pace("classifying", before + todo, before=before, every=args.progress, quiet=args.json) as pace:
+                summary = classify_to(results, listing.paths, engine, progress=pace.update)
+        except KeyboardInterrupt:
+            note(f"\n{args.results}: {results.rows:,} rows are kept; the same command with --resume goes on")
+            raise
+        except OSError as error:
+            error.add_note(f"{results.rows:,} rows are kept; the same command with --resume goes on")
+            raise
+    if args.json:
+        document = {"model": model_json(model, resolved), "output": args.results, **summary.to_json()}
+        print_json(document | _not_looked_at(listing))
+    else:
+        _print_notes(listing)
+        labelled = summary.rows - summary.failed
+        note(
+            f"{args.results}: {summary.rows:,} rows, {labelled:,} labelled, {summary.failed:,} errors, {summary.added:,} new"
         )
-
-    def __str__(self) -> str:
-        return f"{self.folder}: {self.counted}: name those folders, or use {self.pattern}"
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data for ``json.dumps``."""
-        return {"folder": self.folder, "images": self.images, "folders": self.folders, "more": self.more}
+    return 1 if summary.failed or listing.unreadable else 0
 
 
-def below(folder: str) -> Below | None:
-    """What ``expand`` leaves out of a folder; None if that is nothing. Links to folders are not followed."""
-    if folder == "-" or not os.path.isdir(folder):
-        return None
-    images = folders = seen = 0
-    suffixes: Counter[str] = Counter()
-    for at, (_, _, names) in enumerate(os.walk(folder)):
-        seen += 1 + len(names)
-        if at:
-            found = [n for n in names if n.lower().endswith(SUFFIXES)]
-            suffixes.update(os.path.splitext(n)[1] for n in found)
-            images, folders = images + len(found), folders + bool(found)
-        if seen > _MOST_SEEN:
-            break
-    if not images:
-        return None
-    return Below(folder, images, folders, seen > _MOST_SEEN, suffixes.most_common(1)[0][0])
+def _engine(args: argparse.Namespace, model: Classifier, resolved: Resolved) -> Engine:
+    from ..archive.run import local_engine
+
+    if args.engine == "local":
+        return local_engine(model, args.batch, args.workers)
+    from pathlib import Path
+
+    from ..archive.rays import ray_engine
+
+    return ray_engine(
+        Path(resolved.path).resolve(),
+        actors=args.actors,
+        threads=args.threads,
+        address=args.ray_address,
+        batch=args.batch,
+        backend=args.backend,
+        labels=model.labels,
+        card=args.card,
+        changes=card_changes(args),
+    )
 
 
-def _classify(model: Classifier, path: str, top: int) -> Prediction:
-    if path != "-":
-        return model.classify(path, top)
-    data = _standard_input()
+def _answers(model: Classifier, paths: list[str], args: argparse.Namespace) -> Iterator[tuple[str, Classified]]:
+    """Answers in order; standard input, which is read when its turn comes, is one of them."""
+    groups = ((standard, list(group)) for standard, group in groupby(paths, lambda path: path == "-"))
+    return chain.from_iterable(
+        ((path, _standard_input(model, args.top)) for path in group) if standard else _files(model, group, args)
+        for standard, group in groups
+    )
+
+
+def _files(model: Classifier, paths: list[str], args: argparse.Namespace) -> Iterator[tuple[str, Classified]]:
+    from ..archive.run import local_engine
+
+    with closing(local_engine(model, args.batch, args.workers)(paths, args.top)) as answers:
+        yield from zip(paths, answers, strict=True)
+
+
+def _standard_input(model: Classifier, top: int) -> Classified:
+    from ..classifier import Classified
+
+    try:
+        return Classified("-", _classify_standard_input(model, top), None)
+    except (ImageError, RunError) as error:
+        return Classified("-", None, error)
+
+
+def _classify_standard_input(model: Classifier, top: int) -> Prediction:
+    data = _read_standard_input()
     try:
         return model.classify(data, top)
     except KigraphError as error:
         raise ImageError(f"standard input: {error}") from None
 
 
-def _standard_input() -> bytes:
+def _json(path: str, answer: Classified) -> dict[str, Any]:
+    if answer.prediction is None:
+        return {"filename": path, "error": str(answer.error)}
+    return answer.prediction.to_json() | {"filename": path}
+
+
+def _print(path: str, answer: Classified) -> None:
+    if answer.prediction is None:
+        note(f"kigraph: {type(answer.error).__name__}: {' '.join(str(answer.error).split())}")
+        return
+    print(f"{clean(path)}")
+    for label in answer.prediction:
+        print(f"  {clean(label)}")
+    sys.stdout.flush()
+
+
+def _print_notes(listing: Listing) -> None:
+    for text in listing.notes:
+        note(f"kigraph: {text}")
+
+
+def _not_looked_at(listing: Listing) -> dict[str, Any]:
+    unreadable = [{"folder": folder, "reason": reason} for folder, reason in listing.unreadable]
+    return {"not_looked_at": unreadable + [{"folder": link, "reason": "a link to a folder"} for link in listing.links]}
+
+
+def _read_standard_input() -> bytes:
     from ..vision.decode import MAX_FILE_BYTES
 
     if sys.stdin is None:

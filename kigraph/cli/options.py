@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import BackendError, WeightsError
@@ -58,11 +58,15 @@ def add_command(commands: Commands, name: str, summary: str, examples: str, **op
 
 
 def add_model_options(
-    parser: argparse.ArgumentParser, *, backend_help: str | None = None, positional: bool = False
+    parser: argparse.ArgumentParser,
+    *,
+    backend_help: str | None = None,
+    positional: bool = False,
+    results: Sequence[str] = (),
 ) -> None:
     """Options of every command that runs a model: weights, labels, backend, threads.
 
-    positional: the weights are an argument, too.
+    positional: the weights are an argument, too. results: as for ``add_card_options``.
     """
     group = parser.add_argument_group("model")
     what = (
@@ -77,7 +81,7 @@ def add_model_options(
         "--labels", type=filled, metavar="FILE", help="label file or label set (default: what the weights' card says)"
     )
     add_architecture(group)
-    add_card_options(parser)
+    add_card_options(parser, results)
     group.add_argument("--no-download", action="store_true", help="fail instead of downloading weights")
     group = parser.add_argument_group("running")
     group.add_argument(
@@ -97,6 +101,15 @@ def add_model_options(
     )
 
 
+class _TensorOrResults(argparse.Action):
+    """--output of a command that writes results, too: which of the two it is, the suffix says. ``const``: those of results."""
+
+    def __call__(
+        self, parser: object, namespace: argparse.Namespace, values: Any, option_string: object = None
+    ) -> None:
+        setattr(namespace, "results" if values.endswith(tuple(self.const or ())) else self.dest, values)
+
+
 def add_architecture(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """``--architecture``."""
     parser.add_argument(
@@ -107,14 +120,25 @@ def add_architecture(parser: argparse.ArgumentParser | argparse._ArgumentGroup) 
     )
 
 
-def add_card_options(parser: argparse.ArgumentParser) -> None:
-    """Options that say how a model is used, where the file does not say it, or is wrong."""
+def add_card_options(parser: argparse.ArgumentParser, results: Sequence[str] = ()) -> None:
+    """Options that say how a model is used, where the file does not say it, or is wrong.
+
+    results: suffixes of files that the command writes; --output with one of these is such a file (``args.results``).
+    """
     group = parser.add_argument_group("card (how the model is used; `kigraph card FILE` prints it)")
     group.add_argument(
         "--card", type=filled, metavar="NAME", help="the name of a card, or a JSON file that `kigraph card` wrote"
     )
     group.add_argument("--input", type=filled, metavar="TENSOR", help="the tensor that takes images")
-    group.add_argument("--output", type=filled, metavar="TENSOR", help="the tensor with the scores")
+    other = f"; a name that ends in {' or '.join(results)} is the file of results" if results else ""
+    group.add_argument(
+        "--output",
+        type=filled,
+        action=_TensorOrResults,
+        const=tuple(results),
+        metavar="TENSOR",
+        help=f"the tensor with the scores{other}",
+    )
     group.add_argument(
         "--size", type=image_size, metavar="HxW", help="size of the images that it takes: 224 or 224x224"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,3 +109,36 @@ def pictures(tmp_path: Path, encode: Callable[..., bytes]) -> dict[str, Path]:
         result[name] = folder / f"{name}.{format_.lower().replace('jpeg', 'jpg')}"
         result[name].write_bytes(encode(pixels, format_))
     return result
+
+
+#: Names that a file may have, as bytes: the last but one is no UTF-8.
+ODD_NAMES = [
+    b"plain.jpg", b"a b.jpg", b"new\nline.jpg", b"r\return.jpg", b'quo"te,comma.jpg', b"caf\xe9.jpg", b"\xf0\x9f\x8c\xb9.jpg",
+]  # fmt: skip
+
+
+@pytest.fixture
+def odd_names() -> list[bytes]:
+    """Names with spaces, line ends, quotes, and one that is no UTF-8."""
+    return list(ODD_NAMES)
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """Sixty small photographs in nested folders, with six damaged ones and what must not be taken."""
+    from PIL import Image
+
+    top = tmp_path / "archive"
+    generator = np.random.default_rng()
+    names = [os.fsdecode(name) for name in ODD_NAMES] + [f"{n}.png" for n in range(53)]
+    for number, name in enumerate(names):
+        folder = top.joinpath(*"abcde"[: number % 5], *(["über"] * (number % 3 == 0)))
+        folder.mkdir(parents=True, exist_ok=True)
+        image = Image.fromarray(generator.integers(0, 256, (9, 12, 3), np.uint8))
+        image.save(buffer := io.BytesIO(), "PNG")
+        (folder / name).write_bytes(buffer.getvalue()[: 40 if number % 10 == 3 else None])
+    for hidden in (".DS_Store", "._1.jpg", ".thumbnails/1.jpg", "__MACOSX/1.jpg", "a/@eaDir/1.jpg", "a/notes.txt"):
+        (top / hidden).parent.mkdir(exist_ok=True)
+        (top / hidden).write_bytes(b"x")
+    (top / "a" / "loop").symlink_to(top)
+    return top

@@ -15,7 +15,6 @@ import pytest
 
 import kigraph as ki
 from kigraph.cli import main
-from kigraph.cli.classify import below
 from kigraph.kernels.atomic_files import check_writable, open_regular, replacing
 from kigraph.weights.store import EMBEDDED
 
@@ -311,41 +310,24 @@ def test_serve_refuses_at_the_start_what_classify_refuses(place: Path, capsys: C
 # --- folders ----------------------------------------------------------------------------------------------------------
 
 
-def test_images_in_folders_of_a_folder_are_not_passed_over_in_silence(place: Path, capsys: Capture) -> None:
+def test_a_folder_is_all_that_is_below_it(place: Path, capsys: Capture) -> None:
     nest = place / "nest"
     for name in ("top.png", "a/1.png", "a/2.png", "b/c/3.PNG", "b/notes.txt", "empty/x.txt", "top.jpg/4.png"):
         (nest / name).parent.mkdir(parents=True, exist_ok=True)
         (nest / name).write_bytes(Path(APPLE).read_bytes())
     assert main(["classify", "nest", *MODEL]) == 0
     out, err = capsys.readouterr()
-    assert out.count("apple") == 1
-    assert "nest: 4 images in 3 folders inside of it were left out: name those folders, or use 'nest/**/*.png'" in err
+    assert out.count("apple") == 5
+    assert len(err.splitlines()) == 1, "nothing was left out, and nothing is said of it"
+    (nest / "loop").symlink_to(nest)
     assert main(["classify", "nest", *MODEL, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert len(document["images"]) == 1
-    assert document["not_looked_at"] == [{"folder": "nest", "images": 4, "folders": 3, "more": False}]
-    assert main(["classify", "nest/b", *MODEL]) == 2
-    assert (
-        "1 image in 1 folder inside of it was left out: name those, or use 'nest/b/**/*.PNG'" in capsys.readouterr().err
-    )
-    assert main(["classify", "nest/a", *MODEL]) == 0
-    assert "left out" not in capsys.readouterr().err
+    assert len(document["images"]) == 5
+    assert document["not_looked_at"] == [{"folder": "nest/loop", "reason": "a link to a folder"}]
+    assert main(["classify", "nest/empty", *MODEL]) == 2
+    assert "nest/empty: the folder and those in it have no images" in capsys.readouterr().err
     assert main(["classify", "nest/**/*.png", *MODEL, "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["images"]) == 4
-
-
-def test_a_huge_folder_is_counted_up_to_a_limit(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kigraph.cli.classify._MOST_SEEN", 50)
-    for i in range(30):
-        (place / "many" / str(i)).mkdir(parents=True)
-        for j in range(5):
-            (place / "many" / str(i) / f"{j}.jpg").touch()
-    (place / "many" / "loop").symlink_to(place / "many")
-    found = below("many")
-    assert found is not None
-    assert found.more
-    assert 20 < found.images < 60
-    assert str(found).startswith("many: at least ")
 
 
 def test_models_and_checkpoints_are_neither_read_from_nor_written_into_a_pipe(place: Path) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from kigraph.archive.listing import list_images
 from kigraph.cli import build_parser, main
-from kigraph.cli.classify import expand
 
 ROOT = Path(__file__).resolve().parents[2]
 Models = dict[str, Path]
@@ -93,12 +93,12 @@ def test_folders_and_globs(pictures: Pictures) -> None:
     folder = pictures["red"].parent
     (folder / "notes.txt").write_text("not an image")
     every = sorted(str(p) for p in folder.iterdir() if p.suffix != ".txt")
-    assert expand([str(folder)]) == every
-    assert expand([str(folder / "*.png"), str(pictures["green"])]) == [str(pictures["green"])]
-    assert expand([str(folder.parent / "**" / "*.webp")]) == [str(pictures["blue"])]
+    assert list_images([str(folder)]).paths == every
+    assert list_images([str(folder / "*.png"), str(pictures["green"])]).paths == [str(pictures["green"])]
+    assert list_images([str(folder.parent / "**" / "*.webp")]).paths == [str(pictures["blue"])]
     odd = folder / "odd[1].jpg"
     odd.write_bytes(pictures["red"].read_bytes())
-    assert expand([str(odd)]) == [str(odd)], "an existing file is never a pattern"
+    assert list_images([str(odd)]).paths == [str(odd)], "an existing file is never a pattern"
 
 
 @pytest.mark.parametrize("argument", ["empty", "none*.jpg"])
