@@ -27,7 +27,10 @@ class Normalization:
     def __call__(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float32]]:
         """(..., 3) of any real dtype -> float32 of the same shape."""
         mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
-        result: np.ndarray[Any, np.dtype[np.float32]] = (pixels.astype(np.float32) - mean) / std
+        result: np.ndarray[Any, np.dtype[np.float32]] = pixels.astype(np.float32)
+        # One number is twice as fast as three that are alike.
+        result -= mean[0] if len(set(self.mean)) == 1 else mean
+        result /= std[0] if len(set(self.std)) == 1 else std
         return result
 
     def __str__(self) -> str:

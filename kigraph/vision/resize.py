@@ -112,18 +112,24 @@ def central_crop(pixels: Pixels, fraction: float) -> Pixels:
 def _bilinear(pixels: Pixels, size: tuple[int, int], *, half_pixel: bool) -> Floats:
     y0, y1, wy = _cells(pixels.shape[0], size[0], half_pixel)
     x0, x1, wx = _cells(pixels.shape[1], size[1], half_pixel)
-    wx, wy = wx[None, :, None], wy[:, None, None]
+    channels = pixels.shape[2]
+    # Only the rows and columns that are needed become floats, each row once: 12 megapixels cost no more than one. In place and
+    # on flat rows 1.6 ms for 500 x 333 -> 299 x 299 instead of 3.6.
+    needed, where = np.unique(np.concatenate([y0, y1]), return_inverse=True)
+    lines = pixels[needed]
 
-    def row(y: np.ndarray[Any, np.dtype[np.intp]]) -> Floats:
-        # Only the rows and columns that are needed become floats: 12 megapixels cost no more than one.
-        line = pixels[y]
-        left = line[:, x0].astype(np.float32)
-        result: Floats = left + (line[:, x1].astype(np.float32) - left) * wx
-        return result
+    def columns(x: np.ndarray[Any, np.dtype[np.intp]]) -> Floats:
+        return np.take(lines, x, axis=1).reshape(len(needed), -1).astype(np.float32)
 
-    top = row(y0)
-    result: Floats = top + (row(y1) - top) * wy
-    return result
+    wide, left = columns(x1), columns(x0)
+    wide -= left
+    wide *= np.repeat(wx, channels)
+    wide += left
+    top, result = wide[where[: size[0]]], wide[where[size[0] :]]
+    result -= top
+    result *= wy[:, None]
+    result += top
+    return result.reshape(*size, channels)
 
 
 def _cells(
