@@ -39,6 +39,9 @@ def register(commands: Commands) -> None:
     group.add_argument("--l2", type=_above_zero, metavar="X", help="strength of the L2 penalty (default: chosen by the validation loss)")  # fmt: skip
     group.add_argument("--class-weights", choices=("balanced", "none"), default="balanced", help="balanced: classes with few photographs count as much as others (default)")  # fmt: skip
     group.add_argument("--augment", type=whole(0, 32), default=0, metavar="N", help="train on N variants of each photograph, too: mirrored, cut, other light and colour (default: 0)")  # fmt: skip
+    group.add_argument("--fine-tune", type=whole(0, 1000), default=0, metavar="BLOCKS", help="train the last BLOCKS of the trunk, too, with batch norm as it is (default: 0)")  # fmt: skip
+    group.add_argument("--epochs", type=whole(1, 10_000), default=10, metavar="N", help="epochs of fine-tuning; the best is kept (default: 10)")  # fmt: skip
+    group.add_argument("--learning-rate", type=_above_zero, default=0.001, metavar="X", help="of fine-tuning (default: 0.001)")  # fmt: skip
     group.add_argument("--bottleneck", type=filled, metavar="TENSOR", help="the tensor whose values are the features (default: what the last dense layer reads)")  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace an output that is there already")
     add_json(parser)
@@ -51,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
     options = Options(
         args.validation / 100, args.testing / 100, args.l2, args.class_weights == "balanced", args.augment,
+        args.fine_tune, args.epochs, args.learning_rate,
     )  # fmt: skip
     options.check()
     files = files_of(args.save)

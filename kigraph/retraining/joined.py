@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from ..graph import ops
 from ..graph.builder import Graph, Tensor
+from ..graph.ir import Literal
 from ..graph.session import Session
 from ..weights.card import LABELS_BESIDE, Card
 from .head import Features, Head
@@ -21,21 +23,28 @@ RESULT = "final_result"
 _SCOPE = "retrained"
 
 
-def join(trunk: Trunk, head: Head, classes: tuple[str, ...]) -> tuple[Graph, Card]:
+def join(
+    trunk: Trunk, head: Head, classes: tuple[str, ...], constants: Mapping[str, np.ndarray[Any, Any]] | None = None
+) -> tuple[Graph, Card]:
     """A graph from the model's own inputs to the probabilities of the new classes, and its card.
 
+    constants: values that take the places of the model's own, by the names of their operations.
     Where only the input states a number of images, the new graph takes any number.
     """
     model, card = trunk.model, trunk.model.require_card()
     entry = model.graph.tensor(card.input)
     graph = Graph()
+    given: dict[Tensor, Tensor] = {}
     with graph.as_default():
+        for name, value in (constants or {}).items():
+            literal = Literal.of(value)
+            op = graph.create_op("Const", (), {"value": literal, "dtype": literal.dtype}, name, exact_name=True)
+            given[model.graph.tensor(name)] = op.outputs[0]
         if entry.op.type == "Placeholder" and trunk.batch is None:
             attrs = dict(trunk.graph.tensor(IMAGES).op.attrs)
             start = graph.create_op("Placeholder", (), attrs, entry.op.name, exact_name=True)
-            features = trunk.attach(graph, {entry: start.outputs[0]})
-        else:
-            features = trunk.attach(graph, {})
+            given[entry] = start.outputs[0]
+        features = trunk.attach(graph, given)
         probabilities = _head(features, head)
     graph.metadata.update({k: v for k, v in model.graph.metadata.items() if k == "producer"})
     return graph, replace(

@@ -36,7 +36,7 @@ def write_page(path: Path, result: Retrained, found: Collection, measured: Measu
         _boxes(result),
         _confusion(result) if measured.total else "",
         _mistakes(result, measured) if measured.total else "",
-        _curve(result),
+        _curves(result),
         _classes(result),
         _left_out(result),
     ]
@@ -156,12 +156,22 @@ def _thumbnail(path: str) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def _curve(result: Retrained) -> str:
-    rows = result.history.rows
+def _curves(result: Retrained) -> str:
+    head = [r for r in result.history.rows if r["penalty"]]
+    tuned = [r for r in result.history.rows if not r["penalty"]]
+    kept = max((i for i, r in enumerate(head) if r["penalty"] == result.penalty), default=len(head) - 1)
+    text = (
+        _curve(head, kept, "Learning curve", "iterations", "The L2 penalty gets weaker from left to right. The dashed line is what was kept: a penalty of "
+        f"{result.penalty:.2g}.") if len(head) > 1 else ""
+    )  # fmt: skip
+    if len(tuned) > 1:
+        best = min(range(len(tuned)), key=lambda i: tuned[i].get("val_loss", -i))
+        text += _curve(tuned, best, "Fine-tuning", "epochs", "The dashed line is the best one.")
+    return text
+
+
+def _curve(rows: list[dict[str, float]], chosen: int, title: str, unit: str, words: str) -> str:
     losses = {"training": [r["loss"] for r in rows], "validation": [r["val_loss"] for r in rows if "val_loss" in r]}
-    if len(rows) < 2:
-        return ""
-    chosen = max((i for i, r in enumerate(rows) if r["penalty"] == result.penalty), default=len(rows) - 1)
     width, height, left, bottom, top = 640, 260, 70, 30, 14
     logs = [math.log10(max(v, 1e-6)) for series in losses.values() for v in series]
     low, high = math.floor(min(logs)), math.ceil(max(logs))
@@ -184,14 +194,13 @@ def _curve(result: Retrained) -> str:
         if values
     )
     mark = f'<line class="chosen" x1="{x(chosen):.1f}" x2="{x(chosen):.1f}" y1="{top}" y2="{height - bottom}"/>'
-    labels = f'<text x="{left}" y="{height - 8}">1</text><text x="{width - 12}" y="{height - 8}" text-anchor="end">{len(rows)} iterations</text>'
+    labels = f'<text x="{left}" y="{height - 8}">1</text><text x="{width - 12}" y="{height - 8}" text-anchor="end">{len(rows)} {unit}</text>'
     key = '<span class="key-training">training</span>'
     if losses["validation"]:
         key += ', <span class="key-validation">validation</span>'
     return (
-        f'<h2>Learning curve</h2><p class="soft">Loss ({key}) over the iterations, with an L2 penalty that gets weaker. The dashed line is what '
-        f'was kept: a penalty of {result.penalty:.2g}.</p><svg viewBox="0 0 {width} {height}" role="img" aria-label="loss over iterations">'
-        f"{grid}{mark}{curves}{labels}</svg>"
+        f'<h2>{title}</h2><p class="soft">Loss ({key}) over the {unit}. {words}</p>'
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="loss over {unit}">{grid}{mark}{curves}{labels}</svg>'
     )
 
 

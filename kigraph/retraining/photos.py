@@ -13,7 +13,18 @@ from ..kernels.digest import blake2b
 from ..vision.decode import read_image
 from ..vision.labels import clean_label
 
-__all__ = ["SUFFIXES", "Collection", "Part", "Photo", "collect", "digest_of", "label_of", "split", "without"]
+__all__ = [
+    "SUFFIXES",
+    "Collection",
+    "Part",
+    "Photo",
+    "collect",
+    "digest_of",
+    "label_of",
+    "notes_of",
+    "split",
+    "without",
+]
 
 #: Which files of a folder are photographs.
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif")
@@ -234,3 +245,38 @@ def _place(digest: str) -> float:
 def _part(digest: str, validation: float, testing: float) -> Part:
     place = _place(digest)
     return "testing" if place < testing else "validation" if place < testing + validation else "training"
+
+
+def notes_of(found: Collection) -> list[str]:
+    """What a user should know of the folder, one line each."""
+    notes = [
+        f"the same photograph is in {len(paths)} classes, and used in none: {'; '.join(paths)}"
+        for paths in found.in_two
+    ]
+    if found.copies:
+        path, other = found.copies[0]
+        notes.append(f"{len(found.copies)} copies of photographs were left out; the first: {path} is {other}")
+    notes += [
+        f"{name}: the folder has no photograph of its own that can be read; it is no class" for name in found.empty
+    ]
+    notes += [
+        f"{name}: all of its photographs would be for validation and testing; one of them is for training"
+        for name in found.moved
+    ]
+    if found.beside:
+        notes.append(f"{found.beside} photographs lie beside the sub-folders, in no class")
+    if found.elsewhere:
+        notes.append(
+            f"{found.elsewhere} files in the sub-folders are no photographs by their names, and were not looked at"
+        )
+    untested = [found.classes[i] for i, n in enumerate(found.counts("testing")) if not n]
+    if not any(found.counts("testing")):
+        notes.append(
+            "no photograph is for testing, so the accuracy is not known; add photographs, or raise the share of testing"
+        )
+    elif untested:
+        more = f" and {len(untested) - 8} more" if len(untested) > 8 else ""
+        notes.append(
+            f"no photograph is for testing in: {', '.join(untested[:8])}{more}; nothing is known of their accuracy"
+        )
+    return notes

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -18,14 +19,16 @@ from ..kernels.digest import blake2b
 from ..progress import Bar
 from ..train.history import History
 from ..weights.card_file import card_document
+from .blocks import last_blocks
 from .features import Computed, Item, Store, compute, trunk_key
+from .finetune import FineTuning, fine_tune
 from .head import Data, Head, train_head
 from .joined import head_scores, join
-from .measures import Measured, measure
+from .measures import measure
 from .page import write_page
-from .photos import Collection, Part, Photo, collect, split, without
+from .photos import Collection, Part, Photo, collect, digest_of, notes_of, split, without
 from .result import Files, Retrained, read_record, staging, take_places, write_labels, write_record
-from .trunk import Trunk, find_trunk
+from .trunk import IMAGES, Trunk, find_trunk
 
 if TYPE_CHECKING:
     from ..classifier import Classifier
@@ -35,6 +38,7 @@ __all__ = ["Options", "Run", "files_of", "retrain"]
 #: How far the saved file's probabilities may be from those of the head, which sees features of batches.
 _SAME = 1e-3
 _MOST_VARIANTS = 32
+Runner: TypeAlias = "Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,9 @@ class Options:
     penalty: float | None = None
     balanced: bool = True
     augment: int = 0
+    fine_tune: int = 0
+    epochs: int = 10
+    learning_rate: float = 1e-3
 
     def check(self) -> None:
         """KigraphError for a value that is out of its range."""
@@ -60,6 +67,12 @@ class Options:
             raise KigraphError(f"the penalty of L2 must be above 0, got {self.penalty!r}")
         if not 0 <= self.augment <= _MOST_VARIANTS:
             raise KigraphError(f"augment must be a number of variants from 0 to {_MOST_VARIANTS}, got {self.augment!r}")
+        if not 0 <= self.fine_tune <= 1000 or not 1 <= self.epochs <= 10_000:
+            raise KigraphError(
+                f"fine_tune must be 0 to 1000 blocks, epochs 1 to 10000, got {self.fine_tune!r} and {self.epochs!r}"
+            )
+        if not 0 < self.learning_rate <= 10:
+            raise KigraphError(f"the learning rate must be above 0 and at most 10, got {self.learning_rate!r}")
 
 
 def retrain(
@@ -72,6 +85,9 @@ def retrain(
     penalty: float | None = None,
     balanced: bool = True,
     augment: int = 0,
+    fine_tune: int = 0,
+    epochs: int = 10,
+    learning_rate: float = 1e-3,
     bottleneck: str | None = None,
     force: bool = False,
     backend: str | None = None,
@@ -86,12 +102,14 @@ def retrain(
     validation, testing: shares of the photographs that are kept from training, to choose the penalty and to measure the accuracy.
     A photograph's side follows from its content alone. penalty: the strength of L2; None: chosen by the validation loss.
     balanced: classes with few photographs count as much as the others. augment: variants of each photograph for training.
+    fine_tune: how many of the trunk's last blocks are trained, too, for up to ``epochs`` epochs with ``learning_rate``; batch norm stays
+    as it is, and the epoch with the least validation loss is kept.
     bottleneck: the tensor whose values are the features; default: what the last dense layer reads.
     force: replaces an output that another run, or another program, has written.
     Interrupted and run again, it goes on where it was, and ends with the same bits. Raises KigraphError and its kinds (WeightsError,
     CardError, GraphError, LoadError); a photograph that cannot be read is listed in the result.
     """
-    options = Options(validation, testing, penalty, balanced, augment)
+    options = Options(validation, testing, penalty, balanced, augment, fine_tune, epochs, learning_rate)
     options.check()
     files = files_of(output)
     model = _model(weights, backend, threads)
@@ -181,16 +199,23 @@ class Run:
                 training, data["validation"], len(found.classes), penalty=self.options.penalty, balanced=self.options.balanced,
                 threads=self.model.session.threads, on_row=lambda row: bar.update(int(row["epoch"]), what=_row_text(row)),
             )  # fmt: skip
-        return self._finish(trunk, found, head, data, mark, staged)
+        answers = _Answers(head, data, partial(head_scores, head, session_threads=self.model.session.threads))
+        if self.options.fine_tune:
+            answers = self._tuned(trunk, found, store, head, mark)
+        return self._finish(trunk, found, answers, mark, staged)
 
-    def _features(self, trunk: Trunk, items: Sequence[Item], store: Store, what: str) -> Computed:
+    def _features(
+        self, trunk: Trunk, items: Sequence[Item], store: Store, what: str, run: Runner | None = None
+    ) -> Computed:
         with self._bar(what, len(items)) as bar:
-            computed = compute(trunk, items, store, on_photo=bar.update)
+            computed = compute(trunk, items, store, run, on_photo=bar.update)
         made = len(items) - computed.kept
         self.say(f"{what}: {made:,} computed, {computed.kept:,} from the cache")
         return computed
 
-    def _with_variants(self, trunk: Trunk, found: Collection, store: Store, plain: Data) -> Data:
+    def _with_variants(
+        self, trunk: Trunk, found: Collection, store: Store, plain: Data, run: Runner | None = None
+    ) -> Data:
         """The examples for training, with the variants of each."""
         if not self.options.augment:
             return plain
@@ -198,35 +223,67 @@ class Run:
         variants = range(1, self.options.augment + 1)
         items = [Item(p.path, p.digest, variant) for p in photos for variant in variants]
         labels = {p.digest: p.label for p in photos}
-        computed = self._features(trunk, items, store, "computing features of variants")
+        computed = self._features(trunk, items, store, "computing features of variants", run)
         more = np.array([labels[item.digest] for item in computed.items], np.int64)
         return Data(np.concatenate([plain.features, computed.features]), np.concatenate([plain.labels, more]))
 
-    def _finish(
-        self, trunk: Trunk, found: Collection, head: Head, data: dict[Part, Data], mark: str, staged: Files
-    ) -> Retrained:
-        graph, card = join(trunk, head, found.classes)
-        tested = _ordered(found, "testing")
-        scores = head_scores(head, data["testing"].features, self.model.session.threads)
-        measured = measure([p.path for p in tested], data["testing"].labels, scores, len(found.classes))
+    def _tuned(self, trunk: Trunk, found: Collection, store: Store, head: Head, mark: str) -> _Answers:
+        """The same with the last blocks trained: what goes into the first of them is computed once, as features are."""
+        if trunk.batch is not None:
+            raise GraphError(
+                f"--fine-tune needs a network that takes any number of images; {self.model.name} takes {trunk.batch}"
+            )
+        blocks = last_blocks(trunk.graph, self.options.fine_tune)
+        sizes = (blocks.start.shape or ())[1:]
+        if None in sizes:
+            raise GraphError(f"--fine-tune: the size of {blocks.start.name} is not known: {blocks.start.type}")
+        inner = Store.of(
+            f"{store.folder.name}-{digest_of(blocks.start.name.encode())[:12]}", tuple(d for d in sizes if d)
+        )
+
+        def run(images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+            return np.asarray(trunk.session.run(blocks.start, {IMAGES: images}), np.float32)
+
+        photos = sorted(found.photos, key=lambda p: p.digest)
+        items = [Item(p.path, p.digest) for p in photos]
+        computed = self._features(trunk, items, inner, "computing the blocks' inputs", run)
+        values = {item.digest: row for item, row in zip(computed.items, computed.features, strict=True)}
+        data = {part: _data(found, part, values) for part in _PARTS}
+        training = self._with_variants(trunk, found, inner, data["training"], run)
+        options = FineTuning(self.options.epochs, self.options.learning_rate)
+        with self._bar("fine-tuning", options.epochs) as bar:
+            tuned = fine_tune(
+                trunk, blocks, head, training, data["validation"], options, mark, balanced=self.options.balanced,
+                on_row=lambda row: bar.update(what=f"fine-tuning, {_row_text(row)}"),
+            )  # fmt: skip
+        return _Answers(tuned.head, data, tuned.scores, tuned.constants)
+
+    def _finish(self, trunk: Trunk, found: Collection, answers: _Answers, mark: str, staged: Files) -> Retrained:
+        graph, card = join(trunk, answers.head, found.classes, answers.constants)
+        tested, data = _ordered(found, "testing"), answers.data["testing"]
+        measured = measure([p.path for p in tested], data.labels, answers.scores(data.features), len(found.classes))
         save_graphdef(graph, staged.model)
         sha256 = Source(staged.model).sha256
         write_labels(staged.labels, found.classes)
         staged.card.write_text(json.dumps(card_document(card, sha256), indent=2) + "\n", encoding="utf-8")
-        self._prove(staged, trunk, head, found, data)
-        result = _result(self, trunk, found, head, measured)
+        self._prove(staged, trunk, found, answers)
+        result = Retrained(
+            self.files.model, found.classes, measured.right, measured.total, measured.confusion, History(answers.head.history),
+            answers.head.penalty, {"all": found.counts(), **{part: found.counts(part) for part in _PARTS}},
+            tuple(found.unreadable), tuple(notes_of(found)), self.model.name, trunk.name,
+        )  # fmt: skip
         write_page(staged.page, result, found, measured)
         write_record(staged, result, mark, sha256)
         take_places(staged, self.files)
         return result
 
-    def _prove(self, staged: Files, trunk: Trunk, head: Head, found: Collection, data: dict[Part, Data]) -> None:
-        """GraphError unless the file that was written answers as the head does, for one photograph."""
+    def _prove(self, staged: Files, trunk: Trunk, found: Collection, answers: _Answers) -> None:
+        """GraphError unless the file that was written answers as its parts do, for one photograph."""
         from ..classifier import load
 
-        part: Part = next(p for p in ("testing", "validation", "training") if len(data[p]))
+        part: Part = next(p for p in ("testing", "validation", "training") if len(answers.data[p]))
         photo = _ordered(found, part)[0]
-        expected = head_scores(head, data[part].features[:1])[0]
+        expected = answers.scores(answers.data[part].features[:1])[0]
         written = load(
             staged.model, backend=",".join(self.model.session.choice.order), threads=self.model.session.threads
         )
@@ -237,6 +294,16 @@ class Run:
                 f"{self.files.model}: the joined network answers otherwise than its parts: probabilities differ by {worst:.2g} for "
                 f"{photo.path}; name the tensor to cut at with --bottleneck TENSOR (it was {trunk.name})"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """A head, the values it is asked for by part, its probabilities for such values, and what changed in the trunk."""
+
+    head: Head
+    data: dict[Part, Data]
+    scores: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]
+    constants: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
 
 
 _PARTS: tuple[Part, ...] = ("training", "validation", "testing")
@@ -256,46 +323,3 @@ def _data(found: Collection, part: Part, features: dict[str, np.ndarray[Any, Any
 def _row_text(row: dict[str, float]) -> str:
     text = f"loss {row['loss']:.3g}"
     return f"{text}, validation {row['val_loss']:.3g}" if "val_loss" in row else text
-
-
-def _result(run: Run, trunk: Trunk, found: Collection, head: Head, measured: Measured) -> Retrained:
-    return Retrained(
-        run.files.model, found.classes, measured.right, measured.total, measured.confusion, History(head.history), head.penalty,
-        {"all": found.counts(), **{part: found.counts(part) for part in _PARTS}}, tuple(found.unreadable),
-        tuple(_notes(found, measured)), run.model.name, trunk.name,
-    )  # fmt: skip
-
-
-def _notes(found: Collection, measured: Measured) -> list[str]:
-    """What a user should know of the folder, one line each."""
-    notes = [
-        f"the same photograph is in {len(paths)} classes, and used in none: {'; '.join(paths)}"
-        for paths in found.in_two
-    ]
-    if found.copies:
-        path, other = found.copies[0]
-        notes.append(f"{len(found.copies)} copies of photographs were left out; the first: {path} is {other}")
-    notes += [
-        f"{name}: the folder has no photograph of its own that can be read; it is no class" for name in found.empty
-    ]
-    notes += [
-        f"{name}: all of its photographs would be for validation and testing; one of them is for training"
-        for name in found.moved
-    ]
-    if found.beside:
-        notes.append(f"{found.beside} photographs lie beside the sub-folders, in no class")
-    if found.elsewhere:
-        notes.append(
-            f"{found.elsewhere} files in the sub-folders are no photographs by their names, and were not looked at"
-        )
-    untested = [found.classes[i] for i, n in enumerate(found.counts("testing")) if not n]
-    if not measured.total:
-        notes.append(
-            "no photograph is for testing, so the accuracy is not known; add photographs, or raise the share of testing"
-        )
-    elif untested:
-        more = f" and {len(untested) - 8} more" if len(untested) > 8 else ""
-        notes.append(
-            f"no photograph is for testing in: {', '.join(untested[:8])}{more}; nothing is known of their accuracy"
-        )
-    return notes

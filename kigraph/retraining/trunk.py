@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..classifier import Classifier
     from ..weights.card import Card
 
-__all__ = ["FEATURES", "IMAGES", "Trunk", "copy_ops", "file_digest", "find_trunk", "flattened"]
+__all__ = ["FEATURES", "IMAGES", "Trunk", "copy_ops", "file_digest", "find_trunk", "flattened", "needed_ops"]
 
 #: The placeholder of a trunk that takes batches, and its result.
 IMAGES, FEATURES = "images", "features"
