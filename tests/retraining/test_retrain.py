@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from kigraph.retraining.trunk import find_trunk
 from .conftest import COLOURS, drawn, network
 
 Draw = Callable[..., Path]
+EXAMPLE = "retrain_photos"
 
 
 @pytest.fixture
@@ -282,3 +285,18 @@ def test_the_page_asks_for_nothing(trained: ki.Retrained) -> None:
     assert page.count("data:image/jpeg;base64,") == min(trained.total - trained.right, 24)
     for label, count in zip(trained.classes, trained.counts["all"], strict=True):
         assert re.search(rf">{label}</td><td>{count}</td>", page)
+
+
+def test_the_example(draw: Draw, weights: Path, tmp_path: Path) -> None:
+    folder = draw(lemon=20, plum=20)
+    photo = sorted((folder / "plum").iterdir())[0]
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, str(root / "examples" / f"{EXAMPLE}.py"), str(folder), str(photo), "--weights", str(weights)],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(root)}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "  plum: 20 photographs" in done.stdout
+    assert re.search(r"right: \d+ of \d+ that it has never seen", done.stdout)
+    assert done.stdout.splitlines()[-2].split()[-1] == "plum"
+    assert (tmp_path / "mine.pb").exists()
