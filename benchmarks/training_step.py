@@ -1,6 +1,7 @@
 """One training step of small CNNs, next to PyTorch's on the same machine in the same run.
 
     python -m benchmarks.training_step                    # table: ms per step, kigraph and, if it is installed, torch
+    python -m benchmarks.training_step --clock cpu        # the same in processor time, for a machine that others use, too
     python -m benchmarks.training_step --profile          # where kigraph's time goes, by kernel
 
 A step is what Model.fit does per batch: random numbers for dropout, forward, backward, Adam, the loss. Each library has a
@@ -177,12 +178,13 @@ def _torch_step(network: str, batch: int, threads: int, channels_last: bool) -> 
     return step
 
 
-def _serve(pipe: Connection, kind: str, network: str, batch: int, backend: str, threads: int) -> None:
+def _serve(pipe: Connection, kind: str, network: str, batch: int, backend: str, threads: int, clock: str) -> None:
     """A process with one of the libraries: for every number that it is sent it answers with the times of so many steps."""
     if kind == "kigraph":
         step = Kigraph(network, batch, backend, threads).step
     else:
         step = _torch_step(network, batch, threads, kind.endswith("channels_last"))
+    now = time.process_time if clock == "cpu" else time.perf_counter
     for _ in range(3):
         step()
     pipe.send([])
@@ -190,9 +192,9 @@ def _serve(pipe: Connection, kind: str, network: str, batch: int, backend: str, 
         step()
         times = []
         for _ in range(count):
-            start = time.perf_counter()
+            start = now()
             step()
-            times.append(time.perf_counter() - start)
+            times.append(now() - start)
         pipe.send(times)
 
 
@@ -233,6 +235,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--layout", choices=["channels_last", "contiguous"], help="torch's; default: both, the faster counts"
     )
+    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--explain", action="store_true", help="with --profile: every step of the plan, too")
     args = parser.parse_args(argv)
@@ -246,7 +249,7 @@ def main(argv: list[str] | None = None) -> None:
                 continue
             layouts = [args.layout] if args.layout else ["channels_last", "contiguous"]
             kinds = ["kigraph", *(f"torch {layout}" for layout in layouts if _has_torch())]
-            medians = _take_turns(kinds, args.seconds, network, args.batch, args.backend, threads)
+            medians = _take_turns(kinds, args.seconds, network, args.batch, args.backend, threads, args.clock)
             others = [t for name, t in medians.items() if name != "kigraph"]
             ratio = f"  ratio {medians['kigraph'] / min(others):.2f}" if others else ""
             figures = "  ".join(f"{name} {1e3 * t:7.2f} ms" for name, t in medians.items())

@@ -86,6 +86,9 @@ class Session:
         self._options = Options(self.choice.order, self.threads, store, Tuner(tune), self.numerics)
         self._runner = self._new_runner()
         self._variables: dict[str, Value] = {}
+        #: Variables whose arrays runs that assign are bound to, and copies of them for the other runs.
+        self._bound: set[str] = set()
+        self._copies: dict[str, Value] = {}
         self._state = threading.Lock()
         self._updating = threading.Lock()
         self._profiled: tuple[Plan, Timeline] | None = None
@@ -131,6 +134,8 @@ class Session:
         self._closed = True
         self._runner = self._new_runner()
         self._variables.clear()
+        self._bound.clear()
+        self._copies.clear()
         self._profiled = self._narrower = None
 
     def __repr__(self) -> str:
@@ -207,14 +212,21 @@ class Session:
 
     def _run(self, plan: Plan, arrays: dict[Port, Value], count: int, timeline: Timeline | None) -> list[Value]:
         """The first ``count`` outputs; the others are the new values of variables."""
-        if plan.cut.variables:
+        if not plan.cut.assigned:
             values = self._read_now(plan.cut.variables)
             arrays.update((port, values[name]) for name, port in plan.cut.variables.items())
-        results = plan.run(arrays, record=timeline)
-        if plan.cut.assigned:
-            with self._state:
-                # Behind them come the outputs of ops that are run for their effect.
-                self._variables.update(zip(plan.cut.assigned, map(np.array, results[count:]), strict=False))
+            return plan.run(arrays, record=timeline)
+        # Plans that assign are bound to the session's own arrays, which are written in between: here, and one run at a time.
+        with self._state:
+            arrays.update((port, self._own(name)) for name, port in plan.cut.variables.items())
+        loans: list[Callable[[], None]] = []
+        results = plan.run(arrays, record=timeline, loans=loans)
+        with self._state:
+            # Behind them come the outputs of ops that are run for their effect.
+            for name, value in zip(plan.cut.assigned, results[count:], strict=False):
+                self._store(name, value)
+        for give_back in loans:
+            give_back()
         return results[:count]
 
     @within_memory
@@ -248,16 +260,34 @@ class Session:
         for name, value in values.items():
             port = self._variable(name, "set_variables", FeedError)
             new[port.node] = np.array(self._feed(port, value))
-        with self._state:
-            self._variables.update(new)
+        with self._updating, self._state:
+            for name, value in new.items():
+                self._store(name, value)
 
     def _read(self, name: str) -> Value:
+        """The present value of a variable, for holders of ``_state``."""
         if name not in self._variables:
             initial = self.graph.operation(name).attrs.get("initial_value")
             if not isinstance(initial, ir.Literal):
                 raise FetchError(f"variable '{name}' has no initial value; freeze the graph, or feed '{name}:0'")
-            self._variables[name] = np.array(initial.array())
+            self._variables[name] = np.array(initial.array(), order="C")
         return self._variables[name]
+
+    def _own(self, name: str) -> Value:
+        """The array of a variable for a run that assigns: from now on always this one, and nobody else holds it."""
+        value = self._read(name)
+        if name not in self._bound:
+            self._bound.add(name)
+            value = self._variables[name] = np.array(value, order="C")
+        return value
+
+    def _store(self, name: str, value: Value) -> None:
+        """The new value of a variable, for holders of ``_updating`` and ``_state``."""
+        self._copies.pop(name, None)
+        if name in self._bound:
+            np.copyto(self._variables[name], value, casting="no")
+        else:
+            self._variables[name] = np.array(value, order="C")
 
     # --- feeds --------------------------------------------------------------------------------------------------------
 
@@ -318,5 +348,12 @@ class Session:
         return self._runner.prepare(Wanted(self.graph.freeze(), wanted.ports, wanted.targets), feeds, self._read_now)
 
     def _read_now(self, names: Collection[str]) -> dict[str, Value]:
+        """Values of variables, which no later run changes."""
         with self._state:
-            return {name: self._read(name) for name in names}
+            return {n: self._copy(n) if n in self._bound else self._read(n) for n in names}
+
+    def _copy(self, name: str) -> Value:
+        """A copy of a variable, made once for each value."""
+        if name not in self._copies:
+            self._copies[name] = np.array(self._read(name))
+        return self._copies[name]

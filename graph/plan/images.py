@@ -7,7 +7,7 @@ An image needs less memory than a batch, so more of it stays in the caches: Ince
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -117,7 +117,12 @@ class Images:
         """Memory for activations of one run."""
         return self.one.arena_bytes
 
-    def run(self, inputs: Mapping[Port, Value], profile: list[Timed] | None = None) -> dict[Port, Value]:
+    def run(
+        self,
+        inputs: Mapping[Port, Value],
+        profile: list[Timed] | None = None,
+        loans: list[Callable[[], None]] | None = None,
+    ) -> dict[Port, Value]:
         """The part's outputs as fresh host arrays."""
         types = self.one.lowering.types
         results = {p: np.empty((self.count, *types[p].dims[1:]), types[p].dtype) for p in self.part.outputs}
@@ -144,6 +149,8 @@ def compile_part(
     types: Mapping[Port, TensorType],
     values: Mapping[Port, Value],
     options: Options,
+    bound: Collection[Port] = (),
+    lent: Collection[Port] = (),
 ) -> Stage | DynamicStage | Images:
     """As ``compile_stage``; on one thread of main memory's processor, a batch whose images pay becomes Images."""
     if options.threads == 1 and part.static and _on_host(options):
@@ -153,7 +160,7 @@ def compile_part(
                 return _split(graph, part, work, options)
         except (KigraphError, NeedsValue) as error:  # the whole batch fits, or its own error says what is wrong
             _LOG.debug("a batch is not run image by image: %s", error)
-    return compile_stage(graph, part, types, values, options)
+    return compile_stage(graph, part, types, values, options, bound, lent)
 
 
 def _split(graph: Graph, part: Part, work: Work, options: Options) -> Images:

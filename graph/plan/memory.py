@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from heapq import heappop, heappush
 from math import prod
 
@@ -62,23 +62,19 @@ class Layout:
     unshared: int
 
 
-def lay_out(lowering: Lowering, inputs: Sequence[Port], outputs: Sequence[Port]) -> Layout:
-    """Decides all addresses; removes steps of concat and split that became free, and marks what it did in ``Step.note``."""
+def lay_out(
+    lowering: Lowering, inputs: Sequence[Port], outputs: Sequence[Port], bound: Collection[Port] = ()
+) -> Layout:
+    """Decides all addresses; removes steps of concat and split that became free, and marks what it did in ``Step.note``.
+
+    bound: inputs that are used where they are and get no address, unless a split hands out slices of them.
+    """
     kept = {lowering.root(p) for p in outputs}
     slices = _concat_slices(lowering, set(inputs))
     slices |= split_slices(lowering, kept, slices)
     steps = lowering.steps
-    first: dict[Port, int] = dict.fromkeys((p for p in inputs if p in lowering.home), -1)
-    last: dict[Port, int] = dict.fromkeys(first, -1)
-    for i, step in enumerate(steps):
-        for port, _ in step.outputs:
-            first[port] = i
-            last[port] = i
-        for port, _ in step.inputs:
-            if port in lowering.home:
-                last[port] = i
-    for port in kept & set(first):
-        last[port] = len(steps)
+    bound = set(bound) - {owner for owner, _ in slices.values()}
+    first, last = _lifetimes(lowering, [p for p in inputs if p in lowering.home and p not in bound], kept)
     storages: dict[Port, Storage] = {}
     for port in first:
         owner = slices[port][0] if port in slices else port
@@ -97,6 +93,20 @@ def lay_out(lowering: Lowering, inputs: Sequence[Port], outputs: Sequence[Port])
             workspaces[i] = Storage(step.device.name, step.prepared.workspace_bytes, i, i)
     every = [*storages.values(), *workspaces.values()]
     return Layout(places, workspaces, _pack(every), sum(s.nbytes for s in every))
+
+
+def _lifetimes(
+    lowering: Lowering, inputs: Collection[Port], kept: Collection[Port]
+) -> tuple[dict[Port, int], dict[Port, int]]:
+    """The first and the last step of every port that is an input or made by a step; of what is kept the end."""
+    first: dict[Port, int] = dict.fromkeys(inputs, -1)
+    last: dict[Port, int] = dict.fromkeys(first, -1)
+    for i, step in enumerate(lowering.steps):
+        for port, _ in step.outputs:
+            first[port] = last[port] = i
+        last.update((port, i) for port, _ in step.inputs if port in last)
+    last.update((port, len(lowering.steps)) for port in kept if port in last)
+    return first, last
 
 
 def _place(

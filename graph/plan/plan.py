@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import field
 from typing import Any
@@ -67,7 +67,14 @@ class Plan:
     #: Whether an output is a constant, which may have to be computed.
     _gives_constants: bool = field(init=False)
 
+    #: Variables that a run of this plan assigns and reads are read where they are, and their new values lent, not copied.
+    _bound: frozenset[Port] = field(init=False)
+    _lent: frozenset[Port] = field(init=False)
+
     def __post_init__(self) -> None:
+        fetched = len(self.graph.outputs) - len(self.cut.assigned)
+        self._bound = frozenset(self.cut.variables.values() if self.cut.assigned else ())
+        self._lent = frozenset(self.graph.outputs[fetched:]) - frozenset(self.graph.outputs[:fetched])
         last = {p: i for i, part in enumerate(self.parts) for p in (*part.outputs, *part.inputs, *part.values)}
         for port in self.graph.outputs:
             last.pop(port, None)
@@ -107,15 +114,18 @@ class Plan:
     ) -> Stage | DynamicStage | Images:
         with shared_values():
             made = self.options.store.compile_checked(
-                lambda: compile_part(self.graph, part, types, values, self.options)
+                lambda: compile_part(self.graph, part, types, values, self.options, self._bound, self._lent)
             )
         self.options.tuner.save()
         return made
 
-    def run(self, feeds: Mapping[Port, Value], record: Timeline | None = None) -> list[Value]:
+    def run(
+        self, feeds: Mapping[Port, Value], record: Timeline | None = None, loans: list[Callable[[], None]] | None = None
+    ) -> list[Value]:
         """The values of the cut graph's outputs. ``feeds``: for every placeholder and variable port an array.
 
-        record: makes it a profiled run, and gets the times of its steps.
+        record: makes it a profiled run, and gets the times of its steps. loans: gets functions to be called when the new values of
+        variables, which are not copied then, have been stored.
         """
         env: dict[Port, Value] = dict(feeds)
         begin = time.perf_counter()
@@ -126,7 +136,7 @@ class Plan:
                 types = {p: TensorType(STRING if a.dtype == object else a.dtype, a.shape) for p, a in inputs.items()}
                 stage = self.stage(index, types, {p: env[p] for p in part.values})
             timed: list[Timed] | None = None if record is None else []
-            env.update(stage.run(inputs, timed))
+            env.update(stage.run(inputs, timed, loans))
             if record is not None and timed is not None:
                 record.steps += [(index, t) for t in timed]
             del inputs

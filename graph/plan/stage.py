@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import field
 from typing import Any, NamedTuple
 
@@ -47,9 +47,9 @@ class Timed(NamedTuple):
 
 
 class _Context:
-    """Memory for one run at a time, and the steps bound to it."""
+    """Memory for one run at a time, and the steps bound to it; those of ``stage.bound`` to the arrays in ``inputs``."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, inputs: Mapping[Port, Value] | None = None) -> None:
         self.stage = stage
         lowering, layout = stage.lowering, stage.layout
         devices = {step.device.name: step.device for step in lowering.steps}
@@ -61,6 +61,8 @@ class _Context:
             t = lowering.types[port]
             if t.dtype == STRING:
                 self.arrays[port] = np.full(t.dims, b"", object)
+            elif port in stage.bound:
+                self.arrays[port] = (inputs or {})[port]
             elif port in layout.places:
                 self.arrays[port] = self.view(device, layout.places[port], t)
         self.runs: list[Run] = []
@@ -123,7 +125,11 @@ class _Context:
             )
         return step.prepared.bind(inputs, outputs, workspace)
 
-    def run(self, inputs: Mapping[Port, Value], profile: list[Timed] | None) -> dict[Port, Value]:
+    def fits(self, inputs: Mapping[Port, Value]) -> bool:
+        """Whether the steps are bound to these very arrays, as far as they are bound to any."""
+        return all(self.arrays[port] is inputs[port] for port in self.stage.bound)
+
+    def run(self, inputs: Mapping[Port, Value], profile: list[Timed] | None, lends: bool) -> dict[Port, Value]:
         at = -1
         try:
             for port, device in self.stage.fed:
@@ -143,7 +149,8 @@ class _Context:
                         device.synchronize()
                     profile.append(Timed(self.steps[at], start, time.perf_counter() - start))
             at = len(self.runs)
-            return {port: self._result(port, inputs) for port in self.stage.part.outputs}
+            lent = self.stage.lent if lends else ()
+            return {port: self._result(port, inputs, port in lent) for port in self.stage.part.outputs}
         except KigraphError as error:
             raise self._located(error, at, checked=profile is not None) from error.__cause__
         except Exception as error:
@@ -170,14 +177,17 @@ class _Context:
             return error
         return located(error, self.steps[at].op, self.steps[at].node) if inside else error
 
-    def _result(self, port: Port, inputs: Mapping[Port, Value]) -> Value:
-        """An output as a fresh host array."""
+    def _result(self, port: Port, inputs: Mapping[Port, Value], lent: bool) -> Value:
+        """An output as a fresh host array, or if it may be ``lent`` as it is in the context's memory."""
         lowering = self.stage.lowering
         root, t = lowering.root(port), lowering.types[port]
         if root in lowering.literals:
             return np.array(lowering.literals[root].array()).reshape(t.dims)
         if root in inputs and root not in lowering.home:
             return np.array(inputs[root]).reshape(t.dims)  # a result shares no memory
+        if lent and root not in inputs and lowering.home[root].name == HOST.name:
+            there: Value = self.arrays[root].reshape(t.dims)
+            return there
         return lowering.home[root].download(self.arrays[root]).reshape(t.dims)
 
 
@@ -231,6 +241,10 @@ class Stage:
     layout: Layout
     store: ConstantStore
     fed: tuple[tuple[Port, Device], ...]
+    #: Inputs that the steps read where they are; a context serves only the arrays that it is bound to.
+    bound: frozenset[Port] = frozenset()
+    #: Outputs that may be lent instead of copied.
+    lent: frozenset[Port] = frozenset()
     _idle: list[_Context] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -247,16 +261,32 @@ class Stage:
         """Memory for activations of one run, over all devices."""
         return sum(self.layout.arenas.values())
 
-    def run(self, inputs: Mapping[Port, Value], profile: list[Timed] | None = None) -> dict[Port, Value]:
-        """The part's outputs as fresh host arrays."""
+    def run(
+        self,
+        inputs: Mapping[Port, Value],
+        profile: list[Timed] | None = None,
+        loans: list[Callable[[], None]] | None = None,
+    ) -> dict[Port, Value]:
+        """The part's outputs as fresh host arrays.
+
+        loans: gets a function that is to be called when the outputs in ``lent``, which are not copied then, are no longer needed.
+        """
         with self._lock:
             context = self._idle.pop() if self._idle else None
-        context = context or _Context(self)
-        result = context.run(inputs, profile)
+        if context is None or not context.fits(inputs):
+            context = _Context(self, inputs)
+        result = context.run(inputs, profile, loans is not None)
+        if loans is None:
+            self._keep(context)
+        else:
+            loans.append(lambda: self._keep(context))
+        return result
+
+    def _keep(self, context: _Context) -> None:
+        """Keeps a context for the next run."""
         with self._lock:
             if len(self._idle) < _KEEP and (self.part.static or self.arena_bytes <= _KEEP_BYTES):
                 self._idle.append(context)
-        return result
 
 
 @dataclass(slots=True)
@@ -269,7 +299,12 @@ class DynamicStage:
     ports: tuple[Port, ...]
     literals: Mapping[Port, Value]
 
-    def run(self, inputs: Mapping[Port, Value], profile: list[Timed] | None = None) -> dict[Port, Value]:
+    def run(
+        self,
+        inputs: Mapping[Port, Value],
+        profile: list[Timed] | None = None,
+        loans: list[Callable[[], None]] | None = None,
+    ) -> dict[Port, Value]:
         (node,) = self.part.nodes
         start = time.perf_counter()
         arrays = [self.literals[p] if p in self.literals else inputs[p] for p in self.ports]
@@ -290,14 +325,23 @@ def compile_stage(
     types: Mapping[Port, TensorType],
     values: Mapping[Port, Value],
     options: Options,
+    bound: Collection[Port] = (),
+    lent: Collection[Port] = (),
 ) -> Stage | DynamicStage:
-    """Chooses kernels and lays out memory for given input types (all shapes known)."""
+    """Chooses kernels and lays out memory for given input types (all shapes known).
+
+    bound: inputs that are the same dense arrays in every run; lent: outputs that need not be copied. Both where they can.
+    """
     if part.dynamic:
         return _compile_dynamic(graph, part, types, values, options)
     lowering = lower_part(graph, part, types, values, options)
-    layout = lay_out(lowering, part.inputs, part.outputs)
-    fed = tuple((p, lowering.home[p]) for p in part.inputs if p in lowering.home)
-    return Stage(part, lowering, layout, options.store, fed)
+    home = lowering.home
+    there = {p for p in bound if p in part.inputs and p in home and home[p].name == HOST.name}
+    there = {p for p in there if lowering.types[p].dtype != STRING}
+    layout = lay_out(lowering, part.inputs, part.outputs, there)
+    there -= set(layout.places)
+    fed = tuple((p, home[p]) for p in part.inputs if p in home and p not in there)
+    return Stage(part, lowering, layout, options.store, fed, frozenset(there), frozenset(lent) & set(part.outputs))
 
 
 def _compile_dynamic(

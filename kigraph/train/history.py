@@ -41,20 +41,23 @@ class History:
         return _written(path, text.getvalue().encode())
 
     def save_picture(self, path: str | os.PathLike[str], title: str = "") -> Path:
-        """Draws loss and the other metrics over the epochs (needs matplotlib: pip install 'kigraph[plot]')."""
+        """Draws loss, the other metrics and a scheduled rate over the epochs (needs matplotlib: pip install 'kigraph[plot]')."""
         try:
             from matplotlib.figure import Figure
         except ImportError:
             raise KigraphError("drawing needs matplotlib; remedy: pip install 'kigraph[plot]'") from None
         losses = [m for m in self.metrics if m.endswith("loss")]
-        others = [m for m in self.metrics if not m.endswith("loss")]
-        figure = Figure(figsize=(5 * (1 + bool(others)), 3.6), layout="constrained")
-        axes: Any = figure.subplots(1, 1 + bool(others), squeeze=False)[0]
-        for panel, names in zip(axes, [losses, others], strict=False):
+        rates = [m for m in self.metrics if m == "learning_rate"]
+        others = [m for m in self.metrics if m not in (*losses, *rates)]
+        panels = [losses, *(names for names in (others, rates) if names)]
+        figure = Figure(figsize=(5 * len(panels), 3.6), layout="constrained")
+        axes: Any = figure.subplots(1, len(panels), squeeze=False)[0]
+        for panel, names in zip(axes, panels, strict=True):
             for name in names:
                 points = [(row["epoch"], row[name]) for row in self.rows if name in row]
                 panel.plot(*zip(*points, strict=True), "--" if name.startswith("val_") else "-", label=name)
             panel.set_xlabel("epoch")
+            panel.xaxis.get_major_locator().set_params(integer=True)
             panel.grid(alpha=0.3)
             panel.legend()
         figure.suptitle(title)
