@@ -13,7 +13,7 @@ from ..contracts.base import Contract
 from ..errors import KernelError
 from ..kernel import Kernel
 from ..tensor import Array, Params, is_float, is_int
-from .support import numpy_kernel, wider
+from .support import choose, in_blocks, numpy_kernel, wider
 
 __all__ = ["KERNELS"]
 
@@ -35,40 +35,59 @@ def _of_libm(contract: Contract[Params], function: Callable[[float], float]) -> 
     return numpy_kernel(contract, "host", run)
 
 
-def _of_wider(contract: Contract[Params], function: Callable[[Array], Array]) -> Kernel:
-    """A formula of several steps, in float32 for float16."""
+def _of_wider(contract: Contract[Params], function: Callable[[Array, Array], None]) -> Kernel:
+    """A formula of several steps into an array of the same type, in float32 for float16."""
+
+    def block(x: Array, y: Array) -> None:
+        if wider(x.dtype) == x.dtype:
+            function(x, y)
+        else:
+            wide = x.astype(wider(x.dtype))
+            function(wide, wide)
+            y[...] = wide
 
     def run(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
-        outputs[0][...] = function(inputs[0].astype(wider(inputs[0].dtype), copy=False))
+        in_blocks(block, inputs, outputs[0])
 
     return numpy_kernel(contract, "host", run)
 
 
-def _elu(x: Array) -> Array:
-    result: Array = np.where(x < 0, np.expm1(np.minimum(x, 0)), x)
-    return result
+def _elu(x: Array, y: Array) -> None:
+    choose(x < 0, np.expm1(np.minimum(x, 0)), x, y)
 
 
 #: alpha * scale and scale of the paper.
 _SELU_LOW, _SELU = 1.7580993408473768599402175208123, 1.0507009873554804934193349852946
 
 
-def _selu(x: Array) -> Array:
+def _selu(x: Array, y: Array) -> None:
     kind = x.dtype.type
-    result: Array = np.where(x < 0, kind(_SELU_LOW) * np.expm1(np.minimum(x, 0)), kind(_SELU) * x)
-    return result
+    choose(x < 0, kind(_SELU_LOW) * np.expm1(np.minimum(x, 0)), kind(_SELU) * x, y)
 
 
-def _softsign(x: Array) -> Array:
-    result: Array = x / (1 + np.abs(x))
-    return result
+def _softsign(x: Array, y: Array) -> None:
+    below = np.abs(x)
+    below += 1
+    np.divide(x, below, out=y)
+
+
+def _softplus(x: Array, y: Array) -> None:
+    small = np.abs(x)
+    np.exp(np.negative(small, out=small), out=small)
+    np.add(np.maximum(x, 0), np.log1p(small, out=small), out=y)
 
 
 def _zero_where(contract: Contract[Params], function: Callable[[Array, Array], Array], number: int) -> Kernel:
     """0 where input ``number`` is 0, whatever the other one is, NaN too."""
 
+    def block(a: Array, b: Array, y: Array) -> None:
+        zero = np.equal((a, b)[number], 0)
+        y[...] = function(a, b)
+        if zero.any():
+            np.copyto(y, 0, where=zero)
+
     def run(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
-        outputs[0][...] = np.where(inputs[number] == 0, outputs[0].dtype.type(0), function(*inputs))
+        in_blocks(block, inputs, outputs[0])
 
     return numpy_kernel(contract, "host", run)
 
@@ -84,16 +103,16 @@ def _shift(contract: Contract[Params], shift: Callable[..., Any]) -> Kernel:
 
 
 def _leaky_relu(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.LeakyReluParams) -> None:
-    (x,) = inputs
-    np.copyto(outputs[0], np.where(x < 0, x * x.dtype.type(params.alpha), x))
+    alpha = inputs[0].dtype.type(params.alpha)
+    in_blocks(lambda x, y: choose(x < 0, x * alpha, x, y), inputs, outputs[0])
 
 
 def _add_n(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
     """float16 is rounded once."""
     (y,) = outputs
-    if wider(y.dtype) == y.dtype:
-        np.copyto(y, inputs[0])
-        for x in inputs[1:]:
+    if wider(y.dtype) == y.dtype and len(inputs) > 1:
+        np.add(inputs[0], inputs[1], out=y)
+        for x in inputs[2:]:
             np.add(y, x, out=y)
     else:
         total = inputs[0].astype(wider(y.dtype))
@@ -109,13 +128,7 @@ def _approximate_equal(inputs: Sequence[Array], outputs: Sequence[Array], params
 
 
 def _clip(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
-    x, low, high = inputs
-    np.copyto(outputs[0], np.minimum(np.maximum(x, low), high))
-
-
-def _softplus(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
-    x = inputs[0].astype(wider(inputs[0].dtype), copy=False)
-    outputs[0][...] = np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+    np.clip(*inputs, out=outputs[0])  # np.minimum(np.maximum(x, low), high), a NaN of a bound, too
 
 
 def _check_divisor(op: str, x: Array) -> None:
@@ -162,12 +175,12 @@ def _pow(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> N
 
 
 def _select(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
-    outputs[0][...] = np.where(*inputs)
+    in_blocks(choose, inputs, outputs[0])
 
 
 def _select_rows(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
     condition, x, y = inputs
-    outputs[0][...] = np.where(condition.reshape(-1, *[1] * (x.ndim - 1)), x, y)
+    choose(condition.reshape(-1, *[1] * (x.ndim - 1)), x, y, outputs[0])
 
 
 KERNELS = (
@@ -201,7 +214,7 @@ KERNELS = (
     _ufunc(ops.FLOOR, np.floor),
     _ufunc(ops.CEIL, np.ceil),
     _ufunc(ops.ROUND, np.round),
-    numpy_kernel(ops.SOFTPLUS, "host", _softplus),
+    _of_wider(ops.SOFTPLUS, _softplus),
     _ufunc(ops.LOGICAL_NOT, np.logical_not),
     numpy_kernel(ops.FLOORDIV, "host", _floordiv),
     numpy_kernel(ops.FLOORMOD, "host", _floormod),

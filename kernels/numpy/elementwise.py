@@ -9,7 +9,7 @@ import numpy as np
 
 from ..contracts import elementwise as ops
 from ..contracts.base import Contract
-from ..host.support import activate, numpy_kernel, wider
+from ..host.support import activated, gives_second, in_blocks, numpy_kernel, wider
 from ..kernel import Kernel
 from ..tensor import Array, Params
 
@@ -26,33 +26,50 @@ def _ufunc(contract: Contract[Params], ufunc: Callable[..., Any]) -> Kernel:
 
 
 def _rsqrt(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
-    outputs[0][...] = 1 / np.sqrt(inputs[0].astype(wider(inputs[0].dtype), copy=False))
+    def block(x: Array, y: Array) -> None:
+        y[...] = 1 / np.sqrt(x.astype(wider(x.dtype), copy=False))
+
+    in_blocks(block, inputs, outputs[0])
 
 
 def _relu(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
-    outputs[0][...] = inputs[0]
-    activate(outputs[0], "relu")
+    activated(inputs[0], outputs[0], "relu")
 
 
 def _relu6(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
-    outputs[0][...] = inputs[0]
-    activate(outputs[0], "relu6")
+    activated(inputs[0], outputs[0], "relu6")
 
 
-def _maximum(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
-    a, b = inputs
-    outputs[0][...] = np.where((a > b) | (a != a), a, b)
+def _extreme(contract: Contract[Params], ufunc: Any) -> Kernel:
+    """The larger or smaller number, NaN if either is; of equal ones the second, which np.maximum does not promise for -0 and 0."""
 
+    def block(a: Array, b: Array, y: Array) -> None:
+        if y.dtype.kind != "f" or gives_second(ufunc, y.dtype):
+            ufunc(a, b, out=y)
+            return
+        equal = a == b
+        second = b[equal] if b.shape == equal.shape else np.broadcast_to(b, equal.shape)[equal]
+        ufunc(a, b, out=y)
+        y[equal] = second
 
-def _minimum(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
-    a, b = inputs
-    outputs[0][...] = np.where((a < b) | (a != a), a, b)
+    def run(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
+        in_blocks(block, inputs, outputs[0])
+
+    return numpy_kernel(contract, "numpy", run)
 
 
 def _sigmoid(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
-    x = inputs[0].astype(wider(inputs[0].dtype), copy=False)
-    small = np.exp(-np.abs(x))  # at most 1: nothing overflows, and small results keep their digits
-    outputs[0][...] = np.where(x >= 0, 1, small) / (1 + small)
+    def block(x: Array, y: Array) -> None:
+        wide = x.astype(wider(x.dtype), copy=False)
+        small = np.abs(wide)
+        np.exp(
+            np.negative(small, out=small), out=small
+        )  # at most 1: nothing overflows, and small results keep their digits
+        top = np.maximum((wide >= 0).astype(wide.dtype), small)
+        small += 1
+        np.divide(top, small, out=y, casting="same_kind")
+
+    in_blocks(block, inputs, outputs[0])
 
 
 def _squared_difference(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
@@ -81,7 +98,7 @@ KERNELS = (
     _ufunc(ops.SUB, np.subtract),
     _ufunc(ops.MUL, np.multiply),
     _ufunc(ops.DIV, np.divide),
-    numpy_kernel(ops.MAXIMUM, "numpy", _maximum),
-    numpy_kernel(ops.MINIMUM, "numpy", _minimum),
+    _extreme(ops.MAXIMUM, np.maximum),
+    _extreme(ops.MINIMUM, np.minimum),
     numpy_kernel(ops.SQUARED_DIFFERENCE, "numpy", _squared_difference),
 )

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
 
 import numpy as np
 
 from ..contracts.reduce import REDUCE_MAX, REDUCE_MEAN, REDUCE_MIN, REDUCE_SUM, ReduceParams
-from ..host.support import lowest, numpy_kernel
-from ..tensor import Array, DType, is_float
+from ..host.support import highest, lowest, numpy_kernel
+from ..tensor import Array
 
-__all__ = ["KERNELS", "highest"]
+__all__ = ["KERNELS"]
 
 #: NumPy adds pairwise along the last axis only; a wider sum is exact enough along every axis.
 _SUM_TYPES = {
@@ -20,11 +19,6 @@ _SUM_TYPES = {
     np.dtype(np.float32): np.dtype(np.float64),
     np.dtype(np.complex64): np.dtype(np.complex128),
 }
-
-
-def highest(dtype: DType) -> Any:
-    """The value that never wins a minimum: inf, or the greatest integer."""
-    return dtype.type(np.inf) if is_float(dtype) else np.iinfo(dtype).max
 
 
 def _sum(x: Array, params: ReduceParams) -> Array:
