@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,10 +34,25 @@ def _roll(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.RollPar
     # NumPy's roll multiplies shifts: one within the size cannot overflow.
     x = inputs[0]
     shifts = [s % x.shape[a] if x.shape[a] else 0 for s, a in zip(params.shifts, params.axes, strict=True)]
-    outputs[0][...] = np.roll(x, shifts, params.axes)
+    # An axis may be rolled more than once.
+    total: dict[int, int] = {}
+    for shift, axis in zip(shifts, (a % x.ndim for a in params.axes), strict=True):
+        total[axis] = (total.get(axis, 0) + shift) % max(x.shape[axis], 1)
+    parts = [
+        [(slice(0, n - s), slice(s, n)), (slice(n - s, n), slice(0, s))]
+        if (s := total.get(axis, 0))
+        else [(slice(None),) * 2]
+        for axis, n in enumerate(x.shape)
+    ]
+    for boxes in itertools.product(*parts):
+        outputs[0][tuple(there for _, there in boxes)] = x[tuple(here for here, _ in boxes)]
 
 
 _ACCUMULATE: dict[str, Any] = {"sum": np.add, "prod": np.multiply, "logsumexp": np.logaddexp}
+
+
+#: Numbers side by side from which on lines are added as wholes.
+_ROW = 64
 
 
 def _cumulative(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.CumulativeParams) -> None:
@@ -50,18 +66,32 @@ def _cumulative(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.C
         target[0] = {"sum": 0, "prod": 1, "logsumexp": -np.inf}[params.of]
         x, target = x[:-1], target[1:]
     if len(x):
-        target[...] = _ACCUMULATE[params.of].accumulate(x, axis=0, dtype=wider(x.dtype))
+        kind = wider(x.dtype)
+        inner = x.strides[1:] and max(map(abs, x.strides[1:])) <= abs(x.strides[0])
+        if kind == target.dtype and inner and x[0].size >= _ROW:
+            # NumPy goes column by column: 12 ms for 1024 x 1024 numbers, row by row 0.7. The order of additions is the same.
+            target[0] = x[0]
+            for i in range(1, len(x)):
+                _ACCUMULATE[params.of](target[i - 1], x[i], out=target[i])
+        elif kind == target.dtype:
+            _ACCUMULATE[params.of].accumulate(x, axis=0, dtype=kind, out=target)
+        else:
+            target[...] = _ACCUMULATE[params.of].accumulate(x, axis=0, dtype=kind)
 
 
 def _band(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.BandParams) -> None:
     x, (y,) = inputs[0], outputs
-    y[...] = b"" if y.dtype == STRING else 0
     rows, columns = x.shape[-2:]
     low = -rows if params.low is None else max(params.low, -rows)
     high = columns if params.high is None else min(params.high, columns)
+    nothing = b"" if y.dtype == STRING else 0
+    y[...] = x
     for row in range(rows):
-        inside = slice(max(row + low, 0), max(row + high + 1, 0))
-        y[..., row, inside] = x[..., row, inside]
+        first, end = min(max(row + low, 0), columns), max(row + high + 1, 0)
+        if first:
+            y[..., row, :first] = nothing
+        if end < columns:
+            y[..., row, max(first, end) :] = nothing
 
 
 def _bucketize(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.BucketizeParams) -> None:

@@ -42,14 +42,32 @@ def _hard(boxes: Array, scores: Array, most: int, iou: float, least: float) -> A
     """Numbers of the chosen boxes, best first."""
     order = np.argsort(-scores, kind="stable")
     order = order[scores[order] > least]
-    low, high = _corners(boxes)
+    # Rows in the order of scores: y and x of the low corners, then of the high ones, and the areas.
+    low, high = (c[order].T for c in _corners(boxes))
+    area = (high[0] - low[0]) * (high[1] - low[1])
+    alive = np.ones(len(order), bool)
     chosen: list[int] = []
-    while len(order) and len(chosen) < most:
-        best = int(order[0])
-        chosen.append(best)
-        rest = order[1:]
-        order = rest[~(_overlaps(low, high, best, rest) > iou)]
+    at = 0
+    while at < len(order) and len(chosen) < most:
+        chosen.append(int(order[at]))
+        # The share of the union as _overlaps computes it, for all that follow.
+        rest = slice(at + 1, None)
+        down = np.minimum(high[0, rest], high[0, at]) - np.maximum(low[0, rest], low[0, at])
+        across = np.minimum(high[1, rest], high[1, at]) - np.maximum(low[1, rest], low[1, at])
+        common = np.maximum(down, 0) * np.maximum(across, 0)
+        union = area[rest] + area[at] - common
+        share = common / union
+        alive[rest] &= ~(share > iou) if iou >= 0 and area[at] > 0 else ~(_flat(share, area[rest], area[at]) > iou)
+        following = np.flatnonzero(alive[rest])
+        if not following.size:
+            break
+        at += 1 + int(following[0])
     return np.array(chosen, np.int64)
+
+
+def _flat(share: Array, area: Array, own: Any) -> Array:
+    """Boxes without an area have nothing in common."""
+    return np.where((area <= 0) | (own <= 0), share.dtype.type(0), share)
 
 
 def _soft(boxes: Array, scores: Array, params: SuppressionParams) -> tuple[Array, Array]:

@@ -30,6 +30,34 @@ def _nonzero(inputs: Sequence[Array], params: Params) -> tuple[Array, ...]:
     return (np.argwhere(inputs[0]).astype(np.int64, copy=False),)
 
 
+def _unique_of_few(x: Array, params: UniqueParams) -> tuple[Array, ...] | None:
+    """Whole numbers of a range no wider than there are elements: by a table of that range instead of by sorting."""
+    x = x.reshape(-1)
+    low, high = int(x.min()), int(x.max())
+    if high - low >= max(x.size, 1024):
+        return None
+    places = (x.astype(np.int64) - low) if x.dtype != np.uint64 else (x - np.uint64(low)).astype(np.int64)
+    table = np.full(high - low + 1, x.size, np.int64)
+    # From the last to the first: of equal numbers the first place stays.
+    table[places[::-1]] = np.arange(x.size - 1, -1, -1)
+    there = np.flatnonzero(table < x.size)
+    first = table[there]
+    if not params.sorted:
+        order = np.argsort(first, kind="stable")
+        there, first = there[order], first[order]
+    made: dict[str, Callable[[], Array]] = {
+        "first": lambda: first, "inverse": lambda: _numbered(there, table)[places],
+        "counts": lambda: np.bincount(places, minlength=table.size)[there],
+    }  # fmt: skip
+    return (x[first], *(made[name]().astype(params.index) for name in params.outputs))
+
+
+def _numbered(there: Array, table: Array) -> Array:
+    numbers = np.empty_like(table)
+    numbers[there] = np.arange(there.size)
+    return numbers
+
+
 def _unique(inputs: Sequence[Array], params: UniqueParams) -> tuple[Array, ...]:
     x = inputs[0]
     if x.size == 0 and params.axis is not None and x.shape[params.axis]:
@@ -38,6 +66,10 @@ def _unique(inputs: Sequence[Array], params: UniqueParams) -> tuple[Array, ...]:
         found = np.take(x, [0], axis=params.axis)
         first, inverse, counts = np.zeros(1, np.int64), np.zeros(count, np.int64), np.full(1, count)
     else:
+        if params.axis is None and x.dtype.kind in "iub" and x.size:
+            quick = _unique_of_few(x, params)
+            if quick is not None:
+                return quick
         found, first, inverse, counts = np.unique(
             x, return_index=True, return_inverse=True, return_counts=True, axis=params.axis, equal_nan=False
         )

@@ -33,17 +33,27 @@ def _flat(op: str, indices: Array, shape: Sequence[int]) -> Array:
     """Rows of indices (..., depth) into the first axes of ``shape`` as numbers in row-major order, (rows,)."""
     depth = indices.shape[-1]
     sizes = shape[:depth]
-    rows = indices.reshape(prod(indices.shape[:-1]), depth).astype(np.int64)  # beyond 2 ** 63 becomes negative
-    wrong = np.nonzero(((rows < 0) | (rows >= np.array(sizes, np.int64))).any(axis=1))[0]
-    if wrong.size:
-        raise KernelError(
-            f"{op}: row {wrong[0]} of the indices, {indices.reshape(rows.shape)[wrong[0]].tolist()}, is out of range for "
-            f"shape {tuple(shape)}"
-        )
+    rows = indices.reshape(prod(indices.shape[:-1]), depth)
     flat = np.zeros(rows.shape[0], np.int64)
     for axis, size in enumerate(sizes):
-        flat = flat * size + rows[:, axis]
+        column = rows[:, axis].astype(np.int64)  # beyond 2 ** 63 becomes negative
+        # One comparison for both ends: a negative number is a huge one without a sign.
+        if column.size and column.view(np.uint64).max() >= size:
+            raise _out_of_range(op, rows, shape)
+        if axis:
+            flat *= size
+            flat += column
+        else:
+            flat = column
     return flat
+
+
+def _out_of_range(op: str, rows: Array, shape: Sequence[int]) -> KernelError:
+    """Names the first row of indices that is out of range."""
+    whole = rows.astype(np.int64)
+    wrong = np.nonzero(((whole < 0) | (whole >= np.array(shape[: rows.shape[1]], np.int64))).any(axis=1))[0]
+    found = f"row {wrong[0]} of the indices, {rows[wrong[0]].tolist()}"
+    return KernelError(f"{op}: {found}, is out of range for shape {tuple(shape)}")
 
 
 def _gather_nd(inputs: Sequence[Array], outputs: Sequence[Array], params: GatherNdParams) -> None:
@@ -57,7 +67,11 @@ def _gather_nd(inputs: Sequence[Array], outputs: Sequence[Array], params: Gather
     items, taken, rest = prod(x.shape[:batch]), prod(x.shape[batch : batch + depth]), prod(x.shape[batch + depth :])
     if batch:
         flat = (flat.reshape(items, -1) + np.arange(items)[:, None] * taken).reshape(-1)
-    y[...] = np.take(x.reshape(items * taken, rest), flat, axis=0).reshape(y.shape)
+    source = x.reshape(items * taken, rest)
+    if y.flags.c_contiguous:
+        np.take(source, flat, axis=0, out=y.reshape(flat.size, rest), mode="clip")  # all are in range; 'raise' buffers
+    else:
+        y[...] = np.take(source, flat, axis=0).reshape(y.shape)
 
 
 def _place(op: str, y: Array, indices: Array, updates: Array, mode: str) -> None:
@@ -133,6 +147,10 @@ def _segments(inputs: Sequence[Array], outputs: Sequence[Array], params: Segment
     y[...] = total.reshape(y.shape)
 
 
+#: Elements of an item from which on items are reversed one by one: for fewer, Python's loop takes longer than indices.
+_LONG = 1024
+
+
 def _reverse_sequence(inputs: Sequence[Array], outputs: Sequence[Array], params: ReverseSequenceParams) -> None:
     (x, lengths), (y,) = inputs, outputs
     sequence, batch = params.sequence % x.ndim, params.batch % x.ndim
@@ -142,6 +160,11 @@ def _reverse_sequence(inputs: Sequence[Array], outputs: Sequence[Array], params:
         raise KernelError(f"reverse_sequence: length {wrong[0]} is out of range; expected 0 to {size}")
     ends = lengths.astype(np.int64)[:, None]
     at = np.arange(size)[None, :]
+    if x.size >= _LONG * len(lengths):
+        target, source = (np.moveaxis(a, (batch, sequence), (0, 1)) for a in (y, x))
+        for row, given, end in zip(target, source, lengths.tolist(), strict=True):
+            row[:end], row[end:] = given[:end][::-1], given[end:]
+        return
     order = np.where(at < ends, ends - 1 - at, at)
     if sequence < batch:
         order = order.T

@@ -38,10 +38,28 @@ def _scalar(value: complex, dtype: DType) -> Any:
 def _pad(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.PadParams) -> None:
     (x,), (y,) = inputs, outputs
     if params.mode != "constant" and x.ndim:
-        y[...] = np.pad(x, params.paddings, mode=params.mode)  # type: ignore[call-overload]
+        _pad_mirrored(x, y, params)
         return
     y[...] = _scalar(params.value, y.dtype)
     y[tuple(slice(before, before + n) for n, (before, _) in zip(x.shape, params.paddings, strict=True))] = x
+
+
+def _pad_mirrored(x: Array, y: Array, params: ops.PadParams) -> None:
+    """The middle, then the edges axis by axis, each a mirror of what is there; np.pad where an edge is longer than x."""
+    skip = 1 if params.mode == "reflect" else 0
+    if any(max(pair) > n - skip for n, pair in zip(x.shape, params.paddings, strict=True)):
+        y[...] = np.pad(x, params.paddings, mode=params.mode)  # type: ignore[call-overload]
+        return
+    y[tuple(slice(before, before + n) for n, (before, _) in zip(x.shape, params.paddings, strict=True))] = x
+    # What is outside along later axes is filled when these have their turn.
+    inside = [slice(before, before + n) for n, (before, _) in zip(x.shape, params.paddings, strict=True)]
+    for axis, (n, (before, after)) in enumerate(zip(x.shape, params.paddings, strict=True)):
+        lines = np.moveaxis(y[(*[slice(None)] * axis, slice(None), *inside[axis + 1 :])], axis, 0)
+        if before:
+            lines[:before] = lines[before + skip : 2 * before + skip][::-1]
+        if after:
+            end = before + n
+            lines[end:] = lines[end - skip - after : end - skip][::-1]
 
 
 def _slice(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.SliceParams) -> None:
@@ -77,7 +95,13 @@ def _gather(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.Gathe
             outputs[0].shape
         )
     else:
-        outputs[0][...] = np.take(x, indices.astype(np.intp), axis=params.axis)
+        (y,) = outputs
+        if y.flags.c_contiguous and y.dtype == x.dtype and y.size:
+            np.take(
+                x, indices.astype(np.intp), axis=params.axis, out=y, mode="clip"
+            )  # all are in range; 'raise' buffers
+        else:
+            y[...] = np.take(x, indices.astype(np.intp), axis=params.axis)
 
 
 def _take_by_item(x: Array, indices: Array, batch: int, axis: int) -> Array:
@@ -90,7 +114,13 @@ def _take_by_item(x: Array, indices: Array, batch: int, axis: int) -> Array:
 
 
 def _tile(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.TileParams) -> None:
-    outputs[0][...] = np.tile(inputs[0], params.multiples)
+    (x,), (y,) = inputs, outputs
+    # Every axis of y as (copies, size); the copies are a broadcast axis of x.
+    sizes = [n for pair in zip(params.multiples, x.shape, strict=True) for n in pair]
+    if y.size and y.flags.c_contiguous:
+        y.reshape(sizes)[...] = x.reshape([n for size in x.shape for n in (1, size)])
+    else:
+        y[...] = np.tile(x, params.multiples)
 
 
 def _broadcast_to(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.BroadcastParams) -> None:

@@ -23,7 +23,7 @@ from ..contracts.quantization import (
 )
 from ..errors import KernelError
 from ..tensor import Array, DType
-from .support import numpy_kernel
+from .support import in_blocks, in_lines, numpy_kernel
 
 __all__ = ["KERNELS"]
 
@@ -42,7 +42,8 @@ def _along(range_: Array, x: Array, axis: int | None) -> Array:
 def _away(x: Array) -> Array:
     """The nearest integer; halves go away from 0. Exact: x - trunc(x) is."""
     whole = np.trunc(x)
-    result: Array = whole + np.where(np.abs(x - whole) >= 0.5, np.copysign(x.dtype.type(1), x), x.dtype.type(0))
+    rest = (np.abs(x - whole) >= 0.5).astype(x.dtype)
+    result: Array = whole + np.copysign(rest, x) if np.ndim(x) else whole + rest * np.copysign(x.dtype.type(1), x)
     return result
 
 
@@ -57,7 +58,19 @@ def _dequantize(inputs: Sequence[Array], outputs: Sequence[Array], params: Dequa
     least, most = _ends(x.dtype)
     if params.mode == "MIN_COMBINED":
         half = _F(0) if x.dtype.kind == "u" else (most - least + _F(1)) / _F(2)
-        y[...] = (x.astype(_F) + half) * ((high - low) / (most - least)) + low
+        factor = (high - low) / (most - least)
+
+        def block(part: Array, made: Array) -> None:
+            np.add(part, half, out=made, dtype=_F)
+            made *= factor
+            made += low
+
+        if y.dtype != _F:
+            y[...] = (x.astype(_F) + half) * factor + low
+        elif params.axis is None:
+            in_blocks(block, [x], y)
+        else:
+            block(x, y)
     elif params.mode == "SCALED":
         first = least + _F(params.narrow_range)
         y[...] = x.astype(_F) * (high / most if least == 0 else np.maximum(low / first, high / most))
@@ -77,7 +90,6 @@ def _quantize(inputs: Sequence[Array], outputs: Sequence[Array], params: Quantiz
     width = np.maximum(_F(1), np.maximum(np.abs(inputs[1].reshape(low.shape)), np.abs(high))) * _F(params.minimum)
     high = np.maximum(_F(0), np.maximum(high, low + width))
     least, most = _ends(params.dtype)
-    rounded = np.rint if params.half_to_even else _away
     if params.mode == "SCALED":
         least = least + _F(params.narrow_range)
         scale = np.minimum(
@@ -85,25 +97,54 @@ def _quantize(inputs: Sequence[Array], outputs: Sequence[Array], params: Quantiz
             np.where(most * high > 0, most / high, np.finfo(_F).max),
         ).astype(_F)
         low, high = (least / scale).astype(_F), (most / scale).astype(_F)
-        cut = np.clip(x, _along(low, x, params.axis), _along(high, x, params.axis))
-        made = np.maximum(rounded(cut * _along(scale, x, params.axis)), least)
+    ends = _along(low, x, params.axis), _along(high, x, params.axis)
+    if params.mode == "SCALED":
+        scale = _along(scale, x, params.axis)
+    elif params.mode == "MIN_COMBINED":
+        scale = ((most - least) / (ends[1] - ends[0])).astype(_F)
     else:
-        wide_low, wide_high = _along(low, x, params.axis), _along(high, x, params.axis)
-        scale = ((most - least) / (wide_high - wide_low)).astype(_F)
-        if params.mode == "MIN_COMBINED":
-            made = (np.clip(x, wide_low, wide_high) - wide_low) * scale
-            if params.dtype.kind == "i":
-                made = rounded(made - (most - least + _F(1)) / _F(2))
-            else:
-                made = np.floor(made + _F(0.5)) if not params.half_to_even else np.rint(made)
-        else:
-            steps = _F(2.0 ** (8 * params.dtype.itemsize) - 1.0)
-            scale = np.where(wide_high == wide_low, _F(0), steps / (wide_high - wide_low)).astype(_F)
-            made = _away(x * scale) - _away(wide_low * scale).astype(_F) + least
-    info = np.iinfo(params.dtype)
-    whole = np.where(np.isnan(made), info.min, made)
-    y[...] = np.clip(whole, float(info.min), float(info.max)).astype(np.int64)
+        steps = _F(2.0 ** (8 * params.dtype.itemsize) - 1.0)
+        scale = np.where(ends[0] == ends[1], _F(0), steps / (ends[1] - ends[0])).astype(_F)
+
+    def block(part: Array, made: Array) -> None:
+        _to_dtype(_quantized(part, ends, scale, (least, most), params), made)
+
+    if params.axis is None:
+        in_blocks(block, [x], y)
+    else:
+        block(x, y)
     y_low[...], y_high[...] = low, high
+
+
+def _quantized(
+    x: Array, ends: tuple[Array, Array], scale: Array, limits: tuple[Any, Any], params: QuantizeParams
+) -> Array:
+    """Whole numbers as float32, which may be out of range."""
+    least, most = limits
+    rounded = np.rint if params.half_to_even else _away
+    if params.mode == "MIN_FIRST":
+        return _away(x * scale) - _away(ends[0] * scale).astype(_F) + least
+    cut = np.clip(x, *ends)
+    if params.mode == "SCALED":
+        return np.maximum(rounded(cut * scale), least)
+    cut -= ends[0]
+    cut *= scale
+    if params.dtype.kind == "i":
+        return rounded(cut - (most - least + _F(1)) / _F(2))
+    if params.half_to_even:
+        return np.rint(cut)
+    cut += _F(0.5)
+    return np.floor(cut)
+
+
+def _to_dtype(made: Array, y: Array) -> None:
+    """Whole numbers into integers, cut to what these hold; NaN is the least."""
+    info = np.iinfo(y.dtype)
+    if y.itemsize <= 2:  # whose ends are float32 numbers; np.fmax drops NaN
+        np.copyto(y, np.minimum(np.fmax(made, _F(info.min)), _F(info.max)), casting="unsafe")
+    else:
+        whole = np.where(np.isnan(made), info.min, made)
+        y[...] = np.clip(whole, float(info.min), float(info.max)).astype(np.int64)
 
 
 def _fake_quant(inputs: Sequence[Array], outputs: Sequence[Array], params: FakeQuantParams) -> None:
@@ -116,9 +157,23 @@ def _fake_quant(inputs: Sequence[Array], outputs: Sequence[Array], params: FakeQ
     zero = least - low / scale
     zero = np.where(zero < least, least, np.where(zero > most, most, _away(np.asarray(zero)))).astype(_F)
     start, end = (least - zero) * scale, (most - zero) * scale
-    cut = np.minimum(np.maximum(x, start), end)
-    steps = np.floor((cut - start) / scale + _F(0.5))
-    y[...] = np.where((low == 0) & (high == 0), _F(0), steps * scale + start)
+    nothing = (low == 0) & (high == 0)
+
+    def block(part: Array, made: Array) -> None:
+        np.clip(part, start, end, out=made)
+        made -= start
+        made /= scale
+        made += _F(0.5)
+        np.floor(made, out=made)
+        made *= scale
+        made += start
+        if nothing.any():
+            np.copyto(made, _F(0), where=nothing)
+
+    if not params.channels:
+        in_blocks(block, [x], y)
+    else:
+        in_lines(block, x, y)
 
 
 def _round_trip(inputs: Sequence[Array], outputs: Sequence[Array], params: QuantizeDequantizeParams) -> None:

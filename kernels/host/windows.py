@@ -49,7 +49,11 @@ def _dilation2d(inputs: Sequence[Array], outputs: Sequence[Array], params: Windo
     for tap in _taps(x, y, (w.shape[0], w.shape[1]), params):
         at = (slice(None), tap.out_rows, tap.out_columns)
         value = x[:, tap.rows, tap.columns] + w[tap.u, tap.v]
-        np.copyto(y[at], value, where=value > y[at])
+        if y.dtype.kind == "f":
+            value += 0  # one zero: np.fmax, which passes over NaN, gives either of -0 and 0
+            np.fmax(y[at], value, out=y[at])
+        else:
+            np.maximum(y[at], value, out=y[at])
 
 
 def _extract_patches(inputs: Sequence[Array], outputs: Sequence[Array], params: WindowParams) -> None:

@@ -29,6 +29,8 @@ _INDEX = array_type(np.dtype(np.int64))
 _GRAIN = 64 * 1024
 #: Columns per row of accumulators: 16 KB, so they stay in the L1 cache.
 _BLOCK = 2048
+#: Numbers side by side of which a maximum is kept each: LLVM makes no vectors of one maximum that NaN passes.
+_LANES = 128
 
 
 @inner
@@ -67,12 +69,17 @@ def _reduce_kernel(name: str, dtype: DType) -> Any:
 
     ``axes``: sizes and strides of the ``kept`` outer axes, then of the ``reduced`` ones; ``last``: size of the last
     axis. ``rows`` = 1: it is kept, and an item is a block of up to _BLOCK columns, whose accumulators are at ``totals``.
-    0: it is reduced, and an item is one result.
+    0: it is reduced, and an item is one result; extremes keep those of _LANES columns at ``totals``.
     """
     wide, start = _accumulator(name, dtype)
     # The flag lets sums be vectorised; infinities and NaN stay what they are.
     fold = inner(_FOLDS[name], frozenset(["reassoc"]))
-    size, convert, mean = dtype.itemsize, wide.type, name == "reduce_mean"
+    size, convert, mean, extreme = (
+        dtype.itemsize,
+        wide.type,
+        name == "reduce_mean",
+        name in ("reduce_max", "reduce_min"),
+    )
 
     @compiled(f"{name}-{dtype}", void(*[int64] * 3, _INDEX, *[int64] * 7))
     def run(
@@ -110,10 +117,21 @@ def _reduce_kernel(name: str, dtype: DType) -> Any:
             else:
                 total = start
                 at = x + _offset(item, axes, 0, kept)
+                lanes = carray(pointer(totals), _LANES, wide)
+                if extreme:
+                    for c in range(_LANES):
+                        lanes[c] = start
                 for line in range(count):
                     of = carray(pointer(at + _offset(line, axes, 2 * kept, reduced)), last, dtype)
-                    for c in range(last):
+                    whole = last - last % _LANES if extreme else 0
+                    for block in range(0, whole, _LANES):
+                        for c in range(_LANES):
+                            lanes[c] = fold(lanes[c], convert(of[block + c]))
+                    for c in range(whole, last):
                         total = fold(total, convert(of[c]))
+                if extreme:
+                    for c in range(_LANES):
+                        total = fold(total, lanes[c])
                 carray(pointer(y + item * size), 1, dtype)[0] = total / divisor if mean else total
 
     return run
@@ -169,7 +187,8 @@ class _Reduce:
 
     @property
     def workspace_bytes(self) -> int:
-        return self._tasks * _BLOCK * 8 if self.walk.rows else 0
+        extreme = self.query.contract in (REDUCE_MAX, REDUCE_MIN)
+        return self._tasks * _BLOCK * 8 if self.walk.rows or extreme else 0
 
     def bind(self, inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> Run:
         query, walk, (out,) = self.query, self.walk, self.query.outputs

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..contracts.softmax import LOG_SOFTMAX, SOFTMAX, SoftmaxParams
-from ..host.support import numpy_kernel, wider
+from ..host.support import in_lines, numpy_kernel, wider
 from ..tensor import Array
 
 __all__ = ["KERNELS"]
@@ -20,9 +20,19 @@ def _shifted(x: Array, axis: int) -> Array:
 
 
 def _softmax(inputs: Sequence[Array], outputs: Sequence[Array], params: SoftmaxParams) -> None:
-    if outputs[0].size:
-        powers = np.exp(_shifted(inputs[0], params.axis))
-        outputs[0][...] = powers / powers.sum(axis=params.axis, keepdims=True)
+    (x,), (y,) = inputs, outputs
+
+    def lines(part: Array, result: Array) -> None:
+        powers = _shifted(part, axis)
+        np.exp(powers, out=powers)
+        np.divide(powers, powers.sum(axis=axis, keepdims=True), out=result, casting="same_kind")
+
+    axis = params.axis % y.ndim
+    if y.size and axis == y.ndim - 1:
+        axis = -1
+        in_lines(lines, x, y)
+    elif y.size:
+        lines(x, y)
 
 
 def _log_softmax(inputs: Sequence[Array], outputs: Sequence[Array], params: SoftmaxParams) -> None:
