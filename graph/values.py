@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import reprlib
+import sys
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -90,7 +91,8 @@ def as_array(value: Any, dtype: DType | None = None, what: str = "the value") ->
     elif isinstance(value, (list, tuple)) and is_foreign(_first_item(value)):
         value = adopt_items(value, what)
     typed = isinstance(value, (np.ndarray, np.generic))
-    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+    masked = sys.modules.get("numpy.ma")  # who made a masked array has imported it, 6 ms
+    if masked is not None and isinstance(value, masked.MaskedArray) and masked.is_masked(value):
         raise GraphError(f"{what} has masked elements, which no tensor can have; fill them first: value.filled(0)")
     if dtype == STRING or (dtype is None and isinstance(value, (str, bytes, bytearray, memoryview))):
         return _strings(value, what)

@@ -20,7 +20,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import field
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from ...kernels.records import dataclass
@@ -72,6 +71,8 @@ def digest_of_files(files: Sequence[Source], digest: Callable[[Source], str]) ->
     """
     if len(files) == 1:
         return digest(files[0])
+    from hashlib import sha256  # late: it loads OpenSSL, 3 MB and 2 ms
+
     folder = files[0].path.parent
     named = sorted((file.path.relative_to(folder).as_posix(), file) for file in files)
     return sha256("".join(f"{digest(file)}  {name}\n" for name, file in named).encode()).hexdigest()
