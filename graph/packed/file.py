@@ -342,7 +342,8 @@ def write_packed(
     table = json.dumps({**belongs, "entries": rows}, separators=(",", ":")).encode()
     head = _HEADER.pack(_MAGIC, _FORMAT, _ORDER, at, len(table)).ljust(_DIGEST_AT, b"\0")
     head = (head + _digest(head, table)).ljust(_TABLE_AT, b"\0")
-    with replacing(path, buffering=0) as file:
+    # Not forced to the disk, 0.07 s for Inception v3: after a crash of the machine the checksums find what is missing.
+    with replacing(path, durable=False, buffering=0) as file:
         descriptor = file.fileno()
         os.ftruncate(descriptor, at)
         _write_at(descriptor, memoryview(head + table), 0)
