@@ -179,7 +179,7 @@ def tflite_seeds() -> list[bytes]:
     v, m = integers.tensor("v", (4, 2)), integers.tensor("m", (4, 2))
     integers.op("MUL", [four, thin], [v])
     integers.op("SOFTMAX", [v], [m], {0: ("f32", 1.0)})
-    return [buffer.getvalue(), integers.bytes([x], [z, m])]
+    return [buffer.getvalue(), integers.bytes([x], [z, m]), tflite_files.loop()]
 
 
 def _bodies() -> list[bytes]:

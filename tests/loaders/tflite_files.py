@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-__all__ = ["CODES", "Lite", "Table", "flatbuffer", "flex", "metadata"]
+__all__ = ["CODES", "Lite", "Table", "flatbuffer", "flex", "loop", "metadata"]
 
 _SCALARS = {"i8": "<b", "u8": "<B", "bool": "<?", "i32": "<i", "u32": "<I", "f32": "<f", "u64": "<Q"}
 
@@ -81,9 +81,10 @@ CODES = {
         (9, "FULLY_CONNECTED"), (11, "L2_NORMALIZATION"), (12, "L2_POOL_2D"), (14, "LOGISTIC"), (17, "MAX_POOL_2D"), (18, "MUL"),
         (19, "RELU"), (20, "RELU_N1_TO_1"), (22, "RESHAPE"), (25, "SOFTMAX"), (28, "TANH"), (34, "PAD"), (36, "GATHER"),
         (39, "TRANSPOSE"), (40, "MEAN"), (41, "SUB"), (42, "DIV"), (43, "SQUEEZE"), (44, "UNIDIRECTIONAL_SEQUENCE_LSTM"),
-        (45, "STRIDED_SLICE"), (48, "TOPK_V2"), (49, "SPLIT"), (53, "CAST"), (54, "PRELU"), (56, "ARG_MAX"), (70, "EXPAND_DIMS"),
+        (45, "STRIDED_SLICE"), (48, "TOPK_V2"), (49, "SPLIT"), (53, "CAST"), (54, "PRELU"), (56, "ARG_MAX"), (58, "LESS"), (70, "EXPAND_DIMS"),
         (77, "SHAPE"), (82, "REDUCE_MAX"), (83, "PACK"), (88, "UNPACK"), (102, "SPLIT_V"), (114, "QUANTIZE"), (117, "HARD_SWISH"),
-        (119, "WHILE"), (123, "SELECT_V2"), (124, "DENSIFY"), (126, "BATCH_MATMUL"), (150, "GELU"), (152, "RELU_0_TO_1"),
+        (118, "IF"), (119, "WHILE"), (123, "SELECT_V2"), (124, "DENSIFY"), (126, "BATCH_MATMUL"), (129, "CALL_ONCE"),
+        (142, "VAR_HANDLE"), (143, "READ_VARIABLE"), (144, "ASSIGN_VARIABLE"), (150, "GELU"), (152, "RELU_0_TO_1"),
     )
 }  # fmt: skip
 KINDS = {
@@ -98,7 +99,7 @@ def ints(values: Sequence[int]) -> np.ndarray[Any, Any]:
 
 @dataclass
 class Lite:
-    """A model of one subgraph. Methods give indices of tensors."""
+    """A model, or a subgraph of one (``inner``). Methods give indices of tensors."""
 
     tensors: list[Table] = field(default_factory=list)
     buffers: list[Table] = field(default_factory=lambda: [Table()])
@@ -106,6 +107,19 @@ class Lite:
     codes: list[Table] = field(default_factory=list)
     entries: list[Table] = field(default_factory=list)
     signatures: list[Table] = field(default_factory=list)
+    others: list[Table | None] = field(default_factory=list)
+
+    def inner(self, make: Callable[[Lite], tuple[Sequence[int], Sequence[int]]]) -> int:
+        """Adds a subgraph that ``make`` fills, returning its inputs and outputs; its number."""
+        number = len(self.others) + 1
+        self.others.append(None)
+        part = Lite(buffers=self.buffers, codes=self.codes, others=self.others)
+        inputs, outputs = make(part)
+        self.others[number - 1] = part.subgraph(inputs, outputs, f"part {number}")
+        return number
+
+    def subgraph(self, inputs: Sequence[int], outputs: Sequence[int], name: str) -> Table:
+        return Table({0: self.tensors, 1: ints(inputs), 2: ints(outputs), 3: self.operators, 4: name})
 
     def tensor(
         self,
@@ -168,13 +182,59 @@ class Lite:
         self.entries.append(Table({0: name, 1: ("u32", len(self.buffers) - 1)}))
 
     def bytes(self, inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
-        subgraph = Table({0: self.tensors, 1: ints(inputs), 2: ints(outputs), 3: self.operators, 4: "main"})
-        root = Table({0: ("u32", 3), 1: self.codes, 2: [subgraph], 3: "a test", 4: self.buffers})
+        subgraphs = [self.subgraph(inputs, outputs, "main"), *self.others]
+        root = Table({0: ("u32", 3), 1: self.codes, 2: subgraphs, 3: "a test", 4: self.buffers})
         if self.entries:
             root[6] = self.entries
         if self.signatures:
             root[7] = self.signatures
         return flatbuffer(root, b"TFL3")
+
+
+def loop() -> bytes:
+    """A loop with a branch in its body, and a variable."""
+    lite = Lite()
+
+    def half(part: Lite) -> tuple[list[int], list[int]]:
+        a, b = part.tensor("a", (2,)), part.tensor("b", (2,))
+        part.op("MUL", [a, part.constant("half", np.float32(0.5))], [b])
+        return [a], [b]
+
+    def goes_on(part: Lite) -> tuple[list[int], list[int]]:
+        i, a, more = part.tensor("i", (), "int32"), part.tensor("a", (2,)), part.tensor("more", (), "bool")
+        part.op("LESS", [i, part.constant("two", np.int32(2))], [more])
+        return [i, a], [more]
+
+    number, condition = lite.inner(half), lite.inner(goes_on)
+
+    def step(part: Lite) -> tuple[list[int], list[int]]:
+        i, a, less = part.tensor("i", (), "int32"), part.tensor("a", (2,)), part.tensor("less", (), "bool")
+        j, b, one = part.tensor("j", (), "int32"), part.tensor("b", (2,)), part.constant("one", np.int32(1))
+        part.op("LESS", [i, one], [less])
+        part.op("IF", [less, a], [b], {0: ("i32", number), 1: ("i32", number)})
+        part.op("ADD", [i, one], [j])
+        return [i, a], [j, b]
+
+    def setting(part: Lite) -> tuple[list[int], list[int]]:
+        h = part.tensor("h", (), "resource")
+        part.op("VAR_HANDLE", [], [h], {0: "", 1: "w"})
+        part.op("ASSIGN_VARIABLE", [h, part.constant("w", np.ones(2, np.float32))], [])
+        return [], []
+
+    i, x, h, w = (
+        lite.tensor("i", (), "int32"),
+        lite.tensor("x", (2,)),
+        lite.tensor("h", (), "resource"),
+        lite.tensor("w", (2,)),
+    )
+    j, y, z = lite.tensor("j", (), "int32"), lite.tensor("y", (2,)), lite.tensor("z", (2,))
+    body = lite.inner(step)
+    lite.op("CALL_ONCE", [], [], {0: ("i32", lite.inner(setting))})
+    lite.op("VAR_HANDLE", [], [h], {0: "", 1: "w"})
+    lite.op("READ_VARIABLE", [h], [w])
+    lite.op("WHILE", [i, x], [j, y], {0: ("i32", condition), 1: ("i32", body)})
+    lite.op("MUL", [y, w], [z])
+    return lite.bytes([i, x], [j, z])
 
 
 def flex(numbers: Mapping[str, float]) -> bytes:

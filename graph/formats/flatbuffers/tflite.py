@@ -5,6 +5,8 @@ Weights are not read, and the options of an operator stay a table: which fields 
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,12 +135,13 @@ class SignatureDef:
 
 @dataclass(frozen=True, slots=True)
 class ModelDef:
-    """``subgraphs``: those that ``read_model`` was asked for. ``metadata``: name -> where it is in the file."""
+    """``subgraphs``: the first one and those of signatures; ``inner`` reads any. ``metadata``: name -> where it is in the file."""
 
     description: str
     subgraphs: dict[int, SubgraphDef]
     signatures: tuple[SignatureDef, ...]
     metadata: dict[str, Span]
+    inner: Callable[[int], SubgraphDef]
 
 
 def read_model(source: Source, budget: Budget) -> ModelDef:
@@ -170,7 +173,14 @@ class _Model:
             if span is not None:
                 metadata[table.text(0)] = span
         subgraphs = {i: self._subgraph(tables[i], f"subgraph {i}") for i in wanted}
-        return ModelDef(self.root.text(3), subgraphs, signatures, metadata)
+
+        @functools.cache
+        def inner(number: int) -> SubgraphDef:
+            if not 0 <= number < len(tables):
+                raise self.budget.error("an operator", f"subgraph {number}", f"one of {len(tables)}")
+            return self._subgraph(tables[number], f"subgraph {number}")
+
+        return ModelDef(self.root.text(3), subgraphs, signatures, metadata, inner)
 
     def _code(self, table: Table) -> tuple[str, bool]:
         """Codes up to 127 are in a byte; newer files have them in another field, too, and the greater one counts."""

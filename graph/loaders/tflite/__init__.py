@@ -1,8 +1,8 @@
 """TensorFlow Lite models (.tflite) to a Graph of TensorFlow's ops.
 
     __init__.py      looks_like_tflite, read_tflite: inputs, operators in their order, outputs, names
-    table.py         operator -> converter; windows.py, activations.py, elementwise.py, arrays.py, detection.py: the
-                     converters
+    table.py         operator -> converter; windows.py, activations.py, elementwise.py, arrays.py, control.py, detection.py:
+                     the converters
     build.py         the file's tensors while the graph is built, and an operator as its converter sees it
     nodes.py         what the conversion adds
     constants.py     constants as literals that stay in the file; sparse.py: those of which the zeros are left out
@@ -16,9 +16,10 @@ Only the layout of weights changes; inputs and outputs have the shapes and eleme
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 
 from ....kernels.errors import KigraphError
-from ....kernels.tensor import is_int
+from ....kernels.tensor import Shape, is_int
 from ...builder import Graph, Tensor
 from ...errors import LoadError
 from ...formats.flatbuffers.tflite import MAGIC, ModelDef, OperatorDef, TensorDef, read_model
@@ -63,6 +64,7 @@ def _build(model: ModelDef, source: Source, budget: Budget) -> Graph:
     for number, subgraph in model.subgraphs.items():
         place = "" if len(model.subgraphs) == 1 else f"subgraph {number}, "
         builds[number] = Build(graph, subgraph, place, source, budget)
+        _with_inner(builds[number], model, refused, ())
         refused += _convert(builds[number])
     graph.metadata.update(family="tflite", description=model.description)
     if any(q.quantized_grid for q in builds.values()):
@@ -74,13 +76,33 @@ def _build(model: ModelDef, source: Source, budget: Budget) -> Graph:
     return graph
 
 
-def _convert(build: Build) -> list[str]:
-    """Adds all operators in their order; what cannot run, and why."""
+def _with_inner(build: Build, model: ModelDef, refused: list[str], open: tuple[int, ...]) -> None:
+    """Lets the operators of a subgraph refer to others. ``open``: those that it is inside of."""
+
+    def inner(number: int, graph: Graph) -> Build:
+        found = Build(graph, model.inner(number), f"subgraph {number}, ", build.source, build.budget)
+        _with_inner(found, model, refused, (*open, number))
+        return found
+
+    def enclosed(number: int, shapes: Sequence[Shape]) -> Build:
+        if number in open:
+            raise Refused(f"subgraph {number}, which is inside of itself")
+        found = inner(number, Graph())
+        refused.extend(r for r in _convert(found, shapes) if r not in refused)
+        return found
+
+    build.enclosed, build.setting = enclosed, lambda number: inner(number, build.graph)
+
+
+def _convert(build: Build, shapes: Sequence[Shape] | None = None) -> list[str]:
+    """Adds all operators in their order; what cannot run, and why. shapes: of the inputs, if another subgraph gives them."""
     model = build.model
-    ones = bool(model.inputs) and all(_fixed_to_one(build.tensor(i)) for i in model.inputs)
-    build.free = ones and takes_any_batch(build)
-    for index in dict.fromkeys(model.inputs):
-        build.feed(index, _fed_shape(build.tensor(index), build.free))
+    if shapes is None:
+        ones = bool(model.inputs) and all(_fixed_to_one(build.tensor(i)) for i in model.inputs)
+        build.free = ones and takes_any_batch(build)
+        shapes = [_fed_shape(build.tensor(i), build.free) for i in model.inputs]
+    for index, shape in dict(zip(model.inputs, shapes, strict=False)).items():
+        build.feed(index, shape)
     refused = []
     for operator in model.operators:
         reason = _add(build, operator)
@@ -135,13 +157,21 @@ def _add(build: Build, operator: OperatorDef) -> str:
             raise build.budget.error(
                 f"{build.place}{operator}", f"tensor {index}, which has a value", "one operator for each"
             )
-        if use.stepwise and build.activation_grid(index):
-            build.steps[index] = value
-        elif reason:
-            build.given[index] = value
-        else:
-            build.store(index, value, use.halves)
+        _store(use, index, value, bool(reason))
     return reason
+
+
+def _store(use: Use, index: int, value: Tensor, refused: bool) -> None:
+    """A result of an operator as the tensor of that index."""
+    build = use.build
+    if use.stored and not refused:
+        build.store_as_filed(index, value)
+    elif use.stepwise and build.activation_grid(index):
+        build.steps[index] = value
+    elif refused:
+        build.given[index] = value
+    else:
+        build.store(index, value, use.halves)
 
 
 def _derive(build: Build, operator: OperatorDef) -> bool:

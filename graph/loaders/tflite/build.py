@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ....kernels.tensor import DType
+from ....kernels.tensor import DType, Shape
 from ...builder import Graph, Tensor
 from ...formats.flatbuffers.tflite import OperatorDef, Quantization, SubgraphDef, TensorDef
 from ...formats.limits import Budget
@@ -30,6 +30,10 @@ _MOST_OPTIONS = 1 << 16
 
 class Refused(Exception):  # noqa: N818 - a signal: the operator stays in the graph as one that cannot run
     """A converter does not serve this use of an operator; the text says what and why."""
+
+
+def _no_subgraph(number: int) -> Build:
+    raise Refused(f"subgraph {number}")
 
 
 class Build(Nodes):
@@ -53,6 +57,9 @@ class Build(Nodes):
         self._in_steps: dict[tuple[int, Change | None], Tensor] = {}
         self._produced = {t for op in model.operators for t in op.outputs}
         self.free = False
+        #: Another subgraph as a graph of its own, with inputs of these shapes; and one of which only constants are read.
+        self.enclosed: Callable[[int, Sequence[Shape]], Build] | None = None
+        self.setting: Callable[[int], Build] = _no_subgraph
 
     def tensor(self, index: int) -> TensorDef:
         return self.model.tensors[index]
@@ -205,6 +212,14 @@ class Build(Nodes):
         else:
             self.given[index] = value
 
+    def store_as_filed(self, index: int, value: Tensor) -> None:
+        """A result that is in the file's element type already."""
+        if self.activation_grid(index):
+            self.integers[index] = value
+            self.steps[index] = from_integers(self, value, self.grid(index), legal(self.tensor(index).name))
+        else:
+            self.given[index] = value
+
     def has_value(self, index: int) -> bool:
         return index in self.given or index in self.steps or index in self.integers
 
@@ -217,6 +232,8 @@ class Use:
         outputs = operator.outputs
         #: Inputs and results are numbers of steps: the operator only moves elements, all of one grid.
         self.stepwise = False
+        #: Results are in the file's element types.
+        self.stored = False
         self.halves: Halves = "even"
         self.name = legal(build.tensor(outputs[0]).name or operator.name) if outputs else legal(operator.name)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from . import activations, arrays, elementwise, windows
+from . import activations, arrays, control, elementwise, windows
 from .build import Converter
 from .detection import CUSTOM
 
@@ -15,4 +15,5 @@ CONVERTERS: Mapping[str, Converter] = {
     **activations.CONVERTERS,
     **elementwise.CONVERTERS,
     **arrays.CONVERTERS,
+    **control.CONVERTERS,
 }
