@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import Any, final
+from typing import Any, TypeAlias, final
 
 import numpy as np
 
@@ -117,6 +117,11 @@ class Tensor(Symbolic):
             return result
 
 
+Rewire: TypeAlias = Callable[
+    [Sequence[Tensor], Sequence[Operation | Tensor]], tuple[Sequence[Tensor], Sequence[Operation | Tensor]]
+]
+
+
 class Graph:
     """A graph that operations are added to. Thread-safe; operations are never changed or removed."""
 
@@ -135,6 +140,10 @@ class Graph:
         self.aliases: dict[str, str] = {}
         #: How the file says that it is called; the one to take is 'serving_default'.
         self.signatures: dict[str, Signature] = {}
+        #: Changes the inputs and control inputs of a new operation: what is made inside of a branch gets the branch's own.
+        self.rewire: Rewire | None = None
+        #: The predicate of a Merge that joins the two sides of a branch: input 0 is live where it is false.
+        self.predicates: dict[Operation, Tensor] = {}
 
     def __repr__(self) -> str:
         from .draw.notebook import graph_text  # drawing is loaded when it is needed
@@ -305,6 +314,8 @@ class Graph:
         num_outputs: needed for unknown types only.
         Raises GraphError, ShapeError or DTypeError if the inputs can never fit the op.
         """
+        if self.rewire is not None:
+            inputs, control_inputs = self.rewire(inputs, control_inputs or ())
         for t in inputs:
             if not isinstance(t, Tensor) or t.op.graph is not self:
                 raise GraphError(f"input {t!r} of a new {type} is not a tensor of this graph")

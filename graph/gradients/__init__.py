@@ -25,7 +25,7 @@ __all__ = ["GRADIENTS", "gradients"]
 
 _FAMILIES = (_array, _blocks, _math, _nn, _special)
 #: Op types without inputs, or whose outputs do not depend smoothly on them: nothing flows further.
-_SOURCES = frozenset(["Const", "Placeholder", "VariableV2", "NoOp", *DESCRIBES])
+_SOURCES = frozenset(["Const", "Placeholder", "VariableV2", "NoOp", "ZerosLike", "OnesLike", *DESCRIBES])
 
 
 def gradients(
@@ -91,6 +91,46 @@ def _total(found: dict[Tensor, list[Tensor]], tensor: Tensor) -> Tensor | None:
     return total
 
 
+def _of_merge(op: Operation, totals: list[Tensor | None], found: dict[Tensor, list[Tensor]]) -> None:
+    """The gradient goes to the side that was live."""
+    if totals[0] is not None:
+        sides = op.graph.create_op("Switch", [totals[0], op.graph.predicates[op]]).outputs
+        for source, gradient in zip(op.inputs, sides, strict=True):
+            found.setdefault(source, []).append(gradient)
+
+
+def _of_switch(op: Operation, totals: list[Tensor | None], found: dict[Tensor, list[Tensor]]) -> None:
+    """What reads the value on either side; a side that does not gives zeros."""
+    value, predicate = op.inputs
+    if not is_float(value.dtype):
+        return
+    sides = []
+    for index, total in enumerate(totals):
+        if total is None:
+            sides.append(op.graph.create_op("Switch", [ops.zeros_like(value), predicate]).outputs[index])
+        else:
+            # A gradient that is a constant is not on the side of the branch: it is put there.
+            sides.append(op.graph.create_op("Switch", [total, predicate]).outputs[index] if _is_free(total) else total)
+    merged = op.graph.create_op("Merge", sides, {"N": 2})
+    op.graph.predicates[merged] = predicate
+    found.setdefault(value, []).append(merged.outputs[0])
+
+
+def _is_free(tensor: Tensor) -> bool:
+    """Whether a tensor depends on no Switch, so that it has a value on both sides of a branch."""
+    seen: set[Operation] = set()
+    stack = [tensor.op]
+    while stack:
+        op = stack.pop()
+        if op.type == "Switch":
+            return False
+        if op not in seen and op.type != "Merge":
+            seen.add(op)
+            stack.extend(t.op for t in op.inputs)
+            stack.extend(op.control_inputs)
+    return True
+
+
 def _backward(op: Operation, between: set[Operation], found: dict[Tensor, list[Tensor]]) -> None:
     totals = [_total(found, t) for t in op.outputs]
     if op.type in _SOURCES or all(t is None for t in totals):
@@ -99,6 +139,9 @@ def _backward(op: Operation, between: set[Operation], found: dict[Tensor, list[T
         raise GraphError(f"gradients: op {op.type} (node '{op.name}') is not supported")
     if op.type.startswith("Assign"):
         raise GraphError(f"gradients: {op.type} '{op.name}' cannot be differentiated; differentiate before assigning")
+    if op.type == "Switch" or op in op.graph.predicates:
+        (_of_switch if op.type == "Switch" else _of_merge)(op, totals, found)
+        return
     contract, use, picked = use_of(op)
     function = GRADIENTS.get(contract)
     if function is None:

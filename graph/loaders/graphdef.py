@@ -22,7 +22,7 @@ from ..formats.source import Source
 from ..formats.tensorflow import AttrValue, GraphDef, NodeDef
 from ..hints import similar
 from ..ir import MISSING, Literal, Node, Port, order_with_cycles
-from ..opdefs import LOOPS, OWN
+from ..opdefs import OF_PROGRAMS, OWN
 from ..signatures import SERVING_DEFAULT, SIGNATURES, Signature, read_signatures
 from .tensorflow.attributes import Function, attributes, check_output_count
 from .tensorflow.frames import Edges, Loop, Region, find_loops
@@ -169,7 +169,7 @@ class _Build:
             return op, self._loop(loop, tensors)
         attrs = attributes(definition, op, self.producer, self.reader, self.source, self.budget, place)
         check_output_count(attrs, self.budget, place)
-        if op in LOOPS:  # these are made here only
+        if op in OF_PROGRAMS:  # these are made here only
             return MISSING, {"why": f"{op} is no op of files"}
         why = definition.why
         if op in _FUNCTIONAL:

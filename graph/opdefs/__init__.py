@@ -13,7 +13,7 @@ from .array import STRUCTURAL as _ARRAY_STRUCTURAL
 from .attributes import Foreign
 from .base import Lowered, NeedsValue, OpDef, Site
 from .channels import CHANNELS, channels_last, last_attrs, last_order
-from .control import BRANCHING, LOOPS
+from .control import BRANCHING, LOOPS, OF_PROGRAMS
 from .control import CONTROL as _CONTROL
 from .lists import LISTS
 from .random import RANDOM
@@ -28,6 +28,7 @@ __all__ = [
     "DESCRIBES",
     "LISTS",
     "LOOPS",
+    "OF_PROGRAMS",
     "OPDEFS",
     "OWN",
     "RANDOM",

@@ -12,13 +12,13 @@ import numpy as np
 
 from ...kernels.contracts.base import require_same_dtype
 from ...kernels.errors import DTypeError
-from ...kernels.tensor import Shape, TensorType
+from ...kernels.tensor import STRING, Shape, TensorType
 from ..errors import GraphError
 from ..ir import UNKNOWN, Graph
 from .attributes import Attr, T
 from .base import OpDef, Site
 
-__all__ = ["BRANCHING", "CONTROL", "DEFS", "LOOPS"]
+__all__ = ["BRANCHING", "CONTROL", "DEFS", "LOOPS", "OF_PROGRAMS"]
 
 _SCALAR = TensorType(np.dtype(np.int32), ())
 
@@ -102,8 +102,17 @@ def _infer_branch(site: Site) -> tuple[TensorType, ...]:
     return tuple(result)
 
 
+def _infer_file(site: Site) -> tuple[TensorType, ...]:
+    name = site.inputs[0]
+    if name.dtype not in (STRING, UNKNOWN) or name.rank not in (0, None):
+        raise DTypeError(f"{site.op} '{site.name}': the name of a file is a string of shape (), got {name}")
+    return (TensorType(STRING, ()),)
+
+
 #: Loops and branches whose graphs are attributes.
 LOOPS = frozenset(["KiWhile", "KiBranch"])
+#: Op types that no file may have: a file does not read other files.
+OF_PROGRAMS = LOOPS | {"KiReadFile"}
 _DATA = Attr("list")
 _WHILE = {
     "cond": _DATA,
@@ -128,6 +137,8 @@ DEFS: tuple[OpDef, ...] = (
     OpDef("KiWhile", _planned, arity=(0, None), infer=_infer_while, attributes=_WHILE),
     OpDef("KiBranch", _planned, arity=(1, None), infer=_infer_branch, attributes=_BRANCH),
     OpDef("KiPrint", _planned, arity=(1, None), infer=lambda site: site.inputs[:1], attributes=_PRINT),
+    OpDef("KiSummary", _planned, arity=(2, 2), infer=lambda site: (TensorType(STRING, ()),), attributes={}),
+    OpDef("KiReadFile", _planned, arity=(1, 1), infer=_infer_file, attributes={}),
     OpDef("KiAssert", _planned, arity=(1, None), infer=lambda site: site.inputs[:1], attributes=_ASSERT),
 )
 

@@ -15,7 +15,7 @@ from ..passes.fold_constants import fold_constants
 from ..passes.legalize import legalize
 from ..rewrite import Rewriter, infer_again, reachable
 from .branches import Decision, branches, decide, take
-from .effects import ASSIGN, EFFECTS, Order
+from .effects import EFFECTS, Order
 
 __all__ = ["Cut", "cut", "specialize"]
 

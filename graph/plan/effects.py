@@ -7,6 +7,8 @@ only. Two assignments of one variable of which neither must come first are refus
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
@@ -17,7 +19,7 @@ from ..errors import FetchError, RunError
 from ..ir import Graph, Node, Port
 from .draws import Streams
 
-__all__ = ["ASSIGN", "EFFECTS", "AssertionFailedError", "Order", "effect"]
+__all__ = ["ASSIGN", "EFFECTS", "AssertionFailedError", "Order", "effect", "read_file", "summary"]
 
 Value = np.ndarray[Any, Any]
 
@@ -103,7 +105,6 @@ class Order:
         )
 
 
-
 class AssertionFailedError(RunError):
     """What an assertion of the graph demands is not so."""
 
@@ -126,6 +127,26 @@ def effect(node: Node, streams: Streams) -> Callable[[Sequence[Value]], tuple[Va
         return (arrays[0],)
 
     return show if node.op == "KiPrint" else check
+
+
+def read_file(node: Node, name: Value) -> Value:
+    """The content of a file as an array of shape () with one bytes object."""
+    path: bytes = name.item()
+    try:
+        with open(path, "rb") as file:
+            content = np.empty((), object)
+            content[()] = file.read()
+            return content
+    except OSError as error:
+        raise RunError(f"{node}: {os.fsdecode(path)}: {error.strerror or error}") from error
+
+
+def summary(head: Value, value: Value) -> Value:
+    """A value and what it is called as one string: a JSON list (of ``head``, the element type, the shape), a line end, bytes."""
+    content = np.empty((), object)
+    said = json.loads(head.item())
+    content[()] = json.dumps([*said, value.dtype.str, list(value.shape)]).encode() + b"\n" + value.tobytes()
+    return content
 
 
 def _shown(array: Value, summarize: int) -> str:

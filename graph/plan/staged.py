@@ -13,7 +13,7 @@ from ..errors import GraphError
 from ..ir import UNKNOWN, Node
 from ..opdefs import LISTS, LOOPS, RANDOM
 from .draws import draws
-from .effects import EFFECTS, effect
+from .effects import EFFECTS, effect, read_file, summary
 from .lists import lists
 from .loops import branch, loop
 from .lowering import Options
@@ -52,6 +52,10 @@ def _evaluator(node: Node, options: Options) -> Callable[[Sequence[Value]], tupl
         return (loop if node.op == "KiWhile" else branch)(node, options.inner)
     if node.op in EFFECTS:
         return effect(node, options.streams)
+    if node.op == "KiReadFile":
+        return lambda arrays: (read_file(node, arrays[0]),)
+    if node.op == "KiSummary":
+        return lambda arrays: (summary(arrays[0], arrays[1]),)
     if node.op == "Print":
         return lambda arrays: (arrays[0],)
     assert node.op in RANDOM

@@ -1,0 +1,75 @@
+"""Names of TensorFlow 1 that are not here, and what to use in their place."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+__all__ = ["MISSING", "refuse"]
+
+#: Name -> what to do instead.
+MISSING: dict[str, str] = {
+    "SparseTensor": "dense tensors; tf.scatter_nd makes one of indices and values",
+    "TensorArray": "carry a tensor as a loop variable, and tf.concat with shape_invariants",
+    "bfloat16": "tf.float32; on cupy Session precision 'bf16'",
+    "contrib": "tf.layers, tf.nn; tf.layers.xavier_initializer is tf.glorot_uniform_initializer",
+    "data": "feed batches through feed_dict; kigraph.train.Model.fit makes batches",
+    "device": "tf.Session(backend=...) chooses where all of the graph runs",
+    "distribute": "a session runs in one process",
+    "estimator": "kigraph.train.Model, or a loop of Session.run",
+    "enable_eager_execution": "Session.run: kigraph has graphs only",
+    "FIFOQueue": "feed batches through feed_dict",
+    "QueueRunner": "feed batches through feed_dict",
+    "keras": "kigraph.train.Model and its layers; ki.load reads Keras files",
+    "layers.Dense": "tf.layers.dense",
+    "layers.Conv2D": "tf.layers.conv2d",
+    "map_fn": "an op over the whole batch, or tf.while_loop",
+    "scan": "tf.while_loop",
+    "foldl": "tf.while_loop",
+    "multinomial": "draw with NumPy and feed the numbers",
+    "py_func": "a graph runs no Python; fetch the value, compute, and feed the result",
+    "py_function": "a graph runs no Python; fetch the value, compute, and feed the result",
+    "numpy_function": "a graph runs no Python; fetch the value, compute, and feed the result",
+    "saved_model": "ki.load reads a SavedModel folder; Graph.of(ki.load(path).graph) runs it here",
+    "Saver": "tf.train.Saver",
+    "sparse_placeholder": "tf.placeholder of a dense tensor",
+    "string_to_number": "parse with Python and feed numbers",
+    "svd": "numpy.linalg.svd on a fetched value",
+    "nn.ctc_loss": "no op of kigraph computes it",
+    "nn.dynamic_rnn": "tf.while_loop around the cell's operations",
+    "nn.rnn_cell": "the cell's operations: tf.matmul, tf.sigmoid, tf.tanh",
+    "nn.nce_loss": "tf.nn.softmax_cross_entropy_with_logits_v2",
+    "nn.sampled_softmax_loss": "tf.nn.softmax_cross_entropy_with_logits_v2",
+    "train.Coordinator": "feed batches through feed_dict",
+    "train.FtrlOptimizer": "tf.train.AdagradOptimizer or AdamOptimizer",
+    "train.ProximalGradientDescentOptimizer": "tf.train.GradientDescentOptimizer",
+    "train.MonitoredTrainingSession": "tf.Session with tf.train.Saver",
+    "train.Server": "a session runs in one process",
+    "train.Supervisor": "tf.Session with tf.train.Saver",
+    "train.batch": "feed batches through feed_dict",
+    "train.import_meta_graph": "ki.load('PREFIX.meta') reads a training graph with its checkpoint; or build the graph, and Saver.restore",
+    "train.shuffle_batch": "feed batches through feed_dict",
+    "train.start_queue_runners": "feed batches through feed_dict",
+    "train.write_graph": "open(path, 'wb').write(tf.get_default_graph().as_graph_def().SerializeToString())",
+    "image.random_brightness": "augment the arrays before they are fed",
+    "image.random_flip_left_right": "augment the arrays before they are fed",
+    "image.resize_image_with_crop_or_pad": "tf.pad and slices of the tensor",
+    "TFRecordReader": "read with Python and feed arrays",
+    "TextLineReader": "read with Python and feed arrays",
+    "WholeFileReader": "tf.read_file",
+    "decode_csv": "read with Python and feed arrays",
+    "test": "unittest and numpy.testing",
+    "write_file": "fetch the value and write it with Python",
+}
+
+
+def refuse(full: str, known: tuple[str, ...]) -> NoReturn:
+    """AttributeError for a name that is not here: the alternative, or similar names."""
+    from difflib import get_close_matches
+
+    remedy = MISSING.get(full)
+    if remedy is None:
+        near = get_close_matches(full.rpartition(".")[2], known, 3)
+        remedy = f"similar: {', '.join(near)}" if near else "docs/compat-v1.md lists what there is"
+    else:
+        remedy = f"use instead: {remedy}"
+    raise AttributeError(f"kigraph.compat.v1 has no {full}; {remedy}")
