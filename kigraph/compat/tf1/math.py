@@ -387,7 +387,7 @@ def _named_operator(name: str, default: str) -> Callable[..., Tensor]:
 OPERATORS.update(
     add=_named_operator("add", "add"), subtract=_named_operator("subtract", "sub"), multiply=_named_operator("multiply", "mul"),
     pow=_named_operator("pow", "pow"), floormod=_named_operator("floormod", "mod"), divide=lambda x, y: truediv(x, y),
-    floordiv=lambda x, y: floordiv(x, y), matmul=lambda a, b: matmul(a, b, name="matmul"),
+    floordiv=lambda x, y: floordiv(x, y), matmul_operator=lambda a, b: matmul(a, b, name="matmul"),
     logical_and=_named_operator("logical_and", "and"), logical_or=_named_operator("logical_or", "or"),
     **{name: FUNCTIONS[name] for name in ("less", "less_equal", "greater", "greater_equal", "negative", "abs", "logical_not")},
 )  # fmt: skip
