@@ -25,6 +25,7 @@ from ..formats.tensorflow import (
     AttrList,
     AttrValue,
     Dim,
+    FunctionLibrary,
     FunctionRef,
     GraphDef,
     NodeDef,
@@ -32,11 +33,12 @@ from ..formats.tensorflow import (
     VersionDef,
 )
 from ..formats.tensorproto import tensor_proto
-from ..ir import UNKNOWN, Literal
+from ..ir import LIST, UNKNOWN, Literal
 from ..loaders.graphdef import Function
 from ..opdefs import OPDEFS, OWN, Foreign
 from ..opdefs.control import LOOPS
 from ..signatures import SIGNATURES, write_signatures
+from .graphdef_functions import VARIANT, Functions
 
 __all__ = ["save_graphdef"]
 
@@ -80,8 +82,12 @@ def save_graphdef(graph: Graph, path: str | os.PathLike[str], producer: int | No
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         with open(part, "wb") as file:
+            functions = Functions(_node)
             for operation in graph.operations:
-                _write(file, GraphDef(node=[_node(operation)]))
+                node = functions.write(operation) if operation.type in LOOPS else _node(operation)
+                _write(file, GraphDef(node=[node]))
+            for function in functions.made:
+                _write(file, GraphDef(library=FunctionLibrary(function=[function])))
             if graph.signatures and SIGNATURES not in graph:
                 text = Literal.of(np.array(write_signatures(graph.signatures), object))
                 attrs = {"dtype": AttrValue(type=DTYPE_NUMBERS[STRING]), "value": AttrValue(tensor=tensor_proto(text))}
@@ -102,12 +108,6 @@ def _write(file: BinaryIO, record: GraphDef) -> None:
 
 
 def _node(operation: Operation) -> NodeDef:
-    if operation.type in LOOPS:
-        what = "loop" if operation.type == "KiWhile" else "branch"
-        raise GraphError(
-            f"GraphDef: the {what} '{operation.name}' cannot be written: its graphs are functions there, which the writer "
-            "does not write; keep the file that it was loaded from"
-        )
     inputs = [t.name if t.index else t.op.name for t in operation.inputs]
     inputs += [f"^{c.name}" for c in operation.control_inputs]
     values = _complete(operation)
@@ -131,13 +131,18 @@ def _complete(operation: Operation) -> Mapping[str, Any]:
         elif rule == "last" or int(rule[2:]) < len(inputs):
             attrs[name] = inputs[-1 if rule == "last" else int(rule[2:])].dtype
     for name, attr in rules.items():  # what the op's definition says of the others
-        if name in attrs:
+        if name in attrs and not (attrs[name] is UNKNOWN and _of_list(operation, attr.of)):
             continue
         if attr.of is not None and attr.of < len(inputs):
             attrs[name] = inputs[attr.of].dtype
         elif attr.count is not None:
             attrs[name] = len(inputs) - attr.count
     return {name: value for name, value in attrs.items() if value is not UNKNOWN}
+
+
+def _of_list(operation: Operation, of: int | None) -> bool:
+    """Whether that input is a list of tensors, whose element type in a file (variant) NumPy lacks."""
+    return of is not None and of < len(operation.inputs) and operation.inputs[of].dtype == LIST
 
 
 def _attr(operation: Operation, name: str, value: Any) -> AttrValue:
@@ -185,7 +190,7 @@ def _float32(value: Any, fail: Any) -> float:
 
 
 def _dtype_number(dtype: DType, fail: Any) -> int:
-    number = DTYPE_NUMBERS.get(dtype)
+    number = VARIANT if dtype == LIST else DTYPE_NUMBERS.get(dtype)
     if number is None:
         raise fail()
     return number

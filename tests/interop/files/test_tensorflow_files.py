@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+import kigraph as ki
+
 from .written import agrees, litert
 
 tf = pytest.importorskip("tensorflow", reason="the writer of these files")
@@ -124,3 +126,31 @@ def test_a_training_loop(tmp_path: Path) -> None:
     tf.saved_model.save(model, str(tmp_path / "m"), signatures={"train": model.train, "serving_default": model.answer})
     found = agrees(tmp_path / "m", {"x": x}, {k: v.numpy() for k, v in model.answer(x).items()})
     assert "train" not in found.signatures
+
+
+@pytest.mark.parametrize("name", ["repeated", "either", "summed"])
+def test_tensorflow_runs_what_is_written(name: str, tmp_path: Path) -> None:
+    """Loops and branches of a folder, written as a frozen graph with functions."""
+    module = tf.Module()
+    module.call = tf.function(
+        lambda x: {"y": FUNCTIONS[name](x)}, input_signature=[tf.TensorSpec([None, 6], tf.float32, name="x")]
+    )
+    tf.saved_model.save(module, str(tmp_path / "m"), signatures=module.call)
+    model = ki.load(tmp_path / "m")
+    ki.save(model, tmp_path / "m.pb")
+    x, call = RNG.normal(0, 1, (3, 6)).astype(np.float32), model.signatures["serving_default"]
+    for value in (x, -x):
+        expected = module.call(value)["y"].numpy()
+        found = _run_graph(tmp_path / "m.pb", call.outputs["y"].name, {call.inputs["x"].name: value})
+        assert np.linalg.norm(found - expected) <= 1e-6 * np.linalg.norm(expected)
+        agrees(tmp_path / "m.pb", {"x": value}, {"y": expected})
+
+
+def _run_graph(path: Path, output: str, feeds: dict[str, Any]) -> Any:
+    """What TensorFlow computes with a GraphDef."""
+    graph, proto = tf.Graph(), tf.compat.v1.GraphDef()
+    proto.ParseFromString(path.read_bytes())
+    with graph.as_default():
+        tf.import_graph_def(proto, name="")
+    with tf.compat.v1.Session(graph=graph) as session:
+        return session.run(output, feeds)
