@@ -106,6 +106,8 @@ def _softmax(x: Array, axis: int) -> Array:
         ("select.int", {"dim": 1, "index": -1}, lambda x: x[:, -1]),
         ("slice.Tensor", {"dim": 3, "start": 1, "end": 9223372036854775807, "step": 2}, lambda x: x[..., 1::2]),
         ("slice.Tensor", {"dim": 1, "start": -3, "end": -1}, lambda x: x[:, -3:-1]),
+        ("unfold", {"dimension": -1, "size": 2, "step": 2}, lambda x: np.lib.stride_tricks.sliding_window_view(x, 2, 3)[:, :, :, ::2]),
+        ("unfold", {"dimension": 1, "size": 3, "step": 1}, lambda x: np.lib.stride_tricks.sliding_window_view(x, 3, 1)),
         ("unsqueeze", {"dim": -1}, lambda x: x[..., None]),
         ("repeat", {"repeats": [2, 1, 1, 1, 3]}, lambda x: np.tile(x, (2, 1, 1, 1, 3))),
         ("constant_pad_nd", {"pad": [1, 2, 0, 1], "value": 5.0}, lambda x: np.pad(x, ((0, 0), (0, 0), (0, 1), (1, 2)), constant_values=5)),

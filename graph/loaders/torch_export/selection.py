@@ -107,8 +107,27 @@ def _gather(c: Call) -> Tensor:
     return _last(made.outputs[0], axis, 2)
 
 
+def _unfold(c: Call) -> Tensor:
+    """Windows along an axis, whose elements become the last axis."""
+    x = c.tensor("self")
+    if not c.rank(x):
+        raise c.unsupported("windows of a single value")
+    axis, size, step = c.axis("dimension", x), c.integer("size"), c.integer("step")
+    length = c.dims(x)[axis]
+    if length is None:
+        raise c.unsupported("windows along an axis of unknown size")
+    if not 0 < size <= length or step < 1:
+        raise c.wrong(f"windows of {size} every {step} along {length}")
+    starts = np.arange(0, length - size + 1, step, dtype=np.int32)
+    c.makes(len(starts) * size)
+    places = starts[:, None] + np.arange(size, dtype=np.int32)
+    y = x.graph.create_op("GatherV2", [x, ops.constant(places), ops.constant(np.int32(axis))], {}).outputs[0]
+    order = [a for a in range(c.rank(y)) if a != axis + 1]
+    return ops.transpose(y, [*order, axis + 1])
+
+
 CONVERTERS: dict[str, Converter] = {
-    "topk": _topk, "sort": _sort, "cumsum": _cumsum, "std": _std, "linalg_vector_norm": _norm, "norm": _norm, "gather": _gather,
+    "topk": _topk, "sort": _sort, "cumsum": _cumsum, "std": _std, "linalg_vector_norm": _norm, "norm": _norm, "gather": _gather, "unfold": _unfold,
     **dict.fromkeys(("__and__", "bitwise_and"), _bits("And")),
     **dict.fromkeys(("__or__", "bitwise_or"), _bits("Or")),
     **dict.fromkeys(("__xor__", "bitwise_xor"), _bits("xor")),

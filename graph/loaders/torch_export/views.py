@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["VIEWS", "Views"]
 
 #: ATen ops whose result may be a view of their first argument.
-VIEWS = frozenset(["view", "reshape", "flatten", "unflatten", "transpose", "t", "permute", "expand", "select", "slice", "narrow", "squeeze", "unsqueeze", "split", "split_with_sizes", "chunk", "unbind", "contiguous", "alias", "detach", "to", "type_as", "view_as", "expand_as", "dropout", "feature_dropout", "alpha_dropout"])  # fmt: skip
+VIEWS = frozenset(["view", "reshape", "flatten", "unflatten", "transpose", "t", "permute", "expand", "select", "slice", "narrow", "squeeze", "unsqueeze", "split", "split_with_sizes", "unfold", "chunk", "unbind", "contiguous", "alias", "detach", "to", "type_as", "view_as", "expand_as", "dropout", "feature_dropout", "alpha_dropout"])  # fmt: skip
 
 
 class Views:

@@ -11,17 +11,12 @@ from typing import Any
 
 import pytest
 
-import kigraph as ki
-
 from .written import agrees
 
 if "tensorflow" in sys.modules:  # Triton crashes in a process that has loaded TensorFlow
     pytest.skip("PyTorch and TensorFlow run in processes of their own: make test-interop", allow_module_level=True)
 torch = pytest.importorskip("torch", reason="the writer of these files")
 from .nets_torch import NETS, randomize  # noqa: E402  (imports torch)
-
-#: Networks with ops that are not translated from exported programs yet (unfold).
-NOT_IN_PROGRAMS = {"windows"}
 
 
 @functools.cache
@@ -74,8 +69,4 @@ def test_an_exported_program(name: str, tmp_path: Path) -> None:
         torch.export.save(torch.export.export(module, inputs), tmp_path / "m.pt2")
     except Exception as error:
         pytest.skip(f"it cannot be exported: {str(error)[:200]}")
-    if name in NOT_IN_PROGRAMS:
-        with pytest.raises(ki.UnsupportedOpError, match=r"aten\."):
-            agrees(tmp_path / "m.pt2", [v.numpy() for v in inputs], expected)
-        return
     agrees(tmp_path / "m.pt2", [v.numpy() for v in inputs], expected)
