@@ -13,17 +13,4 @@ Map of the folder::
 
 from __future__ import annotations
 
-from .listing import Listing, Shard, list_images
-from .results import Results, open_results
-from .run import Summary, classify_folder, classify_to
-
-__all__ = [
-    "Listing",
-    "Results",
-    "Shard",
-    "Summary",
-    "classify_folder",
-    "classify_to",
-    "list_images",
-    "open_results",
-]
+__all__: list[str] = []

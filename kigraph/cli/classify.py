@@ -211,10 +211,22 @@ def _answers(model: Classifier, paths: list[str], args: argparse.Namespace) -> I
 
 
 def _files(model: Classifier, paths: list[str], args: argparse.Namespace) -> Iterator[tuple[str, Classified]]:
+    if len(paths) == 1:  # on all threads, and without those of a decoder: 20 ms sooner
+        yield paths[0], _one(model, paths[0], args.top)
+        return
     from ..archive.run import local_engine
 
     with closing(local_engine(model, args.batch, args.workers)(paths, args.top)) as answers:
         yield from zip(paths, answers, strict=True)
+
+
+def _one(model: Classifier, path: str, top: int) -> Classified:
+    from ..classifier import Classified
+
+    try:
+        return Classified(path, model.classify(path, top), None)
+    except (ImageError, RunError) as error:
+        return Classified(path, None, error)
 
 
 def _standard_input(model: Classifier, top: int) -> Classified:
