@@ -89,9 +89,9 @@ def _print(result: Retrained) -> None:
     if result.resumed:
         note("nothing to do: the model is there already, of these photographs, weights and options")
     for line in result.notes[:_MOST_NOTES]:
-        note(f"kigraph: {line}")
+        note(f"kigraph: {clean(line)}")
     for _, reason in result.unreadable[:_MOST_NOTES]:
-        note(f"kigraph: cannot be read: {reason}")
+        note(f"kigraph: cannot be read: {clean(reason)}")
     more = (
         len(result.unreadable)
         + len(result.notes)

@@ -74,7 +74,7 @@ def test_a_step_is_the_gradient_by_hand(trunk: Trunk, seed: int) -> None:
     sizes = (blocks.start.shape or ())[1:]
     x, labels = rng.random((12, *sizes), np.float32), rng.integers(0, 3, 12)
     labels[:3] = 0, 1, 2
-    head = Head(rng.normal(0, 0.3, (10, 3)).astype(np.float32), np.zeros(3, np.float32), 0.1, [], 0)
+    head = Head(rng.normal(0, 0.3, (10, 3)).astype(np.float32), np.zeros(3, np.float32), 0.1, [])
     none = Data(x[:0], labels[:0])
     tuned = fine_tune(trunk, blocks, head, Data(x, labels), none, FineTuning(1, 0.05), "a", balanced=False)
 
@@ -179,7 +179,7 @@ def test_a_loss_that_is_no_number_is_said(trunk: Trunk) -> None:
     blocks = last_blocks(trunk.graph, 1)
     x = np.full((4, *(d or 0 for d in (blocks.start.shape or ())[1:])), 1e38, np.float32)
     labels = np.array([0, 1, 0, 1])
-    head = Head(np.ones((10, 2), np.float32), np.zeros(2, np.float32), 0.1, [], 0)
+    head = Head(np.ones((10, 2), np.float32), np.zeros(2, np.float32), 0.1, [])
     with (
         np.errstate(all="ignore"),
         pytest.raises(KigraphError, match=r"epoch 1 of fine-tuning; try a lower .* than 0\.5"),
