@@ -149,7 +149,7 @@ def _scikit_learn(photos: Path, weights: Path, out: Path, found: dict[str, Any])
     scale = _Problem(Data(x, y), classes, class_weights(y, classes, True), None).scale
     scores = {}
     for name, c in (("accuracy", 1 / (len(y) * found["penalty"] * scale**2)), ("accuracy with C = 1", 1.0)):
-        model = LogisticRegression(C=c, class_weight="balanced", max_iter=20000, tol=1e-8).fit(x.astype(np.float64), y)
+        model = LogisticRegression(C=c, class_weight="balanced", max_iter=2000).fit(x.astype(np.float64), y)
         scores[name] = float(model.score(computed.features[test], labels[test]))
     return scores
 
