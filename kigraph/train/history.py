@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,5 +78,16 @@ def _written(path: str | os.PathLike[str], data: bytes) -> Path:
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target) as file:
+        os.fchmod(file.fileno(), _permissions(target))
         file.write(data)
     return target
+
+
+def _permissions(target: Path) -> int:
+    """Those of the file that is there, else those of a new file."""
+    try:
+        return stat.S_IMODE(target.stat().st_mode)
+    except FileNotFoundError:
+        mask = os.umask(0o077)  # it can be read only by setting it
+        os.umask(mask)
+        return 0o666 & ~mask

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -208,7 +209,11 @@ def test_history_has_the_rate_and_its_files_are_whole(tmp_path: Path, monkeypatc
     history = model.fit(x, y, 2, 16, progress=False)
     assert history["learning_rate"] == pytest.approx([Cosine(0.05, 40, 4)(1), Cosine(0.05, 40, 4)(3)])
     path = history.save_csv(tmp_path / "h.csv")
-    before = path.read_bytes()
+    before, mask = path.read_bytes(), os.umask(0o022)
+    os.umask(mask)
+    assert path.stat().st_mode & 0o777 == 0o666 & ~mask
+    path.chmod(0o640)
+    assert history.save_csv(path).stat().st_mode & 0o777 == 0o640
     assert before.splitlines()[0] == b"epoch,loss,accuracy,learning_rate"
 
     def full(*_: Any) -> None:
