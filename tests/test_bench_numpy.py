@@ -20,7 +20,7 @@ ROWS = (*against.ROWS, *against.WINDOW_ROWS)
 def test_the_plain_programs_compute_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """Some of the rows, others in every run; the script itself compares all."""
     monkeypatch.setattr(against, "BACKENDS", ("numpy",))
-    for number in np.random.default_rng(process_seed()).choice(len(ROWS), 20, replace=False):
+    for number in np.random.default_rng(process_seed()).choice(len(ROWS), 8, replace=False):
         row = ROWS[number]
         values = row.make(np.random.default_rng(process_seed()))
         with np.errstate(all="ignore"):
