@@ -82,7 +82,10 @@ _OPS: tuple[tuple[Family, str], ...] = (
         "NonMaxSuppression NonMaxSuppressionV2 NonMaxSuppressionV3 NonMaxSuppressionV4 NonMaxSuppressionV5 "
         "CombinedNonMaxSuppression KiNonMaxSuppression RGBToHSV HSVToRGB AdjustHue AdjustSaturation AdjustContrastv2",
     ),
-    (Family("control flow", "#e3efd8", "#6f8f3f"), "Switch RefSwitch Merge RefMerge KiWhile KiBranch Print"),
+    (
+        Family("control flow", "#e3efd8", "#6f8f3f"),
+        "Switch RefSwitch Merge RefMerge KiWhile KiBranch Print KiPrint KiAssert KiReadFile KiSummary",
+    ),
     (
         Family("list", "#e6ecd9", "#7d8a4e"),
         "EmptyTensorList TensorArrayConcatV2 TensorArrayConcatV3 TensorArrayGatherV2 TensorArrayGatherV3 "

@@ -68,11 +68,16 @@ def cut(
     outputs = (*(stand_ins.get(p, p) for p in fetches), *assigned.values(), *done)
     whole = Graph(topological_order(nodes), tuple(outputs))
     kept = reachable(whole)
+    read = {n: p for n, p in variables.items() if n in kept}
+    return Cut(_typed(whole, kept, natural), stand_ins, read, tuple(assigned))
+
+
+def _typed(whole: Graph, kept: Collection[str], natural: bool) -> Graph:
+    """The nodes that are kept, with types that follow from what is fed, such that kernels serve them."""
     whole = Graph({n: node for n, node in whole.nodes.items() if n in kept}, whole.outputs)
     if not natural or any(t.dtype == UNKNOWN for node in whole for t in node.outputs):
         whole = _retyped(whole)  # raises the error that the loader deferred: why a node of the file cannot run
-    whole = legalize(whole)
-    return Cut(whole, stand_ins, {n: p for n, p in variables.items() if n in kept}, tuple(assigned))
+    return legalize(whole)
 
 
 def _between(

@@ -98,6 +98,7 @@ def IsDirectory(dirname: Any) -> bool:  # noqa: N802 - TensorFlow's name
 
 
 def Glob(filename: Any) -> list[str]:  # noqa: N802 - TensorFlow's name
+    """The paths that fit a pattern, or several, sorted."""
     patterns = filename if isinstance(filename, (list, tuple)) else [filename]
     return [path for pattern in patterns for path in sorted(glob.glob(pattern))]
 

@@ -77,6 +77,7 @@ def get_regularization_losses(scope: str | None = None) -> list[Any]:
 
 
 def get_regularization_loss(scope: str | None = None, name: str = "total_regularization_loss") -> Tensor:
+    """The sum of what regularizers added; 0 without any."""
     found = get_regularization_losses(scope)
     return add_n(found, name) if found else convert(0.0)
 

@@ -88,8 +88,21 @@ _OWN = _through(
     "space_to_batch_nd", "space_to_depth", "string_join", "unique_with_counts", "unravel_index", "unsorted_segment_max",
     "unsorted_segment_sum",
 )  # fmt: skip
+#: Functions that are in tf.nn only, or in namespaces of their own.
+_ELSEWHERE = (
+    "elu",
+    "l2_loss",
+    "relu",
+    "relu6",
+    "selu",
+    "softplus",
+    "softsign",
+    "bitwise_and",
+    "bitwise_or",
+    "bitwise_xor",
+)
 _MATH = {
-    **_F,
+    **{name: function for name, function in _F.items() if name not in _ELSEWHERE},
     **{n: getattr(math, n) for n in math.__all__ if n not in ("FUNCTIONS",)},
     **_of(norms),
 }
@@ -152,6 +165,8 @@ NAMES: dict[str, Any] = {
     **{n: _collected(n) for n in ("add_to_collection", "get_collection", "get_collection_ref")},
     "DType": dtypes.DType, "as_dtype": dtypes.as_dtype, "Dimension": shapes.Dimension, "TensorShape": shapes.TensorShape,
     "OpError": errors.OpError, "constant": building.constant, "convert_to_tensor": building.convert, "gradients": optimizers.gradients,
+    "bitwise": Namespace("bitwise", {n: _F[n] for n in ("bitwise_and", "bitwise_or", "bitwise_xor")}),
+    "device": lambda name: graph.get_default_graph().device(name),
     "newaxis": None, "read_file": image.read_file, "uint8": dtypes.DTYPES["uint8"],
     "op_scope": lambda values, name=None, default_name=None: graph.name_scope(name, default_name),
     "nn": Namespace("nn", _NN), "train": Namespace("train", _TRAIN), "layers": Namespace("layers", _of(layers)),

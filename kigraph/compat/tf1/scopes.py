@@ -102,15 +102,9 @@ def variable_scope(
 
     reuse: True: they must exist; AUTO_REUSE: those that do are shared; None: as outside.
     """
-    for what, value in (("custom_getter", custom_getter), ("partitioner", partitioner), ("constraint", constraint)):
-        if value is not None:
-            raise ValueError(f"variable_scope: {what} is not supported by kigraph.compat.v1")
-    if name_or_scope is None and default_name is None:
-        raise TypeError("If default_name is None then name_or_scope is required")
-    if reuse not in (None, True, False) and reuse is not AUTO_REUSE:
-        raise ValueError("The reuse parameter must be True or False or None.")
-    if name_or_scope is None and reuse:
-        raise ValueError("reuse=True cannot be used without a name_or_scope")
+    _check_scope(
+        name_or_scope, default_name, reuse, custom_getter=custom_getter, partitioner=partitioner, constraint=constraint
+    )
     graph = get_default_graph()
     store = _Store.of(graph)
     outer, counts = store.scope, dict(store.counts)
@@ -139,6 +133,18 @@ def variable_scope(
             if given is not None:
                 store.counts = counts
             store.scope = outer
+
+
+def _check_scope(name_or_scope: Any, default_name: str | None, reuse: Any, **refused: Any) -> None:
+    for what, value in refused.items():
+        if value is not None:
+            raise ValueError(f"variable_scope: {what} is not supported by kigraph.compat.v1")
+    if name_or_scope is None and default_name is None:
+        raise TypeError("If default_name is None then name_or_scope is required")
+    if reuse not in (None, True, False) and reuse is not AUTO_REUSE:
+        raise ValueError("The reuse parameter must be True or False or None.")
+    if name_or_scope is None and reuse:
+        raise ValueError("reuse=True cannot be used without a name_or_scope")
 
 
 def _here(graph: Graph) -> str | None:
