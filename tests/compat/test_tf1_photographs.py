@@ -54,8 +54,13 @@ def load_graph(path: Path) -> Any:
     return graph
 
 
-def test_the_article_s_program_classifies_a_photograph(trained: Path) -> None:
-    graph = load_graph(trained)
+@pytest.fixture(scope="module")
+def graph(trained: Path) -> Any:
+    """The network's graph, which the tests share."""
+    return load_graph(trained)
+
+
+def test_the_article_s_program_classifies_a_photograph(trained: Path, graph: Any) -> None:
     model = ki.load(trained)
     with tf.Session(graph=graph) as sess:
         softmax = sess.graph.get_tensor_by_name("import/final_result:0")
@@ -66,7 +71,7 @@ def test_the_article_s_program_classifies_a_photograph(trained: Path) -> None:
             assert float(scores.max()) == pytest.approx(expected, abs=1e-5)
 
 
-def test_label_image(trained: Path) -> None:
+def test_label_image(graph: Any) -> None:
     """A graph that reads, resizes and normalises, and the network in a second one."""
     photo = photographs(1)[0]
     with tf.Session() as sess:
@@ -78,7 +83,6 @@ def test_label_image(trained: Path) -> None:
         raw, expected = sess.run([image, tf.shape(image)])
     assert pixels.shape == (1, 299, 299, 3)
     assert raw.shape == tuple(expected)
-    graph = load_graph(trained)
     data = photo.read_bytes()
     with tf.Session(graph=graph) as sess:
         output = graph.get_operation_by_name("import/final_result").outputs[0]
@@ -88,9 +92,8 @@ def test_label_image(trained: Path) -> None:
     np.testing.assert_allclose(again, direct, atol=1e-4)
 
 
-def test_retrain_the_last_layer(trained: Path, tmp_path: Path) -> None:
+def test_retrain_the_last_layer(graph: Any, tmp_path: Path) -> None:
     """Bottlenecks, a new layer, its training, and the whole as a frozen graph that classifies."""
-    graph = load_graph(trained)
     chosen = photographs(2)
     with graph.as_default(), tf.Session(graph=graph) as sess:
         pooled = next(
