@@ -28,6 +28,7 @@ PACKAGES = {
     "kigraph.data": "kigraph/data",
     "kigraph.retraining": "kigraph/retraining",
     "kigraph.serve": "kigraph/serve",
+    "kigraph.serve.protocols": "kigraph/serve/protocols",
     "kigraph.train": "kigraph/train",
     "kigraph.compat": "kigraph/compat",
     "kigraph.compat.tf1": "kigraph/compat/tf1",

@@ -10,12 +10,15 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from .errors import SettingsError
 from .records import dataclass
+from .service_settings import SERVE
+from .setting import Setting, one_of, switch
 
 __all__ = [
     "BACKEND",
@@ -44,30 +47,6 @@ __all__ = [
     "warn_of_unknown_names",
 ]
 
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Setting(Generic[T]):
-    """One environment variable. ``parse`` raises ValueError with what was expected."""
-
-    name: str
-    default: T
-    parse: Callable[[str], T]
-    help: str
-    allowed: Sequence[str] = ()
-
-    def get(self) -> T:
-        """The value from the environment, else the default; SettingsError if it is invalid."""
-        text = os.environ.get(self.name, "").strip()
-        if not text:
-            return self.default
-        try:
-            return self.parse(text)
-        except ValueError as error:
-            valid = f" Valid: {', '.join(self.allowed)}." if self.allowed else ""
-            raise SettingsError(f"{self.name}={text!r} is not valid: {error}.{valid} ({self.help})") from None
-
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1024:
@@ -79,27 +58,6 @@ def _seed(text: str) -> int:
     if not text.isdecimal() or int(text) >= 2**32:
         raise ValueError("expected a whole number from 0 to 4294967295")
     return int(text)
-
-
-def _filled(text: str) -> str:
-    if not text.strip():
-        raise ValueError("expected a text that is not empty")
-    return text
-
-
-def _one_of(*values: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in values:
-            raise ValueError(f"expected one of {', '.join(values)}")
-        return text
-
-    return parse
-
-
-def _switch(text: str) -> bool:
-    if text not in ("0", "1"):
-        raise ValueError("expected 0 or 1")
-    return text == "1"
 
 
 _ISAS = ("auto", "portable", "avx2", "avx512")
@@ -114,12 +72,12 @@ NUM_THREADS: Setting[int | None] = Setting(
     "KIGRAPH_NUM_THREADS", None, _positive, "threads of one run; default: the CPUs that this process may use"
 )
 ISA = Setting(
-    "KIGRAPH_ISA", "auto", _one_of(*_ISAS), "instruction set of the cython and numba backends, for tests", _ISAS
+    "KIGRAPH_ISA", "auto", one_of(*_ISAS), "instruction set of the cython and numba backends, for tests", _ISAS
 )
 WINOGRAD: Setting[bool] = Setting(
     "KIGRAPH_WINOGRAD",
     True,
-    _switch,
+    switch,
     "whether convolutions may use algorithms that multiply less and round more (Winograd, Cook-Toom): 0 for direct ones only",
     ("0", "1"),
 )
@@ -127,21 +85,21 @@ PRECISIONS = ("fp32", "tf32", "bf16")
 PRECISION: Setting[str | None] = Setting(
     "KIGRAPH_PRECISION",
     None,
-    _one_of(*PRECISIONS),
+    one_of(*PRECISIONS),
     "how float32 is multiplied in convolutions and matrix products: fp32 exactly; tf32 or bf16 on tensor cores (cupy); default: fp32",
     PRECISIONS,
 )
 CUPY_PRECISION = Setting(
     "KIGRAPH_CUPY_PRECISION",
     "fp32",
-    _one_of(*PRECISIONS),
+    one_of(*PRECISIONS),
     "the former name of KIGRAPH_PRECISION, for sessions on the cupy backend; goes with version 1.0",
     PRECISIONS,
 )
 CUPY_SYNC: Setting[bool] = Setting(
     "KIGRAPH_CUPY_SYNC",
     False,
-    _switch,
+    switch,
     "whether the cupy backend waits after every kernel and checks it, so that an error names the step that failed: 1 to find "
     "a fault, slower",
     ("0", "1"),
@@ -165,7 +123,7 @@ _SWITCH = ("on", "off")
 PACKED_CACHE = Setting(
     "KIGRAPH_PACKED_CACHE",
     "on",
-    _one_of(*_SWITCH),
+    one_of(*_SWITCH),
     "whether packed weights of model files are kept in the cache folder and shared between processes",
     _SWITCH,
 )
@@ -173,7 +131,7 @@ _TUNING = ("off", "cached", "full")
 TUNE = Setting(
     "KIGRAPH_TUNE",
     "cached",
-    _one_of(*_TUNING),
+    one_of(*_TUNING),
     "how a layer's kernel is chosen where several could run: off = the table of the package, cached = also what was "
     "measured here before, full = measure what is not known yet",
     _TUNING,
@@ -190,89 +148,6 @@ TEST_SEED: Setting[int | None] = Setting(
     "KIGRAPH_TEST_SEED", None, _seed, "seed of the random inputs of kernel tests; default: a fresh one in every process"
 )
 
-
-def _at_least(low: int, high: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not (text.isascii() and text.isdecimal() and len(text) < 10 and low <= int(text) <= high):
-            raise ValueError(f"expected a whole number from {low} to {high}")
-        return int(text)
-
-    return parse
-
-
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(name for part in text.split(",") if (name := part.strip().lower())))
-    if not names or any(c.isspace() for name in names for c in name):
-        raise ValueError("expected names with commas between them")
-    return names
-
-
-_HOST_NAME = re.compile(r"\[[0-9a-f:.]+\]|[a-z0-9._-]+")
-_ORIGIN = re.compile(r"(https?)://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
-
-
-def _hosts(text: str) -> tuple[str, ...]:
-    names = _names(text)
-    for name in names:
-        if name != "*" and not _HOST_NAME.fullmatch(name.removeprefix("*.")):
-            raise ValueError(
-                "expected names or addresses, without scheme, port or path, IPv6 in brackets "
-                f"(example.org, *.example.org, [::1]), got {name!r}, which no Host matches"
-            )
-    return names
-
-
-def _origins(text: str) -> tuple[str, ...]:
-    names = _names(text)
-    for name in names:
-        found = _ORIGIN.fullmatch(name)
-        if name != "*" and (found is None or found[2] == {"http": "80", "https": "443"}[found[1]]):
-            raise ValueError(
-                "expected origins such as https://example.org, without a path, user, wildcard or the scheme's own port, "
-                f"got {name!r}, which no browser sends"
-            )
-    return names
-
-
-_LOGS = ("off", "text", "json")
-#: The settings of `kigraph serve`; each is also a flag: KIGRAPH_SERVE_MAX_IMAGE_MB is --max-image-mb.
-SERVE: tuple[Setting[Any], ...] = (
-    Setting("KIGRAPH_SERVE_HOST", "127.0.0.1", _filled, "address that the service listens on; in a container: 0.0.0.0"),
-    Setting("KIGRAPH_SERVE_PORT", 8080, _at_least(0, 65535), "port of the service; 0: any free one"),
-    Setting("KIGRAPH_SERVE_WORKERS", 1, _at_least(1, 64), "images that the service classifies at once"),
-    Setting("KIGRAPH_SERVE_QUEUE", 64, _at_least(1, 100_000), "images that may wait in the service"),
-    Setting("KIGRAPH_SERVE_TIMEOUT", 15, _at_least(1, 3600), "seconds for an answer of the service"),
-    Setting("KIGRAPH_SERVE_MAX_IMAGE_MB", 10, _at_least(1, 128), "MiB of an image file that is sent to the service"),
-    Setting(
-        "KIGRAPH_SERVE_MAX_MEGAPIXELS", 16, _at_least(1, 50), "million pixels of an image that is sent to the service"
-    ),
-    Setting(
-        "KIGRAPH_SERVE_MAX_CONNECTIONS",
-        None,
-        _at_least(1, 100_000),
-        "connections that the service holds at once; default: 2048, or fewer where the limit on open files is low",
-    ),
-    Setting("KIGRAPH_SERVE_LOG", "off", _one_of(*_LOGS), "a line for each request on standard output", _LOGS),
-    Setting(
-        "KIGRAPH_SERVE_ALLOWED_HOSTS",
-        None,
-        _hosts,
-        "names, with commas between them, that the service answers to besides localhost; *.example.org: all below it; *: any; "
-        "default: localhost if the service listens on a loopback address, else any",
-    ),
-    Setting(
-        "KIGRAPH_SERVE_ALLOWED_ORIGINS",
-        None,
-        _origins,
-        "origins, with commas between them, whose pages may use the service from a browser (https://example.org); default: "
-        "the service's own",
-    ),
-    Setting("KIGRAPH_SERVE_LABELS", None, str, "label file or label set of the service's model"),
-    Setting("KIGRAPH_SERVE_CARD", None, str, "weights card of the service's model"),
-    Setting(
-        "KIGRAPH_SERVE_NO_DOWNLOAD", False, _switch, "1: the service fails instead of downloading weights", ("0", "1")
-    ),
-)
 
 SETTINGS: tuple[Setting[Any], ...] = (
     BACKEND,

@@ -6,18 +6,26 @@ import argparse
 import io
 import ipaddress
 import logging
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ImageError, KigraphError, SettingsError
+from ..kernels.atomic_files import open_regular
 from ..kernels.settings import SERVE, Setting
 from .options import Commands, add_command, add_model_options, open_model
 from .output import note
+
+if TYPE_CHECKING:
+    from ..classifier import Classifier
+    from ..serve.model_list import ModelSpec
 
 __all__ = ["register", "run"]
 
 _EXAMPLES = """
 kigraph serve
 kigraph serve --weights my_graph.pb --labels labels.txt --port 9000
+kigraph serve --models models.toml
+kigraph serve --models models/ --admin-token-file token.txt
 KIGRAPH_SERVE_PORT=9000 KIGRAPH_SERVE_LOG=json kigraph serve --weights my_graph.pb
 curl --data-binary @dog.jpg -H 'Content-Type: image/jpeg' http://127.0.0.1:8080/v1/classify
 """
@@ -26,7 +34,9 @@ _SETTINGS: dict[str, Setting[Any]] = {s.name.partition("_SERVE_")[2].lower(): s 
 _OF_MODELS = ("labels", "card", "no_download")
 _GROUPS = {
     "address": {"host": "ADDRESS", "port": "PORT", "max_connections": "N", "allowed_hosts": "NAMES", "allowed_origins": "ORIGINS"},
-    "limits": {"workers": "N", "queue": "N", "timeout": "S", "max_image_mb": "MB", "max_megapixels": "MP"},
+    "limits": {"queue": "N", "timeout": "S", "max_image_mb": "MB", "max_megapixels": "MP", "max_images": "N", "max_request_mb": "MB"},
+    "speed": {"workers": "N", "decoders": "N", "batch": "N", "batch_wait": "MS"},
+    "several models": {"models": "PATH", "admin_token_file": "FILE"},
     "log": {"log": "KIND"},
 }  # fmt: skip
 
@@ -75,7 +85,9 @@ def run(args: argparse.Namespace) -> int:
         setattr(args, name, _value(setting, name, getattr(args, name)))
     options = Options(
         max_image_bytes=args.max_image_mb << 20, max_pixels=args.max_megapixels * 1_000_000, queue_size=args.queue,
-        queue_bytes=max(64, args.max_image_mb) << 20, workers=args.workers, timeout=float(args.timeout),
+        queue_bytes=max(64, args.max_image_mb, args.max_request_mb) << 20, workers=args.workers, timeout=float(args.timeout),
+        images=args.max_images, request_bytes=args.max_request_mb << 20, decoders=_or_auto(args.decoders),
+        batch=_or_auto(args.batch), batch_wait=args.batch_wait / 1000, admin_token=_token(args.admin_token_file),
         allowed_hosts=_hosts(args.host, args.allowed_hosts), allowed_origins=args.allowed_origins or (), log=args.log,
     )  # fmt: skip
     limits = ConnectionLimits(connections=connection_limit(args.max_connections), exchange=2 * options.timeout + 15)
@@ -83,17 +95,74 @@ def run(args: argparse.Namespace) -> int:
     sockets = bind(args.host, args.port)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     args.json = False
-    model, resolved = open_model(args)
     image = canary()
+    specs, models = _several(args, image) if args.models is not None else ([], _one(args, image))
+    for one in sockets:
+        host, port = one.getsockname()[:2]
+        what = f"{len(models)} models" if isinstance(models, list) else repr(models)
+        note(f"{what}; http://{f'[{host}]' if ':' in host else host}:{port}/")
+    app = create_app(models, image, options, specs)
+    del models  # or a model that is unloaded would stay in memory
+    with access_log(args.log):
+        return run_server(app, sockets, limits)
+
+
+def _one(args: argparse.Namespace, image: bytes) -> Classifier:
+    """The model of --weights, which can classify an image."""
+    model, resolved = open_model(args)
+    _check(model, str(resolved.path), image)
+    note(f"{resolved.path}: {model!r}")
+    return model
+
+
+def _several(args: argparse.Namespace, image: bytes) -> tuple[list[ModelSpec], list[tuple[ModelSpec, Classifier]]]:
+    """The models of --models: what may be loaded, and what is loaded now."""
+    from ..serve.model_list import open_spec, read_models
+
+    for name in ("weights", "labels", "card"):
+        if getattr(args, name) is not None:
+            raise SettingsError(
+                f"--{name} is for one model, and --models names several; their TOML file says it for each"
+            )
+    specs = read_models(args.models)
+    models = []
+    for spec in specs:
+        if spec.load:
+            spec = replace(spec, backend=spec.backend or args.backend, threads=spec.threads or args.threads)
+            model = open_spec(spec)
+            _check(model, str(spec.file), image)
+            note(f"{spec.name} version {spec.version}: {spec.file}: {model!r}")
+            models.append((spec, model))
+    return specs, models
+
+
+def _check(model: Classifier, path: str, image: bytes) -> None:
     try:
         model.classify(image, top=1)
     except ImageError as error:
-        raise KigraphError(f"{resolved.path}: the model cannot classify an image: {error}") from None
-    for one in sockets:
-        host, port = one.getsockname()[:2]
-        note(f"{model!r} from {resolved.path}; http://{f'[{host}]' if ':' in host else host}:{port}/")
-    with access_log(args.log):
-        return run_server(create_app(model, image, options), sockets, limits)
+        raise KigraphError(f"{path}: the model cannot classify an image: {error}") from None
+
+
+def _or_auto(text: str) -> int | None:
+    return None if text == "auto" else int(text)
+
+
+def _token(path: str | None) -> str | None:
+    """The token in a file, which nobody but its owner should be able to read."""
+    if path is None:
+        return None
+    try:
+        with open_regular(path) as file:
+            text = file.read(4097).decode("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"--admin-token-file {path[:200]!r}: cannot be read: {getattr(error, 'strerror', None) or 'not ASCII'}"
+        ) from None
+    if not 16 <= len(text) <= 4096 or not text.isprintable() or " " in text:
+        raise SettingsError(
+            f"--admin-token-file {path[:200]!r}: expected one word of at least 16 characters; remedy: openssl rand -hex 32 > FILE"
+        )
+    return text
 
 
 def _hosts(bound: str, allowed: tuple[str, ...] | None) -> tuple[str, ...] | None:

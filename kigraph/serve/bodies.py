@@ -8,33 +8,34 @@ can run.
 from __future__ import annotations
 
 import asyncio
-import binascii
-import io
-import json
 import logging
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.requests import Request
 
+from .documents import Document, MalformedError, parse
 from .errors import Refused
 
-__all__ = ["Body", "Upload", "declared_length", "extract", "media_type", "receive"]
+__all__ = [
+    "Body",
+    "Upload",
+    "Uploads",
+    "cap_of",
+    "declared_length",
+    "extract",
+    "media_type",
+    "receive",
+    "too_large",
+    "too_many",
+]
 
 # It logs a warning or an error for every malformed body that a client sends.
 logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
 _ACCEPTED = "image/*, application/octet-stream, multipart/form-data, application/json"
-#: Parts of a multipart body that are read; more are refused.
-_PARTS = 8
-#: Bytes of a string of a JSON document above which it is cut out before parsing; the most bytes of the rest.
-_LONG, _REST = 4096, 64 << 10
-#: Marks that a JSON document with an image has few of: parsing a million keys takes a second, counting them 6 ms.
-_MARKS = {b'"': 128, b"[": 64, b"{": 64, b",": 1024}
-#: Bytes that are scanned, and characters of base64 that are decoded, at a time: less than 1 ms.
-_PART, _PIECE = 1 << 20, 96 << 10
-_URL_SAFE = bytes.maketrans(b"-_", b"+/")
+#: Parts of a multipart body besides the images; bytes of one that is no file.
+_PARTS, _REST = 8, 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +46,27 @@ class Upload:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Uploads:
+    """The images of a request. ``listed``: the client expects a list of answers, even for one image."""
+
+    images: tuple[Upload, ...]
+    listed: bool
+
+
 @dataclass(slots=True)
 class Body:
-    """What was received. ``kind``: its media type; ``content_type``: the header as it was; ``name``: from the query."""
+    """What was received. ``kind``: its media type; ``content_type``: the header as it was; ``name``: from the query.
+
+    max_bytes: of an image; cap: of the whole body, with what its encoding adds.
+    """
 
     kind: str
     content_type: str
     name: str
     max_bytes: int
     data: bytearray = field(default_factory=bytearray)
+    cap: int = 0
 
 
 def media_type(request: Request) -> str:
@@ -75,13 +88,13 @@ def media_type(request: Request) -> str:
     )
 
 
-def declared_length(request: Request, kind: str, max_bytes: int) -> int:
-    """Bytes of the body as far as they are known before it is read; Refused 413 if they are too many."""
+def declared_length(request: Request, cap: int, shown: int, label: str = "image") -> int:
+    """Bytes of the body as far as they are known before it is read; Refused 413 if they are more than ``cap``."""
     declared = int(request.headers.get("content-length", "0"))
-    if declared > _cap(kind, max_bytes):
-        raise _too_large(max_bytes)
+    if declared > cap:
+        raise too_large(shown, label)
     # A chunked body does not say how long it is; most images are smaller than this, and for others the reservation grows.
-    return declared if "content-length" in request.headers else min(1 << 20, max_bytes)
+    return declared if "content-length" in request.headers else min(1 << 20, cap)
 
 
 async def receive(
@@ -91,65 +104,82 @@ async def receive(
 
     deadline: a timeout not yet entered, which another may shorten. grow: is called with the number of bytes, and may refuse them.
     """
-    cap = _cap(body.kind, body.max_bytes)
     try:
         async with deadline:
             deadline.reschedule(asyncio.get_running_loop().time() + seconds)
             async for chunk in request.stream():
                 body.data += chunk
-                if len(body.data) > cap:
-                    raise _too_large(body.max_bytes)
+                if len(body.data) > body.cap:
+                    raise too_large(body.max_bytes)
                 grow(len(body.data))
     except TimeoutError:
         raise Refused(408, "slow_upload", "the image did not arrive in time", {"Connection": "close"}) from None
 
 
-def _cap(kind: str, max_bytes: int) -> int:
+def cap_of(kind: str, one: int, whole: int) -> int:
+    """Bytes that a body of a media type may have. one: bytes of an image; whole: of all of a request."""
     # Base64 makes 4 bytes of 3, and as JSON may escape '/' and '+' and break lines, some more; multipart adds headers.
-    return max_bytes * 3 // 2 + 4096 if kind == "application/json" else max_bytes + 4096
+    if kind == "application/json":
+        return whole * 3 // 2 + 4096
+    return (whole if kind == "multipart/form-data" else one) + 4096
 
 
-def _too_large(limit: int) -> Refused:
-    return Refused(413, "too_large", f"an image may have at most {limit} bytes", {"Connection": "close"})
+def too_large(limit: int, what: str = "image") -> Refused:
+    """The refusal of a body that is too long."""
+    return Refused(
+        413,
+        "too_large",
+        f"{'an' if what == 'image' else 'a'} {what} may have at most {limit} bytes",
+        {"Connection": "close"},
+    )
 
 
-def extract(body: Body) -> Upload:
-    """The image in a body. Raises Refused: 400 malformed, 413 too large, 422 no image in it."""
+def extract(body: Body, most: int = 32) -> Uploads:
+    """The images in a body. Raises Refused: 400 malformed, 413 too large, 422 none or too many in it."""
     if body.kind == "multipart/form-data":
-        upload = _multipart(body.content_type, body.data)
+        found = _multipart(body.content_type, body.data, most)
     elif body.kind == "application/json":
-        upload = _json(body.data)
+        found = _json(body.data)
     else:
-        upload = Upload(_safe_name(body.name), bytes(body.data))
-    if len(upload.data) > body.max_bytes:
-        raise _too_large(body.max_bytes)
-    if not upload.data:
+        found = Uploads((Upload(_safe_name(body.name), bytes(body.data)),), False)
+    if len(found.images) > most:
+        raise too_many(most)
+    if any(len(upload.data) > body.max_bytes for upload in found.images):
+        raise too_large(body.max_bytes)
+    if not found.images or not all(found.listed or upload.data for upload in found.images):
         raise Refused(422, "no_image", "the request has no image in it")
-    return upload
+    return found
 
 
-def _multipart(content_type: str, data: bytes | bytearray) -> Upload:
+def too_many(most: int) -> Refused:
+    """The refusal of a request with more than ``most`` images."""
+    return Refused(
+        422, "too_many_images", f"a request may have at most {most} images; send the others in further requests"
+    )
+
+
+def _multipart(content_type: str, data: bytes | bytearray, most: int = 32) -> Uploads:
     from python_multipart import FormParser
     from python_multipart.exceptions import FormParserError
     from python_multipart.multipart import parse_options_header
 
-    files: dict[bytes, Any] = {}
+    files: dict[bytes, list[Any]] = {}
     ends: list[bool] = []
     parts = 0
 
     def keep(part: Any) -> None:
         nonlocal parts
         parts += 1
-        if parts > _PARTS:
-            raise FormParserError("too many parts")
+        if parts > most + _PARTS:
+            raise _TooManyError
         if hasattr(part, "file_object"):
-            files.setdefault(part.field_name or b"", part)
+            files.setdefault(part.field_name or b"", []).append(part)
 
     try:
         boundary = parse_options_header(content_type)[1].get(b"boundary")
         parser = FormParser(
             "multipart/form-data", keep, keep, on_end=lambda: ends.append(True), boundary=boundary,
-            config={"MAX_MEMORY_FILE_SIZE": len(data) + 1, "MAX_FIELDS": _PARTS, "MAX_FIELD_SIZE": _REST},
+            config={"MAX_MEMORY_FILE_SIZE": len(data) + 1, "MAX_FIELDS": most + _PARTS, "MAX_FIELD_SIZE": _REST},
         )  # fmt: skip
         view = memoryview(data)
         for at in range(0, len(data), 1 << 20):
@@ -157,126 +187,48 @@ def _multipart(content_type: str, data: bytes | bytearray) -> Upload:
         parser.finalize()
         if not ends:
             raise FormParserError("the last boundary is missing")
+    except _TooManyError:
+        raise Refused(400, "malformed", f"the multipart body has more than {most + _PARTS} parts") from None
     except (FormParserError, ValueError, KeyError, AssertionError, AttributeError, TypeError):
         raise Refused(400, "malformed", "the multipart body cannot be read") from None
-    file = files.get(b"image") or files.get(b"file")
-    if file is None:
-        raise Refused(422, "no_image", "the multipart body has no file field 'image' or 'file'")
-    file.file_object.seek(0)
-    name = (file.file_name or b"").decode("utf-8", "replace")
-    return Upload(_safe_name(name), file.file_object.read())
+    field = next((name for name in (b"images", b"image", b"file") if files.get(name)), None)
+    if field is None:
+        raise Refused(422, "no_image", "the multipart body has no file field 'image', 'images' or 'file'")
+    images = []
+    for file in files[field]:
+        file.file_object.seek(0)
+        name = (file.file_name or b"").decode("utf-8", "replace")
+        images.append(Upload(_safe_name(name), file.file_object.read()))
+    return Uploads(tuple(images), field == b"images" or len(images) > 1)
 
 
-def _json(body: bytes | bytearray) -> Upload:
+class _TooManyError(Exception):
+    pass
+
+
+def _json(body: bytes | bytearray) -> Uploads:
+    expected = 'expected {"image": "<base64>", "filename": "..."} or {"images": [{"b64": "<base64>"}, ...]}'
     try:
-        document, long = _parse(body)
-        text = document["image"]
-        if not isinstance(text, str):
+        document = parse(body)
+        listed = "images" in document.value
+        items = document.value["images"] if listed else [document.value]
+        if not isinstance(items, list) or (listed and "image" in document.value):
             raise TypeError
-        whole = json.dumps(text)[1:-1].encode()
-        data = _decode(body, *long[text]) if text in long else _decode(whole, 0, len(whole))
+        images = tuple(_image(document, item) for item in items)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        reason = (
-            str(error) if isinstance(error, _MalformedError) else 'expected {"image": "<base64>", "filename": "..."}'
-        )
+        reason = str(error) if isinstance(error, MalformedError) else expected
         raise Refused(400, "malformed", f"the JSON body cannot be read: {reason}") from None
-    name = document.get("filename", "")
-    return Upload(_safe_name(name if isinstance(name, str) and name not in long else ""), data)
+    return Uploads(images, listed)
 
 
-class _MalformedError(ValueError):
-    """Its text is for the client."""
-
-
-def _parse(body: bytes | bytearray) -> tuple[dict[str, Any], dict[str, tuple[int, int]]]:
-    """The document with a token for each long string, and where the strings that the tokens stand for are.
-
-    The long strings are found without parsing: a quote ends a string unless a backslash escapes it.
-    """
-    too_much = 'it has more in it than {"image": "<base64>", "filename": "..."}'
-    for mark, most in _MARKS.items():
-        # In pieces: one count over 10 MB takes 6 ms, during which no other thread runs.
-        if sum(body.count(mark, part, part + _PART) for part in range(0, len(body), _PART)) > most:
-            raise _MalformedError(too_much)
-    long: dict[str, tuple[int, int]] = {}
-    rest: list[bytes | bytearray] = []
-    secret, copied, at, size = os.urandom(8).hex(), 0, 0, len(body)
-    while (start := body.find(b'"', at)) >= 0:
-        end = body.find(b'"', start + 1)
-        while end > 0 and (end - _run_of_backslashes(body, end)) % 2:
-            end = body.find(b'"', end + 1)
-        if end < 0:
-            raise ValueError
-        at = end + 1
-        if end - start > _LONG:
-            token = f"{secret}{len(long)}"
-            long[token] = (start + 1, end)
-            size += len(token) - (end - start - 1)
-            rest += (body[copied : start + 1], token.encode())
-            copied = end
-        if size - len(body) + at > _REST:
-            break
-    if size > _REST:
-        raise _MalformedError(too_much)
-    rest.append(body[copied:])
-    # Not strict: a shell that puts the output of `base64 FILE` into a string leaves its line breaks bare.
-    document = json.loads(b"".join(rest), strict=False)
-    if not isinstance(document, dict):
+def _image(document: Document, item: Any) -> Upload:
+    """An image of a JSON body: {"image" or "b64": "<base64>", "filename"}, or in a list the text itself."""
+    if isinstance(item, str):
+        return Upload("", document.binary(item))
+    if not isinstance(item, dict) or ("image" in item) == ("b64" in item):
         raise TypeError
-    return document, long
-
-
-def _run_of_backslashes(body: bytes | bytearray, end: int) -> int:
-    """Where the run of backslashes before ``end`` begins; ``end`` if there are none."""
-    first = end
-    while first and body[first - 1] == 0x5C:
-        first -= 1
-        if end - first > 64:
-            raise ValueError
-    return first
-
-
-def _decode(body: bytes | bytearray, start: int, end: int) -> bytes:
-    """Base64 from the inside of a JSON string: standard or URL-safe, padded or not, with line breaks or without."""
-    out, left, at = io.BytesIO(), b"", start
-    standard = url_safe = False
-    while at < end:
-        cut = _unbroken(body, at + _PIECE) if at + _PIECE < end else end
-        piece = bytes(body[at:cut])
-        if b"\\" in piece:
-            piece = json.loads(b'"%b"' % piece, strict=False).encode("ascii")
-        if at == start and piece.startswith(b"data:"):
-            head, _, piece = piece.partition(b",")
-            if not head.endswith(b";base64"):
-                raise _MalformedError("the data URL is not base64")
-        at = cut
-        raw = piece.translate(None, b" \t\r\n")
-        standard, url_safe = standard or b"+" in raw or b"/" in raw, url_safe or b"-" in raw or b"_" in raw
-        if standard and url_safe:
-            raise _MalformedError("the base64 text mixes the standard and the URL-safe alphabet")
-        raw = raw.translate(_URL_SAFE) if url_safe else raw
-        left += raw
-        # The last group is kept: it may be padded, or have to be.
-        ready = max(len(left) - 1, 0) // 4 * 4
-        if b"=" in left[:ready]:
-            raise _MalformedError("the image is not base64")
-        out.write(_base64(left[:ready]))
-        left = left[ready:]
-    out.write(_base64(left if b"=" in left else left + b"=" * (-len(left) % 4)))
-    return out.getvalue()
-
-
-def _base64(text: bytes) -> bytes:
-    try:
-        return binascii.a2b_base64(text, strict_mode=True)
-    except binascii.Error:
-        raise _MalformedError("the image is not base64") from None
-
-
-def _unbroken(body: bytes | bytearray, end: int) -> int:
-    """The nearest position before ``end`` that is inside no escape sequence of a JSON string."""
-    slash = body.rfind(b"\\", end - 6, end)
-    return end if slash < 0 else _run_of_backslashes(body, slash + 1)
+    data = document.binary(item["image"] if "image" in item else item["b64"])
+    return Upload(_safe_name(document.short(item.get("filename"))), data)
 
 
 def _safe_name(name: str) -> str:

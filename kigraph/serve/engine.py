@@ -59,7 +59,6 @@ class Job:
 
     data: Any
     size: int
-    top: int
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
     deadline: float
@@ -82,17 +81,24 @@ class _Place:
 
 
 class Engine:
-    """``workers`` threads that call ``classify(data, top)``; at most ``queue_size`` images and ``queue_bytes`` bytes wait."""
+    """``workers`` threads that call ``work(data)``; at most ``queue_size`` images and ``queue_bytes`` bytes wait.
+
+    lanes: how many images are finished at a time where the threads wait for something that they share; default: one per thread.
+    pace: gives the seconds of an image in its lane; default: what ``work`` takes.
+    """
 
     def __init__(
         self,
-        classify: Callable[[Any, int], Any],
+        work: Callable[[Any], Any],
         *,
         workers: int = 1,
         queue_size: int = 64,
         queue_bytes: int = 64 << 20,
+        lanes: int | None = None,
+        pace: Callable[[], float] | None = None,
     ) -> None:
-        self._classify = classify
+        self._do, self._lanes, self._pace = work, lanes or workers, pace
+        self._local = threading.local()
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._size, self._bytes = queue_size, queue_bytes
         self._lock = threading.RLock()
@@ -105,13 +111,43 @@ class Engine:
         self.draining = False
         self._worked = 0.0
         self._pause: asyncio.TimerHandle | None = None
-        self._threads = [
-            threading.Thread(target=self._work, name=f"kigraph-worker-{i}", daemon=True) for i in range(workers)
-        ]
+        self._threads: list[threading.Thread] = []
+        self._workers, self._started = workers, False
 
     def start(self) -> None:
-        for thread in self._threads:
+        """Starts the threads."""
+        self._started = True
+        self.widen(self._workers)
+
+    def widen(self, workers: int) -> None:
+        """Makes it so many threads, if it has fewer."""
+        while self._started and len(self._threads) < workers:
+            thread = threading.Thread(target=self._work, name=f"kigraph-worker-{len(self._threads)}", daemon=True)
+            self._threads.append(thread)
             thread.start()
+
+    @contextlib.contextmanager
+    def more(self, images: int) -> Iterator[None]:
+        """For a worker whose request turns out to have so many images more; Refused 429 if there is no room for them."""
+        with self._lock:
+            if images > 0 and self._waiting + self._running + images > self._size + 1:
+                raise Refused(429, "queue_full", "too many images are waiting; try again later", {"Retry-After": "1"})
+            self._running += images
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running -= images
+
+    def abandoned(self) -> Callable[[], bool]:
+        """For a worker: whether nobody waits any more for the request that it has."""
+        job: Job = self._local.job
+        return job.future.done
+
+    def waited(self) -> float:
+        """For a worker: seconds that the request which it has was queued."""
+        job: Job = self._local.job
+        return (job.started or job.queued) - job.queued
 
     @property
     def depth(self) -> int:
@@ -125,14 +161,16 @@ class Engine:
 
     def predicted_wait(self, ahead: int = 0) -> float:
         """Seconds until an image that came now would be done; ``ahead``: images besides those that wait or run."""
-        return self.estimate.total((self.depth + ahead + 1) / len(self._threads), self._longest())
+        return self.estimate.total((self.depth + ahead + 1) / self._lanes, self._longest())
 
     def _longest(self) -> float:
         """Seconds that the workers have been at their jobs, at least: heavier images than before show in it first."""
         now = time.monotonic()
         with self._lock:
             started = [job.started for job in self._now if job.started is not None]
-        return min((now - at for at in started), default=0.0) if len(started) == len(self._threads) else 0.0
+        if len(started) < max(self._workers, len(self._threads)):
+            return 0.0
+        return min(now - at for at in started) * self._lanes / len(started)
 
     def reserve(self, nbytes: int) -> None:
         """Room for more bytes of an image that is being received; Refused 429 if there is none."""
@@ -202,13 +240,13 @@ class Engine:
         time.sleep(min(max(2 * worked, least), _LONGEST_REST))
         self._worked = time.thread_time()
 
-    def submit(self, data: Any, size: int, top: int, seconds: float) -> Job:
+    def submit(self, data: Any, size: int, seconds: float) -> Job:
         """Queues a request that has reserved its place; Refused 429 if the wait would outlast the deadline by now."""
         loop = asyncio.get_running_loop()
         if (wait := self.predicted_wait()) > seconds:
             retry = {"Retry-After": str(max(1, round(wait)))}
             raise Refused(429, "too_slow", f"the answer would take about {wait:.1f} s, longer than allowed", retry)
-        job = Job(data, size, top, loop, loop.create_future(), time.monotonic() + seconds)
+        job = Job(data, size, loop, loop.create_future(), time.monotonic() + seconds)
         with self._lock:
             self._waiting += 1
             self._waiting_bytes += size
@@ -248,7 +286,7 @@ class Engine:
         return True
 
     def _in_time(self, job: Job, start: float) -> bool:
-        return start + self.estimate.total(1) <= job.deadline
+        return start + self.estimate.total(max(1.0, self._running / self._lanes)) <= job.deadline
 
     def _too_late(self) -> Refused:
         retry = {"Retry-After": str(max(1, round(self.predicted_wait())))}
@@ -257,10 +295,10 @@ class Engine:
     def _look(self) -> None:
         """Refuses with 429 the waiting requests that would be classified too late for an answer; on the event loop."""
         with self._lock:
-            done, each = time.monotonic(), self.estimate.mean / len(self._threads)
+            done, each = time.monotonic(), self.estimate.mean / self._lanes
             late = []
             for job in self._line:
-                if self._in_time(job, done):
+                if done + self.estimate.total(1) <= job.deadline:
                     done += each
                 else:
                     late.append(job)
@@ -290,13 +328,14 @@ class Engine:
 
     def _run(self, job: Job) -> None:
         start = job.started = time.monotonic()
+        self._local.job = job
         result: Any = None
         error: BaseException | None = None
         try:
-            result = self._classify(job.data, job.top)
+            result = self._do(job.data)
         except BaseException as caught:  # passed to the caller that waits
             error = caught
-        seconds = time.monotonic() - start
+        seconds = self._pace() if self._pace is not None else time.monotonic() - start
         # The time of a quick refusal says nothing about images, and many of them would make the estimate too low.
         if error is None or seconds > self.estimate.mean:
             self.estimate.add(seconds)
@@ -330,3 +369,9 @@ class Engine:
             if thread.is_alive():
                 thread.join(max(end - time.monotonic(), 0))
         return not any(t.is_alive() for t in self._threads)
+
+    def forget(self) -> None:
+        """Cancels what the event loop would still call; on the event loop, after ``stop``."""
+        for handle in (self._looker, self._pause):
+            if handle is not None:
+                handle.cancel()

@@ -8,9 +8,10 @@ import logging
 import os
 import re
 import time
-from collections.abc import MutableMapping
-from typing import Any
+from collections.abc import Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any
 
+from starlette.datastructures import QueryParams
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -18,25 +19,32 @@ from .errors import Refused
 from .protocol import SECURITY_HEADERS
 from .service import Service
 
+if TYPE_CHECKING:
+    from .models import Served
+
 __all__ = ["Front", "closing_if_large", "refusal", "sane_id"]
 
 _LOG = logging.getLogger("kigraph.serve")
 _ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 _LOOPBACK = re.compile(r"localhost|.+\.localhost|127(?:\.[0-9]{1,3}){3}|\[::1\]")
 _READING = ("GET", "HEAD", "OPTIONS")
+#: Paths of other protocols.
+_OTHERS = ("/v1/models/", "/v2/")
 #: Refused bodies larger than this are not received: the connection is closed.
 _SMALL = 1 << 20
 
 
-def refusal(refused: Refused) -> Response:
-    """The answer for a refusal, in the form of all errors of the API."""
-    return Response(_document(refused), refused.status, refused.headers, "application/json")
+def refusal(refused: Refused, path: str) -> Response:
+    """The answer for a refusal, in the form of the errors of the protocol that has the path."""
+    return Response(_document(refused, path), refused.status, refused.headers, "application/json")
 
 
-def _document(refused: Refused) -> bytes:
-    return json.dumps(
-        {"error": {"code": refused.code, "message": refused.message}}, ensure_ascii=False, separators=(",", ":")
-    ).encode()
+def _document(refused: Refused, path: str) -> bytes:
+    document: dict[str, Any] = {"error": {"code": refused.code, "message": refused.message}}
+    if path.startswith(_OTHERS) or path == "/v2":
+        # Clients of TensorFlow Serving and of the Open Inference Protocol expect a text.
+        document = {"error": refused.message, "code": refused.code}
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def sane_id(given: bytes | None) -> str:
@@ -47,9 +55,11 @@ def sane_id(given: bytes | None) -> str:
 class Front:
     """ASGI middleware around the routes of a service."""
 
-    def __init__(self, app: ASGIApp, service: Service, routes: frozenset[str], classifying: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, service: Service, routes: Mapping[str, Any], classifying: frozenset[str]) -> None:
         self.app, self.service, self.options = app, service, service.options
         self.routes, self.classifying = routes, classifying
+        # Without the versions of paths that have one: the first path of a function is the name under which it is counted.
+        self._names = {endpoint: path for path, endpoint in reversed(list(routes.items()))}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -73,24 +83,41 @@ class Front:
         try:
             refused = self._forbidden(headers, method)
             if refused is None and method == "POST" and path in self.classifying and b"origin" not in headers:
-                refused = self.service.refusal(headers)
+                named = self._named(scope)
+                refused = self.service.refusal(headers, named) if named is not None else None
             if refused is None:
                 await self.app(scope, receive, answer)
             else:
-                await _refuse(closing_if_large(refused, headers), answer)
+                await _refuse(closing_if_large(refused, headers), path, answer)
         except Exception:
-            _LOG.exception("error %s in %s", number, path if path in self.routes else "an unknown path")
+            _LOG.exception("error %s in %s", number, self._name(scope, "an unknown path"))
             if status:
                 raise
             message = f"internal error {number}; see the service's log"
-            await refusal(Refused(500, "internal", message))(scope, receive, answer)
+            await refusal(Refused(500, "internal", message), path)(scope, receive, answer)
         finally:
             # The answer of the protocol instead of the application, about a broken body.
             status, sent = scope.get("refused", (status, sent))
             seconds = time.monotonic() - start
-            self.service.metrics.answered(path if path in self.routes else "other", status, seconds)
+            self.service.metrics.answered(self._name(scope, "other"), status, seconds)
             shown = scope.get("raw_path", path.encode("ascii", "replace")).decode("ascii", "replace")
-            self.service.log.line(number, method, shown, status, sent, seconds)
+            self.service.log.line(number, method, shown, status, sent, seconds, scope.get("model"))
+
+    def _named(self, scope: Scope) -> Served | None:
+        """The model that a request for labels is for; None if there is no such model, which its route says."""
+        models = self.service.models
+        try:
+            if b"model=" not in scope["query_string"]:
+                return models.default
+            query = QueryParams(scope["query_string"])
+            return models.get(query.get("model") or models.default.name, query.get("version"))
+        except Refused:
+            return None
+
+    def _name(self, scope: Scope, unknown: str) -> str:
+        """The path of a request as its route states it."""
+        path: str = scope["path"]
+        return path if path in self.routes else self._names.get(scope.get("endpoint"), unknown)
 
     def _forbidden(self, headers: MutableMapping[bytes, bytes], method: str) -> Refused | None:
         """Pages of other sites may not use the service through a browser that can reach it."""
@@ -122,9 +149,9 @@ class Front:
         return None
 
 
-async def _refuse(refused: Refused, answer: Send) -> None:
-    """Sends ``refusal(refused)``, without the objects in between."""
-    body = _document(refused)
+async def _refuse(refused: Refused, path: str, answer: Send) -> None:
+    """Sends ``refusal(refused, path)``, without the objects in between."""
+    body = _document(refused, path)
     headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in refused.headers.items()]
     headers += [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")]
     await answer({"type": "http.response.start", "status": refused.status, "headers": headers})

@@ -1,19 +1,42 @@
-"""Memory of large images is given back to the system.
+"""Memory of large images: how much of it is used at once, and that it goes back to the system.
 
 After images of 16 megapixels glibc kept 115 MB of a service with one worker and 230 MB with two, in the arenas of threads; with
-this both are back at the 80 MB of the start.
+``release_after`` both are back at the 80 MB of the start.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import threading
 from collections.abc import Iterator
 
-__all__ = ["release_after"]
+__all__ = ["PixelBudget", "release", "release_after"]
 
 #: Pixels of an image after which free memory is returned; decoding them takes far longer than returning the memory.
 _LARGE = 2_000_000
+
+
+class PixelBudget:
+    """At most ``most`` pixels are decoded at once, whatever the number of threads; one image is always let in."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._now = most, 0
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def taken(self, pixels: int) -> Iterator[None]:
+        """Waits until there is room for an image of ``pixels`` pixels, which the body decodes."""
+        with self._changed:
+            while self._now and self._now + pixels > self._most:
+                self._changed.wait()
+            self._now += pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._now -= pixels
+                self._changed.notify_all()
 
 
 @contextlib.contextmanager
@@ -23,5 +46,10 @@ def release_after(pixels: int) -> Iterator[None]:
         yield
     finally:
         if pixels > _LARGE:
-            with contextlib.suppress(OSError, AttributeError):  # a C library that has no such function
-                ctypes.CDLL(None).malloc_trim(0)
+            release()
+
+
+def release() -> None:
+    """glibc returns the memory that it keeps for later."""
+    with contextlib.suppress(OSError, AttributeError):  # a C library that has no such function
+        ctypes.CDLL(None).malloc_trim(0)

@@ -27,8 +27,11 @@ class RequestLog:
     def __init__(self, kind: str, model: str) -> None:
         self._kind, self._model = kind, model
 
-    def line(self, number: str, method: str, path: str, status: int, sent: int, seconds: float) -> None:
-        """Writes the line of a request. number: its id; path: as it was sent, without the query; sent: bytes."""
+    def line(
+        self, number: str, method: str, path: str, status: int, sent: int, seconds: float, model: str | None = None
+    ) -> None:
+        """Writes the line of a request. number: its id; path: as it was sent, without the query; sent: bytes; model: if it is not
+        the default."""
         if self._kind == "off":
             return
         now = time.time()
@@ -36,10 +39,10 @@ class RequestLog:
         milliseconds = round(seconds * 1000, 2)
         if self._kind == "json":
             record = {"time": when, "id": number, "method": method, "path": path[:200], "status": status, "bytes": sent,
-                      "ms": milliseconds, "model": self._model}  # fmt: skip
+                      "ms": milliseconds, "model": model or self._model}  # fmt: skip
             _ACCESS.info("%s", json.dumps(record))
         else:
-            name = "".join(c if c.isprintable() and c != " " else "_" for c in self._model)
+            name = "".join(c if c.isprintable() and c != " " else "_" for c in model or self._model)
             _ACCESS.info(
                 "%s %s %s %s %d %d %.2fms %s", when, number, method, path[:200], status, sent, milliseconds, name
             )

@@ -82,7 +82,7 @@ class _Server(uvicorn.Server):
         self._app, self._connections, self._told = app, connections, 0.0
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._app.state.service.engine.drain()
+        self._app.state.service.drain()
         super().handle_exit(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

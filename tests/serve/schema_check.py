@@ -14,7 +14,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 _NOTES = {"description", "default", "format", "contentEncoding"}
 _KNOWN = _NOTES | {
     "$ref", "type", "required", "properties", "items", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",
-    "maxLength", "pattern",
+    "maxLength", "pattern", "anyOf", "enum", "minItems",
 }  # fmt: skip
 
 
@@ -30,6 +30,10 @@ def check(value: Any, schema: dict[str, Any], document: dict[str, Any], where: s
         for part in schema["$ref"].removeprefix("#/").split("/"):
             target = target[part]
         return check(value, target, document, where)
+    if "anyOf" in schema:
+        return _check_any(value, schema["anyOf"], document, where)
+    if not set(schema) - _NOTES:
+        return None  # anything
     kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
     kind = next((kind for kind in kinds if _is(value, kind)), None)
     if kind is None:
@@ -40,6 +44,8 @@ def check(value: Any, schema: dict[str, Any], document: dict[str, Any], where: s
         ("exclusiveMinimum", lambda v, limit: v <= limit),
         ("exclusiveMaximum", lambda v, limit: v >= limit),
         ("maxLength", lambda v, limit: len(v) > limit),
+        ("enum", lambda v, allowed: v not in allowed),
+        ("minItems", lambda v, limit: len(v) < limit),
         ("pattern", lambda v, pattern: re.search(pattern, v) is None),
     ):
         if keyword in schema and wrong(value, schema[keyword]):
@@ -55,8 +61,19 @@ def check(value: Any, schema: dict[str, Any], document: dict[str, Any], where: s
                 check(part, properties[name], document, f"{where}.{name}")
     if kind == "array":
         for number, item in enumerate(value):
-            check(item, schema["items"], document, f"{where}[{number}]")
+            check(item, schema.get("items", {}), document, f"{where}[{number}]")
     return None
+
+
+def _check_any(value: Any, schemas: list[dict[str, Any]], document: dict[str, Any], where: str) -> None:
+    """One of some schemas has to fit."""
+    problems = []
+    for one in schemas:
+        try:
+            return check(value, one, document, where)
+        except SchemaError as error:
+            problems.append(str(error))
+    raise SchemaError(f"{where}: " + " and ".join(problems))
 
 
 def _is(value: Any, kind: str) -> bool:

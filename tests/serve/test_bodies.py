@@ -13,6 +13,7 @@ import pytest
 from kigraph.kernels.conformance import process_seed
 
 bodies = pytest.importorskip("kigraph.serve.bodies", reason="needs the extra serve")
+documents = pytest.importorskip("kigraph.serve.documents", reason="needs the extra serve")
 Refused = pytest.importorskip("kigraph.serve.errors").Refused
 
 #: The same five bytes in every form that encoders write: 0xfb 0xef 0xff make '+' and '/'.
@@ -20,7 +21,7 @@ DATA = b"\xfb\xef\xff\x00\x01"
 
 
 def _image(document: str | bytes) -> bytes:
-    data: bytes = bodies._json(document.encode() if isinstance(document, str) else document).data
+    data: bytes = bodies._json(document.encode() if isinstance(document, str) else document).images[0].data
     return data
 
 
@@ -77,8 +78,8 @@ def test_random_forms_of_random_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the pieces: they may end inside a group, a line break or an escape sequence."""
     rng = random.Random(process_seed())
     for _ in range(1000):
-        monkeypatch.setattr(bodies, "_PIECE", rng.choice([64, 67, 100, 1000]))
-        monkeypatch.setattr(bodies, "_LONG", rng.choice([20, 4096]))
+        monkeypatch.setattr(documents, "_PIECE", rng.choice([64, 67, 100, 1000]))
+        monkeypatch.setattr(documents, "_LONG", rng.choice([20, 4096]))
         data = rng.randbytes(rng.choice([1, 2, 3, 4, 50, 51, 52, 3000]))
         text = rng.choice([base64.b64encode, base64.urlsafe_b64encode])(data).decode()
         text = text.rstrip("=") if rng.random() < 0.4 else text
@@ -89,7 +90,7 @@ def test_random_forms_of_random_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
             {"filename": 'x"\\y,[z', "image": ("data:image/png;base64," if rng.random() < 0.3 else "") + text}
         )
         escape = rng.choice([("/", "\\/"), ("+", "\\u002B"), ("=", "\\u003d"), ("", "")])
-        upload = bodies._json((document.replace(*escape) if escape[0] else document).encode())
+        upload = bodies._json((document.replace(*escape) if escape[0] else document).encode()).images[0]
         assert upload.data == data, document
         assert upload.filename == "y,[z"
 
@@ -124,7 +125,7 @@ def _form(*fields: tuple[str, str, bytes]) -> Any:
         b'--b\r\nContent-Disposition: form-data; name="%b"%b\r\n\r\n%b\r\n' % (name.encode(), more.encode(), data)
         for name, more, data in fields
     ]
-    return bodies._multipart('multipart/form-data; boundary="b"', b"".join(parts) + b"--b--\r\n")
+    return bodies._multipart('multipart/form-data; boundary="b"', b"".join(parts) + b"--b--\r\n").images[0]
 
 
 def test_multipart_fields_image_and_file() -> None:

@@ -137,13 +137,15 @@ def test_request_ids() -> None:
 
 
 def test_a_model_without_labels_says_so(model_path: Path) -> None:
-    from kigraph.serve.service import model_identity
+    from kigraph.serve.models import model_identity
 
     model = ki.load(model_path, backend="numpy")
     assert model_identity(model)["labelled"] is True
     assert len(model_identity(model)["id"]) == 12
     model.labels = None
-    assert model_identity(model) == {"name": model_path.name, "id": model_identity(model)["id"], "labelled": False}
+    assert model_identity(model, version="7") == {
+        "name": model_path.name, "version": "7", "id": model_identity(model)["id"], "labelled": False
+    }  # fmt: skip
 
 
 def test_the_estimate_follows_and_allows_for_spread() -> None:
@@ -162,7 +164,7 @@ def test_images_that_are_coming_count_as_if_they_waited() -> None:
     from kigraph.serve.engine import Engine
     from kigraph.serve.errors import Refused
 
-    engine = Engine(lambda data, top: None, queue_size=2, queue_bytes=1000)
+    engine = Engine(lambda data: None, queue_size=2, queue_bytes=1000)
     engine.estimate.reset(0.1)
     engine.estimate.deviation = 0.0
     assert engine.refusal(100, 1.0) is None
@@ -190,7 +192,7 @@ def test_a_flood_of_refusals_leaves_the_workers_their_time(monkeypatch: pytest.M
     worked = 0.0
     monkeypatch.setattr(module.time, "sleep", slept.append)
     monkeypatch.setattr(module.time, "thread_time", lambda: worked)
-    engine = module.Engine(lambda data, top: None)
+    engine = module.Engine(lambda data: None)
     engine.estimate.reset(0.004)
 
     async def flood(refusals: int, seconds: float) -> list[float]:
@@ -274,7 +276,7 @@ def test_places_of_bodies_without_a_length_grow() -> None:
     from kigraph.serve.engine import Engine
     from kigraph.serve.errors import Refused
 
-    engine = Engine(lambda data, top: None, queue_bytes=1000)
+    engine = Engine(lambda data: None, queue_bytes=1000)
     engine.estimate.reset(0.1)
     with engine.coming(100, 15.0) as first, engine.coming(100, 15.0) as second:
         first.grow(50)
@@ -292,13 +294,13 @@ def test_those_who_would_be_answered_too_late_are_told_early() -> None:
     from kigraph.serve.engine import Engine
     from kigraph.serve.errors import Refused
 
-    engine = Engine(lambda data, top: time.sleep(data), queue_size=100)
+    engine = Engine(lambda data: time.sleep(data), queue_size=100)
     engine.estimate.reset(0.001)
     said: list[tuple[int, float]] = []
 
     async def ask(seconds: float, start: float) -> None:
         try:
-            await engine.result(engine.submit(seconds, 1, 1, 3.0))
+            await engine.result(engine.submit(seconds, 1, 3.0))
             said.append((200, time.monotonic() - start))
         except Refused as refused:
             said.append((refused.status, time.monotonic() - start))
@@ -320,12 +322,12 @@ def test_a_heavy_image_in_work_counts_for_those_behind_it() -> None:
 
     from kigraph.serve.engine import Engine, Job
 
-    engine = Engine(lambda data, top: None)
+    engine = Engine(lambda data: None)
     engine.estimate.reset(0.01)
     engine._waiting = 20
     assert engine.refusal(1, 5.0) is None
     loop = asyncio.new_event_loop()
-    job = Job(None, 1, 1, loop, loop.create_future(), 0.0, started=time.monotonic() - 1.0)
+    job = Job(None, 1, loop, loop.create_future(), 0.0, started=time.monotonic() - 1.0)
     engine._now.add(job)
     assert engine.refusal(1, 5.0).code == "too_slow"  # type: ignore[union-attr]
     loop.close()
