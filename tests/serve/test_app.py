@@ -135,7 +135,7 @@ def test_corrupted_images_only_give_4xx(client: Any, image: Image) -> None:
 def test_pages_for_people_and_machines(client: Any) -> None:
     page = client.get("/")
     assert page.status_code == 200
-    assert "Drop an image" in page.text
+    assert "Drop images here" in page.text
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert "http://" not in page.text  # no external resources
     assert "https://" not in page.text

@@ -20,11 +20,12 @@ _ARGUMENTS = [
 ]  # fmt: skip
 
 
-def test_an_image_gets_labels_with_bars_and_an_error_is_shown(
+def test_images_get_labels_with_bars_and_an_error_is_shown(
     service: tuple[subprocess.Popen[str], str], image: Callable[..., bytes], tmp_path: Path
 ) -> None:
     _, url = service
     (tmp_path / "photo.png").write_bytes(image("PNG"))
+    (tmp_path / "b & <i>.jpg").write_bytes(image())
     (tmp_path / "broken.png").write_bytes(image("PNG")[:60])
     problems: list[str] = []
     requests: list[str] = []
@@ -34,20 +35,28 @@ def test_an_image_gets_labels_with_bars_and_an_error_is_shown(
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("request", lambda request: requests.append(request.url))
         page.goto(url)
-        page.set_input_files("#file", tmp_path / "photo.png")
-        page.wait_for_selector("#labels li")
-        rows = page.locator("#labels li").all_inner_texts()
-        widths = page.locator("#labels .fill").evaluate_all(
-            "bars => bars.map(bar => bar.getBoundingClientRect().width)"
-        )
-        assert {row.split("\n")[0] for row in rows} == {"cat", "dog"}
+        page.set_input_files("#file", [tmp_path / name for name in ("photo.png", "b & <i>.jpg", "broken.png")])
+        page.locator("#status", has_text="2 of 3 classified, 1 failed.").wait_for()
+        cards = page.locator("#results article")
+        assert cards.count() == 3
+        first = cards.nth(0)
+        rows = first.locator("li").all_inner_texts()
+        widths = first.locator(".fill").evaluate_all("bars => bars.map(bar => bar.getBoundingClientRect().width)")
+        assert {row.split("\n")[0] for row in rows} <= {"cat", "dog"}
+        assert not any("0.0 %" in row.split("\n") for row in rows)
         assert widths == sorted(widths, reverse=True)
         assert widths[0] > 0
-        assert "photo.png" in page.inner_text("#status")
+        text = first.inner_text()
+        assert all(word in text for word in ("photo.png", "decode", "queue", "compute", "model.pb, version 1"))
+        assert cards.nth(1).locator("h2").inner_text() == "b & <i>.jpg"
+        assert "can be decoded" in cards.nth(2).locator(".bad").inner_text()
+        assert cards.nth(2).locator("img").count() == 0  # no broken icon
+        assert page.inner_text("#curl").endswith(f"'{url}/v1/classify'")
         assert page.screenshot().startswith(b"\x89PNG")
-        page.set_input_files("#file", tmp_path / "broken.png")
-        page.wait_for_selector("#status.bad")
-        assert "cannot be decoded" in page.inner_text("#status") or "can be decoded" in page.inner_text("#status")
+        page.keyboard.press("Tab")
+        page.click("#clear")
+        assert cards.count() == 0
+        assert page.locator("#file:focus").count() == 1
         browser.close()
     assert problems == []
     assert all(r.startswith((url, f"blob:{url}")) for r in requests), requests  # nothing from elsewhere
