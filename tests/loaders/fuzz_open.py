@@ -133,6 +133,29 @@ def open_body(path: Path) -> None:
     header = kind.decode("latin-1")
     with contextlib.suppress(Refused):
         extract(Body(header.partition(";")[0].strip().lower(), header, "n", 1 << 20, bytearray(data)))
+    if header.startswith("application/json"):
+        open_protocols(header, data)
+
+
+def open_protocols(header: str, data: bytes) -> None:
+    """The same bytes as a body of the other protocols; a number behind "inference=" is the length of its JSON part."""
+    import numpy as np
+
+    from kigraph.serve.documents import MANY, MalformedError, parse
+    from kigraph.serve.errors import Refused
+    from kigraph.serve.protocols.oip_body import read
+    from kigraph.serve.protocols.values import array_of
+
+    for dtype in (np.float32, np.int8, object):
+        try:
+            document = parse(bytearray(data), MANY)
+            for value in document.value.values():
+                with contextlib.suppress(MalformedError):
+                    array_of(document, value, np.dtype(dtype))
+        except (ValueError, TypeError, RecursionError):
+            pass
+    with contextlib.suppress(Refused):
+        read(bytearray(data), header.partition("inference=")[2] or None)
 
 
 def inspect(path: Path) -> None:

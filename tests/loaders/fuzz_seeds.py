@@ -191,7 +191,23 @@ def _bodies() -> list[bytes]:
         b'application/json\n{"image": "data:image/png;base64,' + image * 20 + b'", "filename": "a.png"}',
         b'application/json\n{"filename": "a", "image": "' + image.translate(bytes.maketrans(b"+/", b"-_")) + b'"}',
         b"image/png\nabc",
+        b'application/json\n{"images": [{"b64": "' + image + b'", "filename": "a"}, "QUJD"]}',
+        b'application/json\n{"signature_name": "s", "instances": ['
+        + b"[1.5, -2e3], " * 500
+        + b'[0, 1]], "x": [{"b64": "QUJD"}, "t"]}',
+        *_inferences(),
     ]
+
+
+def _inferences() -> list[bytes]:
+    """Requests of the Open Inference Protocol: as text, and with binary tensors behind the JSON part."""
+    text = b'{"id": "1", "inputs": [{"name": "x", "shape": [2], "datatype": "FP32", "data": [1, 2.5]}], "outputs": [{"name": "y"}]}'
+    head = (
+        b'{"inputs": [{"name": "x", "shape": [2], "datatype": "FP32", "parameters": {"binary_data_size": 8}}, '
+        b'{"name": "s", "shape": [2], "datatype": "BYTES", "parameters": {"binary_data_size": 12}}]}'
+    )
+    binary = bytes(8) + b"\x03\0\0\0abc\x01\0\0\0d"
+    return [b"application/json\n" + text, b"application/json; inference=%d\n" % len(head) + head + binary]
 
 
 def _npy(array: object) -> bytes:
