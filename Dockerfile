@@ -4,6 +4,7 @@
 # That answers with the small demo model, which knows apples and oranges only: KIGRAPH_WEIGHTS is "demo" below. A model of
 # your own comes with its labels, so mount their folder: models/model.pb, and models/labels.txt beside it:
 #     docker run --rm --read-only --tmpfs /tmp -p 8080:8080 -v "$PWD/models:/models:ro" -e KIGRAPH_WEIGHTS=/models/model.pb kigraph
+# Several models, Kubernetes, sizing: docs/deploy.md; compose.yaml starts it with a folder of models.
 # A file that is not there, or a model that cannot classify, ends the container at once with exit code 2.
 # Every flag of the service is a variable, too: -e KIGRAPH_SERVE_LOG=json -e KIGRAPH_SERVE_MAX_IMAGE_MB=20 (kigraph serve --help).
 
