@@ -129,6 +129,7 @@ def _contents(folder: Path) -> dict[str, bytes]:
 def _scikit_learn(photos: Path, weights: Path, out: Path, found: dict[str, Any]) -> dict[str, Any]:
     """Its accuracy on the same features and split: of the same problem, and with its default penalty."""
     os.environ["KIGRAPH_CACHE_DIR"] = str(out / "cache")
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # read by the copy in SciPy; many threads only wait for each other here
     from sklearn.linear_model import LogisticRegression
 
     import kigraph as ki
@@ -149,7 +150,7 @@ def _scikit_learn(photos: Path, weights: Path, out: Path, found: dict[str, Any])
     scale = _Problem(Data(x, y), classes, class_weights(y, classes, True), None).scale
     scores = {}
     for name, c in (("accuracy", 1 / (len(y) * found["penalty"] * scale**2)), ("accuracy with C = 1", 1.0)):
-        model = LogisticRegression(C=c, class_weight="balanced", max_iter=2000).fit(x.astype(np.float64), y)
+        model = LogisticRegression(C=c, class_weight="balanced", max_iter=5000, tol=1e-6).fit(x.astype(np.float64), y)
         scores[name] = float(model.score(computed.features[test], labels[test]))
     return scores
 
