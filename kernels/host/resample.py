@@ -80,6 +80,16 @@ def _pick_lines(x: Array, y: Array, rows: Array, columns: Array, axis: int) -> N
             before = row
 
 
+def _by_lines(x: Array, y: Array, params: ResampleParams, taps: Sequence[Taps]) -> bool:
+    """Does it all with ``_pick_lines`` where it can."""
+    axes = [rule.axis % x.ndim for rule in params.rules]
+    plain = all(t.weights is None and t.outside is None for t in taps) and y.dtype == x.dtype and y.flags.c_contiguous
+    if not (plain and len(axes) == 2 and axes[1] == axes[0] + 1 and prod(y.shape[axes[1] :]) >= _LINE):
+        return False
+    _pick_lines(x, y, taps[0].cells[:, 0], taps[1].cells[:, 0], axes[0])
+    return True
+
+
 def _resample(inputs: Sequence[Array], outputs: Sequence[Array], params: ResampleParams, taps: Sequence[Taps]) -> None:
     (x,), (y,) = inputs, outputs
     if y.size == 0:
@@ -89,10 +99,7 @@ def _resample(inputs: Sequence[Array], outputs: Sequence[Array], params: Resampl
         # The truth of conformance cases is computed in a wider type.
         x = x.astype(y.dtype if y.itemsize > 8 else real, copy=False)
     x = np.ascontiguousarray(x)
-    axes = [rule.axis % x.ndim for rule in params.rules]
-    plain = all(t.weights is None and t.outside is None for t in taps) and y.dtype == x.dtype and y.flags.c_contiguous
-    if plain and len(axes) == 2 and axes[1] == axes[0] + 1 and prod(y.shape[axes[1] :]) >= _LINE:
-        _pick_lines(x, y, taps[0].cells[:, 0], taps[1].cells[:, 0], axes[0])
+    if _by_lines(x, y, params, taps):
         return
     # Axes that shrink first: less to do for the others.
     order = sorted(zip(params.rules, taps, strict=True), key=lambda p: p[0].size / x.shape[p[0].axis])
