@@ -37,7 +37,9 @@ def test_a_read_sees_what_must_come_before_it(graph: Graph, session: MakeSession
     one = session()
     less = ops.assign_sub(v, 1.0)
     assert one.run([v, new, after]) == [1, 10, 10]
-    with pytest.raises(FetchError, match=r"cannot assign variable 'Variable' twice in no order \('Assign' and 'AssignSub'\)"):
+    with pytest.raises(
+        FetchError, match=r"cannot assign variable 'Variable' twice in no order \('Assign' and 'AssignSub'\)"
+    ):
         one.run([new, less])
     assert one.run(v) == 10
     one = session()
