@@ -10,13 +10,11 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Iterable, Sequence
-
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from .errors import SettingsError
-from .records import dataclass
 from .service_settings import SERVE
 from .setting import Setting, one_of, switch
 
@@ -140,7 +138,7 @@ _LEVELS = ("debug", "info", "warning", "error")
 LOG: Setting[str | None] = Setting(
     "KIGRAPH_LOG",
     None,
-    _one_of(*_LEVELS),
+    one_of(*_LEVELS),
     "from which level on kigraph logs; default: as the application's logging says",
     _LEVELS,
 )

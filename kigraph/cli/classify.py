@@ -10,7 +10,6 @@ from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CardError, FeedError, ImageError, KigraphError, RunError
-from ..kernels.records import dataclass
 from ..progress import Pace
 from .options import (
     Commands,
