@@ -18,7 +18,7 @@ import numpy as np
 from ..kernels.tensor import DType, Shape, TensorType
 from . import ir
 from .errors import GraphError, MissingNameError
-from .hints import ends_text, missing_operation, shown
+from .hints import ends_text, missing_name, shown
 from .inference import constant_value, known_sizes, output_types, site_of_node
 from .opdefs import Site
 from .signatures import Signature
@@ -173,13 +173,13 @@ class Graph:
         """The operation of that name; MissingNameError says what the graph has instead."""
         found = self._operations.get(name) if isinstance(name, str) else None
         if found is None:
-            raise self._missing(name)
+            raise MissingNameError(missing_name(self.freeze(), name, self.aliases))
         return found
 
     def tensor(self, name: str) -> Tensor:
         """The tensor of an alias, or 'op:index'; 'op' alone means 'op:0'. MissingNameError says what the graph has instead."""
         if not isinstance(name, str):
-            raise self._missing(name)
+            raise MissingNameError(missing_name(self.freeze(), name, self.aliases))
         name = self.aliases.get(name, name)
         op_name, colon, index = name.partition(":")
         if colon and not (index.isdecimal() and len(index) <= 9):
@@ -196,19 +196,6 @@ class Graph:
                 f"({ends_text(self.freeze())})"
             )
         return operation.outputs[at]
-
-    def _missing(self, name: object) -> MissingNameError:
-        if not isinstance(name, str):
-            what = f"{shown(name)} of type {type(name).__name__}"
-            return MissingNameError(f"a name is text, such as 'softmax:0', got {what} ({ends_text(self.freeze())})")
-        op_name = name.partition(":")[0]
-        if op_name != name and op_name in self._operations:
-            return MissingNameError(
-                f"{shown(name)} is the name of a tensor; its operation is '{op_name}' (see get_tensor_by_name)"
-            )
-        return MissingNameError(
-            f"the graph has no operation {shown(name)}; {missing_operation(self.freeze(), op_name, self.aliases)}"
-        )
 
     def get_operations(self) -> list[Operation]:
         """TensorFlow 1's spelling of ``operations``."""

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 
 from .ir import Graph, Node, Port
 
-__all__ = ["ends_text", "guess_inputs", "guess_outputs", "missing_operation", "shown", "similar"]
+__all__ = ["ends_text", "guess_inputs", "guess_outputs", "missing_name", "missing_operation", "shown", "similar"]
 
 #: difflib takes about 0.1 ms per name of 100 characters, and grows with the square of the length.
 _MAX_COMPARED, _MAX_COMPARED_LENGTH = 5000, 150
@@ -98,6 +98,17 @@ def missing_operation(graph: Graph, name: str, aliases: Iterable[str] = ()) -> s
         near = similar(name, names)
         hint = f"similar: {near}" if near else f"it has {len(names):,} operations"
     return f"{hint}; {ends_text(graph)}"
+
+
+def missing_name(graph: Graph, name: object, aliases: Iterable[str] = ()) -> str:
+    """What to say of something that is no operation's name."""
+    if not isinstance(name, str):
+        what = f"{shown(name)} of type {type(name).__name__}"
+        return f"a name is text, such as 'softmax:0', got {what} ({ends_text(graph)})"
+    op_name = name.partition(":")[0]
+    if op_name != name and op_name in graph.nodes:
+        return f"{shown(name)} is the name of a tensor; its operation is '{op_name}' (see get_tensor_by_name)"
+    return f"the graph has no operation {shown(name)}; {missing_operation(graph, op_name, aliases)}"
 
 
 def _other_scope(name: str, names: Collection[str]) -> str:

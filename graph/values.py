@@ -81,15 +81,13 @@ def as_array(value: Any, dtype: DType | None = None, what: str = "the value") ->
     """A dense array of an allowed dtype from a Python or NumPy value.
 
     Without ``dtype``: Python ints become int32 (int64 if one does not fit), floats float32, complex complex64, str and
-    bytes string, bool bool; arrays of NumPy and of other libraries (foreign.py) keep their dtype. With ``dtype``: what fits is converted, anything that would
-    lose its meaning (float to int, a number out of range, text to number) is a GraphError.
+    bytes string, bool bool; arrays of NumPy and of other libraries (foreign.py) keep their dtype. With ``dtype``: what
+    fits is converted, anything that would lose its meaning (float to int, a number out of range, text to number) is a
+    GraphError.
     """
     if isinstance(value, Symbolic):
         raise GraphError(f"{what} must be a value, got {value!r}")
-    if is_foreign(value):
-        value = adopt(value, what)
-    elif isinstance(value, (list, tuple)) and is_foreign(_first_item(value)):
-        value = adopt_items(value, what)
+    value = _of_numpy(value, what)
     typed = isinstance(value, (np.ndarray, np.generic))
     masked = sys.modules.get("numpy.ma")  # who made a masked array has imported it, 6 ms
     if masked is not None and isinstance(value, masked.MaskedArray) and masked.is_masked(value):
@@ -114,6 +112,13 @@ def as_array(value: Any, dtype: DType | None = None, what: str = "the value") ->
     if dtype not in _ALLOWED:
         raise GraphError(f"{what} has dtype {array.dtype}, which kigraph does not have")
     return _convert(array, dtype, what)
+
+
+def _of_numpy(value: Any, what: str) -> Any:
+    """Arrays of other libraries, and lists of them, as NumPy's; all else as it is."""
+    if is_foreign(value):
+        return adopt(value, what)
+    return adopt_items(value, what) if isinstance(value, (list, tuple)) and is_foreign(_first_item(value)) else value
 
 
 def _first_item(value: Any) -> Any:

@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from .answers import Classified, Prediction
 from .calling import Call, array_of, calls_of
-from .errors import CardError, FeedError, GraphError, ImageError, KigraphError, LoadError
+from .errors import CardError, FeedError, GraphError, ImageError, LoadError
 from .graph.builder import Graph, Tensor
 from .graph.hints import ends_text, shown
 from .graph.session import Session
 from .graph.signatures import SERVING_DEFAULT
 from .kernels.logs import follow_setting
-from .kernels.records import dataclass
 from .kernels.settings import warn_of_unknown_names
 from .kernels.tensor import is_int
-from .notebook import model_html, prediction_html, prediction_text
+from .notebook import model_html
 from .opening import card_for, open_file
 from .vision.decode import MAX_PIXELS, ImageLike, apply_orientation, decode_image, image_header, read_image, to_pixels
-from .vision.labels import Label, LabelSet, numbered
+from .vision.labels import LabelSet, numbered
 from .weights.cards import CARDS, Card
 from .weights.catalogue import CATALOGUE, DEMO
 from .weights.labels import check_count, find_labels
@@ -42,45 +42,6 @@ _LOG = logging.getLogger("kigraph")
 
 #: Images that go through the network together; more would only cost memory.
 _BATCH = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """The answer for one image: labels with probabilities, best first. ``source`` is the image's name."""
-
-    source: str
-    labels: tuple[Label, ...]
-
-    def __str__(self) -> str:
-        return "\n".join([f"{self.source}:", *(f"  {label}" for label in self.labels)])
-
-    def __repr__(self) -> str:
-        return f"<Prediction {prediction_text(self.source, self.labels)}>"
-
-    def _repr_html_(self) -> str:
-        return prediction_html(self.source, self.labels)
-
-    def __iter__(self) -> Any:
-        return iter(self.labels)
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> Label:
-        return self.labels[index]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data for ``json.dumps``; {"filename", "labels": [{"label", "probability", ...}]}."""
-        return {"filename": self.source, "labels": [label.to_json() for label in self.labels]}
-
-
-@dataclass(frozen=True, slots=True)
-class Classified:
-    """The answer for one image of many: its ``prediction``, or the ``error`` that says why there is none."""
-
-    source: str
-    prediction: Prediction | None
-    error: KigraphError | None
 
 
 def load(
