@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from .errors import SettingsError
+from .records import dataclass
 
 __all__ = ["Setting", "at_least", "filled", "one_of", "switch"]
 

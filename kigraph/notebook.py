@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from .graph.draw.tables import bar, block, definitions, table
 from .graph.hints import shown
 
 if TYPE_CHECKING:
@@ -27,6 +26,8 @@ def prediction_text(source: str, labels: Iterable[Label]) -> str:
 
 def prediction_html(source: str, labels: Iterable[Label]) -> str:
     """The labels with their probabilities and bars of these."""
+    from .graph.draw.tables import bar, block, table  # drawing is loaded when it is needed
+
     rows = [(label.label, f"{label.probability:.2%}", bar(label.probability)) for label in labels]
     return block(source, table(("label", "probability", ""), rows, right=(1,)))
 
@@ -46,5 +47,7 @@ def card_rows(card: Card) -> list[tuple[str, str]]:
 
 def model_html(heading: str, card: Card | None, rows: Iterable[tuple[str, str]]) -> str:
     """A classifier: its card as a table, and what else is known of it."""
+    from .graph.draw.tables import block, definitions  # drawing is loaded when it is needed
+
     known = card_rows(card) if card is not None else [("card", "none: it cannot classify as it is; ki.Card says how")]
     return block(heading, definitions([*known, *rows]))
