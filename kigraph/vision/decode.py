@@ -87,24 +87,35 @@ def read_image(path: str | os.PathLike[str], *, max_bytes: int = MAX_FILE_BYTES)
 def image_header(data: bytes, *, name: str = "the image", max_pixels: int = MAX_PIXELS) -> ImageHeader:
     """Checks an encoded image by its header; nothing is decoded. ImageError says what is wrong."""
     check_blocks(data, name)
-    jpeg = read_jpeg_header(data) if len(data) >= _EMPTY_OR_SHORT else None
-    if jpeg is not None and len(jpeg.exif) <= MAX_EXIF_BYTES:
-        _check_size(jpeg.width, jpeg.height, name, max_pixels)
-        _check_scans(data, jpeg.width * jpeg.height, name)
-        return ImageHeader("JPEG", jpeg.width, jpeg.height, jpeg.mode, _exif_orientation(jpeg.exif))
+    if (plain := _plain_jpeg(data, name, max_pixels)) is not None:
+        return plain
     with _open(data, name, max_pixels) as image:
         return _header(image, name)
+
+
+def _plain_jpeg(data: bytes, name: str, max_pixels: int) -> ImageHeader | None:
+    """The header of an ordinary JPEG, checked like any other; None for what Pillow has to look at."""
+    jpeg = read_jpeg_header(data) if len(data) >= _EMPTY_OR_SHORT else None
+    if jpeg is None or len(jpeg.exif) > MAX_EXIF_BYTES:
+        return None
+    _check_size(jpeg.width, jpeg.height, name, max_pixels)
+    _check_scans(data, jpeg.width * jpeg.height, name)
+    return ImageHeader("JPEG", jpeg.width, jpeg.height, jpeg.mode, _exif_orientation(jpeg.exif))
 
 
 def decode_image(data: bytes, *, name: str = "the image", max_pixels: int = MAX_PIXELS) -> Pixels:
     """Pixels (height, width, 3) uint8 of an encoded image, upright by its EXIF orientation.
 
     Grey becomes three equal channels, transparency is dropped as TensorFlow and Keras do, 16-bit samples keep their
-    high byte, the first frame of an animation is taken. JPEG is decoded with the accurate DCT (Pillow's).
+    high byte, the first frame of an animation is taken. JPEG is decoded with libjpeg's accurate DCT and smooth
+    upsampling, Pillow's defaults.
     Raises ImageError for a format outside FORMATS, more than ``max_pixels`` pixels (read from the header, before anything
     is decoded), damage or truncation. While it runs it needs up to 16 bytes a pixel (WebP; 7 for JPEG and PNG).
     """
     check_blocks(data, name)
+    plain = _plain_jpeg(data, name, max_pixels)
+    if plain is not None and (pixels := _fast_jpeg(data, plain)) is not None:
+        return apply_orientation(pixels, plain.orientation)
     with _open(data, name, max_pixels) as image:
         header = _header(image, name)
         try:
@@ -113,6 +124,22 @@ def decode_image(data: bytes, *, name: str = "the image", max_pixels: int = MAX_
         except Exception as error:  # Pillow's decoders raise anything: OSError, SyntaxError, struct.error, ...
             raise ImageError(f"{name}: the {header.format} image is damaged or truncated: {_reason(error)}") from None
     return apply_orientation(pixels, header.orientation)
+
+
+def _fast_jpeg(data: bytes, header: ImageHeader) -> Pixels | None:
+    """What Pillow gives, by the same library without Pillow's layers: 0.7 ms instead of 1.1 for 320 x 250 pixels.
+
+    None where libjpeg has anything to say (damage, an unusual sampling): Pillow decides, as it does on inks.
+    """
+    if header.mode not in ("L", "RGB"):
+        return None
+    try:
+        import simplejpeg
+
+        pixels: Pixels = simplejpeg.decode_jpeg(data, "RGB", strict=True)
+    except (ImportError, ValueError, LookupError):
+        return None
+    return pixels if pixels.shape == (header.height, header.width, 3) else None
 
 
 def to_pixels(image: ImageLike, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Pixels:
