@@ -216,7 +216,10 @@ class Classifier:
     def prepare(self, images: Sequence[ImageLike]) -> np.ndarray[Any, Any]:
         """What the card's input takes for some images: preprocessed, in its layout and element type."""
         card = self.require_card()
-        batch = np.stack([card.preprocessing(to_pixels(i, max_pixels=self.max_pixels)) for i in images])
+        rule = card.preprocessing
+        batch = np.empty((len(images), *rule.size, 1 if rule.channels == "L" else 3), np.float32)
+        for image, row in zip(images, batch, strict=True):
+            rule(to_pixels(image, max_pixels=self.max_pixels), row)
         return card.arrange(batch, self.graph.tensor(card.input).dtype)
 
     def noise(self, batch: int) -> np.ndarray[Any, Any]:

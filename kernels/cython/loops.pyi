@@ -101,3 +101,12 @@ def bind_cross_entropy(
     *,
     threads: int = 1,
 ) -> LoopRun: ...
+def resize_pixels(
+    x: Array,
+    cells: Sequence[tuple[Array, Array, Array]],
+    mean: Array,
+    deviation: Array,
+    y: Array,
+    *,
+    mirrored: bool = False,
+) -> None: ...

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..kernels.records import dataclass
 from .decode import Pixels
-from .resize import central_crop, resize
+from .resize import central_crop, resize, resized
 
 __all__ = ["CHANNELS", "IMAGENET", "INCEPTION", "INCEPTION_2015", "PIXELS", "Normalization", "Preprocessing"]
 
@@ -64,13 +64,20 @@ class Preprocessing:
     crop: float = 1.0
     channels: str = "RGB"
 
-    def __call__(self, pixels: Pixels) -> np.ndarray[Any, np.dtype[np.float32]]:
-        resized = resize(central_crop(pixels, self.crop), self.size, self.rule)
-        if self.channels == "L":
-            grey = (resized @ _LUMA).astype(np.float32)[..., None]
-            return self.normalization(np.repeat(grey, 3, -1))[..., :1]
-        scaled = self.normalization(resized)
-        return np.ascontiguousarray(scaled[..., ::-1]) if self.channels == "BGR" else scaled
+    def __call__(
+        self, pixels: Pixels, out: np.ndarray[Any, np.dtype[np.float32]] | None = None
+    ) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """out: dense float32 of the result's shape that it is written into, a row of a batch, say; default: a new array."""
+        cropped, norm = central_crop(pixels, self.crop), self.normalization
+        if self.channels != "L":
+            mirrored = self.channels == "BGR"
+            return resized(cropped, self.size, self.rule, norm.mean, norm.std, mirrored=mirrored, out=out)
+        grey = (resize(cropped, self.size, self.rule) @ _LUMA).astype(np.float32)[..., None]
+        one = norm(np.repeat(grey, 3, -1))[..., :1]
+        if out is None:
+            return one
+        np.copyto(out, one)
+        return out
 
     def __str__(self) -> str:
         crop = f"central {self.crop:.1%} -> " if self.crop < 1 else ""

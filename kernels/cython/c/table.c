@@ -20,6 +20,7 @@ const ki_table KI_NAME(ki_table) = {
     .maps = KI_NAME(ki_maps),
     .winograd = KI_NAME(ki_winograd),
     .winograd_pack = KI_NAME(f32_winograd_pack),
+    .pixels = KI_NAME(u8_pixels),
     .probe_flops = KI_NAME(f32_probe_flops),
     .probe_read = KI_NAME(f32_probe_read),
     .run_map = ki_run_map,

@@ -18,6 +18,7 @@
 #include "int_matmul.h"
 #include "lrn.h"
 #include "normalization.h"
+#include "pixels.h"
 #include "probe.h"
 #include "reduce.h"
 #include "resize.h"
@@ -64,6 +65,7 @@ typedef struct {
     const ki_map_kind *maps; /* the last one has no name */
     const ki_winograd_kind *winograd; /* KI_WINOGRAD_KINDS */
     ki_winograd_pack *winograd_pack;
+    ki_pixels *pixels;
     ki_probe_flops *probe_flops;
     ki_probe_read *probe_read;
     /* The same in every table. */
@@ -79,6 +81,7 @@ typedef struct {
     extern const ki_map_kind ki_maps__##isa[];                                                                         \
     extern const ki_winograd_kind ki_winograd__##isa[KI_WINOGRAD_KINDS];                                               \
     ki_winograd_pack f32_winograd_pack__##isa;                                                                         \
+    ki_pixels u8_pixels__##isa;                                                                                        \
     ki_probe_flops f32_probe_flops__##isa;                                                                             \
     ki_probe_read f32_probe_read__##isa;
 
