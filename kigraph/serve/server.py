@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from ..errors import KigraphError
+from .memory import keep_freed
 from .protocol import ConnectionLimits, Connections, GuardedProtocol
 
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ def run_server(
         timeout_keep_alive=3600,
     )  # fmt: skip
     server = _Server(config, app, connections)
+    keep_freed()
     # Python lets a thread run for 5 ms before another gets the GIL; workers that parse large bodies hold it.
     sys.setswitchinterval(0.001)
     # uvicorn raises the signal again when it is done, so that the exit status shows it; a drained service ends with 0.
