@@ -21,8 +21,9 @@ from .service import Service
 
 if TYPE_CHECKING:
     from .models import Served
+    from .options import Options
 
-__all__ = ["Front", "closing_if_large", "refusal", "sane_id"]
+__all__ = ["SMALL", "Front", "closing_if_large", "document_of", "forbidden", "refusal", "sane_id"]
 
 _LOG = logging.getLogger("kigraph.serve")
 _ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
@@ -31,15 +32,16 @@ _READING = ("GET", "HEAD", "OPTIONS")
 #: Paths of other protocols.
 _OTHERS = ("/v1/models/", "/v2/")
 #: Refused bodies larger than this are not received: the connection is closed.
-_SMALL = 1 << 20
+SMALL = 1 << 20
 
 
 def refusal(refused: Refused, path: str) -> Response:
     """The answer for a refusal, in the form of the errors of the protocol that has the path."""
-    return Response(_document(refused, path), refused.status, refused.headers, "application/json")
+    return Response(document_of(refused, path), refused.status, refused.headers, "application/json")
 
 
-def _document(refused: Refused, path: str) -> bytes:
+def document_of(refused: Refused, path: str) -> bytes:
+    """The body of the answer for a refusal."""
     document: dict[str, Any] = {"error": {"code": refused.code, "message": refused.message}}
     if path.startswith(_OTHERS) or path == "/v2":
         # Clients of TensorFlow Serving and of the Open Inference Protocol expect a text.
@@ -81,7 +83,7 @@ class Front:
             await send(message)
 
         try:
-            refused = self._forbidden(headers, method)
+            refused = forbidden(self.options, headers, method)
             if refused is None and method == "POST" and path in self.classifying and b"origin" not in headers:
                 named = self._named(scope)
                 refused = self.service.refusal(headers, named) if named is not None else None
@@ -119,39 +121,40 @@ class Front:
         path: str = scope["path"]
         return path if path in self.routes else self._names.get(scope.get("endpoint"), unknown)
 
-    def _forbidden(self, headers: MutableMapping[bytes, bytes], method: str) -> Refused | None:
-        """Pages of other sites may not use the service through a browser that can reach it."""
-        # Without a Host (HTTP/1.0, health checks) it is no browser.
-        host = _host(headers.get(b"host", b"localhost"))
-        allowed = self.options.allowed_hosts
-        if allowed is not None and not _LOOPBACK.fullmatch(host) and not any(_matches(host, a) for a in allowed):
-            return Refused(
-                403,
-                "unknown_host",
-                "the service does not answer under this name; the operator can allow it: --allowed-hosts",
-            )
-        if method in _READING:
-            return None
-        origin = headers.get(b"origin")
-        if origin is None:
-            foreign = headers.get(b"sec-fetch-site", b"none") not in (b"same-origin", b"none")
-        else:
-            text = origin.decode("latin-1").lower()
-            if text in self.options.allowed_origins or "*" in self.options.allowed_origins:
-                return None
-            foreign = not _same(text, headers.get(b"host", b"").decode("latin-1").lower())
-        if foreign:
-            return Refused(
-                403,
-                "cross_origin",
-                "a page of another site may not send images; the operator can allow it: --allowed-origins",
-            )
+
+def forbidden(options: Options, headers: Mapping[bytes, bytes], method: str) -> Refused | None:
+    """Pages of other sites may not use the service through a browser that can reach it."""
+    # Without a Host (HTTP/1.0, health checks) it is no browser.
+    host = _host(headers.get(b"host", b"localhost"))
+    allowed = options.allowed_hosts
+    if allowed is not None and not _LOOPBACK.fullmatch(host) and not any(_matches(host, a) for a in allowed):
+        return Refused(
+            403,
+            "unknown_host",
+            "the service does not answer under this name; the operator can allow it: --allowed-hosts",
+        )
+    if method in _READING:
         return None
+    origin = headers.get(b"origin")
+    if origin is None:
+        foreign = headers.get(b"sec-fetch-site", b"none") not in (b"same-origin", b"none")
+    else:
+        text = origin.decode("latin-1").lower()
+        if text in options.allowed_origins or "*" in options.allowed_origins:
+            return None
+        foreign = not _same(text, headers.get(b"host", b"").decode("latin-1").lower())
+    if foreign:
+        return Refused(
+            403,
+            "cross_origin",
+            "a page of another site may not send images; the operator can allow it: --allowed-origins",
+        )
+    return None
 
 
 async def _refuse(refused: Refused, path: str, answer: Send) -> None:
     """Sends ``refusal(refused, path)``, without the objects in between."""
-    body = _document(refused, path)
+    body = document_of(refused, path)
     headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in refused.headers.items()]
     headers += [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")]
     await answer({"type": "http.response.start", "status": refused.status, "headers": headers})
@@ -187,6 +190,6 @@ def _dressed(given: Any, number: str) -> list[tuple[bytes, bytes]]:
 def closing_if_large(refused: Refused, headers: MutableMapping[bytes, bytes]) -> Refused:
     """A refusal that closes the connection if the body, which will not be read, is large or of unknown size."""
     length = headers.get(b"content-length", b"0")
-    if b"transfer-encoding" in headers or not length.isdigit() or int(length) > _SMALL:
+    if b"transfer-encoding" in headers or not length.isdigit() or int(length) > SMALL:
         refused.headers = {**refused.headers, "Connection": "close"}
     return refused

@@ -1,9 +1,4 @@
-"""uvicorn's HTTP/1.1 protocol (h11) with what it lacks: deadlines, a cap on connections, and one reading of each request.
-
-h11 is lenient where the standard lets it be: a bare line feed ends a line, a folded header is joined, Content-Length may
-appear beside Transfer-Encoding. A proxy before the service may parse the same bytes as another request, so these forms are
-refused.
-"""
+"""uvicorn's HTTP/1.1 protocol (h11) with what it lacks: deadlines, a cap on connections, and one reading of each request."""
 
 from __future__ import annotations
 
@@ -12,19 +7,18 @@ import contextlib
 import json
 import logging
 import os
-import re
 import socket
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, NoReturn
+from typing import Any
 
 import h11
-from h11._readers import ChunkedReader
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-__all__ = ["SECURITY_HEADERS", "ConnectionLimits", "Connections", "GuardedProtocol", "ambiguity"]
+from .strict import MAX_HEAD, Strict
+
+__all__ = ["SECURITY_HEADERS", "ConnectionLimits", "Connections", "GuardedProtocol"]
 
 #: What every answer carries; the page has a policy of its own.
 SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
@@ -35,19 +29,11 @@ SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
         b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
     ),
 )
-#: Bytes and lines of a request's head.
-MAX_HEAD, MAX_LINES = 32 << 10, 100
-#: Number of chunks after which their mean size is checked, and the least mean in bytes: h11 takes 12 us for each chunk.
-_CHUNKS, _CHUNK_BYTES = 256, 256
 #: Seconds until the first check for a reset; then one at each sweep.
 _RESET = 0.05
 
 _HTTP_LOG = logging.getLogger("kigraph.serve.http")
 _HTTP_LOG.setLevel(logging.ERROR)
-_REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32} /[!-\"$-~]* HTTP/1\.[01]|OPTIONS \* HTTP/1\.[01]")
-_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
-_CHUNK = re.compile(rb"[0-9A-Fa-f]{1,15}(?:[ \t]*;[\t -~]{0,256})?")
-_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,99 +53,15 @@ class ConnectionLimits:
     blocked: float = 10.0
 
 
-def ambiguity(data: bytes) -> tuple[int, str] | None:
-    """What makes the head of a request unfit: (status, reason); None if nothing does, or nothing yet.
-
-    data: all bytes since the end of the request before.
-    """
-    end = data.find(b"\r\n\r\n")
-    head = data if end < 0 else data[:end]
-    # The line feed after the last line that arrived is no further line, wherever the packets end.
-    lines = head.rstrip(b"\r\n")
-    if len(lines) > MAX_HEAD or lines.count(b"\n") >= MAX_LINES:
-        return 431, f"the head has more than {MAX_HEAD} bytes or {MAX_LINES} lines"
-    if head.count(b"\n") != head.count(b"\r\n"):
-        return 400, "a line ends without a carriage return"
-    if b"\r\n " in head or b"\r\n\t" in head:
-        return 400, "a header is folded over several lines"
-    if _CONTROL.search(head):
-        return 400, "the head has a control character"
-    if end < 0:
-        return None
-    line, *fields = head.split(b"\r\n")
-    if not _REQUEST_LINE.fullmatch(line):
-        return 400, "the first line must be: METHOD /path HTTP/1.1"
-    reason = _ambiguous_headers(line, fields)
-    return None if reason is None else (400, reason)
-
-
-def _ambiguous_headers(line: bytes, fields: list[bytes]) -> str | None:
-    """What is wrong with the headers that say where the body ends and which host is meant."""
-    values = [(name.strip().lower(), value.strip()) for name, _, value in (f.partition(b":") for f in fields)]
-    count = Counter(name for name, _ in values)
-    for name in (b"content-length", b"transfer-encoding", b"host"):
-        if count[name] > 1:
-            return f"there are several {name.decode()} headers"
-    framing = dict(values)
-    if b"transfer-encoding" in framing and (b"content-length" in framing or line.endswith(b"0")):
-        return "there is a Transfer-Encoding beside Content-Length, or in HTTP/1.0"
-    if b"," in framing.get(b"content-length", b""):
-        return "Content-Length is a list"
-    if b"host" in framing and not _HOST.fullmatch(framing[b"host"]):
-        return "Host must be a name or an address, with a port or without"
-    return None
-
-
-class _Chunks(ChunkedReader):
-    """h11's reader of chunked bodies with a check of each line that is not data: h11 accepts any extension and any trailer."""
-
-    def __call__(self, buf: Any) -> Any:
-        if self._reading_trailer:
-            if buf._data[:2] not in (b"", b"\r", b"\r\n"):
-                raise h11.LocalProtocolError("the body has trailers, which are not accepted")
-        elif not self._bytes_in_chunk and not self._bytes_to_discard:
-            line, ended, _ = buf._data[:512].partition(b"\r\n")
-            if not _CHUNK.fullmatch(line) and (ended or b"\n" in line or len(line) > 500):
-                raise h11.LocalProtocolError("the size of a chunk is malformed, or followed by too much")
-        return super().__call__(buf)
-
-
-class _Strict(h11.Connection):
-    """h11 with a check by ``ambiguity`` first. ``problem``: what was refused."""
-
-    problem: tuple[int, str] = (400, "a header is malformed, or Host is missing")
-    chunks = chunked_bytes = 0
-
-    def next_event(self) -> Any:
-        if self.their_state is h11.IDLE:
-            self.chunks = self.chunked_bytes = 0
-            if (found := ambiguity(self.trailing_data[0])) is not None:
-                self._refuse(*found)
-        chunked = isinstance(self._reader, _Chunks)  # after an error it is another
-        try:
-            event = super().next_event()
-        except h11.RemoteProtocolError as error:
-            self._refuse(400, str(error) if chunked else self.problem[1])
-        if isinstance(event, h11.Request) and isinstance(self._reader, ChunkedReader):
-            self._reader = _Chunks()
-        elif isinstance(event, h11.Data):
-            self.chunks += event.chunk_start
-            self.chunked_bytes += len(event.data)
-            if self.chunks > _CHUNKS and self.chunked_bytes < self.chunks * _CHUNK_BYTES:
-                self._refuse(400, f"the body is sent in chunks of less than {_CHUNK_BYTES} bytes")
-        return event
-
-    def _refuse(self, status: int, reason: str) -> NoReturn:
-        self.problem = status, reason
-        raise h11.RemoteProtocolError(reason, error_status_hint=status)
-
-
 class Connections:
     """All connections of a server. Closes those that let it wait too long, and the longest silent one to make room."""
 
-    def __init__(self, limits: ConnectionLimits, report: Callable[[str, int, int, float], None]) -> None:
-        #: ``report``: is called for answers to what was no request: id, status, bytes, seconds.
-        self.limits, self.report = limits, report
+    def __init__(
+        self, limits: ConnectionLimits, report: Callable[[str, int, int, float], None],
+        refuse: Callable[[bytes], tuple[bytes, bytes, int, int] | None] = lambda data: None,
+    ) -> None:  # fmt: skip
+        #: report: is called for answers to what was no request: id, status, bytes, seconds. refuse: a refusal by the head alone.
+        self.limits, self.report, self.refuse = limits, report, refuse
         self.all: set[GuardedProtocol] = set()
         #: Those that owe us a head, or the rest of a refused body, or do not read; the longest silent first.
         self.silent: dict[GuardedProtocol, None] = {}
@@ -214,7 +116,7 @@ class GuardedProtocol(H11Protocol):
 
     def __init__(self, *args: Any, connections: Connections, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.conn = self.strict = _Strict(h11.SERVER, MAX_HEAD + 4)
+        self.conn = self.strict = Strict(h11.SERVER, MAX_HEAD + 4)
         # uvicorn logs a warning for every bad request of any client.
         self.logger = _HTTP_LOG
         self.guard, self.limits = connections, connections.limits
@@ -223,6 +125,8 @@ class GuardedProtocol(H11Protocol):
         self.phase, self.started, self.dropping, self.half_closed = "head", False, False, False
         #: Bytes of answers that the client had not read, and when they last became fewer.
         self.unsent, self.moved = 0, self.since
+        #: Bytes to come of a body that was refused by its head.
+        self.skip = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.raw = transport
@@ -239,8 +143,22 @@ class GuardedProtocol(H11Protocol):
             return
         if self.phase == "head" and not self.started:
             self.since, self.started = self.heard, True
-        super().data_received(data)
+        if data := self._skipped(data):
+            super().data_received(data)
         self._note()
+
+    def _skipped(self, data: bytes) -> bytes:
+        """``data`` without what belongs to a request that is refused by its head; one at a time, so answers cannot pile up."""
+        if not self.skip and self.phase == "head" and not self.flow.write_paused and not self.conn.trailing_data[0]:
+            if (found := self.guard.refuse(data)) is None:
+                return data
+            head, body, length, begin = found
+            lines = b"".join(b"%s: %s\r\n" % field for field in self.server_state.default_headers)
+            self.transport.write(head + lines + b"\r\n" + body)
+            self.skip, self.phase = begin + length, "refused"
+        now = min(self.skip, len(data))
+        self.skip -= now
+        return data[now:]
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """A client may close its half of the connection after its last request, and still gets all answers.
@@ -289,7 +207,7 @@ class GuardedProtocol(H11Protocol):
     def _note(self) -> None:
         """Determines the phase of the connection."""
         answered = self.cycle is None or self.cycle.response_complete
-        if self.dropping or (answered and self.conn.their_state is h11.SEND_BODY):
+        if self.dropping or self.skip or (answered and self.conn.their_state is h11.SEND_BODY):
             phase = "unread"
         elif self.flow.write_paused or self.raw.is_closing():  # closing: only what it has not read keeps it
             phase = "blocked"
@@ -337,7 +255,7 @@ class GuardedProtocol(H11Protocol):
     def close_gently(self) -> None:
         """Closes as soon as the client has sent what it is sending."""
         if not self.dropping and not self.raw.is_closing():
-            if self.conn.their_state is h11.SEND_BODY:
+            if self.skip or self.conn.their_state is h11.SEND_BODY:
                 self._drop_what_comes()
             else:
                 self.raw.close()

@@ -22,6 +22,7 @@ import uvicorn
 from ..errors import KigraphError
 from .memory import keep_freed
 from .protocol import ConnectionLimits, Connections, GuardedProtocol
+from .quick import Quick
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -125,7 +126,7 @@ def run_server(
 ) -> int:
     """Serves on bound sockets until SIGTERM or SIGINT; 0 after a clean end."""
     limits = limits or ConnectionLimits(connections=connection_limit())
-    connections = Connections(limits, app.state.service.unrouted)
+    connections = Connections(limits, app.state.service.unrouted, Quick(app.state.service))
     config = uvicorn.Config(
         app, log_level=log_level, access_log=False, timeout_graceful_shutdown=_GRACE, server_header=False,
         http=functools.partial(GuardedProtocol, connections=connections),  # type: ignore[arg-type]

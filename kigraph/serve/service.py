@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import logging
+import time
 from collections.abc import Mapping
 from importlib import resources
 from typing import Any
@@ -40,6 +41,8 @@ class Service:
         self.log = RequestLog(options.log, models.default.name)
         self.canary = canary
         self.draining = False
+        #: Until when heads are looked at for a refusal before they are parsed: a second after the last one.
+        self.pressed = 0.0
 
     @property
     def engine(self) -> Any:
@@ -65,6 +68,8 @@ class Service:
             return malformed
         length = min(int(headers.get(b"content-length", b"0")), self.options.max_image_bytes)
         refused: Refused | None = engine.refusal(length, seconds)
+        if refused is not None:
+            self.pressed = time.monotonic() + 1.0
         # A client that is refused because its own timeout is short does not slow the service down for others.
         if refused is not None and (seconds == longest or engine.refusal(length, longest) is not None):
             engine.give_way()

@@ -293,7 +293,7 @@ def test_clients_that_do_not_read_keep_nobody_out(model_path: Path) -> None:
 
 
 def test_the_limits_of_a_head_do_not_depend_on_packets() -> None:
-    from kigraph.serve.protocol import MAX_HEAD, ambiguity
+    from kigraph.serve.strict import MAX_HEAD, ambiguity
 
     lines = request(*(b"X%d: a" % i for i in range(98)), line=b"GET /livez HTTP/1.1")
     assert lines.count(b"\r\n") == 101  # 100 lines and the empty one
