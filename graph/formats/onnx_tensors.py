@@ -18,7 +18,8 @@ from ..ir import Literal
 from .limits import Budget
 from .onnx import SparseTensor, TensorProto
 from .protobuf.numbers import unpack_numbers
-from .protobuf.wire import Reader, Span
+from .protobuf.reader import Reader
+from .protobuf.wire import Span
 from .source import Source
 
 __all__ = ["STORED", "Constants", "Stored"]

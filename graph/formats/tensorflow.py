@@ -43,10 +43,12 @@ __all__ = [
     "Entry",
     "FunctionDef",
     "FunctionLibrary",
+    "FunctionName",
     "FunctionRef",
     "GraphDef",
     "NodeDef",
     "Signature",
+    "SignatureName",
     "TensorProto",
     "TensorShape",
     "VersionDef",
@@ -152,7 +154,7 @@ class AttrValue:
 class NodeDef:
     """One node: 'name', 'name:1' and '^name' in ``input`` are a first output, a second one, a control input.
 
-    ``why`` and ``scope`` are no part of the file: why the node cannot be run, as far as a loader knows, and the calls that it
+    Attributes whose names begin with ``_`` are hints, and are not read. ``why`` and ``scope`` are no part of the file: why the node cannot be run, as far as a loader knows, and the calls that it
     was put in place of.
     """
 
@@ -160,7 +162,7 @@ class NodeDef:
     op: str = string(2)
     input: list[str] = strings(3)
     device: str = string(4)
-    attr: dict[str, AttrValue] = map_of(5, lambda: AttrValue)
+    attr: dict[str, AttrValue] = map_of(5, lambda: AttrValue, hints=False)
     why: str = ""
     scope: str = ""
 
@@ -221,10 +223,24 @@ class FunctionDef:
 
 
 @dataclass(slots=True)
-class FunctionLibrary:
-    """The functions that a graph may call."""
+class SignatureName:
+    """The name alone of a signature."""
 
-    function: list[FunctionDef] = messages(1, lambda: FunctionDef)
+    name: str = string(1)
+
+
+@dataclass(slots=True)
+class FunctionName:
+    """The name alone of a function."""
+
+    signature: SignatureName | None = message(1, lambda: SignatureName)
+
+
+@dataclass(slots=True)
+class FunctionLibrary:
+    """The functions that a graph may call: where they are when it is read, as most are never called; themselves to write it."""
+
+    function: list[Any] = messages(1, lambda: FunctionDef, late=True)
 
 
 @dataclass(slots=True)

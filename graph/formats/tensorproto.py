@@ -11,7 +11,9 @@ import numpy as np
 from ...kernels.tensor import STRING, DType, is_int
 from ..ir import Literal
 from .limits import Budget
-from .protobuf.wire import Reader, Span, unpack_numbers
+from .protobuf.numbers import unpack_numbers
+from .protobuf.reader import Reader
+from .protobuf.wire import Span
 from .protobuf.write import pack_numbers
 from .source import Source
 from .tensorflow import BFLOAT16, DTYPE_NAMES, DTYPE_NUMBERS, DTYPES, Dim, TensorProto, TensorShape

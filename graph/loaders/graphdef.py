@@ -17,7 +17,7 @@ from .. import ir
 from ..builder import Graph, Operation, Tensor
 from ..errors import GraphError, LoadError
 from ..formats.limits import Budget
-from ..formats.protobuf.wire import Reader
+from ..formats.protobuf.reader import Reader
 from ..formats.source import Source
 from ..formats.tensorflow import AttrValue, GraphDef, NodeDef
 from ..hints import similar
@@ -65,7 +65,8 @@ def read_graphdef(source: Source, budget: Budget) -> Graph:
     proto = reader.read(GraphDef)
     if not proto.node:
         raise budget.error("GraphDef", "no nodes", "a graph", "Is this a frozen GraphDef?")
-    graph = build_graph(proto, reader, source, budget)
+    library = Library.of(proto.library.function if proto.library else (), reader, budget)
+    graph = build_graph(proto, library, source)
     if SIGNATURES in graph:
         _take_signatures(graph, budget)
     return graph
@@ -95,13 +96,12 @@ def _take_signatures(graph: Graph, budget: Budget) -> None:
     graph.signatures.update(found)
 
 
-def build_graph(proto: GraphDef, reader: Reader, source: Source, budget: Budget, fetched: Iterable[str] = ()) -> Graph:
-    """The graph of a message that ``reader`` has read. Raises LoadError.
+def build_graph(proto: GraphDef, library: Library, source: Source, fetched: Iterable[str] = ()) -> Graph:
+    """The graph of a message; ``library``: its functions, and the reader that has read it. Raises LoadError.
 
     fetched: names of tensors that the file has for outputs; an op that kigraph does not know has at least these.
     """
     producer = proto.versions.producer if proto.versions else proto.version
-    library = Library.of(proto.library.function if proto.library else (), reader, budget)
     graph = Graph()
     graph.metadata.update(family="graphdef", producer=producer)
     build = _Build(library, producer, source)

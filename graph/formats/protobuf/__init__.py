@@ -1,4 +1,4 @@
-"""Protocol Buffers. wire.py: messages of a file as records; numbers.py: packed numbers; write.py: records to bytes."""
+"""Protocol Buffers. wire.py: messages as records; reader.py reads them, numbers.py packed numbers, write.py writes them."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from ...formats.beside import open_beside
 from ...formats.limits import Budget
 from ...formats.onnx import ModelProto
 from ...formats.onnx_tensors import Constants
-from ...formats.protobuf.wire import Reader
+from ...formats.protobuf.reader import Reader
 from ...formats.source import Source
 from .importer import Importer
 

@@ -16,7 +16,8 @@ from ...errors import LoadError, UnsupportedOpError
 from ...formats.limits import Budget
 from ...formats.onnx import Attribute, FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSet, ValueInfo
 from ...formats.onnx_tensors import STORED, Constants, Stored
-from ...formats.protobuf.wire import Reader, Span
+from ...formats.protobuf.reader import Reader
+from ...formats.protobuf.wire import Span
 from ...hints import similar
 from ...ir import UNKNOWN, Literal
 from ...signatures import SERVING_DEFAULT, Signature

@@ -32,7 +32,8 @@ from ...errors import LoadError, UnsupportedOpError
 from ...formats.limits import Budget, brief
 from ...formats.onnx import Attribute, GraphProto, NodeProto
 from ...formats.onnx_tensors import STORED, Constants, Stored
-from ...formats.protobuf.wire import Reader, Span
+from ...formats.protobuf.reader import Reader
+from ...formats.protobuf.wire import Span
 from ...ir import UNKNOWN, Literal
 
 __all__ = ["Converter", "Host", "Node", "Outputs"]

@@ -7,7 +7,8 @@ from typing import Any
 
 from ....kernels.records import dataclass
 from ...formats.limits import Budget
-from ...formats.protobuf.wire import Reader, Span
+from ...formats.protobuf.reader import Reader
+from ...formats.protobuf.wire import Span
 from ...formats.source import Source
 from ...formats.tensorflow import BFLOAT16, DTYPE_NAMES, DTYPES, AttrValue, NodeDef
 from ...formats.tensorproto import literal, shape_dims
@@ -61,11 +62,10 @@ class Function:
 def attributes(
     node: NodeDef, op: str, producer: int, reader: Reader, source: Source, budget: Budget, place: str
 ) -> dict[str, Any]:
-    """All but hints, whose names begin with ``_``: whatever they hold, nothing depends on them."""
+    """The attributes of a node as Python values."""
     attrs = {
         name: _attribute(value, op, reader, source, budget, f"{place}, attribute '{name}'")
         for name, value in node.attr.items()
-        if not name.startswith("_")
     }
     if op == "Cast" and attrs.get("DstT") is UNKNOWN and node.attr["DstT"].type == BFLOAT16:
         attrs["DstT"] = Foreign("bfloat16")

@@ -19,7 +19,7 @@ from ...formats.beside import open_beside
 from ...formats.crc32c import masked_crc32c
 from ...formats.limits import Budget
 from ...formats.ordered_code import slice_key
-from ...formats.protobuf.wire import Reader
+from ...formats.protobuf.reader import Reader
 from ...formats.source import Source
 from ...formats.sstable import Block, block_entries, read_block, table_blocks
 from ...formats.tensor_bundle import BundleEntry, BundleHeader, TensorSlice

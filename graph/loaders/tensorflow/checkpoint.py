@@ -10,7 +10,7 @@ from typing import Any
 from ...builder import Graph
 from ...formats.beside import open_beside
 from ...formats.limits import Budget
-from ...formats.protobuf.wire import Reader
+from ...formats.protobuf.reader import Reader
 from ...formats.saved_model import MetaGraph
 from ...formats.source import Source
 from ..weights import WeightsFile

@@ -7,13 +7,14 @@ put in. Functions that call themselves, however indirectly, are not replaced: th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
 
 from ....kernels.records import dataclass
 from ...formats.limits import Budget
-from ...formats.protobuf.wire import Reader
-from ...formats.tensorflow import ArgDef, AttrList, AttrValue, FunctionDef, FunctionRef, NodeDef
+from ...formats.protobuf.reader import Reader
+from ...formats.protobuf.wire import Span
+from ...formats.tensorflow import ArgDef, AttrList, AttrValue, FunctionDef, FunctionName, FunctionRef, NodeDef
 from ...formats.tensorflow_outputs import OUTPUT_NAMES
 
 __all__ = ["CALLS", "Body", "Library", "NotInlinedError", "inline", "passed_through"]
@@ -41,26 +42,69 @@ class Body:
     controls: tuple[str, ...] = ()
 
 
+class Functions(Mapping[str, FunctionDef]):
+    """The functions of a library by name. One is read when it is first asked for: a model that Keras has saved calls 3 of 380."""
+
+    def __init__(self, spans: Mapping[str, Span], reader: Reader) -> None:
+        self._spans, self._reader = spans, reader
+        self._read: dict[str, FunctionDef] = {}
+
+    def __getitem__(self, name: str) -> FunctionDef:
+        function = self._read.get(name)
+        if function is None:
+            span = self._spans[name]
+            function = self._read[name] = self._reader.read(FunctionDef, span.start, span.start + span.size)
+        return function
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._spans
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._spans)
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+
+class _Changed(Functions):
+    """The functions of another mapping, each changed when it is first asked for."""
+
+    def __init__(self, functions: Functions, change: Callable[[FunctionDef], FunctionDef]) -> None:
+        super().__init__(functions._spans, functions._reader)
+        self._plain, self._change = functions, change
+
+    def __getitem__(self, name: str) -> FunctionDef:
+        function = self._read.get(name)
+        if function is None:
+            function = self._read[name] = self._change(self._plain[name])
+        return function
+
+
 @dataclass(slots=True)
 class Library:
     """The functions of a graph by name."""
 
-    functions: Mapping[str, FunctionDef]
+    functions: Functions
     reader: Reader
     budget: Budget
     _bodies: dict[str, Body] = field(default_factory=dict)
     _open: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, functions: Iterable[FunctionDef], reader: Reader, budget: Budget) -> Library:
-        """The functions of a GraphDef's library. LoadError for two of one name."""
-        found: dict[str, FunctionDef] = {}
-        for function in functions:
-            name = function.signature.name if function.signature else ""
+    def of(cls, functions: Iterable[Span], reader: Reader, budget: Budget) -> Library:
+        """The functions of a GraphDef's library; their names are read, no more. LoadError for two of one name."""
+        found: dict[str, Span] = {}
+        for span in functions:
+            read = reader.read(FunctionName, span.start, span.start + span.size)
+            name = read.signature.name if read.signature else ""
             if not name or name in found:
                 raise budget.error(f"function '{name[:80]}'", "a function of that name", "functions with unique names")
-            found[name] = function
-        return cls(found, reader, budget)
+            found[name] = span
+        return cls(Functions(found, reader), reader, budget)
+
+    def changed(self, change: Callable[[FunctionDef], FunctionDef]) -> Library:
+        """The library with ``change`` applied to each function that is asked for."""
+        return Library(_Changed(self.functions, change), self.reader, self.budget)
 
     def called(self, node: NodeDef) -> str | None:
         """The name of the function that a node calls, if it is a call."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from ...builder import Graph
 from ...errors import MissingNameError
 from ...formats.limits import Budget
-from ...formats.protobuf.wire import Reader
+from ...formats.protobuf.reader import Reader
 from ...formats.saved_model import MetaGraph, Saver, SignatureDef
 from ...formats.source import Source
 from ...formats.tensorflow import GraphDef, NodeDef
@@ -35,7 +35,8 @@ def graph_of(meta: MetaGraph, bundle: Bundle | None, reader: Reader, source: Sou
     if not proto.node:
         raise budget.error("the graph", "no nodes", "a graph", "Was the model saved as a whole?")
     saver = meta.saver_def or Saver()
-    joined = _inlined(proto, node_of(saver.save_tensor_name), reader, budget)
+    library = Library.of(proto.library.function if proto.library else (), reader, budget)
+    joined = _inlined(proto, node_of(saver.save_tensor_name), library, budget)
     nodes = apart(joined)
     signatures = _callable(joined, nodes, meta.signature_def, budget)
     fetched = [text for s in signatures.values() for text in _texts(s)]
@@ -43,9 +44,8 @@ def graph_of(meta: MetaGraph, bundle: Bundle | None, reader: Reader, source: Sou
     kept = used(nodes, ends) if ends else without_training(nodes)
     strings = Strings(nodes, reader, source, budget)
     values = _values(kept, saver.restore_op_name, strings, bundle, budget)
-    library = with_values_inside(proto.library)
-    plain = GraphDef(with_values(kept, values, budget), library, proto.version, proto.versions)
-    graph = build_graph(plain, reader, source, budget, fetched)
+    plain = GraphDef(with_values(kept, values, budget), None, proto.version, proto.versions)
+    graph = build_graph(plain, library.changed(with_values_inside), source, fetched)
     for key, signature in signatures.items():
         place = f"signature '{key[:200]}'"
         inputs = _tensors(graph, {k: t.name or "" for k, t in signature.inputs.items()}, place, budget)
@@ -55,9 +55,8 @@ def graph_of(meta: MetaGraph, bundle: Bundle | None, reader: Reader, source: Sou
     return graph
 
 
-def _inlined(proto: GraphDef, saves: str, reader: Reader, budget: Budget) -> dict[str, NodeDef]:
+def _inlined(proto: GraphDef, saves: str, library: Library, budget: Budget) -> dict[str, NodeDef]:
     """The nodes by name with functions in place of calls. The one that saves is left out: it needs the most of all."""
-    library = Library.of(proto.library.function if proto.library else (), reader, budget)
     read = {node_of(text) for node in proto.node for text in node.input}
     nodes: dict[str, NodeDef] = {}
     for node in inline([n for n in proto.node if n.name != saves or n.name in read], library):

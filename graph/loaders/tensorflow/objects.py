@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...formats.protobuf.wire import Reader
+from ...formats.protobuf.reader import Reader
 from ...formats.tensor_bundle import ObjectGraph
 from .bundle import OBJECT_GRAPH, Bundle
 

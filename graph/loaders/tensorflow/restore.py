@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ...formats.limits import Budget
-from ...formats.protobuf.wire import Reader
+from ...formats.protobuf.reader import Reader
 from ...formats.source import Source
 from ...formats.tensorflow import NodeDef
 from ...formats.tensorproto import literal

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ...builder import Graph
 from ...formats.beside import open_beside
 from ...formats.limits import Budget
-from ...formats.protobuf.wire import Reader
+from ...formats.protobuf.reader import Reader
 from ...formats.saved_model import MetaGraph, SavedModel
 from ...formats.source import Source
 from .bundle import Bundle

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...formats.crc32c import masked_crc32c
 from ...formats.limits import Budget
-from ...formats.protobuf.wire import Reader
+from ...formats.protobuf.reader import Reader
 from ...formats.source import Source
 from ...formats.sstable import Block, entry_head
 from ...formats.tensor_bundle import SavedPart, SavedParts, SavedTensor, TensorSlice

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from ...formats.limits import Budget
-from ...formats.tensorflow import DTYPES, AttrValue, FunctionDef, FunctionLibrary, NodeDef
+from ...formats.tensorflow import DTYPES, AttrValue, FunctionDef, NodeDef
 from ...formats.tensorproto import shape_dims
 from ...ir import Literal
 from ..weights import BFLOAT16, TensorInfo
@@ -170,23 +170,18 @@ def _reading(nodes: Mapping[str, NodeDef], node: NodeDef, values: Mapping[str, T
     return [node]
 
 
-def with_values_inside(library: FunctionLibrary | None) -> FunctionLibrary | None:
-    """The functions of branches and loops, which get values where their callers had handles of variables."""
-    if library is None:
-        return None
-    made: list[FunctionDef] = []
-    for function in library.function:
-        nodes: list[NodeDef] = []
-        for node in function.node_def:
-            stated, batch = node.attr.get("dtype"), node.attr.get("batch_dims")
-            if node.op in _READS and (stated is not None or node.op == "VariableShape"):
-                nodes.append(_renamed(node, _READS[node.op], stated))
-            elif node.op == "ResourceGather" and (batch is None or not batch.i):
-                nodes.append(_renamed(node, "Gather", stated))
-            else:
-                nodes.append(node)
-        made.append(replace(function, node_def=nodes))
-    return FunctionLibrary(made)
+def with_values_inside(function: FunctionDef) -> FunctionDef:
+    """A function of a branch or loop, which gets values where its callers had handles of variables."""
+    nodes: list[NodeDef] = []
+    for node in function.node_def:
+        stated, batch = node.attr.get("dtype"), node.attr.get("batch_dims")
+        if node.op in _READS and (stated is not None or node.op == "VariableShape"):
+            nodes.append(_renamed(node, _READS[node.op], stated))
+        elif node.op == "ResourceGather" and (batch is None or not batch.i):
+            nodes.append(_renamed(node, "Gather", stated))
+        else:
+            nodes.append(node)
+    return replace(function, node_def=nodes)
 
 
 def _renamed(node: NodeDef, op: str, stated: AttrValue | None) -> NodeDef:
