@@ -1,11 +1,15 @@
-"""CRC-32C (Castagnoli), the checksum of TensorFlow's tables and tensors, with NumPy: 4,096 parts side by side.
+"""CRC-32C (Castagnoli), the checksum of TensorFlow's tables and tensors, at the speed of a few XORs per word with NumPy.
 
-Tables and combination: Intel's "slicing by 4", and zlib's crc32_combine. A byte takes about 4 ns, and 90 in a loop in Python.
+Bytes are a polynomial over GF(2), the first bit its highest power, and the checksum is its rest modulo P. P divides
+1 + x^426 + x^1362 + x^5685, so a bit may be moved: added to those 4323, 5259 and 5685 places further on instead. Squares
+over GF(2) are sums of squares, so P also divides the same sum with x^8 or x^64 for x: whole bytes and whole words of 64 bits
+move like this. What is left in the end is 5,685 bits, for each of which the rest is in a table.
 """
 
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -13,29 +17,30 @@ __all__ = ["crc32c", "masked_crc32c"]
 
 _POLYNOMIAL = 0x82F63B78
 _ONES = 0xFFFFFFFF
-#: Parts of a block, and words of four bytes in each, at most. Smaller pieces are left to the loop.
-_MOST_PARTS, _MOST_WORDS, _LOOP_BYTES = 4096, 256, 512
 _MASK_DELTA = 0xA282EAD8
+#: Where an item is added when it is moved; the last is also how many items are left when all are moved that can be.
+_OFFSETS = (4323, 5259, 5685)
+_STEP, _LEFT = _OFFSETS[0], _OFFSETS[-1]
+#: Words that are moved before the next are read: 256 KiB stay in the caches, and the copy is no larger.
+_BLOCK = 1 << 15
 
-_Words = np.ndarray[tuple[int], np.dtype[np.uint32]]
+_Items = np.ndarray[tuple[int], np.dtype[Any]]
 
 
 def crc32c(data: bytes | bytearray | memoryview) -> int:
     """The checksum of the bytes."""
     view = memoryview(data).cast("B")
-    register, at = _ONES, 0
-    while len(view) - at >= _LOOP_BYTES:
-        left = (len(view) - at) // 4
-        parts = 1 << min(_MOST_PARTS.bit_length() - 1, (left // 8).bit_length() - 1)
-        words = min(_MOST_WORDS, left // parts)
-        size = 4 * parts * words
-        block = np.frombuffer(view[at : at + size], "<u4").reshape(parts, words)
-        register = _zeros_after(register, size) ^ _block(block)
-        at += size
-    table = _byte_table().tolist()
-    for byte in view[at:]:
-        register = table[(register ^ byte) & 0xFF] ^ (register >> 8)
-    return register ^ _ONES
+    words = len(view) // 8
+    if words > _LEFT:
+        rest = _fold_words(np.frombuffer(view[: 8 * words], "<u8")).astype("<u8", copy=False)
+        content = np.concatenate([rest.view(np.uint8), np.frombuffer(view[8 * words :], np.uint8)])
+    else:
+        content = np.array(view)
+        content[:4] ^= 0xFF  # the register starts with ones, which is the same as other first bytes
+    bits = _folded(np.unpackbits(_folded(content), bitorder="little"))
+    rest_of = _rests()[: len(bits)][::-1]
+    unmet = _ONES >> 8 * min(4, len(view))  # ones at the start that no byte has met
+    return int(np.bitwise_xor.reduce(rest_of[bits.view(bool)])) ^ unmet ^ _ONES
 
 
 def masked_crc32c(data: bytes | bytearray | memoryview) -> int:
@@ -45,66 +50,36 @@ def masked_crc32c(data: bytes | bytearray | memoryview) -> int:
 
 
 @cache
-def _byte_table() -> _Words:
-    """What the register becomes for each value of its lowest byte."""
-    table = np.arange(256, dtype=np.uint32)
-    for _ in range(8):
-        table = np.where(table & 1, (table >> 1) ^ np.uint32(_POLYNOMIAL), table >> 1).astype(np.uint32)
-    return table
+def _rests() -> _Items:
+    """The register after a single bit, by the number of bits behind it."""
+    rests = np.empty(_LEFT, np.uint32)
+    register = _POLYNOMIAL
+    for i in range(len(rests)):
+        rests[i] = register
+        register = register >> 1 ^ (_POLYNOMIAL if register & 1 else 0)
+    return rests
 
 
-@cache
-def _word_tables() -> tuple[_Words, _Words]:
-    """The same for the two halves of a word of four bytes."""
-    one = _byte_table()
-    two = one[one & 0xFF] ^ (one >> 8)
-    three = one[two & 0xFF] ^ (two >> 8)
-    four = one[three & 0xFF] ^ (three >> 8)
-    half = np.arange(1 << 16)
-    return four[half & 0xFF] ^ three[half >> 8], two[half & 0xFF] ^ one[half >> 8]
+def _fold_words(words: _Items) -> _Items:
+    """The last words with all others, and the ones that the register starts with, moved into them."""
+    pending = np.zeros(_LEFT, np.uint64)
+    pending[0] = _ONES
+    at = 0
+    while at < len(words) - _LEFT:
+        count = min(_BLOCK, len(words) - _LEFT - at)
+        block = np.zeros(count + _LEFT, np.uint64)
+        block[:count] = words[at : at + count]
+        block[:_LEFT] ^= pending
+        pending = _folded(block)
+        at += count
+    return pending ^ words[at:]
 
 
-def _block(block: np.ndarray[tuple[int, int], np.dtype[np.uint32]]) -> int:
-    """The register after a block, from 0 on: of all rows side by side, then of neighbours until one is left."""
-    low, high = _word_tables()
-    registers: _Words = np.zeros(len(block), np.uint32)
-    for column in np.ascontiguousarray(block.T):
-        registers ^= column
-        halves = registers.view("<u2").reshape(-1, 2)
-        registers = low.take(halves[:, 0], mode="clip") ^ high.take(halves[:, 1], mode="clip")  # without a second check
-    size = 4 * block.shape[1]
-    while len(registers) > 1:
-        registers = _apply(_zeros(size), registers[::2]) ^ registers[1::2]
-        size *= 2
-    return int(registers[0])
-
-
-def _zeros_after(register: int, count: int) -> int:
-    return int(_apply(_zeros(count), np.array([register], np.uint32))[0])
-
-
-@cache
-def _power(exponent: int) -> _Words:
-    """What 2**exponent zero bytes do to each bit of the register."""
-    if exponent == 0:
-        bits = np.uint32(1) << np.arange(32, dtype=np.uint32)
-        start: _Words = _byte_table()[bits & 0xFF] ^ (bits >> 8)
-        return start
-    half = _power(exponent - 1)
-    return _apply(half, half)
-
-
-def _zeros(count: int) -> _Words:
-    """What that number of zero bytes does to each bit of the register."""
-    result: _Words = np.uint32(1) << np.arange(32, dtype=np.uint32)
-    for exponent in range(count.bit_length()):
-        if count >> exponent & 1:
-            result = _apply(_power(exponent), result)
-    return result
-
-
-def _apply(matrix: _Words, registers: _Words) -> _Words:
-    result: _Words = np.zeros_like(registers)
-    for bit, column in enumerate(matrix):
-        result ^= (registers >> np.uint32(bit) & np.uint32(1)) * column
-    return result
+def _folded(items: _Items) -> _Items:
+    """The last items with all others moved into them; ``items`` is changed."""
+    many = max(0, len(items) - _LEFT)
+    for at in range(0, many, _STEP):
+        moved = items[at : min(at + _STEP, many)]
+        for offset in _OFFSETS:
+            items[at + offset : at + offset + len(moved)] ^= moved
+    return items[many:]
