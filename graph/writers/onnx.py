@@ -28,7 +28,7 @@ from ..formats.onnx import (
 from ..formats.protobuf.write import encode
 from ..ir import Literal
 from .onnx_ops import write_operation
-from .onnx_prepare import prepared
+from .onnx_prepare import needed_by, prepared
 from .onnx_writer import Writer, data_type
 
 __all__ = ["save_onnx"]
@@ -45,17 +45,6 @@ def _value_info(name: str, tensor: Tensor) -> ValueInfo:
     return ValueInfo(
         name=name, type=TypeProto(tensor_type=TensorType(elem_type=data_type(tensor.dtype, f"'{name}'"), shape=shape))
     )
-
-
-def _needed(outputs: Sequence[Tensor], inputs: Sequence[Tensor]) -> set[Operation]:
-    seen: set[Operation] = set()
-    stack = [t.op for t in outputs]
-    while stack:
-        op = stack.pop()
-        if op not in seen:
-            seen.add(op)
-            stack += [t.op for t in op.inputs if t not in inputs]
-    return seen
 
 
 def _inputs_of(graph: Graph) -> list[Tensor]:
@@ -89,7 +78,7 @@ def save_onnx(
         new: names.get(old.name) or _public(old) for old, new in (*((t, t) for t in _inputs_of(graph)), *begun.items())
     }
     writer = Writer(graph, write_operation)
-    needed = _needed(list(moved.values()), list(begun.values()))
+    needed = needed_by(list(moved.values()), list(begun.values()))
     # Inputs and outputs take their names before the nodes do.
     given = {t: writer.fresh(wished[t]) for t in _fed(graph, list(begun.values()), needed)}
     called = [writer.fresh(names.get(t.name) or _public(t)) for t in ends]
@@ -97,7 +86,7 @@ def save_onnx(
     begin = [_value_info(name, tensor) for tensor, name in given.items()]
     for tensor, name in given.items():
         writer.set(tensor, name)
-    _write_all(writer, graph, needed, given)
+    writer.write_all(graph, needed, given)
     finish = []
     for tensor, name in zip(ends, called, strict=True):
         writer.emit("Identity", [writer.get(tensor)], name, exact=True)
@@ -108,16 +97,6 @@ def save_onnx(
         ir_version=_IR_VERSION, producer_name="kigraph", graph=proto, opset_import=[OperatorSet(version=_OPSET)],
         metadata_props=_metadata(graph),
     ))  # fmt: skip
-
-
-def _write_all(writer: Writer, graph: Graph, needed: set[Operation], given: Mapping[Tensor, str]) -> None:
-    for op in graph.operations:
-        if op not in needed or op.type == "Placeholder" or (op.outputs and all(t in given for t in op.outputs)):
-            continue
-        if op.type == "Const":
-            writer.set_literal(op.outputs[0], op.attrs["value"])
-        elif not writer.note_constant(op):
-            write_operation(writer, op)
 
 
 def _put(target: Path, model: ModelProto) -> None:

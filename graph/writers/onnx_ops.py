@@ -12,6 +12,7 @@ from ..errors import GraphError
 from ..opdefs.fused import FUSED
 from . import (
     onnx_blocks,
+    onnx_control,
     onnx_indexing,
     onnx_math,
     onnx_numbers,
@@ -242,7 +243,7 @@ _RULES: dict[str, Rule] = {
     "SquaredDifference": _squared_difference, **onnx_math.RULES, **onnx_shapes.RULES,
     "LeakyRelu": _leaky_relu, "AddN": _add_n, "IdentityN": _identity_n, "Einsum": _einsum, "ClipByValue": _clip,
     **onnx_windows.RULES, **onnx_resample.RULES, **onnx_numbers.RULES, **onnx_indexing.RULES, **onnx_blocks.RULES,
-    **onnx_quantize.RULES,
+    **onnx_quantize.RULES, **onnx_control.RULES,
 }  # fmt: skip
 
 #: Op types that ONNX files can have.

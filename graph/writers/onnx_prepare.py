@@ -6,20 +6,35 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ...kernels.tensor import TensorType
-from ..builder import Graph, Tensor
+from ..builder import Graph, Operation, Tensor
 from ..errors import GraphError
 from ..ir import Graph as Frozen
 from ..ir import Node, Port, topological_order
 from ..opdefs import BRANCHING
+from ..opdefs.control import LOOPS
 from ..opdefs.fused import FUSED
+from ..opdefs.lists import LISTS
 from ..passes.expand_fused import expand_fused
 from ..passes.fold_constants import fold_constants
 from ..passes.fold_dropout import fold_dropout
 from ..plan.branches import decide, take
+from .dense_lists import rebuilt
 
-__all__ = ["prepared"]
+__all__ = ["needed_by", "prepared", "thawed"]
 
-_TAKEN_APART = frozenset([*FUSED, "_FusedBatchNormEx", "RandomUniform"]) | BRANCHING
+_TAKEN_APART = frozenset([*FUSED, "_FusedBatchNormEx", "RandomUniform"]) | BRANCHING | LOOPS | LISTS
+
+
+def needed_by(outputs: Sequence[Tensor], inputs: Sequence[Tensor]) -> set[Operation]:
+    """The operations that outputs need, up to inputs."""
+    seen: set[Operation] = set()
+    stack = [t.op for t in outputs]
+    while stack:
+        op = stack.pop()
+        if op not in seen:
+            seen.add(op)
+            stack += [t.op for t in op.inputs if t not in inputs]
+    return seen
 
 
 def prepared(
@@ -44,9 +59,14 @@ def prepared(
     whole = expand_fused(Frozen(topological_order(nodes), (*ports, *given)))
     if any(node.op == "RandomUniform" for node in whole):  # its bounds may be computed
         whole = fold_dropout(fold_constants(whole))
-    thawed = _thawed(graph, whole)
-    found = [thawed.operation(p.node).outputs[p.index] for p in whole.outputs]
-    return thawed, dict(zip(ends, found, strict=False)), dict(zip(starts, found[len(ends) :], strict=True))
+    if any(node.op in LOOPS or node.op in LISTS for node in whole):
+        again, at = rebuilt(whole)
+        found = [at[p] for p in whole.outputs]
+        _describe(graph, again)
+    else:
+        again = thawed(graph, whole)
+        found = [again.operation(p.node).outputs[p.index] for p in whole.outputs]
+    return again, dict(zip(ends, found, strict=False)), dict(zip(starts, found[len(ends) :], strict=True))
 
 
 def _reachable(graph: Frozen, ports: Sequence[Port], starts: Mapping[Port, TensorType]) -> dict[str, Node]:
@@ -67,14 +87,19 @@ def _reachable(graph: Frozen, ports: Sequence[Port], starts: Mapping[Port, Tenso
     return kept
 
 
-def _thawed(source: Graph, frozen: Frozen) -> Graph:
+def thawed(source: Graph, frozen: Frozen) -> Graph:
     """The builder's graph again, with what describes the model."""
     made = Graph()
-    made.metadata.update(source.metadata)
     for node in frozen:
         inputs = [made.operation(p.node).outputs[p.index] for p in node.inputs]
         made.create_op(node.op, inputs, node.attrs, node.name, num_outputs=len(node.outputs), exact_name=True)
-    for op in source.operations:  # the card and the labels
+    _describe(source, made)
+    return made
+
+
+def _describe(source: Graph, made: Graph) -> None:
+    """Adds the card and the labels."""
+    made.metadata.update(source.metadata)
+    for op in source.operations:
         if op.type == "Const" and op.name.startswith("kigraph/") and op.name not in made:
             made.create_op("Const", (), op.attrs, op.name, exact_name=True)
-    return made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -16,6 +16,7 @@ from ..evaluate import Fold
 from ..formats.onnx import (
     DATA_TYPES,
     Attribute,
+    GraphProto,
     NodeProto,
     TensorProto,
 )
@@ -40,16 +41,23 @@ _MOVES = frozenset(["Transpose", "Reshape", "Squeeze", "ExpandDims", "Identity"]
 class Writer:
     """Collects ONNX nodes. A value has a name per layout; the other layout is made when it is first requested."""
 
-    def __init__(self, graph: Graph, write: Callable[[Writer, Operation], None]) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        write: Callable[[Writer, Operation], None],
+        outer: Writer | None = None,
+        inline: bool = False,
+    ) -> None:
+        """outer: the writer of the graph around this one, whose names are taken; inline: the nodes are added to it, too."""
         self._graph, self._write = graph, write
         self._nodes = dict(graph.freeze().nodes)
         self._folds: dict[Tensor, Literal] = {}
-        self.nodes: list[NodeProto] = []
-        self.initializers: list[TensorProto] = []
+        self.nodes: list[NodeProto] = outer.nodes if outer and inline else []
+        self.initializers: list[TensorProto] = outer.initializers if outer and inline else []
         self._plain: dict[Tensor, str] = {}
         self._nchw: dict[Tensor, str] = {}
         self._literals: dict[Tensor, Literal] = {}
-        self._names: set[str] = set()
+        self._names: set[str] = outer._names if outer else set()
         self._exact: list[str] = []
 
     def fresh(self, name: str) -> str:
@@ -72,6 +80,28 @@ class Writer:
         fields = [_attribute(k, v) for k, v in attributes.items() if v is not None]
         self.nodes.append(NodeProto(input=list(inputs), output=[output], name=output, op_type=op, attribute=fields))
         return output
+
+    def inner(self, graph: Graph, *, inline: bool) -> Writer:
+        """A writer of a graph inside of this one; ``inline``: its nodes become nodes of this one."""
+        return Writer(graph, self._write, self, inline)
+
+    def write_all(self, graph: Graph, needed: Container[Operation], given: Container[Tensor]) -> None:
+        """Writes the operations in ``needed``, but those whose outputs are given."""
+        for op in graph.operations:
+            if op not in needed or op.type == "Placeholder" or (op.outputs and all(t in given for t in op.outputs)):
+                continue
+            if op.type == "Const":
+                self.set_literal(op.outputs[0], op.attrs["value"])
+            elif not self.note_constant(op):
+                self._write(self, op)
+
+    def hand_in(self, source: Tensor, inner: Writer, target: Tensor) -> None:
+        """Makes ``target``, an input of a graph inside, what ``source`` is here."""
+        inner.set(target, self.get(source))
+        if source in self._nchw:
+            inner.set(target, self._nchw[source], nchw=True)
+        if source in self._literals:
+            inner.set_literal(target, self._literals[source])
 
     def emit_many(self, op: str, inputs: Sequence[str], name: str, count: int, **attributes: Any) -> list[str]:
         """Adds a node with several outputs; their names."""
@@ -149,7 +179,7 @@ class Writer:
         kept = []
         for node in reversed(self.nodes):
             if wanted.intersection(node.output):
-                wanted.update(node.input)
+                wanted.update(node.input, _inside(node))
                 kept.append(node)
         return kept[::-1], [x for x in self.initializers if x.name in wanted]
 
@@ -206,7 +236,15 @@ def _can_fold(op: Operation) -> bool:
     return all(t.type.known for t in op.outputs)
 
 
+def _inside(node: NodeProto) -> set[str]:
+    """All names that the graphs inside of a node read; names are unique in a file."""
+    graphs = [a.g for a in node.attribute if a.g is not None]
+    return {n for g in graphs for inner in g.node for n in (*inner.input, *_inside(inner))}
+
+
 def _attribute(name: str, value: Any) -> Attribute:
+    if isinstance(value, GraphProto):
+        return Attribute(name=name, g=value, type=5)
     if isinstance(value, bool | int | np.integer):
         return Attribute(name=name, i=int(value), type=2)
     if isinstance(value, float):
