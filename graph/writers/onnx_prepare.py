@@ -19,6 +19,7 @@ from ..passes.fold_constants import fold_constants
 from ..passes.fold_dropout import fold_dropout
 from ..plan.branches import decide, take
 from .dense_lists import rebuilt
+from .merged_branches import lifted
 
 __all__ = ["needed_by", "prepared", "thawed"]
 
@@ -48,13 +49,10 @@ def prepared(
     if any(op.type in BRANCHING for op in graph.operations):
         decision = decide(frozen, ports, (), given, {})
         if decision.ask:
-            asked = ", ".join(f"'{p}'" for p in decision.ask[:3])
-            raise GraphError(
-                f"ONNX: which side of a branch runs depends on the value of {asked}, which only a run knows; freeze the graph with "
-                "a constant there"
-            )
-        frozen, moved = take(frozen, decision, given)
-        ports = [moved.get(p, p) for p in ports]
+            frozen = Frozen(lifted(frozen.nodes, ports, tuple(given)), tuple(ports))
+        else:
+            frozen, moved = take(frozen, decision, given)
+            ports = [moved.get(p, p) for p in ports]
     nodes = _reachable(frozen, ports, given)
     whole = expand_fused(Frozen(topological_order(nodes), (*ports, *given)))
     if any(node.op == "RandomUniform" for node in whole):  # its bounds may be computed

@@ -117,12 +117,30 @@ def _batch_norm(writer: Writer, op: Operation) -> None:
     else:
         order, epsilon, scaled = (1, 2, 3, 4), float(op.attrs.get("epsilon", 1e-4)), True
         if op.attrs.get("is_training", True):
-            raise GraphError(f"ONNX: {op.type} '{op.name}' is in training mode; freeze the graph first")
+            _batch_statistics(Parts(writer, op), epsilon)
+            return
     gamma = op.inputs[order[0]]
     scale = writer.get(gamma) if scaled else writer.constant(np.ones(gamma.type.dims, gamma.dtype), f"{op.name}.scale")
     names = [scale, *(writer.get(op.inputs[i]) for i in order[1:])]
     name = writer.emit("BatchNormalization", [_image(writer, op), *names], op.name, epsilon=epsilon)
     writer.set(op.outputs[0], name, nchw=not _is_nchw(op))
+
+
+def _batch_statistics(p: Parts, epsilon: float) -> None:
+    """Batch normalisation with the mean and variance of the batch itself; the variance that it gives has n - 1 below."""
+    op, (x, scale, offset, *_) = p.op, p.op.inputs
+    if _is_nchw(op) or float(op.attrs.get("exponential_avg_factor", 1.0)) != 1.0:
+        raise p.wrong("training mode in this form (NCHW, or with running statistics); freeze the graph first")
+    axes = np.array([0, 1, 2], np.int32)
+    mean = p("Mean", x, axes, keep_dims=False)
+    variance = p("Mean", p("SquaredDifference", x, mean), axes, keep_dims=False)
+    factor = p("Mul", scale, p("Rsqrt", p("AddV2", variance, np.array(epsilon, x.dtype))))
+    y = p("AddV2", p("Mul", p("Sub", x, mean), factor), offset)
+    wide = p("Shape", x, out_type=np.dtype(np.int32))
+    rows = p("Prod", p("GatherV2", wide, np.array([0, 1, 2]), np.array(0)), np.array([0], np.int32), keep_dims=False)
+    n = p.cast(rows, x.dtype)
+    less = p("Maximum", p("Sub", n, np.array(1, x.dtype)), np.array(1, x.dtype))
+    p.done(y, mean, p("Mul", variance, p("RealDiv", n, less)), mean, variance)
 
 
 def _lrn(writer: Writer, op: Operation) -> None:
