@@ -93,6 +93,10 @@ class Pace:
     ) -> None:
         self._bar.__exit__(kind, error, trace)
 
+    def skip(self, before: int) -> None:
+        """``before`` of the total turn out to be done."""
+        self._before = before
+
     def update(self, done: int, failed: int = 0) -> None:
         """``done`` of the total, ``failed`` of them without a result."""
         wrong = f" | {failed:,} failed" if failed else ""

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 
-from ..errors import ImageError, LoadError, RunError
+from ..errors import ImageError, KigraphError, LoadError, RunError
+from ..graph.builder import Tensor
 from ..kernels.cache_files import UnsafeFileError, read_sealed, write_sealed
 from ..kernels.digest import blake2b
 from ..kernels.room import require
@@ -24,9 +25,21 @@ from ..vision.decode import read_image
 from ..vision.pipeline import decoded
 from .augment import varied
 from .photos import digest_of
-from .trunk import Trunk, file_digest
+from .trunk import IMAGES, Trunk, file_digest
 
-__all__ = ["FOLDER", "Item", "Store", "compute", "trunk_key"]
+__all__ = [
+    "FOLDER",
+    "Computed",
+    "Examples",
+    "Inputs",
+    "Item",
+    "Kept",
+    "Progress",
+    "Store",
+    "Values",
+    "compute",
+    "trunk_key",
+]
 
 _LOG = logging.getLogger("kigraph")
 FOLDER = "bottlenecks"
@@ -91,81 +104,195 @@ class Store:
             return None
         return np.frombuffer(data, "<f4").reshape(self.shape) if len(data) == size else None
 
-    def put(self, item: Item, values: Features) -> None:
-        """Keeps an array; where that fails the run goes on without, and says so once."""
+    def put(self, item: Item, values: Features) -> bool:
+        """Keeps an array, and says whether it did; where that fails the run goes on without, and says so once."""
         if self.fault:
-            return
+            return False
         try:
             write_sealed(self._path(item), np.ascontiguousarray(values, "<f4").tobytes())
+            return True
         except OSError as error:
             self.fault = f"{self.folder}: cannot be written: {error.strerror or error}"
             _LOG.warning(
                 "%s; features are not kept from here on, so an interrupted run computes them again", self.fault
             )
+            return False
+
+
+class Kept:
+    """Arrays that stay in the cache folder until they are asked for: ``kept[places]``, a slice or an array of places.
+
+    held: those that the cache could not keep. KigraphError where one was deleted meanwhile.
+    """
+
+    def __init__(self, store: Store, items: Sequence[Item], held: Mapping[Item, Features]) -> None:
+        self._store, self._items, self._held = store, list(items), held
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, places: slice | np.ndarray[Any, Any]) -> Features:
+        items = self._items[places] if isinstance(places, slice) else [self._items[at] for at in places.tolist()]
+        found = np.empty((len(items), *self._store.shape), np.float32)
+        for row, item in zip(found, items, strict=True):
+            values = self._held.get(item)
+            if values is None and (values := self._store.get(item)) is None:
+                raise KigraphError(
+                    f"{self._store.folder}: what was kept there of {item.path} has gone, or was damaged, during the run; give the "
+                    "same command again: it is computed once more"
+                )
+            row[...] = values
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Arrays (n, ...) float32 that are read when they are needed, with their classes (n,) int64."""
+
+    features: Kept
+    labels: np.ndarray[Any, np.dtype[np.int64]]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+Values = TypeVar("Values", Features, Kept)
 
 
 @dataclass(slots=True)
-class Computed:
-    """Features (n, ...) of the items that could be read, and the errors of the others. ``kept``: how many were in the cache."""
+class Computed(Generic[Values]):
+    """Features (n, ...) of the items that could be read, and the errors of the others. ``kept``: how many were in the cache.
+
+    changed: whether one of the errors is of a file that has gone or changed since its digest was taken.
+    """
 
     items: list[Item]
-    features: Features
+    features: Values
     errors: list[tuple[Item, str]]
     kept: int
+    changed: bool
+
+
+class _ChangedError(ImageError):
+    """A file that could be read when its digest was taken is gone, or another."""
+
+
+Runner: TypeAlias = "Callable[[np.ndarray[Any, Any]], Features]"
+Progress: TypeAlias = "Callable[[int, int], None]"
 
 
 def compute(
     trunk: Trunk,
     items: Sequence[Item],
     store: Store,
-    run: Callable[[np.ndarray[Any, Any]], Features] | None = None,
-    on_photo: Callable[[int, int], None] = lambda done, total: None,
-) -> Computed:
-    """The features of photographs: from the cache, else computed in batches, beside threads that decode.
+    run: Runner | None = None,
+    on_photo: Progress = lambda done, total: None,
+) -> Computed[Features]:
+    """The features of photographs in memory: from the cache, else computed in batches, beside threads that decode.
 
     run: prepared images (n, ...) -> values (n, *store.shape); default: the trunk's features. on_photo: called with the number of
-    photographs that were computed, and of those that have to be.
+    photographs that were computed, and of those that have to be; first with 0.
     """
-    run = run or trunk.features
     require(
         len(items) * int(np.prod(store.shape)) * 4,
         f"features of {len(items):,} photographs need",
         "take fewer photographs",
     )
     values = np.empty((len(items), *store.shape), np.float32)
+
+    def take(at: int, row: Features, kept: bool) -> None:
+        values[at] = row
+
+    errors, kept = _each(trunk, items, store, run or trunk.features, take, on_photo)
+    good = [at for at in range(len(items)) if at not in errors]
+    return _computed(items, values[good] if errors else values, errors, kept)
+
+
+class Inputs:
+    """What goes into the tensor ``start`` of a trunk, kept in the cache folder; in memory are only those that it does not take."""
+
+    def __init__(self, trunk: Trunk, start: Tensor, store: Store) -> None:
+        shape = tuple(d for d in (start.shape or ())[1:] if d)
+        name = f"{store.folder.name}-{digest_of(start.name.encode())[:12]}"
+        self._trunk, self._start, self._store = trunk, start, Store.of(name, shape)
+        self._held: dict[Item, Features] = {}
+
+    def compute(self, items: Sequence[Item], on_photo: Progress = lambda done, total: None) -> Computed[Kept]:
+        """As the function ``compute``; OutOfMemoryError where what the cache does not take does not fit into memory."""
+        size = int(np.prod(self._store.shape)) * 4
+
+        def take(at: int, row: Features, kept: bool) -> None:
+            if kept:
+                return
+            if not self._held:
+                require(
+                    (len(items) - at) * size,
+                    f"{self._store.fault}; what it does not keep of {len(items) - at:,} photographs needs",
+                    "free room there, or name a folder with room by KIGRAPH_CACHE_DIR",
+                )
+            self._held[items[at]] = row.copy()
+
+        def run(images: np.ndarray[Any, Any]) -> Features:
+            return np.asarray(self._trunk.session.run(self._start, {IMAGES: images}), np.float32)
+
+        errors, count = _each(self._trunk, items, self._store, run, take, on_photo)
+        good = [item for at, item in enumerate(items) if at not in errors]
+        return _computed(items, self.kept(good), errors, count)
+
+    def kept(self, items: Sequence[Item]) -> Kept:
+        """The arrays of items that were computed."""
+        return Kept(self._store, items, self._held)
+
+
+def _computed(items: Sequence[Item], values: Values, errors: dict[int, ImageError], kept: int) -> Computed[Values]:
+    return Computed(
+        [item for at, item in enumerate(items) if at not in errors], values,
+        [(items[at], str(error)) for at, error in errors.items()], kept,
+        any(isinstance(error, _ChangedError) for error in errors.values()),
+    )  # fmt: skip
+
+
+def _each(
+    trunk: Trunk,
+    items: Sequence[Item],
+    store: Store,
+    run: Runner,
+    take: Callable[[int, Features, bool], None],
+    on_photo: Progress,
+) -> tuple[dict[int, ImageError], int]:
+    """Calls ``take`` with place, values, and whether the cache has them; returns errors by place, and how many it had before."""
     missing = []
     for at, item in enumerate(items):
         found = store.get(item)
         if found is None:
             missing.append(at)
         else:
-            values[at] = found
-    errors: dict[int, str] = {}
+            take(at, found, True)
+    errors: dict[int, ImageError] = {}
     done = 0
+    on_photo(0, len(missing))
     for places, images in _batches(trunk, items, missing, errors):
         if len(places):
             for at, row in zip(places, run(images), strict=True):
-                values[at] = row
-                store.put(items[at], row)
+                take(at, row, store.put(items[at], row))
         done = len(places) + done
         on_photo(done + len(errors), len(missing))
-    good = [at for at in range(len(items)) if at not in errors]
-    return Computed(
-        [items[at] for at in good], values[good] if errors else values,
-        [(items[at], text) for at, text in errors.items()], len(items) - len(missing),
-    )  # fmt: skip
+    return errors, len(items) - len(missing)
 
 
 def _batches(
-    trunk: Trunk, items: Sequence[Item], missing: Sequence[int], errors: dict[int, str]
+    trunk: Trunk, items: Sequence[Item], missing: Sequence[int], errors: dict[int, ImageError]
 ) -> Iterator[tuple[list[int], np.ndarray[Any, Any]]]:
     """Places and prepared images of what is missing, some at a time; ``errors`` gets those that cannot be read."""
 
     def prepare(at: int) -> np.ndarray[Any, Any]:
         item = items[at]
-        data = read_image(item.path)
+        try:
+            data = read_image(item.path)
+        except ImageError as error:
+            raise _ChangedError(str(error)) from None
         if digest_of(data) != item.digest:
-            raise ImageError(f"{item.path}: the file has changed meanwhile")
+            raise _ChangedError(f"{item.path}: the file has changed meanwhile")
         try:
             pixels = trunk.pixels(data, item.path)
             return trunk.prepared(varied(pixels, item.digest, item.variant) if item.variant else pixels)
@@ -178,9 +305,9 @@ def _batches(
     places: list[int] = []
     images: list[np.ndarray[Any, Any]] = []
     for found in decoded(missing, prepare, ahead=4 * size):
-        if found.image is None:
-            errors[found.source] = str(found.error)
-        else:
+        if found.error is not None:
+            errors[found.source] = found.error
+        elif found.image is not None:
             places.append(found.source)
             images.append(found.image)
         if len(images) == size:

@@ -6,11 +6,11 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from ..errors import KigraphError, LoadError
+from ..errors import GraphError, KigraphError, LoadError
 from ..graph import ops
 from ..graph.builder import Graph
 from ..graph.session import Session
@@ -19,14 +19,33 @@ from ..train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from ..train.optimizers import Momentum
 from .blocks import Blocks
 from .features import FOLDER
-from .head import Data, Head, class_weights
+from .head import Head, Labels, class_weights
 from .trunk import FEATURES, Trunk, copy_ops
 
-__all__ = ["FineTuning", "Tuned", "fine_tune"]
+__all__ = ["FineTuning", "Rows", "Tuned", "fine_tune", "require_slopes"]
 
 Values: TypeAlias = "dict[str, np.ndarray[Any, Any]]"
 
 _BATCH = 16
+
+
+class Rows(Protocol):
+    """Values (n, ...) float32 that are read by slices or arrays of places."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, places: Any, /) -> Any: ...
+
+
+class _Data(Protocol):
+    """Examples with their classes: head.Data, features.Examples."""
+
+    @property
+    def features(self) -> Rows: ...
+    @property
+    def labels(self) -> Labels: ...
+    def __len__(self) -> int: ...
+
+
 _WEIGHTS, _BIASES = "retrained/weights", "retrained/biases"
 
 
@@ -46,7 +65,7 @@ class Tuned:
 
     constants: Values
     head: Head
-    scores: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]
+    scores: Callable[[Rows], np.ndarray[Any, Any]]
 
 
 class _Network:
@@ -78,11 +97,11 @@ class _Network:
     def state(self) -> Values:
         return {v.op.name: self.session.variable_value(v) for v in self._variables}
 
-    def answers(self, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def answers(self, x: Rows) -> np.ndarray[Any, Any]:
         parts = [self.session.run(self.scores, {self.input: x[at : at + _BATCH]}) for at in range(0, len(x), _BATCH)]
         return np.concatenate(parts) if parts else np.zeros((0, *(self.scores.shape or ())[1:]), np.float32)
 
-    def measured(self, data: Data) -> tuple[float, float]:
+    def measured(self, data: _Data) -> tuple[float, float]:
         loss = hits = 0.0
         for at in range(0, len(data), _BATCH):
             rows = slice(at, at + _BATCH)
@@ -95,12 +114,21 @@ class _Network:
         return loss, hits / len(data)
 
 
+def require_slopes(trunk: Trunk, blocks: Blocks) -> None:
+    """GraphError for blocks that cannot be trained, naming the op that has no gradient."""
+    head = Head(np.zeros((trunk.count, 2), np.float32), np.zeros(2, np.float32), 0.0, [])
+    try:
+        _Network(trunk, blocks, head, 1e-3, 1)
+    except GraphError as error:
+        raise GraphError(f"--fine-tune: {error}; train fewer blocks, or the last layer only") from None
+
+
 def fine_tune(
     trunk: Trunk,
     blocks: Blocks,
     head: Head,
-    training: Data,
-    validation: Data,
+    training: _Data,
+    validation: _Data,
     options: FineTuning,
     mark: str,
     *,
@@ -135,7 +163,7 @@ def fine_tune(
 
 
 def _epoch(
-    network: _Network, training: Data, weights: np.ndarray[Any, Any], options: FineTuning, epoch: int
+    network: _Network, training: _Data, weights: np.ndarray[Any, Any], options: FineTuning, epoch: int
 ) -> dict[str, float]:
     order = np.random.default_rng([options.seed, epoch]).permutation(len(training))
     loss = hits = 0.0

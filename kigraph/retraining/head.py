@@ -20,7 +20,7 @@ from ..graph.gradients import gradients
 from ..graph.session import Session
 from .lbfgs import minimize
 
-__all__ = ["PENALTIES", "Data", "Head", "class_weights", "train_head"]
+__all__ = ["PENALTIES", "Data", "Features", "Head", "Labels", "class_weights", "train_head"]
 
 Floats: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 Features: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"

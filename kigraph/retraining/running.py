@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import GraphError, KigraphError
+from ..errors import GraphError, ImageError, KigraphError
 from ..graph.formats.source import Source
 from ..graph.writers.graphdef import save_graphdef
 from ..kernels.digest import blake2b
-from ..progress import Bar
+from ..progress import Bar, Pace
 from ..train.history import History
+from ..vision.decode import read_image
 from ..weights.card_file import card_document
-from .blocks import last_blocks
-from .features import Computed, Item, Store, compute, trunk_key
-from .finetune import FineTuning, fine_tune
-from .head import Data, Head, train_head
+from .blocks import Blocks, last_blocks
+from .features import Computed, Examples, Inputs, Item, Progress, Store, Values, compute, trunk_key
+from .finetune import FineTuning, Rows, fine_tune, require_slopes
+from .head import Data, Features, Head, train_head
 from .joined import head_scores, join
 from .measures import measure
 from .page import write_page
 from .photos import Collection, Part, Photo, collect, digest_of, notes_of, split, without
 from .result import Files, Retrained, read_record, staging, take_places, write_labels, write_record
-from .trunk import IMAGES, Trunk, find_trunk
+from .trunk import Trunk, find_trunk
 
 if TYPE_CHECKING:
     from ..classifier import Classifier
@@ -38,7 +40,6 @@ __all__ = ["Options", "Run", "files_of", "retrain"]
 #: How far the saved file's probabilities may be from those of the head, which sees features of batches.
 _SAME = 1e-3
 _MOST_VARIANTS = 32
-Runner: TypeAlias = "Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +161,7 @@ class Run:
             if known is None:
                 raise self._exists("no run of retrain has written it, or it was changed since")
         trunk = find_trunk(self.model, self.bottleneck)
+        blocks = self._blocks(trunk)
         with self._bar("reading photographs", 0) as bar:
             found = collect(self.folder, lambda done, total: bar.update(done, total))
         key = trunk_key(trunk)
@@ -169,7 +171,21 @@ class Run:
                 return known[1]
             raise self._exists("it was made of other photographs, weights or options")
         with staging(self.files, self.force) as staged:
-            return self._run(trunk, found, Store.of(key, (trunk.count,)), mark, staged)
+            return self._run(trunk, blocks, found, Store.of(key, (trunk.count,)), mark, staged)
+
+    def _blocks(self, trunk: Trunk) -> Blocks | None:
+        """The blocks that are to be trained; a trunk that does not do is refused before any feature is computed."""
+        if not self.options.fine_tune:
+            return None
+        if trunk.batch is not None:
+            raise GraphError(
+                f"--fine-tune needs a network that takes any number of images; {self.model.name} takes {trunk.batch}"
+            )
+        blocks = last_blocks(trunk.graph, self.options.fine_tune)
+        if None in (blocks.start.shape or (None,))[1:]:
+            raise GraphError(f"--fine-tune: the size of {blocks.start.name} is not known: {blocks.start.type}")
+        require_slopes(trunk, blocks)
+        return blocks
 
     def _exists(self, why: str) -> KigraphError:
         return KigraphError(
@@ -185,78 +201,91 @@ class Run:
         text = json.dumps([key, asdict(self.options), list(found.classes), photos]).encode()
         return str(blake2b(text, digest_size=20).hexdigest())
 
-    def _run(self, trunk: Trunk, found: Collection, store: Store, mark: str, staged: Files) -> Retrained:
+    def _run(
+        self, trunk: Trunk, blocks: Blocks | None, found: Collection, store: Store, mark: str, staged: Files
+    ) -> Retrained:
         photos = sorted(found.photos, key=lambda p: p.digest)  # the names of files change no bit
-        computed = self._features(trunk, [Item(p.path, p.digest) for p in photos], store, "computing features")
-        if computed.errors:
-            without(found, [(item.path, text) for item, text in computed.errors])
+        items = [Item(p.path, p.digest) for p in photos]
+
+        def plain(items: Sequence[Item], on_photo: Progress) -> Computed[Features]:
+            return compute(trunk, items, store, on_photo=on_photo)
+
+        computed = self._computed(plain, items, "computing features")
+        inputs = None if blocks is None else Inputs(trunk, blocks.start, store)
+        inner = None if inputs is None else self._computed(inputs.compute, items, "computing the blocks' inputs")
+        errors = {item.path: text for c in (computed, inner) if c is not None for item, text in c.errors}
+        if errors:
+            without(found, list(errors.items()))
         split(found, self.options.validation, self.options.testing)
         features = {item.digest: row for item, row in zip(computed.items, computed.features, strict=True)}
         data = {part: _data(found, part, features) for part in _PARTS}
-        training = self._with_variants(trunk, found, store, data["training"])
+        variants = self._variants(found)
+        more = self._computed(plain, variants, "computing features of variants") if variants else None
         with self._bar("training the last layer", None) as bar:
             head = train_head(
-                training, data["validation"], len(found.classes), penalty=self.options.penalty, balanced=self.options.balanced,
+                data["training"] if more is None else _joined(found, data["training"], more), data["validation"],
+                len(found.classes), penalty=self.options.penalty, balanced=self.options.balanced,
                 threads=self.model.session.threads, on_row=lambda row: bar.update(int(row["epoch"]), what=_row_text(row)),
             )  # fmt: skip
-        answers = _Answers(head, data, partial(head_scores, head, session_threads=self.model.session.threads))
-        if self.options.fine_tune:
-            answers = self._tuned(trunk, found, store, head, mark)
-        return self._finish(trunk, found, answers, mark, staged)
+        changed = any(c is not None and c.changed for c in (computed, inner, more))
+        if inputs is None or blocks is None:
+            answers = _Answers(head, data, partial(head_scores, head, session_threads=self.model.session.threads))
+        else:
+            answers, lost = self._tuned(trunk, blocks, inputs, found, variants, head, mark)
+            changed = changed or lost
+        # Without the photographs that went away meanwhile it is not what this folder gives: another run must not take it for that.
+        return self._finish(trunk, found, answers, f"{mark} changed" if changed else mark, staged)
 
-    def _features(
-        self, trunk: Trunk, items: Sequence[Item], store: Store, what: str, run: Runner | None = None
-    ) -> Computed:
-        with self._bar(what, len(items)) as bar:
-            computed = compute(trunk, items, store, run, on_photo=bar.update)
-        made = len(items) - computed.kept
-        self.say(f"{what}: {made:,} computed, {computed.kept:,} from the cache")
+    def _variants(self, found: Collection) -> list[Item]:
+        variants = range(1, self.options.augment + 1)
+        return [Item(p.path, p.digest, variant) for p in _ordered(found, "training") for variant in variants]
+
+    def _computed(
+        self, compute: Callable[[Sequence[Item], Progress], Computed[Values]], items: Sequence[Item], what: str
+    ) -> Computed[Values]:
+        with Pace(what, len(items), unit="photographs", quiet=not self.progress) as pace:
+
+            def on_photo(done: int, missing: int) -> None:
+                pace.skip(len(items) - missing)
+                if missing:
+                    pace.update(len(items) - missing + done)
+
+            computed = compute(items, on_photo)
+        made, wrong = len(computed.items) - computed.kept, len(computed.errors)
+        rest = f", {wrong:,} cannot be read" if wrong else ""
+        self.say(f"{what}: {made:,} computed, {computed.kept:,} from the cache{rest}")
         return computed
 
-    def _with_variants(
-        self, trunk: Trunk, found: Collection, store: Store, plain: Data, run: Runner | None = None
-    ) -> Data:
-        """The examples for training, with the variants of each."""
-        if not self.options.augment:
-            return plain
-        photos = _ordered(found, "training")
-        variants = range(1, self.options.augment + 1)
-        items = [Item(p.path, p.digest, variant) for p in photos for variant in variants]
-        labels = {p.digest: p.label for p in photos}
-        computed = self._features(trunk, items, store, "computing features of variants", run)
-        more = np.array([labels[item.digest] for item in computed.items], np.int64)
-        return Data(np.concatenate([plain.features, computed.features]), np.concatenate([plain.labels, more]))
-
-    def _tuned(self, trunk: Trunk, found: Collection, store: Store, head: Head, mark: str) -> _Answers:
-        """The same with the last blocks trained: what goes into the first of them is computed once, as features are."""
-        if trunk.batch is not None:
-            raise GraphError(
-                f"--fine-tune needs a network that takes any number of images; {self.model.name} takes {trunk.batch}"
-            )
-        blocks = last_blocks(trunk.graph, self.options.fine_tune)
-        sizes = (blocks.start.shape or ())[1:]
-        if None in sizes:
-            raise GraphError(f"--fine-tune: the size of {blocks.start.name} is not known: {blocks.start.type}")
-        inner = Store.of(
-            f"{store.folder.name}-{digest_of(blocks.start.name.encode())[:12]}", tuple(d for d in sizes if d)
+    def _tuned(
+        self,
+        trunk: Trunk,
+        blocks: Blocks,
+        inputs: Inputs,
+        found: Collection,
+        variants: Sequence[Item],
+        head: Head,
+        mark: str,
+    ) -> tuple[_Answers, bool]:
+        """The same with the last blocks trained, what goes into the first of them read from the cache; whether files went meanwhile."""
+        tried = (
+            self._computed(inputs.compute, variants, "computing the blocks' inputs of variants") if variants else None
         )
+        photos = {part: [Item(p.path, p.digest) for p in _ordered(found, part)] for part in _PARTS}
+        number = {p.digest: p.label for p in found.photos}
 
-        def run(images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-            return np.asarray(trunk.session.run(blocks.start, {IMAGES: images}), np.float32)
+        def examples(items: Sequence[Item]) -> Examples:
+            return Examples(inputs.kept(items), np.array([number[item.digest] for item in items], np.int64))
 
-        photos = sorted(found.photos, key=lambda p: p.digest)
-        items = [Item(p.path, p.digest) for p in photos]
-        computed = self._features(trunk, items, inner, "computing the blocks' inputs", run)
-        values = {item.digest: row for item, row in zip(computed.items, computed.features, strict=True)}
-        data = {part: _data(found, part, values) for part in _PARTS}
-        training = self._with_variants(trunk, found, inner, data["training"], run)
+        data = {part: examples(photos[part]) for part in _PARTS}
+        training = examples([*photos["training"], *(tried.items if tried is not None else ())])
         options = FineTuning(self.options.epochs, self.options.learning_rate)
         with self._bar("fine-tuning", options.epochs) as bar:
             tuned = fine_tune(
                 trunk, blocks, head, training, data["validation"], options, mark, balanced=self.options.balanced,
                 on_row=lambda row: bar.update(what=f"fine-tuning, {_row_text(row)}"),
             )  # fmt: skip
-        return _Answers(tuned.head, data, tuned.scores, tuned.constants)
+        answers = _Answers(tuned.head, data, tuned.scores, tuned.constants)
+        return answers, tried is not None and tried.changed
 
     def _finish(self, trunk: Trunk, found: Collection, answers: _Answers, mark: str, staged: Files) -> Retrained:
         graph, card = join(trunk, answers.head, found.classes, answers.constants)
@@ -281,13 +310,12 @@ class Run:
         """GraphError unless the file that was written answers as its parts do, for one photograph."""
         from ..classifier import load
 
-        part: Part = next(p for p in ("testing", "validation", "training") if len(answers.data[p]))
-        photo = _ordered(found, part)[0]
-        expected = answers.scores(answers.data[part].features[:1])[0]
+        photo, data, inputs = self._witness(found, answers)
+        expected = answers.scores(inputs)[0]
         written = load(
             staged.model, backend=",".join(self.model.session.choice.order), threads=self.model.session.threads
         )
-        answer = written.probabilities([photo.path] * (written.fixed_batch or 1))[0]
+        answer = written.probabilities([data] * (written.fixed_batch or 1))[0]
         worst = float(np.abs(answer - expected).max())
         if not worst <= _SAME:
             raise GraphError(
@@ -295,14 +323,27 @@ class Run:
                 f"{photo.path}; name the tensor to cut at with --bottleneck TENSOR (it was {trunk.name})"
             )
 
+    def _witness(self, found: Collection, answers: _Answers) -> tuple[Photo, bytes, Rows]:
+        """A photograph that is still what it was, and what answers to it; files may have gone during a long training."""
+        for part in ("testing", "validation", "training"):
+            for at, photo in enumerate(_ordered(found, part)):
+                with suppress(ImageError):
+                    data = read_image(photo.path)
+                    if digest_of(data) == photo.digest:
+                        return photo, data, answers.data[part].features[at : at + 1]
+        raise KigraphError(
+            f"{found.root}: no photograph can be read any more, so the new network could not be checked; nothing was written; give "
+            "the same command again when they are there: what was computed is kept"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class _Answers:
     """A head, the values it is asked for by part, its probabilities for such values, and what changed in the trunk."""
 
     head: Head
-    data: dict[Part, Data]
-    scores: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]
+    data: Mapping[Part, Data | Examples]
+    scores: Callable[[Any], np.ndarray[Any, Any]]
     constants: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
 
 
@@ -318,6 +359,13 @@ def _data(found: Collection, part: Part, features: dict[str, np.ndarray[Any, Any
     count = next(iter(features.values())).shape
     rows = np.stack([features[p.digest] for p in photos]) if photos else np.zeros((0, *count), np.float32)
     return Data(rows, np.array([p.label for p in photos], np.int64))
+
+
+def _joined(found: Collection, plain: Data, more: Computed[Features]) -> Data:
+    """The examples for training with the variants of each."""
+    number = {p.digest: p.label for p in found.photos}
+    labels = np.array([number[item.digest] for item in more.items], np.int64)
+    return Data(np.concatenate([plain.features, more.features]), np.concatenate([plain.labels, labels]))
 
 
 def _row_text(row: dict[str, float]) -> str:
