@@ -8,13 +8,9 @@ from dataclasses import dataclass, field
 
 from ..errors import FeedError, ImageError
 from ..kernels.digest import blake2b
+from ..vision.files import SUFFIXES, SYSTEM_FOLDERS
 
-__all__ = ["SUFFIXES", "Listing", "Shard", "list_images"]
-
-#: Which files of a folder are images; a file that is named itself may have any name.
-SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif")
-#: Folders in which desktop systems and storage servers keep previews and deleted files; others of theirs begin with a dot.
-_SYSTEM = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found", "#recycle"})
+__all__ = ["Listing", "Shard", "list_images"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +125,7 @@ def _sorted(entries: Iterator[os.DirEntry[str]], listing: Listing) -> tuple[list
     """Names of images and of folders; pipes and devices with the name of an image are refused later, one by one."""
     files, folders = [], []
     for entry in entries:
-        if entry.name.startswith(".") or entry.name in _SYSTEM:
+        if entry.name.startswith(".") or entry.name in SYSTEM_FOLDERS:
             continue
         if entry.is_dir(follow_symlinks=False):
             folders.append(entry.name)

@@ -227,10 +227,10 @@ def _classes(result: Retrained) -> str:
 
 
 def _left_out(result: Retrained) -> str:
-    lines = [shown(note) for note in result.notes]
-    lines += [f"cannot be read: {shown(reason)}" for _, reason in result.unreadable[:_MOST_LISTED]]
-    if len(result.unreadable) > _MOST_LISTED:
-        lines.append(f"and {len(result.unreadable) - _MOST_LISTED} more that cannot be read")
+    lines = [*result.notes[:_MOST_LISTED], *(f"cannot be read: {why}" for _, why in result.unreadable[:_MOST_LISTED])]
+    more = len(result.notes) + len(result.unreadable) - len(lines)
+    if more:
+        lines.append(f"and {more:,} more, in {result.path.stem}.retrain.json")
     if not lines:
         return ""
-    return f"<h2>Worth knowing</h2><ul>{''.join(f'<li>{line}</li>' for line in lines)}</ul>"
+    return f"<h2>Worth knowing</h2><ul>{''.join(f'<li>{shown(line)}</li>' for line in lines)}</ul>"

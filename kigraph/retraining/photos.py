@@ -11,10 +11,10 @@ from typing import Literal, TypeAlias
 from ..errors import ImageError, KigraphError
 from ..kernels.digest import blake2b
 from ..vision.decode import read_image
+from ..vision.files import SUFFIXES, SYSTEM_FOLDERS
 from ..vision.labels import clean_label
 
 __all__ = [
-    "SUFFIXES",
     "Collection",
     "Part",
     "Photo",
@@ -26,8 +26,6 @@ __all__ = [
     "without",
 ]
 
-#: Which files of a folder are photographs.
-SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif")
 Part: TypeAlias = Literal["training", "validation", "testing"]
 _DIGEST = 20
 
@@ -47,7 +45,8 @@ class Collection:
     """What a folder has. ``classes``: labels in the order of their numbers, ``folders``: their folders' names.
 
     unreadable: (file, reason). copies: (file, the equal one that is used). in_two: files of equal content in several classes,
-    used in none. elsewhere: files that are no photographs by their names, and photographs beside the sub-folders.
+    used in none. links: links to
+    folders, which were not followed. elsewhere: files that are no photographs by their names, and photographs beside the sub-folders.
     """
 
     root: str
@@ -58,6 +57,7 @@ class Collection:
     in_two: list[tuple[str, ...]] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
     moved: list[str] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
     elsewhere: int = 0
     beside: int = 0
 
@@ -85,7 +85,7 @@ def collect(
     """All photographs of a folder, by class; every file is read once, for its digest.
 
     A class is a sub-folder with a photograph in any depth. Links to folders inside of a class are not followed. Files whose
-    names begin with a dot, and such folders, are left out. on_file: called with files read, and files in all.
+    names begin with a dot, such folders, and those of desktop systems are left out. on_file: called with files read, and files in all.
     Raises KigraphError where the folder cannot be read or has fewer than two classes.
     """
     root = os.fspath(folder)
@@ -93,7 +93,7 @@ def collect(
     found = Collection(root, beside=beside)
     files: list[tuple[str, list[str]]] = []
     for name in names:
-        inside, others = _files(os.path.join(root, name), found.unreadable)
+        inside, others = _files(os.path.join(root, name), found)
         found.elsewhere += others
         files.append((name, inside))
     total, done = sum(len(inside) for _, inside in files), 0
@@ -152,7 +152,7 @@ def _sub_folders(root: str) -> tuple[list[str], int]:
     """Names of the sub-folders in order, and how many photographs lie beside them."""
     try:
         with os.scandir(root) as entries:
-            listed = [(e.name, e.is_dir()) for e in entries if not e.name.startswith(".")]
+            listed = [(e.name, e.is_dir()) for e in entries if not _hidden(e.name)]
     except NotADirectoryError:
         raise KigraphError(
             f"{root[:200]}: a file; expected a folder with one sub-folder of photographs for each class"
@@ -165,16 +165,22 @@ def _sub_folders(root: str) -> tuple[list[str], int]:
     return folders, beside
 
 
-def _files(folder: str, unreadable: list[tuple[str, str]]) -> tuple[list[str], int]:
+def _hidden(name: str) -> bool:
+    """Whether a file or folder belongs to a desktop system or a storage server."""
+    return name.startswith(".") or name in SYSTEM_FOLDERS
+
+
+def _files(folder: str, collection: Collection) -> tuple[list[str], int]:
     """Photographs of a folder in all depths, in the order of their names' bytes, and how many other files there are."""
 
     def refused(error: OSError) -> None:
-        unreadable.append((str(error.filename or folder), f"the folder cannot be read: {error.strerror}"))
+        collection.unreadable.append((str(error.filename or folder), f"the folder cannot be read: {error.strerror}"))
 
     found: list[str] = []
     others = 0
     for path, folders, names in os.walk(folder, onerror=refused):
-        folders[:] = [f for f in folders if not f.startswith(".")]
+        folders[:] = [f for f in folders if not _hidden(f)]
+        collection.links += [p for f in folders if os.path.islink(p := os.path.join(path, f))]
         for name in names:
             if name.startswith("."):
                 continue
@@ -256,13 +262,15 @@ def notes_of(found: Collection) -> list[str]:
     if found.copies:
         path, other = found.copies[0]
         notes.append(f"{len(found.copies)} copies of photographs were left out; the first: {path} is {other}")
-    notes += [
-        f"{name}: the folder has no photograph of its own that can be read; it is no class" for name in found.empty
-    ]
-    notes += [
-        f"{name}: all of its photographs would be for validation and testing; one of them is for training"
-        for name in found.moved
-    ]
+    if found.empty:
+        notes.append(f"{_some(found.empty)}: the folder has no photograph of its own that can be read; it is no class")
+    if found.moved:
+        notes.append(
+            f"{_some(found.moved)}: all photographs would be for validation and testing; one of them is for training"
+        )
+    if found.links:
+        more = f" and {len(found.links) - 1} more" if len(found.links) > 1 else ""
+        notes.append(f"{min(found.links)}{more}: links to folders are not followed inside of classes")
     if found.beside:
         notes.append(f"{found.beside} photographs lie beside the sub-folders, in no class")
     if found.elsewhere:
@@ -275,8 +283,10 @@ def notes_of(found: Collection) -> list[str]:
             "no photograph is for testing, so the accuracy is not known; add photographs, or raise the share of testing"
         )
     elif untested:
-        more = f" and {len(untested) - 8} more" if len(untested) > 8 else ""
-        notes.append(
-            f"no photograph is for testing in: {', '.join(untested[:8])}{more}; nothing is known of their accuracy"
-        )
+        notes.append(f"no photograph is for testing in: {_some(untested)}; nothing is known of their accuracy")
     return notes
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return f"{', '.join(names[:8])}{more}"

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import GraphError, ImageError
 from ..vision import Normalization, Preprocessing, decode_image, read_image
+from ..vision.files import SUFFIXES, SYSTEM_FOLDERS
 from ..vision.pipeline import decoded
 from .data import Batch
 
@@ -21,7 +22,6 @@ Image: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
 #: (image (height, width, 3), its own generator) -> image of the same shape.
 Augment = Callable[[Image, np.random.Generator], Image]
 
-SUFFIXES = frozenset([".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp"])
 _LOG = logging.getLogger("kigraph")
 
 
@@ -160,7 +160,7 @@ def folder(
         raise GraphError(
             f"{os.fspath(path)!r} is no folder; expected one with a sub-folder of photographs for each class"
         )
-    names = sorted(e.name for e in os.scandir(top) if e.is_dir() and not e.name.startswith(b"."))
+    names = sorted(e.name for e in os.scandir(top) if e.is_dir() and not _hidden(e.name))
     if not names:
         raise GraphError(
             f"{os.fspath(path)!r} has no sub-folders; expected one for each class, such as roses/ and tulips/ with photographs"
@@ -184,10 +184,14 @@ def folder(
     )
 
 
+def _hidden(name: bytes) -> bool:
+    return name.startswith(b".") or os.fsdecode(name) in SYSTEM_FOLDERS
+
+
 def _photographs(top: bytes) -> list[bytes]:
     found: list[bytes] = []
     for place, folders, files in os.walk(top):
-        folders[:] = sorted(f for f in folders if not f.startswith(b"."))
+        folders[:] = sorted(f for f in folders if not _hidden(f))
         found += [
             os.path.join(place, file)
             for file in files

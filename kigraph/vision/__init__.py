@@ -3,6 +3,7 @@
 Map of the folder::
 
     decode.py      bytes, paths, Pillow images or arrays -> uint8 pixels; every guard against hostile files
+    files.py       which files of a folder are taken for photographs
     jpeg_header.py the header of an ordinary JPEG without Pillow
     pipeline.py    files decoded in threads, in order, a bounded number ahead of the network
     resize.py      the resizing rules of TensorFlow, torchvision and Keras, each exact
