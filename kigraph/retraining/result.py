@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -175,8 +174,6 @@ def staging(files: Files, force: bool) -> Iterator[Files]:
 
     Raises KigraphError where it cannot be made, another run has it, or files are in the way that no interrupted run has left.
     """
-    import fcntl
-
     folder = files.staging
     interrupted = folder.is_dir()
     in_the_way = [p for p in files.all if os.path.lexists(p) and p != files.model]
@@ -188,22 +185,16 @@ def staging(files: Files, force: bool) -> Iterator[Files]:
     try:
         for path in files.all:
             check_writable(path)
-        folder.mkdir(exist_ok=True)
-        lock = open(folder / "lock", "ab")  # noqa: SIM115
+        lock = _locked(folder)
+    except BlockingIOError:
+        raise KigraphError(
+            f"{files.model}: another run is writing this model; wait for it, or name another output"
+        ) from None
     except OSError as error:
         raise KigraphError(f"{error.filename or folder}: cannot be written: {error.strerror}") from None
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise KigraphError(f"{folder}: cannot be locked: {error.strerror}") from None
-            raise KigraphError(
-                f"{files.model}: another run is writing this model; wait for it, or name another output"
-            ) from None
-        for left in folder.iterdir():
-            if left.name != "lock":
-                left.unlink()
+        for left in files.within(folder).all:
+            left.unlink(missing_ok=True)
         try:
             yield files.within(folder)
         except KeyboardInterrupt:
@@ -214,9 +205,45 @@ def staging(files: Files, force: bool) -> Iterator[Files]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _locked(folder: Path) -> IO[bytes]:
+    """The lock of a folder, which is made. BlockingIOError if another run has it, other OSErrors where it cannot be made."""
+    import fcntl
+
+    while True:
+        folder.mkdir(exist_ok=True)
+        try:
+            lock = open(folder / "lock", "ab")  # noqa: SIM115
+        except FileNotFoundError:
+            continue  # its last run has just removed the folder
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(lock.fileno()), os.stat(folder / "lock")):
+                    return lock
+        except OSError as error:
+            lock.close()
+            raise OSError(error.errno, error.strerror, os.fspath(folder / "lock")) from None
+        lock.close()
+
+
 def take_places(staged: Files, files: Files) -> None:
-    """Moves complete files to their places, each in one step, the model last."""
+    """Moves complete files to their places, each in one step, the model last.
+
+    A model that is replaced goes first: a run that is killed between leaves none, never an old one with new labels.
+    """
+    for new in staged.all:
+        _to_disk(new)
+    files.model.unlink(missing_ok=True)
+    _to_disk(files.model.parent)
     for new, old in zip(staged.all, files.all, strict=True):
-        with open(new, "rb") as file:
-            os.fsync(file.fileno())
         os.replace(new, old)
+    _to_disk(files.model.parent)
+
+
+def _to_disk(path: Path) -> None:
+    """What is written of a file or folder is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
