@@ -12,6 +12,7 @@ Map of the folder::
 
     elementwise normalization batch_statistics lrn softmax reduce concat resize int_matmul cross_entropy
                      .pxi: checks arrays, binds addresses, releases the GIL;  c/*.[hc]: the loops, and their arguments
+    pixels           the same form, for no contract: photographs resized and normalised (kigraph/vision/resize.py)
     loops.pyx        includes these .pxi: one extension module for all, since each costs a dlopen at a cold start
     igemm.pyx winograd.pyx windows.pyx backward.pyx
                      the same for the C header of their name, which serves several .py files:

@@ -32,18 +32,21 @@ cdef ki_pixels PIXELS = (<const ki_pixels_table *> TABLE).pixels
 def resize_pixels(x, cells, mean, deviation, y, *, mirrored=False):
     """Bilinear resizing and normalisation, in float32 as they are written: (value - mean) / deviation, nothing fused.
 
-    x: uint8 (height, width, 3), rows of any pitch. ``cells``: for rows and for columns (lower, upper) int32 and weight float32,
-    that of a column three times. mean, deviation: float32, a row of y. y: float32 (rows, columns, 3), dense. mirrored: BGR.
+    x: uint8 (height, width, 3), rows of any pitch. ``cells``: for rows and for columns (lower, upper) int32 and weight
+    float32, that of a column three times. mean, deviation: float32, a row of y. y: float32 (rows, columns, 3), dense.
+    mirrored: y has the channels in the opposite order.
     Raises ShapeError, DTypeError or KernelError; the GIL is released.
     """
     cdef ki_pixels_args a
     cdef Py_ssize_t i, n
     if x.ndim != 3 or x.shape[2] != 3 or y.ndim != 3 or y.shape[2] != 3:
-        raise ShapeError(f"resize_pixels takes (height, width, 3), got {x.shape} for the input and {y.shape} for the output")
+        raise ShapeError(f"resize_pixels: shapes {x.shape} and {y.shape} of input and output; expected (height, width, 3)")
     if x.dtype.name != "uint8":
         raise DTypeError(f"the pixels have dtype {dtype_name(x.dtype)}; expected uint8")
     if x.size and (x.strides[2] != 1 or x.strides[1] != 3):
-        raise KernelError(f"the pixels have strides {x.strides}; expected dense rows. Copy them first (numpy.ascontiguousarray)")
+        raise KernelError(
+            f"the pixels have strides {x.strides}; expected dense rows. Copy them first (numpy.ascontiguousarray)"
+        )
     if not y.size:
         return
     for i in range(2):

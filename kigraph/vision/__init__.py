@@ -6,8 +6,8 @@ Map of the folder::
     files.py       which files of a folder are taken for photographs
     jpeg_header.py the header of an ordinary JPEG without Pillow
     pipeline.py    files decoded in threads, in order, a bounded number ahead of the network
-    resize.py      the resizing rules of TensorFlow, torchvision and Keras, each exact
-    normalize.py   pixels -> float32 in the range that the weights were trained with
+    resize.py      the resizing rules of TensorFlow, torchvision and Keras, each exact, and the normalisation in one pass
+    normalize.py   which range of numbers the weights were trained with; a card's preprocessing
     labels.py      label sets of 1000, 1001 and 1008 classes, and label files
 """
 
