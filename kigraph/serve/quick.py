@@ -11,6 +11,7 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+from .errors import Refused
 from .front import SMALL, document_of, forbidden, sane_id
 from .protocol import SECURITY_HEADERS
 from .strict import ambiguity
@@ -36,7 +37,7 @@ class Quick:
         self._service = service
 
     def __call__(self, data: bytes) -> tuple[bytes, bytes, int, int] | None:
-        start = time.monotonic()
+        start, used = time.monotonic(), time.thread_time()
         service = self._service
         # Nothing was refused in the last second: do not read heads twice.
         if start > service.pressed or (match := _HEAD.match(data)) is None or ambiguity(data) is not None:
@@ -46,7 +47,10 @@ class Quick:
             return None
         if b"model=" in match[0].partition(b"\r\n")[0]:
             return None
-        refused = service.refusal(headers)
+        try:
+            refused = service.refusal(headers)
+        except Refused:  # there is no default model now
+            return None
         if refused is None or refused.status != 429:
             return None
         path = match[1].decode()
@@ -60,6 +64,8 @@ class Quick:
         seconds = time.monotonic() - start
         service.metrics.answered(path, 429, seconds)
         service.log.line(number, "POST", path, 429, len(body), seconds)
+        # Reading the request and sending the answer take about as long again.
+        service.pressure.spend(2 * (time.thread_time() - used))
         return head, body, int(headers[b"content-length"]), match.end()
 
 
