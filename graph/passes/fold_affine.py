@@ -136,15 +136,9 @@ def _scaled(node: Node, weights: Literal, scale: Value, key: tuple[Any, ...]) ->
         factor = factor[:, None]
 
     def load() -> Value:
-        # One multiplication in float64 per weight, rounded once; row by row to keep the float64 copy small.
+        # One multiplication in float64 per weight, rounded once; NumPy converts piece by piece, without a float64 copy.
         raw = weights.array()
-        result = np.empty_like(raw)
-        if raw.ndim == 4 and node.op == "Conv2D":
-            for tap in np.ndindex(raw.shape[:2]):
-                result[tap] = raw[tap] * factor
-        else:
-            result[...] = raw * factor
-        return result
+        return np.multiply(raw, factor, out=np.empty_like(raw), dtype=np.float64, casting="same_kind")
 
     return Literal.lazy(
         weights.dtype, weights.shape, load, Key("scaled", node.op, transposed, weights.key, key),
