@@ -89,9 +89,8 @@ C_DIR = "kernels/cython/c"
 #: Compiled once, and once per instruction set.
 COMMON_SOURCES = ("threads", "cpu", "elementwise_run", "concat")
 KERNEL_SOURCES = (
-    "backward", "batch_statistics", "cross_entropy", "elementwise", "igemm", "int_matmul", "lrn", "normalization", "outer", "pixels", "probe", "reduce",
-    "resize", "softmax", "table", "windows", "winograd",
-    "winograd_pack",
+    "backward", "batch_statistics", "cross_entropy", "elementwise", "igemm", "int_matmul", "lrn", "normalization", "outer", "pixels", "probephilox", "probe",
+    "reduce", "resize", "softmax", "table", "windows", "winograd", "winograd_pack",
 )  # fmt: skip
 
 X86 = platform.machine().lower() in ("x86_64", "amd64")

@@ -13,7 +13,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import ModuleType
@@ -42,6 +42,7 @@ __all__ = [
     "backend_names",
     "can_load",
     "get_backend",
+    "philox_filler",
     "resolve_choice",
     "roof_of",
     "set_backend",
@@ -378,3 +379,13 @@ def resolve_choice(argument: str | None = None) -> Choice:
         _SAID.add(str(choice))
         _LOG.info("backend %s%s", choice, "".join(f"; not {name}: {status.detail}" for name, status in skipped))
     return choice
+
+
+def philox_filler() -> Callable[..., None] | None:
+    """``fill_philox`` of the C kernels (cython/philox.pxi), for random numbers of every backend; None where they are not built."""
+    try:
+        loops = importlib.import_module("kigraph.kernels.cython.loops")
+    except ImportError:
+        return None
+    filler: Callable[..., None] = loops.fill_philox
+    return filler

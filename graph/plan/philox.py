@@ -2,16 +2,23 @@
 
 Each counter gives four numbers of 32 bits. A tensor is filled in groups: group i takes counter + i, or, where numbers are
 rejected (truncated normal), counters from counter + 256 i on.
+
+Numbers of 32 bits, float32 and what is made of them come from C (kernels/cython/c/philox.c), whose normal numbers have
+TensorFlow's bits, as both call libm's float functions. Without that extension NumPy computes them: the same numbers, but that
+1 or 2 in a hundred normal ones differ in the last bit.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from ...kernels.backends import philox_filler
 from ...kernels.records import dataclass
+from ...kernels.tensor import TensorType
 
 __all__ = ["RESERVED", "Stream", "integers", "normal", "truncated_normal", "uniform"]
 
@@ -25,6 +32,12 @@ _M0, _M1, _W0, _W1 = 0xD2511F53, 0xCD9E8D57, 0x9E3779B9, 0xBB67AE85
 _SCRAMBLE = 0x3EC8F720 | 0x02461E29 << 32
 _SMALLEST = 1e-7
 _TRUNCATE = 2.0
+
+
+@functools.cache
+def _compiled() -> Callable[..., None] | None:
+    """The C function, unless the package was built without a C compiler."""
+    return philox_filler()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +63,33 @@ class Stream:
 
     def groups(self, offsets: Value) -> Value:
         """The numbers at ``counter + offsets`` (uint64): [offsets, 4] of uint32."""
+        made = self.filled("philox_bits", 4 * len(offsets), np.dtype(np.uint32), offsets)
+        return self._plain_groups(offsets) if made is None else made.reshape(-1, 4)
+
+    def filled(self, op: str, count: int, dtype: np.dtype[Any], offsets: Value | None = None) -> Value | None:
+        """``count`` elements made in C: 'philox_bits' (uint32), 'philox_uniform' or 'philox_normal' (float32). None: there is no C.
+
+        ``offsets`` (uint64): of the groups of four; else they follow each other.
+        """
+        fill = _compiled()
+        if fill is None:
+            return None
+        y = np.empty(count, dtype)
+        if offsets is None:
+            fill(op, y, TensorType(y.dtype, y.shape), self.key, self.counter)
+        else:
+            fill(
+                op,
+                y,
+                TensorType(y.dtype, y.shape),
+                self.key,
+                self.counter,
+                offsets,
+                TensorType(offsets.dtype, offsets.shape),
+            )
+        return y
+
+    def _plain_groups(self, offsets: Value) -> Value:
         low = self.counter & (1 << 64) - 1
         with np.errstate(over="ignore"):
             bottom = offsets.astype(np.uint64) + np.uint64(low)
@@ -70,7 +110,8 @@ class Stream:
         return np.stack(c, axis=-1).astype(np.uint32)
 
     def numbers(self, groups: int) -> Value:
-        return self.groups(np.arange(groups, dtype=np.uint64))
+        made = self.filled("philox_bits", 4 * groups, np.dtype(np.uint32))
+        return self.groups(np.arange(groups, dtype=np.uint64)) if made is None else made.reshape(-1, 4)
 
 
 def _unit(bits: Value, dtype: np.dtype[Any]) -> Value:
@@ -91,6 +132,8 @@ def _filled(stream: Stream, count: int, each: int, make: Callable[[Value], Value
 
 def uniform(stream: Stream, count: int, dtype: np.dtype[Any]) -> Value:
     """float16, float32 or float64 from 0 up to, not including, 1."""
+    if dtype == np.float32 and (made := stream.filled("philox_uniform", count, dtype)) is not None:
+        return made
     return _filled(stream, count, 2 if dtype == np.float64 else 4, lambda bits: _unit(bits, dtype))
 
 
@@ -123,12 +166,22 @@ def _box_muller(first: Value, second: Value, dtype: np.dtype[Any]) -> Value:
 def normal(stream: Stream, count: int, dtype: np.dtype[Any]) -> Value:
     """float16, float32 or float64, mean 0 and deviation 1."""
     work = np.dtype(np.float64) if dtype == np.float64 else np.dtype(np.float32)
+    if work == np.float32 and (made := stream.filled("philox_normal", count, work)) is not None:
+        return made.astype(dtype, copy=False)
 
     def make(bits: Value) -> Value:
         units = _unit(bits, work)
         return _box_muller(units[:, 0::2], units[:, 1::2], work).reshape(len(bits), -1)
 
     return _filled(stream, count, 2 if work == np.float64 else 4, make).astype(dtype)
+
+
+def _normals(stream: Stream, offsets: Value, work: np.dtype[Any]) -> Value:
+    """The normal numbers of the groups at these offsets, a row for each group."""
+    if work == np.float32 and (made := stream.filled("philox_normal", 4 * offsets.size, work, offsets)) is not None:
+        return made.reshape(offsets.size, 4)
+    units = _unit(stream.groups(offsets), work)
+    return _box_muller(units[:, 0::2], units[:, 1::2], work).reshape(offsets.size, -1)
 
 
 def truncated_normal(stream: Stream, count: int, dtype: np.dtype[Any]) -> Value:
@@ -141,8 +194,7 @@ def truncated_normal(stream: Stream, count: int, dtype: np.dtype[Any]) -> Value:
     left, drawn = np.arange(groups), 0
     skip = RESERVED * each // 4
     while left.size:
-        units = _unit(stream.groups(left.astype(np.uint64) * np.uint64(skip) + np.uint64(drawn)), work)
-        values = _box_muller(units[:, 0::2], units[:, 1::2], work).reshape(left.size, -1)
+        values = _normals(stream, left.astype(np.uint64) * np.uint64(skip) + np.uint64(drawn), work)
         for column in values.T:
             good = (np.abs(column) < _TRUNCATE) & (have[left] < each)
             rows = left[good]

@@ -10,7 +10,7 @@ Map of the folder::
     roofline.py      the limits of the processor, measured (c/probe.c)
     support.py       reasons of refusal, prepared kernels without packing
 
-    elementwise normalization batch_statistics lrn softmax reduce concat resize int_matmul cross_entropy
+    elementwise normalization batch_statistics lrn softmax reduce concat resize int_matmul cross_entropy philox
                      .pxi: checks arrays, binds addresses, releases the GIL;  c/*.[hc]: the loops, and their arguments
     pixels           the same form, for no contract: photographs resized and normalised (kigraph/vision/resize.py)
     loops.pyx        includes these .pxi: one extension module for all, since each costs a dlopen at a cold start

@@ -13,6 +13,15 @@ class LoopRun:
     def __call__(self) -> None: ...
 
 def dtypes_of(name: str) -> tuple[str, ...]: ...
+def fill_philox(
+    op: str,
+    y: Array,
+    y_type: TensorType,
+    key: int,
+    counter: int,
+    offsets: Array | None = None,
+    offsets_type: TensorType | None = None,
+) -> None: ...
 def bind_softmax(
     x: Array, y: Array, tensor_type: TensorType, axis: int, *, logarithm: bool, threads: int = 1
 ) -> LoopRun: ...

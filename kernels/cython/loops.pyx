@@ -9,7 +9,7 @@ from libc.stdlib cimport calloc, free
 __all__ = [
     "LoopRun", "MAX_MAP_RANK", "MAX_REDUCE_RANK", "bind_batch_norm", "bind_batch_statistics", "bind_concat",
     "bind_cross_entropy", "bind_int_matmul", "bind_lrn", "bind_map", "bind_reduce", "bind_resize", "bind_softmax",
-    "dtypes_of", "lrn_scratch", "resize_pixels", "statistics_scratch",
+    "dtypes_of", "fill_philox", "lrn_scratch", "resize_pixels", "statistics_scratch",
 ]
 
 include "_arrays.pxi"
@@ -46,6 +46,7 @@ include "int_matmul.pxi"
 include "lrn.pxi"
 include "normalization.pxi"
 include "pixels.pxi"
+include "philox.pxi"
 include "reduce.pxi"
 include "resize.pxi"
 include "softmax.pxi"

@@ -19,6 +19,7 @@
 #include "lrn.h"
 #include "normalization.h"
 #include "pixels.h"
+#include "philox.h"
 #include "probe.h"
 #include "reduce.h"
 #include "resize.h"
@@ -43,6 +44,9 @@
     X(ki_reduce, reduce_mean, isa)                                                                                     \
     X(ki_reduce, reduce_max, isa)                                                                                      \
     X(ki_reduce, reduce_min, isa)                                                                                      \
+    X(ki_philox, philox_bits, isa)                                                                                     \
+    X(ki_philox, philox_uniform, isa)                                                                                  \
+    X(ki_philox, philox_normal, isa)                                                                                   \
     X(ki_resize, resize, isa)                                                                                          \
     X(ki_int_matmul, int_matmul, isa)                                                                                  \
     X(ki_backward, max_pool_grad, isa)                                                                                 \
