@@ -58,14 +58,30 @@ def _sigmoid32(x: Any) -> Any:
     return (small if x < _F(0) else _ONE) / (_ONE + small)
 
 
-@inner
-def _tanh32(x: Any) -> Any:
+_TWO_LOG2_E, _NINE, _BITS_OF_ONE = _F(2.88539008), _F(9.1), np.int32(0x3F800000)
+
+
+def _tanh_of(x: Any) -> Any:
+    """As in cython/c/functions.h: below 0.625 a polynomial, else 1 - 2 / (e ** 2|x| + 1); from 9.1 on it is 1."""
     size = abs(x)
     z = x * x
     small = ((((_T0 * z + _T1) * z + _T2) * z + _T3) * z + _T4) * z * size + size
-    large = _ONE - _TWO / (_exp32(size + size) + _ONE)
+    c = _NINE if size > _NINE else size
+    rounded = c * _TWO_LOG2_E + _ROUND
+    whole = rounded - _ROUND
+    r = (c + c) - whole * _LN2_HIGH
+    r = r - whole * _LN2_LOW
+    e = ((((_P0 * r + _P1) * r + _P2) * r + _P3) * r + _P4) * r + _P5
+    e = e * (r * r) + r + _ONE
+    # The rounded number's low bits are the power of two; the others leave at the top.
+    scale = from_bits(np.int32(np.int32(bits(rounded) << _SHIFT) + _BITS_OF_ONE))
+    large = _ONE - _TWO / (e * scale + _ONE)
     result = small if size < _SMALL else large
     return from_bits(np.int32(bits(result) | (bits(x) & _SIGN)))  # -0 too
+
+
+#: With multiplications and additions in one, where the processor has that: NaN and infinities stay what they are.
+_tanh32 = inner(_tanh_of, frozenset(["contract"]))
 
 
 _ZERO, _FLAT = _F(0), _F(-25.0)
