@@ -46,9 +46,13 @@ class _Calls:
     """The plain program and each backend's kernels for a row, as calls. ``results``: what a session gives, by backend."""
 
     def __init__(self, row: Row, values: Sequence[Any]) -> None:
-        self.runs: dict[str, Callable[[], Any]] = {"plain": lambda: row.plain(*values)}
-        #: What is done before each run, and is not timed: steps may write where their inputs are.
-        self.feeds: dict[str, Callable[[], Any]] = {}
+        mine = [np.array(v) for v in values]
+        self.runs: dict[str, Callable[[], Any]] = {"plain": lambda: row.plain(*mine)}
+        #: What is done before each run, and is not timed: steps may write where their inputs are. The plain program's inputs
+        #: are written again as well, so that both find theirs in the same state of the caches.
+        self.feeds: dict[str, Callable[[], Any]] = {
+            "plain": lambda: [np.copyto(m, v) for m, v in zip(mine, values, strict=True)]
+        }
         self.results: dict[str, Any] = {}
         #: Whether only kernels are timed; else (values decide what runs) whole runs, with the copies of feeds and results.
         self.only_kernels = True

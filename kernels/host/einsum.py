@@ -44,8 +44,8 @@ def _summed(x: Array, names: list[str], wanted: set[str]) -> _Named:
     return np.add.reduce(x, axis=axes, dtype=x.dtype), [n for n in names if n in wanted]
 
 
-def _product(a: _Named, b: _Named, wanted: set[str]) -> _Named:
-    """The product of two, summed over the names that both have and ``wanted`` lacks."""
+def _product(a: _Named, b: _Named, wanted: set[str], target: _Named | None = None) -> _Named:
+    """The product of two, summed over the names that both have and ``wanted`` lacks; in ``target`` where its axes have that order."""
     (x, of_x), (y, of_y) = a, b
     both = [n for n in of_x if n in of_y]
     batch, sums = [n for n in both if n in wanted], [n for n in both if n not in wanted]
@@ -59,8 +59,22 @@ def _product(a: _Named, b: _Named, wanted: set[str]) -> _Named:
     across = right.shape[ends[2] :]
     left = left.reshape((*left.shape[: ends[0]], int(np.prod(high, dtype=np.int64)), depth))
     right = right.reshape((*right.shape[: ends[0]], depth, int(np.prod(across, dtype=np.int64))))
-    made: Array = left * right if not sums and not rows and not columns else np.matmul(left, right)
-    return made.reshape((*made.shape[: ends[0]], *high, *across)), [*batch, *rows, *columns]
+    names = [*batch, *rows, *columns]
+    if not sums and not rows and not columns:
+        made: Array = left * right
+    elif target is not None and _fits(target, names, (*high, *across), left, right):
+        np.matmul(left, right, out=target[0].reshape(*left.shape[:-1], right.shape[-1]))
+        return target
+    else:
+        made = np.matmul(left, right)
+    return made.reshape((*made.shape[: ends[0]], *high, *across)), names
+
+
+def _fits(target: _Named, names: list[str], ends: Sequence[int], left: Array, right: Array) -> bool:
+    """Whether the product of two stacks of matrices can be computed where it is wanted."""
+    y, wanted = target
+    same = names == wanted and left.dtype == right.dtype == y.dtype and left.shape[:-2] == right.shape[:-2]
+    return same and y.flags.c_contiguous and y.shape == (*left.shape[:-2], *ends)
 
 
 def _einsum(inputs: Sequence[Array], outputs: Sequence[Array], params: EinsumParams) -> None:
@@ -75,7 +89,9 @@ def _einsum(inputs: Sequence[Array], outputs: Sequence[Array], params: EinsumPar
         later = {n for _, names in parts[i + 1 :] for n in names} | set(order)
         current = _summed(*current, later | set(following[1]))
         following = _summed(*following, later | set(current[1]))
-        current = _product(current, following, later)
+        current = _product(current, following, later, (y, order) if i == len(terms) - 1 else None)
+    if current[0] is y:
+        return
     x, names = _summed(*current, set(order))
     places = [names.index(n) for n in order if n in names]
     y[...] = x.transpose(places).reshape([y.shape[i] if n in names else 1 for i, n in enumerate(order)])

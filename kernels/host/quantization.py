@@ -61,7 +61,9 @@ def _dequantize(inputs: Sequence[Array], outputs: Sequence[Array], params: Dequa
         factor = (high - low) / (most - least)
 
         def block(part: Array, made: Array) -> None:
-            np.add(part, half, out=made, dtype=_F)
+            np.copyto(made, part)  # a ufunc that converts its input goes through a buffer
+            if half:
+                made += half
             made *= factor
             made += low
 

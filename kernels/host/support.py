@@ -47,7 +47,7 @@ def lowest(dtype: DType) -> Any:
 
 
 #: Elements that a chain of NumPy calls works on at a time: what lies between the calls stays in the L2 cache.
-_BLOCK = 1 << 14
+_BLOCK = 1 << 15
 
 
 def in_blocks(function: Callable[..., None], inputs: Sequence[Array], out: Array) -> None:

@@ -16,6 +16,8 @@ __all__ = ["KERNELS"]
 
 #: Bytes of one block of unrolled rows: near the size of an L2 cache, and the bound on scratch memory.
 _BLOCK_BYTES = 2 << 20
+#: Bytes of the rows that a depthwise convolution adds up at a time, and of their products: both stay in the L2 cache.
+_DEPTHWISE_BYTES = 256 << 10
 
 
 def _geometry(x: Array, w: Array, y: Array, params: Conv2DParams) -> WindowGeometry:
@@ -63,6 +65,16 @@ def _times_padding(filters: Array, steps: Sequence[Tap], out: tuple[int, int]) -
     return total
 
 
+def _filter_rows(filters: Array, steps: Sequence[Tap], width: int) -> dict[tuple[int, int], Array]:
+    """The filter of each tap for every pixel of a row. As arrays, if they are not too large: NumPy's inner loop is as long as a
+    row then, not as the channels."""
+    shape = (width, *filters.shape[2:])
+    rows = {(tap.u, tap.v): np.broadcast_to(filters[tap.u, tap.v], shape) for tap in steps}
+    if sum(row.nbytes for row in rows.values()) > _BLOCK_BYTES:
+        return rows
+    return {tap: np.ascontiguousarray(row) for tap, row in rows.items()}
+
+
 def _depthwise_conv2d(inputs: Sequence[Array], outputs: Sequence[Array], params: Conv2DParams) -> None:
     x_nhwc, w_hwim, *bias = inputs
     (y_nhwc,) = outputs
@@ -72,15 +84,26 @@ def _depthwise_conv2d(inputs: Sequence[Array], outputs: Sequence[Array], params:
     filters = w_hwim.astype(dtype, copy=False)
     steps = list(taps(g.size, g.out, g.window, g.strides, g.before, g.dilations))
     padding = _times_padding(filters, steps, g.out)
+    (oh, ow), line = g.out, filters.shape[2:]
+    rows_of = _filter_rows(filters, steps, ow)
+    block = min(max(_DEPTHWISE_BYTES // max(ow * line[0] * line[1] * dtype.itemsize, 1), 1), oh)
+    products = np.empty((block, ow, *line), dtype)
     for image in range(g.images):
-        y = np.zeros((*g.out, *filters.shape[2:]), dtype) + padding
-        for tap in steps:
-            y[tap.out_rows, tap.out_columns] += x_nhwc[image, tap.rows, tap.columns, :, None] * filters[tap.u, tap.v]
-        y = y.reshape(y_nhwc.shape[1:])
-        if bias:
-            y += bias[0]
-        activate(y, params.activation)
-        y_nhwc[image] = y
+        for row in range(0, oh, block):
+            rows = min(block, oh - row)
+            y = np.zeros((rows, ow, *line), dtype)
+            y += padding if isinstance(padding, float) else padding[row : row + rows]
+            offset = (g.before[0] - row * g.strides[0], g.before[1])
+            for tap in taps(g.size, (rows, ow), g.window, g.strides, offset, g.dilations):
+                x = x_nhwc[image, tap.rows, tap.columns, :, None]
+                product = products[: x.shape[0], : x.shape[1]]
+                np.multiply(x, rows_of[tap.u, tap.v][: x.shape[1]], out=product)
+                y[tap.out_rows, tap.out_columns] += product
+            made = y.reshape(rows, *y_nhwc.shape[2:])
+            if bias:
+                made += bias[0]
+            activate(made, params.activation)
+            y_nhwc[image, row : row + rows] = made
 
 
 KERNELS = (

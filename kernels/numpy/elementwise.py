@@ -27,7 +27,11 @@ def _ufunc(contract: Contract[Params], ufunc: Callable[..., Any]) -> Kernel:
 
 def _rsqrt(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
     def block(x: Array, y: Array) -> None:
-        y[...] = 1 / np.sqrt(x.astype(wider(x.dtype), copy=False))
+        if wider(x.dtype) != x.dtype:
+            y[...] = 1 / np.sqrt(x.astype(wider(x.dtype)))
+            return
+        np.sqrt(x, out=y)
+        np.divide(y.dtype.type(1), y, out=y)
 
     in_blocks(block, inputs, outputs[0])
 
@@ -44,27 +48,36 @@ def _extreme(contract: Contract[Params], ufunc: Any) -> Kernel:
     """The larger or smaller number, NaN if either is; of equal ones the second, which np.maximum does not promise for -0 and 0."""
 
     def block(a: Array, b: Array, y: Array) -> None:
-        if y.dtype.kind != "f" or gives_second(ufunc, y.dtype):
-            ufunc(a, b, out=y)
-            return
         equal = a == b
         second = b[equal] if b.shape == equal.shape else np.broadcast_to(b, equal.shape)[equal]
         ufunc(a, b, out=y)
         y[equal] = second
 
     def run(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
-        in_blocks(block, inputs, outputs[0])
+        if outputs[0].dtype.kind != "f" or gives_second(ufunc, outputs[0].dtype):
+            ufunc(*inputs, out=outputs[0])
+        else:
+            in_blocks(block, inputs, outputs[0])
 
     return numpy_kernel(contract, "numpy", run)
+
+
+#: Above it e ** -x is no infinity in float32.
+_SAFE = -80.0
 
 
 def _sigmoid(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
     def block(x: Array, y: Array) -> None:
         wide = x.astype(wider(x.dtype), copy=False)
+        if wide.size and wide.min() > _SAFE:  # False for NaN
+            power = np.negative(wide, out=y if y.dtype == wide.dtype else None)
+            np.exp(power, out=power)
+            power += 1
+            np.divide(wide.dtype.type(1), power, out=y, casting="same_kind")
+            return
         small = np.abs(wide)
-        np.exp(
-            np.negative(small, out=small), out=small
-        )  # at most 1: nothing overflows, and small results keep their digits
+        np.negative(small, out=small)
+        np.exp(small, out=small)  # at most 1: nothing overflows, and small results keep their digits
         top = np.maximum((wide >= 0).astype(wide.dtype), small)
         small += 1
         np.divide(top, small, out=y, casting="same_kind")

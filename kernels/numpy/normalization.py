@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..contracts.normalization import BATCH_NORM, BIAS_ADD, LRN, BatchNormParams, LRNParams
-from ..host.support import numpy_kernel, wider
+from ..host.support import in_lines, numpy_kernel, wider
 from ..tensor import Array, Params
 
 __all__ = ["KERNELS"]
@@ -28,7 +28,10 @@ def _batch_norm(inputs: Sequence[Array], outputs: Sequence[Array], params: Batch
 def window_sums(values: Array, reach: int) -> Array:
     """The sum of the channels from c - reach to c + reach, for every channel c."""
     padded = np.pad(values, [(0, 0)] * (values.ndim - 1) + [(reach, reach)])
-    return sum((padded[..., i : i + values.shape[-1]] for i in range(2 * reach + 1)), np.zeros_like(values))
+    total = np.zeros_like(values)
+    for i in range(2 * reach + 1):
+        total += padded[..., i : i + values.shape[-1]]
+    return total
 
 
 def lrn_power(n: Array, beta: float) -> Array:
@@ -37,10 +40,15 @@ def lrn_power(n: Array, beta: float) -> Array:
 
 
 def _lrn(inputs: Sequence[Array], outputs: Sequence[Array], params: LRNParams) -> None:
-    if outputs[0].size:
-        x = inputs[0].astype(wider(inputs[0].dtype), copy=False)
+    def lines(x: Array, y: Array) -> None:
+        x = x.astype(wider(x.dtype), copy=False)
         sums = window_sums(x * x, params.reach(x.shape[-1]))
-        outputs[0][...] = x * lrn_power(params.bias + params.alpha * sums, params.beta)
+        sums *= params.alpha
+        sums += params.bias
+        y[...] = x * lrn_power(sums, params.beta)
+
+    if outputs[0].size:
+        in_lines(lines, inputs[0], outputs[0])
 
 
 KERNELS = (

@@ -37,14 +37,20 @@ def _resize_bilinear(inputs: Sequence[Array], outputs: Sequence[Array], params: 
     weight_y, weight_x = weight_y[:, None, None], weight_x[None, :, None]
 
     def pixels(x: Array, rows: Array, columns: Array) -> Array:
-        return x[rows[:, None], columns[None, :]].astype(y_nhwc.dtype)
+        return x[rows[:, None], columns[None, :]].astype(y_nhwc.dtype, copy=False)
+
+    def line(x: Array, rows: Array) -> Array:
+        first, second = pixels(x, rows, left), pixels(x, rows, right)
+        second -= first
+        second *= weight_x
+        first += second
+        return first
 
     for x, y in zip(x_nhwc, y_nhwc, strict=True):
-        upper = pixels(x, top, left)
-        upper += (pixels(x, top, right) - upper) * weight_x
-        lower = pixels(x, bottom, left)
-        lower += (pixels(x, bottom, right) - lower) * weight_x
-        y[...] = upper + (lower - upper) * weight_y
+        upper, lower = line(x, top), line(x, bottom)
+        lower -= upper
+        lower *= weight_y
+        np.add(upper, lower, out=y)
 
 
 KERNELS = (numpy_kernel(RESIZE_BILINEAR, "numpy", _resize_bilinear),)
