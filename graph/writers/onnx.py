@@ -52,9 +52,16 @@ def _inputs_of(graph: Graph) -> list[Tensor]:
 
 
 def _fed(graph: Graph, starts: Sequence[Tensor], needed: set[Operation]) -> list[Tensor]:
-    """What the file's graph begins with, in the order of the graph."""
+    """What the file's graph begins with, in the order of the graph, without strings that no output needs."""
     found = [t for t in _inputs_of(graph) if t.op in needed]
-    return [*starts, *(t for t in found if t not in starts)]
+    every = [*(t for t in starts if t.dtype != STRING or t.op in needed), *(t for t in found if t not in starts)]
+    for text in (t for t in every if t.dtype == STRING):
+        readers = ", ".join(f"{op.type} '{op.name}'" for op in text.consumers() if op in needed) or "the result"
+        raise GraphError(
+            f"ONNX: input '{text.name}' is a string, and ONNX has no op that reads it as {readers} does; begin the file behind it "
+            "(inputs=)"
+        )
+    return every
 
 
 def save_onnx(

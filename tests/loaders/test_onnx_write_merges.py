@@ -102,3 +102,26 @@ def test_batch_norm_with_the_statistics_of_the_batch(tmp_path: Path, seed: int) 
                 graph.create_op("Identity", [y], {}, f"y{i}")
         feeds = {"x": rng.standard_normal(shape).astype(F)}
         same(graph, tmp_path / "m.onnx", feeds, ("y0:0", "y1:0", "y2:0"), rtol=2e-4, atol=1e-5)
+
+
+def test_a_string_that_is_needed_is_refused_by_its_reader(tmp_path: Path) -> None:
+    with ki.Graph().as_default() as graph:
+        text = ki.placeholder(ki.string, [], name="jpeg")
+        ki.identity(ki.decode_jpeg(text, channels=3, name="decode"), name="end")
+    with pytest.raises(
+        ki.KigraphError, match=r"input 'jpeg:0' is a string, and ONNX has no op that reads it as DecodeJpeg 'decode'"
+    ):
+        ki.save_graph(graph, tmp_path / "m.onnx")
+
+
+def test_a_string_that_no_output_needs_is_left_out(tmp_path: Path) -> None:
+    """As a file has it whose input has a default that an iterator of that name would give."""
+    from kigraph.graph.writers.onnx import save_onnx
+
+    with ki.Graph().as_default() as graph:
+        ki.placeholder(ki.string, [], name="handle")
+        ki.multiply(ki.placeholder(ki.float32, [2], name="x"), 2.0, name="end")
+    save_onnx(graph, tmp_path / "m.onnx", ["end:0"], ["handle:0", "x:0"])
+    again = ki.load(tmp_path / "m.onnx").graph
+    assert [op.name for op in again.operations if op.type == "Placeholder"] == ["x"]
+    assert ki.Session(again).run("end/Identity:0", {"x:0": np.array([1, 2], F)}).tolist() == [2, 4]
