@@ -10,8 +10,9 @@ import numpy as np
 
 from ...kernels.tensor import is_float
 from ..builder import Operation, Tensor
+from ..errors import GraphError
 from .onnx_parts import Parts
-from .onnx_writer import Writer
+from .onnx_writer import Writer, data_type
 
 __all__ = ["RULES"]
 
@@ -157,6 +158,20 @@ def _determinant(writer: Writer, op: Operation) -> None:
     writer.set(op.outputs[0], writer.emit("Det", [writer.get(op.inputs[0])], op.name))
 
 
+def _random(writer: Writer, op: Operation) -> None:
+    """Other numbers in every run, as in TensorFlow without a seed; the numbers of a seed are TensorFlow's own."""
+    if op.attrs.get("seed", 0) or op.attrs.get("seed2", 0):
+        raise GraphError(
+            f"ONNX: {op.type} '{op.name}' has a seed, and ONNX lacks the numbers that TensorFlow draws from it; freeze the graph "
+            "without dropout, or begin the file after it (inputs=)"
+        )
+    number = data_type(op.outputs[0].dtype, f"'{op.name}'")
+    shape = writer.emit("Cast", [writer.get(op.inputs[0])], f"{op.name}.shape", to=7)
+    zeros = writer.emit("ConstantOfShape", [shape], f"{op.name}.zeros")
+    name = writer.emit("RandomUniformLike", [zeros], op.name, dtype=number, low=0.0, high=1.0)
+    writer.set(op.outputs[0], name)
+
+
 _COMPOSED: dict[str, Callable[..., Any]] = {
     "Expm1": _expm1, "Erfc": _erfc, "Atan2": _atan2, "DivNoNan": _safe("RealDiv", 1), "MulNoNan": _safe("Mul", 1),
     "Xdivy": _safe("RealDiv", 0), "Xlogy": _safe("Log", 0), "Xlog1py": _safe("Log1p", 0), "IsFinite": _is_finite,
@@ -167,4 +182,5 @@ RULES: dict[str, Rule] = {
     **{op: _composed(write) for op, write in _COMPOSED.items()},
     "BitwiseAnd": _bitwise("BitwiseAnd"), "BitwiseOr": _bitwise("BitwiseOr"), "BitwiseXor": _bitwise("BitwiseXor"),
     "Invert": _bitwise("BitwiseNot"), "MatrixDeterminant": _determinant,
+    "RandomUniform": _random,
 }  # fmt: skip

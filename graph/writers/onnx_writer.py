@@ -35,6 +35,7 @@ Value = np.ndarray[Any, Any]
 #: What is computed from constants is a constant of the file up to this many times their bytes, and without nodes if it moves
 #: elements only or is small: integers that stand for weights stay integers.
 _GROWTH, _SMALL = 2.5, 1 << 12
+_NOT_FOLDED = frozenset(["PlaceholderWithDefault", "RandomUniform"])
 _MOVES = frozenset(["Transpose", "Reshape", "Squeeze", "ExpandDims", "Identity"])
 
 
@@ -231,7 +232,7 @@ class Writer:
 
 
 def _can_fold(op: Operation) -> bool:
-    if op.type in STRUCTURAL or op.type in CONTROL or op.type not in OPDEFS or op.type == "PlaceholderWithDefault":
+    if op.type in STRUCTURAL or op.type in CONTROL or op.type not in OPDEFS or op.type in _NOT_FOLDED:
         return False
     return all(t.type.known for t in op.outputs)
 

@@ -125,3 +125,28 @@ def test_a_string_that_no_output_needs_is_left_out(tmp_path: Path) -> None:
     again = ki.load(tmp_path / "m.onnx").graph
     assert [op.name for op in again.operations if op.type == "Placeholder"] == ["x"]
     assert ki.Session(again).run("end/Identity:0", {"x:0": np.array([1, 2], F)}).tolist() == [2, 4]
+
+
+def test_random_numbers(tmp_path: Path) -> None:
+    """Other ones in each run, all in [0, 1); those of a seed are refused."""
+    import onnx
+    from onnx.reference import ReferenceEvaluator
+
+    for seed in (0, 7):
+        with ki.Graph().as_default() as graph:
+            shape = ki.placeholder(ki.int32, [2], name="shape")
+            attrs = {"dtype": np.dtype(F), "seed": seed, "seed2": 0}
+            graph.create_op("RandomUniform", [shape], attrs, "drawn")
+            graph.create_op("Identity", [graph.tensor("drawn:0")], {}, "end")
+        if seed:
+            with pytest.raises(ki.KigraphError, match="RandomUniform 'drawn' has a seed"):
+                ki.save_graph(graph, tmp_path / "other.onnx", ["end:0"])
+        else:
+            ki.save_graph(graph, tmp_path / "m.onnx", ["end:0"])
+    proto = onnx.load(tmp_path / "m.onnx")
+    onnx.checker.check_model(proto, full_check=True)
+    (found,) = ReferenceEvaluator(proto).run(None, {"shape": np.array([40, 50], np.int32)})
+    assert (found.shape, found.dtype) == ((40, 50), F)
+    assert found.min() >= 0
+    assert 0.9 < found.max() < 1
+    assert abs(found.mean() - 0.5) < 0.05  # 8 standard deviations
