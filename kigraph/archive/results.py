@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -79,6 +81,7 @@ class Results:
             if self._old is None or len(self._done) > len(self._finished):
                 fresh = (r for r in read_lines(self._place, as_csv=False) if key_of(r) not in self._finished)
                 write_parquet(self.path, self.setup.top, self._old, fresh, progress)
+                _flush_names(self.path)  # before its rows go from the journal
             os.unlink(self._place)
         self._file.close()
 
@@ -95,6 +98,16 @@ class Results:
         self.close()
 
 
+def _flush_names(path: str) -> None:
+    """The file's name is on the disk. Some file systems of networks cannot do that for a folder."""
+    descriptor = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def open_results(path: str | os.PathLike[str], setup: Setup, *, resume: bool = False) -> Results:
     """A file of results, its format by the suffix: .parquet, .csv or .jsonl. ``resume``: goes on with it if it exists.
 
@@ -106,6 +119,11 @@ def open_results(path: str | os.PathLike[str], setup: Setup, *, resume: bool = F
         raise FeedError(f"{name[:200]!r}: results are written as {', '.join(FORMATS)}; name the file so")
     if name.endswith(".parquet"):
         require_pyarrow()
+    folder = os.path.dirname(name) or "."
+    if not os.path.exists(folder):
+        raise FileNotFoundError(
+            errno.ENOENT, f"there is no folder {folder!r}; make it, or name a file in another one", name
+        )
     existing = next((p for p in (name, name + JOURNAL) if os.path.lexists(p)), None)
     if existing is not None and not resume:
         raise FeedError(f"{existing}: exists already; --resume (resume=True) goes on with it, or give another file")

@@ -163,7 +163,8 @@ def _system_error(error: OSError | MemoryError) -> str:
     if isinstance(error, MemoryError):
         return f"OutOfMemoryError: there is not enough memory: {_one_line(error) or 'an allocation failed'}"
     place = f"{error.filename}: " if error.filename is not None else ""
-    return _one_line(f"{type(error).__name__}: {place}{error.strerror or error}")
+    parts = [f"{type(error).__name__}: {place}{error.strerror or error}", *getattr(error, "__notes__", ())]
+    return _one_line("; ".join(parts))
 
 
 def _print_traceback() -> None:

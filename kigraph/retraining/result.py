@@ -197,6 +197,12 @@ def staging(files: Files, force: bool) -> Iterator[Files]:
             left.unlink(missing_ok=True)
         try:
             yield files.within(folder)
+        except OSError as error:
+            if error.filename is None:
+                error.filename = os.fspath(files.model)
+            error.add_note("what was computed is kept in the cache folder; the same command goes on")
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         except KeyboardInterrupt:
             raise  # the folder stays: what lies beside it is an interrupted run's
         except BaseException:
@@ -234,10 +240,15 @@ def take_places(staged: Files, files: Files) -> None:
     for new in staged.all:
         _to_disk(new)
     files.model.unlink(missing_ok=True)
-    _to_disk(files.model.parent)
+    _names_to_disk(files.model.parent)
     for new, old in zip(staged.all, files.all, strict=True):
         os.replace(new, old)
-    _to_disk(files.model.parent)
+    _names_to_disk(files.model.parent)
+
+
+def _names_to_disk(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # some file systems of networks cannot do that for a folder
+        _to_disk(folder)
 
 
 def _to_disk(path: Path) -> None:
