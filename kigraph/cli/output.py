@@ -82,16 +82,17 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, rig
     ``right``: columns that are aligned to the right.
     """
     cells = [[clean(cell) for cell in row] for row in rows]
+    heads = [clean(name) for name in columns]
     if not sys.stdout.isatty():
-        _print_plain([list(columns), *cells], right)
+        _print_plain([heads, *cells], right)
         return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for i, name in enumerate(columns):
-        table.add_column(name, justify="right" if i in right else "left", overflow="fold")
+    for i, name in enumerate(heads):
+        table.add_column(Text(name), justify="right" if i in right else "left", overflow="fold")
     for row in cells:
         table.add_row(*(Text(cell) for cell in row))
     Console(highlight=False).print(table)
@@ -125,12 +126,22 @@ def size_text(count: int | None) -> str:
 
 
 def _print_plain(rows: Sequence[Sequence[str]], right: Sequence[int]) -> None:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    widths = [max(_places(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
-        cells = [
-            cell.rjust(w) if i in right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        ]
+        cells = []
+        for i, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            room = " " * (width - _places(cell))
+            cells.append(room + cell if i in right else cell + room)
         print("  ".join(cells).rstrip())
+
+
+def _places(text: str) -> int:
+    """Columns that a text takes on a terminal: two for a wide letter (Chinese, Japanese, Korean), none for a mark over another."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def _finite(value: Any) -> Any:
