@@ -18,13 +18,15 @@ from ...kernels.tensor import TensorType
 from ..errors import FetchError, GraphError
 from ..ir import Graph, Literal, Node, Port
 from ..opdefs import BRANCHING
-from .effects import ASSIGN
+from .effects import ASSIGN, variable_of
 
 __all__ = ["Decision", "branches", "decide", "take", "with_effects"]
 
 #: Of a node or port: live (None), dead, or which predicate must be known first.
 State: TypeAlias = Port | bool | None
 _DEAD = True
+#: In place of a port's index: the node, for control edges.
+_ITSELF = -1
 _SWITCHES = frozenset(["Switch", "RefSwitch"])
 _HANDS_ON = frozenset(["Identity", "PlaceholderWithDefault", "StopGradient", "Print", *_SWITCHES])
 
@@ -34,7 +36,7 @@ class Decision:
     """``ask``: predicates whose values are needed; ``shared``: what is computed on the way to them and read after them.
 
     Where nothing is asked, ``live`` are the nodes that run, and ``chosen`` which input each Merge among them forwards.
-    ``ran``: these, and the nodes that ran before for the values of predicates.
+    ``ran``: these, and the nodes that ran before for the values of predicates. ``done``: those of them whose effects are done.
     """
 
     ask: tuple[Port, ...]
@@ -42,6 +44,7 @@ class Decision:
     live: frozenset[str]
     chosen: Mapping[str, int]
     ran: frozenset[str] = frozenset()
+    done: frozenset[str] = frozenset()
 
 
 def branches(graph: Graph) -> bool:
@@ -63,7 +66,7 @@ def decide(
     ask = tuple(dict.fromkeys(s for s in states if isinstance(s, Port)))
     if ask:
         before = _ancestors(graph, [p.node for p in ask if p not in fed], fed)
-        return Decision(ask, _shared(graph, needed, before, fed), frozenset(), {})
+        return Decision(ask, _shared(walk, fetches, needed, before), frozenset(), {})
     for what, state in zip([*map(str, fetches), *targets], states, strict=True):
         if state is _DEAD:
             raise FetchError(
@@ -74,16 +77,21 @@ def decide(
     return Decision((), (), live, {n: i for n, i in walk.chosen.items() if n in live}, live)
 
 
-def with_effects(graph: Graph, decision: Decision, whole: Decision, fed: Collection[Port]) -> Decision:
-    """The decision with what ran before, ``whole``: what it assigned is assigned anew, from the values that are fed."""
+def with_effects(
+    graph: Graph, decision: Decision, whole: Decision, fed: Collection[Port], done: frozenset[str]
+) -> Decision:
+    """The decision with what ran before, ``whole``: what it assigned is assigned anew, from the values that are fed.
+
+    done: nodes that ran before for their effect alone.
+    """
     missing = [n for n in whole.live if n not in decision.live and graph.nodes[n].op in ASSIGN]
     if not missing:
-        return replace(decision, ran=whole.live)
-    live = decision.live | (_ancestors(graph, missing, fed) & whole.live)
-    return Decision((), (), live, whole.chosen, whole.live)
+        return replace(decision, ran=whole.live, done=done)
+    live = decision.live | (_ancestors(graph, missing, fed, control=False) & whole.live)
+    return Decision((), (), live, whole.chosen, whole.live, done)
 
 
-def _ancestors(graph: Graph, wanted: Sequence[str], fed: Collection[Port]) -> set[str]:
+def _ancestors(graph: Graph, wanted: Sequence[str], fed: Collection[Port], control: bool = True) -> set[str]:
     seen: set[str] = set()
     stack = list(wanted)
     while stack:
@@ -92,20 +100,23 @@ def _ancestors(graph: Graph, wanted: Sequence[str], fed: Collection[Port]) -> se
             seen.add(name)
             node = graph.nodes[name]
             stack.extend(p.node for p in node.inputs if p not in fed)
-            stack.extend(node.control)
+            stack.extend(node.control if control else ())
     return seen
 
 
-def _shared(graph: Graph, needed: Collection[str], before: Collection[str], fed: Collection[Port]) -> tuple[Port, ...]:
-    """What nodes before the predicates give to nodes after them: computed once, and fed to the rest."""
+def _shared(walk: _Walk, fetches: Sequence[Port], needed: Collection[str], before: Collection[str]) -> tuple[Port, ...]:
+    """What nodes before the predicates give to fetches and to nodes after them: computed once, and fed to the rest.
+
+    What they assigned is such a value, too. Variables are not: which value a read sees is the order's to say.
+    """
+    nodes = walk.graph.nodes
+    readers = [nodes[n] for n in needed if n not in before or nodes[n].op in ASSIGN]
     found = dict.fromkeys(
         port
-        for name in needed
-        if name not in before
-        for port in graph.nodes[name].inputs
-        if port.node in before and port not in fed and graph.nodes[port.node].op not in ("Const", "Placeholder")
+        for port in (*fetches, *(p for node in readers for p in node.inputs))
+        if port.node in before and port not in walk.fed and nodes[port.node].op not in ("Const", "Placeholder")
     )
-    return tuple(found)
+    return tuple(p for p in found if walk.of_port(p) is None and variable_of(walk.graph, p, walk.fed) is None)
 
 
 class _Walk:
@@ -173,8 +184,8 @@ class _Walk:
             elif node.op in ("Merge", "RefMerge") and not port.index:
                 port = node.inputs[self.chosen[node.name]]
                 continue
-            elif node.op not in _HANDS_ON:
-                return port
+            elif node.op not in _HANDS_ON or variable_of(self.graph, port, self.fed) is not None:
+                return port  # a variable is read where it is handed on
             port = node.inputs[0]
 
 
@@ -194,7 +205,7 @@ def _take_node(
     graph: Graph, node: Node, decision: Decision, moved: dict[Port, Port], nodes: dict[str, Node], fed: Collection[Port]
 ) -> None:
     inputs = tuple(p if p in fed else moved.get(p, p) for p in node.inputs)
-    control = tuple(c for c in node.control if c in decision.live)
+    control = tuple(moved.get(Port(c, _ITSELF), Port(c)).node for c in node.control if c in decision.live)
     if node.op not in BRANCHING:
         same = inputs == node.inputs and control == node.control
         nodes.pop(node.name, None)
@@ -206,6 +217,7 @@ def _take_node(
     ):  # the node stays for the type of what is fed; the other output is a node of its own
         nodes[node.name] = nodes.pop(node.name)
         here = _fresh(graph, nodes, f"{node.name}/live")
+        moved[Port(node.name, _ITSELF)] = Port(here)
     index = decision.chosen.get(node.name, 0)
     of = graph.type_of(node.inputs[index])
     nodes[here] = Node(here, "Identity", (inputs[index],), {}, (of,), control)

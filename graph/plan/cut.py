@@ -25,13 +25,15 @@ class Cut:
     """``graph``: no feeds inside, no control edges; its outputs are the fetches and then the assigned values.
 
     ``feeds``: fed port -> the placeholder that stands for it. ``variables``: name -> the port that reads it.
-    ``assigned``: names of the variables whose new values are the outputs after the fetches.
+    ``assigned``: names of the variables whose new values are the outputs after the fetches. ``effects``: nodes that run, or
+    ran before it for a predicate, for what they do.
     """
 
     graph: Graph
     feeds: Mapping[Port, Port]
     variables: Mapping[str, Port]
     assigned: tuple[str, ...]
+    effects: frozenset[str]
 
 
 def cut(
@@ -64,12 +66,13 @@ def cut(
     nodes, stand_ins = _placeholders(graph, feeds)
     variables = _between(graph, needed, nodes, stand_ins, order)
     assigned = {v: Port(order.last(v)) for v in order.assigns}
-    done = (Port(n) for n in needed if graph.nodes[n].op in EFFECTS)
-    outputs = (*(stand_ins.get(p, p) for p in fetches), *assigned.values(), *done)
+    done = decision.done if decision is not None else frozenset()
+    effects = {n: Port(n) for n in needed if graph.nodes[n].op in EFFECTS and n not in done}
+    outputs = (*(stand_ins.get(p, p) for p in fetches), *assigned.values(), *effects.values())
     whole = Graph(topological_order(nodes), tuple(outputs))
     kept = reachable(whole)
     read = {n: p for n, p in variables.items() if n in kept}
-    return Cut(_typed(whole, kept, natural), stand_ins, read, tuple(assigned))
+    return Cut(_typed(whole, kept, natural), stand_ins, read, tuple(assigned), done.union(effects))
 
 
 def _typed(whole: Graph, kept: Collection[str], natural: bool) -> Graph:

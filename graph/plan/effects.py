@@ -19,7 +19,7 @@ from ..errors import FetchError, RunError
 from ..ir import Graph, Node, Port
 from .draws import Streams
 
-__all__ = ["ASSIGN", "EFFECTS", "AssertionFailedError", "Order", "effect", "read_file", "summary"]
+__all__ = ["ASSIGN", "EFFECTS", "AssertionFailedError", "Order", "effect", "read_file", "summary", "variable_of"]
 
 Value = np.ndarray[Any, Any]
 
@@ -68,14 +68,7 @@ class Order:
 
     def variable(self, port: Port, fed: Collection[Port] | None = None) -> str | None:
         """The variable that a port hands on, if it is one. An assignment's target stays one where its value is fed."""
-        while port not in (self._fed if fed is None else fed):
-            node = self._graph.nodes.get(port.node)
-            if node is None or node.op == "VariableV2":
-                return None if node is None else node.name
-            if not node.inputs or (node.op not in _ALIASES and node.op not in ASSIGN):
-                return None
-            port = node.inputs[0]
-        return None
+        return variable_of(self._graph, port, self._fed if fed is None else fed)
 
     def seen_by(self, reader: str, variable: str) -> str | None:
         """The assignment whose value a node reads; None for the value from the start."""
@@ -103,6 +96,18 @@ class Order:
             "stays is not defined. Run them one after the other, order them by control_dependencies, or combine them into "
             "one assign"
         )
+
+
+def variable_of(graph: Graph, port: Port, fed: Collection[Port]) -> str | None:
+    """The variable that a port hands on, if it is one. What is fed is a value."""
+    while port not in fed:
+        node = graph.nodes.get(port.node)
+        if node is None or node.op == "VariableV2":
+            return None if node is None else node.name
+        if not node.inputs or (node.op not in _ALIASES and node.op not in ASSIGN):
+            return None
+        port = node.inputs[0]
+    return None
 
 
 class AssertionFailedError(RunError):

@@ -25,6 +25,7 @@ from ..ir import Graph, Port
 from ..passes import optimize
 from .branches import Decision, branches, decide, with_effects
 from .cut import Cut, cut, specialize
+from .effects import variable_of
 from .lowering import Options
 from .lru import LRU
 from .partition import Part, partition
@@ -51,6 +52,8 @@ def type_of_value(array: Value) -> TensorType:
 
 
 Read = Callable[[Collection[str]], Mapping[str, Value]]
+#: Predicates with their values.
+Predicates = tuple[tuple[Port, bool], ...]
 
 
 def _no_variables(names: Collection[str]) -> Mapping[str, Value]:
@@ -88,31 +91,40 @@ class Runner:
     def run(self, wanted: Wanted, feeds: Mapping[Port, Value], read: Read = _no_variables) -> list[Value]:
         """The values of the fetches. ``read``: gives the values of variables; what is assigned to them is dropped."""
         plan, arrays = self.prepare(wanted, feeds, read)
-        values = read(plan.cut.variables)
-        arrays.update((port, values[name]) for name, port in plan.cut.variables.items())
-        return plan.run(arrays)[: len(wanted.fetches)]
+        return self._run(plan, arrays, read)[: len(wanted.fetches)]
 
     def prepare(
         self, wanted: Wanted, feeds: Mapping[Port, Value], read: Read = _no_variables
     ) -> tuple[Plan, dict[Port, Value]]:
         """The plan, and what it is to be fed with. Runs what leads to predicates that are computed."""
-        known: tuple[tuple[Port, bool], ...] = ()
+        return self._prepare(wanted, feeds, read, len(feeds))
+
+    def _prepare(
+        self,
+        wanted: Wanted,
+        feeds: Mapping[Port, Value],
+        read: Read,
+        own: int,
+        known: Predicates = (),
+        done: frozenset[str] = frozenset(),
+    ) -> tuple[Plan, dict[Port, Value]]:
+        """own: how many of the feeds are the caller's. The others and ``known`` were computed, and the effects ``done``, before."""
         decision: Decision | None = None
-        own = tuple(feeds)
         if self._has_branches(wanted.graph):
             feeds = dict(feeds)
             while True:
-                key = (self._base(wanted, feeds), known)
+                key = (self._base(wanted, feeds, own), known)
                 decision = self._decisions.get(
                     key,
                     lambda: decide(wanted.graph, wanted.fetches, wanted.targets, feeds, dict(known)),  # noqa: B023
                 )
                 if not decision.ask:
                     break
-                known += self._values(wanted, decision, feeds, read)
-            if len(feeds) > len(own):
-                whole = decide(wanted.graph, wanted.fetches, wanted.targets, own, dict(known))
-                decision = with_effects(wanted.graph, decision, whole, feeds)
+                found, done = self._predicates(wanted, decision, feeds, read, own, known, done)
+                known += found
+            if len(feeds) > own or known:
+                whole = decide(wanted.graph, wanted.fetches, wanted.targets, tuple(feeds)[:own], dict(known))
+                decision = with_effects(wanted.graph, decision, whole, feeds, done)
         plan = self._plan(wanted, feeds, decision, known, own)
         return plan, {plan.cut.feeds[p]: a for p, a in feeds.items()}
 
@@ -123,42 +135,63 @@ class Runner:
             self._branches = (len(graph), found)
         return found
 
-    def _values(
-        self, wanted: Wanted, decision: Decision, feeds: dict[Port, Value], read: Read
-    ) -> tuple[tuple[Port, bool], ...]:
-        """The values of the predicates that are asked for. What was computed on the way is added to the feeds."""
-        computed = tuple(p for p in decision.ask if p not in feeds)
-        if computed:
-            ports = tuple(dict.fromkeys((*computed, *decision.shared)))
-            values = self.run(Wanted(wanted.graph, ports), feeds, read)
-            feeds.update(zip(ports, values, strict=True))
+    def _predicates(
+        self,
+        wanted: Wanted,
+        decision: Decision,
+        feeds: dict[Port, Value],
+        read: Read,
+        own: int,
+        known: Predicates,
+        done: frozenset[str],
+    ) -> tuple[Predicates, frozenset[str]]:
+        """The values of the predicates that are asked for, and the nodes whose effects are done then.
+
+        What was computed on the way is added to the feeds, but no variable: its readers see it as it is when they run.
+        """
+        values = {p: feeds[p] for p in decision.ask if p in feeds}
+        ports = tuple(dict.fromkeys([*(p for p in decision.ask if p not in feeds), *decision.shared]))
+        if len(values) < len(decision.ask):
+            before = Wanted(wanted.graph, ports)
+            plan, arrays = self._prepare(before, feeds, read, own, known, done)
+            made = dict(zip(ports, self._run(plan, arrays, read), strict=False))
+            done = plan.cut.effects
+            values |= made
+            feeds.update((p, v) for p, v in made.items() if variable_of(wanted.graph, p, feeds) is None)
         for port in decision.ask:
-            value = feeds[port]
+            value = values[port]
             if value.dtype != np.bool_ or value.shape:
                 raise GraphError(f"predicate '{port}' is {type_of_value(value)}, expected a bool of shape ()")
-        return tuple((port, bool(feeds[port])) for port in decision.ask)
+        return tuple((port, bool(values[port])) for port in decision.ask), done
 
     @staticmethod
-    def _base(wanted: Wanted, feeds: Mapping[Port, Value]) -> Hashable:
+    def _run(plan: Plan, arrays: dict[Port, Value], read: Read) -> list[Value]:
+        values = read(plan.cut.variables)
+        arrays.update((port, values[name]) for name, port in plan.cut.variables.items())
+        return plan.run(arrays)
+
+    @staticmethod
+    def _base(wanted: Wanted, feeds: Mapping[Port, Value], own: int) -> Hashable:
         # Element types matter where a fed op is unknown.
-        return (len(wanted.graph), wanted.fetches, wanted.targets, tuple([(p, x.dtype) for p, x in feeds.items()]))
+        given = tuple([(p, x.dtype) for p, x in feeds.items()])
+        return (len(wanted.graph), wanted.fetches, wanted.targets, given, own)
 
     def _plan(
         self,
         wanted: Wanted,
         feeds: Mapping[Port, Value],
         decision: Decision | None,
-        known: Hashable,
-        own: tuple[Port, ...],
+        known: Predicates,
+        own: int,
     ) -> Plan:
-        base = (self._base(wanted, feeds), known)
+        base = (self._base(wanted, feeds, own), known)
         key = (base, tuple([a.shape for a in feeds.values()]))
 
         def make() -> Plan:
             types = {p: type_of_value(a) for p, a in feeds.items()}
 
             def prepare() -> tuple[Cut, Graph]:
-                whole = cut(wanted.graph, wanted.fetches, wanted.targets, types, decision, own)
+                whole = cut(wanted.graph, wanted.fetches, wanted.targets, types, decision, tuple(types)[:own])
                 return whole, optimize(whole.graph, self.skip)
 
             with self._compiling, shared_values():

@@ -72,7 +72,8 @@ class Context:
             return tensor
         if tensor not in self._switched:
             self.graph.enter(self.outer)  # the Switch is on the side outside of this one
-            made = self.graph.core.create_op("Switch", [tensor, self.pred.core], None, "Switch")
+            with self.graph.core.control_dependencies(None):  # both sides of an inner branch may read this Switch
+                made = self.graph.core.create_op("Switch", [tensor, self.pred.core], None, "Switch")
             self.graph.enter(self)
             self.inside.add(made)
             self._switched[tensor] = made.outputs[self.side]
