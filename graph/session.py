@@ -89,6 +89,9 @@ class Session:
         #: Variables whose arrays runs that assign are bound to, and copies of them for the other runs.
         self._bound: set[str] = set()
         self._copies: dict[str, Value] = {}
+        #: Counts what was stored in variables; and fetches of runs with branches that assign.
+        self._version = 0
+        self._assigning: set[object] = set()
         self._state = threading.Lock()
         self._updating = threading.Lock()
         self._profiled: tuple[Plan, Timeline] | None = None
@@ -109,6 +112,7 @@ class Session:
         other._options = replace(self._options, threads=other.threads)
         other._runner = other._new_runner()
         other._state, other._updating = threading.Lock(), threading.Lock()
+        other._bound, other._copies, other._assigning = set(), {}, set()
         with self._state:
             other._variables = {name: np.array(value) for name, value in self._variables.items()}
         other._profiled, other._scopes, other._narrower = None, [], None
@@ -201,21 +205,35 @@ class Session:
     def _execute(
         self, wanted: Fetches, feeds: Mapping[Port, Value], timeline: Timeline | None
     ) -> tuple[Plan, list[Value]]:
-        plan, arrays = self._prepared(wanted, feeds)
-        if not plan.cut.assigned:
-            return plan, self._run(plan, arrays, len(wanted.ports), timeline)
+        key, count, version = (wanted.ports, wanted.targets), len(wanted.ports), self._version
+        prepared: tuple[Plan, dict[Port, Value]] | None = None
+        if key not in self._assigning:
+            plan, arrays = prepared = self._prepared(wanted, feeds)
+            if not plan.cut.assigned:
+                values = self._read_now(plan.cut.variables)
+                arrays.update((port, values[name]) for name, port in plan.cut.variables.items())
+                if version == self._version or not self._runner.decides:
+                    return plan, plan.run(arrays, record=timeline)[:count]
         # Runs that assign variables go one after the other, so that no update is lost; others run side by side.
         with self._updating:
-            if self._runner.decides:  # what a predicate was computed from may be of before the last update
-                plan, arrays = self._prepared(wanted, feeds)
-            return plan, self._run(plan, arrays, len(wanted.ports), timeline)
+            # What a predicate was computed from may be of before the last update.
+            if prepared is None or (self._runner.decides and version != self._version):
+                prepared = self._prepared(wanted, feeds)
+            plan, arrays = prepared
+            if plan.cut.assigned and self._runner.decides:  # what leads to its predicates runs once, under the lock
+                self._assigning.add(key)
+            return plan, self._shown(wanted, feeds, plan, self._run(plan, arrays, count, timeline))
+
+    def _shown(self, wanted: Fetches, feeds: Mapping[Port, Value], plan: Plan, results: list[Value]) -> list[Value]:
+        """What a run that assigned gives for its fetches, before another one may assign."""
+        return results
 
     def _run(self, plan: Plan, arrays: dict[Port, Value], count: int, timeline: Timeline | None) -> list[Value]:
         """The first ``count`` outputs; the others are the new values of variables."""
         if not plan.cut.assigned:
             values = self._read_now(plan.cut.variables)
             arrays.update((port, values[name]) for name, port in plan.cut.variables.items())
-            return plan.run(arrays, record=timeline)
+            return plan.run(arrays, record=timeline)[:count]
         # Plans that assign are bound to the session's own arrays, which are written in between: here, and one run at a time.
         with self._state:
             arrays.update((port, self._own(name)) for name, port in plan.cut.variables.items())
@@ -283,6 +301,7 @@ class Session:
 
     def _store(self, name: str, value: Value) -> None:
         """The new value of a variable, for holders of ``_updating`` and ``_state``."""
+        self._version += 1
         self._copies.pop(name, None)
         if name in self._bound:
             np.copyto(self._variables[name], value, casting="no")

@@ -11,6 +11,7 @@ import numpy as np
 from ...graph.fetches import Fetches
 from ...graph.ir import Port
 from ...graph.plan.effects import ASSIGN
+from ...graph.plan.plan import Plan
 from ...graph.session import Session as CoreSession
 from ...kernels.tensor import STRING
 from .building import is_tensor
@@ -36,16 +37,19 @@ class _Runs(CoreSession):
         return name in self._variables or "initial_value" in self.graph.operation(name).attrs
 
     def values(self, wanted: Fetches, feeds: Mapping[Port, Any]) -> Any:
-        """The fetched values; of variables those at the end of the run, which TensorFlow's references show, too."""
-        plan, results = self._execute(wanted, feeds, None)
-        if plan.cut.assigned:
-            for i, port in enumerate(wanted.ports):
-                variable = self._shown(port, feeds)
-                if variable in plan.cut.assigned:
-                    results[i] = self.variable_value(str(variable))
-        return wanted.rebuild(results)
+        """The fetched values."""
+        return wanted.rebuild(self._execute(wanted, feeds, None)[1])
 
-    def _shown(self, port: Port, feeds: Mapping[Port, Any]) -> str | None:
+    def _shown(self, wanted: Fetches, feeds: Mapping[Port, Any], plan: Plan, results: list[Any]) -> list[Any]:
+        """Of variables the values at the end of the run, which TensorFlow's references show, too."""
+        found = list(results)
+        for i, port in enumerate(wanted.ports):
+            variable = self._reference(port, feeds)
+            if variable in plan.cut.assigned:
+                found[i] = self.variable_value(str(variable))
+        return found
+
+    def _reference(self, port: Port, feeds: Mapping[Port, Any]) -> str | None:
         while port not in feeds:
             op = self.graph.operation(port.node)
             if op.type == "VariableV2":
