@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import sys
 from collections.abc import Callable
 from operator import attrgetter
 from reprlib import recursive_repr
@@ -35,7 +36,7 @@ class _Open:
 
 def _dataclass(*, frozen: bool = False, slots: bool = False, eq: bool = True, **more: bool) -> Callable[[type], type]:
     def wrap(cls: type) -> type:
-        fields = None if more or not slots else _fields(cls)
+        fields = None if more or not slots else _fields(cls, frozen)
         if fields is None:
             made: type = dataclasses.dataclass(frozen=frozen, slots=slots, eq=eq, **more)(cls)
             return made
@@ -44,7 +45,7 @@ def _dataclass(*, frozen: bool = False, slots: bool = False, eq: bool = True, **
     return wrap
 
 
-def _fields(cls: type) -> Fields | None:
+def _fields(cls: type, frozen: bool) -> Fields | None:
     """All fields, those of the bases first; None if there is something special about one of them."""
     own = inspect.get_annotations(cls)
     if any(not isinstance(t, str) or "ClassVar" in t or "InitVar" in t for t in own.values()):
@@ -58,7 +59,17 @@ def _fields(cls: type) -> Fields | None:
     for base in (*cls.__mro__[:0:-1], plain):
         fields |= vars(base).get("__dataclass_fields__", {})
     special = any(f.kw_only or f.hash is not None for f in fields.values())
+    special = special or _refused(cls, fields, frozen)
     return None if special or "__slots__" in vars(cls) or "__init__" in vars(cls) else fields
+
+
+def _refused(cls: type, fields: Fields, frozen: bool) -> bool:
+    """Whether the standard library refuses the class, and says why."""
+    bases = [vars(b)["__dataclass_params__"].frozen for b in cls.__mro__[1:] if "__dataclass_params__" in vars(b)]
+    missing = dataclasses.MISSING
+    given = [f.default is not missing or f.default_factory is not missing for f in fields.values() if f.init]
+    own = frozen and not {"__setattr__", "__delattr__"}.isdisjoint(vars(cls))
+    return own or (not frozen) in bases or given != sorted(given)
 
 
 def _record(cls: type, fields: Fields, frozen: bool, eq: bool) -> type:
@@ -147,8 +158,12 @@ def _init(record: type[Any]) -> Callable[..., None]:
         lines.append(f" _set_{f.name}(self, {value})")
     if hasattr(record, "__post_init__"):
         lines.append(" self.__post_init__()")
-    exec(f"def __init__({', '.join(head)}):\n" + ("\n".join(lines) or " pass"), scope)
-    init: Callable[..., None] = scope["__init__"]
+    text = "\n".join(f" {line}" for line in (f"def __init__({', '.join(head)}):", *(lines or [" pass"])))
+    space: dict[str, Any] = {}
+    # Its globals are those of the record's module, where typing.get_type_hints looks up the annotations.
+    home = vars(sys.modules[record.__module__]) if record.__module__ in sys.modules else {}
+    exec(f"def _make({', '.join(scope)}):\n{text}\n return __init__", home, space)
+    init: Callable[..., None] = space["_make"](**scope)
     init.__qualname__, init.__module__ = f"{record.__qualname__}.__init__", record.__module__
     init.__annotations__ = {**notes, "return": None}
     return init

@@ -9,7 +9,7 @@ import pickle
 import sys
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_type_hints
 
 import pytest
 
@@ -292,3 +292,50 @@ def test_the_init_is_compiled_when_it_is_asked_for() -> None:
     record(1)
     assert inspect.isfunction(vars(record)["__init__"])
     assert sys.getsizeof(record(1)) == sys.getsizeof(plain(dataclasses.dataclass)(1))
+
+
+@records.dataclass(frozen=True, slots=True)
+class _Hinted:
+    other: _Hinted | None
+    path: Callable[[], Any] = dict
+
+
+def test_hints_of_init_are_those_of_the_module() -> None:
+    assert get_type_hints(_Hinted.__init__) == {
+        "other": _Hinted | None,
+        "path": Callable[[], Any],
+        "return": type(None),
+    }
+
+
+def test_what_the_standard_library_refuses_is_refused_in_its_words() -> None:
+    @records.dataclass(slots=True)
+    class Open:
+        a: int
+
+    with pytest.raises(TypeError, match="cannot inherit frozen dataclass from a non-frozen one"):
+
+        @records.dataclass(frozen=True, slots=True)
+        class Frozen(Open):
+            b: int = 1
+
+    with pytest.raises(TypeError, match="cannot inherit non-frozen dataclass from a frozen one"):
+
+        @records.dataclass(slots=True)
+        class Thawed(_Hinted):
+            b: int = 1
+
+    with pytest.raises(TypeError, match="Cannot overwrite attribute __setattr__"):
+
+        @records.dataclass(frozen=True, slots=True)
+        class Setting:
+            a: int
+
+            def __setattr__(self, name: str, value: Any) -> None: ...
+
+    with pytest.raises(TypeError, match="non-default argument 'b' follows default argument"):
+
+        @records.dataclass(slots=True)
+        class Disordered:
+            a: int = 1
+            b: int
