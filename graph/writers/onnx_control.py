@@ -125,7 +125,9 @@ def _truth(writer: Writer, x: Tensor, of: str) -> str:
     over = writer.constant(np.array([0], np.int64), f"{name}.axes")
     total = writer.emit("ReduceSum", [line, over], f"{name}.sum", keepdims=0)
     value = writer.emit("Greater", [total, zero], f"{name}.value")
-    return writer.emit("Where", [scalar, value, some], f"{name}.truth")
+    # ONNX Runtime has no Where of bools
+    of_axes = writer.emit("And", [writer.emit("Not", [scalar], f"{name}.axes.some"), some], f"{name}.elements")
+    return writer.emit("Or", [writer.emit("And", [scalar, value], f"{name}.number"), of_axes], f"{name}.truth")
 
 
 def _branch(writer: Writer, op: Operation) -> None:

@@ -36,6 +36,7 @@ def written(graph: ki.Graph, path: Path, outputs: tuple[str, ...] = ("end:0",)) 
     def run(feeds: dict[str, Any]) -> list[list[Any]]:
         from onnx.reference import ReferenceEvaluator
 
+        feeds = {name: np.asarray(value) for name, value in feeds.items()}
         results = [ReferenceEvaluator(proto).run(None, feeds)]
         try:
             import onnxruntime
