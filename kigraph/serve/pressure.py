@@ -20,10 +20,6 @@ _SHARE, _BURST = 0.08, 0.003
 _SOON, _LATE = 0.002, 0.02
 
 
-#: Connections that wait at most: those that hang up meanwhile are not noticed, and each has up to 256 KiB.
-_MOST = 256
-
-
 class Waiting(Protocol):
     """A connection whose request waits."""
 
@@ -54,10 +50,8 @@ class Pressure:
         gone = max(used - self._used, (now - self._seen) / 4)
         self._left, self._seen, self._used = min(self._left + _SHARE * gone, _BURST), now, used
 
-    def hold(self, connection: Waiting, most: int = _MOST) -> bool:
-        """Keeps a connection with a new request for later, in the order of their coming; False if it is to go on now. most: that wait."""
-        if len(self._held) >= min(most, _MOST):
-            return False
+    def hold(self, connection: Waiting) -> bool:
+        """Keeps a connection with a new request for later, in the order of their coming; False if it is to go on now."""
         if not self._held:
             if time.monotonic() > self.until:
                 return False

@@ -159,7 +159,7 @@ class GuardedProtocol(H11Protocol):
         """Questions about the service's health, and what is no request for an answer, never wait."""
         if (pressure := self.guard.pressure) is None or self.skip or self.phase != "head" or self.conn.trailing_data[0]:
             return False
-        return data.startswith(b"POST ") and pressure.hold(self, self.limits.connections // 4)
+        return data.startswith(b"POST ") and pressure.hold(self)
 
     def go_on(self) -> None:
         """Reads the request that has waited."""
