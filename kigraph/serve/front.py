@@ -90,10 +90,7 @@ class Front:
             if refused is None:
                 await self.app(scope, receive, answer)
             else:
-                used = time.thread_time()
                 await _refuse(closing_if_large(refused, headers), path, answer)
-                if refused.status == 429:  # parsing the request has taken longer than that
-                    self.service.pressure.spend(4 * (time.thread_time() - used))
         except Exception:
             _LOG.exception("error %s in %s", number, self._name(scope, "an unknown path"))
             if status:

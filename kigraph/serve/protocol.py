@@ -16,7 +16,6 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from .pressure import Pressure
 from .strict import MAX_HEAD, Strict
 
 __all__ = ["SECURITY_HEADERS", "ConnectionLimits", "Connections", "GuardedProtocol"]
@@ -59,11 +58,10 @@ class Connections:
 
     def __init__(
         self, limits: ConnectionLimits, report: Callable[[str, int, int, float], None],
-        refuse: Callable[[bytes], tuple[bytes, bytes, int, int] | None] = lambda data: None, pressure: Pressure | None = None,
+        refuse: Callable[[bytes], tuple[bytes, bytes, int, int] | None] = lambda data: None,
     ) -> None:  # fmt: skip
         #: report: is called for answers to what was no request: id, status, bytes, seconds. refuse: a refusal by the head alone.
-        #: pressure: has requests wait.
-        self.limits, self.report, self.refuse, self.pressure = limits, report, refuse, pressure
+        self.limits, self.report, self.refuse = limits, report, refuse
         self.all: set[GuardedProtocol] = set()
         #: Those that owe us a head, or the rest of a refused body, or do not read; the longest silent first.
         self.silent: dict[GuardedProtocol, None] = {}
@@ -129,8 +127,6 @@ class GuardedProtocol(H11Protocol):
         self.unsent, self.moved = 0, self.since
         #: Bytes to come of a body that was refused by its head.
         self.skip = 0
-        #: The beginning of a request that waits until there is time for it.
-        self.held = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.raw = transport
@@ -139,7 +135,6 @@ class GuardedProtocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget()
-        self.held = b""
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -148,28 +143,6 @@ class GuardedProtocol(H11Protocol):
             return
         if self.phase == "head" and not self.started:
             self.since, self.started = self.heard, True
-        if self._must_wait(data):
-            self.held = data
-            self.raw.pause_reading()
-            self._note()
-            return
-        self._go_on(data)
-
-    def _must_wait(self, data: bytes) -> bool:
-        """Questions about the service's health, and what is no request for an answer, never wait."""
-        if (pressure := self.guard.pressure) is None or self.skip or self.phase != "head" or self.conn.trailing_data[0]:
-            return False
-        return data.startswith(b"POST ") and pressure.hold(self)
-
-    def go_on(self) -> None:
-        """Reads the request that has waited."""
-        data, self.held = self.held, b""
-        if data and not self.raw.is_closing():
-            self.raw.resume_reading()
-            self._note()
-            self._go_on(data)
-
-    def _go_on(self, data: bytes) -> None:
         if data := self._skipped(data):
             super().data_received(data)
         self._note()
@@ -239,12 +212,12 @@ class GuardedProtocol(H11Protocol):
         elif self.flow.write_paused or self.raw.is_closing():  # closing: only what it has not read keeps it
             phase = "blocked"
         else:
-            phase = "held" if self.held else "head" if self.conn.their_state is h11.IDLE else "busy"
+            phase = "head" if self.conn.their_state is h11.IDLE else "busy"
         if phase != self.phase:
             self.phase, self.since, self.started = phase, self.loop.time(), False
             self.unsent, self.moved = self.raw.get_write_buffer_size(), self.since
             self.guard.silent.pop(self, None)
-            if phase not in ("busy", "held") and self in self.guard.all:
+            if phase != "busy" and self in self.guard.all:
                 self.guard.silent[self] = None
 
     def late(self) -> bool:
@@ -258,7 +231,7 @@ class GuardedProtocol(H11Protocol):
             if (unsent := self.raw.get_write_buffer_size()) < self.unsent:
                 self.unsent, self.moved = unsent, now
             return now - self.moved > self.limits.blocked or now - self.since > self.limits.exchange
-        if self.phase in ("busy", "held"):
+        if self.phase == "busy":
             return now - self.since > self.limits.exchange
         first = self.started or self.cycle is None
         return now - self.since > (self.limits.head if first else self.limits.idle)
@@ -331,7 +304,6 @@ class GuardedProtocol(H11Protocol):
         return number
 
     def shutdown(self) -> None:
-        self.go_on()
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.keep_alive = False
         else:

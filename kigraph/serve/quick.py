@@ -11,7 +11,6 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-from .errors import Refused
 from .front import SMALL, document_of, forbidden, sane_id
 from .protocol import SECURITY_HEADERS
 from .strict import ambiguity
@@ -37,7 +36,7 @@ class Quick:
         self._service = service
 
     def __call__(self, data: bytes) -> tuple[bytes, bytes, int, int] | None:
-        start, used = time.monotonic(), time.thread_time()
+        start = time.monotonic()
         service = self._service
         # Nothing was refused in the last second: do not read heads twice.
         if start > service.pressed or (match := _HEAD.match(data)) is None or ambiguity(data) is not None:
@@ -47,10 +46,7 @@ class Quick:
             return None
         if b"model=" in match[0].partition(b"\r\n")[0]:
             return None
-        try:
-            refused = service.refusal(headers)
-        except Refused:  # there is no default model now
-            return None
+        refused = service.refusal(headers)
         if refused is None or refused.status != 429:
             return None
         path = match[1].decode()
@@ -64,8 +60,6 @@ class Quick:
         seconds = time.monotonic() - start
         service.metrics.answered(path, 429, seconds)
         service.log.line(number, "POST", path, 429, len(body), seconds)
-        # Reading the request and sending the answer take about as long again.
-        service.pressure.spend(2 * (time.thread_time() - used))
         return head, body, int(headers[b"content-length"]), match.end()
 
 

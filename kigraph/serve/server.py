@@ -126,8 +126,7 @@ def run_server(
 ) -> int:
     """Serves on bound sockets until SIGTERM or SIGINT; 0 after a clean end."""
     limits = limits or ConnectionLimits(connections=connection_limit())
-    service = app.state.service
-    connections = Connections(limits, service.unrouted, Quick(service), service.pressure)
+    connections = Connections(limits, app.state.service.unrouted, Quick(app.state.service))
     config = uvicorn.Config(
         app, log_level=log_level, access_log=False, timeout_graceful_shutdown=_GRACE, server_header=False,
         http=functools.partial(GuardedProtocol, connections=connections),  # type: ignore[arg-type]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import html
 import logging
 import time
@@ -20,7 +19,6 @@ from .metrics import Metrics
 from .models import Models, Served
 from .openapi import openapi
 from .options import Options
-from .pressure import Pressure
 from .requestlog import RequestLog
 from .uploads import Uploads
 from .work import Outcome, Work
@@ -45,18 +43,6 @@ class Service:
         self.draining = False
         #: Until when heads are looked at for a refusal before they are parsed: a second after the last one.
         self.pressed = 0.0
-        self.pressure = Pressure(self._room, self._pace)
-
-    def _room(self) -> int:
-        """Images that the default model would accept now; without one, nothing has to wait."""
-        with contextlib.suppress(Refused):
-            return int(self.engine.room(self.options.timeout))
-        return self.options.queue_size
-
-    def _pace(self) -> float:
-        with contextlib.suppress(Refused):
-            return float(self.engine.estimate.mean)
-        return 0.0
 
     @property
     def engine(self) -> Any:
@@ -85,11 +71,10 @@ class Service:
         if refused is not None:
             self.pressed = time.monotonic() + 1.0
         # A client that is refused because its own timeout is short does not slow the service down for others.
-        crowded = refused is not None and (seconds == longest or engine.refusal(length, longest) is not None)
-        if crowded:
-            self.pressure.until = self.pressed
-        if crowded and engine.crowded(length, longest):
-            self.uploads.end_a_slow_one()  # an upload that does not send makes room for the next
+        if refused is not None and (seconds == longest or engine.refusal(length, longest) is not None):
+            engine.give_way()
+            if engine.crowded(length, longest):
+                self.uploads.end_a_slow_one()  # an upload that does not send makes room for the next
         return refused
 
     def unrouted(self, number: str, status: int, sent: int, seconds: float) -> None:

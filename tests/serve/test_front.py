@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -186,46 +185,36 @@ def test_images_that_are_coming_count_as_if_they_waited() -> None:
     assert engine.refusal(1, 1.0).status == 503  # type: ignore[union-attr]
 
 
-def test_a_flood_of_refusals_leaves_the_workers_their_time() -> None:
-    from kigraph.serve.pressure import Pressure
+def test_a_flood_of_refusals_leaves_the_workers_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    from kigraph.serve import engine as module
 
-    room, gone_on = 0, []
+    slept: list[float] = []
+    worked = 0.0
+    monkeypatch.setattr(module.time, "sleep", slept.append)
+    monkeypatch.setattr(module.time, "thread_time", lambda: worked)
+    engine = module.Engine(lambda data: None)
+    engine.estimate.reset(0.004)
 
-    class Waiting:
-        """A connection with a request; it is refused if there is no room."""
+    async def flood(refusals: int, seconds: float) -> list[float]:
+        nonlocal worked
+        slept.clear()
+        for _ in range(refusals):
+            engine.give_way()
+            worked += seconds
+        await asyncio.sleep(0.02)
+        return list(slept)
 
-        def __init__(self, name: str) -> None:
-            self.name = name
-
-        def go_on(self) -> None:
-            nonlocal room
-            gone_on.append(self.name)
-            if room:
-                room -= 1
-            else:
-                pressure.spend(0.001)
-
-    pressure = Pressure(lambda: room, lambda: 0.004)
-    first, second, third, fourth = (Waiting(name) for name in "abcd")
-
-    async def flood() -> None:
-        nonlocal room
-        assert not pressure.hold(first)  # nothing was refused lately
-        pressure.until = time.monotonic() + 60
-        assert not pressure.hold(first)  # there is time to refuse it now
-        pressure.spend(2.0)  # more than 10 s until there is time again
-        assert all(pressure.hold(one) for one in (first, second, third))
-        await asyncio.sleep(0.1)
-        assert gone_on == []
-        room = 2  # the first to come are the first to be let in
-        await asyncio.sleep(0.1)
-        assert gone_on == ["a", "b"]
-        assert pressure.hold(fourth)
-        pressure._left = 0.003  # time for three refusals
-        await asyncio.sleep(0.1)
-        assert gone_on == ["a", "b", "c", "d"]
-
-    asyncio.run(flood())
+    assert asyncio.run(flood(5, 1e-4)) == []  # nobody works: nothing to give way to
+    worked, engine._running = 0.0, 1
+    # Five that come together: one pause, of a quarter of a job, or of twice the work if that is more.
+    assert asyncio.run(flood(5, 1e-5)) == pytest.approx([1e-3])
+    assert asyncio.run(flood(5, 2e-4)) == pytest.approx([2e-3])
+    # More than 2 ms of work is not gathered: the share of the workers stays, and no pause takes more than 20 ms.
+    engine.estimate.reset(5.0)
+    assert asyncio.run(flood(5, 2.5e-3)) == pytest.approx([5e-3] * 4)
+    assert asyncio.run(flood(2, 0.05)) == pytest.approx([5e-3, 0.02])
+    worked = engine._worked
+    assert asyncio.run(flood(2, 1e-5)) == pytest.approx([0.02])
 
 
 def test_a_slow_upload_loses_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
