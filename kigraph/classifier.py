@@ -44,49 +44,6 @@ _LOG = logging.getLogger("kigraph")
 _BATCH = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """The answer for one image: labels with probabilities, best first. ``source`` is the image's name."""
-
-    source: str
-    labels: tuple[Label, ...]
-
-    def __str__(self) -> str:
-        return "\n".join([f"{self.source}:", *(f"  {label}" for label in self.labels)])
-
-    def __repr__(self) -> str:
-        from .notebook import prediction_text  # late, as below: it loads what draws, 12 modules
-
-        return f"<Prediction {prediction_text(self.source, self.labels)}>"
-
-    def _repr_html_(self) -> str:
-        from .notebook import prediction_html
-
-        return prediction_html(self.source, self.labels)
-
-    def __iter__(self) -> Any:
-        return iter(self.labels)
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> Label:
-        return self.labels[index]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data for ``json.dumps``; {"filename", "labels": [{"label", "probability", ...}]}."""
-        return {"filename": self.source, "labels": [label.to_json() for label in self.labels]}
-
-
-@dataclass(frozen=True, slots=True)
-class Classified:
-    """The answer for one image of many: its ``prediction``, or the ``error`` that says why there is none."""
-
-    source: str
-    prediction: Prediction | None
-    error: KigraphError | None
-
-
 def load(
     path: str | os.PathLike[str],
     *,
@@ -337,8 +294,6 @@ class Classifier:
         labels = self.label_note or f"{len(self.labels or ())}, from {self.label_source}"
         session = f"{self.session.choice}, {self.session.threads} threads"
         rows = (("labels", labels), ("graph", f"{len(self.graph):,} operations"), ("runs on", session))
-        from .notebook import model_html
-
         return model_html(self.name, self.card, rows)
 
     def require_card(self) -> Card:
