@@ -139,7 +139,8 @@ def _scaled(node: Node, weights: Literal, scale: Value, key: tuple[Any, ...]) ->
         # One multiplication in float64 per weight, rounded once; NumPy converts piece by piece, without a float64 copy.
         raw = weights.array()
         result: Value = np.empty_like(raw)
-        return np.multiply(raw, factor, out=result, dtype=np.float64, casting="same_kind")
+        np.multiply(raw, factor, out=result, dtype=np.float64, casting="same_kind")
+        return result
 
     return Literal.lazy(
         weights.dtype, weights.shape, load, Key("scaled", node.op, transposed, weights.key, key),
