@@ -41,8 +41,8 @@ __all__ = [
     "available_backends",
     "backend_names",
     "can_load",
+    "compiled",
     "get_backend",
-    "philox_filler",
     "resolve_choice",
     "roof_of",
     "set_backend",
@@ -104,7 +104,10 @@ class Backend:
 
     def installed(self) -> bool:
         """Whether the package that it needs can be found; nothing is imported."""
-        return not self.needs or importlib.util.find_spec(self.needs) is not None
+        try:
+            return not self.needs or importlib.util.find_spec(self.needs) is not None
+        except ImportError:  # an importer of the application forbids it
+            return False
 
     def load(self) -> ModuleType:
         return importlib.import_module(self.module)
@@ -381,11 +384,11 @@ def resolve_choice(argument: str | None = None) -> Choice:
     return choice
 
 
-def philox_filler() -> Callable[..., None] | None:
-    """``fill_philox`` of the C kernels (cython/philox.pxi), for random numbers of every backend; None where they are not built."""
+def compiled(name: str) -> Callable[..., None] | None:
+    """A function of the C kernels' ``loops`` that serves every backend (random numbers, pixels); None where they are not built."""
     try:
         loops = importlib.import_module("kigraph.kernels.cython.loops")
     except ImportError:
         return None
-    filler: Callable[..., None] = loops.fill_philox
-    return filler
+    function: Callable[..., None] = getattr(loops, name)
+    return function

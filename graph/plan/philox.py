@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels.backends import philox_filler
+from ...kernels.backends import compiled
 from ...kernels.records import dataclass
 from ...kernels.tensor import TensorType
 
@@ -37,7 +37,7 @@ _TRUNCATE = 2.0
 @functools.cache
 def _compiled() -> Callable[..., None] | None:
     """The C function, unless the package was built without a C compiler."""
-    return philox_filler()
+    return compiled("fill_philox")
 
 
 @dataclass(frozen=True, slots=True)

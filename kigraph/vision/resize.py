@@ -24,6 +24,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..errors import ImageError
+from ..kernels.backends import compiled
 from ..kernels.records import dataclass
 from .decode import Pixels
 
@@ -124,14 +125,12 @@ def resized(
     mirrored: bool = False,
     out: Floats | None = None,
 ) -> Floats:
-    """Resized by one of RESIZE_RULES and normalised, (value - mean) / deviation in float32, in one pass of C code.
+    """Resized by one of RESIZE_RULES and normalised, (value - mean) / deviation in float32, in one pass of C code, or by NumPy where that is not built.
 
     pixels: uint8 (height, width, 3). mean, deviation: of red, green, blue. mirrored: the result has blue, green, red.
     out: dense float32 (*size, 3) that the result is written into; default: a new array.
     Raises ImageError for an unknown rule and for pixels of another shape or element type.
     """
-    from ..kernels.cython.loops import resize_pixels
-
     if rule not in RESIZE_RULES:
         raise ImageError(f"unknown resize rule {rule!r}; known: {', '.join(RESIZE_RULES)}")
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
@@ -139,6 +138,9 @@ def resized(
     found = RESIZE_RULES[rule](pixels, size)
     step = -1 if mirrored else 1
     result: Floats = np.empty((*size, 3), np.float32) if out is None else out
+    resize_pixels = compiled("resize_pixels")
+    if resize_pixels is None:
+        return _in_numpy(found, np.array(mean, np.float32), np.array(deviation, np.float32), step, result)
     low, high, weight = found.columns
     resize_pixels(
         found.pixels if found.pixels.strides[1:] == (3, 1) else np.ascontiguousarray(found.pixels),
@@ -148,6 +150,16 @@ def resized(
         result,
         mirrored=mirrored,
     )
+    return result
+
+
+def _in_numpy(found: Placed, mean: Floats, deviation: Floats, step: int, result: Floats) -> Floats:
+    """As the C code, to the same bits: columns, then rows, each number rounded to float32 after every step."""
+    (top, bottom, down), (left, right, across) = found.rows, found.columns
+    values = found.pixels.astype(np.float32)
+    wide = values[:, left] + (values[:, right] - values[:, left]) * across[:, None]
+    resized = wide[top] + (wide[bottom] - wide[top]) * down[:, None, None]
+    result[...] = ((resized - mean) / deviation)[..., ::step]
     return result
 
 

@@ -143,3 +143,17 @@ def test_the_same_bits_on_every_instruction_set(isa: str) -> None:
         for chosen in (isa, "auto")
     }
     assert len(outputs) == 1
+
+
+@pytest.mark.parametrize("rule", list(RESIZE_RULES))
+def test_without_the_c_code_the_bits_are_the_same(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng()
+    cases = [rng.integers(0, 256, (*shape, 3), np.uint8) for shape in SHAPES]
+    made = [Preprocessing((29, 29), rule, norm, 1.0, order) for norm in (IMAGENET, ODD) for order in ("RGB", "BGR")]
+    wanted = [prepare(pixels) for prepare in made for pixels in cases]
+    monkeypatch.setattr(sys.modules["kigraph.vision.resize"], "compiled", lambda name: None)
+    out = np.empty((29, 29, 3), np.float32)
+    for found, (prepare, pixels) in zip(wanted, [(p, x) for p in made for x in cases], strict=True):
+        assert np.array_equal(prepare(pixels), found)
+        assert prepare(pixels, out=out) is out
+        assert np.array_equal(out, found)
