@@ -245,10 +245,17 @@ def test_dropout_and_branches_of_a_default(seed: int, tmp_path: Path) -> None:
     np.testing.assert_allclose(got, 2 * x, rtol=1e-6)
 
 
-def test_a_branch_that_a_feed_decides_is_refused(tmp_path: Path) -> None:
+def test_a_branch_that_a_feed_decides_is_an_if(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    from onnx.reference import ReferenceEvaluator
+
     with Graph().as_default() as graph:
         given, which = ops.placeholder("float32", (4,), name="x"), ops.placeholder("bool", (), name="which")
         off, on = graph.create_op("Switch", [given, which], {}, "switch").outputs
         graph.create_op("Merge", [off * 2.0, on * 3.0], {"N": 2}, "y")
-    with pytest.raises(GraphError, match=r"branch runs depends on the value of 'which.*freeze the graph"):
-        save_onnx(graph, tmp_path / "op.onnx", ["y:0"])
+    save_onnx(graph, tmp_path / "op.onnx", ["y:0"])
+    proto, x = onnx.load(tmp_path / "op.onnx"), np.arange(4, dtype=np.float32)
+    assert [node.op_type for node in proto.graph.node].count("If") == 1
+    for value, factor in ((False, 2), (True, 3)):
+        (got,) = ReferenceEvaluator(proto).run(None, {"x": x, "which": np.array(value)})
+        np.testing.assert_array_equal(got, factor * x)
