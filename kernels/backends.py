@@ -206,7 +206,7 @@ BACKENDS: tuple[Backend, ...] = (
         "loops compiled by Numba",
         "pip install 'kigraph[numba]'",
         "numba",
-        beyond=frozenset({"elu", "erf", "erfc", "leaky_relu", "selu", "softsign"}),
+        beyond=frozenset({"batch_norm_statistics", "elu", "erf", "erfc", "leaky_relu", "selu", "softsign"}),
     ),
     Backend("numpy", "kigraph.kernels.numpy", "the reference: plain NumPy, slow", "pip install numpy"),
 )
