@@ -40,7 +40,7 @@ def resize_pixels(x, cells, mean, deviation, y, *, mirrored=False):
     cdef ki_pixels_args a
     cdef Py_ssize_t i, n
     if x.ndim != 3 or x.shape[2] != 3 or y.ndim != 3 or y.shape[2] != 3:
-        raise ShapeError(f"resize_pixels: shapes {x.shape} and {y.shape} of input and output; expected (height, width, 3)")
+        raise ShapeError(f"resize_pixels: input {x.shape}, output {y.shape}; expected (height, width, 3) for both")
     if x.dtype.name != "uint8":
         raise DTypeError(f"the pixels have dtype {dtype_name(x.dtype)}; expected uint8")
     if x.size and (x.strides[2] != 1 or x.strides[1] != 3):
