@@ -10,9 +10,10 @@ import pytest
 
 import kigraph as ki
 
+pytest.importorskip("onnx", reason="needs onnx (extra dev)")
+
 from .test_onnx_write_control import same, written
 
-pytest.importorskip("onnx", reason="needs onnx (extra dev)")
 F = np.float32
 
 

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 import kigraph as ki
 from kigraph.cli import main
 from kigraph.graph.models.torch import ACTIVATIONS, Net
 from tests.models.test_torch_networks import vit
 from tests.models.torch_nets import Array, Arrays, Dict, Layers, distance
+
+save_file = pytest.importorskip("safetensors.numpy", reason="needs safetensors (extra dev)").save_file
 
 ACT: dict[str, Callable[[Array], Array]] = {
     "relu": lambda x: np.maximum(x, 0),
