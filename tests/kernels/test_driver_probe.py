@@ -58,7 +58,7 @@ def test_the_probe_does_not_import_cupy() -> None:
     code = (
         "import sys; from kigraph.kernels.backends import resolve_choice; choice = resolve_choice()\n"
         "assert not any(m == 'cupy' or m.startswith(('cupy.', 'cuda.', 'kigraph.kernels.cupy')) for m in sys.modules)\n"
-        "assert [n for n, s in choice.skipped if not s.available] == ['cupy'], choice\n"
+        "assert 'cupy' in [n for n, s in choice.skipped if not s.available], choice\n"
     )
     environment = {k: v for k, v in os.environ.items() if k != "KIGRAPH_BACKEND"} | {"PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment, cwd=ROOT)
