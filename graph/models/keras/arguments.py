@@ -55,7 +55,8 @@ def operand(b: Building, value: Any, beside: Any = None) -> Tensor:
     dtype = beside.dtype if isinstance(beside, Tensor) else np.dtype(np.float32)
     if array.dtype.kind == "f" and dtype.kind in "iu":
         dtype = np.dtype(np.float32)
-    return ops.constant(array.astype(dtype))
+    with np.errstate(over="ignore"):  # beyond float32 it is infinite, as in Keras
+        return ops.constant(array.astype(dtype))
 
 
 def real(b: Building, value: Any) -> float:
