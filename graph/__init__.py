@@ -22,6 +22,7 @@ Map of the folder (arrows of import point down only)::
     opdefs/              op type -> contract and parameters; shape inference
     ir.py                the immutable graph: Node, Port, Literal, Graph
     symbolic.py          what a tensor is to Python: operators, and what it refuses
+    collecting.py        no cycles are looked for while a model is read and compiled
     signatures.py        how a file says that it is called
     hints.py errors.py   similar names; the exceptions
 """

@@ -99,12 +99,14 @@ def open_file(
             raise LoadError(f"{loaded.path}: it has its network in it, so architecture= cannot be given; leave it out")
         return Opened(loaded, loaded.graph, str(loaded.graph.metadata.get("family", loaded.family.name)))
     assert loaded.weights is not None
+    from .graph.collecting import uncollected
     from .graph.models import graph_of_weights
 
     try:
         if architecture is None:
             architecture = _mobile_named_beside(loaded)
-        graph = graph_of_weights(loaded.weights, architecture)
+        with uncollected():
+            graph = graph_of_weights(loaded.weights, architecture)
     except LoadError as error:
         if strict:
             raise

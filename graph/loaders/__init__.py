@@ -84,6 +84,7 @@ def load(path: str | os.PathLike[str], limits: LoadLimits | None = None) -> Load
     Weights stay in the file until they are used: replace the file by renaming, never by writing into it.
     Raises LoadError for what is damaged, hostile, over the limits, or of a family that is not read (yet).
     """
+    from ..collecting import uncollected
     from ..formats.limits import Budget
     from ..formats.source import Source
     from ..hints import guess_inputs, guess_outputs
@@ -92,7 +93,8 @@ def load(path: str | os.PathLike[str], limits: LoadLimits | None = None) -> Load
 
     family = sniff(path, limits)
     source = Source(file_of(path))
-    found = family.read(source, Budget(source.name, source.size, limits))
+    with uncollected():
+        found = family.read(source, Budget(source.name, source.size, limits))
     files = (source, *found.metadata.get("companions", ()))
     size = sum(file.size for file in files)
     if isinstance(found, WeightsFile):

@@ -18,6 +18,7 @@ import numpy as np
 from ...kernels.backends import Choice
 from ...kernels.records import dataclass
 from ...kernels.tensor import STRING, TensorType
+from ..collecting import uncollected
 from ..errors import GraphError, UnsupportedOpError
 from ..evaluate import shared_values
 from ..hints import shown
@@ -194,7 +195,7 @@ class Runner:
                 whole = cut(wanted.graph, wanted.fetches, wanted.targets, types, decision, tuple(types)[:own])
                 return whole, optimize(whole.graph, self.skip)
 
-            with self._compiling, shared_values():
+            with self._compiling, shared_values(), uncollected():
                 found: Plan | None = self.plans.find(key)  # another thread may just have made it
                 if found is not None:
                     return found
