@@ -12,7 +12,7 @@ from ..errors import KernelError
 from ..kernel import Constants, Kernel, Prepared, Query, Run
 from ..tensor import Array, is_float
 from .resample_taps import Taps, taps_of
-from .support import numpy_kernel
+from .support import numpy_kernel, quietly
 
 __all__ = ["KERNELS"]
 
@@ -125,13 +125,7 @@ class _PreparedResample:
         self.taps = [] if empty else [taps_of(rule, shape[rule.axis]) for rule in query.params.rules]
 
     def bind(self, inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> Run:
-        ins, outs, params, taps = tuple(inputs), tuple(outputs), self.params, self.taps
-
-        def run() -> None:
-            with np.errstate(all="ignore"):
-                _resample(ins, outs, params, taps)
-
-        return run
+        return quietly(_resample, tuple(inputs), tuple(outputs), self.params, self.taps)
 
 
 def _prepare(query: Query[ResampleParams], constants: Constants) -> Prepared:
