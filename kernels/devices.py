@@ -164,15 +164,21 @@ def _aligned(nbytes: int, alignment: int) -> np.ndarray[Any, Any]:
     return raw[start : start + nbytes]
 
 
-def _huge(nbytes: int) -> np.ndarray[Any, Any]:
-    """Memory in huge pages where the system gives them on request, else in ordinary ones."""
+def _huge(nbytes: int, *, last: bool = True) -> np.ndarray[Any, Any]:
+    """Memory in huge pages where the system gives them on request, else in ordinary ones.
+
+    last: also where less than a whole page is left at the end, of which the system then gives all.
+    """
     if not hasattr(mmap, "MADV_HUGEPAGE"):
         return _aligned(nbytes, ALIGNMENT)
-    block = mmap.mmap(-1, nbytes + _HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    with contextlib.suppress(OSError):  # a kernel without transparent huge pages
-        block.madvise(mmap.MADV_HUGEPAGE)
+    try:
+        block = mmap.mmap(-1, nbytes + _HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError as error:  # ENOMEM
+        raise MemoryError(str(error)) from error
     raw = np.frombuffer(block, np.uint8)  # keeps the mapping
     start = -raw.ctypes.data % _HUGE_PAGE
+    with contextlib.suppress(OSError):  # a kernel without transparent huge pages
+        block.madvise(mmap.MADV_HUGEPAGE, *(() if last else (start, nbytes // _HUGE_PAGE * _HUGE_PAGE)))
     return raw[start : start + nbytes]
 
 
@@ -195,7 +201,7 @@ class HostDevice:
     def allocate(self, nbytes: int) -> np.ndarray[Any, Any]:
         def make() -> np.ndarray[Any, Any]:
             require(nbytes, "a buffer needs")
-            return _aligned(nbytes, ALIGNMENT)
+            return _aligned(nbytes, ALIGNMENT) if nbytes < _HUGE_PAGE else _huge(nbytes, last=False)
 
         try:
             return after_giving_back(make)
