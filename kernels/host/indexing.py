@@ -24,7 +24,7 @@ from ..contracts.indexing import (
 )
 from ..errors import KernelError
 from ..tensor import Array
-from .support import numpy_kernel, wider
+from .support import fill, numpy_kernel, wider
 
 __all__ = ["KERNELS"]
 
@@ -116,16 +116,27 @@ def _tensor_scatter(inputs: Sequence[Array], outputs: Sequence[Array], params: T
 
 def _one_hot(inputs: Sequence[Array], outputs: Sequence[Array], params: OneHotParams) -> None:
     (indices, on, off), (y,) = inputs, outputs
-    y[...] = off
-    if not indices.ndim:
-        if 0 <= indices < params.depth:
-            y[int(indices)] = on
+    fill(y, off)
+    if not y.size:
         return
-    axis = params.axis % y.ndim
-    inside = (indices >= 0) & (indices < params.depth)
-    places = list(np.nonzero(inside))
-    places.insert(axis, indices[inside].astype(np.intp))
-    y[tuple(places)] = on
+    target = y if y.flags.c_contiguous else np.ascontiguousarray(y)
+    inner = prod(indices.shape[params.axis % y.ndim :])
+    # One comparison for both ends: a negative number is a huge one without a sign.
+    at = indices.reshape(-1).astype(np.int64)  # beyond 2 ** 63 becomes negative
+    inside = at.view(np.uint64)
+    # Where the first of an index's depth elements is, in the order of memory.
+    if inner == 1:
+        first = np.arange(0, y.size, params.depth)
+    else:
+        first = np.arange(at.size)
+        first = first // inner * (inner * params.depth) + first % inner
+    if np.maximum.reduce(inside) >= params.depth:
+        at, first = at[inside < params.depth], first[inside < params.depth]
+    at *= inner
+    at += first
+    target.reshape(-1)[at] = on
+    if target is not y:
+        y[...] = target
 
 
 def _segments(inputs: Sequence[Array], outputs: Sequence[Array], params: SegmentsParams) -> None:
