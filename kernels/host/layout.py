@@ -41,8 +41,19 @@ def _pad(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.PadParam
     if params.mode != "constant" and x.ndim:
         _pad_mirrored(x, y, params)
         return
-    y[...] = _scalar(params.value, y.dtype)
+    _fill_around(x, y, params)
     y[tuple(slice(before, before + n) for n, (before, _) in zip(x.shape, params.paddings, strict=True))] = x
+
+
+def _fill_around(x: Array, y: Array, params: ops.PadParams) -> None:
+    """The value into what x does not cover: along each axis before and after it, for the part that axes before leave."""
+    value, inside = _scalar(params.value, y.dtype), list[slice]()
+    for n, (before, after) in zip(x.shape, params.paddings, strict=True):
+        if before:
+            y[(*inside, slice(before))] = value
+        if after:
+            y[(*inside, slice(before + n, None))] = value
+        inside.append(slice(before, before + n))
 
 
 def _pad_mirrored(x: Array, y: Array, params: ops.PadParams) -> None:
