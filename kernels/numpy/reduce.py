@@ -36,15 +36,15 @@ def _reduce_mean(inputs: Sequence[Array], outputs: Sequence[Array], params: Redu
 
 
 def _reduce_max(inputs: Sequence[Array], outputs: Sequence[Array], params: ReduceParams) -> None:
-    (x,) = inputs
+    (x,), (y,) = inputs, outputs
     axes = params.normalized(x.ndim)
-    outputs[0][...] = x.max(axis=axes, keepdims=params.keepdims, initial=lowest(x.dtype))
+    np.maximum.reduce(x, axes, out=y, keepdims=params.keepdims, initial=lowest(x.dtype))
 
 
 def _reduce_min(inputs: Sequence[Array], outputs: Sequence[Array], params: ReduceParams) -> None:
-    (x,) = inputs
+    (x,), (y,) = inputs, outputs
     axes = params.normalized(x.ndim)
-    outputs[0][...] = x.min(axis=axes, keepdims=params.keepdims, initial=highest(x.dtype))
+    np.minimum.reduce(x, axes, out=y, keepdims=params.keepdims, initial=highest(x.dtype))
 
 
 KERNELS = (
