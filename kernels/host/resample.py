@@ -25,6 +25,10 @@ _PART = 1 << 15
 _LINE = 2048
 
 
+#: Taps from which on they are products with a part of the matrix of weights, and the targets of such a part.
+_MANY, _TARGETS = 3, 16
+
+
 def _sample(x: Array, taps: Taps, axis: int, target: Array | None = None) -> Array:
     """x, which is dense, sampled along one axis, in x's own type: into ``target`` where that is a dense array of that type."""
     count = len(taps.cells)
@@ -35,6 +39,18 @@ def _sample(x: Array, taps: Taps, axis: int, target: Array | None = None) -> Arr
         made = np.empty(shape, x.dtype)
     lead, rest = prod(x.shape[:axis]), prod(x.shape[axis + 1 :])
     source, y = x.reshape(lead, x.shape[axis], rest), made.reshape(lead, count, rest)
+    if taps.weights is not None and taps.cells.shape[1] >= _MANY and x.dtype in (np.float32, np.float64):
+        # Line by line, for the bits of an item must not depend on the others of a batch.
+        good = np.isfinite(source).all((1, 2))
+        if good.all():
+            _sample_by_products(source, taps, y)
+        else:
+            for item, result, fine in zip(source, y, good.tolist(), strict=True):
+                if fine:
+                    _sample_by_products(item[None], taps, result[None])
+                else:
+                    _sample_part(item[None], taps, slice(None), result[None], finite=False)
+        return made
     finite = taps.weights is None or bool(np.all(taps.weights)) or bool(np.isfinite(x).all())
     if count * rest <= _PART:
         step = max(1, _PART // (count * rest))
@@ -48,19 +64,43 @@ def _sample(x: Array, taps: Taps, axis: int, target: Array | None = None) -> Arr
     return made
 
 
+def _sample_by_products(x: Array, taps: Taps, y: Array) -> None:
+    """(n, size, rest) -> (n, targets, rest), some neighbouring targets at a time; x is finite, for most weights are 0."""
+    cells, weights, _ = taps
+    assert weights is not None
+    for at in range(0, len(cells), _TARGETS):
+        part = cells[at : at + _TARGETS]
+        first, end = int(part.min()), int(part.max()) + 1
+        matrix = np.zeros((len(part), end - first), x.dtype)
+        np.add.at(matrix, (np.arange(len(part))[:, None], part - first), weights[at : at + _TARGETS].astype(x.dtype))
+        np.matmul(matrix, x[:, first:end], out=y[:, at : at + _TARGETS])
+
+
+def _stride(cells: Array) -> slice | None:
+    """The slice that picks these cells, if they ascend in equal steps."""
+    first, step = int(cells[0]), int(cells[1] - cells[0]) if len(cells) > 1 else 1
+    if step < 1 or (np.diff(cells) != step).any():
+        return None
+    return slice(first, first + (len(cells) - 1) * step + 1, step)
+
+
 def _sample_part(x: Array, taps: Taps, which: slice, y: Array, finite: bool) -> None:
     """(n, size, rest) -> (n, some positions, rest), tap by tap. finite: no weight of 0 meets an infinity or NaN."""
     cells, weights, _ = taps
-    np.take(x, cells[which, 0], 1, out=y, mode="clip")  # no cell is outside, and 'raise' buffers
     if weights is None:
+        np.take(x, cells[which, 0], 1, out=y, mode="clip")  # no cell is outside, and 'raise' buffers
         return
     gathered = np.empty_like(y)
     for k in range(cells.shape[1]):
         weight = weights[which, k].astype(x.dtype)[:, None]
-        part = y if k == 0 else np.take(x, cells[which, k], 1, out=gathered, mode="clip")
-        if not finite and not np.all(weight):
-            np.copyto(part, 0, where=weight == 0)
-        part *= weight
+        part, picked = y if k == 0 else gathered, _stride(cells[which, k]) if finite else None
+        if picked is not None:
+            np.multiply(x[:, picked], weight if (weight != weight[0]).any() else weight[0, 0], out=part)
+        else:
+            np.take(x, cells[which, k], 1, out=part, mode="clip")
+            if not finite and not np.all(weight):
+                np.copyto(part, 0, where=weight == 0)
+            part *= weight
         if k:
             y += part
 
