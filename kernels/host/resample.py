@@ -25,6 +25,8 @@ _PART = 1 << 15
 _LINE = 2048
 
 
+#: Numbers side by side from which on a product per target is worth its call.
+_BROAD = 32
 #: Taps from which on they are products with a part of the matrix of weights, and the targets of such a part.
 _MANY, _TARGETS = 3, 16
 
@@ -39,6 +41,12 @@ def _sample(x: Array, taps: Taps, axis: int, target: Array | None = None) -> Arr
         made = np.empty(shape, x.dtype)
     lead, rest = prod(x.shape[:axis]), prod(x.shape[axis + 1 :])
     source, y = x.reshape(lead, x.shape[axis], rest), made.reshape(lead, count, rest)
+    if rest >= _BROAD and _is_windows(taps) and x.dtype in (np.float32, np.float64):
+        assert taps.weights is not None
+        size = taps.cells.shape[1]
+        windows = source[:, : count * size].reshape(lead, count, size, rest)
+        np.matmul(taps.weights[:1].astype(x.dtype), windows, out=y.reshape(lead, count, 1, rest))
+        return made
     if taps.weights is not None and taps.cells.shape[1] >= _MANY and x.dtype in (np.float32, np.float64):
         # Line by line, for the bits of an item must not depend on the others of a batch.
         good = np.isfinite(source).all((1, 2))
@@ -62,6 +70,14 @@ def _sample(x: Array, taps: Taps, axis: int, target: Array | None = None) -> Arr
             for at in range(0, count, step):
                 _sample_part(item[None], taps, slice(at, at + step), result[None, at : at + step], finite)
     return made
+
+
+def _is_windows(taps: Taps) -> bool:
+    """Whether every target is the same weighted sum, without a weight of 0, of cells of its own: areas of whole cells."""
+    cells, weights, _ = taps
+    if weights is None or not weights.all() or (weights != weights[0]).any():
+        return False
+    return np.array_equal(cells.reshape(-1), np.arange(cells.size))
 
 
 def _sample_by_products(x: Array, taps: Taps, y: Array) -> None:

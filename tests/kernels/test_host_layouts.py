@@ -79,8 +79,8 @@ def test_resample_is_the_sum_of_the_taps(kind: str, dtype: type) -> None:
     rng = np.random.default_rng(process_seed())
     kernel = _kernel(resample, RESAMPLE)
     place = "asymmetric" if kind == "area" else "half_pixel"
-    for size, count, odd in itertools.product((1, 5, 17, 40), (1, 4, 33), (False, True)):
-        x = rng.standard_normal((2, size, 3)).astype(dtype)
+    for size, count, rest, odd in itertools.product((1, 5, 17, 40), (1, 4, 33), (3, 40), (False, True)):
+        x = rng.standard_normal((2, size, rest)).astype(dtype)
         if odd:
             x[0, size // 2, 1] = rng.choice([np.inf, -np.inf, np.nan])
         rule = AxisRule(1, count, kind=kind, coordinates=place)  # type: ignore[arg-type]
