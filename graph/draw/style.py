@@ -111,7 +111,7 @@ _OPS: tuple[tuple[Family, str], ...] = (
         "TensorScatterUpdate TensorScatterAdd TensorScatterSub TensorScatterMax TensorScatterMin KiTensorScatterMul OneHot "
         "ReverseSequence ReverseV2 Reverse Roll MatrixBandPart KiTriangle UnravelIndex Bucketize InvertPermutation LinSpace "
         "SpaceToBatchND BatchToSpaceND SpaceToBatch BatchToSpace SpaceToDepth DepthToSpace ExtractImagePatches "
-        "Where Unique UniqueV2 UniqueWithCounts UniqueWithCountsV2 KiUnique DecodeRaw MatrixDiag MatrixDiagPart MatrixSetDiag "
+        "Where Unique UniqueV2 UniqueWithCounts UniqueWithCountsV2 KiUnique KiLookup DecodeRaw MatrixDiag MatrixDiagPart MatrixSetDiag "
         "MatrixDiagV2 MatrixDiagPartV2 MatrixSetDiagV2 MatrixDiagV3 MatrixDiagPartV3 MatrixSetDiagV3",
     ),
 )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from .protobuf.wire import int64, map_of, message, messages, oneof, string, strings
 from .tensorflow import GraphDef, TensorShape
 
-__all__ = ["MetaGraph", "MetaInfo", "SavedModel", "Saver", "SignatureDef", "TensorRef"]
+__all__ = ["AssetFile", "MetaGraph", "MetaInfo", "SavedModel", "Saver", "SignatureDef", "TensorRef"]
 
 
 @dataclass(slots=True)
@@ -57,6 +57,14 @@ class SignatureDef:
 
 
 @dataclass(slots=True)
+class AssetFile:
+    """A file in the folder ``assets`` whose path a tensor of the graph stands for."""
+
+    tensor_info: TensorRef | None = message(1, lambda: TensorRef)
+    filename: str = string(2)
+
+
+@dataclass(slots=True)
 class MetaGraph:
     """A graph with its signatures; its variables are in a checkpoint."""
 
@@ -64,6 +72,7 @@ class MetaGraph:
     graph_def: GraphDef | None = message(2, lambda: GraphDef)
     saver_def: Saver | None = message(3, lambda: Saver)
     signature_def: dict[str, SignatureDef] = map_of(5, lambda: SignatureDef)
+    asset_file_def: list[AssetFile] = messages(6, lambda: AssetFile)
 
 
 @dataclass(slots=True)

@@ -27,6 +27,7 @@ from ..signatures import SERVING_DEFAULT, SIGNATURES, Signature, read_signatures
 from .tensorflow.attributes import Function, attributes, check_output_count
 from .tensorflow.frames import Edges, Loop, Region, find_loops
 from .tensorflow.functions import Body, Library, NotInlinedError, inline, passed_through
+from .tensorflow.tables import with_tables
 
 __all__ = ["Function", "build_graph", "looks_like_graphdef", "read_graphdef"]
 
@@ -105,7 +106,11 @@ def build_graph(proto: GraphDef, library: Library, source: Source, fetched: Iter
     graph = Graph()
     graph.metadata.update(family="graphdef", producer=producer)
     build = _Build(library, producer, source)
-    build.fill(graph, build.region(inline(proto.node, library)), fetched)
+    nodes = inline(proto.node, library)
+    if any(node.op.startswith("LookupTable") for node in nodes):
+        named = {node.name: node for node in nodes}
+        nodes = list(with_tables(named, library.reader, library.budget).values()) if len(named) == len(nodes) else nodes
+    build.fill(graph, build.region(nodes), fetched)
     return graph
 
 

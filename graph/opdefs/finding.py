@@ -1,4 +1,4 @@
-"""Ops whose output shapes depend on values, and those of the diagonals of matrices."""
+"""Ops that find, of which most have output shapes that depend on values, and those of the diagonals of matrices."""
 
 from __future__ import annotations
 
@@ -140,6 +140,7 @@ DEFS: tuple[OpDef, ...] = (
         OpDef(f"Segment{name}", _segments(name.lower()), arity=(2, 2), attributes={**T, "Tindices": of(1)})
         for name in ("Sum", "Mean", "Prod", "Max", "Min")
     ),
+    OpDef("KiLookup", lambda site: Lowered(f.LOOKUP), arity=(4, 4), attributes={"T": of(0), "Tvalues": of(1)}),
     OpDef("DecodeRaw", _decode_raw, attributes=_RAW),
     OpDef("MatrixDiag", lambda site: Lowered(m.FROM_DIAGONALS, m.FromDiagonalsParams())),
     OpDef("MatrixDiagPart", lambda site: Lowered(m.DIAGONALS, m.Diagonals())),

@@ -1,4 +1,4 @@
-"""Ops whose output shapes depend on values: where, unique, sums of sorted segments, bytes as numbers."""
+"""Ops that find: where, unique, sums of sorted segments, bytes as numbers, values by key."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 from ..errors import DTypeError, ShapeError
 from ..records import dataclass
 from ..tensor import STRING, DType, Params, TensorType, dtype_name
-from .base import FLOATS, INTEGERS, NUMBERS, Contract, Tolerance, normalize_axis, require_dtype
+from .base import FLOATS, INTEGERS, NUMBERS, Contract, Tolerance, normalize_axis, require_dtype, shape_text
 
 __all__ = [
-    "DECODE_RAW", "NONZERO", "SORTED_SEGMENTS", "UNIQUE", "DecodeRawParams", "SortedSegmentsParams", "UniqueParams",
+    "DECODE_RAW", "LOOKUP", "NONZERO", "SORTED_SEGMENTS", "UNIQUE", "DecodeRawParams", "SortedSegmentsParams", "UniqueParams",
 ]  # fmt: skip
 
 EXACT = Tolerance(0, 0)
@@ -124,3 +124,36 @@ DECODE_RAW: Contract[DecodeRawParams] = Contract(
     "decode_raw", "The bytes of strings, all of one length, as numbers along a new last axis.", _infer_decode_raw,
     DecodeRawParams, dynamic=True, tolerance=EXACT, hot=False,
 )  # fmt: skip
+
+
+def _infer_lookup(inputs: Sequence[TensorType], params: Params) -> tuple[TensorType, ...]:
+    keys, values, query, default = inputs
+    if keys.dtype != query.dtype or (keys.dtype != STRING and keys.dtype not in INTEGERS):
+        raise DTypeError(f"lookup: keys are strings or whole numbers of one type, got {keys} and {query}")
+    if values.dtype != default.dtype:
+        raise DTypeError(f"lookup: the default has the type of the values, {values}, got {default}")
+    if keys.shape is not None and len(keys.shape) != 1:
+        raise ShapeError(f"lookup: the keys must be a vector, got {keys}")
+    if values.shape is None:
+        return (TensorType(values.dtype),)
+    if not values.shape or (
+        keys.shape and None not in (keys.shape[0], values.shape[0]) and keys.shape != values.shape[:1]
+    ):
+        raise ShapeError(f"lookup: {values} are the values of {keys} keys; expected one for every key")
+    if query.shape is None:
+        return (TensorType(values.dtype),)
+    made = query.shape + values.shape[1:]
+    if default.shape is not None and len(default.shape) > len(made):
+        raise ShapeError(f"lookup: the default {default} does not fit a result of shape {shape_text(made)}")
+    return (TensorType(values.dtype, made),)
+
+
+LOOKUP: Contract[Params] = Contract(
+    "lookup",
+    """y[i] = the value of the key that equals query[i], or the default (broadcast to y) where there is none; of equal keys the
+    last counts. Inputs: keys (n), values (n, ...), query, default.""",
+    _infer_lookup,
+    arity=(4, 4),
+    tolerance=EXACT,
+    hot=False,
+)

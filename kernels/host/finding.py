@@ -1,4 +1,4 @@
-"""Ops whose output shapes depend on values."""
+"""Ops that find: where, unique, sums of sorted segments, bytes as numbers, values by key."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from ..contracts.base import Contract
 from ..contracts.finding import (
     DECODE_RAW,
+    LOOKUP,
     NONZERO,
     SORTED_SEGMENTS,
     UNIQUE,
@@ -21,7 +22,7 @@ from ..errors import KernelError
 from ..kernel import Kernel
 from ..room import require
 from ..tensor import Array, Params
-from .support import wider
+from .support import numpy_kernel, wider
 
 __all__ = ["KERNELS"]
 
@@ -130,6 +131,16 @@ def _decode_raw(inputs: Sequence[Array], params: DecodeRawParams) -> tuple[Array
     return (data.view(dtype).astype(params.dtype) if length else np.zeros((*x.shape, 0), params.dtype),)
 
 
+def _lookup(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
+    keys, values, query, default = inputs
+    (y,) = outputs
+    y[...] = default
+    places = {key: i for i, key in enumerate(keys.tolist())}
+    found = np.fromiter((places.get(key, -1) for key in query.reshape(-1).tolist()), np.int64, query.size)
+    there = found >= 0
+    y.reshape(query.size, *values.shape[1:])[there] = values[found[there]]
+
+
 def _kernel(contract: Contract[Any], evaluate: Callable[..., tuple[Array, ...]]) -> Kernel:
     return Kernel(contract, "host", contract.name, evaluate=evaluate, strided_inputs=True)
 
@@ -139,4 +150,5 @@ KERNELS = (
     _kernel(UNIQUE, _unique),
     _kernel(SORTED_SEGMENTS, _sorted_segments),
     _kernel(DECODE_RAW, _decode_raw),
+    numpy_kernel(LOOKUP, "host", _lookup),
 )

@@ -23,7 +23,7 @@ NO_GRADIENT = """
     invert invert_permutation is_finite is_inf is_nan left_shift linspace quantize quantize_dequantize right_shift
     unravel_index
     resample crop_and_resize batch_norm_statistics_grad conv3d conv3d_input_grad max_pool3d avg_pool3d max_pool_argmax
-    dilation2d extract_patches suppression class_suppression combined_suppression nonzero unique sorted_segments decode_raw diagonals from_diagonals set_diagonals determinant inverse
+    dilation2d extract_patches suppression class_suppression combined_suppression nonzero unique lookup sorted_segments decode_raw diagonals from_diagonals set_diagonals determinant inverse
     rgb_to_hsv hsv_to_rgb adjust_hue adjust_saturation adjust_contrast
     base64_encode base64_decode jpeg_shape rgb_to_hsv hsv_to_rgb adjust_hue adjust_saturation adjust_contrast
 """
@@ -36,7 +36,7 @@ NOT_WRITTEN = """
     ComplexAbs Cumprod CumulativeLogsumexp
     NonMaxSuppressionV4 NonMaxSuppressionV5 DecodeAndCropJpeg ExtractJpegShape EncodeBase64
     DecodeBase64 CombinedNonMaxSuppression KiNonMaxSuppression RGBToHSV HSVToRGB AdjustHue AdjustSaturation AdjustContrastv2
-    Conv3DBackpropInputV2 Dilation2D CropAndResize DecodeRaw KiUnique MatrixDiag MatrixDiagPart MatrixDiagPartV2
+    Conv3DBackpropInputV2 Dilation2D CropAndResize DecodeRaw KiUnique KiLookup MatrixDiag MatrixDiagPart MatrixDiagPartV2
     MatrixDiagPartV3 MatrixDiagV2 MatrixDiagV3 MatrixInverse MatrixSetDiag MatrixSetDiagV2 MatrixSetDiagV3 SegmentMax
     SegmentMean SegmentMin SegmentProd SegmentSum
 """

@@ -269,7 +269,7 @@ ELSEWHERE = {
     "Conv2DBackpropInput", "Conv2DBackpropFilter", "DepthwiseConv2dNativeBackpropInput", "DepthwiseConv2dNativeBackpropFilter",
     "MaxPoolGrad", "AvgPoolGrad", "BiasAddGrad", "LRNGrad", "KiBatchNormGrad", "KiSumTo", *CONTROL, "NonMaxSuppression", "NonMaxSuppressionV2",
     "NonMaxSuppressionV3", "NonMaxSuppressionV5", "KiNonMaxSuppression", "Where", "Unique", "UniqueV2", "UniqueWithCounts",
-    "UniqueWithCountsV2", "KiUnique", "SegmentSum", "SegmentMean", "SegmentProd", "SegmentMax", "SegmentMin", "DecodeRaw", "DecodeAndCropJpeg", "ExtractJpegShape", "EncodeBase64", "DecodeBase64",
+    "UniqueWithCountsV2", "KiUnique", "KiLookup", "SegmentSum", "SegmentMean", "SegmentProd", "SegmentMax", "SegmentMin", "DecodeRaw", "DecodeAndCropJpeg", "ExtractJpegShape", "EncodeBase64", "DecodeBase64",
 }  # fmt: skip
 
 

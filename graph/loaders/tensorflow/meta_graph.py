@@ -14,11 +14,13 @@ from ...formats.tensorflow import GraphDef, NodeDef
 from ...signatures import SERVING_DEFAULT, Signature
 from ..graphdef import build_graph
 from ..weights import TensorInfo
+from .assets import Assets
 from .bundle import Bundle
 from .edges import ancestors, apart, is_data, node_of, single
 from .functions import Library, inline
 from .objects import full_names
 from .restore import Strings, restored, values_of
+from .tables import Stored, with_tables
 from .variables import VARIABLES, updated, used, with_values, with_values_inside, without_training
 
 __all__ = ["graph_of"]
@@ -37,6 +39,9 @@ def graph_of(meta: MetaGraph, bundle: Bundle | None, reader: Reader, source: Sou
     saver = meta.saver_def or Saver()
     library = Library.of(proto.library.function if proto.library else (), reader, budget)
     joined = _inlined(proto, node_of(saver.save_tensor_name), library, budget)
+    strings = Strings(joined, reader, source, budget)
+    assets = Assets.of(meta, source, budget)
+    joined = with_tables(joined, reader, budget, _stored(strings, bundle), assets.lines)
     nodes = apart(joined)
     signatures = _callable(joined, nodes, meta.signature_def, budget)
     fetched = [text for s in signatures.values() for text in _texts(s)]
@@ -52,6 +57,7 @@ def graph_of(meta: MetaGraph, bundle: Bundle | None, reader: Reader, source: Sou
         outputs = _tensors(graph, {k: single(nodes, t.name or "") for k, t in signature.outputs.items()}, place, budget)
         graph.signatures[key] = Signature(inputs, outputs)
     _name_ends(graph)
+    graph.metadata["companions"] = assets.files
     return graph
 
 
@@ -64,6 +70,16 @@ def _inlined(proto: GraphDef, saves: str, library: Library, budget: Budget) -> d
             raise budget.error(f"node '{node.name[:200]}'", "a second node of that name", "unique names")
         nodes[node.name] = node
     return nodes
+
+
+def _stored(strings: Strings, bundle: Bundle | None) -> Stored:
+    """What RestoreV2 gives at one of its outputs."""
+
+    def tensor(node: NodeDef, index: int) -> TensorInfo | None:
+        keys = strings.of_input(node.input[1]) if len(node.input) > 1 else []
+        return bundle.part(keys[index], "") if bundle is not None and index < len(keys) else None
+
+    return tensor
 
 
 def _callable(

@@ -45,7 +45,8 @@ def read_saved_model(source: Source, budget: Budget) -> Graph:
         bundle = Bundle.read(index, budget.of_another(index.name, index.size))
     graph = graph_of(meta, bundle, reader, source, budget)
     graph.metadata["family"] = "savedmodel"
-    graph.metadata["companions"] = () if bundle is None else (bundle.source, *bundle.files)
+    stored = () if bundle is None else (bundle.source, *bundle.files)
+    graph.metadata["companions"] = (*stored, *graph.metadata["companions"])
     return graph
 
 

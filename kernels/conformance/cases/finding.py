@@ -111,6 +111,56 @@ def _sums() -> Iterator[Case]:
     yield Case(ops.DECODE_RAW, "million", (tensor((4,), _raw(10**6), STRING),), ops.DecodeRawParams(F32), measure=True)
 
 
+def _keys(count: int) -> Any:
+    """Keys of which some are equal, and of which a query of the same kind finds some."""
+
+    def make(rng: Rng, shape: tuple[int, ...], dtype: DType) -> NDArray:
+        numbers = rng.integers(0, count, shape)
+        if dtype != STRING:
+            return np.asarray(numbers).astype(dtype)
+        words = np.empty(shape, object)
+        for index in np.ndindex(shape):
+            words[index] = b"k%d" % numbers[index]
+        return words
+
+    return make
+
+
+def _looked_up(inputs: Any, params: Any) -> list[NDArray]:
+    keys, values, query, default = inputs
+    y = np.array(np.broadcast_to(default, query.shape + values.shape[1:]))
+    for index in np.ndindex(query.shape):
+        for key, value in zip(keys, values, strict=True):
+            if key == query[index]:
+                y[index] = value
+    return [y]
+
+
+def _lookups() -> Iterator[Case]:
+    for keys in (I32, np.dtype(np.int64), STRING):
+        for values in (F32, np.dtype(np.int64), BOOL, STRING):
+            for name, query, tail in (
+                ("scalar", (), ()),
+                ("matrix", (3, 4), ()),
+                ("rows", (5,), (3,)),
+                ("empty", (0, 2), ()),
+            ):
+                inputs = (
+                    tensor((9,), _keys(12), keys), tensor((9, *tail), text if values == STRING else normal, values),
+                    tensor(query, _keys(12), keys), tensor(tail, text if values == STRING else normal, values),
+                )  # fmt: skip
+                tags = frozenset(["empty"] if name == "empty" else [])
+                yield Case(ops.LOOKUP, f"{_name(keys)}-{_name(values)}-{name}", inputs, tags=tags, oracle=_looked_up)
+    none = (tensor((0,), text, STRING), tensor((0,), normal), tensor((4,), text, STRING), tensor((), normal))
+    yield Case(ops.LOOKUP, "nothing", none, oracle=_looked_up)
+    many = (
+        tensor((10_000,), _keys(9_000), STRING),
+        tensor((10_000,), normal),
+        tensor((100_000,), _keys(9_000), STRING),
+    )
+    yield Case(ops.LOOKUP, "thousands", (*many, tensor((), normal)), measure=True)
+
+
 def _by_loops(inputs: Any, params: Any) -> list[NDArray]:
     """Diagonals of matrices element by element."""
     x, low, high = inputs[0], params.low, params.high
@@ -173,4 +223,4 @@ def _regular(rng: Rng, shape: tuple[int, ...], dtype: DType) -> NDArray:
     return np.asarray(normal(rng, shape, dtype) * 0.3 + np.eye(shape[-1]) * 2).astype(dtype)
 
 
-CASES: tuple[Case, ...] = (*_found(), *_sums(), *_matrices())
+CASES: tuple[Case, ...] = (*_found(), *_sums(), *_lookups(), *_matrices())
