@@ -62,12 +62,13 @@ def _require_regular(state: os.stat_result, name: str) -> None:
 
 @contextmanager
 def replacing(
-    path: str | os.PathLike[str], mode: str = "wb", *, durable: bool = True, **options: Any
+    path: str | os.PathLike[str], mode: str = "wb", *, durable: bool = True, shared: bool = False, **options: Any
 ) -> Iterator[IO[Any]]:
     """A new file, written beside ``path``, that takes its place in one step when the block ends.
 
     If the block fails nothing changes and nothing is left over. durable: the content is on the disk before the old file
-    is replaced. options: for ``open``. The folder must exist. Raises OSError, also where something other than a regular file is.
+    is replaced. shared: the file has the permissions of the one that it replaces, else those of a new file; else its owner
+    alone may read it. options: for ``open``. The folder must exist. Raises OSError, also where something other than a regular file is.
     """
     import tempfile  # late: it takes 10 ms that only writers should pay
 
@@ -76,6 +77,8 @@ def replacing(
     descriptor, part = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=PART)
     try:
         with open(descriptor, mode, **options) as file:
+            if shared:
+                os.fchmod(descriptor, _permissions(target))
             yield file
             file.flush()
             if durable:
@@ -84,3 +87,13 @@ def replacing(
     except BaseException:
         Path(part).unlink(missing_ok=True)
         raise
+
+
+def _permissions(target: Path) -> int:
+    """Those of the file that is there, else those of a new file."""
+    try:
+        return stat.S_IMODE(target.stat().st_mode)
+    except FileNotFoundError:
+        mask = os.umask(0o077)  # it can be read only by setting it
+        os.umask(mask)
+        return 0o666 & ~mask

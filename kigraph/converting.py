@@ -28,6 +28,8 @@ __all__ = ["FORMATS", "convert", "save"]
 
 #: What the suffix of the written file says.
 FORMATS = {".pb": "TensorFlow frozen GraphDef", ".onnx": "ONNX", ".safetensors": "safetensors (weights only)"}
+#: Ops whose outputs are places or values of the best scores.
+_PICKING = frozenset(["ArgMax", "TopK", "TopKV2"])
 
 
 def save(model: Classifier, path: str | os.PathLike[str]) -> Path:
@@ -103,9 +105,13 @@ def _save_onnx(model: Classifier, target: Path) -> Card | None:
 
 
 def _beside(graph: Graph, card: Card) -> list[str]:
-    """The other outputs of a graph without signatures: what nothing reads and the card's input leads to alone."""
+    """The other outputs of a graph without signatures, to which the card's input leads alone: what nothing reads, and the
+    scores from which such an output picks the best.
+    """
     start, taken = graph.tensor(card.input), graph.tensor(card.output)
-    found = [t for t in map(graph.tensor, guess_outputs(graph.freeze())) if t is not taken and t is not start]
+    ends = dict.fromkeys([taken, *map(graph.tensor, guess_outputs(graph.freeze()))])
+    scores = [t.op.inputs[0] for t in ends if t.op.type in _PICKING and not t.consumers()]
+    found = [t for t in dict.fromkeys([*ends, *scores]) if t is not taken and t is not start]
     return [t.name for t in found if _leads(start, t)]
 
 

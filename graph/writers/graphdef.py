@@ -11,11 +11,11 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from ...kernels.atomic_files import replacing
 from ...kernels.tensor import STRING, DType
 from ..builder import Graph, Operation
 from ..errors import GraphError
@@ -78,24 +78,18 @@ def save_graphdef(graph: Graph, path: str | os.PathLike[str], producer: int | No
     if producer is None:
         found = graph.metadata.get("producer")  # of another format: the name of a program
         producer = found if isinstance(found, int) else 27
-    target = Path(path)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with open(part, "wb") as file:
-            functions = Functions(_node)
-            for operation in graph.operations:
-                node = functions.write(operation) if operation.type in LOOPS else _node(operation)
-                _write(file, GraphDef(node=[node]))
-            for function in functions.made:
-                _write(file, GraphDef(library=FunctionLibrary(function=[function])))
-            if graph.signatures and SIGNATURES not in graph:
-                text = Literal.of(np.array(write_signatures(graph.signatures), object))
-                attrs = {"dtype": AttrValue(type=DTYPE_NUMBERS[STRING]), "value": AttrValue(tensor=tensor_proto(text))}
-                _write(file, GraphDef(node=[NodeDef(name=SIGNATURES, op="Const", attr=attrs)]))
-            _write(file, GraphDef(versions=VersionDef(producer=producer)))
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path, shared=True) as file:
+        functions = Functions(_node)
+        for operation in graph.operations:
+            node = functions.write(operation) if operation.type in LOOPS else _node(operation)
+            _write(file, GraphDef(node=[node]))
+        for function in functions.made:
+            _write(file, GraphDef(library=FunctionLibrary(function=[function])))
+        if graph.signatures and SIGNATURES not in graph:
+            text = Literal.of(np.array(write_signatures(graph.signatures), object))
+            attrs = {"dtype": AttrValue(type=DTYPE_NUMBERS[STRING]), "value": AttrValue(tensor=tensor_proto(text))}
+            _write(file, GraphDef(node=[NodeDef(name=SIGNATURES, op="Const", attr=attrs)]))
+        _write(file, GraphDef(versions=VersionDef(producer=producer)))
 
 
 _LARGEST = float(np.finfo(np.float32).max)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 
+from ...kernels.atomic_files import replacing
 from ...kernels.tensor import STRING
 from ..builder import Graph, Operation, Tensor
 from ..errors import GraphError
@@ -76,7 +76,7 @@ def save_onnx(
     outputs: tensors; default: those that nothing reads. inputs: tensors at which the file's graph begins (so that an
     image decoder before them can be left out); default: the placeholders. names: what a tensor ('op:index') is called in the file;
     others lose their ':0'.
-    Raises GraphError for an op that cannot be written, or a variable (freeze the graph first).
+    Raises GraphError for an op that cannot be written, or a variable (freeze the graph first), OSError where nothing can be written.
     """
     ends = [graph.tensor(n) for n in outputs] or _unread(graph)
     starts = [graph.tensor(n) for n in inputs]
@@ -100,21 +100,13 @@ def save_onnx(
         finish.append(_value_info(name, tensor))
     nodes, constants = writer.needed()
     proto = GraphProto(node=nodes, name="kigraph", initializer=constants, input=begin, output=finish)
-    _put(Path(path), ModelProto(
+    model = ModelProto(
         ir_version=_IR_VERSION, producer_name="kigraph", graph=proto, opset_import=[OperatorSet(version=_OPSET)],
         metadata_props=_metadata(graph),
-    ))  # fmt: skip
-
-
-def _put(target: Path, model: ModelProto) -> None:
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with open(part, "wb") as file:
-            for piece in encode(model):
-                file.write(piece)
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
+    )  # fmt: skip
+    with replacing(path, shared=True) as file:
+        for piece in encode(model):
+            file.write(piece)
 
 
 def _unread(graph: Graph) -> list[Tensor]:

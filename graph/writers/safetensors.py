@@ -6,11 +6,11 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...kernels.atomic_files import replacing
 from ..errors import GraphError
 
 if TYPE_CHECKING:
@@ -41,14 +41,8 @@ def save_safetensors(weights: WeightsFile, path: str | os.PathLike[str], metadat
         at += size
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    target = Path(path)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with open(part, "wb") as file:
-            file.write(len(text).to_bytes(8, "little") + text)
-            for name in weights:
-                dense = np.ascontiguousarray(weights.read(name))
-                file.write(dense.astype(dense.dtype.newbyteorder("<"), copy=False).reshape(-1).view(np.uint8).data)
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path, shared=True) as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in weights:
+            dense = np.ascontiguousarray(weights.read(name))
+            file.write(dense.astype(dense.dtype.newbyteorder("<"), copy=False).reshape(-1).view(np.uint8).data)

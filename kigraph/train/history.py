@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import os
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,17 +76,6 @@ def _written(path: str | os.PathLike[str], data: bytes) -> Path:
     """Writes a file at once, or not at all."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(target) as file:
-        os.fchmod(file.fileno(), _permissions(target))
+    with replacing(target, shared=True) as file:
         file.write(data)
     return target
-
-
-def _permissions(target: Path) -> int:
-    """Those of the file that is there, else those of a new file."""
-    try:
-        return stat.S_IMODE(target.stat().st_mode)
-    except FileNotFoundError:
-        mask = os.umask(0o077)  # it can be read only by setting it
-        os.umask(mask)
-        return 0o666 & ~mask

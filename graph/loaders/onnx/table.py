@@ -18,6 +18,7 @@ from . import (
     norm,
     pool,
     quant,
+    random,
     recurrent,
     reduce,
     resize,
@@ -47,6 +48,7 @@ _OWN = (
     finding,
     recurrent,
     sampling,
+    random,
 )
 
 CONVERTERS: Mapping[tuple[str, str], Converter] = {
