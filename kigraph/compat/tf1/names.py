@@ -154,7 +154,7 @@ def _collected(name: str) -> Any:
 
 #: Every public name.
 NAMES: dict[str, Any] = {
-    **dtypes.DTYPES, **_MATH, **_ARRAY, **_OWN, **_INITIALIZERS, **_of(variables, "PROBES", "lifted"), **_of(scopes), **_of(session),
+    **dtypes.DTYPES, **_MATH, **_ARRAY, **_OWN, **_INITIALIZERS, **_of(variables, "PROBES", "lifted"), **_of(scopes, "slot_name"), **_of(session),
     **control.assert_ops(),
     **{n: getattr(graph, n) for n in ("Graph", "GraphKeys", "Operation", "Tensor", "control_dependencies", "get_default_graph",
                                       "name_scope", "reset_default_graph")},

@@ -13,7 +13,15 @@ from .initializers import Zeros, glorot_uniform_initializer
 from .shapes import TensorShape
 from .variables import Variable
 
-__all__ = ["AUTO_REUSE", "VariableScope", "get_local_variable", "get_variable", "get_variable_scope", "variable_scope"]
+__all__ = [
+    "AUTO_REUSE",
+    "VariableScope",
+    "get_local_variable",
+    "get_variable",
+    "get_variable_scope",
+    "slot_name",
+    "variable_scope",
+]
 
 
 class _AutoReuse:
@@ -90,6 +98,12 @@ class _Store:
 def get_variable_scope() -> VariableScope:
     """The innermost variable scope."""
     return _Store.of(get_default_graph()).scope
+
+
+def slot_name(variable: Variable, kind: str) -> str:
+    """The name of a variable that is kept for another one: as in TensorFlow it is below the present variable scope."""
+    outer = get_variable_scope().name
+    return f"{outer}/{variable.op.name}/{kind}" if outer else f"{variable.op.name}/{kind}"
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from ..building import convert
 from ..dtypes import as_dtype
 from ..graph import Graph, GraphKeys, Operation, Tensor, control_dependencies, get_default_graph
 from ..math import FUNCTIONS, cast
+from ..scopes import slot_name
 from ..variables import Variable, assign, assign_add, assign_sub, lifted, trainable_variables
 
 __all__ = [
@@ -107,9 +108,9 @@ class Optimizer:
         if not chosen:
             raise ValueError(f"No gradients provided for any variable: {[str(v) for _, v in pairs]}.")
         graph = get_default_graph()
+        self._make_shared()
         for _, v in chosen:
             self._make_slots(v)
-        self._make_shared()
         with graph.name_scope(name or self._name) as scope:
             self._tensors = {k: convert(v() if callable(v) else v, name=k) for k, v in self._values.items()}
             updates = []
@@ -149,7 +150,7 @@ class Optimizer:
             sizes = variable.shape.as_list()
             first = value or (lambda: np.zeros(sizes, variable.dtype.as_numpy_dtype))
             with lifted() as graph, graph.name_scope(None):
-                slots[variable] = Variable(_named(first), False, name=f"{variable.op.name}/{self._name}")
+                slots[variable] = Variable(_named(first), False, name=slot_name(variable, self._name))
         return slots[variable]
 
     def _make_slots(self, variable: Variable) -> None:

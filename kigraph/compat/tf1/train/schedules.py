@@ -10,6 +10,7 @@ from ..array import group
 from ..building import convert
 from ..graph import GraphKeys, Operation, Tensor, get_default_graph
 from ..math import FUNCTIONS, cast, truediv
+from ..scopes import slot_name
 from ..variables import Variable, assign_sub, lifted, trainable_variables
 
 __all__ = [
@@ -40,7 +41,7 @@ def natural_exp_decay(
     learning_rate: Any, global_step: Any, decay_steps: Any, decay_rate: Any, staircase: bool = False, name: str | None = None,
 ) -> Tensor:  # fmt: skip
     """rate * exp(-decay_rate * step / decay_steps)"""
-    with get_default_graph().name_scope(name or "NaturalExpDecay") as scope:
+    with get_default_graph().name_scope(name or "ExponentialDecay") as scope:  # TensorFlow's name for both
         rate = convert(learning_rate)
         part = _part(global_step, decay_steps, rate, staircase)
         power = _f["multiply"](_f["negative"](cast(convert(decay_rate), rate.dtype)), part)
@@ -155,7 +156,7 @@ class ExponentialMovingAverage:
             if variable not in self._averages:
                 with lifted(), graph.name_scope(None):
                     first = variable.initialized_value()
-                    name = f"{variable.op.name}/{self.name}"
+                    name = slot_name(variable, self.name)
                     keys = [GraphKeys.GLOBAL_VARIABLES, GraphKeys.MOVING_AVERAGE_VARIABLES]
                     self._averages[variable] = Variable(first, False, keys, name=name)
         with graph.name_scope(self.name) as scope:
