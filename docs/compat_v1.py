@@ -32,8 +32,9 @@ What differs, apart from what is not there:
 - The operations in the condition and the body of `tf.while_loop` are in graphs of their own, so they have no names in the graph
   around them; variables cannot be assigned in them, and no gradient flows through a loop.
 - Functions that are made of several operations (`tf.nn.moments`, `tf.linspace`, gradients) may have other operations inside.
-- With a seed of the graph alone (`tf.set_random_seed`) numbers are TensorFlow's only where the graph before has as many
-  operations. `tf.random_shuffle` refuses a seed.
+- With a seed of the graph alone (`tf.set_random_seed`) numbers are those of `tensorflow.compat.v1`, where the random
+  operations are made in the same order. TensorFlow 1.x itself counted all operations, and so drew others.
+  `tf.random_shuffle` refuses a seed.
 - `Tensor.set_shape` adds an operation that checks the shape in a run.
 - A checkpoint `PREFIX` is one file, `PREFIX.npz`. Checkpoints that TensorFlow wrote are restored, too.
 - `tf.read_file` reads when the graph runs; a graph from a file cannot.

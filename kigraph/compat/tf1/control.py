@@ -151,6 +151,9 @@ class _Inner(Graph):
         self.outer, self.seed = outer, outer.seed
         self.taken: dict[Any, Any] = {}
 
+    def next_seed(self) -> int:
+        return self.outer.next_seed()
+
     def placeholder(self, type: Any, shape: Any) -> core.Tensor:
         return self.core.create_op("Placeholder", (), {"dtype": type, "shape": shape}, "input").outputs[0]
 

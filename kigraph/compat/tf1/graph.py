@@ -265,8 +265,9 @@ class Graph:
         self._collections.pop(name, None)
 
     def next_seed(self) -> int:
-        """The number of operations so far, from which seeds are made where only the graph has one."""
-        return len(self.core)
+        """How many operations took their seed from the graph's so far: the second seed of the next one."""
+        self._last_id += 1
+        return self._last_id - 1
 
     def __repr__(self) -> str:
         return f"<kigraph.compat.v1 Graph with {len(self.core)} operations>"

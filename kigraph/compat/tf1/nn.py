@@ -200,7 +200,7 @@ def dropout(
         rate = 1 - keep_prob
     f = FUNCTIONS
     graph = graph_of(x)
-    with graph.as_default(), graph.name_scope(name or "dropout") as scope:
+    with graph.as_default(), graph.name_scope(name or "dropout"):
         x = convert(x, name="x")
         if not x.dtype.is_floating:
             raise ValueError(f"x has to be a floating point tensor, got {x.dtype.name}")
@@ -222,14 +222,14 @@ def dropout(
         sizes = shape(x) if noise_shape is None else convert(noise_shape, "int32")
         drawn = random_uniform(sizes, seed=seed, dtype=x.dtype)
         kept = f["greater_equal"](drawn, rate)
-        return where_like(kept, scaled, scope)
+        return where_like(kept, scaled)
 
 
 def _inverse(x: Tensor) -> Tensor:
     return FUNCTIONS["realdiv"](np.array(1, x.core.dtype), x)
 
 
-def where_like(kept: Tensor, x: Tensor, name: str) -> Tensor:
+def where_like(kept: Tensor, x: Tensor, name: str | None = None) -> Tensor:
     """x, and 0 where it is not kept."""
     return one(apply("SelectV2", name, {"c": kept, "t": x, "e": zeros_like(x)}))
 

@@ -1,7 +1,8 @@
 """Random numbers under TensorFlow 1's names: TensorFlow's own numbers where an operation's seed is given.
 
 As in TensorFlow the two seeds of an operation follow from the graph's seed and its own. If the graph has one only, the
-second is the number of operations so far, so the numbers are TensorFlow's where the graph before is.
+second is the number of operations that took theirs from the graph's before (TensorFlow 2's compat.v1; 1.x counted all
+operations), so the numbers are TensorFlow's where the random operations are made in the same order.
 """
 
 from __future__ import annotations
