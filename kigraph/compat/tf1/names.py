@@ -26,6 +26,8 @@ from . import (
     norms,
     parts,
     random,
+    rnn,
+    rnn_cell,
     running,
     scopes,
     session,
@@ -117,6 +119,8 @@ _INITIALIZERS = {
 }  # fmt: skip
 _NN = {
     **_of(nn),
+    **_of(rnn),
+    "rnn_cell": Namespace("nn.rnn_cell", _of(rnn_cell)),
     **_of(entropy),
     **{n: _F[n] for n in ("elu", "relu", "relu6", "selu", "softplus", "softsign", "sigmoid", "tanh", "l2_loss")},
     "lrn": nn.local_response_normalization, "top_k": parts.top_k, "silu": nn.swish, "depthwise_conv2d_native": nn.depthwise_conv2d,
