@@ -35,8 +35,6 @@ MISSING: dict[str, str] = {
     "svd": "numpy.linalg.svd on a fetched value",
     "nn.ctc_loss": "no op of kigraph computes it",
     "nn.raw_rnn": "tf.nn.dynamic_rnn, or the cell called step by step",
-    "nn.nce_loss": "tf.nn.softmax_cross_entropy_with_logits_v2",
-    "nn.sampled_softmax_loss": "tf.nn.softmax_cross_entropy_with_logits_v2",
     "train.Coordinator": "feed batches through feed_dict",
     "train.FtrlOptimizer": "tf.train.AdagradOptimizer or AdamOptimizer",
     "train.ProximalGradientDescentOptimizer": "tf.train.GradientDescentOptimizer",

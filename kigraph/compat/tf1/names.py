@@ -29,6 +29,7 @@ from . import (
     rnn,
     rnn_cell,
     running,
+    sampling,
     scopes,
     session,
     shapes,
@@ -120,6 +121,7 @@ _INITIALIZERS = {
 _NN = {
     **_of(nn),
     **_of(rnn),
+    **_of(sampling),
     "rnn_cell": Namespace("nn.rnn_cell", _of(rnn_cell)),
     **_of(entropy),
     **{n: _F[n] for n in ("elu", "relu", "relu6", "selu", "softplus", "softsign", "sigmoid", "tanh", "l2_loss")},
