@@ -15,7 +15,7 @@ from .math import FUNCTIONS, add_n, cast, reduce_sum
 from .variables import Variable, assign_add, lifted
 
 __all__ = [
-    "METRICS", "Reduction", "absolute_difference", "add_loss", "compute_weighted_loss", "cosine_distance", "get_losses",
+    "METRICS", "Reduction", "absolute_difference", "add_loss", "compute_weighted_loss", "cosine_distance", "counter", "get_losses",
     "get_regularization_loss", "get_regularization_losses", "get_total_loss", "hinge_loss", "huber_loss", "l2_regularizer", "log_loss",
     "mean_squared_error", "sigmoid_cross_entropy", "softmax_cross_entropy", "sparse_softmax_cross_entropy",
 ]  # fmt: skip
@@ -213,7 +213,8 @@ def sigmoid_cross_entropy(
 # --- metrics -----------------------------------------------------------------------------------------------------------------
 
 
-def _counter(name: str) -> Variable:
+def counter(name: str) -> Variable:
+    """A local variable of a metric, 0 at first."""
     with lifted():
         keys = [GraphKeys.LOCAL_VARIABLES, GraphKeys.METRIC_VARIABLES]
         return Variable(np.float32(0), False, keys, name=name)
@@ -232,7 +233,7 @@ def mean(
     graph = get_default_graph()
     with graph.name_scope(name or "mean"):
         values = cast(values, "float32")
-        total, count = _counter("total"), _counter("count")
+        total, count = counter("total"), counter("count")
         weight = ones_like(values) if weights is None else _f["multiply"](ones_like(values), cast(weights, "float32"))
         more, number = (
             assign_add(total, reduce_sum(_f["multiply"](values, weight))),
