@@ -9,6 +9,7 @@ from typing import Any
 from ...graph import ops
 from . import (
     array,
+    augmenting,
     building,
     control,
     dtypes,
@@ -132,7 +133,7 @@ _NN = {
 }  # fmt: skip
 _GFILE = _of(files)
 _IMAGE = {
-    **_of(image, "read_file"), "resize": image.resize_images, "crop_and_resize": _called("crop_and_resize"),
+    **_of(image, "read_file"), **_of(augmenting), "transpose": augmenting.transpose_image, "resize": image.resize_images, "crop_and_resize": _called("crop_and_resize"),
     "encode_jpeg": _called("encode_jpeg"), "encode_png": _called("encode_png"),
 }  # fmt: skip
 _TRAIN = {
@@ -174,7 +175,7 @@ NAMES: dict[str, Any] = {
     "OpError": errors.OpError, "constant": building.constant, "convert_to_tensor": building.convert, "gradients": optimizers.gradients,
     "bitwise": Namespace("bitwise", {n: _F[n] for n in ("bitwise_and", "bitwise_or", "bitwise_xor")}),
     "device": lambda name: graph.get_default_graph().device(name),
-    "newaxis": None, "read_file": image.read_file, "uint8": dtypes.DTYPES["uint8"],
+    "random_crop": augmenting.random_crop, "newaxis": None, "read_file": image.read_file, "uint8": dtypes.DTYPES["uint8"],
     "op_scope": lambda values, name=None, default_name=None: graph.name_scope(name, default_name),
     "nn": Namespace("nn", _NN), "train": Namespace("train", _TRAIN), "layers": Namespace("layers", _of(layers)),
     "losses": Namespace("losses", _of(losses, "METRICS", "counter", "l2_regularizer")), "metrics": Namespace("metrics", {**losses.METRICS, **_of(metrics)}),
