@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from .checks import Checks
 from .errors import Refused
 from .front import Front, closing_if_large, refusal
 from .memory import PixelBudget
@@ -120,5 +121,5 @@ def create_app(
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
-    app.state.service = service
+    app.state.service, app.state.checks = service, Checks(service)
     return app

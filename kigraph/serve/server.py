@@ -7,19 +7,19 @@ import asyncio
 import contextlib
 import errno
 import functools
-import logging
 import resource
 import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import uvicorn
 
 from ..errors import KigraphError
+from .door import Door
 from .memory import keep_freed
 from .protocol import ConnectionLimits, Connections, GuardedProtocol
 from .quick import Quick
@@ -29,16 +29,14 @@ if TYPE_CHECKING:
 
 __all__ = ["bind", "connection_limit", "run_server"]
 
-_LOG = logging.getLogger("kigraph.serve")
-
 #: Seconds for what was accepted before the signal: longer than an answer's deadline (15 s), and with the 5 s of the workers'
 #: end inside the 25 s that orchestrators commonly wait.
 _GRACE = 20
-#: Connections that asyncio accepts at a time, before any of them can be counted. The system's queue holds more.
-_ACCEPTED_AT_ONCE, _BACKLOG = 16, 4096
-#: File descriptors kept for the rest: files, pipes, and up to six rounds of connections that are accepted and not yet counted,
-#: or dropped and not yet closed.
-_RESERVED = 6 * _ACCEPTED_AT_ONCE + 96
+#: Connections that the event loop takes from the door at a time. The system's queue holds more.
+_AT_ONCE, _BACKLOG = 16, 4096
+#: File descriptors kept for the rest: files, pipes, what the door holds beside the limit, and connections that are dropped and not
+#: yet closed.
+_RESERVED = 192
 
 
 def connection_limit(wanted: int | None = None) -> int:
@@ -81,26 +79,83 @@ def _cannot_listen(host: str, port: int, error: Exception) -> KigraphError:
 class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, app: Starlette, connections: Connections) -> None:
         super().__init__(config)
-        self._app, self._connections, self._told = app, connections, 0.0
+        self._app, self._connections = app, connections
+        self._door: Door | None = None
+        self._taking = False
+        self._adopting: set[asyncio.Task[None]] = set()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._app.state.service.drain()
         super().handle_exit(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        asyncio.get_running_loop().set_exception_handler(self._exception)
-        await super().startup(sockets)
-        # uvicorn's backlog is also what asyncio accepts at a time: small; the system's queue is not.
-        for one in sockets or ():
-            one.listen(_BACKLOG)
+        await super().startup([])  # the door accepts, not asyncio
+        try:
+            for one in sockets or ():
+                one.listen(_BACKLOG)
+        except OSError:
+            self.started = False
+            raise
+        loop, held, checks = asyncio.get_running_loop(), self._connections.all, self._app.state.checks
+        most = self._connections.limits.connections
+        self._door = Door(
+            sockets or (), lambda: self._arrived(loop), lambda data: checks.answer(data, self.server_state.default_headers),
+            checks.refusal, lambda more: len(held) + more >= most, checks.dropped, self._connections.limits.idle,
+        )  # fmt: skip
+        self._door.start()
+
+    def _arrived(self, loop: asyncio.AbstractEventLoop) -> None:
+        """From the door's thread: has the event loop take what waits, once."""
+        if not self._taking:
+            self._taking = True
+            with contextlib.suppress(RuntimeError):  # the event loop has closed
+                loop.call_soon_threadsafe(self._take)
+
+    def _take(self) -> None:
+        """A few connections from the door; the rest after what else is ready."""
+        door, self._taking = self._door, False
+        assert door is not None
+        for _ in range(_AT_ONCE):
+            if (connection := door.next()) is None:
+                break
+            self._adopt(connection)
+        if len(door) and not self._taking:
+            self._taking = True
+            asyncio.get_running_loop().call_soon(self._take)
+
+    def _adopt(self, connection: socket.socket) -> None:
+        def protocol() -> asyncio.Protocol:
+            made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+                config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+            )
+            return made
+
+        connection.setblocking(False)
+        task = asyncio.get_running_loop().create_task(self._connect(protocol, connection))
+        self._adopting.add(task)
+        task.add_done_callback(self._adopting.discard)
+
+    async def _connect(self, protocol: Callable[[], asyncio.Protocol], connection: socket.socket) -> None:
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(protocol, connection)
+        except OSError:  # the client has reset it
+            connection.close()
 
     async def on_tick(self, counter: int) -> bool:
+        if self._door is not None:
+            self._door.beat = time.monotonic()
         if counter % 5 == 0:
             self._connections.sweep()
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         sweeping = asyncio.create_task(self._sweep())
+        if self._door is not None:  # what it has accepted is answered
+            self._door.stop()
+            while len(self._door) or self._adopting:
+                self._take()
+                await asyncio.sleep(0)
+            await asyncio.sleep(0)
         try:
             await super().shutdown(sockets)
         finally:
@@ -110,15 +165,6 @@ class _Server(uvicorn.Server):
         while True:
             self._connections.sweep()
             await asyncio.sleep(0.5)
-
-    def _exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """asyncio reports every connection that it cannot accept, 16 at a time: one line in ten seconds says as much."""
-        if isinstance(error := context.get("exception"), OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-            if time.monotonic() - self._told > 10:
-                self._told = time.monotonic()
-                _LOG.error("no connection can be accepted: %s; remedy: a higher ulimit -n", error.strerror)
-        else:
-            loop.default_exception_handler(context)
 
 
 def run_server(
@@ -130,7 +176,7 @@ def run_server(
     config = uvicorn.Config(
         app, log_level=log_level, access_log=False, timeout_graceful_shutdown=_GRACE, server_header=False,
         http=functools.partial(GuardedProtocol, connections=connections),  # type: ignore[arg-type]
-        ws="none", backlog=_ACCEPTED_AT_ONCE, log_config=None,
+        ws="none", log_config=None,
         # The sweep closes idle connections.
         timeout_keep_alive=3600,
     )  # fmt: skip

@@ -125,9 +125,10 @@ class Service:
             return f"not ready: {problem}" if len(self.models) == 1 else f"not ready: {served.name}: {problem}"
         return None
 
-    async def ready(self, request: Request) -> Response:
+    def ready_answer(self) -> tuple[int, bytes]:
+        """Status and text of GET /readyz; from any thread."""
         if (problem := self.problem) is not None:
-            return PlainTextResponse(f"{problem}\n", 503)
+            return 503, f"{problem}\n".encode()
         lines = ["ready"]
         for served in self.models:
             known = served.identity
@@ -138,10 +139,19 @@ class Service:
                 f"id: {known['id']}",
                 f"labelled: {labelled}",
             ]
-        return PlainTextResponse("\n".join(lines) + "\n")
+        return 200, ("\n".join(lines) + "\n").encode()
+
+    def live_answer(self) -> tuple[int, bytes]:
+        """Status and text of GET /livez."""
+        return 200, b"alive\n"
+
+    async def ready(self, request: Request) -> Response:
+        status, text = self.ready_answer()
+        return PlainTextResponse(text, status)
 
     async def live(self, request: Request) -> Response:
-        return PlainTextResponse("alive\n")
+        status, text = self.live_answer()
+        return PlainTextResponse(text, status)
 
     async def show_metrics(self, request: Request) -> Response:
         return Response(self.metrics.text(), media_type="text/plain; version=0.0.4")
