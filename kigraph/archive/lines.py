@@ -8,11 +8,11 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
 from ..errors import FeedError
-from ..kernels.atomic_files import check_writable, open_regular
+from ..kernels.atomic_files import check_writable, open_regular, replacing
 from .rows import Row, columns, top_of
 
 __all__ = ["LineFile", "read_lines"]
@@ -53,13 +53,22 @@ class LineFile:
 
     def append(self, row: Row) -> None:
         """One more row. If it fails (a full disk), the file ends with the row before."""
-        if self._csv:
-            self._write(",".join(_field(row[name]) for name in self._columns) + "\n")
-        else:
-            self._write(json.dumps(row) + "\n")
+        self._write(self._line(row))
         if time.monotonic() - self._flushed > _FLUSH:
             os.fsync(self._descriptor)
             self._flushed = time.monotonic()
+
+    def rewrite(self, rows: Iterable[Row]) -> None:
+        """Nothing but ``rows``, in one step: until then the file is as it was. Nothing can be appended afterwards."""
+        with replacing(self.path) as file:
+            os.fchmod(file.fileno(), os.fstat(self._descriptor).st_mode & 0o777)
+            file.write((",".join(self._columns) + "\n").encode() if self._csv else b"")
+            file.writelines(self._line(row).encode("utf-8") for row in rows)
+
+    def _line(self, row: Row) -> str:
+        if self._csv:
+            return ",".join(_field(row[name]) for name in self._columns) + "\n"
+        return json.dumps(row) + "\n"
 
     def close(self) -> None:
         """The rows are on the disk."""

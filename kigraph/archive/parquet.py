@@ -55,14 +55,27 @@ def read_parquet(path: str, names: Iterable[str]) -> Iterator[Row]:
         raise FeedError(f"{path}: not a Parquet file that can be read: {text}; give another file") from None
 
 
-def write_parquet(path: str, top: int, old: str | None, rows: Iterator[Row], progress: Callable[[int], None]) -> None:
-    """The rows of the file ``old`` and then ``rows`` as one file, which takes the place of ``path`` when it is complete."""
+def write_parquet(
+    path: str,
+    top: int,
+    old: str | None,
+    rows: Iterator[Row],
+    progress: Callable[[int], None],
+    counts: Callable[[Row], bool] | None = None,
+) -> None:
+    """The rows of the file ``old`` and then ``rows`` as one file, which takes the place of ``path`` when it is complete.
+
+    counts: asked with the path of each row of ``old``, in order, whether it stays; None: all do.
+    """
     pa = require_pyarrow()
     schema = _schema(top)
     with replacing(path) as target, pa.parquet.ParquetWriter(target, schema, compression="zstd") as writer:
         if old is not None:
             with pa.parquet.ParquetFile(old) as file:
                 for batch in file.iter_batches(_GROUP):
+                    if counts is not None:
+                        names = batch.select(["path", "path_base64"]).to_pylist()
+                        batch = batch.filter(pa.array([counts(row) for row in names], pa.bool_()))
                     writer.write_batch(batch, _GROUP)
                     progress(len(batch))
         while group := list(islice(rows, _GROUP)):

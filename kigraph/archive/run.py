@@ -25,15 +25,22 @@ Engine: TypeAlias = "Callable[[list[str], int], Generator[Classified, None, None
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """``rows`` of a file of results, ``failed`` of them errors; ``added``: how many of the rows this run has written."""
+    """``rows`` of a file of results, ``failed`` of them errors; ``added``: how many images had no row before this run.
+
+    retried: images that had an error and were tried again; mended: those of them that are labelled now.
+    """
 
     rows: int
     failed: int
     added: int
+    retried: int = 0
+    mended: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for ``json.dumps``."""
-        return {"rows": self.rows, "failed": self.failed, "added": self.added}
+        return {
+            "rows": self.rows, "failed": self.failed, "added": self.added, "retried": self.retried, "mended": self.mended
+        }  # fmt: skip
 
 
 def classify_folder(
@@ -72,15 +79,19 @@ def classify_to(
     *,
     progress: Callable[[int, int], None] = lambda rows, failed: None,
 ) -> Summary:
-    """A row for each path that has none yet, written as soon as it is there, and then the finished file.
+    """A row for each path that is not done, written as soon as it is there, and then the finished file.
 
-    progress: called with the rows of the file and how many are errors. Interrupted by any exception, it keeps the rows.
+    progress: called with the rows of the file, without those that are still to be tried again, and how many are errors. Interrupted by any exception, it keeps the rows.
     """
     before = results.rows
     missing = [path for path in paths if not results.done(path)]
+    again = {path for path in missing if results.has(path)}
+    left, mended = len(again), 0
     with closing(engine(missing, results.setup.top)) as answers:
         for path, answer in zip(missing, answers, strict=True):
             results.append(row_of(path, answer.prediction, answer.error, results.setup))
-            progress(results.rows, results.failed)
+            left -= path in again
+            mended += path in again and answer.error is None
+            progress(results.rows - left, results.failed)
     results.finish()
-    return Summary(results.rows, results.failed, results.rows - before)
+    return Summary(results.rows, results.failed, results.rows - before, len(again), mended)

@@ -43,6 +43,7 @@ kigraph classify photos/ 'more/**/*.jpg' --top 1
 kigraph classify rose.png --weights flowers.pb --labels flowers.txt --json
 curl -s https://example.org/cat.jpg | kigraph classify -
 kigraph classify photos/ --output labels.parquet --resume                 # may be killed, and given again
+kigraph classify photos/ --output labels.csv --resume --retry-errors      # errors once more, labels stay
 kigraph classify photos/ --output labels-3.csv --resume --shard 3/16      # the third of 16 machines
 kigraph classify photos/ --output labels.parquet --engine ray --ray-address auto
 """
@@ -68,6 +69,9 @@ def register(commands: Commands) -> None:
     )
     group.add_argument(
         "--resume", action="store_true", help="go on with FILE if it exists; images with a row are skipped"
+    )
+    group.add_argument(
+        "--retry-errors", action="store_true", help="with --resume: images whose row is an error are tried again"
     )
     group.add_argument(
         "--shard", type=filled, metavar="I/N", help="only part I of N, chosen by the path inside the folder: 3/16"
@@ -142,6 +146,8 @@ def _check(args: argparse.Namespace) -> None:
                 raise FeedError(f"{name} needs --output FILE (.parquet, .csv or .jsonl)")
     elif "-" in args.images:
         raise FeedError("--output takes files and folders; standard input (-) has no name for its row")
+    if args.retry_errors and not args.resume:
+        raise FeedError("--retry-errors needs --resume, which goes on with the FILE that has the errors")
     if args.engine != "ray" and (args.actors or args.ray_address):
         raise FeedError("--actors and --ray-address need --engine ray")
 
@@ -152,11 +158,14 @@ def _to_file(args: argparse.Namespace, model: Classifier, resolved: Resolved, li
     from ..archive.run import classify_to
 
     engine = _engine(args, model, resolved)
-    with open_results(args.results, setup_of(model, args.top, shard), resume=args.resume) as results:
-        before = results.rows
+    setup = setup_of(model, args.top, shard)
+    with open_results(args.results, setup, resume=args.resume, retry=args.retry_errors) as results:
         todo = sum(not results.done(path) for path in listing.paths)
-        if before and not args.json:
-            note(f"{args.results}: {before:,} rows are there, {todo:,} images to go")
+        again = sum(results.has(path) and not results.done(path) for path in listing.paths) if args.retry_errors else 0
+        if results.rows and not args.json:
+            errors = f", {again:,} of them with an error that is tried again" if args.retry_errors else ""
+            note(f"{args.results}: {results.rows:,} rows are there, {todo:,} images to go{errors}")
+        before = results.rows - again
         try:
             with Pace("classifying", before + todo, before=before, every=args.progress, quiet=args.json) as pace:
                 summary = classify_to(results, listing.paths, engine, progress=pace.update)
@@ -172,8 +181,10 @@ def _to_file(args: argparse.Namespace, model: Classifier, resolved: Resolved, li
     else:
         _print_notes(listing)
         labelled = summary.rows - summary.failed
+        again_text = f", {summary.mended:,} of {summary.retried:,} errors mended" if args.retry_errors else ""
         note(
             f"{args.results}: {summary.rows:,} rows, {labelled:,} labelled, {summary.failed:,} errors, {summary.added:,} new"
+            f"{again_text}"
         )
     return 1 if summary.failed or listing.unreadable else 0
 
