@@ -13,7 +13,7 @@ import numpy as np
 
 from .answers import Classified, Prediction
 from .calling import Call, array_of, calls_of
-from .errors import CardError, FeedError, GraphError, ImageError, LoadError
+from .errors import CardError, FeedError, GraphError, ImageError, LoadError, RunError
 from .graph.builder import Graph, Tensor
 from .graph.hints import ends_text, shown
 from .graph.session import Session
@@ -28,7 +28,7 @@ from .vision.labels import LabelSet, numbered
 from .weights.cards import CARDS, Card
 from .weights.catalogue import CATALOGUE, DEMO
 from .weights.labels import check_count, find_labels
-from .weights.scores import check_classifies, probabilities_of
+from .weights.scores import check_classifies, check_numbers, probabilities_of
 from .weights.store import EMBEDDED
 
 if TYPE_CHECKING:
@@ -197,7 +197,13 @@ class Classifier:
         _check_top(top)
         for image, row, error in stream(self, images, batch, workers):
             name = _source(image)
-            yield Classified(name, None if row is None else self.name_scores(row, top, name), error)
+            prediction = None
+            if row is not None:
+                try:
+                    prediction = self.name_scores(row, top, name)
+                except RunError as not_numbers:
+                    error = not_numbers
+            yield Classified(name, prediction, error)
 
     def probabilities(self, images: Sequence[ImageLike]) -> np.ndarray[Any, np.dtype[np.float32]]:
         """All scores of a list of images as probabilities, float32 (images, classes)."""
@@ -330,7 +336,8 @@ class Classifier:
         return (first, second, third)
 
     def name_scores(self, scores: np.ndarray[Any, Any], top: int = 5, source: str = "") -> Prediction:
-        """The labels of one row of ``probabilities``; the first answer of a model without labels logs a warning."""
+        """The labels of one row of ``probabilities``, RunError for NaN; a model without labels logs a warning once."""
+        check_numbers(scores, source)
         if self.labels is None and self._unlabelled.acquire(blocking=False):
             _LOG.warning("%s", self.label_note)
         return Prediction(source, (self.labels or numbered(len(scores))).top(scores, top))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ..errors import FeedError, ImageError
 from ..kernels.digest import blake2b
-from ..vision.files import SUFFIXES, SYSTEM_FOLDERS
+from ..vision.files import OTHER_IMAGES, SUFFIXES, SYSTEM_FOLDERS
 
 __all__ = ["Listing", "Shard", "list_images"]
 
@@ -47,11 +48,15 @@ class Shard:
 
 @dataclass(slots=True)
 class Listing:
-    """``paths``, each once, and what was not looked at: ``unreadable`` folders with the reason, ``links`` to folders."""
+    """``paths``, each once, and what was not looked at: ``unreadable`` folders with the reason, ``links`` to folders.
+
+    others: images in folders whose format is not decoded here, whatever the shard.
+    """
 
     paths: list[str] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
+    others: set[str] = field(default_factory=set)
 
     @property
     def notes(self) -> list[str]:
@@ -61,7 +66,19 @@ class Listing:
             first, more = self.links[0], len(self.links) - 1
             others = f" and {more} more" if more else ""
             notes.append(f"{first}{others}: links to folders are not followed; name the folder itself")
+        if self.others:
+            notes.append(f"not read: {self.other_images}; convert them to JPEG or PNG to have them labelled")
         return notes
+
+    @property
+    def other_images(self) -> str:
+        """How many images of formats that are not decoded, in words: '3 images (.heic 2, .tif 1)'."""
+        kinds = ", ".join(f"{suffix} {count:,}" for suffix, count in self.by_suffix())
+        return f"{len(self.others):,} image{'s' * (len(self.others) > 1)} ({kinds})"
+
+    def by_suffix(self) -> list[tuple[str, int]]:
+        """How many of ``others`` have each suffix, in the order of suffixes."""
+        return sorted(Counter(os.path.splitext(path)[1].lower() for path in self.others).items())
 
 
 def list_images(arguments: Iterable[str], shard: Shard | None = None) -> Listing:
@@ -80,7 +97,10 @@ def list_images(arguments: Iterable[str], shard: Shard | None = None) -> Listing
         elif os.path.isdir(argument):
             candidates = list(_below(argument, listing))
             if not candidates and not listing.unreadable:
-                raise ImageError(f"{argument}: the folder and those in it have no images ({', '.join(SUFFIXES)})")
+                there = f"; not read: {listing.other_images}, convert them first" if listing.others else ""
+                raise ImageError(
+                    f"{argument}: the folder and those in it have no images ({', '.join(SUFFIXES)}){there}"
+                )
         elif glob.has_magic(argument):
             matches = _matches(glob.glob(argument, recursive=True))
             if not matches:
@@ -129,9 +149,11 @@ def _sorted(entries: Iterator[os.DirEntry[str]], listing: Listing) -> tuple[list
             continue
         if entry.is_dir(follow_symlinks=False):
             folders.append(entry.name)
-        elif entry.is_symlink() and entry.is_dir():
+        elif entry.is_symlink() and os.path.isdir(entry.path):  # entry.is_dir() raises for a link to itself
             listing.links.append(entry.path)
         elif entry.name.lower().endswith(SUFFIXES):
             files.append(entry.name)
+        elif entry.name.lower().endswith(OTHER_IMAGES):
+            listing.others.add(entry.path)
     listing.links.sort()
     return sorted(files, key=os.fsencode), sorted(folders, key=os.fsencode)

@@ -279,7 +279,11 @@ def _print_notes(listing: Listing) -> None:
 
 def _not_looked_at(listing: Listing) -> dict[str, Any]:
     unreadable = [{"folder": folder, "reason": reason} for folder, reason in listing.unreadable]
-    return {"not_looked_at": unreadable + [{"folder": link, "reason": "a link to a folder"} for link in listing.links]}
+    others = [{"suffix": suffix, "images": count} for suffix, count in listing.by_suffix()]
+    return {
+        "not_read": others,
+        "not_looked_at": unreadable + [{"folder": link, "reason": "a link to a folder"} for link in listing.links],
+    }
 
 
 def _read_standard_input() -> bytes:

@@ -26,6 +26,7 @@ __all__ = [
     "add_model_options",
     "backend_names",
     "card_changes",
+    "divisors",
     "file_of",
     "filled",
     "image_size",
@@ -143,7 +144,7 @@ def add_card_options(parser: argparse.ArgumentParser, results: Sequence[str] = (
         "--size", type=image_size, metavar="HxW", help="size of the images that it takes: 224 or 224x224"
     )
     group.add_argument("--mean", type=per_channel, metavar="M", help="subtracted from pixels 0 to 255: 127.5, or R,G,B")
-    group.add_argument("--std", type=per_channel, metavar="S", help="what they are divided by then: 127.5, or R,G,B")
+    group.add_argument("--std", type=divisors, metavar="S", help="what they are divided by then: 127.5, or R,G,B")
     group.add_argument("--resize", choices=RESIZES, help="how images are resized")
     group.add_argument("--channels", choices=ORDERS, help="order of the channels; L: grey")
     group.add_argument("--layout", choices=("NHWC", "NCHW"), help="order of the input's axes")
@@ -175,6 +176,14 @@ def per_channel(text: str) -> tuple[float, float, float]:
     if len(numbers) != 3 or not all(map(math.isfinite, numbers)):
         raise argparse.ArgumentTypeError(f"expected a number, or three as R,G,B, got {text[:40]!r}")
     return (numbers[0], numbers[1], numbers[2])
+
+
+def divisors(text: str) -> tuple[float, float, float]:
+    """``per_channel`` without 0."""
+    numbers = per_channel(text)
+    if 0 in numbers:
+        raise argparse.ArgumentTypeError(f"pixels are divided by it: expected numbers other than 0, got {text[:40]!r}")
+    return numbers
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

@@ -152,7 +152,7 @@ def _sub_folders(root: str) -> tuple[list[str], int]:
     """Names of the sub-folders in order, and how many photographs lie beside them."""
     try:
         with os.scandir(root) as entries:
-            listed = [(e.name, e.is_dir()) for e in entries if not _hidden(e.name)]
+            listed = [(e.name, os.path.isdir(e.path)) for e in entries if not _hidden(e.name)]
     except NotADirectoryError:
         raise KigraphError(
             f"{root[:200]}: a file; expected a folder with one sub-folder of photographs for each class"

@@ -213,6 +213,16 @@ def _numbers(table: dict[str, Any], where: str) -> dict[str, int]:
     return given
 
 
+def _per_channel(name: str, value: Any, where: str) -> tuple[float, ...]:
+    """A number, or three, as three."""
+    numbers = value if isinstance(value, list) else [value] * 3
+    if len(numbers) != 3 or not all(type(n) in (int, float) and abs(n) < 1e30 for n in numbers):
+        raise KigraphError(f"{where}: {name} = {value!r}: expected a number, or three for red, green and blue")
+    if name == "std" and 0 in numbers:
+        raise KigraphError(f"{where}: std = {value!r}: pixels are divided by it: expected numbers other than 0")
+    return tuple(float(n) for n in numbers)
+
+
 def _changes(table: dict[str, Any], where: str) -> dict[str, Any]:
     """What a table says of the card, in the words of ``ki.load(changes=...)``."""
     changes: dict[str, Any] = {}
@@ -224,11 +234,7 @@ def _changes(table: dict[str, Any], where: str) -> dict[str, Any]:
             changes["rule" if name == "resize" else name] = text
     for name in _PER_CHANNEL:
         if name in table:
-            value = table[name]
-            numbers = value if isinstance(value, list) else [value] * 3
-            if len(numbers) != 3 or not all(type(n) in (int, float) and abs(n) < 1e30 for n in numbers):
-                raise KigraphError(f"{where}: {name} = {value!r}: expected a number, or three for red, green and blue")
-            changes[name] = tuple(float(n) for n in numbers)
+            changes[name] = _per_channel(name, table[name], where)
     if "size" in table:
         value = table["size"]
         sides = value if isinstance(value, list) else [value] * 2

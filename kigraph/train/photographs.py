@@ -160,7 +160,7 @@ def folder(
         raise GraphError(
             f"{os.fspath(path)!r} is no folder; expected one with a sub-folder of photographs for each class"
         )
-    names = sorted(e.name for e in os.scandir(top) if e.is_dir() and not _hidden(e.name))
+    names = sorted(e.name for e in os.scandir(top) if os.path.isdir(e.path) and not _hidden(e.name))
     if not names:
         raise GraphError(
             f"{os.fspath(path)!r} has no sub-folders; expected one for each class, such as roses/ and tulips/ with photographs"

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import CardError
+from ..errors import CardError, RunError
 from .card import Card
 
-__all__ = ["check_classifies", "classes_of", "probabilities_of"]
+__all__ = ["check_classifies", "check_numbers", "classes_of", "probabilities_of"]
 
 
 def classes_of(shape: Sequence[int | None] | None, card: Card) -> int | None:
@@ -30,6 +30,15 @@ def check_classifies(shape: Sequence[int | None] | None, card: Card) -> None:
         raise CardError(
             f"{card.output} gives one number, and the softmax of one number is 1 for every image. The file does not say what "
             "it means. predict() gives it; if it is the logit of a yes/no question, yes has the probability 1 / (1 + exp(-x))"
+        )
+
+
+def check_numbers(scores: np.ndarray[Any, Any], source: str) -> None:
+    """RunError for (classes,) scores of an image of which some are NaN or infinite: no label is the most probable one then."""
+    if bad := int(np.count_nonzero(~np.isfinite(scores))):
+        raise RunError(
+            f"{source or 'the image'}: {bad} of {len(scores)} scores are NaN or infinite, expected finite numbers; "
+            "check the weights, and mean and std of the card (`kigraph card FILE` prints it)"
         )
 
 
