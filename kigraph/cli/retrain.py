@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from ..errors import FeedError
 from .options import Commands, add_command, add_json, add_model_options, filled, open_model, whole
 from .output import clean, note, print_json, print_table
 
@@ -36,12 +37,12 @@ def register(commands: Commands) -> None:
     group = parser.add_argument_group("training")
     group.add_argument("--validation", type=_percentage, default=10.0, metavar="PERCENT", help="photographs by which the penalty is chosen (default: 10)")  # fmt: skip
     group.add_argument("--testing", type=_percentage, default=10.0, metavar="PERCENT", help="photographs by which the accuracy is measured (default: 10)")  # fmt: skip
-    group.add_argument("--l2", type=_above_zero, metavar="X", help="strength of the L2 penalty (default: chosen by the validation loss)")  # fmt: skip
+    group.add_argument("--l2", type=_penalty, metavar="X", help="strength of the L2 penalty (default: chosen by the validation loss)")  # fmt: skip
     group.add_argument("--class-weights", choices=("balanced", "none"), default="balanced", help="balanced: classes with few photographs count as much as others (default)")  # fmt: skip
     group.add_argument("--augment", type=whole(0, 32), default=0, metavar="N", help="train on N variants of each photograph, too: mirrored, cut, other light and colour (default: 0)")  # fmt: skip
     group.add_argument("--fine-tune", type=whole(0, 1000), default=0, metavar="BLOCKS", help="train the last BLOCKS of the trunk, too, with batch norm as it is (default: 0)")  # fmt: skip
-    group.add_argument("--epochs", type=whole(1, 10_000), default=10, metavar="N", help="epochs of fine-tuning; the best is kept (default: 10)")  # fmt: skip
-    group.add_argument("--learning-rate", type=_above_zero, default=0.001, metavar="X", help="of fine-tuning (default: 0.001)")  # fmt: skip
+    group.add_argument("--epochs", type=whole(1, 10_000), metavar="N", help="epochs of fine-tuning; the best is kept (default: 10)")  # fmt: skip
+    group.add_argument("--learning-rate", type=_learning_rate, metavar="X", help="of fine-tuning (default: 0.001)")  # fmt: skip
     group.add_argument("--bottleneck", type=filled, metavar="TENSOR", help="the tensor whose values are the features (default: what the last dense layer reads)")  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace an output that is there already")
     add_json(parser)
@@ -52,9 +53,12 @@ def register(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..retraining.running import Options, Run, files_of
 
+    for name, given in (("--epochs", args.epochs), ("--learning-rate", args.learning_rate)):
+        if given is not None and not args.fine_tune:
+            raise FeedError(f"{name} is of fine-tuning: add --fine-tune BLOCKS, or leave it out")
     options = Options(
         args.validation / 100, args.testing / 100, args.l2, args.class_weights == "balanced", args.augment,
-        args.fine_tune, args.epochs, args.learning_rate,
+        args.fine_tune, args.epochs or 10, args.learning_rate or 0.001,
     )  # fmt: skip
     options.check()
     files = files_of(args.save)
@@ -126,10 +130,18 @@ def _percentage(text: str) -> float:
     return value
 
 
-def _above_zero(text: str) -> float:
+def _penalty(text: str) -> float:
+    return _up_to(1_000_000, text)
+
+
+def _learning_rate(text: str) -> float:
+    return _up_to(10, text)
+
+
+def _up_to(most: int, text: str) -> float:
     value = _number(text)
-    if value is None or not 0 < value <= 1e6:
-        raise argparse.ArgumentTypeError(f"expected a number above 0, such as 0.001, got {text[:40]!r}")
+    if value is None or not 0 < value <= most:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, such as 0.001, up to {most:,}, got {text[:40]!r}")
     return value
 
 

@@ -65,7 +65,7 @@ class Options:
                 "validation and testing together leave less than a tenth of the photographs for training"
             )
         if self.penalty is not None and not 0 < self.penalty <= 1e6:
-            raise KigraphError(f"the penalty of L2 must be above 0, got {self.penalty!r}")
+            raise KigraphError(f"the penalty of L2 must be above 0 and at most 1e6, got {self.penalty!r}")
         if not 0 <= self.augment <= _MOST_VARIANTS:
             raise KigraphError(f"augment must be a number of variants from 0 to {_MOST_VARIANTS}, got {self.augment!r}")
         if not 0 <= self.fine_tune <= 1000 or not 1 <= self.epochs <= 10_000:
