@@ -32,7 +32,7 @@ def test_lasting_buffers_from_several_threads() -> None:
     host = HostDevice()
 
     def take(number: int) -> list[np.ndarray]:
-        buffers = [host.allocate_lasting(10_000 + number) for _ in range(100)]
+        buffers = [host.allocate_lasting(100_000 + number) for _ in range(20)]
         for buffer in buffers:
             buffer[...] = number
         return buffers
@@ -44,7 +44,7 @@ def test_lasting_buffers_from_several_threads() -> None:
 
 def test_a_slab_goes_when_its_buffers_are_gone() -> None:
     host = HostDevice()
-    first, second = host.allocate_lasting(1000), host.allocate_lasting(1000)
+    first, second = host.allocate_lasting(100_000), host.allocate_lasting(100_000)
     assert first.base is not None
     slab = weakref.ref(first.base)
     host.allocate_lasting(devices._SLAB_BYTES)  # begins another slab
