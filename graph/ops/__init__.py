@@ -4,6 +4,7 @@ core.py: constants, placeholders, variables. math.py: arithmetic, matmul, reduct
 nn.py: convolutions, pooling, activations, images, strings. special.py: rarer activations and functions, einsum.
 indexing.py: picking and placing by indices, running sums, quantised numbers. image.py: resizing, blocks of cells.
 finding.py: where shapes depend on values; matrices. losses.py: cross-entropy, moments. building.py: what these are built with.
+composed.py: activations that are no op of their own, for the builders of networks.
 
 A function is public once its module's ``__all__`` lists it: it is then in this package and in ``kigraph``. Type checkers
 read ``__init__.pyi``.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..ir import Graph, Literal, Node, Port
-from ..opdefs import opdef
+from ..opdefs import composed, opdef
 from ..opdefs.fused import FUSED, parts_of
 from ..opdefs.nn import is_mixed
 from ..rewrite import Rewriter
@@ -63,25 +63,25 @@ def _step(edit: Rewriter, node: Node, step: str, y: Port, more: tuple[Port, ...]
         return _put(edit, node, "AddV2", (y, *more))
     if step == "LeakyRelu":
         return _put(edit, node, step, (y,), alpha=node.attrs.get("leakyrelu_alpha", 0.200000003))
-    return _gelu(edit, node, step, y) if step.startswith("Gelu") else _put(edit, node, step, (y,))
+    if step.startswith("Gelu"):
+        return composed.gelu(_Writer(edit, node, step), y, approximate=step == "GeluApproximate")
+    return _put(edit, node, step, (y,))
 
 
-def _gelu(edit: Rewriter, node: Node, step: str, x: Port) -> Port:
-    """x / 2 * (1 + erf(x / sqrt(2))), or with tanh(sqrt(2 / pi) * (x + 0.044715 x ** 3)) for erf."""
-    dtype = edit.type_of(x).dtype
+@dataclass(frozen=True)
+class _Writer:
+    """Adds the ops of a step that is composed; its constants have the names of the step."""
 
-    def number(value: float) -> Port:
-        return edit.constant(edit.fresh(f"{node.name}/{step}/number"), Literal.of(np.array(value, dtype)))
+    edit: Rewriter
+    node: Node
+    step: str
 
-    def times(a: Port, b: Port) -> Port:
-        return _put(edit, node, "Mul", (a, b))
+    def op(self, type: str, /, *inputs: Port) -> Port:
+        return _put(self.edit, self.node, type, inputs)
 
-    if step == "GeluExact":
-        curve = _put(edit, node, "Erf", (times(x, number(math.sqrt(0.5))),))
-    else:
-        cube = times(times(x, _put(edit, node, "Square", (x,))), number(0.044715))
-        curve = _put(edit, node, "Tanh", (times(_put(edit, node, "AddV2", (x, cube)), number(math.sqrt(2 / math.pi))),))
-    return times(times(x, number(0.5)), _put(edit, node, "AddV2", (curve, number(1.0))))
+    def like(self, x: Port, value: float) -> Port:
+        literal = Literal.of(np.array(value, self.edit.type_of(x).dtype))
+        return self.edit.constant(self.edit.fresh(f"{self.node.name}/{self.step}/number"), literal)
 
 
 def _expand_norm(edit: Rewriter, node: Node) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ....kernels.tensor import is_int
 from ...builder import Tensor
+from ...opdefs import composed
 from .node import Converter, Node
 from .reduce import flattened
 
@@ -103,9 +104,7 @@ def _hard_sigmoid(n: Node) -> Tensor:
 
 def _hard_swish(n: Node) -> Tensor:
     """x * max(0, min(1, x / 6 + 1/2)), with one rounding less as x * relu6(x + 3) / 6."""
-    x = n.input(0)
-    inner = n.op("Relu6", n.op("AddV2", x, n.like(x, 3)))
-    return n.op("Mul", x, n.op("Mul", inner, n.like(x, 1 / 6)))
+    return composed.hard_swish(n, n.input(0))
 
 
 def _thresholded_relu(n: Node) -> Tensor:
@@ -129,14 +128,9 @@ def _shrunk(n: Node, x: Tensor, bias: float, limit: float) -> Tensor:
 
 def gelu(n: Node, x: Tensor, approximate: str) -> Tensor:
     """x times the probability that a normal variable is below it, or its approximation by tanh."""
-    if approximate == "tanh":
-        cube = n.op("Mul", n.op("Mul", x, n.op("Mul", x, x)), n.like(x, 0.044715))
-        inner = n.op("Tanh", n.op("Mul", n.op("AddV2", x, cube), n.like(x, (2 / np.pi) ** 0.5)))
-    elif approximate == "none":
-        inner = n.op("Erf", n.op("Mul", x, n.like(x, 0.5**0.5)))
-    else:
+    if approximate not in ("none", "tanh"):
         raise n.wrong(f"approximate {approximate[:40]!r}", "'none' or 'tanh'")
-    return n.op("Mul", n.op("Mul", x, n.like(x, 0.5)), n.op("AddV2", inner, n.like(x, 1)))
+    return composed.gelu(n, x, approximate=approximate == "tanh")
 
 
 def _gelu(n: Node) -> Tensor:
@@ -144,8 +138,7 @@ def _gelu(n: Node) -> Tensor:
 
 
 def _mish(n: Node) -> Tensor:
-    x = n.input(0)
-    return n.op("Mul", x, n.op("Tanh", n.op("Softplus", x)))
+    return composed.mish(n, n.input(0))
 
 
 def swish(n: Node, x: Tensor, alpha: float) -> Tensor:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from ...builder import Tensor
+from ...opdefs import composed
 from .build import Converter, Refused, Use
 
 __all__ = ["CONVERTERS", "activated"]
@@ -47,24 +48,25 @@ def _leaky_relu(use: Use) -> Tensor:
     return use.add("LeakyRelu", [use.x(0)], {"alpha": use.option(0, "float", 0.0)})
 
 
+@dataclass(frozen=True)
+class _Writer:
+    """Adds the ops of an operator that is composed."""
+
+    use: Use
+
+    def op(self, type: str, /, *inputs: Tensor) -> Tensor:
+        return self.use.add(type, inputs)
+
+    def like(self, x: Tensor, value: float) -> Tensor:
+        return self.use.scalar(value, x)
+
+
 def _hard_swish(use: Use) -> Tensor:
-    """x * min(max(x + 3, 0), 6) / 6."""
-    x = use.x(0)
-    gate = use.add("Relu6", [use.add("AddV2", [x, use.scalar(3, x)])])
-    return use.add("Mul", [use.add("Mul", [x, gate]), use.scalar(1 / 6, x)])
+    return composed.hard_swish(_Writer(use), use.x(0), last=True)
 
 
 def _gelu(use: Use) -> Tensor:
-    """x times the normal distribution's probability of less than x, or TensorFlow's approximation of it by tanh."""
-    x = use.x(0)
-    if use.option(0, "bool", False):
-        cube = use.add("Mul", [use.add("Mul", [x, use.add("Square", [x])]), use.scalar(0.044715, x)])
-        inner = use.add("Mul", [use.add("AddV2", [x, cube]), use.scalar(math.sqrt(2 / math.pi), x)])
-        gate = use.add("Tanh", [inner])
-    else:
-        gate = use.add("Erf", [use.add("Mul", [x, use.scalar(math.sqrt(0.5), x)])])
-    half = use.add("Mul", [x, use.scalar(0.5, x)])
-    return use.add("Mul", [half, use.add("AddV2", [gate, use.scalar(1, x)])])
+    return composed.gelu(_Writer(use), use.x(0), approximate=bool(use.option(0, "bool", False)))
 
 
 def _softmax(use: Use) -> Tensor:

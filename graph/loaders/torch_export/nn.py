@@ -10,11 +10,10 @@ import numpy as np
 
 from ... import ops
 from ...builder import Tensor
+from ...ops import composed
 from .call import Call, Converter
 
 __all__ = ["CONVERTERS"]
-
-_HALF = 0.5
 
 
 def _made(type: str, inputs: list[Tensor], attrs: Mapping[str, Any], name: str | None = None) -> Tensor:
@@ -271,18 +270,6 @@ def _hardtanh(c: Call) -> Tensor:
     return ops.relu6(c.tensor("self")) if (low, high) == (0, 6) else _clip(c.tensor("self"), low, high)
 
 
-def _hard_sigmoid_of(x: Tensor) -> Tensor:
-    return ops.multiply(ops.relu6(ops.add(x, 3.0)), np.float32(1 / 6))
-
-
-def _gelu(c: Call) -> Tensor:
-    x = c.tensor("self")
-    if c.text("approximate", "none") == "tanh":
-        inner = ops.multiply(ops.add(x, ops.multiply(ops.multiply(x, ops.square(x)), 0.044715)), math.sqrt(2 / math.pi))
-        return ops.multiply(ops.multiply(x, _HALF), ops.add(ops.tanh(inner), 1.0))
-    return ops.multiply(ops.multiply(x, _HALF), ops.add(ops.erf(ops.multiply(x, math.sqrt(_HALF))), 1.0))
-
-
 def _leaky_relu(c: Call) -> Tensor:
     return _made("LeakyRelu", [c.tensor("self")], {"alpha": c.number("negative_slope", 0.01)})
 
@@ -328,11 +315,11 @@ CONVERTERS: dict[str, Converter] = {
     "relu": lambda c: ops.relu(c.tensor("self")),
     "relu6": lambda c: ops.relu6(c.tensor("self")),
     "hardtanh": _hardtanh,
-    "hardsigmoid": lambda c: _hard_sigmoid_of(c.tensor("self")),
-    "hardswish": lambda c: ops.multiply(c.tensor("self"), _hard_sigmoid_of(c.tensor("self"))),
-    "silu": lambda c: ops.multiply(c.tensor("self"), ops.sigmoid(c.tensor("self"))),
-    "mish": lambda c: ops.multiply(c.tensor("self"), ops.tanh(ops.softplus(c.tensor("self")))),
-    "gelu": _gelu,
+    "hardsigmoid": lambda c: composed.hard_sigmoid(c.tensor("self")),
+    "hardswish": lambda c: composed.hard_swish(c.tensor("self")),
+    "silu": lambda c: composed.silu(c.tensor("self")),
+    "mish": lambda c: composed.mish(c.tensor("self")),
+    "gelu": lambda c: composed.gelu(c.tensor("self"), approximate=c.text("approximate", "none") == "tanh"),
     "leaky_relu": _leaky_relu,
     "elu": _elu,
     "selu": lambda c: _made("Selu", [c.tensor("self")], {}),

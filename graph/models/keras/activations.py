@@ -9,6 +9,7 @@ from typing import Any
 from ... import ops
 from ...builder import Tensor
 from ...formats.limits import brief
+from ...ops import composed
 from .building import Building
 
 __all__ = ["ACTIVATION_LAYERS", "NAMED", "activate", "activation_name"]
@@ -45,15 +46,11 @@ def celu(b: Building, x: Tensor, alpha: float = 1.0) -> Tensor:
 
 
 def gelu(b: Building, x: Tensor, approximate: bool = False) -> Tensor:
-    if approximate:
-        cube = ops.multiply(ops.multiply(x, x), x)
-        inner = ops.multiply(ops.add(x, ops.multiply(cube, 0.044715)), 0.7978845608028654)
-        return ops.multiply(ops.multiply(x, 0.5), ops.add(ops.tanh(inner), 1.0))
-    return ops.multiply(ops.multiply(x, 0.5), ops.add(ops.erf(ops.multiply(x, 2**-0.5)), 1.0))
+    return composed.gelu(x, approximate=approximate)
 
 
 def silu(b: Building, x: Tensor) -> Tensor:
-    return ops.multiply(x, ops.sigmoid(x))
+    return composed.silu(x)
 
 
 def clip(x: Tensor, low: float, high: float) -> Tensor:
@@ -63,12 +60,12 @@ def clip(x: Tensor, low: float, high: float) -> Tensor:
 def hard_sigmoid(b: Building, x: Tensor) -> Tensor:
     """Keras 3 cuts x / 6 + 1 / 2 to [0, 1], Keras 2 x / 5 + 1 / 2."""
     if b.shared.keras3:
-        return ops.multiply(ops.relu6(ops.add(x, 3.0)), 1 / 6)
+        return composed.hard_sigmoid(x)
     return clip(ops.add(ops.multiply(x, 0.2), 0.5), 0.0, 1.0)
 
 
 def hard_silu(b: Building, x: Tensor) -> Tensor:
-    return ops.multiply(x, ops.multiply(ops.relu6(ops.add(x, 3.0)), 1 / 6))
+    return composed.hard_swish(x)
 
 
 def sparse_plus(b: Building, x: Tensor) -> Tensor:
@@ -105,7 +102,7 @@ NAMED: dict[str, Function] = {
     "gelu": gelu,
     "silu": silu,
     "swish": silu,
-    "mish": lambda b, x: ops.multiply(x, ops.tanh(ops.softplus(x))),
+    "mish": lambda b, x: composed.mish(x),
     "sigmoid": lambda b, x: ops.sigmoid(x),
     "hard_sigmoid": hard_sigmoid,
     "hard_silu": hard_silu,

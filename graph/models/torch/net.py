@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from ... import ops
 from ...builder import Tensor, get_default_graph
 from ...ir import Literal
+from ...ops import composed
 from .arrays import FLOAT32, Arrays
 
 __all__ = ["ACTIVATIONS", "IMAGENET", "Net"]
@@ -21,24 +21,16 @@ Pads = tuple[int, int, int, int]
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
-def _gelu(x: Tensor) -> Tensor:
-    return ops.multiply(ops.multiply(x, 0.5), ops.add(ops.erf(ops.multiply(x, math.sqrt(0.5))), 1.0))
-
-
-def _hard_sigmoid(x: Tensor) -> Tensor:
-    return ops.multiply(ops.relu6(ops.add(x, 3.0)), np.float32(1 / 6))
-
-
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "none": lambda x: x,
     "relu": ops.relu,
     "relu6": ops.relu6,
     "sigmoid": ops.sigmoid,
     "tanh": ops.tanh,
-    "gelu": _gelu,
-    "silu": lambda x: ops.multiply(x, ops.sigmoid(x)),
-    "hardsigmoid": _hard_sigmoid,
-    "hardswish": lambda x: ops.multiply(x, _hard_sigmoid(x)),
+    "gelu": composed.gelu,
+    "silu": composed.silu,
+    "hardsigmoid": composed.hard_sigmoid,
+    "hardswish": composed.hard_swish,
 }
 
 
