@@ -35,6 +35,9 @@ def _multi_head(b: Building, query: Tensor) -> Any:
     mask, scores_too = given.pop("attention_mask", None), bool(given.pop("return_attention_scores", False))
     causal = bool(given.pop("use_causal_mask", False))
     given.pop("training", None)
+    # Keras leaves the mask of the key out where the key is the value.
+    marks = [(query, given.pop("query_mask", None), -1), (value, given.pop("value_mask", None), -2)]
+    marks += [] if key is value else [(key, given.pop("key_mask", None), -2)]
     if given or not all(isinstance(t, Tensor) for t in (query, value, key)):
         raise b.error(f"the arguments {brief(sorted(given) or [value, key])}", "query, value and key")
     heads, size = b.whole("num_heads"), b.whole("key_dim")
@@ -48,10 +51,23 @@ def _multi_head(b: Building, query: Tensor) -> Any:
     q, k = (_project(b, t, kid, heads, size) for t, kid in ((query, "query_dense"), (key, "key_dense")))
     v = _project(b, value, "value_dense", heads, out_size)
     scores = ops.matmul(ops.multiply(q, size**-0.5), k, transpose_b=True)
-    if causal:
-        scores = _masked(b, scores, ops.constant(_triangle(b, query, key)))
-    if mask is not None:
-        scores = _masked(b, scores, _mask(b, mask))
+    allowed = _triangle(b, query, key) if causal else None
+    for tensor, given_mask, axis in marks:
+        one = b.mask(tensor) if given_mask is None else given_mask
+        if one is not None:
+            if not isinstance(one, Tensor) or rank != 3:
+                raise b.error(f"the mask {brief(one)} of {rank} axes", "a tensor (batch, steps) beside three axes")
+            one = ops.expand_dims(one if one.dtype.kind == "b" else ops.not_equal(one, 0), axis)
+            allowed = one if allowed is None else ops.logical_and(allowed, one)
+    if allowed is not None and len(b.shape(allowed)) == 3:
+        allowed = ops.expand_dims(allowed, 1)
+    if mask is not None and allowed is not None:
+        both = _mask(b, mask)
+        allowed = ops.logical_and(allowed, both if both.dtype.kind == "b" else ops.not_equal(both, 0))
+    elif mask is not None:
+        allowed = _mask(b, mask)
+    if allowed is not None:
+        scores = _masked(b, scores, allowed)
     weights = ops.softmax(scores)
     y = _joined(b, query, ops.transpose(ops.matmul(weights, v), [0, 2, 1, 3]), (heads, out_size))
     return [y, weights] if scores_too else y
@@ -100,12 +116,15 @@ def _project(b: Building, x: Tensor, kid: str, heads: int, size: int) -> Tensor:
     return ops.transpose(b.reshape(y, [batch, steps, heads, size]), [0, 2, 1, 3])
 
 
-def _triangle(b: Building, query: Tensor, key: Tensor) -> np.ndarray[Any, Any]:
-    """Which keys every query may look at: those up to its own place."""
-    queries, keys = (prod(b.fixed(t, *range(1, len(b.shape(t)) - 1))) for t in (query, key))
-    if queries * keys > 1 << 26:
-        raise b.error(f"a causal mask of {queries} x {keys}", "at most 67,108,864 elements")
-    return np.tri(queries, keys, dtype=bool)
+def _triangle(b: Building, query: Tensor, key: Tensor) -> Tensor:
+    """Which keys every query may look at: those up to its own place. (queries, keys), lengths that are not known included."""
+    if len(b.shape(query)) != 3 or len(b.shape(key)) != 3 or None not in (b.shape(query)[1], b.shape(key)[1]):
+        queries, keys = (prod(b.fixed(t, *range(1, len(b.shape(t)) - 1))) for t in (query, key))
+        if queries * keys > 1 << 26:
+            raise b.error(f"a causal mask of {queries} x {keys}", "at most 67,108,864 elements")
+        return ops.constant(np.tri(queries, keys, dtype=bool))
+    rows, columns = (ops.range(ops.shape(t)[1]) for t in (query, key))
+    return ops.greater_equal(ops.expand_dims(rows, 1), columns)
 
 
 def _pair(b: Building, x: Any) -> tuple[Tensor, Tensor, Tensor, bool, bool]:
@@ -114,22 +133,28 @@ def _pair(b: Building, x: Any) -> tuple[Tensor, Tensor, Tensor, bool, bool]:
     scores, causal = bool(given.pop("return_attention_scores", False)), bool(given.pop("use_causal_mask", False))
     given.pop("training", None)
     found = list(x) if isinstance(x, (list, tuple)) else []
-    mask = given.pop("mask", None)
-    if given or mask is not None or len(found) not in (2, 3) or not all(isinstance(t, Tensor) for t in found):
-        raise b.error(
-            f"the inputs {brief(x)} and {brief(given)}", "[query, value] or [query, value, key], without a mask"
-        )
+    given.pop("mask", None)  # the table of layers has set it
+    if given or len(found) not in (2, 3) or not all(isinstance(t, Tensor) for t in found):
+        raise b.error(f"the inputs {brief(x)} and {brief(given)}", "[query, value] or [query, value, key]")
     causal = causal or bool(b.config.get("causal", False))
     return found[0], found[1], found[-1], causal, scores
 
 
 def _weighted(b: Building, x: Any, scores: Tensor) -> Any:
     query, value, key, causal, scores_too = _pair(b, x)
-    if causal:
-        allowed = ops.constant(_triangle(b, query, key))
+    allowed = _triangle(b, query, key) if causal else None
+    mask = b.mask(value)
+    if mask is not None:
+        one = ops.expand_dims(mask, -2)
+        allowed = one if allowed is None else ops.logical_and(allowed, one)
+    if allowed is not None:
         scores = ops.where(allowed, scores, ops.add(scores, _FAR))
     weights = ops.softmax(scores)
     y = ops.matmul(weights, value)
+    mask = b.mask(query)
+    if mask is not None:
+        y = ops.multiply(y, ops.cast(ops.expand_dims(mask, -1), y.dtype))
+        b.set_mask(y, mask)
     return [y, weights] if scores_too else y
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 from ...builder import Tensor
@@ -52,10 +53,10 @@ _AS_THEY_ARE = ("Embedding", "Reshape", "Flatten", "Permute", "RepeatVector", "T
 #: Layers that take no account of a mask, and what they give has none.
 _FORGET = (
     *POOLS, *CONVOLUTIONS, *SHAPES, "Embedding", "Masking", "Bidirectional", "LSTM", "GRU", "SimpleRNN", "RNN",
-    "EinsumDense", "RMSNormalization", "SpectralNormalization",
+    "EinsumDense", "RMSNormalization", "SpectralNormalization", "Attention", "AdditiveAttention",
 )  # fmt: skip
 #: Layers whose result depends on a mask in ways that are not translated.
-_DEPENDS = (*ATTENTION, "Softmax", "TimeDistributed", "Dot", "BatchNormalization", "Activation")
+_DEPENDS = ("Softmax", "TimeDistributed", "BatchNormalization", "Activation")
 
 
 def apply(b: Building, x: Any) -> Any:
@@ -67,10 +68,16 @@ def apply(b: Building, x: Any) -> Any:
     if layer.kind not in (*ATTENTION, *RECURRENT) and (b.args or extra):
         raise b.error(f"the arguments {brief([*b.args, *extra])}", "one input")
     masks = _masks(b, x)
-    if masks and (layer.kind in _DEPENDS or (layer.kind in MERGES and len(_flat(x)) > 1)):
+    if masks and layer.kind in MERGES and len(_flat(x)) > 1:
+        masks = _merged(b, _flat(x))
+    elif masks and layer.kind in _DEPENDS:
         raise b.error("an input with a mask, on which the result depends", "no Masking layer or mask_zero before it")
     as_it_is = layer.kind in DISCRETE or (layer.kind in _AS_THEY_ARE and _whole(x))
     made = LAYERS[layer.kind](b, x if as_it_is else _floats(b, x))
+    if layer.kind in SHAPES and any(made is t and b.mask(t) is not None for t in _flat(x)):
+        from ... import ops
+
+        made = ops.identity(made)  # what it gives has no mask, even if it changes nothing
     if masks and layer.kind not in _FORGET and isinstance(made, Tensor):
         b.set_mask(made, masks[0])
     return made
@@ -101,6 +108,28 @@ def _masks(b: Building, x: Any) -> list[Tensor]:
             if one is not None:
                 b.set_mask(tensor, one)
     return [m for t in inputs if (m := b.mask(t)) is not None]
+
+
+def _merged(b: Building, inputs: list[Any]) -> list[Tensor]:
+    """The mask of what a layer makes of several inputs: none, or one."""
+    from ... import ops
+
+    found = [b.mask(t) for t in inputs]
+    kept = [m for m in found if m is not None]
+    if b.layer.kind == "Dot" and b.shared.keras3:
+        return []
+    if b.layer.kind == "Concatenate":
+        # The versions of Keras differ in how they join the masks of inputs that have different ones.
+        rank = len(b.shape(inputs[0]))
+        if any(m is not kept[0] for m in found) or b.axes(b.get("axis", -1), rank) != (rank - 1,):
+            raise b.error("inputs with different masks", "one mask for all of them, joined along the last axis")
+    elif b.layer.kind == "Dot":
+        raise b.error("an input with a mask", "no Masking layer or mask_zero before it")
+    if all(m is kept[0] for m in found):
+        return kept[:1]
+    if b.shared.keras3:
+        return [reduce(ops.logical_or, kept)] if len(kept) == len(found) else []
+    return [reduce(ops.logical_and, kept)]
 
 
 def is_operation(layer: Layer, keras3: bool, more: int) -> bool:
