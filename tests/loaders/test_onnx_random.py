@@ -41,7 +41,8 @@ def test_numbers_are_drawn_as_the_node_says(
     helper = pytest.importorskip("onnx").helper
     first, second = _drawn(tmp_path / "m.onnx", [helper.make_node(op, inputs, ["y"], **attrs)], (200, 100))
     error = 6 * deviation / first.size**0.5  # six standard errors of the mean
-    assert abs(first.mean() - mean) < error and abs(first.std() - deviation) < 6 * error
+    assert abs(first.mean() - mean) < error
+    assert abs(first.std() - deviation) < 6 * error
     assert (first != second).any()
 
 
@@ -55,7 +56,8 @@ def test_random_numbers_survive_being_written_and_read(tmp_path: Path) -> None:
     ki.save_graph(graph, tmp_path / "m.onnx", [y.name])
     model = load(tmp_path / "m.onnx")
     (found,) = ki.Session(model.graph).run([model.outputs[0]], {model.inputs[0]: np.zeros((40, 500), np.float32)})
-    assert found.shape == (40, 500) and 0 <= found.min() < 0.01 < 0.99 < found.max() < 1
+    assert found.shape == (40, 500)
+    assert 0 <= found.min() < 0.01 < 0.99 < found.max() < 1
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".pb"])
@@ -90,7 +92,8 @@ def test_a_disk_without_room_leaves_the_old_file(suffix: str, tmp_path: Path, mo
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         ki.save_graph(graph, path)
-    assert path.read_bytes() == b"old" and [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
 def test_the_scores_behind_a_label_are_written_too(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from ...ir import UNKNOWN, Literal
 from ...signatures import SERVING_DEFAULT, Signature
 from .narrow import BFLOAT16, round_to
 from .node import Node
+from .order import in_order
 from .table import CONVERTERS
 
 __all__ = ["LATEST", "OLDEST", "Importer", "Scope"]
@@ -245,8 +246,8 @@ class Importer:
     # --- nodes -----------------------------------------------------------------------------------------------------------
 
     def nodes(self, protos: Sequence[NodeProto], scope: Scope) -> None:
-        """Converts nodes, which are in topological order in every ONNX file."""
-        for proto in protos:
+        """Converts nodes. ONNX asks for a topological order; ONNX Runtime's converter to float16 writes another one."""
+        for proto in in_order(protos):
             self._node(proto, scope)
 
     def _node(self, proto: NodeProto, scope: Scope) -> None:

@@ -12,6 +12,7 @@ from . import (
     control,
     conv,
     finding,
+    folding,
     indexing,
     losses,
     math,
@@ -24,6 +25,7 @@ from . import (
     resize,
     sampling,
     shapes,
+    spectra,
 )
 from .node import Converter
 
@@ -49,6 +51,8 @@ _OWN = (
     recurrent,
     sampling,
     random,
+    folding,
+    spectra,
 )
 
 CONVERTERS: Mapping[tuple[str, str], Converter] = {
