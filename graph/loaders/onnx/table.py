@@ -24,6 +24,7 @@ from . import (
     reduce,
     resize,
     sampling,
+    sequences,
     shapes,
     spectra,
 )
@@ -53,6 +54,7 @@ _OWN = (
     random,
     folding,
     spectra,
+    sequences,
 )
 
 CONVERTERS: Mapping[tuple[str, str], Converter] = {
