@@ -25,7 +25,7 @@ def _sequence(n: Node, elements: Sequence[Tensor], kind: str = _SEQUENCE) -> Ten
         raise n.unsupported(f"a sequence of {len(elements)} tensors; at most {_MOST:,}")
     n.importer.budget.item(f"elements of {n.place}", 0, len(elements))
     name = n.graph.unique_name(f"{n.base}/{kind}")
-    return n.graph.create_op(kind, list(elements), {"_reason": _WHY}, name, num_outputs=1).outputs[0]
+    return n.graph.create_op(kind, list(elements), {"_reason": f"{n.place}: {_WHY}"}, name, num_outputs=1).outputs[0]
 
 
 def _elements(n: Node, index: int = 0) -> list[Tensor]:
