@@ -4,7 +4,7 @@
     program.py    the JSON of the program and the weights beside it, checked
     call.py       what a converter sees of a call, and the table's type
     importer.py   the calls in order, names and types
-    nn.py math.py shapes.py   ATen op -> converter
+    nn.py math.py functions.py shapes.py selection.py windows.py resize.py recurrent.py   ATen op -> converter
 
 The program's JSON names ATen ops; nothing of it is run. Values keep PyTorch's layout (NCHW), weights stay in the file.
 """

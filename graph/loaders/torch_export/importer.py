@@ -14,7 +14,7 @@ from ...errors import LoadError
 from ...formats.limits import Budget, brief
 from ...ir import UNKNOWN
 from ...signatures import SERVING_DEFAULT, Signature
-from . import math, nn, recurrent, selection, shapes, windows
+from . import functions, math, nn, recurrent, selection, shapes, windows
 from .call import Call, Converter
 from .program import Program, tensor_type
 from .views import VIEWS, Views
@@ -24,7 +24,7 @@ __all__ = ["Importer"]
 _TARGET = re.compile(r"torch\.ops\.aten\.(\w+)\.(\w+)|(?:torch\.ops\.)?_?operator\.(\w+)|_operator\.(\w+)")
 _CONVERTERS: dict[str, Converter] = {
     name: convert
-    for module in (nn, windows, recurrent, math, selection, shapes)
+    for module in (nn, windows, recurrent, math, functions, selection, shapes)
     for name, convert in module.CONVERTERS.items()
 }
 #: Calls that check sizes and compute nothing.
@@ -199,8 +199,7 @@ class Importer:
             outputs = [[name] for name in outputs[0]]
         for names, value in zip(outputs, values, strict=False):
             for name in names:
-                if value is not None:
-                    self._bind(name, value)
+                self._bind(name, self._not_made(name) if value is None else value)
         if len(values) < len(outputs):
             raise self._budget.error(where, f"{len(outputs)} outputs", f"at most {len(values)}")
 
@@ -215,6 +214,12 @@ class Importer:
         )
         for output, tensor in zip(flat, made.outputs, strict=False):
             self._bind(output, tensor)
+
+    def _not_made(self, name: str) -> Tensor:
+        """A further output that no converter makes: places of maxima, statistics of training. Only its readers are refused."""
+        attrs = {"why": "this output of the op is not computed"}
+        unique = self._graph.unique_name(_legal(name))
+        return self._graph.create_op("aten.output", (), attrs, unique, num_outputs=1, exact_name=True).outputs[0]
 
     def _output_names(self, output: Any, where: str) -> list[str]:
         inner = next(iter(output.values()), None) if isinstance(output, dict) and output else None

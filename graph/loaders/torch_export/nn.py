@@ -236,11 +236,22 @@ def _addmm(c: Call) -> Tensor:
     return ops.add(y, ops.multiply(bias, c.number("beta")) if c.number("beta", 1.0) != 1 else bias)
 
 
+def _shared_heads(c: Call, x: Tensor, q: Tensor) -> Tensor:
+    """Each head of keys or values as often as queries share it."""
+    heads, own = c.dims(q)[-3], c.dims(x)[-3]
+    if heads is None or not own or heads % own:
+        raise c.wrong(f"{heads} heads of queries share {own}")
+    places = np.repeat(np.arange(own, dtype=np.int32), heads // own)
+    return ops.gather(x, ops.constant(places), axis=c.rank(x) - 3)
+
+
 def _attention(c: Call) -> Tensor:
     """softmax(q k^T * scale + mask) v."""
     q, k, v = (c.tensor(n) for n in ("query", "key", "value"))
-    if c.number("dropout_p", 0.0) or c.flag("enable_gqa"):
-        raise c.unsupported("attention with dropout or shared heads")
+    if c.number("dropout_p", 0.0):
+        raise c.unsupported("attention with dropout")
+    if c.flag("enable_gqa"):
+        k, v = (_shared_heads(c, t, q) for t in (k, v))
     size = c.dims(q)[-1]
     if size is None:
         raise c.unsupported("attention over an unknown size")
@@ -248,8 +259,9 @@ def _attention(c: Call) -> Tensor:
     scores = ops.matmul(ops.multiply(q, np.float32(scale)), k, transpose_b=True)
     if c.has("attn_mask"):
         mask = c.tensor("attn_mask")
-        if mask.dtype == bool:
-            raise c.unsupported("a mask of bools")
+        if mask.dtype == bool:  # true: this key counts
+            zero = ops.zeros_like(ops.cast(mask, scores.dtype))
+            mask = ops.where(mask, zero, ops.add(zero, np.asarray(-np.inf, scores.dtype)))
         scores = ops.add(scores, mask)
     elif c.flag("is_causal"):
         scores = ops.where(
@@ -274,12 +286,6 @@ def _leaky_relu(c: Call) -> Tensor:
     return _made("LeakyRelu", [c.tensor("self")], {"alpha": c.number("negative_slope", 0.01)})
 
 
-def _elu(c: Call) -> Tensor:
-    if (c.number("alpha", 1.0), c.number("scale", 1.0), c.number("input_scale", 1.0)) != (1, 1, 1):
-        raise c.unsupported("elu with another alpha or scale than 1")
-    return _made("Elu", [c.tensor("self")], {})
-
-
 def _prelu(c: Call) -> Tensor:
     x, w = c.tensor("self"), c.tensor("weight")
     slope = ops.reshape(w, [-1, *(1,) * max(c.rank(x) - 2, 0)])
@@ -293,12 +299,6 @@ def _softmax(function: Any) -> Converter:
         return found
 
     return convert
-
-
-def _softplus(c: Call) -> Tensor:
-    if (c.number("beta", 1.0), c.number("threshold", 20.0)) != (1, 20):
-        raise c.unsupported("softplus with another beta or threshold")
-    return ops.softplus(c.tensor("self"))
 
 
 CONVERTERS: dict[str, Converter] = {
@@ -321,10 +321,8 @@ CONVERTERS: dict[str, Converter] = {
     "mish": lambda c: composed.mish(c.tensor("self")),
     "gelu": lambda c: composed.gelu(c.tensor("self"), approximate=c.text("approximate", "none") == "tanh"),
     "leaky_relu": _leaky_relu,
-    "elu": _elu,
     "selu": lambda c: _made("Selu", [c.tensor("self")], {}),
     "prelu": _prelu,
-    "softplus": _softplus,
     **dict.fromkeys(("softmax", "_softmax"), _softmax(ops.softmax)),
     **dict.fromkeys(("log_softmax", "_log_softmax"), _softmax(ops.log_softmax)),
 }
