@@ -118,3 +118,58 @@ def test_an_output_that_is_not_computed_refuses_its_readers_only(tmp_path: Path)
     np.testing.assert_allclose(y, want, rtol=1e-4, atol=1e-5)
     with pytest.raises(KigraphError, match="not computed"):
         model.session.run("output_1", {"x": X})
+
+
+def _positions(size: int, target: int, factor: float | None, kind: str, corners: bool) -> Array:
+    scale = size / target if factor is None else 1 / factor
+    i = np.arange(target)
+    if kind == "nearest":
+        return np.minimum(np.floor(i * scale), size - 1)
+    if corners:
+        return i * (size - 1) / max(target - 1, 1)
+    return (i + 0.5) * scale - 0.5 if kind == "cubic" else np.maximum((i + 0.5) * scale - 0.5, 0)
+
+
+def _weights(size: int, target: int, factor: float | None, kind: str, corners: bool) -> Array:
+    """The matrix of one axis; a tap beyond an edge counts for the pixel at that edge."""
+    found = np.zeros((target, size))
+    for row, at in zip(found, _positions(size, target, factor, kind, corners), strict=True):
+        low = int(np.floor(at))
+        for tap in range(low - 1, low + 3):
+            d = abs(at - tap)
+            near = 1.25 * d**3 - 2.25 * d**2 + 1
+            far = -0.75 * (d**3 - 5 * d**2 + 8 * d - 4)
+            cubic = near if d <= 1 else far if d < 2 else 0
+            weight = {"nearest": float(tap == at), "linear": max(1 - d, 0), "cubic": cubic}[kind]
+            row[min(max(tap, 0), size - 1)] += weight
+    return found
+
+
+@pytest.mark.parametrize(
+    ("op", "kind", "axes"),
+    [
+        ("upsample_nearest1d", "nearest", 1), ("upsample_nearest2d", "nearest", 2), ("upsample_nearest3d", "nearest", 3), ("upsample_linear1d", "linear", 1),
+        ("upsample_bilinear2d", "linear", 2), ("upsample_trilinear3d", "linear", 3), ("upsample_bicubic2d", "cubic", 2),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("corners", [False, True])
+@pytest.mark.parametrize("factor", [None, 1.75, 0.6])
+def test_resizing(
+    op: str, kind: str, axes: int, corners: bool, factor: float | None, tmp_path: Path, seed: int
+) -> None:
+    """A factor states the positions, also where it gives no whole size; with corners the sizes do."""
+    if kind == "nearest" and corners:
+        pytest.skip("nearest has no corners")
+    x = np.random.default_rng(seed).normal(size=(2, 3, *(7, 8, 4)[:axes])).astype(np.float32)
+    sizes = [int(s * factor) if factor else t for s, t in zip(x.shape[2:], (11, 5, 6), strict=False)]
+    arguments: dict[str, Any] = {} if kind == "nearest" else {"align_corners": corners}
+    target = {"output_size": sizes} if factor is None else {"output_size": None, "scale_factors": [factor] * axes}
+    node = call(f"{op}.vec", "y", input="$x", **target, **arguments)
+    if factor is not None:
+        node["inputs"][2]["arg"] = {"as_floats": [factor] * axes}
+    found = load(tmp_path, [node], ["y"], {"x": x.shape}).signatures["serving_default"](x)["output"]
+    want = x.astype(np.float64)
+    for axis, target_size in enumerate(sizes, 2):
+        matrix = _weights(x.shape[axis], target_size, None if corners else factor, kind, corners)
+        want = np.moveaxis(np.tensordot(matrix, want, (1, axis)), 0, axis)
+    np.testing.assert_allclose(found, want, rtol=1e-4, atol=1e-5)

@@ -14,7 +14,7 @@ from ...errors import LoadError
 from ...formats.limits import Budget, brief
 from ...ir import UNKNOWN
 from ...signatures import SERVING_DEFAULT, Signature
-from . import functions, math, nn, recurrent, selection, shapes, windows
+from . import functions, math, nn, recurrent, resize, selection, shapes, windows
 from .call import Call, Converter
 from .program import Program, tensor_type
 from .views import VIEWS, Views
@@ -24,7 +24,7 @@ __all__ = ["Importer"]
 _TARGET = re.compile(r"torch\.ops\.aten\.(\w+)\.(\w+)|(?:torch\.ops\.)?_?operator\.(\w+)|_operator\.(\w+)")
 _CONVERTERS: dict[str, Converter] = {
     name: convert
-    for module in (nn, windows, recurrent, math, functions, selection, shapes)
+    for module in (nn, windows, resize, recurrent, math, functions, selection, shapes)
     for name, convert in module.CONVERTERS.items()
 }
 #: Calls that check sizes and compute nothing.

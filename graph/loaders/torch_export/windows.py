@@ -1,4 +1,4 @@
-"""ATen's transposed convolutions, windows over one and three axes, and resizing. Values have the channels first."""
+"""ATen's transposed convolutions, and windows over one and three axes. Values have the channels first."""
 
 from __future__ import annotations
 
@@ -150,35 +150,6 @@ def _adaptive_avg_pool3d(c: Call) -> Tensor:
     return ops.reduce_mean(x, [2, 3, 4], keepdims=True)
 
 
-def _resize(type: str) -> Converter:
-    """To a stated size, or by factors that give whole sizes: for others PyTorch's positions are those of the factor."""
-
-    def convert(c: Call) -> Tensor:
-        x = c.tensor("input")
-        if c.rank(x) != 4:
-            raise c.unsupported(f"resizing of {c.rank(x) - 2} axes")
-        if c.has("output_size"):
-            sizes = list(c.integers("output_size"))
-        else:
-            factors, known = c.raw("scale_factors"), c.dims(x)[2:]
-            if not isinstance(factors, list) or len(factors) != 2 or None in known:
-                raise c.unsupported("resizing of unknown sizes by factors")
-            exact = [float(f) * int(s or 0) for f, s in zip(factors, known, strict=True)]
-            sizes = [round(e) if np.isfinite(e) else 0 for e in exact]
-            if any(abs(e - s) > 1e-6 for e, s in zip(exact, sizes, strict=True)):
-                raise c.unsupported(f"resizing by {factors}, which gives no whole sizes")
-        if len(sizes) != 2 or not all(0 < s < 1 << 31 for s in sizes):
-            raise c.wrong(f"sizes {sizes}")
-        corners = c.flag("align_corners")
-        centres = type == "ResizeBilinear" and not corners
-        y = _made(
-            type, [ops.transpose(x, _NHWC), ops.constant(np.array(sizes, np.int32))], align_corners=corners, half_pixel_centers=centres
-        )  # fmt: skip
-        return ops.transpose(y, _NCHW)
-
-    return convert
-
-
 def _instance_norm(c: Call) -> Tensor:
     x = c.tensor("input")
     rank = c.rank(x)
@@ -208,6 +179,4 @@ CONVERTERS: dict[str, Converter] = {
     "max_pool3d": _pool3d("MaxPool3D"),
     "avg_pool3d": _pool3d("AvgPool3D"),
     "adaptive_avg_pool3d": _adaptive_avg_pool3d,
-    "upsample_nearest2d": _resize("ResizeNearestNeighbor"),
-    "upsample_bilinear2d": _resize("ResizeBilinear"),
 }
