@@ -185,6 +185,8 @@ def _filled(what: str, value: int, shape: Any, dtype: Any, name: str | None) -> 
             count = sizes.num_elements()
             if count is None:
                 raise ValueError(f"{what}: this shape must be fully known, got {shape}; tf.shape gives sizes in a run")
+            if count == 0:
+                filler = np.empty(sizes.as_list(), numpy_dtype(dtype))
             if count < 1000:
                 return constant(filler, dtype, sizes, scope)
             shape = convert(np.array(sizes.as_list(), np.int32), name="shape_as_tensor")

@@ -216,7 +216,7 @@ def transpose_image(image: Any, name: str | None = None) -> Tensor:
     rank = image.shape.ndims
     if rank not in (3, 4):
         raise ValueError(f"transpose_image: 'image' must have either 3 or 4 dimensions, got {image.shape}")
-    return transpose(image, [1, 0, 2] if rank == 3 else [0, 2, 1, 3], name=name)
+    return transpose(image, [1, 0, 2] if rank == 3 else [0, 2, 1, 3], name=name or "transpose")
 
 
 def rot90(image: Any, k: int = 1, name: str | None = None) -> Tensor:

@@ -6,7 +6,8 @@ of its own for condition and body, whose operations have no names in the graph a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,26 +17,10 @@ from ...graph import ir
 from .array import identity
 from .building import apply, convert, graph_of, is_tensor, one, static_value
 from .graph import Context, Graph, Operation, Tensor, control_dependencies, get_default_graph
+from .nest import leaves_of, like
 from .shapes import TensorShape, sizes_of
 
-__all__ = ["Assert", "Print", "assert_ops", "case", "cond", "while_loop"]
-
-
-def _leaves(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return [leaf for key in sorted(value) for leaf in _leaves(value[key])]
-    return [leaf for item in value for leaf in _leaves(item)] if isinstance(value, (list, tuple)) else [value]
-
-
-def _like(structure: Any, leaves: list[Any]) -> Any:
-    """The leaves, taken from the list one by one, in the nesting of a structure."""
-    if isinstance(structure, dict):
-        return {key: _like(structure[key], leaves) for key in sorted(structure)}
-    if isinstance(structure, tuple) and hasattr(structure, "_fields"):
-        return type(structure)(*(_like(item, leaves) for item in structure))
-    if isinstance(structure, (list, tuple)):
-        return type(structure)(_like(item, leaves) for item in structure)
-    return leaves.pop(0)
+__all__ = ["Assert", "Print", "assert_ops", "case", "cond", "scratch", "while_loop"]
 
 
 def cond(
@@ -74,7 +59,7 @@ def _side(graph: Graph, function: Callable[[], Any], pred: Tensor, pivot: Tensor
     try:
         made = function()
         found: list[Any] = []
-        for leaf in _leaves(made):
+        for leaf in leaves_of(made):
             if leaf is None or isinstance(leaf, Operation):
                 with control_dependencies([] if leaf is None else [leaf]):
                     found.append(identity(pivot))
@@ -92,16 +77,15 @@ def _merged(graph: Graph, pred: Tensor, sides: list[list[Any]], structure: Any, 
             f"true_fn and false_fn must return the same number of results, got {len(sides[0])} and {len(sides[1])}"
         )
     merged: list[Any] = []
-    for true, false, leaf in zip(*sides, _leaves(structure), strict=True):
+    for true, false, leaf in zip(*sides, leaves_of(structure), strict=True):
         if true.dtype != false.dtype:
             raise TypeError(
                 f"Outputs of true_fn and false_fn must have the same type: {true.dtype.name}, {false.dtype.name}"
             )
         made = graph.create("Merge", [false, true], {"N": 2}, "Merge")
         graph.core.predicates[made.core] = pred.core
-        operation = leaf is None or isinstance(leaf, Operation)
-        merged.append(made if operation else made.outputs[0])
-    made_like = _like(structure, merged)
+        merged.append(made if leaf is None else made.outputs[0])
+    made_like = like(structure, merged)
     single = not strict and isinstance(made_like, (list, tuple)) and len(made_like) == 1
     return made_like[0] if single else made_like
 
@@ -114,9 +98,8 @@ def case(
     pairs = list(pred_fn_pairs.items()) if isinstance(pred_fn_pairs, dict) else list(pred_fn_pairs)
     if not pairs:
         raise ValueError("case: there are no pairs of a predicate and a function")
-    if exclusive:
-        raise ValueError("case: exclusive=True is not supported by kigraph.compat.v1; the first true predicate counts")
     with get_default_graph().name_scope(name):
+        waits = [_at_most_one([p for p, _ in pairs])] if exclusive and len(pairs) > 1 else []
         if default is None:
             *pairs, (last, function) = pairs
 
@@ -127,7 +110,16 @@ def case(
             rest = default
         for pred, function in reversed(pairs):
             rest = _choice(pred, function, rest, strict)
-        return rest()
+        with control_dependencies(waits):
+            return rest()
+
+
+def _at_most_one(preds: Sequence[Any]) -> Operation:
+    from .math import cast, reduce_sum
+    from .parts import stack
+
+    count = reduce_sum(cast(stack([convert(p) for p in preds]), "int32"))
+    return Assert(count < 2, ["case: more than one of the predicates is true: ", *preds])
 
 
 def _choice(pred: Any, function: Callable[[], Any], rest: Callable[[], Any], strict: bool) -> Callable[[], Any]:
@@ -135,7 +127,7 @@ def _choice(pred: Any, function: Callable[[], Any], rest: Callable[[], Any], str
 
 
 def _like_identity(value: Any) -> Any:
-    return _like(value, [identity(v) for v in _leaves(value)])
+    return like(value, [identity(v) for v in leaves_of(value)])
 
 
 # --- loops ---------------------------------------------------------------------------------------------------------------
@@ -176,6 +168,21 @@ class _Inner(Graph):
                 "and assign it after the loop"
             )
         return super().create(type, *args, **kwargs)
+
+
+class _Scratch(_Inner):
+    """A graph in which a function is tried, for what its results are like; seeds that it takes count for nothing."""
+
+    def next_seed(self) -> int:
+        return 0
+
+
+@contextmanager
+def scratch() -> Iterator[Graph]:
+    """``with scratch() as inner:`` what is made inside goes nowhere."""
+    inner = _Scratch(get_default_graph())
+    with inner.as_default():
+        yield inner
 
 
 def while_loop(
@@ -223,7 +230,7 @@ def _limited(cond: Any, body: Any, items: Any, invariants: Any, limit: Any, name
 
 
 def _loop(graph: Graph, cond: Any, body: Any, items: Any, invariants: Any) -> Any:
-    initial = [convert(v) for v in _leaves(items)]
+    initial = [convert(v) for v in leaves_of(items)]
     shapes = [t.shape for t in initial] if invariants is None else [TensorShape(s) for s in _shapes(invariants)]
     if len(shapes) != len(initial):
         raise ValueError(f"while_loop: {len(initial)} loop variables, but {len(shapes)} shape invariants")
@@ -232,7 +239,7 @@ def _loop(graph: Graph, cond: Any, body: Any, items: Any, invariants: Any) -> An
         inner = _Inner(graph)
         inputs = [inner.placeholder(t.core.dtype, sizes_of(s)) for t, s in zip(initial, shapes, strict=True)]
         with inner.as_default():
-            arguments = _like(items, [inner.wrap(t) for t in inputs])
+            arguments = like(items, [inner.wrap(t) for t in inputs])
             made = function(*arguments)
             outputs = [inner.reach(convert(v)) for v in ([made] if is_cond else _results(made, initial, shapes))]
         parts.append((inner, inputs, outputs))
@@ -247,7 +254,7 @@ def _loop(graph: Graph, cond: Any, body: Any, items: Any, invariants: Any) -> An
     for tensor, shape in zip(made, shapes, strict=True):
         tensor.set_shape(shape)
         found.append(tensor)
-    return _like(items, found)
+    return like(items, found)
 
 
 def _shapes(invariants: Any) -> list[Any]:
@@ -258,7 +265,7 @@ def _shapes(invariants: Any) -> list[Any]:
 
 def _results(made: Any, initial: Sequence[Tensor], shapes: Sequence[TensorShape]) -> list[Any]:
     """What the body returns, held against the loop variables."""
-    leaves = _leaves(made)
+    leaves = leaves_of(made)
     if len(leaves) != len(initial):
         raise ValueError(f"while_loop: the body returns {len(leaves)} values for {len(initial)} loop variables")
     found = []

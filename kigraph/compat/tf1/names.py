@@ -22,6 +22,7 @@ from . import (
     initializers,
     layers,
     losses,
+    mapping,
     math,
     metrics,
     nn,
@@ -162,7 +163,7 @@ def _collected(name: str) -> Any:
 
 #: Every public name.
 NAMES: dict[str, Any] = {
-    **dtypes.DTYPES, **_MATH, **_ARRAY, **_OWN, **_INITIALIZERS, **_of(variables, "PROBES", "lifted"), **_of(scopes, "slot_name"), **_of(session),
+    **dtypes.DTYPES, **_MATH, **_ARRAY, **_OWN, **_INITIALIZERS, **_of(variables, "PROBES", "lifted"), **_of(scopes, "slot_name"), **_of(session), **_of(mapping),
     **control.assert_ops(),
     **{n: getattr(graph, n) for n in ("Graph", "GraphKeys", "Operation", "Tensor", "control_dependencies", "get_default_graph",
                                       "name_scope", "reset_default_graph")},

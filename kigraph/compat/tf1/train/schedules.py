@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..array import group
+from ..array import group, identity
 from ..building import convert
 from ..graph import GraphKeys, Operation, Tensor, get_default_graph
 from ..math import FUNCTIONS, cast, truediv
@@ -92,16 +93,21 @@ def cosine_decay(
 
 def piecewise_constant(x: Any, boundaries: Any, values: Any, name: str | None = None) -> Tensor:
     """values[0] up to and with boundaries[0], values[1] up to boundaries[1], and so on."""
-    from ..parts import where_v2
+    from ..control import case
 
     if len(boundaries) != len(values) - 1:
         raise ValueError("The length of boundaries should be 1 less than the length of values")
     with get_default_graph().name_scope(name or "PiecewiseConstant"):
         x = convert(x)
-        result = convert(values[-1])
-        for bound, value in reversed(list(zip(boundaries, values, strict=False))):
-            result = where_v2(_f["less_equal"](x, convert(bound, x.dtype)), convert(value, result.dtype), result)
-        return result
+        results = [convert(value) for value in values]
+        preds = [_f["less_equal"](x, convert(bound, x.dtype)) for bound in boundaries]
+        pairs = [(pred, _constantly(result)) for pred, result in zip(preds, results[:-1], strict=True)]
+        made: Tensor = case(pairs, default=_constantly(results[-1])) if pairs else results[-1]
+        return made
+
+
+def _constantly(value: Tensor) -> Callable[[], Tensor]:
+    return lambda: identity(value)
 
 
 # --- the counter -----------------------------------------------------------------------------------------------------------
