@@ -19,7 +19,7 @@ import kigraph.compat.v1 as tf
 ```
 
 Programs for TensorFlow 1 run after this one change, as far as they use what is listed below. Names of operations, shapes,
-the order of effects, the formulas of optimizers and numbers of seeded operations are TensorFlow's; fourteen programs are
+the order of effects, the formulas of optimizers and numbers of seeded operations are TensorFlow's; more than thirty programs are
 held against TensorFlow's results (`tests/compat`), and run beside TensorFlow itself with `make interop`.
 `python docs/compat_v1.py` writes this file.
 

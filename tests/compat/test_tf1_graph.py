@@ -184,8 +184,8 @@ def test_a_file_is_read_by_a_program_and_never_by_a_graph_of_a_file(tmp_path: Pa
 def test_what_is_missing_names_the_alternative() -> None:
     with pytest.raises(AttributeError, match=r"has no py_func; use instead: a graph runs no Python"):
         tf.py_func  # noqa: B018
-    with pytest.raises(AttributeError, match=r"has no nn\.dynamic_rnn; use instead: tf\.while_loop"):
-        tf.nn.dynamic_rnn  # noqa: B018
+    with pytest.raises(AttributeError, match=r"has no nn\.raw_rnn; use instead: tf\.nn\.dynamic_rnn"):
+        tf.nn.raw_rnn  # noqa: B018
     with pytest.raises(AttributeError, match=r"has no reduce_summ; similar: reduce_sum"):
         tf.reduce_summ  # noqa: B018
     with pytest.raises(AttributeError, match="no field 'frction'"):

@@ -8,18 +8,17 @@ from pathlib import Path
 import pytest
 
 import kigraph.compat.v1 as tf
-from tests.interop.tf1_programs import PROGRAMS
-from tests.interop.tf1_results import difference, run
+from tests.interop.tf1_results import EVERY, difference, run
 
 FACTS = json.loads(Path(__file__).with_name("tf1_facts.json").read_text())
 
 
 def test_every_program_has_facts() -> None:
-    assert {*FACTS} == {*PROGRAMS}
+    assert {*FACTS} == {*EVERY}
     assert sum(len(facts) for facts in FACTS.values()) > 200
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", EVERY)
 def test_as_tensorflow(name: str) -> None:
     try:
         found = run(tf, name)

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.interop.tf1_programs import PROGRAMS
-from tests.interop.tf1_results import difference, run
+from tests.interop.tf1_results import EVERY, difference, run
 
 pytestmark = pytest.mark.skipif(
     not all(importlib.util.find_spec(name) for name in ("tensorflow", "tf_keras")),
@@ -32,7 +31,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return json.loads(path.read_text())
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", EVERY)
 def test_both_give_the_same(name: str, results: Any) -> None:
     import kigraph.compat.v1 as tf
 

@@ -16,9 +16,15 @@ from typing import Any
 
 import numpy as np
 
+from tests.interop.tf1_lessons import LESSONS
 from tests.interop.tf1_programs import PROGRAMS, write_digits
+from tests.interop.tf1_tutorials import TUTORIALS
 
-__all__ = ["difference", "flat", "plain", "run"]
+__all__ = ["EVERY", "difference", "flat", "plain", "run"]
+
+
+#: All programs, by name.
+EVERY = {**PROGRAMS, **TUTORIALS, **LESSONS}
 
 
 def flat(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
@@ -71,7 +77,7 @@ def run(tf: Any, name: str) -> dict[str, Any]:
             Path(folder, "digits.npz").write_bytes(Path(given, "digits.npz").read_bytes())
         elif name == "digits_cnn":
             write_digits(Path(folder))
-        return {place: plain(value) for place, value in flat(PROGRAMS[name](tf, Path(folder)))}
+        return {place: plain(value) for place, value in flat(EVERY[name](tf, Path(folder)))}
 
 
 def main(path: str) -> None:
@@ -80,7 +86,7 @@ def main(path: str) -> None:
 
     tf.disable_v2_behavior()
     facts = {}
-    for name in PROGRAMS:
+    for name in EVERY:
         try:
             facts[name] = run(tf, name)
         except ImportError as error:
