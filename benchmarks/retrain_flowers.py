@@ -1,6 +1,6 @@
-"""``kigraph retrain`` in full on real photographs: rate, accuracy next to scikit-learn's, and the same bits after kills.
+"""``kigraph retrain`` on real photographs: rates next to classify's, accuracy next to scikit-learn's, the same bits after kills.
 
-    python -m benchmarks.retrain_flowers [--kills 20] [--out out/retrain]
+    python -m benchmarks.retrain_flowers [--rates] [--kills 20] [--out out/retrain]
 
 Needs the folder of real models and photographs (KIGRAPH_SHARED, or ../shared) and scikit-learn. Prints a JSON document; exit code 1
 if the accuracy is more than a percentage point off scikit-learn's, or an interrupted run ended with other bits.
@@ -15,6 +15,7 @@ import os
 import random
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -34,6 +35,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--kills", type=int, default=20, metavar="N")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="for the rates (default: 3)")
+    parser.add_argument("--rates", action="store_true", help="nothing but the rates of features and of classify")
     parser.add_argument("--out", type=Path, default=Path("out/retrain"))
     args = parser.parse_args()
     if not (SHARED / "photos" / "flowers").is_dir():
@@ -42,6 +45,10 @@ def main() -> int:
     shutil.rmtree(args.out, ignore_errors=True)
     photos, weights = _material(args.out.resolve())
     found: dict[str, Any] = {"photographs": sum(1 for _ in photos.rglob("*.jpg"))}
+    found["rates"] = _rates(photos, weights, args.out.resolve(), args.rounds)
+    if args.rates:
+        print(json.dumps(found, indent=1))
+        return 0
     found |= _whole(photos, weights, args.out.resolve())
     found["scikit-learn"] = _scikit_learn(photos, weights, args.out.resolve(), found)
     found["kills"] = _killed(
@@ -120,6 +127,34 @@ def _whole(photos: Path, weights: Path, out: Path) -> dict[str, Any]:
         "seconds with features in the cache": again, "seconds of classify": classified,
         "augmented and tuned": {"accuracy": first["accuracy"], "seconds": tuned_seconds, "same bits": same},
     }  # fmt: skip
+
+
+def _rates(photos: Path, weights: Path, out: Path, rounds: int) -> dict[str, dict[str, float]]:
+    """Photographs a second, and processor time of one: features into an empty cache, and labels, in turn in one process; medians."""
+    import kigraph as ki
+    from kigraph.retraining.features import Item, Store, compute
+    from kigraph.retraining.photos import collect
+    from kigraph.retraining.trunk import find_trunk
+
+    model = ki.load(weights)
+    trunk, items = find_trunk(model), [Item(p.path, p.digest) for p in collect(photos).photos]
+    paths = [item.path for item in items]
+    times: dict[str, list[tuple[float, float]]] = {"features": [], "classify": []}
+    for turn in range(rounds + 1):
+        for name, taken in times.items():
+            start, cpu = time.perf_counter(), time.process_time()
+            if name == "features":
+                compute(trunk, items, Store(out / f"rates{turn}", (trunk.count,)))
+            else:
+                assert sum(answer.error is None for answer in model.classify_many(paths)) == len(items)
+            taken.append((time.perf_counter() - start, time.process_time() - cpu))
+    return {
+        name: {
+            "photographs a second": len(items) / statistics.median(wall for wall, _ in taken[1:]),
+            "ms of processor time for one": statistics.median(used for _, used in taken[1:]) / len(items) * 1e3,
+        }
+        for name, taken in times.items()
+    }  # the first turn compiles
 
 
 def _contents(folder: Path) -> dict[str, bytes]:

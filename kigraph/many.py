@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .graph.session import Session
     from .weights.card import Card
 
-__all__ = ["BATCH", "Lanes", "lanes_of", "scored", "stream"]
+__all__ = ["BATCH", "Lanes", "chunks_of", "lanes_of", "scored", "stream"]
 
 Source = TypeVar("Source")
 Rows: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
@@ -126,13 +126,13 @@ def scored(
     ahead = lanes.batch * (lanes.count + 1) + (workers if isinstance(workers, int) else 0)
     with (
         closing(decoded(images, prepare, workers=workers, ahead=ahead)) as items,
-        closing(in_order(_chunks(items, lanes.batch), run, workers=lanes.count, ahead=lanes.count + 1)) as chunks,
+        closing(in_order(chunks_of(items, lanes.batch), run, workers=lanes.count, ahead=lanes.count + 1)) as chunks,
     ):
         for chunk in chunks:
             yield from chunk
 
 
-def _chunks(items: Iterator[Decoded[Source]], batch: int) -> Iterator[list[Decoded[Source]]]:
+def chunks_of(items: Iterator[Decoded[Source]], batch: int) -> Iterator[list[Decoded[Source]]]:
     """As many images as a batch has, and the errors among them: only the last batch is smaller, so there are two plans at most."""
     chunk: list[Decoded[Source]] = []
     good = 0

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -21,8 +22,9 @@ from ..kernels.cache_files import UnsafeFileError, read_sealed, write_sealed
 from ..kernels.digest import blake2b
 from ..kernels.room import require
 from ..kernels.settings import cache_folder
+from ..many import Lanes, chunks_of, lanes_of
 from ..vision.decode import read_image
-from ..vision.pipeline import decoded
+from ..vision.pipeline import Decoded, decoded, default_workers, in_order
 from .augment import varied
 from .photos import digest_of
 from .trunk import IMAGES, Trunk, file_digest
@@ -44,8 +46,6 @@ __all__ = [
 _LOG = logging.getLogger("kigraph")
 FOLDER = "bottlenecks"
 _FORMAT = 1
-#: Images that go through the trunk together.
-_BATCH = 8
 
 Features: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
 
@@ -188,9 +188,9 @@ def compute(
     run: Runner | None = None,
     on_photo: Progress = lambda done, total: None,
 ) -> Computed[Features]:
-    """The features of photographs in memory: from the cache, else computed in batches, beside threads that decode.
+    """The features of photographs in memory: from the cache, else computed in batches side by side, beside threads that decode.
 
-    run: prepared images (n, ...) -> values (n, *store.shape); default: the trunk's features. on_photo: called with the number of
+    run: prepared images (n, ...) -> values (n, *store.shape), in several threads; default: the trunk's features. on_photo: called with the number of
     photographs that were computed, and of those that have to be; first with 0.
     """
     require(
@@ -203,7 +203,8 @@ def compute(
     def take(at: int, row: Features, kept: bool) -> None:
         values[at] = row
 
-    errors, kept = _each(trunk, items, store, run or trunk.features, take, on_photo)
+    lanes, lane = _lanes(trunk)
+    errors, kept = _each(lane, lanes, items, store, run or lane.features, take, on_photo)
     good = [at for at in range(len(items)) if at not in errors]
     return _computed(items, values[good] if errors else values, errors, kept)
 
@@ -232,10 +233,12 @@ class Inputs:
                 )
             self._held[items[at]] = row.copy()
 
-        def run(images: np.ndarray[Any, Any]) -> Features:
-            return np.asarray(self._trunk.session.run(self._start, {IMAGES: images}), np.float32)
+        lanes, lane = _lanes(self._trunk)
 
-        errors, count = _each(self._trunk, items, self._store, run, take, on_photo)
+        def run(images: np.ndarray[Any, Any]) -> Features:
+            return np.asarray(lane.session.run(self._start, {IMAGES: images}), np.float32)
+
+        errors, count = _each(lane, lanes, items, self._store, run, take, on_photo)
         good = [item for at, item in enumerate(items) if at not in errors]
         return _computed(items, self.kept(good), errors, count)
 
@@ -252,8 +255,15 @@ def _computed(items: Sequence[Item], values: Values, errors: dict[int, ImageErro
     )  # fmt: skip
 
 
+def _lanes(trunk: Trunk) -> tuple[Lanes, Trunk]:
+    """How the trunk is run for many photographs, as a network that classifies is, and the trunk whose runs are so narrow."""
+    lanes = lanes_of(trunk.session.choice.order[0], trunk.session.threads, trunk.batch)
+    return lanes, trunk.with_threads(lanes.threads)
+
+
 def _each(
     trunk: Trunk,
+    lanes: Lanes,
     items: Sequence[Item],
     store: Store,
     run: Runner,
@@ -271,49 +281,43 @@ def _each(
     errors: dict[int, ImageError] = {}
     done = 0
     on_photo(0, len(missing))
-    for places, images in _batches(trunk, items, missing, errors):
-        if len(places):
-            for at, row in zip(places, run(images), strict=True):
-                take(at, row, store.put(items[at], row))
-        done = len(places) + done
-        on_photo(done + len(errors), len(missing))
+
+    def values(chunk: list[Decoded[int]]) -> tuple[list[Decoded[int]], Features | None]:
+        images = [found.image for found in chunk if found.image is not None]
+        return chunk, run(np.stack(images)) if images else None
+
+    ahead = lanes.batch * (lanes.count + 1) + default_workers()
+    with (
+        closing(decoded(missing, lambda at: _prepare(trunk, items[at]), ahead=ahead)) as images,
+        closing(
+            in_order(chunks_of(images, lanes.batch), values, workers=lanes.count, ahead=lanes.count + 1)
+        ) as computed,
+    ):
+        for chunk, found_rows in computed:
+            rows = iter(() if found_rows is None else found_rows)
+            for image in chunk:
+                if image.error is not None:
+                    errors[image.source] = image.error
+                else:
+                    row = next(rows)
+                    take(image.source, row, store.put(items[image.source], row))
+            done += len(chunk)
+            on_photo(done, len(missing))
     return errors, len(items) - len(missing)
 
 
-def _batches(
-    trunk: Trunk, items: Sequence[Item], missing: Sequence[int], errors: dict[int, ImageError]
-) -> Iterator[tuple[list[int], np.ndarray[Any, Any]]]:
-    """Places and prepared images of what is missing, some at a time; ``errors`` gets those that cannot be read."""
-
-    def prepare(at: int) -> np.ndarray[Any, Any]:
-        item = items[at]
-        try:
-            data = read_image(item.path)
-        except ImageError as error:
-            raise _ChangedError(str(error)) from None
-        if digest_of(data) != item.digest:
-            raise _ChangedError(f"{item.path}: the file has changed meanwhile")
-        try:
-            pixels = trunk.pixels(data, item.path)
-            return trunk.prepared(varied(pixels, item.digest, item.variant) if item.variant else pixels)
-        except ImageError as error:
-            raise error if item.path in str(error) else ImageError(f"{item.path}: {error}") from None
-        except (RunError, LoadError) as error:
-            raise ImageError(f"{item.path}: {error}") from None
-
-    size = trunk.batch or _BATCH
-    places: list[int] = []
-    images: list[np.ndarray[Any, Any]] = []
-    for found in decoded(missing, prepare, ahead=4 * size):
-        if found.error is not None:
-            errors[found.source] = found.error
-        elif found.image is not None:
-            places.append(found.source)
-            images.append(found.image)
-        if len(images) == size:
-            yield places, np.stack(images)
-            places, images = [], []
-    if places:
-        yield places, np.stack(images)
-    elif errors:
-        yield [], np.empty(0)
+def _prepare(trunk: Trunk, item: Item) -> np.ndarray[Any, Any]:
+    """The image of a photograph, or of its variant, as the trunk takes it. ImageError where it cannot be read, or has changed."""
+    try:
+        data = read_image(item.path)
+    except ImageError as error:
+        raise _ChangedError(str(error)) from None
+    if digest_of(data) != item.digest:
+        raise _ChangedError(f"{item.path}: the file has changed meanwhile")
+    try:
+        pixels = trunk.pixels(data, item.path)
+        return trunk.prepared(varied(pixels, item.digest, item.variant) if item.variant else pixels)
+    except ImageError as error:
+        raise error if item.path in str(error) else ImageError(f"{item.path}: {error}") from None
+    except (RunError, LoadError) as error:
+        raise ImageError(f"{item.path}: {error}") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -68,6 +68,10 @@ class Trunk:
     def name(self) -> str:
         """The tensor's name in the model's own graph."""
         return self.base.name
+
+    def with_threads(self, threads: int) -> Trunk:
+        """The same trunk, whose runs take ``threads`` threads."""
+        return self if threads == self.session.threads else replace(self, session=self.session.with_threads(threads))
 
     def pixels(self, data: bytes, name: str) -> Pixels:
         """A file's pixels (height, width, 3) uint8, upright, decoded as the classifier decodes it. ImageError."""
