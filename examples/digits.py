@@ -20,7 +20,10 @@ Array = np.ndarray[Any, Any]
 
 def data() -> tuple[Array, Array, Array, Array]:
     """Training images and labels, held-out images and labels: every fifth image is held out."""
-    from sklearn.datasets import load_digits
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise SystemExit(f"the digits are scikit-learn's ({error}): pip install scikit-learn") from None
 
     digits = load_digits()
     images = (digits.images[..., None] / 16).astype(np.float32)

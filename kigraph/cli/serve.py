@@ -111,7 +111,7 @@ def _one(args: argparse.Namespace, image: bytes) -> Classifier:
     """The model of --weights, which can classify an image."""
     model, resolved = open_model(args)
     _check(model, str(resolved.path), image)
-    note(f"{resolved.path}: {model!r}")
+    _say(f"{resolved.path}", model)
     return model
 
 
@@ -131,9 +131,16 @@ def _several(args: argparse.Namespace, image: bytes) -> tuple[list[ModelSpec], l
             spec = replace(spec, backend=spec.backend or args.backend, threads=spec.threads or args.threads)
             model = open_spec(spec)
             _check(model, str(spec.file), image)
-            note(f"{spec.name} version {spec.version}: {spec.file}: {model!r}")
+            _say(f"{spec.name} version {spec.version}: {spec.file}", model)
             models.append((spec, model))
     return specs, models
+
+
+def _say(which: str, model: Classifier) -> None:
+    """Which model answers, and what is assumed of it."""
+    note(f"{which}: {model!r}")
+    if model.card is not None and model.card.note:
+        note(f"  {model.card.note}")
 
 
 def _check(model: Classifier, path: str, image: bytes) -> None:

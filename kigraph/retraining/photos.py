@@ -174,7 +174,8 @@ def _files(folder: str, collection: Collection) -> tuple[list[str], int]:
     """Photographs of a folder in all depths, in the order of their names' bytes, and how many other files there are."""
 
     def refused(error: OSError) -> None:
-        collection.unreadable.append((str(error.filename or folder), f"the folder cannot be read: {error.strerror}"))
+        path = str(error.filename or folder)
+        collection.unreadable.append((path, f"{path}: the folder cannot be read: {error.strerror}"))
 
     found: list[str] = []
     others = 0
@@ -197,10 +198,8 @@ def _require(found: Collection) -> None:
         return
     where = f"{found.root[:200]}: "
     if not found.classes and found.unreadable:
-        path, reason = found.unreadable[0]
-        raise KigraphError(
-            f"{where}none of {len(found.unreadable)} photographs can be read; the first: {path[-200:]}: {reason[:300]}"
-        )
+        _, reason = found.unreadable[0]
+        raise KigraphError(f"{where}none of {len(found.unreadable)} photographs can be read; the first: {reason[:500]}")
     there = f"one class, {found.classes[0]!r}" if found.classes else "no sub-folder with photographs"
     beside = f"; {found.beside} photographs lie beside the sub-folders, in no class" if found.beside else ""
     empty = f"; without photographs: {', '.join(map(repr, found.empty[:5]))}" if found.empty else ""

@@ -109,10 +109,16 @@ def _retrained(graph: Graph) -> Card | None:
                 output="final_result:0",
                 preprocessing=Preprocessing(size, "legacy", normalization),
                 labels=LABELS_BESIDE,
+                note=_CARD_LOST if "retrained/weights" in ops else "",
             )
     return None
 
 
+#: Its trunk may have cut and scaled photographs in any way: the answers then differ from those of the report.
+_CARD_LOST = (
+    "the card of this model is missing: `kigraph retrain` wrote NAME.pb.card.json beside NAME.pb, copy both and the labels; "
+    "assumed: the whole photograph, resized and scaled as by TensorFlow's retraining scripts"
+)
 _SLIM_OUTPUT = re.compile(r"(?:InceptionV\d|MobilenetV\d)/(?:Logits/)?Predictions/Reshape_1")
 
 

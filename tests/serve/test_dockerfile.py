@@ -87,6 +87,7 @@ def _run(stage: Stage, command: str) -> None:
     for part in command.split("&&"):
         # Absolute paths of the image become paths below the stage's folder.
         moved = re.sub(r"(?<![\w.])/(wheels|src|models)\b", lambda m: str(stage.root / m[1]), part.strip())
+        moved = re.sub(r"\$(\w+)", lambda m: stage.env[m[1]], moved)
         path = f"{stage.root / 'python' / 'bin'}{os.pathsep}{os.environ['PATH']}"
         done = subprocess.run(
             shlex.split(moved), cwd=stage.inside(stage.workdir), env={**os.environ, **stage.env, "PATH": path},
@@ -129,7 +130,7 @@ def test_its_steps_run_in_a_clean_folder(tmp_path: Path, model_path: Path, image
             _copy(stage, stages, rest.split())
         elif word == "RUN":
             _run(stage, rest)
-        elif word == "ENV":
+        elif word in ("ENV", "ARG"):
             stage.env |= dict(item.split("=", 1) for item in shlex.split(rest))
         elif word == "ENTRYPOINT":
             entrypoint = json.loads(rest)
