@@ -6,7 +6,8 @@ gives the most that can be known. They raise ShapeError or DTypeError for what c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
+from dataclasses import field
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -44,6 +45,8 @@ NUMBERS = FLOATS | INTEGERS | frozenset(map(np.dtype, ("complex64", "complex128"
 
 #: Bytes and axes of the largest array: offsets are signed integers of 64 bits, and NumPy has no more axes.
 MOST_BYTES, MOST_AXES = (1 << 63) - 1, 64
+#: Uses whose types a contract remembers.
+_MOST_KNOWN = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,8 @@ class Contract(Generic[P]):
     inplace: bool = False
     view: bool = False
     by_item: Callable[[Sequence[TensorType], P, Collection[int]], bool] | None = None
+    #: What the rule gave for inputs and parameters: a network has few different ones, and asks for each several times.
+    _known: dict[Hashable, tuple[TensorType, ...]] = field(default_factory=dict, init=False, repr=False)
 
     def check(self, inputs: Sequence[TensorType], params: Any) -> tuple[TensorType, ...]:
         """Checks arity and parameter class, then applies the shape and dtype rule.
@@ -108,6 +113,18 @@ class Contract(Generic[P]):
         Also a ShapeError: an output that no array can be (``require_size``). A DTypeError: elements that are records, which
         only what hands its input on takes.
         """
+        key = (tuple(inputs), type(params), params)
+        try:
+            found = self._known.get(key)
+        except TypeError:  # parameters with an array, or of another class
+            return self._check(inputs, params)
+        if found is None:
+            found = self._check(inputs, params)
+            if len(self._known) < _MOST_KNOWN:
+                self._known[key] = found
+        return found
+
+    def _check(self, inputs: Sequence[TensorType], params: Any) -> tuple[TensorType, ...]:
         low, high = self.arity
         if len(inputs) < low or (high is not None and len(inputs) > high):
             wanted = f"{low}" if low == high else f"{low} or more" if high is None else f"{low} to {high}"
@@ -194,8 +211,8 @@ def normalize_axis(op: str, axis: int, rank: int) -> int:
     return axis + rank if axis < 0 else axis
 
 
-def broadcast_dim(op: str, a: Dim, b: Dim, text: str) -> Dim:
-    """What one axis of two broadcast shapes becomes; ``text`` names the shapes in the ShapeError."""
+def broadcast_dim(op: str, a: Dim, b: Dim, text: Callable[[], str]) -> Dim:
+    """What one axis of two broadcast shapes becomes; ``text()`` names the shapes in the ShapeError."""
     if a == b:
         return a
     if a == 1:
@@ -206,13 +223,16 @@ def broadcast_dim(op: str, a: Dim, b: Dim, text: str) -> Dim:
         return b
     if b is None:
         return a
-    raise ShapeError(f"{op}: shapes {text} do not broadcast: {a} against {b}")
+    raise ShapeError(f"{op}: shapes {text()} do not broadcast: {a} against {b}")
 
 
 def broadcast_shapes(op: str, shapes: Sequence[Shape]) -> Shape:
     """NumPy's broadcasting rule on partly known shapes."""
     result: Shape = ()
-    text = " and ".join(map(shape_text, shapes))
+
+    def text() -> str:
+        return " and ".join(map(shape_text, shapes))
+
     for shape in shapes:
         if shape is None or result is None:
             result = None

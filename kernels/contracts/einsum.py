@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from math import prod
 
 from ..errors import ShapeError
@@ -80,7 +80,7 @@ def _sizes(inputs: Sequence[TensorType], params: EinsumParams) -> tuple[dict[str
         own = t.shape[len(head) : len(head) + extra]
         width = max(len(own), len(rest))
         pairs = zip((1,) * (width - len(own)) + own, (1,) * (width - len(rest)) + rest, strict=True)
-        rest = tuple(broadcast_dim("einsum", a, b, where) for a, b in pairs)
+        rest = tuple(broadcast_dim("einsum", a, b, partial(str, where)) for a, b in pairs)
     return sizes, rest if known else None
 
 
