@@ -3,7 +3,8 @@
 A row is an op at a size of 2 MB or more. The results of both are compared first. Then the program and the backends run in
 turn, again and again (A B C D A B C D), on one thread, and the medians of the processor's time are compared. A ratio is
 NumPy's time over the backend's: below 1 the backend is slower than NumPy. What is timed are the kernels as a plan has bound
-them; where values decide what runs (marked *) it is a whole run, with the copies of feeds and results.
+them; where values decide what runs, or nothing runs (marked *), it is the plan with the copies of its results. Sums and
+means of floats are float64 by their contract, so NumPy's are told to sum in float64, too: their rows say so.
 """
 
 from __future__ import annotations
@@ -26,15 +27,18 @@ import numpy as np
 
 import kigraph as ki
 from kigraph.graph.fetches import Fetches
+from kigraph.graph.plan.plan import Plan
 from kigraph.graph.plan.stage import DynamicStage, Stage, _Context
 from kigraph.machine import describe
 
+from .numpy_more_rows import MORE_ROWS
 from .numpy_rows import ROWS, Row
 from .numpy_windows import WINDOW_ROWS
 
-__all__ = ["BACKENDS", "compare", "measure", "table"]
+__all__ = ["ALL_ROWS", "BACKENDS", "compare", "measure", "table"]
 
 BACKENDS = ("numpy", "cython", "numba")
+ALL_ROWS: tuple[Row, ...] = (*ROWS, *WINDOW_ROWS, *MORE_ROWS)
 Made = tuple[Callable[[], None], Callable[[], Any]]
 #: Seconds of a row's rounds, and how many rounds there are at least and at most.
 _BUDGET, _LEAST, _MOST = 0.6, 5, 60
@@ -54,7 +58,7 @@ class _Calls:
             "plain": lambda: [np.copyto(m, v) for m, v in zip(mine, values, strict=True)]
         }
         self.results: dict[str, Any] = {}
-        #: Whether only kernels are timed; else (values decide what runs) whole runs, with the copies of feeds and results.
+        #: Whether only kernels are timed; else (values decide what runs) the plan, with the copies of results.
         self.only_kernels = True
         for backend in BACKENDS:
             if backend not in ki.available_backends():
@@ -66,10 +70,11 @@ class _Calls:
             session = ki.Session(graph, backend=backend, threads=1)
             feeds = dict(zip(tensors, values, strict=True))
             self.results[backend] = session.run(fetch, feeds)
-            kernels = _kernels(session, fetch, feeds)
+            plan, arrays = session._prepared(Fetches(session.graph, fetch), session._feeds(feeds))
+            kernels = _kernels(plan, arrays)
             self.only_kernels &= kernels is not None
             if kernels is None:
-                self.runs[backend] = lambda s=session, y=fetch, f=feeds: s.run(y, f)  # type: ignore[misc]
+                self.runs[backend] = lambda p=plan, a=arrays: p.run(a)  # type: ignore[misc]
             else:
                 self.feeds[backend], self.runs[backend] = kernels
 
@@ -81,12 +86,11 @@ class _Calls:
         return time.process_time() - begin
 
 
-def _kernels(session: ki.Session, fetch: Any, feeds: dict[Any, Any]) -> Made | None:
+def _kernels(plan: Plan, arrays: dict[Any, Any]) -> Made | None:
     """What puts the feeds in place, and the bound kernels of a run as one call, if the run is one stage.
 
     A session copies what is fed and what is fetched, whatever the graph does between, and the plain program does not.
     """
-    plan, arrays = session._prepared(Fetches(session.graph, fetch), session._feeds(feeds))
     stages = [stage for _, stage in plan.compiled()]
     if len(plan.parts) != 1 or len(stages) != 1:
         return None
@@ -150,7 +154,12 @@ def table(results: Sequence[dict[str, Any]]) -> str:
         mark = " " if r["only_kernels"] else "*"
         lines.append(f"{r['op']:{width}}{mark}{r['bytes'] / 1e6:5.1f} MB {r['seconds']['plain'] * 1e3:9.2f}{cells}")
     slower = sum(min(r["ratios"].values(), default=1.0) < _SLOWER for r in results)
-    return "\n".join([*lines, f"{len(results)} rows; {slower} with a backend below {_SLOWER} of NumPy's speed"])
+    lines += [
+        f"{len(results)} rows; {slower} with a backend below {_SLOWER} of NumPy's speed",
+        "float64: the contract sums floats in float64, and NumPy's sum or mean is told to",
+        "*: the plan is timed with the copies of its results, for values decide what runs or nothing runs",
+    ]
+    return "\n".join(lines)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -160,7 +169,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     args = parser.parse_args(argv)
     results = []
-    for row in (*ROWS, *WINDOW_ROWS):
+    for row in ALL_ROWS:
         if args.k in row.name:
             print(f"{row.name} ...", file=sys.stderr, flush=True)
             results.append(measure(row, args.seconds))

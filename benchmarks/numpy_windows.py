@@ -11,7 +11,7 @@ import kigraph as ki
 
 from .numpy_rows import Row, activations
 
-__all__ = ["WINDOW_ROWS"]
+__all__ = ["WINDOW_ROWS", "box_scores", "suppressed"]
 
 Value = np.ndarray[Any, Any]
 _F = np.float32
@@ -151,7 +151,7 @@ def _crops(x: Value, boxes: Value, owners: Value) -> Value:
     return made
 
 
-def _boxes(count: int) -> Any:
+def box_scores(count: int) -> Any:
     def make(rng: np.random.Generator) -> list[Value]:
         corner, size = rng.uniform(0, 0.8, (count, 2)), rng.uniform(0.02, 0.2, (count, 2))
         return [np.concatenate([corner, corner + size], 1).astype(_F), rng.permutation(count).astype(_F)]
@@ -159,7 +159,7 @@ def _boxes(count: int) -> Any:
     return make
 
 
-def _suppressed(boxes: Value, scores: Value) -> Value:
+def suppressed(boxes: Value, scores: Value) -> Value:
     order, kept = np.argsort(-scores), []
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     while order.size and len(kept) < 200:
@@ -213,5 +213,5 @@ WINDOW_ROWS: tuple[Row, ...] = (
     Row("resize_area", _IMAGE, lambda x: ki.resize_area(x, [56, 56]), lambda x: _area(x, 56), 1e-5, 1e-6),
     Row("scale_and_translate", _IMAGE, _build_scaled, lambda x: _by_matrix(x, _triangle_matrix(112, 75), _triangle_matrix(112, 75)), 1e-3, 1e-4),
     Row("crop_and_resize", _crop_inputs, lambda x, b, o: ki.crop_and_resize(x, b, o, [64, 64]), _crops, 1e-3, 1e-3),
-    Row("non_max_suppression", _boxes(4000), _build_suppressed, _suppressed),
+    Row("non_max_suppression", box_scores(4000), _build_suppressed, suppressed),
 )  # fmt: skip

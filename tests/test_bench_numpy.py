@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(
     not (Path(__file__).resolve().parents[1] / "benchmarks").is_dir(), reason="needs the checkout"
 )
 against = pytest.importorskip("benchmarks.against_numpy")
-ROWS = (*against.ROWS, *against.WINDOW_ROWS)
+ROWS = against.ALL_ROWS
 
 
 def test_the_plain_programs_compute_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
