@@ -83,11 +83,12 @@ def _soft(boxes: Array, scores: Array, params: SuppressionParams) -> tuple[Array
     while queue and len(chosen) < params.most:
         negative, box, seen = heapq.heappop(queue)
         score = before = -negative
-        for other in reversed(chosen[seen:]):
-            overlap = _overlaps(low, high, box, other)
-            score = score * np.exp(scale * overlap * overlap)
-            if score <= params.score:
-                break
+        if len(chosen) > seen:
+            # From the box chosen last on, one product after the other, to the first that is too low.
+            overlaps = _overlaps(low, high, box, np.array(chosen[seen:][::-1]))
+            scores_then = np.multiply.accumulate(np.append(score, np.exp(scale * overlaps * overlaps)))[1:]
+            under = scores_then <= params.score
+            score = scores_then[under.argmax() if under.any() else -1]
         if score == before:
             chosen.append(box)
             found.append(score)

@@ -77,12 +77,12 @@ def _softplus(x: Array, y: Array) -> None:
     np.add(np.maximum(x, 0), np.log1p(small, out=small), out=y)
 
 
-def _zero_where(contract: Contract[Params], function: Callable[[Array, Array], Array], number: int) -> Kernel:
-    """0 where input ``number`` is 0, whatever the other one is, NaN too."""
+def _zero_where(contract: Contract[Params], function: Callable[[Array, Array, Array], Any], number: int) -> Kernel:
+    """0 where input ``number`` is 0, whatever the other one is, NaN too. function: writes into the third, which may be the first."""
 
     def block(a: Array, b: Array, y: Array) -> None:
         zero = np.equal((a, b)[number], 0)
-        y[...] = function(a, b)
+        function(a, b, y)
         if zero.any():
             np.copyto(y, 0, where=zero)
 
@@ -97,7 +97,11 @@ def _shift(contract: Contract[Params], shift: Callable[..., Any]) -> Kernel:
 
     def run(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
         x, bits = inputs
-        shift(x, np.clip(bits, 0, 8 * x.itemsize - 1), out=outputs[0])
+        most = 8 * x.itemsize - 1
+        # One comparison for both ends: a negative number is a huge one without a sign.
+        if bits.size and np.maximum.reduce(bits.view(f"u{bits.itemsize}"), axis=None) > most:
+            bits = np.clip(bits, 0, most)
+        shift(x, bits, out=outputs[0])
 
     return numpy_kernel(contract, "host", run)
 
@@ -152,9 +156,12 @@ def _floormod(inputs: Sequence[Array], outputs: Sequence[Array], params: Params)
 
 
 def _truncdiv(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
-    """For integers floor division, plus 1 where the signs differ and something remains."""
+    """For integers floor division, plus 1 where the signs differ and something remains: nowhere if none is negative."""
     x0, x1 = inputs
     _check_divisor("truncdiv", x1)
+    if is_int(x0.dtype) and (x0.dtype.kind == "u" or (x0.min(initial=0) >= 0 and x1.min(initial=0) >= 0)):
+        np.floor_divide(x0, x1, out=outputs[0])
+        return
     if is_float(x0.dtype):
         np.trunc(np.divide(x0, x1), out=outputs[0])
         return
@@ -232,8 +239,8 @@ KERNELS = (
     _ufunc(ops.ATAN2, np.arctan2),
     _zero_where(ops.DIV_NO_NAN, np.divide, 1),
     _zero_where(ops.MUL_NO_NAN, np.multiply, 1),
-    _zero_where(ops.XLOGY, lambda x, y: x * np.log(y), 0),
-    _zero_where(ops.XLOG1PY, lambda x, y: x * np.log1p(y), 0),
+    _zero_where(ops.XLOGY, lambda a, b, y: np.multiply(a, np.log(b), out=y), 0),
+    _zero_where(ops.XLOG1PY, lambda a, b, y: np.multiply(a, np.log1p(b), out=y), 0),
     _zero_where(ops.XDIVY, np.divide, 0),
     _ufunc(ops.BITWISE_AND, np.bitwise_and),
     _ufunc(ops.BITWISE_OR, np.bitwise_or),
