@@ -166,13 +166,28 @@ def test_what_is_refused(bad: dict[str, Any], found: str) -> None:
         graph_of_weights(file_of([bad], {"layer": w * count} if count else {}, (5, 3), "float32"))
 
 
-def test_a_sequence_of_any_length_is_refused_by_name() -> None:
-    file = file_of([layer("LSTM", units=4)], {"layer": [random(*s) for s in CELLS["lstm"][4]]}, (5, 3), "float32")
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("options", [{}, {"return_sequences": True}, {"return_sequences": True, "go_backwards": True}])
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_sequence_of_any_length(cell: str, options: dict[str, Any], both: bool, masked: bool) -> None:
+    """A loop gives what the steps one by one give, which the tests above hold against NumPy."""
+    kind, config, _, _, shapes = CELLS[cell]
+    inner = layer(kind, "r", units=4, **config, **options)
+    layers = [
+        layer("Embedding", "e", input_dim=4, output_dim=3, mask_zero=masked),
+        layer("Bidirectional", "r", layer=inner) if both and "go_backwards" not in options else inner,
+    ]
+    count = 2 if layers[1]["class_name"] == "Bidirectional" else 1
+    arrays = {"e": [random(4, 3)], "r": [random(*s) for s in shapes * count]}
+    file = file_of(layers, arrays, (5,), "int32")
     config = json.loads(file.metadata["model_config"])
     config["config"]["layers"][0]["config"]["batch_input_shape"][1] = None
     changed = {**file.metadata, "model_config": json.dumps(config)}
-    with pytest.raises(LoadError, match=r"'layer' \(LSTM\).*known sizes.*Fix the input's shape"):
-        graph_of_weights(WeightsFile(file.file, file.family, file.tensors, changed))
+    session = Session(graph_of_weights(WeightsFile(file.file, file.family, file.tensors, changed)), backend="numpy")
+    for steps in (1, 5):
+        index = RNG.integers(0, 4, (3, steps)).astype(np.int32)
+        np.testing.assert_allclose(session.run("r", {"x": index}), run(layers, arrays, index), rtol=1e-5, atol=1e-6)
 
 
 # --- attention ----------------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from ...formats.limits import brief
 from .activations import activate
 from .building import MOST_NODES, Building
 from .config import Layer
+from .loops import looped
 
 __all__ = ["RECURRENT"]
 
@@ -128,6 +129,8 @@ def _rnn(b: Building, x: Any, zero_where_masked: bool = False) -> Any:
     gates, count, step = _CELLS[cell.layer.kind]
     sequences, states = _given(b, x, count)
     b.shape(sequences, 3)
+    if b.shape(sequences)[1] is None:
+        return _of_any_length(b, cell, gates, step, sequences, states, zero_where_masked)
     (steps,) = b.fixed(sequences, 1)
     if not 0 < steps <= _MAX_STEPS:
         raise b.error(f"a sequence of {steps} steps", f"1 to {_MAX_STEPS}, as each step is a part of the graph")
@@ -153,6 +156,25 @@ def _rnn(b: Building, x: Any, zero_where_masked: bool = False) -> Any:
         if mask is not None:
             b.set_mask(result, mask)
     return [result, *states] if b.flag("return_state") else result
+
+
+def _of_any_length(
+    b: Building, cell: Building, gates: int, step: Step, sequences: Tensor, states: States, zero_where_masked: bool
+) -> Any:
+    """The same where the number of steps is known when the graph runs."""
+    mask, zero = b.mask(sequences), _zeros(b, sequences, cell.whole("units"))
+    begin = [zero if s is None else s for s in states]
+    parts = _inputs(cell, sequences, gates)
+    every, last, after = looped(
+        cell, step, parts, mask, begin, zero, b.flag("go_backwards"), mask is not None and zero_where_masked
+    )
+    if b.flag("return_sequences"):
+        result = every
+        if mask is not None:
+            b.set_mask(result, mask)
+    else:
+        result = last if mask is None or not zero_where_masked else after[0]
+    return [result, *after] if b.flag("return_state") else result
 
 
 def _masked(
@@ -183,7 +205,7 @@ def _bidirectional(b: Building, x: Any) -> Any:
     states = [s for r in results if isinstance(r, list) for s in r[1:]]
     sequences = bool(forward.config.get("return_sequences"))
     if sequences:
-        sides[1] = ops.stack(ops.unstack(sides[1], axis=1)[::-1], axis=1)
+        sides[1] = ops.reverse(sides[1], [1])
     mode = b.config.get("merge_mode", "concat")
     if mode is None:
         return [*sides, *states]
