@@ -28,6 +28,21 @@ def text_masked_lstm(keras: Any) -> Any:
     return _model(keras, x, L.Dense(3, "softmax")(L.LSTM(7)(L.LSTM(6, return_sequences=True)(y))))
 
 
+def text_any_length(keras: Any) -> Any:
+    L = keras.layers
+    x = keras.Input((None,), dtype="int32")
+    y = L.Bidirectional(L.LSTM(5, return_sequences=True))(L.Embedding(40, 6, mask_zero=True)(x))
+    return _model(keras, x, L.Dense(2)(L.GRU(4)(y)))
+
+
+def text_masked_attention(keras: Any) -> Any:
+    L = keras.layers
+    x = keras.Input((9,), dtype="int32")
+    y = L.Embedding(40, 8, mask_zero=True)(x)
+    y = L.LayerNormalization()(L.Add()([y, L.MultiHeadAttention(2, 4)(y, y)]))
+    return _model(keras, x, L.Dense(2)(L.GlobalAveragePooling1D()(y)))
+
+
 def text_both_ways(keras: Any) -> Any:
     L = keras.layers
     x = keras.Input((10,), dtype="int32")
@@ -191,11 +206,12 @@ def arithmetic(keras: Any) -> Any:
 NETS: dict[str, Callable[[Any], Any]] = {
     f.__name__: f
     for f in (
-        text_average, text_masked_lstm, text_both_ways, text_conv, transformer, attention, tabular, activations, lenet, squeeze_excite,
+        text_average, text_masked_lstm, text_any_length, text_masked_attention, text_both_ways, text_conv, transformer, attention, tabular, activations, lenet, squeeze_excite,
         unet, patches, nested, frames, volume, signal, groups, conv_lstm, encoder_decoder, arithmetic,
     )
 }  # fmt: skip
 #: Networks that use what tf_keras lacks.
 KERAS_3_ONLY = {"activations", "arithmetic"}
-#: Networks that TensorFlow's converter refuses without TensorFlow's own kernels in the runtime.
-NO_TFLITE = {"conv_lstm", "text_both_ways", "encoder_decoder"}
+#: Networks that TensorFlow's converter refuses without TensorFlow's own kernels in the runtime; of masked attention the runtime's
+#: integer kernels are far from the float model.
+NO_TFLITE = {"conv_lstm", "text_both_ways", "encoder_decoder", "text_any_length", "text_masked_attention"}
