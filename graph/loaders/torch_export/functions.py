@@ -253,6 +253,11 @@ def _meshgrid(c: Call) -> list[Tensor]:
     return found
 
 
+def _shaped_as(c: Call) -> Tensor:
+    x, like = c.tensor("self"), ops.shape(c.tensor("other"))
+    return ops.broadcast_to(x, like) if c.target == "expand_as" else ops.reshape(x, like)
+
+
 CONVERTERS: dict[str, Converter] = {
     **{n: _of(n.title()) for n in ("tan", "atan", "asin", "acos", "sinh", "cosh", "asinh", "acosh", "atanh", "expm1", "erfc")},
     "isnan": lambda c: _made("IsNan", c.tensor("self")), "isinf": lambda c: _made("IsInf", c.tensor("self")),
@@ -265,7 +270,7 @@ CONVERTERS: dict[str, Converter] = {
     "logsumexp": _log_sum_exp, "any": _truth(ops.reduce_any), "all": _truth(ops.reduce_all), "baddbmm": _baddbmm,
     "outer": _outer, "ger": _outer, "mv": _vector_product, "dot": _vector_product, "vdot": _vector_product,
     "tril": _triangle(False), "triu": _triangle(True), "rms_norm": _rms_norm, "_weight_norm": _weight_norm,
-    "pixel_unshuffle": _pixel_unshuffle, "meshgrid": _meshgrid,
+    "expand_as": _shaped_as, "view_as": _shaped_as, "reshape_as": _shaped_as, "pixel_unshuffle": _pixel_unshuffle, "meshgrid": _meshgrid,
     "cumprod": lambda c: ops.cumprod(c.tensor("self"), c.axis("dim", c.tensor("self"))),
     "bitwise_not": lambda c: ops.logical_not(c.tensor("self")) if c.tensor("self").dtype == bool else _made("Invert", c.tensor("self")),
 }  # fmt: skip

@@ -167,7 +167,8 @@ class Importer:
         self, call: Call, converter: Converter | None, arguments: dict[str, Any], outputs: list[list[str]], where: str
     ) -> Any:
         """What the converter makes; None where the call stays in the graph as an op that is not served."""
-        if converter is None or any(isinstance(a, Tensor) and a.dtype == UNKNOWN for a in arguments.values()):
+        given = [t for a in arguments.values() for t in (a if isinstance(a, list) else [a])]
+        if converter is None or any(isinstance(t, Tensor) and t.dtype == UNKNOWN for t in given):
             return self._keep_unknown(call, arguments, outputs)
         try:
             with self._graph.name_scope(_legal(call.name)):
@@ -206,7 +207,8 @@ class Importer:
     def _keep_unknown(self, call: Call, arguments: dict[str, Any], outputs: list[list[str]], why: str = "") -> None:
         """An op that is not served stays in the graph, so that the file loads and a tensor behind it can be fed."""
         flat = [n for names in outputs for n in names]
-        inputs = [a for a in arguments.values() if isinstance(a, Tensor)]
+        flat_inputs = (t for a in arguments.values() for t in (a if isinstance(a, list) else [a]))
+        inputs = [t for t in flat_inputs if isinstance(t, Tensor)]
         attrs = {"why": why} if why else {}
         name = self._graph.unique_name(_legal(call.name))
         made = self._graph.create_op(

@@ -15,6 +15,10 @@ from .call import Call, Converter
 
 __all__ = ["CONVERTERS"]
 
+_HALF = 0.5
+#: Windows of an adaptive pool along an axis: each is a few nodes.
+_MOST_WINDOWS = 256
+
 
 def _made(type: str, inputs: list[Tensor], attrs: Mapping[str, Any], name: str | None = None) -> Tensor:
     return inputs[0].graph.create_op(type, inputs, attrs, name).outputs[0]
@@ -99,15 +103,14 @@ def _pool(type: str) -> Converter:
         stride = c.pair("stride", 0) if c.raw("stride") else kernel
         pads = _pads_of_pool(c, x, kernel, stride)
         attrs: dict[str, Any] = {"ksize": (1, 1, *kernel), "strides": (1, 1, *stride), "data_format": "NCHW"}
+        uneven = pads[0] != pads[1] or pads[2] != pads[3]
+        if type == "AvgPool" and (c.has("divisor_override") or (uneven and c.flag("count_include_pad", True))):
+            return _divided_pool(c, x, kernel, stride, pads)
         attrs |= (
             {"padding": "EXPLICIT", "explicit_paddings": (0, 0, 0, 0, *pads)} if any(pads) else {"padding": "VALID"}
         )
         if type == "AvgPool":
-            if c.has("divisor_override"):
-                raise c.unsupported("divisor_override")
             counted = c.flag("count_include_pad", True) and any(pads)
-            if counted and (pads[0] != pads[1] or pads[2] != pads[3]):
-                raise c.unsupported("ceil_mode that counts padding")
             attrs |= {"count_include_pad": True} if counted else {}
         elif c.pair("dilation", 1) != (1, 1):
             raise c.unsupported("a dilated max pool")
@@ -115,6 +118,42 @@ def _pool(type: str) -> Converter:
         return (y, None) if c.target.endswith("with_indices") else y
 
     return convert
+
+
+def _divided_pool(
+    c: Call, x: Tensor, kernel: tuple[int, int], stride: tuple[int, int], pads: tuple[int, int, int, int]
+) -> Tensor:
+    """Sums of windows over a stated number, or over the pixels and the padding in each but not what ceil_mode adds."""
+    padded = ops.pad(x, [[0, 0], [0, 0], list(pads[:2]), list(pads[2:])]) if any(pads) else x
+    attrs = {"ksize": (1, 1, *kernel), "strides": (1, 1, *stride), "data_format": "NCHW", "padding": "VALID"}
+    total = ops.multiply(_made("AvgPool", [padded], attrs), np.asarray(kernel[0] * kernel[1], x.dtype))
+    if c.has("divisor_override"):
+        return ops.divide(total, np.asarray(c.number("divisor_override"), x.dtype))
+    counts = []
+    for axis, (k, step) in enumerate(zip(kernel, stride, strict=True)):
+        size = c.dims(x)[2 + axis]
+        if size is None:
+            raise c.unsupported("ceil_mode with an unknown size")
+        begins = np.arange(0, size + pads[2 * axis] + pads[2 * axis + 1] - k + 1, step)
+        counts.append(np.minimum(begins + k, size + 2 * pads[2 * axis]) - begins)
+    return ops.divide(total, ops.constant(np.outer(*counts).astype(x.dtype)))
+
+
+def _adaptive_max_pool(c: Call) -> Any:
+    """The largest of each window, axis by axis; windows may overlap. The second output, the places, is not made."""
+    x, plane = c.tensor("self"), c.target.endswith("2d")
+    wanted = c.pair("output_size", 1) if plane else c.integers("output_size")
+    if c.rank(x) != 2 + len(wanted):
+        raise c.unsupported(f"a pool over {c.rank(x)} axes")
+    for axis, target in enumerate(wanted, 2):
+        size = c.dims(x)[axis]
+        if size is None or not 1 <= target <= _MOST_WINDOWS:
+            raise c.unsupported(f"an adaptive pool of {size} rows to {target}")
+        before = (slice(None),) * axis
+        spans = [(i * size // target, -((-(i + 1) * size) // target)) for i in range(target)]
+        parts = [ops.reduce_max(x[(*before, slice(a, b))], [axis], keepdims=True) for a, b in spans]
+        x = parts[0] if target == 1 else ops.concat(parts, axis)
+    return x, None
 
 
 def _adaptive_avg_pool(c: Call) -> Tensor:
@@ -306,6 +345,7 @@ CONVERTERS: dict[str, Converter] = {
     **dict.fromkeys(("max_pool2d", "max_pool2d_with_indices"), _pool("MaxPool")),
     "avg_pool2d": _pool("AvgPool"),
     **dict.fromkeys(("adaptive_avg_pool2d", "_adaptive_avg_pool2d", "adaptive_avg_pool1d"), _adaptive_avg_pool),
+    **dict.fromkeys(("adaptive_max_pool1d", "adaptive_max_pool2d"), _adaptive_max_pool),
     **dict.fromkeys(("batch_norm", "native_batch_norm", "_native_batch_norm_legit_no_training"), _batch_norm),
     **dict.fromkeys(("layer_norm", "native_layer_norm"), _layer_norm),
     "group_norm": _group_norm,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from ... import ops
 from ...builder import Tensor
@@ -50,6 +50,8 @@ def _recurrent(step: Step, states: int) -> Converter:
         first = c.tensors("hx") if states > 1 else [c.tensor("hx")]
         layers, directions = c.integer("num_layers"), 2 if c.flag("bidirectional") else 1
         each = 4 if c.flag("has_biases") else 2
+        if len(params) == layers * directions * (each + 1):
+            raise c.unsupported("a recurrent layer with projections")
         if len(params) != layers * directions * each or len(first) != states:
             raise c.wrong(f"{len(params)} weights and {len(first)} states for {layers} layers")
         _check(c, x, params[::each], first, layers * directions)
@@ -105,9 +107,27 @@ def _run(
     return ops.stack(found[::-1] if backward else found), state
 
 
+def _cell(step: Step, states: int) -> Converter:
+    """One step of a layer: the next state."""
+
+    def convert(c: Call) -> Any:
+        x, first = c.tensor("input"), c.tensors("hx") if states > 1 else [c.tensor("hx")]
+        if len(first) != states or c.rank(x) != 2:
+            raise c.unsupported("a cell without a batch")
+        share = _product(x, c.tensor("w_ih"), c.tensor("b_ih") if c.has("b_ih") else None)
+        found = step(share, first, c.tensor("w_hh"), c.tensor("b_hh") if c.has("b_hh") else None)
+        return found if states > 1 else found[0]
+
+    return convert
+
+
 CONVERTERS: dict[str, Converter] = {
     "lstm": _recurrent(_lstm_step, 2),
     "gru": _recurrent(_gru_step, 1),
+    "lstm_cell": _cell(_lstm_step, 2),
+    "gru_cell": _cell(_gru_step, 1),
+    "rnn_tanh_cell": _cell(_plain_step(ops.tanh), 1),
+    "rnn_relu_cell": _cell(_plain_step(ops.relu), 1),
     "rnn_tanh": _recurrent(_plain_step(ops.tanh), 1),
     "rnn_relu": _recurrent(_plain_step(ops.relu), 1),
 }

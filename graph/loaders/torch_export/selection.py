@@ -70,6 +70,13 @@ def _std(c: Call) -> Tensor:
     return ops.sqrt(ops.divide(total, np.asarray(float(max(count - less, 0)), x.dtype)))
 
 
+def _spread_and_mean(c: Call) -> tuple[Tensor, Tensor]:
+    spread = _std(c)
+    x = c.tensor("self")
+    mean = ops.reduce_mean(x, list(c.axes("dim", x)), keepdims=c.flag("keepdim"))
+    return (ops.square(spread) if c.target == "var_mean" else spread), mean
+
+
 def _norm(c: Call) -> Tensor:
     x = c.tensor("self")
     order = c.raw("p" if c.has("p") else "ord", 2)
@@ -127,7 +134,7 @@ def _unfold(c: Call) -> Tensor:
 
 
 CONVERTERS: dict[str, Converter] = {
-    "topk": _topk, "sort": _sort, "cumsum": _cumsum, "std": _std, "linalg_vector_norm": _norm, "norm": _norm, "gather": _gather, "unfold": _unfold,
+    "topk": _topk, "sort": _sort, "cumsum": _cumsum, "std": _std, "std_mean": _spread_and_mean, "var_mean": _spread_and_mean, "linalg_vector_norm": _norm, "norm": _norm, "gather": _gather, "unfold": _unfold,
     **dict.fromkeys(("__and__", "bitwise_and"), _bits("And")),
     **dict.fromkeys(("__or__", "bitwise_or"), _bits("Or")),
     **dict.fromkeys(("__xor__", "bitwise_xor"), _bits("xor")),

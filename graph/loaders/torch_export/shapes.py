@@ -195,8 +195,9 @@ def _pad(c: Call) -> Tensor:
     pairs = [[0, 0] for _ in range(c.rank(x))]
     for i in range(len(pads) // 2):
         pairs[-1 - i] = [pads[2 * i], pads[2 * i + 1]]
-    if any(p < 0 for pair in pairs for p in pair):
-        raise c.unsupported("padding below 0")
+    cut = tuple(slice(max(-a, 0), min(b, 0) or None) for a, b in pairs)
+    if any(s != slice(0, None) for s in cut):  # padding below 0 takes away
+        x, pairs = x[cut], [[max(a, 0), max(b, 0)] for a, b in pairs]
     if mode == "reflect":
         return ops.pad(x, pairs, "REFLECT")
     if mode != "constant":

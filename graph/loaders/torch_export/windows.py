@@ -153,13 +153,17 @@ def _adaptive_avg_pool3d(c: Call) -> Tensor:
 def _instance_norm(c: Call) -> Tensor:
     x = c.tensor("input")
     rank = c.rank(x)
-    if not c.flag("use_input_stats", True) or rank < 3:
-        raise c.unsupported("an instance norm with running statistics, or of a matrix")
+    if rank < 3:
+        raise c.unsupported("an instance norm of a matrix")
     axes = list(range(2, rank))
-    centred = ops.subtract(x, ops.reduce_mean(x, axes, keepdims=True))
-    variance = ops.reduce_mean(ops.square(centred), axes, keepdims=True)
-    y = ops.multiply(centred, ops.rsqrt(ops.add(variance, c.number("eps", 1e-5))))
     column = [-1, *(1,) * len(axes)]
+    if c.flag("use_input_stats", True):
+        centred = ops.subtract(x, ops.reduce_mean(x, axes, keepdims=True))
+        variance = ops.reduce_mean(ops.square(centred), axes, keepdims=True)
+    else:
+        centred = ops.subtract(x, ops.reshape(c.tensor("running_mean"), column))
+        variance = ops.reshape(c.tensor("running_var"), column)
+    y = ops.multiply(centred, ops.rsqrt(ops.add(variance, c.number("eps", 1e-5))))
     if c.has("weight"):
         y = ops.multiply(y, ops.reshape(c.tensor("weight"), column))
     return ops.add(y, ops.reshape(c.tensor("bias"), column)) if c.has("bias") else y
