@@ -22,6 +22,8 @@ __all__ = ["CONVERTERS"]
 Tap: TypeAlias = tuple[Tensor, Tensor | None, Tensor | None]
 _MODES = {"bilinear": "linear", "linear": "linear", "nearest": "nearest", "bicubic": "cubic", "cubic": "cubic"}
 _CUBIC = -0.75
+#: Samples along an axis in a cell of a region; of a region with more the result is NaN.
+_MOST_SAMPLES = 4096
 
 
 def _sizes(n: Node, x: Tensor) -> list[int]:
@@ -211,6 +213,40 @@ def _roi_axis(n: Node, low: Tensor, high: Tensor, size: int, pooled: int, ratio:
     return [(index, weight, inside) for index, weight, _ in _linear(n, _clamped(n, place, size), size)]
 
 
+def _roi_axis_of_any(
+    n: Node, low: Tensor, high: Tensor, size: int, pooled: int, whole: bool
+) -> tuple[list[Tap], Tensor]:
+    """The same with as many samples in a cell as it has pixels, rounded up; the most of all regions are taken.
+
+    The weights of a region's samples have the sum 1 in every cell, and those that it does not have weigh nothing.
+    """
+    length = n.op("Sub", high, low)
+    length = n.op("Maximum", length, n.like(length, 1)) if whole else length
+    cell = n.op("RealDiv", length, n.like(length, pooled))
+    count = n.op("Maximum", n.op("Ceil", cell), n.like(cell, 0))
+    most = n.op("Max", n.op("ConcatV2", n.reshape(count, [-1]), n.const([1], n.dtype(count)), n.const(0)), n.const([0]))
+    most = n.op("Minimum", most, n.like(most, _MOST_SAMPLES))
+    ramp = n.cast(n.op("Range", n.const(0), n.cast(most, "int64"), n.const(1)), n.dtype(low))
+    some = n.op("Maximum", count, n.like(count, 1))
+    inner = n.op("RealDiv", n.op("AddV2", ramp, n.like(ramp, 0.5)), some)  # (regions, samples)
+    share = n.op("RealDiv", n.cast(n.op("Less", ramp, count), n.dtype(low)), some)
+    share = n.op("SelectV2", n.op("Greater", count, n.like(count, _MOST_SAMPLES)), n.like(share, np.nan), share)
+    first = n.const(np.arange(pooled)[:, None], n.dtype(low))
+    place = n.op(
+        "Mul", n.op("ExpandDims", cell, n.const(2)), n.op("AddV2", first, n.op("ExpandDims", inner, n.const(1)))
+    )
+    place = n.op("AddV2", n.op("ExpandDims", low, n.const(2)), place)
+    samples = n.reshape(n.cast(most, "int64"), [1])
+    flat = n.vector([n.size(low, 0), n.op("Mul", samples, n.const([pooled]))])
+    weight = n.op("Tile", share, n.const([1, pooled]))
+    place = n.op("Reshape", place, flat)
+    inside = n.op(
+        "LogicalAnd", n.op("GreaterEqual", place, n.like(place, -1)), n.op("LessEqual", place, n.like(place, size))
+    )
+    taps = _linear(n, _clamped(n, place, size), size)
+    return [(index, n.op("Mul", w, weight), inside) for index, w, _ in taps if w is not None], samples
+
+
 def _roi_align(n: Node) -> Tensor:
     """The mean (or largest) of samples in the cells of regions (x, y, x, y)."""
     x, rois, images = n.input(0), n.input(1), n.cast(n.input(2), "int64")
@@ -220,10 +256,8 @@ def _roi_align(n: Node) -> Tensor:
     rule = n.text("coordinate_transformation_mode", "half_pixel" if n.version >= 16 else "output_half_pixel")
     if len(sizes) != 2 or min(shape) < 1 or max(shape) > 1 << 12 or mode not in ("avg", "max"):
         raise n.wrong(f"{n.type_of(x)}, output {shape}, mode {mode[:20]!r}", "an NCHW image, sizes from 1, avg or max")
-    if not 1 <= ratio <= 64:
-        raise n.unsupported(
-            f"sampling_ratio {ratio}: a number of samples that depends on the region", "export it with 2"
-        )
+    if not 0 <= ratio <= 64 or (mode == "max" and not ratio):
+        raise n.unsupported(f"sampling_ratio {ratio} in mode {mode}", "export it with 2")
     if rule not in ("half_pixel", "output_half_pixel"):
         raise n.wrong(f"coordinate_transformation_mode {rule[:40]!r}", "half_pixel or output_half_pixel")
     scaled = n.op("Mul", rois, n.like(rois, n.number("spatial_scale", 1.0)))
@@ -231,16 +265,20 @@ def _roi_align(n: Node) -> Tensor:
         scaled = n.op("Sub", scaled, n.like(rois, 0.5))
     left, top, right, bottom = n.ops("Split", [n.const(1, "int32"), scaled], 4, num_split=4)
     whole = rule == "output_half_pixel"
-    taps = []
+    taps, samples = [], list[int | Tensor]()
     for axis, (low, high) in enumerate(((top, bottom), (left, right))):
-        own = _roi_axis(n, low, high, sizes[axis], shape[axis], ratio, whole)
+        if ratio:
+            own, count = _roi_axis(n, low, high, sizes[axis], shape[axis], ratio, whole), ratio
+        else:
+            own, count = _roi_axis_of_any(n, low, high, sizes[axis], shape[axis], whole)
+        samples.append(count)
         place = n.const(2 if axis == 0 else 1)
         taps.append([tuple(None if t is None else n.op("ExpandDims", t, place) for t in tap) for tap in own])
     base = n.reshape(images, [-1, 1, 1])
     values = _gathered(n, _rows(n, x), base, sizes, taps)  # type: ignore[arg-type]
     y = _total(n, values) if mode == "avg" else reduce(lambda a, b: n.op("Maximum", a, b), values)
-    y = n.op("Reshape", y, n.vector([n.size(rois, 0), shape[0], ratio, shape[1], ratio, n.size(x, 1)]))
-    y = n.op("Mean" if mode == "avg" else "Max", y, n.const([2, 4]))
+    y = n.op("Reshape", y, n.vector([n.size(rois, 0), shape[0], samples[0], shape[1], samples[1], n.size(x, 1)]))
+    y = n.op("Max" if mode == "max" else "Mean" if ratio else "Sum", y, n.const([2, 4]))
     return _channels_first(n, y)
 
 
