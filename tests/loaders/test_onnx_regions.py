@@ -67,3 +67,31 @@ def test_regions_of_any_size(half: bool, count: int, tmp_path: Path, seed: int) 
     path.write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 16)]).SerializeToString())
     (found,) = ki.Session(load(path).graph).run(["y"], {"x": x, "r": rois, "i": images})
     np.testing.assert_allclose(found, _expected(x, rois, images, (3, 4), 0.75, half), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["linear", "cubic"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8])
+def test_resizing_of_small_integers_cuts_fractions_off(mode: str, dtype: Any, tmp_path: Path, seed: int) -> None:
+    """As ONNX Runtime's quantised models have it. Weights of a factor of 2 are whole in binary, so nothing is rounded twice."""
+    onnx = pytest.importorskip("onnx")
+    helper = onnx.helper
+    info = np.iinfo(dtype)
+    x = np.random.default_rng(seed).integers(info.min, info.max + 1, (2, 3, 5, 4)).astype(dtype)
+    node = helper.make_node("Resize", ["x", "", "s"], ["y"], mode=mode)
+    graph = helper.make_graph(
+        [node], "g", [helper.make_tensor_value_info("x", helper.np_dtype_to_tensor_dtype(x.dtype), x.shape)],
+        [helper.make_empty_tensor_value_info("y")], [onnx.numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "s")],
+    )  # fmt: skip
+    path = tmp_path / "m.onnx"
+    path.write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString())
+    (found,) = ki.Session(load(path).graph).run(["y"], {"x": x})
+    want = x.astype(np.float64)
+    before = {"linear": (0.25, 0.75), "cubic": (-0.03515625, 0.26171875, 0.87890625, -0.10546875)}[mode]
+    for axis in (2, 3):
+        size = want.shape[axis]
+        matrix = np.zeros((2 * size, size))
+        for i, side in np.ndindex(size, 2):  # a quarter of a pixel before, and behind
+            for k, weight in enumerate(before[::-1] if side else before):
+                matrix[2 * i + side, min(max(i - len(before) // 2 + side + k, 0), size - 1)] += weight
+        want = np.moveaxis(np.tensordot(matrix, want, (1, axis)), 0, axis)
+    np.testing.assert_array_equal(found, np.trunc(np.clip(want, info.min, info.max)).astype(dtype))

@@ -41,8 +41,19 @@ def _resize(n: Node) -> Tensor:
         return _upsample(n)
     x, kind = n.input(0), _kind(n)
     place = n.text("coordinate_transformation_mode", "half_pixel")
-    if kind != "nearest" and n.dtype(x).kind != "f":
-        raise n.unsupported(f"{kind} resizing of {n.dtype(x)}", "cast the image to floats first")
+    whole = n.dtype(x) if kind != "nearest" and n.dtype(x).kind in "iu" else None
+    if whole is not None and whole.itemsize > 2:
+        raise n.unsupported(f"{kind} resizing of {whole}", "cast the image to floats first")
+    y = _resized(n, x if whole is None else n.cast(x, "float32"), kind, place)
+    if whole is None:
+        return y
+    if kind == "cubic":  # it overshoots
+        least, most = np.iinfo(whole).min, np.iinfo(whole).max
+        y = n.op("Minimum", n.op("Maximum", y, n.like(y, least)), n.like(y, most))
+    return n.cast(y, whole)
+
+
+def _resized(n: Node, x: Tensor, kind: str, place: str) -> Tensor:
     rule: dict[str, Any] = {
         "kind": kind, "coordinates": place, "rounding": n.text("nearest_mode", "round_prefer_floor"),
         "cubic_a": n.number("cubic_coeff_a", -0.75), "exclude_outside": n.flag("exclude_outside"),
