@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
@@ -95,7 +95,7 @@ def save_graphdef(graph: Graph, path: str | os.PathLike[str], producer: int | No
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-def _write(file: BinaryIO, record: GraphDef) -> None:
+def _write(file: IO[bytes], record: GraphDef) -> None:
     """Messages written one after the other merge, so a graph can be written node by node."""
     for piece in encode(record):
         file.write(piece)

@@ -22,7 +22,7 @@ def _numbers(n: Node, name: str, count: int, default: int, least: int) -> tuple[
     return found
 
 
-def _places(n: Node, image: tuple[int, ...], block: tuple[int, ...]) -> np.ndarray:  # type: ignore[type-arg]
+def _places(n: Node, image: tuple[int, ...], block: tuple[int, ...]) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
     """The pixel's number for each (cell of the block, place of the block); one more than the last for what is outside."""
     axes = len(image)
     strides, dilations = _numbers(n, "strides", axes, 1, 1), _numbers(n, "dilations", axes, 1, 1)

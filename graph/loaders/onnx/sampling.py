@@ -267,6 +267,7 @@ def _roi_align(n: Node) -> Tensor:
     whole = rule == "output_half_pixel"
     taps, samples = [], list[int | Tensor]()
     for axis, (low, high) in enumerate(((top, bottom), (left, right))):
+        count: int | Tensor
         if ratio:
             own, count = _roi_axis(n, low, high, sizes[axis], shape[axis], ratio, whole), ratio
         else:

@@ -6,6 +6,7 @@ Sums are in float64: where waves cancel, float32 would leave errors of 1e-6 of t
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from .node import Converter, Node
 
 __all__ = ["CONVERTERS"]
 
+_Matrix: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 #: Points of a transform: its matrices have as many rows and columns.
 _MOST_POINTS = 2048
 
@@ -39,7 +41,7 @@ def _fitted(n: Node, x: Tensor, length: int) -> Tensor:
     return x if own == length else n.op("Pad", x, n.const([[0, 0]] * (rank - 1) + [[0, length - own]]))
 
 
-def _times(n: Node, x: Tensor, matrix: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Tensor:
+def _times(n: Node, x: Tensor, matrix: _Matrix) -> Tensor:
     """The last axis times a matrix, whatever axes are before it."""
     rank = n.rank(x)
     if rank == 2:
@@ -50,7 +52,7 @@ def _times(n: Node, x: Tensor, matrix: np.ndarray[tuple[int, ...], np.dtype[np.f
     return n.op("BatchMatMulV2", x, n.const(matrix[(None,) * (rank - 2)], n.dtype(x)))
 
 
-def _matrices(n: Node, rows: int, columns: int, points: int) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def _matrices(n: Node, rows: int, columns: int, points: int) -> tuple[_Matrix, _Matrix]:
     """Cosines and sines of 2 pi row column / points."""
     if not 1 <= points <= _MOST_POINTS:
         raise n.unsupported(f"a transform of {points} points; at most {_MOST_POINTS:,}")
@@ -86,12 +88,7 @@ def _real_inverse(n: Node, real: Tensor, imaginary: Tensor | None, points: int) 
     return n.op("ExpandDims", y, n.const(-1))
 
 
-def _dft(n: Node) -> Tensor:
-    """The axis is an attribute before version 20, then an input."""
-    x, inverse, onesided = n.input(0), n.flag("inverse"), n.flag("onesided")
-    rank = n.rank(x)
-    if rank < 2:
-        raise n.wrong(f"{rank} axes", "at least 2, the last of which is 1 or 2")
+def _axis_of(n: Node, rank: int) -> int:
     if n.version < 20:
         stated = n.integer("axis", 1)
     else:
@@ -100,14 +97,28 @@ def _dft(n: Node) -> Tensor:
     axis = n.axis(stated, rank)
     if axis == rank - 1:
         raise n.wrong(f"axis {stated} of {rank} axes", "one before the last, which has the complex numbers' parts")
+    return axis
+
+
+def _length_of(n: Node) -> int | None:
     length = n.constant(1, "the length of a transform")
     if length is not None and (length.size != 1 or length.dtype.kind not in "iu"):
         raise n.wrong(f"dft_length of type {length.dtype}{list(length.shape)}", "a whole number")
+    return None if length is None else int(length.reshape(-1)[0])
+
+
+def _dft(n: Node) -> Tensor:
+    """The axis is an attribute before version 20, then an input."""
+    x, inverse, onesided = n.input(0), n.flag("inverse"), n.flag("onesided")
+    rank = n.rank(x)
+    if rank < 2:
+        raise n.wrong(f"{rank} axes", "at least 2, the last of which is 1 or 2")
+    axis, length = _axis_of(n, rank), _length_of(n)
     own = n.shape(x)[axis]
     if length is None and own is None:
         raise n.unsupported("a transform along an axis of unknown size", "export it with a fixed size")
     backward = inverse and onesided
-    points = int(length.reshape(-1)[0]) if length is not None else 2 * ((own or 0) - 1) if backward else own or 0
+    points = length if length is not None else 2 * ((own or 0) - 1) if backward else own or 0
     order = [a for a in range(rank - 1) if a != axis]
     real, imaginary = _parts(n, n.cast(n.transpose(x, [*order, axis, rank - 1]), "float64"))
     if backward:
@@ -115,8 +126,8 @@ def _dft(n: Node) -> Tensor:
     else:
         if onesided and imaginary is not None:
             raise n.wrong("onesided with complex numbers", "real ones")
-        parts = (None if t is None else _fitted(n, t, points) for t in (real, imaginary))
-        y = _transformed(n, *parts, points, onesided, inverse)  # type: ignore[arg-type]
+        second = None if imaginary is None else _fitted(n, imaginary, points)
+        y = _transformed(n, _fitted(n, real, points), second, points, onesided, inverse)
     moved = [*order, axis]
     return n.cast(n.transpose(y, [*(moved.index(a) for a in range(rank - 1)), rank - 1]), n.dtype(x))
 
@@ -140,13 +151,16 @@ def _stft(n: Node) -> Tensor:
     end = n.op("AddV2", n.size(x, 1), n.const([1 - points]))
     starts = n.op("Range", n.const(0), n.op("Reshape", end, n.const([])), n.const(every))
     places = n.op("AddV2", n.reshape(starts, [-1, 1]), n.const(list(range(points))))
-    parts = []
-    for part in _parts(n, n.cast(x, "float64")):
-        frames = None if part is None else n.op("GatherV2", part, places, n.const(1))
-        parts.append(frames if frames is None or window is None else n.op("Mul", frames, n.cast(window, "float64")))
-    if onesided and parts[1] is not None:
+    real, imaginary = _parts(n, n.cast(x, "float64"))
+    if onesided and imaginary is not None:
         raise n.wrong("onesided with complex numbers", "real ones")
-    y = _transformed(n, *parts, points, onesided, inverse=False)  # type: ignore[arg-type]
+
+    def framed(part: Tensor) -> Tensor:
+        frames = n.op("GatherV2", part, places, n.const(1))
+        return frames if window is None else n.op("Mul", frames, n.cast(window, "float64"))
+
+    second = None if imaginary is None else framed(imaginary)
+    y = _transformed(n, framed(real), second, points, onesided, inverse=False)
     return n.cast(y, n.dtype(x))
 
 
