@@ -38,6 +38,12 @@ What differs, apart from what is not there:
 - `Tensor.set_shape` adds an operation that checks the shape in a run.
 - A checkpoint `PREFIX` is one file, `PREFIX.npz`. Checkpoints that TensorFlow wrote are restored, too.
 - `tf.read_file` reads when the graph runs; a graph from a file cannot.
+- `dynamic_rnn`, `map_fn` and `scan` (up to 256 elements) add operations for each step, so that gradients flow; the number of
+  steps of `dynamic_rnn` must be known while the graph is built.
+- `tf.data`: elements are made in the session's process when a run takes them; `get_next` on a side of a `tf.cond` takes one
+  whichever side runs; tensors from outside of a `map` function have the value of when the iterator began. `shuffle` refuses
+  a seed.
+- Candidate samplers draw TensorFlow's classes in the first run of a session only.
 - `tf.device` is accepted and chooses nothing.
 - `tf.Session(config=...)` takes `intra_op_parallelism_threads` as its threads and ignores the rest. `tf.Session(backend=...)`
   and `KIGRAPH_BACKEND` choose the kernels. `sess.core` and `graph.core` are kigraph's own session and graph.

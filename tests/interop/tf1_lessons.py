@@ -167,6 +167,47 @@ def seeds(tf: Any, folder: Path) -> Results:
     return {"rows": rows}
 
 
+def datasets(tf: Any, folder: Path) -> Results:
+    """tf.data: slices, batches, repeats, a map, one-shot and initializable iterators, the end of the data."""
+    x, y = np.arange(10, dtype=np.float32).reshape(5, 2), np.arange(5)
+    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(2)
+    get = tf.data.make_one_shot_iterator(data).get_next()
+    mapped = tf.data.Dataset.from_tensor_slices({"a": x, "b": y}).map(lambda d: {"s": d["a"] * 2.0, "t": d["b"] + 1})
+    mapped = (
+        mapped.filter(lambda d: tf.not_equal(d["t"], 3)).repeat(2).skip(1).batch(3, drop_remainder=True).prefetch(1)
+    )
+    iterator = tf.data.make_initializable_iterator(mapped)
+    nxt = iterator.get_next()
+    w = tf.Variable(tf.zeros([2, 1]))
+    loss = tf.reduce_mean(tf.square(tf.matmul(get[0], w) - 1.0))
+    train = tf.train.GradientDescentOptimizer(0.01).minimize(loss)
+    rows, others = [], []
+    with tf.Session() as sess:
+        sess.run(tf.global_variables_initializer())
+        try:
+            while True:
+                rows.append(sess.run([get[1], loss, train])[:2])
+        except tf.errors.OutOfRangeError:
+            rows.append("end")
+        for _ in range(2):
+            sess.run(iterator.initializer)
+            while True:
+                try:
+                    others.append(sess.run(nxt))
+                except tf.errors.OutOfRangeError:
+                    break
+        end = sess.run(w)
+    kinds = [
+        str(data.output_types),
+        str(data.output_shapes),
+        get[0].name,
+        get[1].name,
+        str(get[0].shape),
+        str(get[1].dtype),
+    ]
+    return {"rows": rows, "others": others, "w": end, "kinds": kinds}
+
+
 def feeds(tf: Any, folder: Path) -> Results:
     """Fetches in lists, tuples and dicts, feeds of what is computed, of variables' values, of arrays of other types."""
     x = tf.placeholder(tf.float32, shape=[None], name="x")
@@ -272,5 +313,17 @@ def pictures(tf: Any, folder: Path) -> Results:
 
 LESSONS: dict[str, Any] = {
     f.__name__: f
-    for f in (lstm_static, lstm_dynamic, gru_and_others, words, samplers, seeds, feeds, choices, mapped, pictures)
+    for f in (
+        lstm_static,
+        lstm_dynamic,
+        gru_and_others,
+        words,
+        samplers,
+        seeds,
+        datasets,
+        feeds,
+        choices,
+        mapped,
+        pictures,
+    )
 }

@@ -12,6 +12,7 @@ from . import (
     augmenting,
     building,
     control,
+    data,
     dtypes,
     entropy,
     errors,
@@ -20,6 +21,7 @@ from . import (
     image,
     importing,
     initializers,
+    iterators,
     layers,
     losses,
     mapping,
@@ -163,7 +165,7 @@ def _collected(name: str) -> Any:
 
 #: Every public name.
 NAMES: dict[str, Any] = {
-    **dtypes.DTYPES, **_MATH, **_ARRAY, **_OWN, **_INITIALIZERS, **_of(variables, "PROBES", "lifted"), **_of(scopes, "slot_name"), **_of(session), **_of(mapping),
+    **dtypes.DTYPES, **_MATH, **_ARRAY, **_OWN, **_INITIALIZERS, **_of(variables, "PROBES", "lifted"), **_of(scopes, "slot_name"), **_of(session, "ITERATORS"), **_of(mapping),
     **control.assert_ops(),
     **{n: getattr(graph, n) for n in ("Graph", "GraphKeys", "Operation", "Tensor", "control_dependencies", "get_default_graph",
                                       "name_scope", "reset_default_graph")},
@@ -188,6 +190,10 @@ NAMES: dict[str, Any] = {
                                "segment_sum": _OWN["segment_sum"], "unsorted_segment_sum": _OWN["unsorted_segment_sum"]}),
     "random": Namespace("random", {"normal": random.random_normal, "uniform": random.random_uniform, "shuffle": random.random_shuffle,
                                    "truncated_normal": random.truncated_normal, "set_random_seed": random.set_random_seed}),
+    "data": Namespace("data", {
+        "Dataset": data.Dataset, "Iterator": iterators.DataIterator,
+        "make_one_shot_iterator": iterators.make_one_shot_iterator,
+        "make_initializable_iterator": iterators.make_initializable_iterator}),
     "initializers": Namespace("initializers", {
         "constant": initializers.Constant, "identity": initializers.Identity, "ones": initializers.Ones, "zeros": initializers.Zeros,
         "random_normal": initializers.RandomNormal, "random_uniform": initializers.RandomUniform,

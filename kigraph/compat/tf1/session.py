@@ -19,7 +19,10 @@ from .errors import FailedPreconditionError, translated
 from .graph import SESSIONS, Graph, Operation, Tensor, default_session, get_default_graph
 from .variables import PROBES
 
-__all__ = ["InteractiveSession", "Session", "get_default_session"]
+__all__ = ["ITERATORS", "InteractiveSession", "Session", "get_default_session"]
+
+#: Where a graph keeps what advances the iterators of data sets.
+ITERATORS = "iterators"
 
 
 class _Runs(CoreSession):
@@ -78,6 +81,8 @@ class Session:
         threads = getattr(config, "intra_op_parallelism_threads", 0) or None
         self._runs = _Runs(self.graph.core, backend, threads)
         self._closed = False
+        #: Where each iterator of a data set is.
+        self.iterators: dict[Any, Any] = {}
         self._open: list[AbstractContextManager[Any]] = []
 
     @property
@@ -98,7 +103,10 @@ class Session:
             raise RuntimeError("Attempted to use a closed Session.")
         with translated():
             wanted = Fetches(self.graph.core, self._leaves(fetches))
-            return self._runs.values(wanted, self._feeds(feed_dict))
+            feeds = self._feeds(feed_dict)
+            if ITERATORS in self.graph.stores:
+                feeds.update(self._runs._feeds(self.graph.stores[ITERATORS].feeds(self, wanted, feeds)))
+            return self._runs.values(wanted, feeds)
 
     def _leaves(self, fetches: Any) -> Any:
         """The fetches as kigraph has them."""
@@ -160,6 +168,7 @@ class Session:
     def close(self) -> None:
         """Drops plans and variables; a closed session refuses to run."""
         self._closed = True
+        self.iterators.clear()
         self._runs.close()
 
     @contextmanager
