@@ -263,7 +263,7 @@ def test_summaries(tmp_path: Path) -> None:
         try:
             import tensorboardX  # noqa: F401
         except ImportError:
-            with pytest.raises(ki.KigraphError, match="pip install tensorboardX"):
+            with pytest.raises(ki.KigraphError, match=r"pip install 'kigraph\[tensorboard\]'"):
                 tf.summary.FileWriter(tmp_path)
             return
         with tf.summary.FileWriter(tmp_path, sess.graph) as writer:

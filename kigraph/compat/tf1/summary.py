@@ -10,7 +10,7 @@ import numpy as np
 
 from ...errors import KigraphError
 from .building import apply, convert, one
-from .graph import Tensor, get_default_graph
+from .graph import Graph, Tensor, get_default_graph
 from .parts import stack
 
 __all__ = ["FileWriter", "histogram", "image", "merge", "merge_all", "scalar"]
@@ -68,8 +68,14 @@ class FileWriter:
         try:
             from tensorboardX import SummaryWriter
         except ImportError:
-            raise KigraphError("tf.summary.FileWriter needs tensorboardX; remedy: pip install tensorboardX") from None
+            raise KigraphError(
+                "tf.summary.FileWriter needs tensorboardX; remedy: pip install 'kigraph[tensorboard]'"
+            ) from None
+        if other:
+            raise ValueError(f"FileWriter: unknown arguments {', '.join(other)}")
         self._writer = SummaryWriter(str(logdir), max_queue=max_queue, flush_secs=flush_secs)
+        if graph is not None:
+            self.add_graph(graph)
 
     def add_summary(self, summary: Any, global_step: Any = None) -> None:
         """Writes what a run gave of a summary."""
@@ -85,10 +91,12 @@ class FileWriter:
                     self._writer.add_image(f"{tag}/image/{i}", picture, step, dataformats="HWC")
 
     def add_graph(self, graph: Any, global_step: Any = None) -> None:
-        """Refused: kigraph draws graphs itself."""
-        raise NotImplementedError(
-            "FileWriter.add_graph is not in kigraph.compat.v1; ki.to_html(graph.core) draws the graph"
-        )
+        """Writes a graph, for TensorBoard's picture of it."""
+        from tensorboardX.proto.event_pb2 import Event
+
+        made = graph.as_graph_def() if isinstance(graph, Graph) else graph
+        step = None if global_step is None else int(global_step)
+        self._writer.file_writer.add_event(Event(graph_def=made.SerializeToString()), step)
 
     def flush(self) -> None:
         self._writer.flush()
