@@ -270,7 +270,7 @@ def batch_normalization(
             for moving, new in ((mean, m), (variance, v)):
                 step = FUNCTIONS["multiply"](FUNCTIONS["subtract"](moving, new), rest)
                 get_default_graph().add_to_collection(
-                    GraphKeys.UPDATE_OPS, assign_sub(moving, step, name="AssignMovingAvg")
+                    GraphKeys.UPDATE_OPS, assign_sub(moving, step, name="AssignMovingAvg").op
                 )
         return y  # type: ignore[no-any-return]
 

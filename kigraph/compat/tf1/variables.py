@@ -227,10 +227,10 @@ def _scatter(type: str, name: str) -> Callable[..., Tensor]:
         from .array import expand_dims
 
         target = _target(ref)
-        with get_default_graph().name_scope(name):
+        with get_default_graph().name_scope(name) as scope:
             index = expand_dims(convert(indices), -1)
             values = {"tensor": target, "indices": index, "updates": updates}
-            return assign(ref, one(apply(type, None, values, alike=("tensor", "updates"))))
+            return assign(ref, one(apply(type, None, values, alike=("tensor", "updates"))), name=scope)
 
     function.__doc__ = f"{type} of rows of a variable, which is assigned the result."
     return function
