@@ -43,9 +43,9 @@ What differs, apart from what is not there:
 - `tf.data`: elements are made in the session's process when a run takes them; `get_next` on a side of a `tf.cond` takes one
   whichever side runs; tensors from outside of a `map` function have the value of when the iterator began. `shuffle` refuses
   a seed.
-- Gradients are dense. For a table that is read by `tf.gather` or `tf.nn.embedding_lookup` alone, TensorFlow's Momentum and
-  RMSProp leave the rows that a step did not read, with what they keep for them, as they are; here all rows move on. The
-  other optimizers give the same.
+- Gradients are dense. Momentum and RMSProp leave the rows of a table that a step did not read, as TensorFlow's do, where
+  `minimize` or `compute_gradients` made the gradient and `tf.gather` or `tf.nn.embedding_lookup` alone read the table; a
+  gradient that was clipped or made by `tf.gradients` moves all rows.
 - Candidate samplers draw TensorFlow's classes in the first run of a session only.
 - `tf.device` is accepted and chooses nothing.
 - `tf.Session(config=...)` takes `intra_op_parallelism_threads` as its threads and ignores the rest. `tf.Session(backend=...)`

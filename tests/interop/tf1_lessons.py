@@ -208,6 +208,32 @@ def datasets(tf: Any, folder: Path) -> Results:
     return {"rows": rows, "others": others, "w": end, "kinds": kinds}
 
 
+def tables(tf: Any, folder: Path) -> Results:
+    """Rows of tables that steps read in turn, one of them twice, and what optimizers do to the others."""
+    ids = tf.placeholder(tf.int32, [2])
+    t = tf.train
+    optimizers = {
+        "adadelta": t.AdadeltaOptimizer(0.5), "adagrad": t.AdagradOptimizer(0.3), "adam": t.AdamOptimizer(0.05),
+        "rms": t.RMSPropOptimizer(0.02, 0.9, 0.5), "centered": t.RMSPropOptimizer(0.02, centered=True, name="C"),
+        "momentum": t.MomentumOptimizer(0.02, 0.9), "nesterov": t.MomentumOptimizer(0.02, 0.9, use_nesterov=True), "sgd": t.GradientDescentOptimizer(0.1),
+    }  # fmt: skip
+    found, steps = {}, []
+    for name, optimizer in optimizers.items():
+        table = tf.Variable(np.linspace(-1, 1, 12).reshape(6, 2).astype(np.float32), name=name)
+        loss = tf.reduce_sum(tf.square(tf.nn.embedding_lookup(table, ids) - 2.0))
+        steps.append(optimizer.minimize(loss, var_list=[table]))
+        both = tf.Variable(np.ones((6, 2), np.float32), name=name + "_both")
+        whole = tf.reduce_sum(tf.square(both)) + tf.reduce_sum(tf.gather(both, ids))
+        steps.append(optimizer.minimize(whole, var_list=[both]))
+        found[name] = [table, both]
+    with tf.Session() as sess:
+        sess.run(tf.global_variables_initializer())
+        for i in range(5):
+            for step in steps:  # one after the other: two of them share Adam's powers
+                sess.run(step, {ids: [i, (i * 2) % 6]})
+        return {"values": sess.run(found)}
+
+
 def feeds(tf: Any, folder: Path) -> Results:
     """Fetches in lists, tuples and dicts, feeds of what is computed, of variables' values, of arrays of other types."""
     x = tf.placeholder(tf.float32, shape=[None], name="x")
@@ -321,6 +347,7 @@ LESSONS: dict[str, Any] = {
         samplers,
         seeds,
         datasets,
+        tables,
         feeds,
         choices,
         mapped,

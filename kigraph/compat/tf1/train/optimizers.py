@@ -15,6 +15,7 @@ from ..graph import Graph, GraphKeys, Operation, Tensor, control_dependencies, g
 from ..math import FUNCTIONS, cast
 from ..scopes import slot_name
 from ..variables import Variable, assign, assign_add, assign_sub, lifted, trainable_variables
+from .rows import kept, note
 
 __all__ = [
     "AdadeltaOptimizer", "AdagradOptimizer", "AdamOptimizer", "GradientDescentOptimizer", "MomentumOptimizer", "Optimizer",
@@ -97,7 +98,10 @@ class Optimizer:
         if wrong:
             raise TypeError(f"Argument is not a variable: {wrong[0]}")
         loss = convert(loss)
-        return list(zip(gradients([loss], found, grad_loss), found, strict=True))
+        pairs = list(zip(gradients([loss], found, grad_loss), found, strict=True))
+        for gradient, variable in pairs:
+            note(loss.graph, loss, gradient, variable)
+        return pairs
 
     def apply_gradients(self, grads_and_vars: Any, global_step: Any = None, name: str | None = None) -> Operation:
         """One operation that changes the variables; ``global_step`` is a variable that it counts up."""
@@ -202,10 +206,12 @@ class MomentumOptimizer(Optimizer):
     def _update(self, gradient: Tensor, variable: Variable) -> Operation:
         slot = self._slot(variable, "momentum")
         rate, momentum = self._value("learning_rate", variable), self._value("momentum", variable)
-        new = assign(slot, _f["add"](_f["multiply"](slot, momentum), gradient))
+        rows = kept(gradient, variable)
+        new = assign(slot, rows(_f["add"](_f["multiply"](slot, momentum), gradient), slot))
         step = _f["multiply"](new, rate)
         if self._nesterov:
             step = _f["add"](_f["multiply"](gradient, rate), _f["multiply"](step, momentum))
+        step = rows(step)
         return assign_sub(variable, step, name="ApplyMomentum").op
 
 
@@ -276,13 +282,15 @@ class RMSPropOptimizer(Optimizer):
     def _update(self, gradient: Tensor, variable: Variable) -> Operation:
         squares, moved = self._slot(variable, "rms"), self._slot(variable, "momentum")
         rest = 1.0 - self._value("decay", variable)
-        new: Any = assign_add(squares, (_f["square"](gradient) - squares) * rest)
+        rows = kept(gradient, variable)
+        change = (_f["square"](gradient) - squares) * rest
+        new: Any = assign_add(squares, rows(change))
         if self._centered:
             means = self._slot(variable, "mg")
-            new = new - _f["square"](assign_add(means, (gradient - means) * rest))
+            new = new - _f["square"](assign_add(means, rows((gradient - means) * rest)))
         scaled = self._value("learning_rate", variable) * gradient * _f["rsqrt"](new + self._value("epsilon", variable))
-        step = assign(moved, moved * self._value("momentum", variable) + scaled)
-        return assign_sub(variable, step, name="ApplyRMSProp").op
+        step = assign(moved, rows(moved * self._value("momentum", variable) + scaled, moved))
+        return assign_sub(variable, rows(step), name="ApplyRMSProp").op
 
 
 class AdamOptimizer(Optimizer):
