@@ -187,7 +187,8 @@ class Classifier:
     ) -> Iterator[Classified]:
         """The answer for each of any number of images, in their order: the fast way for many files.
 
-        They are read and decoded in ``workers`` threads (default: one for each CPU). ``batch`` images (default 8, or what the
+        They are read and decoded in ``workers`` threads (default: one for each CPU; where images go through the network one by
+        one on all CPUs, these threads only read, and those of the network decode). ``batch`` images (default 8, or what the
         graph takes) go through the network together, and on a CPU several batches side by side, one for each of the model's
         threads. An answer has the same bits as that of ``classify``. An image that cannot be read is an answer with an
         ``error``. Closing the iterator stops the threads. Raises FeedError for wrong numbers.

@@ -14,7 +14,8 @@ import numpy as np
 from .errors import FeedError, ImageError, KigraphError, RunError
 from .kernels.backends import get_backend
 from .kernels.devices import HostDevice
-from .vision.decode import ImageLike, read_image
+from .kernels.settings import available_cpus
+from .vision.decode import ImageLike, read_image, to_pixels
 from .vision.pipeline import Decoded, decoded, default_workers, in_order
 from .weights.scores import check_classifies, probabilities_of
 
@@ -65,6 +66,7 @@ class Network(Protocol):
 
     graph: Graph
     session: Session
+    max_pixels: int
 
     @property
     def fixed_batch(self) -> int | None: ...
@@ -84,22 +86,38 @@ def stream(
     lane = copy(model)  # its runs are narrower; everything else is shared
     if lanes.threads != model.session.threads:
         lane.session = model.session.with_threads(lanes.threads)
+    late = workers is None and card.encoded is None and _decodes_in_lanes(model.session.choice.order[0], lanes)
 
     def prepare(image: ImageLike) -> tuple[str, Any]:
-        if card.encoded is None:
+        if card.encoded is None and not late:
             return "", model.prepare([image])
-        # The graph decodes.
+        # Decoded later: by the graph, or in the thread that runs it.
         return (os.fspath(image), read_image(image)) if isinstance(image, str | os.PathLike) else ("", image)
 
     def score(ready: list[tuple[str, Any]]) -> Rows:
         if card.encoded is not None:
             return probabilities_of(np.concatenate([lane._run_encoded(card, data, name) for name, data in ready]), card)
+        if late:
+            ready = [
+                ("", model.prepare([to_pixels(data, name=name or None, max_pixels=model.max_pixels)]))
+                for name, data in ready
+            ]
         missing = -len(ready) % (model.fixed_batch or 1)  # filled up with copies
         arrays = [array for _, array in (*ready, *ready[-1:] * missing)]
         filled = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)  # spares a copy
         return probabilities_of(lane._scores(filled)[: len(ready)], card)
 
     return scored(images, prepare, score, lanes, workers)
+
+
+def _decodes_in_lanes(backend: str, lanes: Lanes) -> bool:
+    """Whether the threads that run the network decode, too: where there is no other CPU for it, and images go through one by one.
+
+    Then no thread takes a CPU from a run, and what waits is a file, not a prepared image of some twenty times its size.
+    Larger batches are put together before: with damaged images among them each would have a size, and a plan, of its own.
+    """
+    busy = lanes.threads == 1 and lanes.count >= available_cpus()
+    return busy and lanes.batch == 1 and isinstance(get_backend(backend).device(), HostDevice)
 
 
 def scored(
