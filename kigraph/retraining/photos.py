@@ -202,7 +202,13 @@ def _require(found: Collection) -> None:
         raise KigraphError(f"{where}none of {len(found.unreadable)} photographs can be read; the first: {reason[:500]}")
     there = f"one class, {found.classes[0]!r}" if found.classes else "no sub-folder with photographs"
     beside = f"; {found.beside} photographs lie beside the sub-folders, in no class" if found.beside else ""
-    empty = f"; without photographs: {', '.join(map(repr, found.empty[:5]))}" if found.empty else ""
+    empty = f"; without photographs of their own: {', '.join(map(repr, found.empty[:5]))}" if found.empty else ""
+    if found.in_two:
+        empty += (
+            f"; {len(found.in_two)} photographs are in several classes and used in none: {'; '.join(found.in_two[0])}"
+        )
+    if found.elsewhere:
+        empty += f"; {found.elsewhere} files in the sub-folders are no photographs by their names (.heic and .tif are not read)"
     raise KigraphError(
         f"{where}{there}{beside}{empty}; expected at least two sub-folders, one for each class, with photographs in them "
         f"({', '.join(SUFFIXES)})"

@@ -11,6 +11,7 @@ import pytest
 
 import kigraph as ki
 from kigraph.cli import main
+from kigraph.errors import KigraphError
 from kigraph.retraining.photos import collect
 
 
@@ -43,3 +44,17 @@ def test_a_folder_that_cannot_be_read_is_named(draw: Callable[..., Path], monkey
     monkeypatch.setattr(os, "scandir", refusing)
     locked = str(folder / "lime" / "locked")
     assert collect(folder).unreadable == [(locked, f"{locked}: the folder cannot be read: Permission denied")]
+
+
+def test_why_there_are_no_classes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.heic").write_bytes(b"x")
+    with pytest.raises(KigraphError, match=r"2 files in the sub-folders are no photographs by their names \(\.heic"):
+        collect(tmp_path)
+    for name in ("a", "b"):
+        (tmp_path / name / "1.jpg").write_bytes(b"the same")
+    with pytest.raises(
+        KigraphError, match=r"1 photographs are in several classes and used in none: .*a/1\.jpg; .*b/1\.jpg"
+    ):
+        collect(tmp_path)
