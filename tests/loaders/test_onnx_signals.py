@@ -160,3 +160,23 @@ def test_nodes_that_wait_for_each_other_are_an_error(tmp_path: Path) -> None:
     path.write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString())
     with pytest.raises(LoadError, match="an output of an earlier node"):
         load(path)
+
+
+def test_a_name_inside_of_a_graph_is_another_value_than_the_same_name_outside(tmp_path: Path) -> None:
+    """The If makes and reads an 'a' of its own; the outer 'a' is made later, from what the If gives."""
+    helper = pytest.importorskip("onnx").helper
+    empty = helper.make_empty_tensor_value_info
+    inner = helper.make_graph(
+        [helper.make_node("Neg", ["x"], ["a"]), helper.make_node("Exp", ["a"], ["n"])], "i", [], [empty("n")]
+    )
+    nodes = [
+        helper.make_node("If", ["p"], ["d"], then_branch=inner, else_branch=inner),
+        helper.make_node("Abs", ["d"], ["a"]), helper.make_node("Sqrt", ["a"], ["y"]),
+    ]  # fmt: skip
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(nodes, "g", [value("x", 1, [3]), value("p", 9, [])], [empty("y")])
+    path = tmp_path / "m.onnx"
+    path.write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString())
+    x = np.array([0.5, -1, 2], F)
+    (y,) = ki.Session(load(path).graph).run(["y"], {"x": x, "p": np.array(True)})
+    np.testing.assert_allclose(y, np.exp(-x / 2), rtol=1e-6)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from ...formats.onnx import GraphProto, NodeProto
 
@@ -40,14 +40,22 @@ def in_order(nodes: Sequence[NodeProto]) -> Sequence[NodeProto]:
     return done
 
 
-def _read(node: NodeProto) -> Iterator[str]:
-    """The names that a node reads, those in the graphs inside of it too."""
-    stack: list[NodeProto | GraphProto] = [node]
-    while stack:
-        found = stack.pop()
-        if isinstance(found, GraphProto):
-            stack += found.node
-            yield from (info.name for info in found.output)
-            continue
-        yield from found.input
-        stack += [a.g for a in found.attribute if a.g is not None]
+def _read(node: NodeProto) -> set[str]:
+    """The names that a node reads; of a graph inside of it those that the graph does not make itself."""
+    found: set[str] = set(node.input)
+    graphs = [(a.g, frozenset[str]()) for a in node.attribute if a.g is not None]
+    while graphs:
+        graph, known = graphs.pop()
+        own = known | _made(graph)
+        found.update(info.name for info in graph.output if info.name not in own)
+        for inner in graph.node:
+            found.update(name for name in inner.input if name not in own)
+            graphs += [(a.g, own) for a in inner.attribute if a.g is not None]
+    return found
+
+
+def _made(graph: GraphProto) -> set[str]:
+    """The names that a graph gives values."""
+    names = {info.name for info in graph.input} | {tensor.name for tensor in graph.initializer}
+    names.update(sparse.values.name for sparse in graph.sparse_initializer if sparse.values is not None)
+    return names.union(*(node.output for node in graph.node))
