@@ -268,20 +268,6 @@ class Dataset:
         function = _Function(self, predicate)
         return self._with(lambda e: (row for row, made in function.pairs(e) if bool(made[0])))
 
-    # --- iterators ------------------------------------------------------------------------------------------------------------
-
-    def make_one_shot_iterator(self) -> Any:
-        """An iterator that every session begins by itself."""
-        from .iterators import DataIterator
-
-        return DataIterator(self)
-
-    def make_initializable_iterator(self, shared_name: Any = None) -> Any:
-        """An iterator that a run of its ``initializer`` begins."""
-        from .iterators import DataIterator
-
-        return DataIterator(self, one_shot=False)
-
     def __iter__(self) -> Iterator[Any]:
         raise RuntimeError("a Dataset is iterated in runs: make_one_shot_iterator().get_next()")
 

@@ -148,3 +148,8 @@ def make_one_shot_iterator(dataset: Dataset) -> DataIterator:
 def make_initializable_iterator(dataset: Dataset, shared_name: Any = None) -> DataIterator:
     """An iterator that a run of its ``initializer`` begins."""
     return DataIterator(dataset, one_shot=False)
+
+
+#: Methods of data sets, too: iterators are above them.
+Dataset.make_one_shot_iterator = make_one_shot_iterator  # type: ignore[attr-defined]
+Dataset.make_initializable_iterator = make_initializable_iterator  # type: ignore[attr-defined]
