@@ -48,16 +48,7 @@ def _sample(x: Array, taps: Taps, axis: int, target: Array | None = None) -> Arr
         np.matmul(taps.weights[:1].astype(x.dtype), windows, out=y.reshape(lead, count, 1, rest))
         return made
     if taps.weights is not None and taps.cells.shape[1] >= _MANY and x.dtype in (np.float32, np.float64):
-        # Line by line, for the bits of an item must not depend on the others of a batch.
-        good = np.isfinite(source).all((1, 2))
-        if good.all():
-            _sample_by_products(source, taps, y)
-        else:
-            for item, result, fine in zip(source, y, good.tolist(), strict=True):
-                if fine:
-                    _sample_by_products(item[None], taps, result[None])
-                else:
-                    _sample_part(item[None], taps, slice(None), result[None], finite=False)
+        _sample_lines(source, taps, y)
         return made
     finite = taps.weights is None or bool(np.all(taps.weights)) or bool(np.isfinite(x).all())
     if count * rest <= _PART:
@@ -78,6 +69,19 @@ def _is_windows(taps: Taps) -> bool:
     if weights is None or not weights.all() or (weights != weights[0]).any():
         return False
     return np.array_equal(cells.reshape(-1), np.arange(cells.size))
+
+
+def _sample_lines(x: Array, taps: Taps, y: Array) -> None:
+    """By products where all is finite, line by line else: the bits of an item must not depend on the others of a batch."""
+    good = np.isfinite(x).all((1, 2))
+    if good.all():
+        _sample_by_products(x, taps, y)
+        return
+    for item, result, fine in zip(x, y, good.tolist(), strict=True):
+        if fine:
+            _sample_by_products(item[None], taps, result[None])
+        else:
+            _sample_part(item[None], taps, slice(None), result[None], finite=False)
 
 
 def _sample_by_products(x: Array, taps: Taps, y: Array) -> None:

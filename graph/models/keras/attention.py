@@ -51,26 +51,33 @@ def _multi_head(b: Building, query: Tensor) -> Any:
     q, k = (_project(b, t, kid, heads, size) for t, kid in ((query, "query_dense"), (key, "key_dense")))
     v = _project(b, value, "value_dense", heads, out_size)
     scores = ops.matmul(ops.multiply(q, size**-0.5), k, transpose_b=True)
-    allowed = _triangle(b, query, key) if causal else None
-    for tensor, given_mask, axis in marks:
-        one = b.mask(tensor) if given_mask is None else given_mask
+    allowed = _allowed(b, marks, _triangle(b, query, key) if causal else None, mask)
+    if allowed is not None:
+        scores = _masked(b, scores, allowed)
+    weights = ops.softmax(scores)
+    y = _joined(b, query, ops.transpose(ops.matmul(weights, v), [0, 2, 1, 3]), (heads, out_size))
+    return [y, weights] if scores_too else y
+
+
+def _allowed(b: Building, marks: list[tuple[Tensor, Any, int]], allowed: Tensor | None, mask: Any) -> Tensor | None:
+    """What may be looked at, beside (batch, heads, queries, keys): by the masks of tensors, ``allowed`` and ``mask``.
+
+    marks: a tensor, its mask if the call gives one, and the axis of (batch, queries, keys) that the mask does not have.
+    """
+    for tensor, given, axis in marks:
+        one = b.mask(tensor) if given is None else given
         if one is not None:
+            rank = len(b.shape(tensor))
             if not isinstance(one, Tensor) or rank != 3:
                 raise b.error(f"the mask {brief(one)} of {rank} axes", "a tensor (batch, steps) beside three axes")
             one = ops.expand_dims(one if one.dtype.kind == "b" else ops.not_equal(one, 0), axis)
             allowed = one if allowed is None else ops.logical_and(allowed, one)
     if allowed is not None and len(b.shape(allowed)) == 3:
         allowed = ops.expand_dims(allowed, 1)
-    if mask is not None and allowed is not None:
-        both = _mask(b, mask)
-        allowed = ops.logical_and(allowed, both if both.dtype.kind == "b" else ops.not_equal(both, 0))
-    elif mask is not None:
-        allowed = _mask(b, mask)
-    if allowed is not None:
-        scores = _masked(b, scores, allowed)
-    weights = ops.softmax(scores)
-    y = _joined(b, query, ops.transpose(ops.matmul(weights, v), [0, 2, 1, 3]), (heads, out_size))
-    return [y, weights] if scores_too else y
+    if mask is None or allowed is None:
+        return allowed if mask is None else _mask(b, mask)
+    both = _mask(b, mask)
+    return ops.logical_and(allowed, both if both.dtype.kind == "b" else ops.not_equal(both, 0))
 
 
 def _masked(b: Building, scores: Tensor, mask: Tensor) -> Tensor:

@@ -67,11 +67,7 @@ def apply(b: Building, x: Any) -> Any:
     extra = [v for k, v in b.kwargs.items() if k not in ("training", "mask") and v is not None]
     if layer.kind not in (*ATTENTION, *RECURRENT) and (b.args or extra):
         raise b.error(f"the arguments {brief([*b.args, *extra])}", "one input")
-    masks = _masks(b, x)
-    if masks and layer.kind in MERGES and len(_flat(x)) > 1:
-        masks = _merged(b, _flat(x))
-    elif masks and layer.kind in _DEPENDS:
-        raise b.error("an input with a mask, on which the result depends", "no Masking layer or mask_zero before it")
+    masks = _mask_of(b, x)
     as_it_is = layer.kind in DISCRETE or (layer.kind in _AS_THEY_ARE and _whole(x))
     made = LAYERS[layer.kind](b, x if as_it_is else _floats(b, x))
     if layer.kind in SHAPES and any(made is t and b.mask(t) is not None for t in _flat(x)):
@@ -81,6 +77,16 @@ def apply(b: Building, x: Any) -> Any:
     if masks and layer.kind not in _FORGET and isinstance(made, Tensor):
         b.set_mask(made, masks[0])
     return made
+
+
+def _mask_of(b: Building, x: Any) -> list[Tensor]:
+    """The mask that the layer's result gets, first, unless its kind has none."""
+    masks, kind = _masks(b, x), b.layer.kind
+    if masks and kind in MERGES and len(_flat(x)) > 1:
+        return _merged(b, _flat(x))
+    if masks and kind in _DEPENDS:
+        raise b.error("an input with a mask, on which the result depends", "no Masking layer or mask_zero before it")
+    return masks
 
 
 def _operation(b: Building, x: Any) -> Any:
