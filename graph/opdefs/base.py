@@ -39,7 +39,7 @@ V = TypeVar("V")
 
 #: Uses that an op definition remembers: a network has a few of each op.
 _MOST_KNOWN = 1024
-_PLAIN = frozenset([bool, int, float, str, bytes, type(None)])
+_PLAIN = frozenset([bool, int, str, bytes, type(None)])
 
 
 class NeedsValue(Exception):  # noqa: N818 - a signal, not an error
@@ -202,8 +202,10 @@ def _spelled(attrs: Mapping[str, Any]) -> Hashable | None:
     spelled = []
     for name, value in attrs.items():
         kind = type(value)
-        if kind in _PLAIN or isinstance(value, np.dtype):
-            spelled.append((name, kind, value))  # True and 1 are equal, and not the same attribute
+        if kind is float:
+            spelled.append((name, kind, value.hex()))  # 0.0 and -0.0 are equal, and not the same attribute
+        elif kind in _PLAIN or isinstance(value, np.dtype):
+            spelled.append((name, kind, value))  # nor are True and 1
         elif kind is tuple and all(type(v) is int for v in value):
             spelled.append((name, kind, value))
         else:

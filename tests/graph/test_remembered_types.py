@@ -106,3 +106,13 @@ def test_results_of_a_graph_that_repeats_its_ops() -> None:
             expected = expected / np.sqrt(scale.astype(np.float64) + 0.5)
     with ki.Session(graph) as session:
         np.testing.assert_allclose(session.run(y, {"x:0": x}), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("slopes", [(0.0, -0.0), (-0.0, 0.0)])
+def test_zeros_of_both_signs_are_two_attributes(slopes: tuple[float, float]) -> None:
+    for slope in slopes:
+        with ki.Graph().as_default():
+            y = ki.leaky_relu(ki.constant(np.array([-2.0], np.float32)), alpha=slope)
+            with ki.Session() as session:
+                found = np.asarray(session.run(y))
+        np.testing.assert_array_equal(np.signbit(found), np.signbit(np.float32(-2.0) * np.float32(slope)))
