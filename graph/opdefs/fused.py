@@ -82,11 +82,11 @@ def _types(rule: Callable[[Site], tuple[TensorType, ...]]) -> Callable[[Site], t
 
 
 _EPILOGUE: Row = {
-    "num_args": Attr("int"), "fused_ops": Attr("list", ()), "epsilon": Attr("float", 1e-4),
+    "num_args": Attr("int"), "fused_ops": Attr("list(string)", ()), "epsilon": Attr("float", 1e-4),
     "leakyrelu_alpha": Attr("float", 0.200000003),
 }  # fmt: skip
 _HOST: Row = {
-    "TArgs": Attr("list"), "num_host_args": Attr("int", 0, allowed=(0,)),
+    "TArgs": Attr("list(type)"), "num_host_args": Attr("int", 0, allowed=(0,)),
     "filter_format": Attr("string", "HWIO", allowed=("HWIO",)),
 }  # fmt: skip
 _DEPTHWISE: Row = {k: v for k, v in DEPTHWISE.items() if k != "explicit_paddings"}

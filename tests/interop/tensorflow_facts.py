@@ -34,7 +34,7 @@ def facts(ops: Iterable[str]) -> dict[str, dict[str, list[Any]]]:
 
 
 def _attribute(attr: Any) -> list[Any]:
-    result = [{"list(int)": "ints", "list(string)": "list", "list(type)": "list"}.get(attr.type, attr.type)]
+    result = [{"list(int)": "ints"}.get(attr.type, attr.type)]
     if attr.HasField("default_value"):
         result.append(_value(attr.default_value))
     if attr.HasField("allowed_values"):
