@@ -125,7 +125,7 @@ def _quantized(
     least, most = limits
     rounded = np.rint if params.half_to_even else _away
     if params.mode == "MIN_FIRST":
-        return _away(x * scale) - _away(ends[0] * scale).astype(_F) + least
+        return _away(x * scale) - (_away(ends[0] * scale).astype(_F) - least)
     cut = np.clip(x, *ends)
     if params.mode == "SCALED":
         return np.maximum(rounded(cut * scale), least)
@@ -145,8 +145,8 @@ def _to_dtype(made: Array, y: Array) -> None:
     if y.itemsize <= 2:  # whose ends are float32 numbers; np.fmax drops NaN
         np.copyto(y, np.minimum(np.fmax(made, _F(info.min)), _F(info.max)), casting="unsafe")
     else:
-        whole = np.where(np.isnan(made), info.min, made)
-        y[...] = np.clip(whole, float(info.min), float(info.max)).astype(np.int64)
+        most = np.nextafter(_F(info.max), _F(0))  # 2147483520: the next float32 is 2 ** 31
+        y[...] = np.clip(np.where(np.isnan(made), _F(info.min), made), _F(info.min), most)
 
 
 def _fake_quant(inputs: Sequence[Array], outputs: Sequence[Array], params: FakeQuantParams) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +16,6 @@ from kigraph.kernels.errors import KigraphError
 __all__ = ["Case", "by_kigraph", "by_tensorflow", "difference", "graph_def"]
 
 Value = np.ndarray[Any, Any]
-#: oneDNN's QuantizeV2 rounds otherwise than TensorFlow's own and gives other ranges. Read when TensorFlow is imported.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 
 @dataclass
@@ -48,33 +45,19 @@ def _derived(definition: Any, types: list[Any]) -> dict[str, Any]:
     derived: dict[str, Any] = {}
     at = 0
     for argument in definition.input_arg:
+        if argument.type_list_attr:  # all that remain, but for what an attribute counts
+            derived[argument.type_list_attr] = types[at:]
+            at = len(types)
+            continue
+        if argument.number_attr == "num_host_args":
+            continue
         count = len(types) - len(definition.input_arg) + 1 if argument.number_attr else 1
         if argument.number_attr:
             derived[argument.number_attr] = count
         if argument.type_attr and at < len(types):
             derived[argument.type_attr] = types[at]
-        if argument.type_list_attr:
-            count = len(types) - at
-            derived[argument.type_list_attr] = types[at:]
         at += count
     return derived
-
-
-def _set(attr: Any, kind: str, value: Any) -> None:
-    import tensorflow as tf
-
-    if kind == "type":
-        attr.type = tf.dtypes.as_dtype(value).as_datatype_enum
-    elif kind == "list(type)":
-        attr.list.type.extend(tf.dtypes.as_dtype(v).as_datatype_enum for v in value)
-    elif kind in ("list(float)", "list(int)"):
-        (attr.list.f if kind == "list(float)" else attr.list.i).extend(value)
-    elif kind == "string":
-        attr.s = value if isinstance(value, bytes) else value.encode()
-    elif kind == "shape":
-        attr.shape.CopyFrom(tf.TensorShape(value).as_proto())
-    else:
-        setattr(attr, {"bool": "b", "int": "i", "float": "f"}[kind], value)
 
 
 def graph_def(case: Case) -> bytes:
@@ -99,21 +82,6 @@ def graph_def(case: Case) -> bytes:
                 node.attr["value"].tensor.dtype = dtype.as_datatype_enum
         node.attr["dtype"].type = dtype.as_datatype_enum
     node = graph.node.add(name="y", op=case.op, input=[f"i{i}" for i in range(len(case.inputs))])
-    derived: dict[str, Any] = {}
-    at = 0
-    for argument in definition.input_arg:
-        if argument.type_list_attr:  # all that remain, but for what an attribute counts
-            derived[argument.type_list_attr] = types[at:]
-            at = len(types)
-            continue
-        if argument.number_attr == "num_host_args":
-            continue
-        count = len(case.inputs) - len(definition.input_arg) + 1 if argument.number_attr else 1
-        if argument.number_attr:
-            derived[argument.number_attr] = count
-        if argument.type_attr and at < len(types):
-            derived[argument.type_attr] = types[at]
-        at += count
     kinds = {a.name: a.type for a in definition.attr}
     for name, value in {**_derived(definition, types), **case.attrs}.items():
         _set(node.attr[name], kinds[name], value)
@@ -133,6 +101,8 @@ def _set(attr: Any, kind: str, value: Any) -> None:
         attr.list.s.extend(value)
     elif kind == "list(int)":
         attr.list.i.extend(value)
+    elif kind == "list(float)":
+        attr.list.f.extend(value)
     elif kind == "string":
         attr.s = value if isinstance(value, bytes) else value.encode()
     elif kind == "shape":

@@ -53,6 +53,7 @@ def test_an_op_gives_what_tensorflow_gives(op: str, seed: int, tmp_path: Path) -
         data = graph_def(case)
         path.write_bytes(data)
         want = by_tensorflow(case, data)
+        count["without a kernel"] += isinstance(want, str) and "Missing 0-th output" in want
         for backend in backends:
             got = by_kigraph(case, path, backend)
             if isinstance(got, str):
@@ -64,5 +65,7 @@ def test_an_op_gives_what_tensorflow_gives(op: str, seed: int, tmp_path: Path) -
                 count["answered"] += 1
                 if found := difference(got, want, case.loose):
                     wrong.append(f"{backend}: {case}: {found}")
+    if count["without a kernel"] and not count["answered"]:
+        pytest.skip(f"TensorFlow has no kernel of {op} without oneDNN")
     assert not wrong, f"{len(wrong)} wrong\n" + "\n".join(wrong[:5])
     assert count["answered"], count
