@@ -80,6 +80,11 @@ class _Place:
             self.nbytes = nbytes
 
 
+def _retired() -> Refused:
+    message = "the model was unloaded or replaced while the request arrived; try again"
+    return Refused(503, "model_changed", message, {"Retry-After": "1"})
+
+
 class Engine:
     """``workers`` threads that call ``work(data)``; at most ``queue_size`` images and ``queue_bytes`` bytes wait.
 
@@ -108,7 +113,8 @@ class Engine:
         self._line: dict[Job, None] = {}
         self._now: set[Job] = set()
         self._looker: asyncio.TimerHandle | None = None
-        self.draining = False
+        #: draining: takes no new requests; retired: because its model goes, not the service. _ended: its workers go.
+        self.draining = self.retired = self._ended = False
         self._worked = 0.0
         self._pause: asyncio.TimerHandle | None = None
         self._threads: list[threading.Thread] = []
@@ -205,6 +211,8 @@ class Engine:
 
     def refusal(self, nbytes: int, seconds: float) -> Refused | None:
         """The refusal of an image of that size now: 503 while draining, 429 if it would not be answered in time."""
+        if self.retired:
+            return _retired()
         if self.draining:
             return Refused(503, "draining", "the service is shutting down", {"Retry-After": "5", "Connection": "close"})
         wait = self.predicted_wait(self._coming)
@@ -248,10 +256,12 @@ class Engine:
             raise Refused(429, "too_slow", f"the answer would take about {wait:.1f} s, longer than allowed", retry)
         job = Job(data, size, loop, loop.create_future(), time.monotonic() + seconds)
         with self._lock:
+            if self._ended:  # its body has arrived after the workers were told to go
+                raise _retired() if self.retired else Refused(503, "draining", "the service is shutting down")
             self._waiting += 1
             self._waiting_bytes += size
             self._line[job] = None
-        self._queue.put(job)
+            self._queue.put(job)
         if self._looker is None:
             self._looker = loop.call_later(_LOOK, self._look)
         return job
@@ -359,11 +369,18 @@ class Engine:
             self.draining = True
             _LOG.info("draining: %d images to go", self.depth)
 
+    def retire(self) -> None:
+        """Refuses new requests because the model is unloaded or replaced; accepted ones are still classified."""
+        self.retired = True
+        self.drain()
+
     def stop(self, seconds: float = 20.0) -> bool:
         """Drains, waits for the workers, and says whether all of them finished."""
         self.drain()
-        for _ in self._threads:
-            self._queue.put(None)
+        with self._lock:
+            self._ended = True
+            for _ in self._threads:
+                self._queue.put(None)
         end = time.monotonic() + seconds
         for thread in self._threads:
             if thread.is_alive():

@@ -113,7 +113,7 @@ class Models:
         #: Why a model is not there, for those that are being loaded or failed.
         self._states: dict[tuple[str, str], str] = {}
         self._changing = asyncio.Lock()
-        self._default = ""
+        self._default, self._draining = "", False
 
     def __iter__(self) -> Iterator[Served]:
         return iter(list(self._loaded.values()))
@@ -181,14 +181,17 @@ class Models:
                 if served.problem is not None:
                     await asyncio.to_thread(served.stop, 5.0)
                     raise KigraphError(served.problem)
-            except (KigraphError, OSError) as error:
-                _LOG.error("model %s version %s was not loaded: %s", *key, error)
+            except Exception as error:
+                expected = isinstance(error, KigraphError | OSError)
+                _LOG.error("model %s version %s was not loaded: %s", *key, error, exc_info=not expected)
                 self._states[key] = "loading failed; see the service's log"
                 raise Refused(
                     409, "load_failed", f"the model {name[:64]!r} was not loaded; see the service's log"
                 ) from None
             before = self._loaded.get(key)
             self.add(served)
+            if self._draining:
+                served.engine.drain()
             self._states.pop(key, None)
         if before is not None:
             retiring, before = self._retire(before), None
@@ -203,7 +206,7 @@ class Models:
 
     async def _retire(self, served: Served) -> None:
         seconds = served.options.timeout + 5.0
-        served.engine.drain()
+        served.engine.retire()
         if not await asyncio.to_thread(served.stop, seconds):
             _LOG.error("model %s: a request was not done within %g s", served.name, seconds)
         served.engine.forget()
@@ -212,6 +215,7 @@ class Models:
 
     def drain(self) -> None:
         """Refuses new requests to every model; accepted ones are still answered."""
+        self._draining = True
         for served in self:
             served.engine.drain()
 

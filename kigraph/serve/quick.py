@@ -11,6 +11,7 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+from .errors import Refused
 from .front import SMALL, document_of, forbidden, sane_id
 from .protocol import SECURITY_HEADERS
 from .strict import ambiguity
@@ -46,7 +47,10 @@ class Quick:
             return None
         if b"model=" in match[0].partition(b"\r\n")[0]:
             return None
-        refused = service.refusal(headers)
+        try:
+            refused = service.refusal(headers)
+        except Refused:  # the default model was unloaded a moment ago, which its route says
+            return None
         if refused is None or refused.status != 429:
             return None
         path = match[1].decode()
