@@ -126,20 +126,23 @@ class Door:
     def _run(self) -> None:
         tidy = 0.0
         while not self._ended:
-            ready = self._selector.select(0.25)
-            for key, _ in ready:
-                if isinstance(one := key.fileobj, socket.socket) and one is not self._woken:
-                    self._serve(one)
-            if (now := time.monotonic()) > tidy:
-                tidy = now + 0.1
-                self._tidy(now)
+            try:
+                for key, _ in self._selector.select(0.25):
+                    if isinstance(one := key.fileobj, socket.socket) and one is not self._woken:
+                        self._serve(one)
+                if (now := time.monotonic()) > tidy:
+                    tidy = now + 0.1
+                    self._tidy(now)
+            except Exception:  # without this thread the service would be deaf
+                _LOG.exception("the thread that accepts connections goes on after an error")
+                time.sleep(0.05)
 
     def _serve(self, one: socket.socket) -> None:
         if one in self._silent:
             self._look(one)
         elif one in self._refused:
             self._drop(one)
-        elif not self._paused:
+        elif one in self._sockets and not self._paused:  # else an event before has ended it, or given it away
             self._accept(one)
 
     def _accept(self, listener: socket.socket) -> None:
@@ -148,8 +151,9 @@ class Door:
                 connection, _ = listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionError):
                 return
-            except OSError as error:
-                self._out_of(error)
+            except OSError as error:  # others concern the one connection alone
+                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    self._out_of(error)
                 return
             self._look(connection)
 
@@ -205,8 +209,8 @@ class Door:
     def _reply(self, connection: socket.socket, answer: bytes, length: int) -> None:
         try:
             connection.recv(length, socket.MSG_DONTWAIT)
-            connection.send(answer, socket.MSG_DONTWAIT)
-            closing = b"\r\nconnection: close\r\n" in answer
+            sent = connection.send(answer, socket.MSG_DONTWAIT)
+            closing = sent < len(answer) or b"\r\nconnection: close\r\n" in answer
         except OSError:
             closing = True
         self._forget(connection)

@@ -7,6 +7,7 @@ import errno
 import logging
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -215,3 +216,22 @@ def test_the_answers_are_those_of_the_routes(model_path: Path) -> None:
         metrics = talk(port, request(b"Connection: close", line=b"GET /metrics HTTP/1.1"))
         assert b'kigraph_requests_total{route="/livez",status="200"} 2.0' in metrics
         assert process.poll() is None
+
+
+def test_refused_connections_that_end_stop_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """Of a batch of events, one may end a connection that another is about."""
+    end = time.monotonic() + 1.5
+    with opened(full=lambda more: True) as at:
+
+        def flood() -> None:
+            while time.monotonic() < end:
+                with contextlib.suppress(OSError), at.connect(POSTED) as one:
+                    one.recv(64)
+
+        threads = [threading.Thread(target=flood) for _ in range(48)]
+        with caplog.at_level(logging.ERROR):
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        assert not caplog.records
