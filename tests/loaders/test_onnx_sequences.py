@@ -76,3 +76,26 @@ def test_positions_beyond_the_end_and_sequences_as_results(tmp_path: Path) -> No
         _run(tmp_path / "m.onnx", [("SequenceEmpty", [], ["s"], {}), ("ConcatFromSequence", ["s"], ["y"], {"axis": 0})], x)  # fmt: skip
     with pytest.raises(UnsupportedOpError, match="Sequence"):
         _run(tmp_path / "m.onnx", [("SequenceConstruct", ["x", "x"], ["y"], {})], x)
+
+
+@pytest.mark.parametrize("names", [0, 1, 3])
+def test_other_names_of_sequences_and_optional_values(names: int, tmp_path: Path) -> None:
+    x = np.arange(3, dtype=F)
+
+    def renamed(name: str) -> tuple[list[Any], str]:
+        every = [name, *(f"{name}{i}" for i in range(names))]
+        return [("Identity", [a], [b], {}) for a, b in zip(every, every[1:], strict=False)], every[-1]
+
+    (made, sequence), (held, optional), (none, empty) = renamed("s"), renamed("o"), renamed("e")
+    nodes: list[Any] = [
+        ("SequenceConstruct", ["x", "x"], ["s"], {}), *made,
+        ("Optional", [sequence], ["o"], {}), *held,
+        ("OptionalGetElement", [optional], ["t"], {}),
+        ("SequenceLength", ["t"], ["n"], {}),
+        ("Optional", [], ["e"], {"type": pytest.importorskip("onnx").helper.make_optional_type_proto(
+            pytest.importorskip("onnx").helper.make_tensor_type_proto(1, [3]))}), *none,
+        ("OptionalHasElement", [empty], ["b"], {}),
+        ("Cast", ["b"], ["c"], {"to": 1}), ("Cast", ["n"], ["f"], {"to": 1}),
+        ("Add", ["c", "f"], ["y"], {}),
+    ]  # fmt: skip
+    assert np.asarray(_run(tmp_path / "m.onnx", nodes, x)) == 2

@@ -28,10 +28,15 @@ def _sequence(n: Node, elements: Sequence[Tensor], kind: str = _SEQUENCE) -> Ten
     return n.graph.create_op(kind, list(elements), {"_reason": f"{n.place}: {_WHY}"}, name, num_outputs=1).outputs[0]
 
 
-def _elements(n: Node, index: int = 0) -> list[Tensor]:
-    x = n.input(index)
-    if x.op.type == "Identity":  # a second name of the same sequence
+def _named(x: Tensor) -> Tensor:
+    """What x is another name of."""
+    while x.op.type == "Identity":
         x = x.op.inputs[0]
+    return x
+
+
+def _elements(n: Node, index: int = 0) -> list[Tensor]:
+    x = _named(n.input(index))
     if x.op.type != _SEQUENCE:
         raise n.unsupported(
             "a sequence whose length is not known while the file is read", "export it without sequences"
@@ -133,9 +138,10 @@ def _inside(n: Node) -> Tensor | None:
         if x is not None:
             raise n.unsupported("an input that is an optional value or a sequence")
         return None
-    if x.op.type != _OPTIONAL:
+    found = _named(x)
+    if found.op.type != _OPTIONAL:
         return x
-    return x.op.inputs[0] if x.op.inputs else None
+    return found.op.inputs[0] if found.op.inputs else None
 
 
 def _has_element(n: Node) -> Tensor:
@@ -146,7 +152,8 @@ def _element(n: Node) -> Tensor:
     found = _inside(n)
     if found is None:
         raise n.wrong("an optional value that is not there", "one that is")
-    return _sequence(n, found.op.inputs) if found.op.type == _SEQUENCE else n.op("Identity", found)
+    value = _named(found)
+    return _sequence(n, value.op.inputs) if value.op.type == _SEQUENCE else n.op("Identity", found)
 
 
 CONVERTERS: Mapping[str, Converter] = {

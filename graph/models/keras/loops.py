@@ -51,7 +51,7 @@ def looped(
         if mask is not None:
             mark = ops.gather(rest[2], place)
             after = [ops.where(mark, new, old) for new, old in zip(after, held, strict=True)]
-            made = ops.where(mark, made, ops.multiply(before, 0.0) if zeros else before)
+            made = ops.where(mark, made, ops.zeros_like(before) if zeros else before)
         listed = inside.raw("TensorListPushBack", listed, made, element_dtype=made.dtype)
         body_graph = _frozen(body, [ops.add(at, 1), listed, made, *after])
     cond = Graph()
