@@ -60,7 +60,7 @@ class LineFile:
 
     def rewrite(self, rows: Iterable[Row]) -> None:
         """Nothing but ``rows``, in one step: until then the file is as it was. Nothing can be appended afterwards."""
-        with replacing(self.path) as file:
+        with replacing(os.path.realpath(self.path)) as file:  # what a link leads to, which the rows are in
             os.fchmod(file.fileno(), os.fstat(self._descriptor).st_mode & 0o777)
             file.write((",".join(self._columns) + "\n").encode() if self._csv else b"")
             file.writelines(self._line(row).encode("utf-8") for row in rows)

@@ -69,7 +69,10 @@ def write_parquet(
     """
     pa = require_pyarrow()
     schema = _schema(top)
-    with replacing(path) as target, pa.parquet.ParquetWriter(target, schema, compression="zstd") as writer:
+    with (
+        replacing(os.path.realpath(path)) as target,
+        pa.parquet.ParquetWriter(target, schema, compression="zstd") as writer,
+    ):
         if old is not None:
             with pa.parquet.ParquetFile(old) as file:
                 for batch in file.iter_batches(_GROUP):

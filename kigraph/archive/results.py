@@ -51,8 +51,7 @@ class Results:
                 self._take(read_parquet(path, columns(0)), path)
                 self._fresh = False
             self._take(self._file.rows(), self._place)
-            if self._parquet:
-                remove_parts(path)
+            remove_parts(os.path.realpath(path))
             self._file.begin()
         except BaseException:
             if self._file.empty:

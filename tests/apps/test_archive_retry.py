@@ -200,3 +200,22 @@ def test_killed_while_errors_are_tried_again(tmp_path: Path) -> None:
     assert len(found) == 121
     assert good.items() <= found.items()
     assert {status for status, _ in found.values()} == {"ok"}
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_link_stays_one_and_parts_of_killed_writers_go(suffix: str, tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    real, link = tmp_path / "d" / f"r{suffix}", tmp_path / f"r{suffix}"
+    with open_results(str(real), SETUP) as results:
+        results.append(_label("a"))
+        results.append(_error("b", "damaged"))
+        results.finish()
+    link.symlink_to(real)
+    part = tmp_path / "d" / f"r{suffix}12345678.part"
+    part.write_bytes(b"half")
+    with open_results(str(link), SETUP, resume=True, retry=True) as results:
+        results.append(_label("b"))
+        results.finish()
+    assert link.is_symlink()
+    assert not part.exists()
+    assert {path: status for path, (status, _) in _by_path(real).items()} == {"a": "ok", "b": "ok"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def test_other_names_of_sequences_and_optional_values(names: int, tmp_path: Path
 
     def renamed(name: str) -> tuple[list[Any], str]:
         every = [name, *(f"{name}{i}" for i in range(names))]
-        return [("Identity", [a], [b], {}) for a, b in zip(every, every[1:], strict=False)], every[-1]
+        return [("Identity", [a], [b], {}) for a, b in itertools.pairwise(every)], every[-1]
 
     (made, sequence), (held, optional), (none, empty) = renamed("s"), renamed("o"), renamed("e")
     nodes: list[Any] = [
