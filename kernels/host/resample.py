@@ -50,16 +50,17 @@ def _sample(x: Array, taps: Taps, axis: int, target: Array | None = None) -> Arr
     if taps.weights is not None and taps.cells.shape[1] >= _MANY and x.dtype in (np.float32, np.float64):
         _sample_lines(source, taps, y)
         return made
-    finite = taps.weights is None or bool(np.all(taps.weights)) or bool(np.isfinite(x).all())
-    if count * rest <= _PART:
+    plain = taps.weights is None or bool(taps.weights.all())
+    finite = np.ones(lead, bool) if plain else np.isfinite(source).all((1, 2))
+    if count * rest <= _PART and finite.all():
         step = max(1, _PART // (count * rest))
         for at in range(0, lead, step):
-            _sample_part(source[at : at + step], taps, slice(None), y[at : at + step], finite)
-    else:
+            _sample_part(source[at : at + step], taps, slice(None), y[at : at + step], True)
+    else:  # line by line: the bits of an item must not depend on the others of a batch
         step = max(1, _PART // rest)
-        for item, result in zip(source, y, strict=True):
+        for item, result, fine in zip(source, y, finite.tolist(), strict=True):
             for at in range(0, count, step):
-                _sample_part(item[None], taps, slice(at, at + step), result[None, at : at + step], finite)
+                _sample_part(item[None], taps, slice(at, at + step), result[None, at : at + step], fine)
     return made
 
 

@@ -13,6 +13,7 @@ from kigraph.kernels.contracts.layout import PAD, PadParams
 from kigraph.kernels.contracts.reduce import REDUCE_MAX, REDUCE_MIN, ReduceParams
 from kigraph.kernels.contracts.resample import RESAMPLE, AxisRule, ResampleParams
 from kigraph.kernels.host import indexing, layout, resample
+from kigraph.kernels.host.resample_taps import Taps
 from kigraph.kernels.kernel import Kernel, Query
 from kigraph.kernels.numpy import reduce
 from kigraph.kernels.tensor import TensorType
@@ -108,3 +109,12 @@ def test_extremes_into_any_output(contract: object) -> None:
     for axes, keep, strided in itertools.product(((0,), (1, 2), (0, 2), (), (0, 1, 2)), (False, True), (False, True)):
         y = _run(kernel, [x], ReduceParams(axes, keep), strided)
         np.testing.assert_array_equal(y, find(x, axis=axes, keepdims=keep))
+
+
+def test_an_infinity_changes_no_bit_of_its_neighbours() -> None:
+    """The sign of zero, too: -0 + 0 * -1 is -0 in any batch."""
+    cells, weights = np.array([[0, 1], [1, 2]]), np.array([[1.0, 0.0], [0.5, 0.5]])
+    x = np.array([[-0.0, -1, 2], [np.inf, 1, 1], [-0.0, -1, 2]], np.float32)[:, :, None]
+    found = resample._sample(x, Taps(cells, weights, None), 1)
+    assert found[0].tobytes() == found[2].tobytes() == resample._sample(x[:1], Taps(cells, weights, None), 1).tobytes()
+    assert np.signbit(found[0, 0, 0])

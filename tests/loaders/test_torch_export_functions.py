@@ -65,6 +65,13 @@ def test_functions_of_two(op: str, arguments: dict[str, Any], want: Array, tmp_p
     np.testing.assert_allclose(found, want, rtol=2e-5, atol=2e-6)
 
 
+def test_a_side_without_end(tmp_path: Path) -> None:
+    model = load(tmp_path, [call("hypot", "y", self="$x", other="$z")], ["y"], {"x": (4,), "z": (4,)})
+    a, b = np.array([[np.inf, -np.inf, np.nan, 0], [np.inf, np.nan, 1, 0]], np.float32)
+    found = model.signatures["serving_default"]({"x": a, "z": b})["output"]
+    np.testing.assert_array_equal(found, np.hypot(a, b))
+
+
 def test_numbers_instead_of_nan_and_infinity(tmp_path: Path) -> None:
     model = load(tmp_path, [call("nan_to_num", "y", self="$x", nan=1.0, posinf=2.0)], ["y"], {"x": (4,)})
     found = model.signatures["serving_default"](np.array([np.nan, np.inf, -np.inf, 5], np.float32))["output"]

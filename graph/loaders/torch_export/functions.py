@@ -64,7 +64,9 @@ def _hypot(c: Call) -> Tensor:
     a, b = ops.abs(c.tensor("self")), ops.abs(c.tensor("other"))
     large, small = ops.maximum(a, b), ops.minimum(a, b)
     ratio = _made("DivNoNan", small, large)
-    return ops.multiply(large, ops.sqrt(ops.add(ops.square(ratio), 1.0)))
+    length = ops.multiply(large, ops.sqrt(ops.add(ops.square(ratio), 1.0)))
+    infinite = ops.logical_or(ops.equal(a, np.inf), ops.equal(b, np.inf))  # also beside NaN (IEEE 754)
+    return ops.where(infinite, ops.add(ops.zeros_like(length), np.asarray(np.inf, length.dtype)), length)
 
 
 def _lerp(c: Call) -> Tensor:
