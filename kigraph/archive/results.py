@@ -29,9 +29,10 @@ def _nothing(count: int) -> None:
 
 
 class Results:
-    """``done`` knows the images that have a row; ``rows`` and ``failed`` count them. A context manager.
+    """``done`` knows the images that have a row; ``rows`` and ``failed`` count them. A context manager: use ``open_results``.
 
-    retry: images whose row is an error are not done, and a row for one of them takes the place of the old one. Use ``open_results``. Leaving the block keeps the rows; only ``finish`` makes the Parquet file.
+    retry: images whose row is an error are not done, and a row for one of them takes the place of the old one.
+    Leaving the block keeps the rows; only ``finish`` makes the Parquet file.
     """
 
     def __init__(self, path: str, setup: Setup, *, retry: bool = False) -> None:

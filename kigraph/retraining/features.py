@@ -190,8 +190,8 @@ def compute(
 ) -> Computed[Features]:
     """The features of photographs in memory: from the cache, else computed in batches side by side, beside threads that decode.
 
-    run: prepared images (n, ...) -> values (n, *store.shape), in several threads; default: the trunk's features. on_photo: called with the number of
-    photographs that were computed, and of those that have to be; first with 0.
+    run: prepared images (n, ...) -> values (n, *store.shape), in several threads; default: the trunk's features. on_photo: called
+    with the number of photographs that were computed, and of those that have to be; first with 0.
     """
     require(
         len(items) * int(np.prod(store.shape)) * 4,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import csv
 import importlib.util
 import json
 import os
@@ -29,6 +28,8 @@ from kigraph.cli import main
 from kigraph.errors import FeedError, ImageError
 from kigraph.vision.labels import Label
 
+from .result_files import rows_in
+
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ["-w", "demo", "--no-download"]
 
@@ -42,16 +43,6 @@ def _some_row(path: str, setup: Setup) -> Row:
         return row_of(path, None, ImageError(f"{path}: damaged\n\x07"), setup)
     labels = (Label('a "b", c', random.random(), 3), Label("d\ne", 0.25, 4), Label("f", 0.0, 5))
     return row_of(path, Prediction(path, labels[: setup.top]), None, setup)
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    """By other readers than ours."""
-    if path.suffix == ".parquet":
-        return pytest.importorskip("pyarrow.parquet").read_table(path).to_pylist()
-    if path.suffix == ".jsonl":
-        return [json.loads(line) for line in path.read_text().splitlines()]
-    with open(path, newline="", encoding="utf-8") as file:
-        return [{k: v or None for k, v in row.items()} for row in csv.DictReader(file)]
 
 
 def _paths(rows: list[dict[str, Any]]) -> list[bytes]:
@@ -78,7 +69,7 @@ def test_other_programs_read_what_was_written(tmp_path: Path, suffix: str, odd_n
         for row in rows + rows:
             results.append(row)
         results.finish()
-    found = _read(path)
+    found = rows_in(path)
     assert _paths(found) == odd_names
     for row, other in zip(rows, found, strict=True):
         for name, value in row.items():
@@ -112,7 +103,7 @@ def test_a_file_cut_off_anywhere_is_resumed(tmp_path: Path, suffix: str, odd_nam
             for name in missing:
                 results.append(rows[name])
             results.finish()
-        assert _paths(_read(path)) == odd_names
+        assert _paths(rows_in(path)) == odd_names
         assert not Path(f"{path}{JOURNAL}").exists()
 
 
@@ -161,7 +152,7 @@ def test_a_finished_parquet_file_takes_more_rows(tmp_path: Path) -> None:
         assert results.rows == 30
         results.append(more)
         results.finish()
-    assert _paths(_read(path)) == [f"{n}.jpg".encode() for n in range(30)] + [b"more.jpg"]
+    assert _paths(rows_in(path)) == [f"{n}.jpg".encode() for n in range(30)] + [b"more.jpg"]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["r.parquet"]
 
 
@@ -213,7 +204,7 @@ def test_a_full_disk_keeps_the_rows_before(tmp_path: Path, monkeypatch: pytest.M
         assert error.value.filename == str(path)
         kept = results.rows
     assert 0 < kept < 20
-    assert len(_read(path)) == kept == len(list(read_lines(str(path), as_csv=True)))
+    assert len(rows_in(path)) == kept == len(list(read_lines(str(path), as_csv=True)))
 
 
 def test_where_nothing_can_be_written(tmp_path: Path) -> None:
@@ -244,7 +235,7 @@ def test_the_rows_are_those_of_the_library_and_shards_are_parts(
     out = tmp_path / f"all{suffix}"
     assert main(["classify", str(archive), *MODEL, "--output", str(out), "-k", "1"]) == 1, "some failed"
     assert "60 rows, 54 labelled, 6 errors, 60 new" in capsys.readouterr().err
-    rows = _read(out)
+    rows = rows_in(out)
     answers = list(ki.classify_folder(ki.weights.resolve_weights("demo").path, archive, top=1, workers=2))
     assert _paths(rows) == [os.fsencode(a.source) for a in answers]
     assert [row["label_1"] for row in rows] == [a.prediction and a.prediction[0].label for a in answers]
@@ -254,9 +245,9 @@ def test_the_rows_are_those_of_the_library_and_shards_are_parts(
         part = tmp_path / f"{number}{suffix}"
         code = main(["classify", str(archive), *MODEL, "-o", str(part), "-k", "1", "--shard", f"{number}/3", "--json"])
         document = json.loads(capsys.readouterr().out)
-        parts += _read(part)
+        parts += rows_in(part)
         assert code == (1 if document["failed"] else 0)
-        assert document["rows"] == document["added"] == len(_read(part))
+        assert document["rows"] == document["added"] == len(rows_in(part))
     assert sorted(_paths(parts)) == sorted(_paths(rows))
     by_path = dict(zip(_paths(parts), parts, strict=True))
     assert all(by_path[path] | {"shard": "1/1"} == row for path, row in zip(_paths(rows), rows, strict=True))
@@ -325,7 +316,7 @@ def test_killed_at_any_instant_and_resumed(archive: Path, tmp_path: Path) -> Non
     with _run([str(archive), "-o", str(out), "--resume"]) as process:
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 1, errors
-    paths = _paths(_read(out))
+    paths = _paths(rows_in(out))
     assert sorted(paths) == sorted(os.fsencode(p) for p in list_images([str(archive)]).paths)
     assert len(paths) == len(set(paths)) == 60
 
@@ -342,7 +333,7 @@ def test_interrupted_by_ctrl_c(archive: Path, tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    rows = _read(out)
+    rows = rows_in(out)
     assert f"r.csv: {len(rows):,} rows are kept; the same command with --resume goes on".encode() in errors
     assert 10 < len(rows) < 3600
 

@@ -24,9 +24,16 @@ from kigraph.cli import main
 from kigraph.errors import ImageError
 from kigraph.vision.labels import Label
 
+from .result_files import rows_in
+
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ["-w", "demo", "--no-download"]
-SUFFIXES = [".csv", ".jsonl", *([".parquet"] if importlib.util.find_spec("pyarrow") else [])]
+HERE = [".csv", ".jsonl", *([".parquet"] if importlib.util.find_spec("pyarrow") else [])]
+SUFFIXES = [
+    ".csv",
+    ".jsonl",
+    pytest.param(".parquet", marks=pytest.mark.skipif(not importlib.util.find_spec("pyarrow"), reason="needs pyarrow")),
+]
 SETUP = Setup("m", "ab" * 32, "cd" * 8, "1/1", 1)
 
 
@@ -38,20 +45,8 @@ def _error(path: str, text: str) -> Row:
     return row_of(path, None, ImageError(text), SETUP)
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
-    """By other readers than ours."""
-    if path.suffix == ".parquet":
-        return pytest.importorskip("pyarrow.parquet").read_table(path).to_pylist()
-    if path.suffix == ".jsonl":
-        return [json.loads(line) for line in path.read_text().splitlines()]
-    import csv
-
-    with open(path, newline="", encoding="utf-8") as file:
-        return [{k: v or None for k, v in row.items()} for row in csv.DictReader(file)]
-
-
 def _by_path(path: Path) -> dict[str, tuple[str, str | None]]:
-    rows = _read(path)
+    rows = rows_in(path)
     assert len({row["path"] for row in rows}) == len(rows), "a row for each image"
     return {row["path"]: (row["status"], row["label_1"] or row["error"]) for row in rows}
 
@@ -119,7 +114,7 @@ def test_an_end_that_fails_loses_nothing(tmp_path: Path, suffix: str, monkeypatc
             with pytest.raises(OSError, match="No space"):
                 results.finish()
     assert not list(tmp_path.glob("*.part"))
-    assert {row["path"] for row in _read(path)} == {"a", "b", "c"}
+    assert {row["path"] for row in rows_in(path)} == {"a", "b", "c"}
     with open_results(path, SETUP, resume=True) as results:
         assert (results.rows, results.failed) == (3, 1)
         with monkeypatch.context() as patch:
@@ -174,7 +169,7 @@ def test_it_needs_a_file_to_go_on_with(folder: Path, tmp_path: Path, capsys: Any
 
 
 def test_killed_while_errors_are_tried_again(tmp_path: Path) -> None:
-    folder, out = tmp_path / "many", tmp_path / f"r{random.choice(SUFFIXES)}"
+    folder, out = tmp_path / "many", tmp_path / f"r{random.choice(HERE)}"
     folder.mkdir()
     names = [folder / f"{number}.png" for number in range(120)]
     for path in names:
@@ -194,7 +189,7 @@ def test_killed_while_errors_are_tried_again(tmp_path: Path) -> None:
             time.sleep(0.002)
         process.kill()
     if out.suffix != ".parquet":
-        assert {row["path"] for row in _read(out)[:121]} == {str(p) for p in (*names, folder / "good.png")}
+        assert {row["path"] for row in rows_in(out)[:121]} == {str(p) for p in (*names, folder / "good.png")}
     assert subprocess.run(command, cwd=ROOT, stderr=subprocess.DEVNULL).returncode == 0
     found = _by_path(out)
     assert len(found) == 121

@@ -120,7 +120,21 @@ def _chosen(activation: Any, default: str) -> Callable[[Any], Any]:
     return activation or FUNCTIONS[default]
 
 
-class BasicRNNCell(RNNCell):
+class _OneState(RNNCell):
+    """A cell whose output is its state, of ``_units`` numbers."""
+
+    _units: int
+
+    @property
+    def state_size(self) -> int:
+        return self._units
+
+    @property
+    def output_size(self) -> int:
+        return self._units
+
+
+class BasicRNNCell(_OneState):
     """h = activation([x, h] @ kernel + bias)"""
 
     default_name = "basic_rnn_cell"
@@ -131,14 +145,6 @@ class BasicRNNCell(RNNCell):
         super().__init__(name, reuse, dtype, **other)
         self._units, self._activation = num_units, _chosen(activation, "tanh")
 
-    @property
-    def state_size(self) -> int:
-        return self._units
-
-    @property
-    def output_size(self) -> int:
-        return self._units
-
     def call(self, inputs: Any, state: Any) -> tuple[Any, Any]:
         kernel = self._weight("kernel", [_width(inputs) + self._units, self._units], inputs)
         bias = self._weight("bias", [self._units], inputs, Zeros())
@@ -146,7 +152,7 @@ class BasicRNNCell(RNNCell):
         return output, output
 
 
-class GRUCell(RNNCell):
+class GRUCell(_OneState):
     """r, u = sigmoid([x, h] @ gates + bias);  c = activation([x, r h] @ candidate + bias);  h = u h + (1 - u) c"""
 
     default_name = "gru_cell"
@@ -158,14 +164,6 @@ class GRUCell(RNNCell):
         super().__init__(name, reuse, dtype, **other)
         self._units, self._activation = num_units, _chosen(activation, "tanh")
         self._kernel, self._bias = kernel_initializer, bias_initializer
-
-    @property
-    def state_size(self) -> int:
-        return self._units
-
-    @property
-    def output_size(self) -> int:
-        return self._units
 
     def call(self, inputs: Any, state: Any) -> tuple[Any, Any]:
         n, width = self._units, _width(inputs) + self._units
