@@ -83,11 +83,11 @@ PACKAGE_DATA = {
 }
 
 #: Extension modules, kernels/cython/<name>.pyx. The C code is linked into ``core`` alone; the others get its table.
-MODULES = ("backward", "core", "igemm", "loops", "windows", "winograd")
+MODULES = ("backward", "core", "dot", "igemm", "loops", "windows", "winograd")
 
 C_DIR = "kernels/cython/c"
 #: Compiled once, and once per instruction set.
-COMMON_SOURCES = ("threads", "cpu", "elementwise_run", "concat")
+COMMON_SOURCES = ("threads", "cpu", "dot_cpu", "elementwise_run", "concat")
 KERNEL_SOURCES = (
     "backward", "batch_statistics", "cross_entropy", "elementwise", "igemm", "int_matmul", "lrn", "normalization", "outer", "philox", "pixels", "probe",
     "reduce", "resize", "softmax", "table", "windows", "winograd", "winograd_pack",
@@ -100,6 +100,14 @@ if X86:
     ISA_FLAGS["avx512"] = [
         "-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma", "-mprefer-vector-width=512",
     ]  # fmt: skip
+
+#: Products of narrow numbers (dot.c) have more instruction sets (dot_sets.h).
+DOT_FLAGS = dict(ISA_FLAGS)
+if X86:
+    DOT_FLAGS["avx2_vnni"] = [*ISA_FLAGS["avx2"], "-mavxvnni"]
+    DOT_FLAGS["avx512_vnni"] = [*ISA_FLAGS["avx512"], "-mavx512vnni"]
+    DOT_FLAGS["avx512_bf16"] = [*DOT_FLAGS["avx512_vnni"], "-mavx512bf16"]
+    DOT_FLAGS["amx"] = [*DOT_FLAGS["avx512_bf16"], "-mamx-tile", "-mamx-bf16", "-mamx-int8"]
 
 SANITIZE = os.environ.get("KIGRAPH_SANITIZE", "0") not in ("", "0")
 # The checks of null, object size and alignment are off: they would be made at every load, and AddressSanitizer finds the
@@ -137,6 +145,10 @@ class BuildKernels(build_ext):
         for isa, flags in ISA_FLAGS.items():
             for name in KERNEL_SOURCES:
                 jobs.append((f"{C_DIR}/{name}.c", folder / isa, [(f"KI_ISA_{isa.upper()}", "1")], flags))
+
+        for isa, flags in DOT_FLAGS.items():
+            macros = [*MACROS, (f"KI_DOT_{isa.upper()}", "1")]
+            jobs.append((f"{C_DIR}/dot.c", folder / f"dot_{isa}", macros, flags))
 
         def build(job: tuple[str, Path, list[Any], list[str]]) -> str:
             source, out, macros, flags = job

@@ -58,7 +58,7 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-_ISAS = ("auto", "portable", "avx2", "avx512")
+_ISAS = ("auto", "portable", "avx2", "avx2_vnni", "avx512", "avx512_vnni", "avx512_bf16", "amx")
 
 BACKEND = Setting(
     "KIGRAPH_BACKEND",

@@ -35,6 +35,7 @@ from __future__ import annotations
 from ..backends import Status
 from ..devices import HOST
 from ..kernel import Kernel, Roof
+from ..settings import ISA
 from . import (
     concat,
     conv2d,
@@ -43,6 +44,7 @@ from . import (
     elementwise,
     gradients,
     matmul,
+    narrow,
     normalization,
     pool2d,
     reduce,
@@ -53,15 +55,18 @@ from . import (
 )
 from .support import unless_empty
 
-__all__ = ["DEVICE", "KERNELS", "WIDENS_HALF", "probe", "roof", "target"]
+__all__ = ["DEVICE", "KERNELS", "PRECISIONS", "WIDENS_HALF", "probe", "roof", "target"]
 
 DEVICE = HOST
 #: float16 runs through the float32 kernels (kernels/half.py).
 WIDENS_HALF = True
+#: bfloat16 where the processor has it, or where a set of instructions is named, for tests.
+PRECISIONS = ("fp32", "bf16") if core.BF16_NATIVE or ISA.get() != "auto" else ("fp32",)
 
 _MODULES = (
     matmul,
     conv2d,
+    narrow,
     winograd_conv2d,
     siblings,
     depthwise,

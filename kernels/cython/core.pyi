@@ -3,6 +3,10 @@ from typing import Any
 DTYPES: tuple[str, ...]
 TABLE: object
 ISA_IN_USE: str
+BF16_NATIVE: bool
+DOTS: tuple[str, ...]
+DOT_IN_USE: str
+DOT_TABLES: dict[str, tuple[object, str, bool]]
 ISAS: tuple[str, ...]
 F32_LANES: int
 F64_LANES: int

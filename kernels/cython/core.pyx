@@ -10,7 +10,7 @@ from ..errors import SettingsError
 from ..settings import ISA
 
 __all__ = [
-    "DTYPES", "F32_LANES", "F64_LANES", "ISA_IN_USE", "ISAS", "OUTER_MR", "TABLE", "TILE_MR", "helpers", "probe_flops",
+    "BF16_NATIVE", "DOTS", "DOT_IN_USE", "DOT_TABLES", "DTYPES", "F32_LANES", "F64_LANES", "ISA_IN_USE", "ISAS", "OUTER_MR", "TABLE", "TILE_MR", "helpers", "probe_flops",
     "probe_read",
 ]
 
@@ -30,20 +30,44 @@ cdef extern from "cpu.h" nogil:
     const ki_table *const *ki_usable_tables()
 
 
+cdef extern from "dot.h" nogil:
+    ctypedef struct ki_dot_table:
+        const char *name
+        const char *base
+        int native_bf16
+    const ki_dot_table *const *ki_usable_dots()
+
+
 cdef extern from "threads.h" nogil:
     int ki_helpers()
+
+
+def _dots():
+    """Instruction sets of narrow products that can run here, best first: name -> (address, base set, whether it has bfloat16)."""
+    cdef const ki_dot_table *const *tables = ki_usable_dots()
+    found = {}
+    while tables[0] != NULL:
+        capsule = PyCapsule_New(<void *> tables[0], "kigraph.kernels.cython.core.dot", NULL)
+        found[tables[0].name.decode()] = (capsule, tables[0].base.decode(), bool(tables[0].native_bf16))
+        tables += 1
+    return found
+
+
+#: What ``_dots`` gives; the tables of c/dot.h.
+DOT_TABLES = _dots()
+#: Their names.
+DOTS = tuple(DOT_TABLES)
 
 
 cdef const ki_table *_choose() except NULL:
     """The best table, or the one that KIGRAPH_ISA forces."""
     cdef const ki_table *const *tables = ki_usable_tables()
     wanted = ISA.get()
-    names = []
+    base = DOT_TABLES[wanted][1] if wanted in DOT_TABLES else wanted
+    names = list(DOTS)
     while tables[0] != NULL:
-        name = tables[0].isa.decode()
-        if wanted in ("auto", name):
+        if base in ("auto", tables[0].isa.decode()):
             return tables[0]
-        names.append(name)
         tables += 1
     raise SettingsError(
         f"{ISA.name}={wanted!r}: this processor or operating system cannot run it. "
@@ -57,6 +81,10 @@ cdef const ki_table *_table = _choose()
 TABLE = PyCapsule_New(<void *> _table, "kigraph.kernels.cython.core.TABLE", NULL)
 #: The instruction set in use.
 ISA_IN_USE = _table.isa.decode()
+#: That of narrow products: at least as much.
+DOT_IN_USE = DOTS[0] if ISA.get() == "auto" else ISA.get()
+#: Whether it multiplies bfloat16 by instructions of its own.
+BF16_NATIVE = DOT_TABLES[DOT_IN_USE][2]
 #: Element types in the order of ki_dtype (c/dtypes.h).
 DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 #: Elements of one vector.

@@ -1,0 +1,196 @@
+/* Products of narrow numbers (dot.h) on one instruction set. */
+#include "dot.h"
+
+#include <string.h>
+
+#if defined(KI_X86)
+#include <immintrin.h>
+#endif
+
+#include "dot_sets.h"
+#include "threads.h"
+
+/* Vectors of 512 bits. */
+#if defined(KI_DOT_AMX) || defined(KI_DOT_AVX512) || defined(KI_DOT_AVX512_VNNI) || defined(KI_DOT_AVX512_BF16)
+#define KI_DOT_WIDE 1
+#endif
+
+#define KI_DOT_INLINE static inline __attribute__((always_inline))
+
+#include "dot_tile.h"
+#include "dot_rows.h"
+#include "dot_epilogue.h"
+
+typedef struct {
+    const ki_dot_args *args;
+    ptrdiff_t pixels, groups, splits, panels, per_row; /* per_row: inputs of a pixel */
+} work;
+
+static inline char *slot_of(const ki_dot_args *args, int slot) {
+    return args->workspace + slot * ki_dot_slot_bytes(args->steps, args->rows);
+}
+
+/* All pixels of a group times one panel, which stays in the L1 or L2 cache; ``ahead``: the panel that comes next. */
+static void panel_of_group(const work *w, const ki_dot_out *out, ptrdiff_t panel, ptrdiff_t from, ptrdiff_t to,
+                           char *slot, const char *ahead, ptrdiff_t ahead_bytes) {
+    const ki_dot_args *args = w->args;
+    const ptrdiff_t first = panel * KI_DOT_PANEL, rest = out->cout - first;
+    const ptrdiff_t valid = rest < KI_DOT_PANEL ? rest : KI_DOT_PANEL, pitch = ki_dot_pitch(args->steps);
+    const ptrdiff_t blocks = (to - from + KI_DOT_BLOCK - 1) / KI_DOT_BLOCK;
+    const ptrdiff_t lines = (ahead_bytes + 63) / 64,
+                    share = (lines + blocks * args->steps - 1) / (blocks * args->steps);
+    block_args block = {.pitch = pitch,
+                        .w = (const char *)out->w + panel * args->steps * 2048,
+                        .steps = args->steps,
+                        .vectors = valid > KI_DOT_LANES ? 2 : 1,
+                        .sums = (int32_t *)(slot + 64)};
+    finish_args finish = {.args = args, .out = out, .sums = block.sums, .first = first, .valid = valid};
+    finish.fixed = (const int32_t *)((const char *)out->w + ki_dot_panel_bytes(args->from, w->per_row, out->cout));
+    const char *rows = slot + 64 + KI_DOT_BLOCK * KI_DOT_PANEL * 4;
+    ptrdiff_t left = lines;
+    for (ptrdiff_t p = from; p < to; p += KI_DOT_BLOCK) {
+        block.a = rows + (p - from) * pitch;
+        block.rows = (int)(to - p < KI_DOT_BLOCK ? to - p : KI_DOT_BLOCK);
+        block.ahead = ahead + (lines - left) * 64;
+        block.lines = left >= share * args->steps ? share : 0;
+        left -= block.lines * args->steps;
+        finish.pixel = p, finish.rows = block.rows;
+        if (args->from == KI_DOT_F32) {
+            bf16_block(&block);
+            finish_floats(&finish);
+        } else {
+            byte_block(&block);
+            finish_bytes(&finish);
+        }
+    }
+}
+
+/* Panel ``index`` of all products: its product, and its number there. */
+static const ki_dot_out *find_panel(const ki_dot_args *args, ptrdiff_t *index) {
+    const ki_dot_out *out = args->outs;
+    for (;; out++) {
+        const ptrdiff_t own = (out->cout + KI_DOT_PANEL - 1) / KI_DOT_PANEL;
+        if (*index < own) return out;
+        *index -= own;
+    }
+}
+
+/* One group of pixels by some panels. */
+static void dot_task(void *context, ptrdiff_t index, int slot) {
+    const work *w = context;
+    const ki_dot_args *args = w->args;
+    const ptrdiff_t group = index / w->splits, split = index % w->splits;
+    const ptrdiff_t blocks = (w->pixels + KI_DOT_BLOCK - 1) / KI_DOT_BLOCK;
+    const ptrdiff_t from = blocks * group / w->groups * KI_DOT_BLOCK;
+    ptrdiff_t to = blocks * (group + 1) / w->groups * KI_DOT_BLOCK;
+    if (to > w->pixels) to = w->pixels;
+    char *own = slot_of(args, slot);
+    ptrdiff_t *held = (ptrdiff_t *)own; /* the group whose rows are in the buffer, plus 1 */
+    if (*held != group + 1) {
+        fill_rows(args, own + 64 + KI_DOT_BLOCK * KI_DOT_PANEL * 4, from, to);
+        *held = group + 1;
+    }
+    begin_tiles();
+    const ptrdiff_t first = w->panels * split / w->splits, end = w->panels * (split + 1) / w->splits;
+    for (ptrdiff_t panel = first; panel < end; panel++) {
+        ptrdiff_t here = panel, next = panel + 1;
+        const ki_dot_out *out = find_panel(args, &here);
+        const char *ahead = NULL;
+        if (next < w->panels) {
+            const ki_dot_out *following = find_panel(args, &next);
+            ahead = (const char *)following->w + next * args->steps * 2048;
+        }
+        panel_of_group(w, out, here, from, to, own, ahead, ahead ? args->steps * 1024 : 0);
+    }
+    end_tiles();
+}
+
+/* SHARES: tasks per thread, so that they finish together. Few pixels are divided by panels, so that each thread reads a part
+ * of the weights; many by groups. */
+enum { SHARES = 4 };
+
+static void run(const ki_dot_args *args) {
+    const ki_dot_axis *a = &args->axis[0], *b = &args->axis[1];
+    work w = {.args = args, .pixels = args->batch * a->out * b->out, .per_row = a->taps * b->taps * args->cin};
+    ptrdiff_t channels = 0;
+    for (int i = 0; i < args->count; i++) {
+        w.panels += (args->outs[i].cout + KI_DOT_PANEL - 1) / KI_DOT_PANEL;
+        channels += args->outs[i].cout;
+    }
+    if (w.pixels < 1 || w.panels < 1) return;
+    w.groups = (w.pixels + args->rows - 1) / args->rows;
+    w.splits = 1;
+    const ptrdiff_t blocks = (w.pixels + KI_DOT_BLOCK - 1) / KI_DOT_BLOCK;
+    if (args->threads > 1 && w.pixels < channels) {
+        w.splits = SHARES * args->threads / w.groups + 1;
+        if (w.splits > w.panels) w.splits = w.panels;
+    } else if (args->threads > 1) {
+        const ptrdiff_t shares = SHARES * (ptrdiff_t)args->threads;
+        if (w.groups < shares) w.groups = shares < blocks ? shares : blocks;
+    }
+    for (int s = 0; s < args->threads; s++) *(ptrdiff_t *)slot_of(args, s) = 0;
+    ki_parallel(dot_task, &w, w.groups * w.splits, args->threads);
+}
+
+/* --- packing -------------------------------------------------------------------------------------------------------- */
+
+/* One vector of 16 channels, all steps. */
+static void pack_vector(void *context, ptrdiff_t vector, int slot) {
+    (void)slot;
+    const ki_dot_pack_args *args = context;
+    const ptrdiff_t steps = ki_dot_steps(args->from, args->rows), vectors = ki_dot_vectors(args->cout);
+    const ptrdiff_t panel = vector / 2, wide = vectors - panel * 2 >= 2 ? 2 : 1, first = vector * KI_DOT_LANES;
+    const ptrdiff_t valid = args->cout - first < KI_DOT_LANES ? args->cout - first : KI_DOT_LANES;
+    const int group = args->from == KI_DOT_F32 ? 2 : 4;
+    char *to = (char *)args->packed + panel * steps * 2048 + vector % 2 * 1024;
+    int32_t sums[KI_DOT_LANES] = {0};
+    for (ptrdiff_t s = 0; s < steps; s++, to += wide * 1024) {
+        memset(to, 0, 1024);
+        const ptrdiff_t begin = s * 16 * group, end = args->rows - begin < 16 * group ? args->rows - begin : 16 * group;
+        for (ptrdiff_t i = 0; i < end; i++) {
+            const ptrdiff_t at = (begin + i) * args->row_step + first * args->col_step;
+            const ptrdiff_t place = i / group * KI_DOT_LANES * group + i % group;
+            if (args->from == KI_DOT_F32) {
+                const float *w = (const float *)args->w + at;
+                uint16_t *row = (uint16_t *)to + place;
+                for (ptrdiff_t o = 0; o < valid; o++) row[o * group] = bfloat16_of(w[o * args->col_step]);
+            } else {
+                const int8_t *w = (const int8_t *)args->w + at;
+                int8_t *row = (int8_t *)to + place;
+                for (ptrdiff_t o = 0; o < valid; o++) {
+                    row[o * group] = w[o * args->col_step];
+                    sums[o] = (int32_t)((uint32_t)sums[o] + (uint32_t)w[o * args->col_step]);
+                }
+            }
+        }
+    }
+    if (args->from != KI_DOT_F32) {
+        int32_t *fixed =
+            (int32_t *)((char *)args->packed + ki_dot_panel_bytes(args->from, args->rows, args->cout)) + first;
+        for (int o = 0; o < KI_DOT_LANES; o++) fixed[o] = (int32_t)(0u - (uint32_t)args->x_zero * (uint32_t)sums[o]);
+    }
+}
+
+static void pack(const ki_dot_pack_args *args) {
+    ki_parallel(pack_vector, (void *)args, ki_dot_vectors(args->cout), args->threads);
+}
+
+#define STRING(x) #x
+#define TABLE(set, below, bf16, bytes)                                                                                 \
+    const ki_dot_table ki_dot_table__##set = {STRING(set), STRING(below), bf16, bytes, run, pack}
+
+#if defined(KI_DOT_AMX)
+TABLE(amx, avx512, 1, 1);
+#elif defined(KI_DOT_AVX512_BF16)
+TABLE(avx512_bf16, avx512, 1, 1);
+#elif defined(KI_DOT_AVX512_VNNI)
+TABLE(avx512_vnni, avx512, 0, 1);
+#elif defined(KI_DOT_AVX512)
+TABLE(avx512, avx512, 0, 0);
+#elif defined(KI_DOT_AVX2_VNNI)
+TABLE(avx2_vnni, avx2, 0, 1);
+#elif defined(KI_DOT_AVX2)
+TABLE(avx2, avx2, 0, 0);
+#else
+TABLE(portable, portable, 0, 0);
+#endif

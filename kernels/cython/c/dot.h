@@ -1,0 +1,114 @@
+/* Products of narrow numbers: bfloat16 by pairs with float32 sums, and bytes by fours with int32 sums.
+ *
+ *     y[pixel, o] = epilogue(sum over taps t and i < cin of x[pixel, t][i] * w[t][i][o])
+ *
+ * A convolution or, with one tap and one row of pixels, a matrix product. The inputs of a group of pixels are copied into
+ * rows of a thread's own buffer (im2col by groups), where float32 is rounded to bfloat16 and int8 becomes uint8 by adding
+ * 128. A row is ``steps`` times 64 bytes, its pitch an odd multiple of 64, so that rows lie in different cache sets. The same
+ * packed weights serve every instruction set (dot_sets.h), from tiles (AMX) to plain C.
+ *
+ * Packed weights: panels of two vectors of 16 output channels (the last may have one), each [step][vector][16 groups][16
+ * channels][group], a group being 2 bfloat16 or 4 bytes: 1 KiB per step and vector, which is an AMX tile. After the panels of
+ * bytes, one int32 per channel: -zero point of x * sum of its weights.
+ */
+#ifndef KI_DOT_H
+#define KI_DOT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* KI_DOT_BLOCK: pixels of a block, in tiles of 16. */
+enum { KI_DOT_LANES = 16, KI_DOT_PANEL = 32, KI_DOT_BLOCK = 32, KI_DOT_STEP = 64, KI_DOT_MOST = 16 };
+
+/* Element types of x: float32 that is rounded to bfloat16, uint8, int8. */
+typedef enum { KI_DOT_F32, KI_DOT_U8, KI_DOT_S8 } ki_dot_from;
+
+/* Element types of y. From bytes, float32 is the sum times the multiplier, int32 the sum. */
+typedef enum { KI_DOT_TO_F32, KI_DOT_TO_U8, KI_DOT_TO_S8, KI_DOT_TO_I32 } ki_dot_to;
+
+/* One spatial axis; sizes in pixels and taps. */
+typedef struct {
+    ptrdiff_t in, out, taps, stride, dilation, before;
+} ki_dot_axis;
+
+/* One product of x: its weights, epilogue and output.
+ *
+ * bfloat16: clamp(sum + bias, lo, hi). Bytes: rint(clamp((sum + bias) * multiplier, lo, hi)) + zero, where lo and hi are
+ * whole numbers, the limits less the zero point. */
+typedef struct {
+    const void *w;
+    const void *bias; /* float or int32_t; may be NULL */
+    const float *multiplier;
+    void *y;
+    ptrdiff_t cout, pitch; /* pitch: elements between pixels of y */
+    float lo, hi;
+    int32_t zero;
+} ki_dot_out;
+
+typedef struct {
+    ki_dot_from from;
+    ki_dot_to to;
+    ki_dot_axis axis[2];
+    ptrdiff_t batch, cin, x_pitch; /* x_pitch: elements between pixels of x */
+    ptrdiff_t steps;               /* of 64 bytes per row */
+    ptrdiff_t rows;                /* most pixels of a group, a multiple of KI_DOT_BLOCK */
+    int x_zero;                    /* what a pixel in the padding holds, as uint8 (int8 + 128) */
+    int threads;
+    int count; /* products of x, at most KI_DOT_MOST */
+    const void *x;
+    ki_dot_out outs[KI_DOT_MOST];
+    char *workspace; /* threads x ki_dot_slot_bytes(), at a multiple of 64 */
+} ki_dot_args;
+
+typedef void ki_dot(const ki_dot_args *args);
+
+/* Packs w[i * row_step + o * col_step] for i < rows and o < cout: float to bfloat16 (nearest even), or int8. */
+typedef struct {
+    const void *w;
+    void *packed; /* ki_dot_packed_bytes() */
+    ptrdiff_t rows, cout, row_step, col_step;
+    ki_dot_from from;
+    int x_zero, threads;
+} ki_dot_pack_args;
+
+typedef void ki_dot_pack(const ki_dot_pack_args *args);
+
+/* The functions for one instruction set. native: it multiplies bfloat16 by instructions of its own. */
+typedef struct {
+    const char *name, *base; /* base: the set of all other kernels (table.h) */
+    int native_bf16, native_bytes;
+    ki_dot *run;
+    ki_dot_pack *pack;
+} ki_dot_table;
+
+/* Sets that can run here, best first; NULL after the last. */
+const ki_dot_table *const *ki_usable_dots(void);
+
+static inline ptrdiff_t ki_dot_vectors(ptrdiff_t cout) { return (cout + KI_DOT_LANES - 1) / KI_DOT_LANES; }
+
+/* Elements of one step. */
+static inline ptrdiff_t ki_dot_depth(ki_dot_from from) { return from == KI_DOT_F32 ? 32 : 64; }
+
+static inline ptrdiff_t ki_dot_steps(ki_dot_from from, ptrdiff_t rows) {
+    return (rows + ki_dot_depth(from) - 1) / ki_dot_depth(from);
+}
+
+/* Bytes of the panels alone. */
+static inline ptrdiff_t ki_dot_panel_bytes(ki_dot_from from, ptrdiff_t rows, ptrdiff_t cout) {
+    return ki_dot_vectors(cout) * ki_dot_steps(from, rows) * 1024;
+}
+
+static inline ptrdiff_t ki_dot_packed_bytes(ki_dot_from from, ptrdiff_t rows, ptrdiff_t cout) {
+    ptrdiff_t sums = from == KI_DOT_F32 ? 0 : ki_dot_vectors(cout) * KI_DOT_LANES * (ptrdiff_t)sizeof(int32_t);
+    return ki_dot_panel_bytes(from, rows, cout) + sums;
+}
+
+/* Bytes between rows of a thread's buffer: an odd number of cache lines. */
+static inline ptrdiff_t ki_dot_pitch(ptrdiff_t steps) { return (steps | 1) * KI_DOT_STEP; }
+
+/* A thread's part of the workspace: the number of the group that it holds, the sums of a block, the rows. */
+static inline ptrdiff_t ki_dot_slot_bytes(ptrdiff_t steps, ptrdiff_t rows) {
+    return 64 + KI_DOT_BLOCK * KI_DOT_PANEL * 4 + rows * ki_dot_pitch(steps);
+}
+
+#endif

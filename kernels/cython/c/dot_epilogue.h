@@ -1,0 +1,110 @@
+/* From the sums of a block to elements of y: bias, multiplier, limits, zero point. */
+
+/* Of ``valid`` channels from ``first`` on, for ``rows`` pixels. ``fixed``: what is added to sums of bytes per channel. */
+typedef struct {
+    const ki_dot_args *args;
+    const ki_dot_out *out;
+    const int32_t *sums, *fixed;
+    ptrdiff_t first, valid, pixel, rows;
+} finish_args;
+
+/* Half to even for |x| < 2^22: what the limits of bytes leave. */
+static inline float nearest(float x) {
+    const float big = 12582912.0f;
+    return (x + big) - big;
+}
+
+#if defined(KI_DOT_WIDE)
+
+static inline __mmask16 lanes_of(ptrdiff_t n) { return (__mmask16)(n >= 16 ? 0xffffu : n > 0 ? (1u << n) - 1u : 0); }
+
+static void finish_floats(const finish_args *f) {
+    const ki_dot_out *out = f->out;
+    const __m512 lo = _mm512_set1_ps(out->lo), hi = _mm512_set1_ps(out->hi);
+    for (ptrdiff_t v = 0; v < f->valid; v += 16) {
+        const __mmask16 mask = lanes_of(f->valid - v);
+        const float *bias = (const float *)out->bias + f->first + v;
+        const __m512 b = out->bias ? _mm512_maskz_loadu_ps(mask, bias) : _mm512_setzero_ps();
+        float *y = (float *)out->y + f->pixel * out->pitch + f->first + v;
+        for (ptrdiff_t m = 0; m < f->rows; m++, y += out->pitch) {
+            __m512 x = _mm512_add_ps(_mm512_loadu_ps((const float *)f->sums + m * KI_DOT_PANEL + v), b);
+            x = _mm512_min_ps(hi, _mm512_max_ps(lo, x));
+            _mm512_mask_storeu_ps(y, mask, x);
+        }
+    }
+}
+
+static void finish_bytes(const finish_args *f) {
+    const ki_dot_out *out = f->out;
+    const __m512 lo = _mm512_set1_ps(out->lo), hi = _mm512_set1_ps(out->hi);
+    const __m512i zero = _mm512_set1_epi32(out->zero);
+    const ki_dot_to to = f->args->to;
+    for (ptrdiff_t v = 0; v < f->valid; v += 16) {
+        const __mmask16 mask = lanes_of(f->valid - v);
+        const int32_t *bias = (const int32_t *)out->bias + f->first + v;
+        __m512i b = _mm512_loadu_si512(f->fixed + f->first + v);
+        if (out->bias) b = _mm512_add_epi32(b, _mm512_maskz_loadu_epi32(mask, bias));
+        const __m512 factor = _mm512_maskz_loadu_ps(mask, out->multiplier + f->first + v);
+        const ptrdiff_t size = to == KI_DOT_TO_F32 || to == KI_DOT_TO_I32 ? 4 : 1, step = out->pitch * size;
+        char *y = (char *)out->y + (f->pixel * out->pitch + f->first + v) * size;
+        for (ptrdiff_t m = 0; m < f->rows; m++, y += step) {
+            const __m512i sum = _mm512_add_epi32(_mm512_loadu_si512(f->sums + m * KI_DOT_PANEL + v), b);
+            if (to == KI_DOT_TO_I32) {
+                _mm512_mask_storeu_epi32(y, mask, sum);
+                continue;
+            }
+            const __m512 x = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), factor);
+            if (to == KI_DOT_TO_F32) {
+                _mm512_mask_storeu_ps(y, mask, x);
+                continue;
+            }
+            const __m512 limited = _mm512_min_ps(hi, _mm512_max_ps(lo, x));
+            const __m512i whole = _mm512_add_epi32(_mm512_cvtps_epi32(limited), zero);
+            _mm512_mask_cvtepi32_storeu_epi8(y, mask, whole); /* the low bytes, of either type */
+        }
+    }
+}
+
+#else
+
+static void finish_floats(const finish_args *f) {
+    const ki_dot_out *out = f->out;
+    const float *bias = out->bias ? (const float *)out->bias + f->first : NULL, lo = out->lo, hi = out->hi;
+    for (ptrdiff_t m = 0; m < f->rows; m++) {
+        const float *restrict sums = (const float *)f->sums + m * KI_DOT_PANEL;
+        float *restrict y = (float *)out->y + (f->pixel + m) * out->pitch + f->first;
+        for (ptrdiff_t o = 0; o < f->valid; o++) {
+            float x = sums[o] + (bias ? bias[o] : 0.0f);
+            x = lo > x ? lo : x; /* a NaN stays */
+            y[o] = hi < x ? hi : x;
+        }
+    }
+}
+
+static void finish_bytes(const finish_args *f) {
+    const ki_dot_out *out = f->out;
+    const int32_t *bias = out->bias ? (const int32_t *)out->bias + f->first : NULL;
+    const int32_t *fixed = f->fixed + f->first;
+    const float *factor = out->multiplier + f->first;
+    for (ptrdiff_t m = 0; m < f->rows; m++) {
+        const int32_t *sums = f->sums + m * KI_DOT_PANEL;
+        const ptrdiff_t at = (f->pixel + m) * out->pitch + f->first;
+        for (ptrdiff_t o = 0; o < f->valid; o++) {
+            const int32_t sum = (int32_t)((uint32_t)sums[o] + (uint32_t)fixed[o] + (uint32_t)(bias ? bias[o] : 0));
+            if (f->args->to == KI_DOT_TO_I32) {
+                ((int32_t *)out->y)[at + o] = sum;
+                continue;
+            }
+            float x = (float)sum * factor[o];
+            if (f->args->to == KI_DOT_TO_F32) {
+                ((float *)out->y)[at + o] = x;
+                continue;
+            }
+            x = out->lo > x ? out->lo : x;
+            x = out->hi < x ? out->hi : x;
+            ((uint8_t *)out->y)[at + o] = (uint8_t)((int32_t)nearest(x) + out->zero);
+        }
+    }
+}
+
+#endif

@@ -1,0 +1,273 @@
+/* Sums of one block: up to 32 pixels (rows of the buffer) by one or two vectors of 16 channels, for one instruction set.
+ *
+ *     sums[m * 32 + v * 16 + lane] = sum over steps and groups of a[m][step][group] . w[step][v][group][lane]
+ *
+ * ``ahead``: memory to prefetch into the L2 cache meanwhile, ``lines`` cache lines per step.
+ */
+
+typedef struct {
+    const char *a;
+    ptrdiff_t pitch;
+    const char *w;
+    ptrdiff_t steps;
+    int rows, vectors;
+    int32_t *sums; /* float where the product is of bfloat16 */
+    const char *ahead;
+    ptrdiff_t lines;
+} block_args;
+
+#define UNROLL _Pragma("GCC unroll 16")
+
+static inline const char *fetch(const char *ahead, ptrdiff_t lines) {
+    for (ptrdiff_t l = 0; l < lines; l++, ahead += 64) __builtin_prefetch(ahead, 0, 2);
+    return ahead;
+}
+
+#if defined(KI_DOT_AMX)
+
+/* Tiles 0 .. 3 are sums, 4 and 5 pixels, 6 and 7 weights; all of 16 rows of 64 bytes. */
+static void begin_tiles(void) {
+    struct {
+        uint8_t palette, start, reserved[14];
+        uint16_t bytes[16];
+        uint8_t rows[16];
+    } config;
+    memset(&config, 0, sizeof config);
+    config.palette = 1;
+    for (int t = 0; t < 8; t++) config.bytes[t] = 64, config.rows[t] = 16;
+    _tile_loadconfig(&config);
+}
+
+static void end_tiles(void) { _tile_release(); }
+
+/* GCC does not know that a load of a tile reads memory; the barriers say so. */
+#define BARRIER __asm__ volatile("" ::: "memory")
+
+#define AMX_BLOCK(name, DOT)                                                                                           \
+    static __attribute__((noinline)) void name##_2x2(const block_args *b) {                                            \
+        const char *a = b->a, *w = b->w, *ahead = b->ahead;                                                            \
+        BARRIER;                                                                                                       \
+        _tile_zero(0);                                                                                                 \
+        _tile_zero(1);                                                                                                 \
+        _tile_zero(2);                                                                                                 \
+        _tile_zero(3);                                                                                                 \
+        for (ptrdiff_t s = b->steps; s > 0; s--, a += 64, w += 2048) {                                                 \
+            _tile_loadd(4, a, b->pitch);                                                                               \
+            _tile_loadd(6, w, 64);                                                                                     \
+            _tile_loadd(7, w + 1024, 64);                                                                              \
+            _tile_loadd(5, a + 16 * b->pitch, b->pitch);                                                               \
+            ahead = fetch(ahead, b->lines);                                                                            \
+            DOT(0, 4, 6);                                                                                              \
+            DOT(1, 4, 7);                                                                                              \
+            DOT(2, 5, 6);                                                                                              \
+            DOT(3, 5, 7);                                                                                              \
+        }                                                                                                              \
+        _tile_stored(0, b->sums, 128);                                                                                 \
+        _tile_stored(1, b->sums + 16, 128);                                                                            \
+        _tile_stored(2, b->sums + 512, 128);                                                                           \
+        _tile_stored(3, b->sums + 528, 128);                                                                           \
+    }                                                                                                                  \
+    static __attribute__((noinline)) void name##_1x2(const block_args *b) {                                            \
+        const char *a = b->a, *w = b->w, *ahead = b->ahead;                                                            \
+        BARRIER;                                                                                                       \
+        _tile_zero(0);                                                                                                 \
+        _tile_zero(1);                                                                                                 \
+        for (ptrdiff_t s = b->steps; s > 0; s--, a += 64, w += 2048) {                                                 \
+            _tile_loadd(4, a, b->pitch);                                                                               \
+            _tile_loadd(6, w, 64);                                                                                     \
+            _tile_loadd(7, w + 1024, 64);                                                                              \
+            ahead = fetch(ahead, b->lines);                                                                            \
+            DOT(0, 4, 6);                                                                                              \
+            DOT(1, 4, 7);                                                                                              \
+        }                                                                                                              \
+        _tile_stored(0, b->sums, 128);                                                                                 \
+        _tile_stored(1, b->sums + 16, 128);                                                                            \
+    }                                                                                                                  \
+    static __attribute__((noinline)) void name##_2x1(const block_args *b) {                                            \
+        const char *a = b->a, *w = b->w, *ahead = b->ahead;                                                            \
+        BARRIER;                                                                                                       \
+        _tile_zero(0);                                                                                                 \
+        _tile_zero(2);                                                                                                 \
+        for (ptrdiff_t s = b->steps; s > 0; s--, a += 64, w += 1024) {                                                 \
+            _tile_loadd(4, a, b->pitch);                                                                               \
+            _tile_loadd(6, w, 64);                                                                                     \
+            _tile_loadd(5, a + 16 * b->pitch, b->pitch);                                                               \
+            ahead = fetch(ahead, b->lines);                                                                            \
+            DOT(0, 4, 6);                                                                                              \
+            DOT(2, 5, 6);                                                                                              \
+        }                                                                                                              \
+        _tile_stored(0, b->sums, 128);                                                                                 \
+        _tile_stored(2, b->sums + 512, 128);                                                                           \
+    }                                                                                                                  \
+    static void name(const block_args *b) {                                                                            \
+        if (b->vectors == 1)                                                                                           \
+            name##_2x1(b); /* rows beyond the last pixel are computed, and not used */                                 \
+        else if (b->rows > 16)                                                                                         \
+            name##_2x2(b);                                                                                             \
+        else                                                                                                           \
+            name##_1x2(b);                                                                                             \
+    }
+
+AMX_BLOCK(bf16_block, _tile_dpbf16ps)
+AMX_BLOCK(byte_block, _tile_dpbusd)
+
+#else
+
+static void begin_tiles(void) {}
+static void end_tiles(void) {}
+
+#if defined(KI_DOT_WIDE)
+enum { LANES = 16, MOST_ROWS = 8 };
+typedef __m512i W;
+typedef __m512 F;
+static inline W load(const char *p) { return _mm512_loadu_si512(p); }
+static inline W spread(const char *p) {
+    int32_t x;
+    memcpy(&x, p, sizeof x);
+    return _mm512_set1_epi32(x);
+}
+static inline void store(int32_t *p, W v) { _mm512_storeu_si512(p, v); }
+static inline W zeros(void) { return _mm512_setzero_si512(); }
+#define F_OF(v) _mm512_castsi512_ps(v)
+#define W_OF(v) _mm512_castps_si512(v)
+#define FMA(a, b, c) _mm512_fmadd_ps(a, b, c)
+#define SHIFT(v) _mm512_slli_epi32(v, 16)
+#define HIGH(v) _mm512_and_si512(v, _mm512_set1_epi32((int32_t)0xffff0000))
+#define EVEN_SIGNED(v) _mm512_srai_epi16(_mm512_slli_epi16(v, 8), 8)
+#define ODD_SIGNED(v) _mm512_srai_epi16(v, 8)
+#define EVEN_UNSIGNED(v) _mm512_and_si512(v, _mm512_set1_epi16(255))
+#define ODD_UNSIGNED(v) _mm512_srli_epi16(v, 8)
+#define MADD(a, b) _mm512_madd_epi16(a, b)
+#define ADD(a, b) _mm512_add_epi32(a, b)
+#if defined(KI_DOT_AVX512_VNNI) || defined(KI_DOT_AVX512_BF16)
+#define BYTE_DOT(acc, a, b) _mm512_dpbusd_epi32(acc, a, b)
+#endif
+#if defined(KI_DOT_AVX512_BF16)
+#define BF16_DOT(acc, a, b) W_OF(_mm512_dpbf16_ps(F_OF(acc), (__m512bh)(a), (__m512bh)(b)))
+#endif
+#elif defined(KI_DOT_AVX2) || defined(KI_DOT_AVX2_VNNI)
+enum { LANES = 8, MOST_ROWS = 2 };
+typedef __m256i W;
+typedef __m256 F;
+static inline W load(const char *p) { return _mm256_loadu_si256((const __m256i *)p); }
+static inline W spread(const char *p) {
+    int32_t x;
+    memcpy(&x, p, sizeof x);
+    return _mm256_set1_epi32(x);
+}
+static inline void store(int32_t *p, W v) { _mm256_storeu_si256((__m256i *)p, v); }
+static inline W zeros(void) { return _mm256_setzero_si256(); }
+#define F_OF(v) _mm256_castsi256_ps(v)
+#define W_OF(v) _mm256_castps_si256(v)
+#define FMA(a, b, c) _mm256_fmadd_ps(a, b, c)
+#define SHIFT(v) _mm256_slli_epi32(v, 16)
+#define HIGH(v) _mm256_and_si256(v, _mm256_set1_epi32((int32_t)0xffff0000))
+#define EVEN_SIGNED(v) _mm256_srai_epi16(_mm256_slli_epi16(v, 8), 8)
+#define ODD_SIGNED(v) _mm256_srai_epi16(v, 8)
+#define EVEN_UNSIGNED(v) _mm256_and_si256(v, _mm256_set1_epi16(255))
+#define ODD_UNSIGNED(v) _mm256_srli_epi16(v, 8)
+#define MADD(a, b) _mm256_madd_epi16(a, b)
+#define ADD(a, b) _mm256_add_epi32(a, b)
+#if defined(KI_DOT_AVX2_VNNI)
+#define BYTE_DOT(acc, a, b) _mm256_dpbusd_avx_epi32(acc, a, b)
+#endif
+#else /* portable: GCC/Clang vector extensions */
+enum { LANES = 4, MOST_ROWS = 2 };
+typedef int32_t W __attribute__((vector_size(16)));
+typedef uint32_t U __attribute__((vector_size(16)));
+typedef float F __attribute__((vector_size(16)));
+static inline W load(const char *p) {
+    W v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+static inline W spread(const char *p) {
+    int32_t x;
+    memcpy(&x, p, sizeof x);
+    return (W){x, x, x, x};
+}
+static inline void store(int32_t *p, W v) { memcpy(p, &v, sizeof v); }
+static inline W zeros(void) { return (W){0}; }
+#define F_OF(v) ((F)(v))
+#define W_OF(v) ((W)(v))
+#define FMA(a, b, c) ((a) * (b) + (c))
+#define SHIFT(v) ((W)((U)(v) << 16))
+#define HIGH(v) ((v) & (int32_t)0xffff0000)
+/* Byte e of every lane, as int32. */
+#define SIGNED_BYTE(v, e) ((W)((U)(v) << (24 - 8 * (e))) >> 24)
+#define UNSIGNED_BYTE(v, e) ((W)(((U)(v) >> (8 * (e))) & 255))
+static inline W portable_dot(W acc, W a, W b) {
+    U sum = (U)acc;
+    UNROLL for (int e = 0; e < 4; e++) sum += (U)(UNSIGNED_BYTE(a, e) * SIGNED_BYTE(b, e));
+    return (W)sum;
+}
+#define BYTE_DOT(acc, a, b) portable_dot(acc, a, b)
+#endif
+
+enum { PARTS = KI_DOT_LANES / LANES };
+
+/* Without instructions for pairs: a bfloat16 is the upper half of a float. The even element is added first. */
+#if !defined(BF16_DOT)
+#define BF16_DOT(acc, a, b) bf16_dot(acc, a, b)
+static inline W bf16_dot(W acc, W a, W b) {
+    F sum = FMA(F_OF(SHIFT(a)), F_OF(SHIFT(b)), F_OF(acc));
+    return W_OF(FMA(F_OF(HIGH(a)), F_OF(HIGH(b)), sum));
+}
+#endif
+
+/* Without VNNI: bytes widened to 16 bits, whose sums of two products are exact (vpmaddubsw would saturate). */
+#if !defined(BYTE_DOT)
+#define BYTE_DOT(acc, a, b) byte_dot(acc, a, b)
+static inline W byte_dot(W acc, W a, W b) {
+    W even = MADD(EVEN_UNSIGNED(a), EVEN_SIGNED(b)), odd = MADD(ODD_UNSIGNED(a), ODD_SIGNED(b));
+    return ADD(acc, ADD(even, odd));
+}
+#endif
+
+#define VECTOR_TILE(name, DOT)                                                                                         \
+    KI_DOT_INLINE void name(const int MR, const int NV, const block_args *b, const char *a, int32_t *sums) {           \
+        W acc[MOST_ROWS * 2 * PARTS];                                                                                  \
+        const char *w = b->w;                                                                                          \
+        UNROLL for (int i = 0; i < MR * NV * PARTS; i++) acc[i] = zeros();                                             \
+        for (ptrdiff_t s = b->steps; s > 0; s--, w += NV * 1024, a += 64)                                              \
+            for (int g = 0; g < 64; g += 4) {                                                                          \
+                W x[MOST_ROWS];                                                                                        \
+                UNROLL for (int m = 0; m < MR; m++) x[m] = spread(a + m * b->pitch + g);                               \
+                UNROLL for (int v = 0; v < NV; v++) UNROLL for (int p = 0; p < PARTS; p++) {                           \
+                    W y = load(w + v * 1024 + g * 16 + p * LANES * 4);                                                 \
+                    UNROLL for (int m = 0; m < MR; m++) {                                                              \
+                        W *one = &acc[(m * NV + v) * PARTS + p];                                                       \
+                        *one = DOT(*one, x[m], y);                                                                     \
+                    }                                                                                                  \
+                }                                                                                                      \
+            }                                                                                                          \
+        UNROLL for (int m = 0; m < MR; m++) UNROLL for (int i = 0; i < NV * PARTS; i++)                                \
+            store(sums + m * KI_DOT_PANEL + i * LANES, acc[m * NV * PARTS + i]);                                       \
+    }
+
+VECTOR_TILE(bf16_tile, BF16_DOT)
+VECTOR_TILE(byte_tile, BYTE_DOT)
+
+/* Rows by the tallest tiles, then by shorter ones. */
+#define VECTOR_ROWS(tile, MR)                                                                                          \
+    for (; MOST_ROWS >= MR && row + MR <= b->rows; row += MR) {                                                        \
+        const char *a = b->a + row * b->pitch;                                                                         \
+        if (b->vectors == 2)                                                                                           \
+            tile(MOST_ROWS < MR ? MOST_ROWS : MR, 2, b, a, b->sums + row * KI_DOT_PANEL);                              \
+        else                                                                                                           \
+            tile(MOST_ROWS < MR ? MOST_ROWS : MR, 1, b, a, b->sums + row * KI_DOT_PANEL);                              \
+    }
+#define VECTOR_BLOCK(name, tile)                                                                                       \
+    static void name(const block_args *b) {                                                                            \
+        ptrdiff_t row = 0;                                                                                             \
+        fetch(b->ahead, b->lines * b->steps);                                                                          \
+        VECTOR_ROWS(tile, 8)                                                                                           \
+        VECTOR_ROWS(tile, 4)                                                                                           \
+        VECTOR_ROWS(tile, 2)                                                                                           \
+        VECTOR_ROWS(tile, 1)                                                                                           \
+    }
+
+VECTOR_BLOCK(bf16_block, bf16_tile)
+VECTOR_BLOCK(byte_block, byte_tile)
+
+#endif
