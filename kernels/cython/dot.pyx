@@ -1,5 +1,7 @@
 """Products of narrow numbers (c/dot.h): bfloat16 with float32 sums, bytes with int32 sums; convolutions and matrix products."""
 
+import os
+
 import numpy as np
 
 from libc.stddef cimport ptrdiff_t
@@ -17,9 +19,9 @@ cdef extern from "dot.h" nogil:
     enum:
         KI_DOT_BLOCK, KI_DOT_MOST
     ctypedef enum ki_dot_from:
-        KI_DOT_F32, KI_DOT_U8, KI_DOT_S8
+        KI_DOT_F32, KI_DOT_BF16, KI_DOT_U8, KI_DOT_S8
     ctypedef enum ki_dot_to:
-        KI_DOT_TO_F32, KI_DOT_TO_U8, KI_DOT_TO_S8, KI_DOT_TO_I32
+        KI_DOT_TO_F32, KI_DOT_TO_BF16, KI_DOT_TO_U8, KI_DOT_TO_S8, KI_DOT_TO_I32
     ctypedef struct ki_dot_axis:
         # "in" is a keyword here
         ptrdiff_t size "in"
@@ -56,11 +58,24 @@ cdef extern from "dot.h" nogil:
     ptrdiff_t ki_dot_slot_bytes(ptrdiff_t, ptrdiff_t)
 
 
-#: Bytes of a thread's rows: they stay in the L2 cache beside the weights of a panel.
-cdef ptrdiff_t _ROWS_BYTES = 256 * 1024
+cdef ptrdiff_t _rows_bytes():
+    """Bytes of a thread's rows: half of the L2 cache, the rest is for a panel and what is written (1 MiB of 2: 7 % over 0.25)."""
+    try:
+        size = os.sysconf("SC_LEVEL2_CACHE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not on Linux
+        size = 0
+    return min(max(size // 2, 256 << 10), 1 << 20)
 
-_KINDS = {"float32": KI_DOT_F32, "uint8": KI_DOT_U8, "int8": KI_DOT_S8}
-_RESULTS = {"float32": KI_DOT_TO_F32, "uint8": KI_DOT_TO_U8, "int8": KI_DOT_TO_S8, "int32": KI_DOT_TO_I32}
+
+cdef ptrdiff_t _ROWS_BYTES = _rows_bytes()
+
+_KINDS = {"float32": KI_DOT_F32, "V2": KI_DOT_BF16, "uint8": KI_DOT_U8, "int8": KI_DOT_S8}
+_RESULTS = {"float32": KI_DOT_TO_F32, "V2": KI_DOT_TO_BF16, "uint8": KI_DOT_TO_U8, "int8": KI_DOT_TO_S8, "int32": KI_DOT_TO_I32}
+
+
+def _name(dtype):
+    """An element type's name; bfloat16 is two bytes without a type of NumPy's own."""
+    return "V2" if dtype.kind == "V" and dtype.itemsize == 2 else dtype.name
 
 
 def most_products():
@@ -92,8 +107,8 @@ cdef class Dot:
         self.x_type, self.outs = x, tuple(outs)
         if not 1 <= len(self.outs) <= KI_DOT_MOST:
             raise ValueError(f"{len(self.outs)} products of one x; at most {KI_DOT_MOST} run as one")
-        a.kind = _KINDS[x.dtype.name]
-        a.to = _RESULTS[self.outs[0][3].dtype.name]
+        a.kind = _KINDS[_name(x.dtype)]
+        a.to = _RESULTS[_name(self.outs[0][3].dtype)]
         for i in range(2):
             (
                 a.axis[i].size, a.axis[i].out, a.axis[i].taps, a.axis[i].stride, a.axis[i].dilation, a.axis[i].before,
@@ -103,7 +118,7 @@ cdef class Dot:
         a.x_zero = x_zero + 128 if a.kind == KI_DOT_S8 else x_zero
         self.inputs = a.axis[0].taps * a.axis[1].taps * channels
         a.steps = ki_dot_steps(a.kind, self.inputs)
-        a.rows = max(_ROWS_BYTES // ki_dot_pitch(a.steps) // KI_DOT_BLOCK, 1) * KI_DOT_BLOCK
+        a.rows = max(_ROWS_BYTES // (ki_dot_pitch(a.steps) + 128) // KI_DOT_BLOCK, 2) * KI_DOT_BLOCK
         self.row_step, self.col_step = steps
         for i in range(a.count):
             _, _, _, y, lo, hi, zero = self.outs[i]

@@ -20,11 +20,11 @@
 /* KI_DOT_BLOCK: pixels of a block, in tiles of 16. */
 enum { KI_DOT_LANES = 16, KI_DOT_PANEL = 32, KI_DOT_BLOCK = 32, KI_DOT_STEP = 64, KI_DOT_MOST = 16 };
 
-/* Element types of x: float32 that is rounded to bfloat16, uint8, int8. */
-typedef enum { KI_DOT_F32, KI_DOT_U8, KI_DOT_S8 } ki_dot_from;
+/* Element types of x: float32 that is rounded to bfloat16, bfloat16, uint8, int8. */
+typedef enum { KI_DOT_F32, KI_DOT_BF16, KI_DOT_U8, KI_DOT_S8 } ki_dot_from;
 
 /* Element types of y. From bytes, float32 is the sum times the multiplier, int32 the sum. */
-typedef enum { KI_DOT_TO_F32, KI_DOT_TO_U8, KI_DOT_TO_S8, KI_DOT_TO_I32 } ki_dot_to;
+typedef enum { KI_DOT_TO_F32, KI_DOT_TO_BF16, KI_DOT_TO_U8, KI_DOT_TO_S8, KI_DOT_TO_I32 } ki_dot_to;
 
 /* One spatial axis; sizes in pixels and taps. */
 typedef struct {
@@ -62,7 +62,7 @@ typedef struct {
 
 typedef void ki_dot(const ki_dot_args *args);
 
-/* Packs w[i * row_step + o * col_step] for i < rows and o < cout: float to bfloat16 (nearest even), or int8. */
+/* Packs w[i * row_step + o * col_step] for i < rows and o < cout: float to bfloat16 (nearest even), or int8. from: that of x. */
 typedef struct {
     const void *w;
     void *packed; /* ki_dot_packed_bytes() */
@@ -86,8 +86,10 @@ const ki_dot_table *const *ki_usable_dots(void);
 
 static inline ptrdiff_t ki_dot_vectors(ptrdiff_t cout) { return (cout + KI_DOT_LANES - 1) / KI_DOT_LANES; }
 
+static inline int ki_dot_is_bytes(ki_dot_from from) { return from == KI_DOT_U8 || from == KI_DOT_S8; }
+
 /* Elements of one step. */
-static inline ptrdiff_t ki_dot_depth(ki_dot_from from) { return from == KI_DOT_F32 ? 32 : 64; }
+static inline ptrdiff_t ki_dot_depth(ki_dot_from from) { return ki_dot_is_bytes(from) ? 64 : 32; }
 
 static inline ptrdiff_t ki_dot_steps(ki_dot_from from, ptrdiff_t rows) {
     return (rows + ki_dot_depth(from) - 1) / ki_dot_depth(from);
@@ -99,16 +101,16 @@ static inline ptrdiff_t ki_dot_panel_bytes(ki_dot_from from, ptrdiff_t rows, ptr
 }
 
 static inline ptrdiff_t ki_dot_packed_bytes(ki_dot_from from, ptrdiff_t rows, ptrdiff_t cout) {
-    ptrdiff_t sums = from == KI_DOT_F32 ? 0 : ki_dot_vectors(cout) * KI_DOT_LANES * (ptrdiff_t)sizeof(int32_t);
+    ptrdiff_t sums = ki_dot_is_bytes(from) ? ki_dot_vectors(cout) * KI_DOT_LANES * (ptrdiff_t)sizeof(int32_t) : 0;
     return ki_dot_panel_bytes(from, rows, cout) + sums;
 }
 
 /* Bytes between rows of a thread's buffer: an odd number of cache lines. */
 static inline ptrdiff_t ki_dot_pitch(ptrdiff_t steps) { return (steps | 1) * KI_DOT_STEP; }
 
-/* A thread's part of the workspace: the number of the group that it holds, the sums of a block, the rows. */
+/* A thread's part of the workspace: the number of the group that it holds, the sums of a panel, the rows. */
 static inline ptrdiff_t ki_dot_slot_bytes(ptrdiff_t steps, ptrdiff_t rows) {
-    return 64 + KI_DOT_BLOCK * KI_DOT_PANEL * 4 + rows * ki_dot_pitch(steps);
+    return 64 + rows * (KI_DOT_PANEL * 4 + ki_dot_pitch(steps));
 }
 
 #endif

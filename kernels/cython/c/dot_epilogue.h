@@ -18,6 +18,19 @@ static inline float nearest(float x) {
 
 static inline __mmask16 lanes_of(ptrdiff_t n) { return (__mmask16)(n >= 16 ? 0xffffu : n > 0 ? (1u << n) - 1u : 0); }
 
+static inline __m256i bfloat16s_of(__m512 x) {
+#if defined(KI_DOT_AMX) || defined(KI_DOT_AVX512_BF16)
+    return (__m256i)_mm512_cvtneps_pbh(x);
+#else
+    const __m512i bits = _mm512_castps_si512(x),
+                  odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    __m512i rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(NEAREST_EVEN)));
+    const __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+    rounded = _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(0x400000));
+    return _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16));
+#endif
+}
+
 static void finish_floats(const finish_args *f) {
     const ki_dot_out *out = f->out;
     const __m512 lo = _mm512_set1_ps(out->lo), hi = _mm512_set1_ps(out->hi);
@@ -25,11 +38,14 @@ static void finish_floats(const finish_args *f) {
         const __mmask16 mask = lanes_of(f->valid - v);
         const float *bias = (const float *)out->bias + f->first + v;
         const __m512 b = out->bias ? _mm512_maskz_loadu_ps(mask, bias) : _mm512_setzero_ps();
-        float *y = (float *)out->y + f->pixel * out->pitch + f->first + v;
-        for (ptrdiff_t m = 0; m < f->rows; m++, y += out->pitch) {
+        const ptrdiff_t at = f->pixel * out->pitch + f->first + v;
+        for (ptrdiff_t m = 0; m < f->rows; m++) {
             __m512 x = _mm512_add_ps(_mm512_loadu_ps((const float *)f->sums + m * KI_DOT_PANEL + v), b);
             x = _mm512_min_ps(hi, _mm512_max_ps(lo, x));
-            _mm512_mask_storeu_ps(y, mask, x);
+            if (f->args->to == KI_DOT_TO_BF16)
+                _mm256_mask_storeu_epi16((uint16_t *)out->y + at + m * out->pitch, mask, bfloat16s_of(x));
+            else
+                _mm512_mask_storeu_ps((float *)out->y + at + m * out->pitch, mask, x);
         }
     }
 }
@@ -72,11 +88,15 @@ static void finish_floats(const finish_args *f) {
     const float *bias = out->bias ? (const float *)out->bias + f->first : NULL, lo = out->lo, hi = out->hi;
     for (ptrdiff_t m = 0; m < f->rows; m++) {
         const float *restrict sums = (const float *)f->sums + m * KI_DOT_PANEL;
-        float *restrict y = (float *)out->y + (f->pixel + m) * out->pitch + f->first;
+        const ptrdiff_t at = (f->pixel + m) * out->pitch + f->first;
         for (ptrdiff_t o = 0; o < f->valid; o++) {
             float x = sums[o] + (bias ? bias[o] : 0.0f);
             x = lo > x ? lo : x; /* a NaN stays */
-            y[o] = hi < x ? hi : x;
+            x = hi < x ? hi : x;
+            if (f->args->to == KI_DOT_TO_BF16)
+                ((uint16_t *)out->y)[at + o] = bfloat16_of(x);
+            else
+                ((float *)out->y)[at + o] = x;
         }
     }
 }

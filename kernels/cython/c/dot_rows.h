@@ -41,64 +41,106 @@ static inline void bytes_to_row(uint8_t *restrict to, const uint8_t *restrict x,
 #endif
 }
 
+static inline ptrdiff_t element_bytes(const ki_dot_args *args) {
+    return args->from == KI_DOT_F32 ? 4 : args->from == KI_DOT_BF16 ? 2 : 1;
+}
+
 /* ``n`` inputs from ``x`` on. */
 static inline char *put(const ki_dot_args *args, char *to, const char *x, ptrdiff_t n) {
     if (args->from == KI_DOT_F32) {
         floats_to_row((uint16_t *)to, (const float *)x, n);
         return to + 2 * n;
     }
-    bytes_to_row((uint8_t *)to, (const uint8_t *)x, n, args->from == KI_DOT_S8 ? 128 : 0);
-    return to + n;
+    const ptrdiff_t bytes = args->from == KI_DOT_BF16 ? 2 * n : n;
+    bytes_to_row((uint8_t *)to, (const uint8_t *)x, bytes, args->from == KI_DOT_S8 ? 128 : 0);
+    return to + bytes;
 }
 
 /* ``n`` inputs of pixels in the padding. */
 static inline char *put_padding(const ki_dot_args *args, char *to, ptrdiff_t n) {
-    const ptrdiff_t bytes = args->from == KI_DOT_F32 ? 2 * n : n;
+    const ptrdiff_t bytes = ki_dot_is_bytes(args->from) ? n : 2 * n;
     memset(to, args->x_zero, (size_t)bytes);
     return to + bytes;
 }
 
 /* One line of taps of a pixel whose first tap is at position ``x0`` of the line of x that begins at ``line``. */
-static inline char *put_line(const ki_dot_args *args, char *to, const char *line, ptrdiff_t x0) {
+static inline void put_line(const ki_dot_args *args, char *to, const char *line, ptrdiff_t x0) {
     const ki_dot_axis *b = &args->axis[1];
-    const ptrdiff_t size = args->x_pitch * (args->from == KI_DOT_F32 ? 4 : 1);
-    if (b->dilation == 1 && args->x_pitch == args->cin) { /* taps that are neighbours in x are one run */
-        const ptrdiff_t first = x0 < 0 ? (-x0 < b->taps ? -x0 : b->taps) : 0;
-        ptrdiff_t end = b->in - x0 < b->taps ? b->in - x0 : b->taps;
-        if (end < first) end = first;
-        if (first > 0) to = put_padding(args, to, first * args->cin);
-        if (end > first) to = put(args, to, line + (x0 + first) * size, (end - first) * args->cin);
-        return end < b->taps ? put_padding(args, to, (b->taps - end) * args->cin) : to;
-    }
+    const ptrdiff_t size = args->x_pitch * element_bytes(args);
     for (ptrdiff_t v = 0; v < b->taps; v++) {
         const ptrdiff_t x = x0 + v * b->dilation;
         to = x >= 0 && x < b->in ? put(args, to, line + x * size, args->cin) : put_padding(args, to, args->cin);
     }
-    return to;
+}
+
+/* The same ``n`` inputs of ``pixels`` pixels that lie ``step`` bytes apart, into rows ``pitch`` bytes apart. */
+static inline void put_runs(const ki_dot_args *args, char *to, ptrdiff_t pitch, const char *x, ptrdiff_t step,
+                            ptrdiff_t n, ptrdiff_t pixels) {
+#if defined(KI_DOT_WIDE)
+    const ptrdiff_t bytes = args->from == KI_DOT_F32 ? 0 : args->from == KI_DOT_BF16 ? 2 * n : n;
+    const __m512i flips = _mm512_set1_epi8(args->from == KI_DOT_S8 ? (char)128 : 0);
+    const __mmask64 mask = bytes % 64 ? (1ull << bytes % 64) - 1 : 0;
+    if (bytes > 0 && bytes <= 64 * 4) { /* short runs, without the loop over a run */
+        for (ptrdiff_t p = 0; p < pixels; p++, to += pitch, x += step) {
+            ptrdiff_t i = 0;
+            for (; i + 64 <= bytes; i += 64)
+                _mm512_storeu_si512(to + i, _mm512_xor_si512(_mm512_loadu_si512(x + i), flips));
+            if (mask)
+                _mm512_mask_storeu_epi8(to + i, mask, _mm512_xor_si512(_mm512_maskz_loadu_epi8(mask, x + i), flips));
+        }
+        return;
+    }
+#endif
+    for (ptrdiff_t p = 0; p < pixels; p++, to += pitch, x += step) put(args, to, x, n);
+}
+
+/* The taps of one line of the filter for the pixels [c0, c1) of a line of y; ``line``: the line of x, or NULL for padding. */
+static void fill_line(const ki_dot_args *args, char *rows, ptrdiff_t pitch, const char *line, ptrdiff_t c0,
+                      ptrdiff_t c1) {
+    const ki_dot_axis *b = &args->axis[1];
+    const ptrdiff_t size = args->x_pitch * element_bytes(args), reach = (b->taps - 1) * b->dilation;
+    const ptrdiff_t tap = args->cin * (ki_dot_is_bytes(args->from) ? 1 : 2);
+    if (line == NULL) {
+        for (ptrdiff_t c = c0; c < c1; c++, rows += pitch) put_padding(args, rows, b->taps * args->cin);
+        return;
+    }
+    /* Pixels whose taps are all inside. */
+    ptrdiff_t first = (b->before + b->stride - 1) / b->stride;
+    ptrdiff_t end = b->in - reach + b->before > 0 ? (b->in - 1 - reach + b->before) / b->stride + 1 : 0;
+    if (first < c0) first = c0;
+    if (end > c1) end = c1;
+    if (first >= end) first = end = c1;
+    for (ptrdiff_t c = c0; c < first; c++) put_line(args, rows + (c - c0) * pitch, line, c * b->stride - b->before);
+    for (ptrdiff_t c = end; c < c1; c++) put_line(args, rows + (c - c0) * pitch, line, c * b->stride - b->before);
+    const char *x = line + (first * b->stride - b->before) * size;
+    rows += (first - c0) * pitch;
+    if (end <= first)
+        ;
+    else if (b->dilation == 1 && args->x_pitch == args->cin) /* taps that are neighbours in x are one run */
+        put_runs(args, rows, pitch, x, b->stride * size, b->taps * args->cin, end - first);
+    else
+        for (ptrdiff_t v = 0; v < b->taps; v++)
+            put_runs(args, rows + v * tap, pitch, x + v * b->dilation * size, b->stride * size, args->cin, end - first);
 }
 
 /* Fills the rows of the pixels [from, to), counted over the batch. */
 static void fill_rows(const ki_dot_args *args, char *rows, ptrdiff_t from, ptrdiff_t to) {
     const ki_dot_axis *a = &args->axis[0], *b = &args->axis[1];
-    const ptrdiff_t size = args->x_pitch * (args->from == KI_DOT_F32 ? 4 : 1), pitch = ki_dot_pitch(args->steps);
-    const ptrdiff_t used = a->taps * b->taps * args->cin * (args->from == KI_DOT_F32 ? 2 : 1);
+    const ptrdiff_t size = args->x_pitch * element_bytes(args), pitch = ki_dot_pitch(args->steps);
+    const ptrdiff_t taps = b->taps * args->cin * (ki_dot_is_bytes(args->from) ? 1 : 2), used = a->taps * taps;
     const ptrdiff_t rest = args->steps * KI_DOT_STEP - used;
-    ptrdiff_t column = from % b->out, line = from / b->out % a->out, image = from / b->out / a->out;
-    for (ptrdiff_t p = from; p < to; p++, rows += pitch) {
-        const ptrdiff_t y0 = line * a->stride - a->before, x0 = column * b->stride - b->before;
+    while (from < to) {
+        const ptrdiff_t column = from % b->out, line = from / b->out % a->out, image = from / b->out / a->out;
+        const ptrdiff_t pixels = b->out - column < to - from ? b->out - column : to - from;
         const char *x = (const char *)args->x + image * a->in * b->in * size;
-        char *at = rows;
         for (ptrdiff_t u = 0; u < a->taps; u++) {
-            const ptrdiff_t y = y0 + u * a->dilation;
-            if (y < 0 || y >= a->in)
-                at = put_padding(args, at, b->taps * args->cin);
-            else
-                at = put_line(args, at, x + y * b->in * size, x0);
+            const ptrdiff_t y = line * a->stride - a->before + u * a->dilation;
+            const char *here = y >= 0 && y < a->in ? x + y * b->in * size : NULL;
+            fill_line(args, rows + u * taps, pitch, here, column, column + pixels);
         }
-        if (rest > 0) memset(at, 0, (size_t)rest);
-        if (++column == b->out) {
-            column = 0;
-            if (++line == a->out) line = 0, image++;
-        }
+        if (rest > 0)
+            for (ptrdiff_t p = 0; p < pixels; p++) memset(rows + p * pitch + used, 0, (size_t)rest);
+        rows += pixels * pitch;
+        from += pixels;
     }
 }

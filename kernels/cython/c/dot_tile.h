@@ -12,6 +12,7 @@ typedef struct {
     ptrdiff_t steps;
     int rows, vectors;
     int32_t *sums; /* float where the product is of bfloat16 */
+    int more; /* adds to the sums, which else begin with zeros */
     const char *ahead;
     ptrdiff_t lines;
 } block_args;
@@ -25,6 +26,9 @@ static inline const char *fetch(const char *ahead, ptrdiff_t lines) {
 
 #if defined(KI_DOT_AMX)
 
+/* GCC does not know that tile instructions read memory, nor how much of the configuration; the barriers say so. */
+#define BARRIER __asm__ volatile("" ::: "memory")
+
 /* Tiles 0 .. 3 are sums, 4 and 5 pixels, 6 and 7 weights; all of 16 rows of 64 bytes. */
 static void begin_tiles(void) {
     struct {
@@ -35,23 +39,26 @@ static void begin_tiles(void) {
     memset(&config, 0, sizeof config);
     config.palette = 1;
     for (int t = 0; t < 8; t++) config.bytes[t] = 64, config.rows[t] = 16;
+    __asm__ volatile("" ::"r"(&config) : "memory");
     _tile_loadconfig(&config);
 }
 
 static void end_tiles(void) { _tile_release(); }
 
-/* GCC does not know that a load of a tile reads memory; the barriers say so. */
-#define BARRIER __asm__ volatile("" ::: "memory")
+#define SUMS_BEGIN(tile, at)                                                                                           \
+    if (b->more) {                                                                                                     \
+        _tile_loadd(tile, b->sums + at, 128);                                                                          \
+    } else {                                                                                                           \
+        _tile_zero(tile);                                                                                              \
+    }
 
 #define AMX_BLOCK(name, DOT)                                                                                           \
     static __attribute__((noinline)) void name##_2x2(const block_args *b) {                                            \
         const char *a = b->a, *w = b->w, *ahead = b->ahead;                                                            \
         BARRIER;                                                                                                       \
-        _tile_zero(0);                                                                                                 \
-        _tile_zero(1);                                                                                                 \
-        _tile_zero(2);                                                                                                 \
-        _tile_zero(3);                                                                                                 \
-        for (ptrdiff_t s = b->steps; s > 0; s--, a += 64, w += 2048) {                                                 \
+        SUMS_BEGIN(0, 0)                                                                                               \
+        SUMS_BEGIN(1, 16)                                                                                              \
+        SUMS_BEGIN(2, 512) SUMS_BEGIN(3, 528) for (ptrdiff_t s = b->steps; s > 0; s--, a += 64, w += 2048) {           \
             _tile_loadd(4, a, b->pitch);                                                                               \
             _tile_loadd(6, w, 64);                                                                                     \
             _tile_loadd(7, w + 1024, 64);                                                                              \
@@ -70,9 +77,7 @@ static void end_tiles(void) { _tile_release(); }
     static __attribute__((noinline)) void name##_1x2(const block_args *b) {                                            \
         const char *a = b->a, *w = b->w, *ahead = b->ahead;                                                            \
         BARRIER;                                                                                                       \
-        _tile_zero(0);                                                                                                 \
-        _tile_zero(1);                                                                                                 \
-        for (ptrdiff_t s = b->steps; s > 0; s--, a += 64, w += 2048) {                                                 \
+        SUMS_BEGIN(0, 0) SUMS_BEGIN(1, 16) for (ptrdiff_t s = b->steps; s > 0; s--, a += 64, w += 2048) {              \
             _tile_loadd(4, a, b->pitch);                                                                               \
             _tile_loadd(6, w, 64);                                                                                     \
             _tile_loadd(7, w + 1024, 64);                                                                              \
@@ -86,9 +91,7 @@ static void end_tiles(void) { _tile_release(); }
     static __attribute__((noinline)) void name##_2x1(const block_args *b) {                                            \
         const char *a = b->a, *w = b->w, *ahead = b->ahead;                                                            \
         BARRIER;                                                                                                       \
-        _tile_zero(0);                                                                                                 \
-        _tile_zero(2);                                                                                                 \
-        for (ptrdiff_t s = b->steps; s > 0; s--, a += 64, w += 1024) {                                                 \
+        SUMS_BEGIN(0, 0) SUMS_BEGIN(2, 512) for (ptrdiff_t s = b->steps; s > 0; s--, a += 64, w += 1024) {             \
             _tile_loadd(4, a, b->pitch);                                                                               \
             _tile_loadd(6, w, 64);                                                                                     \
             _tile_loadd(5, a + 16 * b->pitch, b->pitch);                                                               \
@@ -228,7 +231,8 @@ static inline W byte_dot(W acc, W a, W b) {
     KI_DOT_INLINE void name(const int MR, const int NV, const block_args *b, const char *a, int32_t *sums) {           \
         W acc[MOST_ROWS * 2 * PARTS];                                                                                  \
         const char *w = b->w;                                                                                          \
-        UNROLL for (int i = 0; i < MR * NV * PARTS; i++) acc[i] = zeros();                                             \
+        UNROLL for (int m = 0; m < MR; m++) UNROLL for (int i = 0; i < NV * PARTS; i++) acc[m * NV * PARTS + i] =      \
+            b->more ? load((const char *)(sums + m * KI_DOT_PANEL + i * LANES)) : zeros();                             \
         for (ptrdiff_t s = b->steps; s > 0; s--, w += NV * 1024, a += 64)                                              \
             for (int g = 0; g < 64; g += 4) {                                                                          \
                 W x[MOST_ROWS];                                                                                        \
