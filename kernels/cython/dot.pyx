@@ -118,7 +118,8 @@ cdef class Dot:
         a.x_zero = x_zero + 128 if a.kind == KI_DOT_S8 else x_zero
         self.inputs = a.axis[0].taps * a.axis[1].taps * channels
         a.steps = ki_dot_steps(a.kind, self.inputs)
-        a.rows = max(_ROWS_BYTES // (ki_dot_pitch(a.steps) + 128) // KI_DOT_BLOCK, 2) * KI_DOT_BLOCK
+        a.rows = max(_ROWS_BYTES // (ki_dot_pitch(a.steps) + 128) // KI_DOT_BLOCK, 2)
+        a.rows = max(min(a.rows, -(-batch * a.axis[0].out * a.axis[1].out // KI_DOT_BLOCK)), 1) * KI_DOT_BLOCK
         self.row_step, self.col_step = steps
         for i in range(a.count):
             _, _, _, y, lo, hi, zero = self.outs[i]

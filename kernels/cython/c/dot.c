@@ -25,6 +25,7 @@ typedef struct {
     const ki_dot_args *args;
     ptrdiff_t pixels, groups, splits, panels, per_row; /* per_row: inputs of a pixel */
     ptrdiff_t direct; /* bytes between pixels of x, where blocks of it are used as they lie, else 0 */
+    int by_lines;     /* blocks are parts of lines of y, and use x as it lies where all taps are inside */
 } work;
 
 static inline char *slot_of(const ki_dot_args *args, int slot) {
@@ -34,8 +35,65 @@ static inline char *slot_of(const ki_dot_args *args, int slot) {
 /* The rows in a thread's part of the workspace. */
 static inline char *rows_of(const ki_dot_args *args, char *slot) { return slot + 64 + args->rows * KI_DOT_PANEL * 4; }
 
+/* Pixels that lie farther apart are copied: tiles would load slower than that takes (768 channels: 0.10 and 0.07 ms). */
+enum { DIRECT_BYTES = 256 };
+
 /* Steps of a panel that stay in the L1 cache while all blocks of a group are multiplied with them. */
 enum { PASS_STEPS = 14 };
+
+static inline finish_args finish_of(const work *w, const ki_dot_out *out, ptrdiff_t first, ptrdiff_t valid) {
+    const char *after = (const char *)out->w + ki_dot_panel_bytes(w->args->from, w->per_row, out->cout);
+    return (finish_args){.args = w->args, .out = out, .first = first, .valid = valid, .fixed = (const int32_t *)after};
+}
+
+/* Lines [from, to) of y, counted over the batch, times one panel. The last block of a line begins earlier instead of being
+ * shorter: pixels that two blocks compute get the same bits. */
+static void panel_of_lines(const work *w, const ki_dot_out *out, ptrdiff_t panel, ptrdiff_t from, ptrdiff_t to,
+                           char *slot) {
+    const ki_dot_args *args = w->args;
+    const ki_dot_axis *a = &args->axis[0], *b = &args->axis[1];
+    const ptrdiff_t first = panel * KI_DOT_PANEL, rest = out->cout - first, pixel = args->x_pitch * element_bytes(args);
+    const ptrdiff_t valid = rest < KI_DOT_PANEL ? rest : KI_DOT_PANEL, line_bytes = b->in * pixel;
+    const ptrdiff_t reach = (b->taps - 1) * b->dilation + (KI_DOT_BLOCK - 1) * b->stride;
+    block_args near = {.w = (const char *)out->w + panel * args->steps * 2048,
+                       .vectors = valid > KI_DOT_LANES ? 2 : 1,
+                       .rows = KI_DOT_BLOCK,
+                       .sums = (int32_t *)(slot + 64)};
+    near.runs = a->taps, near.steps = args->steps / a->taps, near.pitch = b->stride * pixel;
+    near.skip = a->dilation * line_bytes - near.steps * KI_DOT_STEP;
+    block_args copied = near;
+    copied.runs = 1, copied.steps = args->steps, copied.pitch = ki_dot_pitch(args->steps),
+    copied.a = rows_of(args, slot);
+    finish_args finish = finish_of(w, out, first, valid);
+    finish.sums = near.sums, finish.rows = KI_DOT_BLOCK;
+    for (ptrdiff_t line = from; line < to; line++) {
+        const ptrdiff_t image = line / a->out, y0 = line % a->out * a->stride - a->before;
+        const int inside = y0 >= 0 && y0 + (a->taps - 1) * a->dilation < a->in;
+        const char *x = (const char *)args->x + (image * a->in + y0) * line_bytes;
+        for (ptrdiff_t c = 0; c < b->out; c += KI_DOT_BLOCK) {
+            const ptrdiff_t at = c + KI_DOT_BLOCK <= b->out ? c : b->out - KI_DOT_BLOCK;
+            const ptrdiff_t x0 = at * b->stride - b->before;
+            finish.pixel = line * b->out + at;
+            if (inside && x0 >= 0 && x0 + reach < b->in) {
+                near.a = x + x0 * pixel;
+                bf16_block(&near);
+            } else {
+                fill_rows(args, rows_of(args, slot), finish.pixel, finish.pixel + KI_DOT_BLOCK);
+                bf16_block(&copied);
+            }
+            finish_floats(&finish);
+        }
+    }
+}
+
+/* Whether blocks along lines save copying: bfloat16 whose taps of a line are one run of whole steps, in lines that blocks fill. */
+static int by_lines(const ki_dot_args *args) {
+    const ki_dot_axis *a = &args->axis[0], *b = &args->axis[1];
+    const ptrdiff_t blocks = (b->out + KI_DOT_BLOCK - 1) / KI_DOT_BLOCK * KI_DOT_BLOCK;
+    return args->from == KI_DOT_BF16 && a->taps * b->taps > 1 && b->dilation == 1 && args->x_pitch == args->cin &&
+           b->taps * args->cin % ki_dot_depth(args->from) == 0 && args->x_pitch * 2 * b->stride <= DIRECT_BYTES &&
+           b->out >= KI_DOT_BLOCK && blocks * 7 <= b->out * 8;
+}
 
 /* All pixels of a group times one panel, in passes over the steps; ``ahead``: the panel that comes next. */
 static void panel_of_group(const work *w, const ki_dot_out *out, ptrdiff_t panel, ptrdiff_t from, ptrdiff_t to,
@@ -48,9 +106,8 @@ static void panel_of_group(const work *w, const ki_dot_out *out, ptrdiff_t panel
     ptrdiff_t lines = (ahead_bytes + 63) / 64;
     const ptrdiff_t share = (lines + blocks * steps - 1) / (blocks * steps);
     const int bytes = ki_dot_is_bytes(args->from);
-    block_args block = {.vectors = valid > KI_DOT_LANES ? 2 : 1, .ahead = ahead};
-    finish_args finish = {.args = args, .out = out, .first = first, .valid = valid};
-    finish.fixed = (const int32_t *)((const char *)out->w + ki_dot_panel_bytes(args->from, w->per_row, out->cout));
+    block_args block = {.vectors = valid > KI_DOT_LANES ? 2 : 1, .ahead = ahead, .runs = 1};
+    finish_args finish = finish_of(w, out, first, valid);
     int32_t *sums = (int32_t *)(slot + 64);
     const char *rows = rows_of(args, slot), *weights = (const char *)out->w + panel * steps * 2048;
     for (ptrdiff_t pass = 0; pass < passes; pass++) {
@@ -90,13 +147,12 @@ static void dot_task(void *context, ptrdiff_t index, int slot) {
     const work *w = context;
     const ki_dot_args *args = w->args;
     const ptrdiff_t group = index / w->splits, split = index % w->splits;
-    const ptrdiff_t blocks = (w->pixels + KI_DOT_BLOCK - 1) / KI_DOT_BLOCK;
-    const ptrdiff_t from = blocks * group / w->groups * KI_DOT_BLOCK;
-    ptrdiff_t to = blocks * (group + 1) / w->groups * KI_DOT_BLOCK;
-    if (to > w->pixels) to = w->pixels;
+    const ptrdiff_t unit = w->by_lines ? args->axis[1].out : KI_DOT_BLOCK, units = (w->pixels + unit - 1) / unit;
+    const ptrdiff_t from = units * group / w->groups * unit, end_unit = units * (group + 1) / w->groups;
+    const ptrdiff_t to = end_unit * unit < w->pixels ? end_unit * unit : w->pixels;
     char *own = slot_of(args, slot);
     ptrdiff_t *held = (ptrdiff_t *)own; /* the group whose rows are in the buffer, plus 1 */
-    if (*held != group + 1) {
+    if (*held != group + 1 && !w->by_lines) {
         const ptrdiff_t whole = w->direct ? (to - from) / KI_DOT_BLOCK * KI_DOT_BLOCK : 0;
         fill_rows(args, rows_of(args, own) + whole * ki_dot_pitch(args->steps), from + whole, to);
         *held = group + 1;
@@ -112,13 +168,13 @@ static void dot_task(void *context, ptrdiff_t index, int slot) {
             ahead = (const char *)following->w + next * args->steps * 2048;
             ahead_bytes = args->steps * (following->cout - next * KI_DOT_PANEL > KI_DOT_LANES ? 2048 : 1024);
         }
-        panel_of_group(w, out, here, from, to, own, ahead, ahead_bytes);
+        if (w->by_lines)
+            panel_of_lines(w, out, here, from / unit, to / unit, own);
+        else
+            panel_of_group(w, out, here, from, to, own, ahead, ahead_bytes);
     }
     end_tiles();
 }
-
-/* DIRECT_BYTES: farther apart, tiles load slower than copying the pixels takes (768 channels: 0.10 and 0.07 ms). */
-enum { DIRECT_BYTES = 256 };
 
 /* Bytes between pixels if x can be used as it lies: one tap, whole steps. */
 static ptrdiff_t direct_pitch(const ki_dot_args *args, ptrdiff_t per_row) {
@@ -131,9 +187,8 @@ static ptrdiff_t direct_pitch(const ki_dot_args *args, ptrdiff_t per_row) {
     return bytes % 64 || bytes > DIRECT_BYTES ? 0 : bytes;
 }
 
-/* SHARES: tasks per thread, so that they finish together. Few pixels are divided by panels, so that each thread reads a part
- * of the weights; many by groups. */
-enum { SHARES = 4 };
+/* Tasks per thread, so that they finish together; blocks of a group below which a panel is read too often. */
+enum { SHARES = 4, FEW_BLOCKS = 4 };
 
 static void run(const ki_dot_args *args) {
     const ki_dot_axis *a = &args->axis[0], *b = &args->axis[1];
@@ -145,15 +200,19 @@ static void run(const ki_dot_args *args) {
     }
     if (w.pixels < 1 || w.panels < 1) return;
     w.direct = direct_pitch(args, w.per_row);
+    w.by_lines = by_lines(args);
     w.groups = (w.pixels + args->rows - 1) / args->rows;
     w.splits = 1;
-    const ptrdiff_t blocks = (w.pixels + KI_DOT_BLOCK - 1) / KI_DOT_BLOCK;
-    if (args->threads > 1 && w.pixels < channels) {
-        w.splits = SHARES * args->threads / w.groups + 1;
+    const ptrdiff_t blocks = (w.pixels + KI_DOT_BLOCK - 1) / KI_DOT_BLOCK, threads = args->threads;
+    if (w.by_lines) {
+        w.groups = args->batch * a->out < SHARES * threads ? args->batch * a->out : SHARES * threads;
+    } else if (threads > 1 && w.pixels < channels) { /* few pixels: each thread reads a part of the weights */
+        w.splits = SHARES * threads / w.groups + 1;
         if (w.splits > w.panels) w.splits = w.panels;
-    } else if (args->threads > 1) {
-        const ptrdiff_t shares = SHARES * (ptrdiff_t)args->threads;
-        if (w.groups < shares) w.groups = shares < blocks ? shares : blocks;
+    } else if (threads > 1) {
+        ptrdiff_t shares = blocks / FEW_BLOCKS < SHARES * threads ? blocks / FEW_BLOCKS : SHARES * threads;
+        if (shares < threads) shares = blocks < threads ? blocks : threads;
+        if (w.groups < shares) w.groups = shares;
     }
     for (int s = 0; s < args->threads; s++) *(ptrdiff_t *)slot_of(args, s) = 0;
     ki_parallel(dot_task, &w, w.groups * w.splits, args->threads);

@@ -74,7 +74,7 @@ static void finish_bytes(const finish_args *f) {
                 _mm512_mask_storeu_ps(y, mask, x);
                 continue;
             }
-            const __m512 limited = _mm512_min_ps(hi, _mm512_max_ps(lo, x));
+            const __m512 limited = _mm512_min_ps(hi, _mm512_max_ps(x, lo)); /* NaN becomes lo */
             const __m512i whole = _mm512_add_epi32(_mm512_cvtps_epi32(limited), zero);
             _mm512_mask_cvtepi32_storeu_epi8(y, mask, whole); /* the low bytes, of either type */
         }
@@ -120,7 +120,7 @@ static void finish_bytes(const finish_args *f) {
                 ((float *)out->y)[at + o] = x;
                 continue;
             }
-            x = out->lo > x ? out->lo : x;
+            x = x > out->lo ? x : out->lo; /* NaN becomes lo */
             x = out->hi < x ? out->hi : x;
             ((uint8_t *)out->y)[at + o] = (uint8_t)((int32_t)nearest(x) + out->zero);
         }

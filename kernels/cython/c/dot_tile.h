@@ -1,6 +1,6 @@
 /* Sums of one block: up to 32 pixels (rows of the buffer) by one or two vectors of 16 channels, for one instruction set.
  *
- *     sums[m * 32 + v * 16 + lane] = sum over steps and groups of a[m][step][group] . w[step][v][group][lane]
+ *     sums[m * 32 + v * 16 + lane] = sum over runs, steps, groups of a[m][run][step][group] . w[run][step][v][group][lane]
  *
  * ``ahead``: memory to prefetch into the L2 cache meanwhile, ``lines`` cache lines per step.
  */
@@ -9,7 +9,7 @@ typedef struct {
     const char *a;
     ptrdiff_t pitch;
     const char *w;
-    ptrdiff_t steps;
+    ptrdiff_t runs, steps, skip; /* runs of steps, with ``skip`` bytes of a between them */
     int rows, vectors;
     int32_t *sums; /* float where the product is of bfloat16 */
     int more; /* adds to the sums, which else begin with zeros */
@@ -23,6 +23,11 @@ static inline const char *fetch(const char *ahead, ptrdiff_t lines) {
     for (ptrdiff_t l = 0; l < lines; l++, ahead += 64) __builtin_prefetch(ahead, 0, 2);
     return ahead;
 }
+
+/* The loops over the steps: of all rows of pixels, 64 bytes at a time. */
+#define STEPS(vectors)                                                                                                 \
+    for (ptrdiff_t r = b->runs; r > 0; r--, a += b->skip)                                                              \
+        for (ptrdiff_t s = b->steps; s > 0; s--, a += 64, w += vectors * 1024)
 
 #if defined(KI_DOT_AMX)
 
@@ -46,19 +51,22 @@ static void begin_tiles(void) {
 static void end_tiles(void) { _tile_release(); }
 
 #define SUMS_BEGIN(tile, at)                                                                                           \
-    if (b->more) {                                                                                                     \
-        _tile_loadd(tile, b->sums + at, 128);                                                                          \
-    } else {                                                                                                           \
-        _tile_zero(tile);                                                                                              \
-    }
+    do {                                                                                                               \
+        if (b->more)                                                                                                   \
+            _tile_loadd(tile, b->sums + at, 128);                                                                      \
+        else                                                                                                           \
+            _tile_zero(tile);                                                                                          \
+    } while (0)
 
 #define AMX_BLOCK(name, DOT)                                                                                           \
     static __attribute__((noinline)) void name##_2x2(const block_args *b) {                                            \
         const char *a = b->a, *w = b->w, *ahead = b->ahead;                                                            \
         BARRIER;                                                                                                       \
-        SUMS_BEGIN(0, 0)                                                                                               \
-        SUMS_BEGIN(1, 16)                                                                                              \
-        SUMS_BEGIN(2, 512) SUMS_BEGIN(3, 528) for (ptrdiff_t s = b->steps; s > 0; s--, a += 64, w += 2048) {           \
+        SUMS_BEGIN(0, 0);                                                                                              \
+        SUMS_BEGIN(1, 16);                                                                                             \
+        SUMS_BEGIN(2, 512);                                                                                            \
+        SUMS_BEGIN(3, 528);                                                                                            \
+        STEPS(2) {                                                                                                     \
             _tile_loadd(4, a, b->pitch);                                                                               \
             _tile_loadd(6, w, 64);                                                                                     \
             _tile_loadd(7, w + 1024, 64);                                                                              \
@@ -77,7 +85,9 @@ static void end_tiles(void) { _tile_release(); }
     static __attribute__((noinline)) void name##_1x2(const block_args *b) {                                            \
         const char *a = b->a, *w = b->w, *ahead = b->ahead;                                                            \
         BARRIER;                                                                                                       \
-        SUMS_BEGIN(0, 0) SUMS_BEGIN(1, 16) for (ptrdiff_t s = b->steps; s > 0; s--, a += 64, w += 2048) {              \
+        SUMS_BEGIN(0, 0);                                                                                              \
+        SUMS_BEGIN(1, 16);                                                                                             \
+        STEPS(2) {                                                                                                     \
             _tile_loadd(4, a, b->pitch);                                                                               \
             _tile_loadd(6, w, 64);                                                                                     \
             _tile_loadd(7, w + 1024, 64);                                                                              \
@@ -91,7 +101,9 @@ static void end_tiles(void) { _tile_release(); }
     static __attribute__((noinline)) void name##_2x1(const block_args *b) {                                            \
         const char *a = b->a, *w = b->w, *ahead = b->ahead;                                                            \
         BARRIER;                                                                                                       \
-        SUMS_BEGIN(0, 0) SUMS_BEGIN(2, 512) for (ptrdiff_t s = b->steps; s > 0; s--, a += 64, w += 1024) {             \
+        SUMS_BEGIN(0, 0);                                                                                              \
+        SUMS_BEGIN(2, 512);                                                                                            \
+        STEPS(1) {                                                                                                     \
             _tile_loadd(4, a, b->pitch);                                                                               \
             _tile_loadd(6, w, 64);                                                                                     \
             _tile_loadd(5, a + 16 * b->pitch, b->pitch);                                                               \
@@ -233,18 +245,18 @@ static inline W byte_dot(W acc, W a, W b) {
         const char *w = b->w;                                                                                          \
         UNROLL for (int m = 0; m < MR; m++) UNROLL for (int i = 0; i < NV * PARTS; i++) acc[m * NV * PARTS + i] =      \
             b->more ? load((const char *)(sums + m * KI_DOT_PANEL + i * LANES)) : zeros();                             \
-        for (ptrdiff_t s = b->steps; s > 0; s--, w += NV * 1024, a += 64)                                              \
-            for (int g = 0; g < 64; g += 4) {                                                                          \
-                W x[MOST_ROWS];                                                                                        \
-                UNROLL for (int m = 0; m < MR; m++) x[m] = spread(a + m * b->pitch + g);                               \
-                UNROLL for (int v = 0; v < NV; v++) UNROLL for (int p = 0; p < PARTS; p++) {                           \
-                    W y = load(w + v * 1024 + g * 16 + p * LANES * 4);                                                 \
-                    UNROLL for (int m = 0; m < MR; m++) {                                                              \
-                        W *one = &acc[(m * NV + v) * PARTS + p];                                                       \
-                        *one = DOT(*one, x[m], y);                                                                     \
-                    }                                                                                                  \
+        STEPS(NV)                                                                                                      \
+        for (int g = 0; g < 64; g += 4) {                                                                              \
+            W x[MOST_ROWS];                                                                                            \
+            UNROLL for (int m = 0; m < MR; m++) x[m] = spread(a + m * b->pitch + g);                                   \
+            UNROLL for (int v = 0; v < NV; v++) UNROLL for (int p = 0; p < PARTS; p++) {                               \
+                W y = load(w + v * 1024 + g * 16 + p * LANES * 4);                                                     \
+                UNROLL for (int m = 0; m < MR; m++) {                                                                  \
+                    W *one = &acc[(m * NV + v) * PARTS + p];                                                           \
+                    *one = DOT(*one, x[m], y);                                                                         \
                 }                                                                                                      \
             }                                                                                                          \
+        }                                                                                                              \
         UNROLL for (int m = 0; m < MR; m++) UNROLL for (int i = 0; i < NV * PARTS; i++)                                \
             store(sums + m * KI_DOT_PANEL + i * LANES, acc[m * NV * PARTS + i]);                                       \
     }
@@ -264,7 +276,7 @@ VECTOR_TILE(byte_tile, BYTE_DOT)
 #define VECTOR_BLOCK(name, tile)                                                                                       \
     static void name(const block_args *b) {                                                                            \
         ptrdiff_t row = 0;                                                                                             \
-        fetch(b->ahead, b->lines * b->steps);                                                                          \
+        fetch(b->ahead, b->lines * b->steps * b->runs);                                                                \
         VECTOR_ROWS(tile, 8)                                                                                           \
         VECTOR_ROWS(tile, 4)                                                                                           \
         VECTOR_ROWS(tile, 2)                                                                                           \
