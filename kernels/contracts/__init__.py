@@ -28,6 +28,7 @@ from . import (
     normalization,
     pool2d,
     quantization,
+    quantized,
     reduce,
     resample,
     resize,
@@ -44,7 +45,7 @@ __all__ = ["CONTRACTS", "Contract"]
 _FAMILIES = (
     matmul, conv2d, siblings, pool2d, normalization, elementwise, softmax, reduce, concat, resize, resample, layout, blocks, boxes, colours, volumes,
     windows, gradients, strings,
-    einsum, indexing, arrange, quantization, finding, matrices,
+    einsum, indexing, arrange, quantization, finding, matrices, quantized,
 )  # fmt: skip
 
 
