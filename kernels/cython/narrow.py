@@ -54,9 +54,7 @@ class PreparedDots:
 
 def axes_of(g: WindowGeometry) -> tuple[DotAxis, DotAxis]:
     """The two axes of a convolution."""
-    down, across = (
-        (g.size[i], g.out[i], g.window[i], g.strides[i], g.dilations[i], g.before[i]) for i in range(2)
-    )
+    down, across = ((g.size[i], g.out[i], g.window[i], g.strides[i], g.dilations[i], g.before[i]) for i in range(2))
     return down, across
 
 
@@ -76,9 +74,13 @@ def _products(query: Query, constants: Constants, found: Sequence[Place], kernel
     ]
     dot = dots[0]
     if len(outs) > 1:
-        dot = Dot(x, axes=axes_of(g), batch=g.images, channels=g.channels, outs=outs, steps=(0, 1), threads=query.threads)
+        dot = Dot(
+            x, axes=axes_of(g), batch=g.images, channels=g.channels, outs=outs, steps=(0, 1), threads=query.threads
+        )
     packed = tuple(
-        SiblingConstants(constants, place.inputs, kernel).packed(1, f"dot:bf16:k{g.window[0] * g.window[1] * g.channels}", one.pack)
+        SiblingConstants(constants, place.inputs, kernel).packed(
+            1, f"dot:bf16:k{g.window[0] * g.window[1] * g.channels}", one.pack
+        )
         for place, one in zip(found, dots, strict=True)
     )
     numbers = tuple((p.inputs[1], p.inputs[2] if len(p.inputs) > 2 else -1, -1) for p in found)
