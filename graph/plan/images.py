@@ -24,7 +24,7 @@ from .lowering import Lowering, Options
 from .partition import Part
 from .stage import DynamicStage, Stage, Timed, compile_stage
 
-__all__ = ["Images", "Work", "compile_part", "work_per_image"]
+__all__ = ["Images", "Work", "compile_part", "on_host", "work_of_node", "work_per_image"]
 
 Value = np.ndarray[Any, Any]
 
@@ -61,7 +61,7 @@ def work_per_image(graph: Graph, part: Part, types: Mapping[Port, TensorType]) -
     flops = memory_bound = 0
     for node in part.nodes:
         known.add_literals(graph, node)
-        work = _work(graph, node, known, items)
+        work = work_of_node(graph, node, known, items)
         if work is None:
             return None
         flops += work[0]
@@ -72,7 +72,7 @@ def work_per_image(graph: Graph, part: Part, types: Mapping[Port, TensorType]) -
     return Work(images, one, flops // images, memory_bound)
 
 
-def _work(graph: Graph, node: Node, known: Known, items: dict[Port, TensorType]) -> tuple[int, int] | None:
+def work_of_node(graph: Graph, node: Node, known: Known, items: dict[Port, TensorType]) -> tuple[int, int] | None:
     """Float operations of a node and bytes of its weights, or None if its results may mix images.
 
     Adds its outputs to what is known and, unless they are forwarded, to ``items``, the ports with an item for each image.
@@ -153,7 +153,7 @@ def compile_part(
     lent: Collection[Port] = (),
 ) -> Stage | DynamicStage | Images:
     """As ``compile_stage``; on one thread of main memory's processor, a batch whose images pay becomes Images."""
-    if options.threads == 1 and part.static and _on_host(options):
+    if options.threads == 1 and part.static and not part.together and on_host(options):
         try:
             work = work_per_image(graph, part, types)
             if work is not None and work.pays:
@@ -174,7 +174,7 @@ def _split(graph: Graph, part: Part, work: Work, options: Options) -> Images:
     return Images(part, one, work.images)
 
 
-def _on_host(options: Options) -> bool:
+def on_host(options: Options) -> bool:
     """Whether the first backend that can be used works on main memory."""
     first = next((b for b in map(get_backend, options.order) if b.status().available), None)
     return first is not None and first.device().name == HOST.name

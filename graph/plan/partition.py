@@ -23,7 +23,8 @@ __all__ = ["Part", "partition"]
 class Part:
     """Nodes of one stage in order. ``dynamic``: one op whose output shapes are known only after it ran.
 
-    ``values``: inputs whose values decide shapes or parameters; they belong to the key of a compiled stage.
+    ``values``: inputs whose values decide shapes or parameters; they belong to the key of a compiled stage. ``together``: a
+    batch is not run image by image.
     """
 
     nodes: tuple[Node, ...]
@@ -32,6 +33,7 @@ class Part:
     values: tuple[Port, ...]
     dynamic: bool
     static: bool
+    together: bool = False
 
 
 def partition(graph: Graph, feed_types: Mapping[Port, TensorType]) -> tuple[Part, ...]:

@@ -27,6 +27,7 @@ from ..passes import optimize
 from .branches import Decision, branches, decide, with_effects
 from .cut import Cut, cut, specialize
 from .effects import variable_of
+from .late import divide
 from .lowering import Options
 from .lru import LRU
 from .partition import Part, partition
@@ -204,7 +205,7 @@ class Runner:
                 whole, graph = prepared
                 given = {whole.feeds[p]: t for p, t in types.items()}
                 graph = specialize(graph, given, self.skip)
-                parts: tuple[Part, ...] = partition(graph, given)
+                parts: tuple[Part, ...] = divide(graph, partition(graph, given), given, self.options)
                 plan = Plan(whole, graph, parts, given, self.choice, self.options, self.stages)
                 plan.compile_known()
                 spent = (time.perf_counter() - begin) * 1e3
