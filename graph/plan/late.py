@@ -13,7 +13,7 @@ from ...kernels.errors import KigraphError
 from ...kernels.tensor import TensorType
 from ..ir import Graph, Port
 from ..opdefs import Known, NeedsValue
-from .images import on_host, work_of_node, work_per_image
+from .images import image_by_image, work_of_node, work_per_image
 from .lowering import Options
 from .partition import Part
 
@@ -30,14 +30,15 @@ def divide(
 ) -> tuple[Part, ...]:
     """The parts, one whose images would wait for the weights of its last layers divided before these.
 
-    types: of what is fed. Only for a batch on one thread; several threads run a batch as one anyhow.
+    types: of what is fed.
     """
-    if options.threads != 1 or len(parts) != 1 or not parts[0].static or not on_host(options):
+    if len(parts) != 1:
         return parts
     (part,) = parts
     given = {p: types.get(p, graph.type_of(p)) for p in part.inputs}
     try:
-        if work_per_image(graph, part, given) is None:
+        work = work_per_image(graph, part, given)
+        if work is None or not image_by_image(part, work.images, options):
             return parts
         at = _first_late(graph, part, given, options.numerics.precision)
         if not 0 < at < len(part.nodes):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import kigraph as ki
+from kigraph.graph.plan.images import _together
 from kigraph.kernels.cython import core
 
 pytestmark = pytest.mark.skipif(not core.BF16_NATIVE, reason="this processor has no bfloat16")
@@ -41,6 +42,27 @@ def test_a_divided_batch_gives_the_same_bits(fetch_early: bool) -> None:
     both = ki.Session(graph, backend="cython", threads=2, precision="bf16").run(wanted, {x: images})
     for a, b in zip(got, both, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_threads_take_images_side_by_side() -> None:
+    """Four images on two threads: the same bits as one by one, and an error of one image is raised."""
+    rng = np.random.default_rng()
+    graph, x, _, answer = network(rng)
+    images = rng.standard_normal((4, 64, 64, 8)).astype(np.float32)
+    session = ki.Session(graph, backend="cython", threads=2, precision="bf16")
+    got = session.run(answer, {x: images})
+    assert "2 at once" in str(session.plan(answer, {x: images}).explain())
+    for n in range(4):
+        np.testing.assert_array_equal(got[n : n + 1], session.run(answer, {x: images[n : n + 1]}))
+    taken: list[int] = []
+
+    def fail() -> None:
+        taken.append(1)
+        raise MemoryError("no room for an image")
+
+    with pytest.raises(MemoryError, match="no room"):
+        _together(fail, 3)
+    assert len(taken) == 3
 
 
 def test_float32_is_not_divided() -> None:
