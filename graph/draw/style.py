@@ -35,7 +35,7 @@ _OPS: tuple[tuple[Family, str], ...] = (
     (
         Family("convolution", "#fcdcc2", "#c4661b"),
         "Conv2D DepthwiseConv2dNative KiFusedConv2D KiFusedDepthwiseConv2D KiSiblingConv2D "
-        "_FusedConv2D _FusedDepthwiseConv2dNative Conv3D",
+        "_FusedConv2D _FusedDepthwiseConv2dNative Conv3D KiQuantizedConv2D KiQuantizedDepthwiseConv2D",
     ),
     (
         Family("matrix product", "#fbe6b8", "#b97d10"),
@@ -43,11 +43,11 @@ _OPS: tuple[tuple[Family, str], ...] = (
     ),
     (
         Family("matrix product", "#fbe6b8", "#b97d10"),
-        "MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3 KiFusedMatMul Einsum",
+        "MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3 KiFusedMatMul KiQuantizedMatMul Einsum",
     ),
     (
         Family("pooling", "#d9f0d3", "#3f8f3a"),
-        "MaxPool AvgPool MaxPoolV2 KiFusedAvgPool MaxPool3D AvgPool3D MaxPoolWithArgmax Dilation2D",
+        "MaxPool AvgPool MaxPoolV2 KiFusedAvgPool MaxPool3D AvgPool3D MaxPoolWithArgmax Dilation2D KiQuantizedAvgPool",
     ),
     (
         Family("normalization", "#e7def7", "#7653b5"),
@@ -66,7 +66,7 @@ _OPS: tuple[tuple[Family, str], ...] = (
         "Acos Atan Sinh Cosh Asinh Acosh Atanh Atan2 IsNan IsInf IsFinite Invert BitwiseAnd BitwiseOr BitwiseXor LeftShift "
         "RightShift DivNoNan MulNoNan Xlogy Xlog1py Xdivy ClipByValue ApproximateEqual Dequantize QuantizeV2 "
         "FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVars FakeQuantWithMinMaxVarsPerChannel QuantizeAndDequantizeV2 "
-        "QuantizeAndDequantizeV3 QuantizeAndDequantizeV4",
+        "QuantizeAndDequantizeV3 QuantizeAndDequantizeV4 KiQuantize KiDequantize KiRequantize KiQuantizedAdd KiQuantizedMul",
     ),
     (
         _REDUCE,

@@ -2,8 +2,8 @@
 
 base.py: Site, Lowered, OpDef. attributes.py: how an op states its attributes. channels.py: channels first or last.
 The definitions: math.py, nn.py, windows.py, fused.py, resample.py, blocks.py, boxes.py, colours.py, array.py, slices.py,
-passing.py, indexing.py, finding.py, quantization.py, gradients.py, strings.py, images.py, random.py, lists.py, control.py.
-composed.py: activations made of ops. unserved.py: what is known of other ops. table.py: all definitions, OPDEFS.
+passing.py, indexing.py, finding.py, quantization.py, quantized.py, gradients.py, strings.py, images.py, random.py, lists.py,
+control.py. composed.py: activations made of ops. unserved.py: what is known of other ops. table.py: all definitions, OPDEFS.
 resolve.py: the contract of a node.
 """
 

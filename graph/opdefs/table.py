@@ -22,6 +22,7 @@ from . import (
     nn,
     passing,
     quantization,
+    quantized,
     random,
     resample,
     slices,
@@ -34,7 +35,7 @@ __all__ = ["OPDEFS", "OWN", "opdef"]
 
 _FAMILIES = (
     array, slices, math, nn, fused, blocks, resample, windows, boxes, colours, gradients, strings, images, passing,
-    indexing, quantization, control, random, lists, finding,
+    indexing, quantization, quantized, control, random, lists, finding,
 )  # fmt: skip
 
 OPDEFS: Mapping[str, OpDef] = {d.name: d for module in _FAMILIES for d in module.DEFS}

@@ -89,7 +89,7 @@ def _conv2d(inputs: Sequence[Array], outputs: Sequence[Array], params: QConv2DPa
     g = WindowGeometry.between(x.shape, y.shape, w.shape, params.windows)
     cin, (oh, ow), (kh, kw) = g.channels, g.out, g.window
     depth = kh * kw * cin
-    filters = w.reshape(depth, -1).astype(_F32)
+    filters = w.reshape(depth, w.shape[3]).astype(_F32)
     block = min(max(_BLOCK_BYTES // max(ow * depth * 4, 1), 1), oh)
     for image in range(g.images):
         for row in range(0, oh, block):
@@ -102,7 +102,7 @@ def _conv2d(inputs: Sequence[Array], outputs: Sequence[Array], params: QConv2DPa
                     x[image, tap.rows, tap.columns], params.x_zero
                 )
             acc = _sums(columns.reshape(rows * ow, depth), filters, bias)
-            _finished(acc.reshape(rows, ow, -1), multiplier, params, y[image, row : row + rows])
+            _finished(acc.reshape(rows, ow, w.shape[3]), multiplier, params, y[image, row : row + rows])
 
 
 def _depthwise(inputs: Sequence[Array], outputs: Sequence[Array], params: QConv2DParams) -> None:

@@ -26,6 +26,8 @@ NO_GRADIENT = """
     dilation2d extract_patches suppression class_suppression combined_suppression nonzero unique lookup sorted_segments decode_raw diagonals from_diagonals set_diagonals determinant inverse
     rgb_to_hsv hsv_to_rgb adjust_hue adjust_saturation adjust_contrast
     base64_encode base64_decode jpeg_shape rgb_to_hsv hsv_to_rgb adjust_hue adjust_saturation adjust_contrast
+    quantized_conv2d quantized_depthwise_conv2d quantized_matmul quantized_average_pool quantized_add quantized_mul quantize_linear
+    dequantize_linear requantize
 """
 #: Op types that are not written to ONNX: structure, effects, what passes and gradients make, and what nobody needed yet.
 NOT_WRITTEN = """
@@ -39,6 +41,8 @@ NOT_WRITTEN = """
     Conv3DBackpropInputV2 Dilation2D CropAndResize DecodeRaw KiUnique KiLookup MatrixDiag MatrixDiagPart MatrixDiagPartV2
     MatrixDiagPartV3 MatrixDiagV2 MatrixDiagV3 MatrixInverse MatrixSetDiag MatrixSetDiagV2 MatrixSetDiagV3 SegmentMax
     SegmentMean SegmentMin SegmentProd SegmentSum
+    KiQuantizedConv2D KiQuantizedDepthwiseConv2D KiQuantizedMatMul KiQuantizedAvgPool KiQuantizedAdd KiQuantizedMul KiQuantize
+    KiDequantize KiRequantize
 """
 #: Op types without random cases next to TensorFlow: structure, variables, backward ops of windows, images, and TopK,
 #: which TensorFlow 2 lost.

@@ -28,6 +28,7 @@ from . import (
     normalization,
     pool2d,
     quantization,
+    quantized,
     reduce,
     resample,
     resize,
@@ -63,6 +64,7 @@ _ALL: tuple[Case, ...] = (
     *arrange.CASES,
     *quantization.CASES,
     *finding.CASES,
+    *quantized.CASES,
 )
 
 CASES = tuple(case for case in _ALL if not case.measure)
