@@ -12,8 +12,9 @@ from typing import Any
 from ...kernels.contracts import quantized as q
 from ...kernels.contracts.base import Contract
 from ...kernels.tensor import Params
+from ..errors import GraphError
 from .attributes import FALSE, TRUE, Attr, Row, T, types
-from .base import Lowered, OpDef, Site, attr_dtype, required
+from .base import Lowered, OpDef, Site, attr_dtype
 from .nn import DEPTHWISE, conv2d_params, pool2d_params
 
 __all__ = ["DEFS", "QUANTIZED"]
@@ -55,8 +56,10 @@ def _numbers(site: Site, row: Row, params: type[Params]) -> dict[str, Any]:
 
 def _lowering(contract: Contract[Any], row: Row) -> Callable[[Site], Lowered]:
     def lower(site: Site) -> Lowered:
-        if "scale" in row:
-            required(site, "scale")
+        if "scale" in row and "scale" not in site.attrs:
+            raise GraphError(
+                f"{site.op} '{site.name}': the attribute scale is missing; expected a positive number, the size of a step"
+            )
         given = _numbers(site, row, contract.params)
         if "out_type" in row:
             given["dtype"] = attr_dtype(site, "out_type", _I8)

@@ -16,6 +16,7 @@ from kigraph.graph.opdefs import CONTROL, OPDEFS
 from kigraph.graph.session import Session
 from kigraph.kernels.errors import ShapeError
 from kigraph.kernels.tensor import STRING, Shape
+from tests.graph.quantized_uses import QUANTIZED_USES
 
 NDArray = np.ndarray[Any, Any]
 F32 = np.dtype(np.float32)
@@ -245,6 +246,7 @@ OTHER |= {
     "QuantizeAndDequantizeV3": lambda d, r: ([x3(d, r), scalar(-1, F32), scalar(4, F32), scalar(6)], {}),
 }  # fmt: skip
 K = i32(-1, 1)
+OTHER |= QUANTIZED_USES
 OTHER |= {
     "MatrixDiag": lambda d, r: ([x3(d, r)], {}),
     "MatrixDiagPart": lambda d, r: ([x3(d, r)], {}),

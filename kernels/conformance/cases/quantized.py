@@ -317,8 +317,8 @@ CASES: tuple[Case, ...] = (
     *_products(),
     *_pools(),
     *ELEMENTS,
-    qconv_case("layer", (1, 35, 35, 96), (3, 3, 96), padding="SAME", dtype=U8, x_zero=0, y_zero=0, measure=True),
-    qconv_case("layer", (1, 73, 73, 192), (3, 3, 1), contract=q.QDEPTHWISE, padding="SAME", measure=True),
-    qmatmul_case("logits", 8, 2048, 1001, measure=True),
-    qpool_case("layer", (1, 35, 35, 192), (3, 3), padding="SAME", dtype=U8, x_zero=0, y_zero=0, measure=True),
+    qconv_case("layer", (12, 35, 35, 96), (3, 3, 96), padding="SAME", dtype=U8, x_zero=0, y_zero=0, measure=True),
+    qconv_case("layer", (2, 73, 73, 192), (3, 3, 1), contract=q.QDEPTHWISE, padding="SAME", measure=True),
+    qmatmul_case("logits", 32, 2048, 1001, measure=True),
+    qpool_case("layer", (8, 35, 35, 192), (3, 3), padding="SAME", dtype=U8, x_zero=0, y_zero=0, measure=True),
 )

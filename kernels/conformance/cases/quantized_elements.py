@@ -81,7 +81,7 @@ def _sweep(contract: Contract[Any], params: Params, dtype: DType, values: Values
     for memory in MEMORIES:
         yield _unary(contract, memory, (2, 5, 6, 21), params, dtype, values=values, memory=memory, tags=("strided",))
         yield _unary(contract, f"to-{memory}", (2, 5, 6, 21), params, dtype, values=values, to=memory, tags=("strided",))  # fmt: skip
-    yield _unary(contract, "million", (8, 35, 35, 100), params, dtype, values=values, measure=True)
+    yield _unary(contract, "million", (16, 35, 35, 100), params, dtype, values=values, measure=True)
 
 
 def _quantize() -> Iterator[Case]:
@@ -176,7 +176,7 @@ def _pairs(contract: Contract[Any]) -> Iterator[Case]:
         shapes = ((2, 5, 6, 21), (2, 5, 6, 21))
         yield _pair(contract, memory, shapes, I8, I8, memory=memory, tags=("strided",))
         yield _pair(contract, f"to-{memory}", shapes, I8, I8, to=memory, tags=("strided",))
-    yield _pair(contract, "million", ((8, 35, 35, 100), (8, 35, 35, 100)), U8, U8, measure=True)
+    yield _pair(contract, "million", ((16, 35, 35, 100), (16, 35, 35, 100)), U8, U8, measure=True)
 
 
 CASES: tuple[Case, ...] = (*_quantize(), *_dequantize(), *_requantize(), *_pairs(q.QADD), *_pairs(q.QMUL))
