@@ -4,23 +4,11 @@
 
 #include <math.h>
 
+#include "simd/bytes.h"
 #include "simd/simd.h"
 #include "table.h"
 #include "threads.h"
-
-typedef struct {
-    ptrdiff_t from, to; /* cells of the window inside the image */
-    ptrdiff_t at;       /* position of cell 0 in x, maybe outside */
-} span;
-
-static inline span span_of(const ki_window_args *a, int axis, ptrdiff_t index) {
-    const ptrdiff_t at = index * a->stride[axis] - a->before[axis], d = a->dilation[axis];
-    span s = {0, a->window[axis], at};
-    if (at < 0) s.from = (-at + d - 1) / d;
-    if (at + (s.to - 1) * d >= a->in[axis]) s.to = a->in[axis] > at ? (a->in[axis] - at + d - 1) / d : 0;
-    if (s.to < s.from) s.to = s.from;
-    return s;
-}
+#include "windows_span.h"
 
 /* The start of a task: the row's address in x and y. */
 #define ROW(T)                                                                                                         \
@@ -111,7 +99,7 @@ POOL(max, f64, double, vf64, VF64_LANES, -INFINITY, vf64_nan_max, SAME)
 POOL(average, f32, float, vf32, VF32_LANES, 0, vf32_add, MEAN_F32)
 POOL(average, f64, double, vf64, VF64_LANES, 0, vf64_add, MEAN_F64)
 
-#define MAX_POOL(S, T, W, LEAST, GREATEST)                                                                             \
+#define MAX_POOL(S, T, LEAST)                                                                                          \
     static void KI_NAME(S##_max_pool_row)(void *context, ptrdiff_t index, int slot) {                                  \
         ROW(T);                                                                                                        \
         for (ptrdiff_t o = 0; o < a->out[1]; o++) {                                                                    \
@@ -125,7 +113,52 @@ POOL(average, f64, double, vf64, VF64_LANES, 0, vf64_add, MEAN_F64)
     }                                                                                                                  \
     static void KI_NAME(S##_max_pool)(const ki_window_args *args) { launch(KI_NAME(S##_max_pool_row), args); }
 
-KI_INTEGERS(MAX_POOL)
+MAX_POOL(i16, int16_t, INT16_MIN)
+MAX_POOL(i32, int32_t, INT32_MIN)
+MAX_POOL(i64, int64_t, INT64_MIN)
+MAX_POOL(u16, uint16_t, 0)
+MAX_POOL(u32, uint32_t, 0)
+MAX_POOL(u64, uint64_t, 0)
+
+/* Bytes: ``count`` vectors from channel c0 on stay in registers over the window. ``valid``: fewer channels than a vector has. */
+#define BYTE_MAX_POOL(S, LEAST)                                                                                        \
+    KI_INLINE void S##_max_cells(const ki_window_args *a, const uint8_t *image, uint8_t *y, span u, span v,            \
+                                 ptrdiff_t c0, const int count, ptrdiff_t valid) {                                     \
+        vbytes most[BLOCK];                                                                                            \
+        for (int k = 0; k < count; k++) most[k] = vb_set1(LEAST);                                                      \
+        FOR_CELLS(uint8_t)                                                                                             \
+            for (int k = 0; k < count; k++) {                                                                          \
+                const uint8_t *p = cell + c0 + k * KI_BYTES;                                                           \
+                most[k] = vb_max_##S(most[k], valid < KI_BYTES ? vb_load_n(p, (size_t)valid) : vb_load(p));            \
+            }                                                                                                          \
+        }                                                                                                              \
+        for (int k = 0; k < count; k++)                                                                                \
+            if (valid < KI_BYTES)                                                                                      \
+                vb_store_n(y + c0, most[k], (size_t)valid);                                                            \
+            else                                                                                                       \
+                vb_store(y + c0 + k * KI_BYTES, most[k]);                                                              \
+    }                                                                                                                  \
+    static void KI_NAME(S##_max_pool_row)(void *context, ptrdiff_t index, int slot) {                                  \
+        ROW(uint8_t);                                                                                                  \
+        const ptrdiff_t channels = a->channels;                                                                        \
+        for (ptrdiff_t o = 0; o < a->out[1]; o++) {                                                                    \
+            const span v = span_of(a, 1, o);                                                                           \
+            uint8_t *y = row + o * a->y_step;                                                                          \
+            ptrdiff_t c = 0;                                                                                           \
+            for (; c + BLOCK * KI_BYTES <= channels; c += BLOCK * KI_BYTES)                                            \
+                S##_max_cells(a, image, y, u, v, c, BLOCK, KI_BYTES);                                                  \
+            for (; c + KI_BYTES <= channels; c += KI_BYTES) S##_max_cells(a, image, y, u, v, c, 1, KI_BYTES);          \
+            if (c == channels) continue;                                                                               \
+            if (channels >= KI_BYTES) /* some channels again */                                                        \
+                S##_max_cells(a, image, y, u, v, channels - KI_BYTES, 1, KI_BYTES);                                    \
+            else                                                                                                       \
+                S##_max_cells(a, image, y, u, v, 0, 1, channels);                                                      \
+        }                                                                                                              \
+    }                                                                                                                  \
+    static void KI_NAME(S##_max_pool)(const ki_window_args *args) { launch(KI_NAME(S##_max_pool_row), args); }
+
+BYTE_MAX_POOL(i8, INT8_MIN)
+BYTE_MAX_POOL(u8, 0)
 
 /* Whether any window extends beyond the image. */
 static int reaches_out(const ki_window_args *a) {
