@@ -90,7 +90,7 @@ C_DIR = "kernels/cython/c"
 COMMON_SOURCES = ("threads", "cpu", "dot_cpu", "elementwise_run", "concat")
 KERNEL_SOURCES = (
     "backward", "batch_statistics", "cross_entropy", "elementwise", "igemm", "int_matmul", "lrn", "normalization", "outer", "philox", "pixels", "probe",
-    "reduce", "resize", "softmax", "table", "windows", "winograd", "winograd_pack",
+    "quantized", "quantized_depthwise", "quantized_pool", "reduce", "resize", "softmax", "table", "windows", "winograd", "winograd_pack",
 )  # fmt: skip
 
 X86 = platform.machine().lower() in ("x86_64", "amd64")

@@ -3,7 +3,7 @@
 Map of the folder::
 
     conv2d.py siblings.py matmul.py depthwise.py pool2d.py elementwise.py normalization.py softmax.py reduce.py concat.py
-    resize.py gradients.py
+    resize.py gradients.py quantized.py
                      the kernel records of one contract file each: what is supported, the geometry, preparation
     winograd_conv2d.py cook_toom.py   convolutions that multiply less, and their matrices
     tiles.py         which register tile for which matrix product: a model of cycles
@@ -12,13 +12,15 @@ Map of the folder::
 
     elementwise normalization batch_statistics lrn softmax reduce concat resize int_matmul cross_entropy philox
                      .pxi: checks arrays, binds addresses, releases the GIL;  c/*.[hc]: the loops, and their arguments
+    quantized        the same form: maps of quantised tensors; quantized_windows.pxi, c/quantized_*.c: their pools and depthwise
+                     convolutions, included by windows.pyx
     pixels           the same form, for no contract: photographs resized and normalised (kigraph/vision/resize.py)
     loops.pyx        includes these .pxi: one extension module for all, since each costs a dlopen at a cold start
     igemm.pyx winograd.pyx windows.pyx backward.pyx
                      the same for the C header of their name, which serves several .py files:
     c/igemm*.[hc]    implicit GEMM over packed weights: conv2d.py, siblings.py, matmul.py (floats), gradients.py
     c/winograd*.[hc] Winograd and Cook-Toom: transforms, matrix products, inverse transforms, by blocks of tiles: winograd_conv2d.py
-    c/windows.[hc]   sliding windows: pooling, depthwise convolution: pool2d.py, depthwise.py
+    c/windows.[hc]   sliding windows: pooling, depthwise convolution: pool2d.py, depthwise.py;  c/windows_span.h: where cells lie
     c/backward.[hc]  gradients of both, rotated filters: gradients.py
     c/outer*.[hc]    filters of convolutions as sums of outer products: gradients.py;  c/join.h: sums made in parts
 
@@ -27,7 +29,7 @@ Map of the folder::
     c/table.h        the table of C kernels, and how they are named;  c/cpu.c chooses the table
     c/dtypes.h       the element types as lists;  c/functions.h: exp, log, tanh, sigmoid
     c/threads.c      one pool of threads for the library
-    c/simd/          one small vector API per instruction set
+    c/simd/          one small vector API per instruction set;  bytes*.h: of bytes
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ from . import (
     narrow_bytes,
     normalization,
     pool2d,
+    quantized,
     reduce,
     resize,
     siblings,
@@ -80,6 +83,7 @@ _MODULES = (
     concat,
     resize,
     gradients,
+    quantized,
 )
 
 KERNELS: tuple[Kernel, ...] = tuple(unless_empty(kernel) for module in _MODULES for kernel in module.KERNELS)

@@ -10,8 +10,13 @@ cdef extern from "elementwise.h" nogil:
     ctypedef struct ki_map_kind:
         const char *name
         ki_map by_dtype[KI_DTYPES]
+    ctypedef void (*ki_scaled_map "ki_scaled_map *")(
+        const void *, ptrdiff_t, const void *, ptrdiff_t, void *, ptrdiff_t, const void *
+    ) noexcept nogil
     ctypedef struct ki_map_args:
         ki_map map
+        ki_scaled_map scaled
+        const void *scales
         int rank, threads
         ptrdiff_t size[8]
         ptrdiff_t step0[8]
@@ -74,10 +79,8 @@ cdef class MapRun(LoopRun):
             MAPS.run_map(&self.args)
 
 
-def bind_map(str op, inputs, input_types, output, output_type, *, threads=1, pitched=False):
-    """What runs a map. ``inputs``: one or two arrays that broadcast to the output's shape."""
-    cdef MapRun run = MapRun.__new__(MapRun)
-    cdef ki_map_args *args = &run.args
+cdef tuple _bind_axes(ki_map_args *args, str op, inputs, input_types, output, output_type, bint pitched):
+    """Fills in addresses, axes and item sizes; returns what must stay alive."""
     cdef View x0, x1, y
     cdef int i
     shape = output_type.shape
@@ -99,13 +102,20 @@ def bind_map(str op, inputs, input_types, output, output_type, *, threads=1, pit
         axes.append((1, args.item0, args.item1, args.item_y))
     if len(axes) > KI_MAP_RANK:
         raise ShapeError(f"{op}: more than {KI_MAP_RANK} axes that cannot be joined: {output_type}")
-    args.rank, args.threads = len(axes), threads
+    args.rank = len(axes)
     for i in range(args.rank):
         args.size[i], args.step0[i], args.step1[i], args.step_y[i] = axes[i]
-    if input_types[0].dtype.name in DTYPE_INDEX:
-        args.map = MAPS.maps[<int> MAP_INDEX[op]].by_dtype[<int> DTYPE_INDEX[input_types[0].dtype.name]]
-    if args.map == NULL:
-        raise DTypeError(f"{op}: no C kernel for {input_types[0]}; it takes {', '.join(dtypes_of(op))}")
     args.x0, args.x1, args.y = x0.data, x1.data, y.data
-    run.keep = (*inputs, output)
+    return (*inputs, output)
+
+
+def bind_map(str op, inputs, input_types, output, output_type, *, threads=1, pitched=False):
+    """What runs a map. ``inputs``: one or two arrays that broadcast to the output's shape."""
+    cdef MapRun run = MapRun.__new__(MapRun)
+    run.keep = _bind_axes(&run.args, op, inputs, input_types, output, output_type, pitched)
+    run.args.threads = threads
+    if input_types[0].dtype.name in DTYPE_INDEX:
+        run.args.map = MAPS.maps[<int> MAP_INDEX[op]].by_dtype[<int> DTYPE_INDEX[input_types[0].dtype.name]]
+    if run.args.map == NULL:
+        raise DTypeError(f"{op}: no C kernel for {input_types[0]}; it takes {', '.join(dtypes_of(op))}")
     return run

@@ -119,3 +119,20 @@ def resize_pixels(
     *,
     mirrored: bool = False,
 ) -> None: ...
+def bind_scaled_map(
+    op: str,
+    inputs: Sequence[Array],
+    input_types: Sequence[TensorType],
+    output: Array,
+    output_type: TensorType,
+    *,
+    a_zero: int = 0,
+    b_zero: int = 0,
+    a_multiplier: float = 1.0,
+    b_multiplier: float = 1.0,
+    y_zero: int = 0,
+    low: int = 0,
+    high: int = 0,
+    divide: bool = False,
+    threads: int = 1,
+) -> LoopRun: ...

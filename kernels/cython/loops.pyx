@@ -8,8 +8,8 @@ from libc.stdlib cimport calloc, free
 
 __all__ = [
     "LoopRun", "MAX_MAP_RANK", "MAX_REDUCE_RANK", "bind_batch_norm", "bind_batch_statistics", "bind_concat",
-    "bind_cross_entropy", "bind_int_matmul", "bind_lrn", "bind_map", "bind_reduce", "bind_resize", "bind_softmax",
-    "dtypes_of", "fill_philox", "lrn_scratch", "resize_pixels", "statistics_scratch",
+    "bind_cross_entropy", "bind_int_matmul", "bind_lrn", "bind_map", "bind_reduce", "bind_resize", "bind_scaled_map",
+    "bind_softmax", "dtypes_of", "fill_philox", "lrn_scratch", "resize_pixels", "statistics_scratch",
 ]
 
 include "_arrays.pxi"
@@ -47,6 +47,7 @@ include "lrn.pxi"
 include "normalization.pxi"
 include "pixels.pxi"
 include "philox.pxi"
+include "quantized.pxi"
 include "reduce.pxi"
 include "resize.pxi"
 include "softmax.pxi"

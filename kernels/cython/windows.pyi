@@ -28,3 +28,28 @@ class Window:
     def bind(self, inputs: Sequence[np.ndarray[Any, Any]], output: np.ndarray[Any, Any]) -> WindowRun: ...
 
 def dtypes_of(kind: Kind) -> tuple[str, ...]: ...
+
+class QuantizedRun:
+    def __call__(self) -> None: ...
+
+class QuantizedWindow:
+    def __init__(
+        self,
+        kind: Literal["average", "depthwise"],
+        inputs: Sequence[TensorType],
+        output: TensorType,
+        *,
+        window: tuple[int, int],
+        strides: tuple[int, int],
+        before: tuple[int, int],
+        dilations: tuple[int, int] = (1, 1),
+        count_padding: bool = False,
+        multiplier: float = 1.0,
+        x_zero: int = 0,
+        y_zero: int = 0,
+        low: int = 0,
+        high: int = 0,
+        halves: Literal["even", "away", "up"] = "even",
+        threads: int = 1,
+    ) -> None: ...
+    def bind(self, inputs: Sequence[np.ndarray[Any, Any]], output: np.ndarray[Any, Any]) -> QuantizedRun: ...

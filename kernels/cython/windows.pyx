@@ -2,7 +2,7 @@
 
 from libc.stddef cimport ptrdiff_t
 
-__all__ = ["Window", "WindowRun", "dtypes_of"]
+__all__ = ["QuantizedRun", "QuantizedWindow", "Window", "WindowRun", "dtypes_of"]
 
 include "_arrays.pxi"
 
@@ -46,6 +46,21 @@ def dtypes_of(str kind):
     return tuple(name for i, name in enumerate(core.DTYPES) if _find(kind, i) != NULL)
 
 
+cdef void _set_geometry(ki_window_args *a, x, y, window, strides, before, dilations):
+    cdef int i
+    a.batch, a.size[0], a.size[1], a.channels = x.shape
+    for i in range(2):
+        a.out[i] = y.shape[1 + i]
+        a.window[i], a.stride[i], a.dilation[i], a.before[i] = window[i], strides[i], dilations[i], before[i]
+
+
+cdef void _set_images(ki_window_args *a, View x, View y) noexcept:
+    """Addresses and steps of x and y."""
+    a.x, a.y = x.data, y.data
+    a.x_step, a.x_row, a.x_image = x.pitch, x.pitch * a.size[1], x.pitch * a.size[1] * a.size[0]
+    a.y_step, a.y_row, a.y_image = y.pitch, y.pitch * a.out[1], y.pitch * a.out[1] * a.out[0]
+
+
 cdef class Window:
     """A window whose geometry is fixed; ``bind`` gives it addresses.
 
@@ -66,18 +81,14 @@ cdef class Window:
         limits=(float("-inf"), float("inf")), threads=1,
     ):
         cdef ki_window_args *a = &self.args
-        cdef int i
         self.types = (*inputs, output)
         self.function = _find(kind, DTYPE_INDEX[output.dtype.name])
         if self.function == NULL:
             raise DTypeError(f"no C kernel for {kind} windows of {output}")
-        a.batch, a.size[0], a.size[1], a.channels = inputs[0].shape
+        _set_geometry(a, inputs[0], output, window, strides, before, dilations)
         self.weights = 1 if kind == "depthwise" else 0
         self.bias = self.weights + 1
         a.multiplier = inputs[1].shape[3] if kind == "depthwise" else 1
-        for i in range(2):
-            a.out[i] = output.shape[1 + i]
-            a.window[i], a.stride[i], a.dilation[i], a.before[i] = window[i], strides[i], dilations[i], before[i]
         a.count_padding, a.threads = count_padding, threads
         a.lo, a.hi = limits
 
@@ -88,9 +99,7 @@ cdef class Window:
         cdef View x = view(inputs[0], self.types[0], "input 0", False, True)
         cdef View y = view(output, self.types[len(self.types) - 1], "the output", True, True)
         run.args, run.function = self.args, self.function
-        a.x, a.y = x.data, y.data
-        a.x_step, a.x_row, a.x_image = x.pitch, x.pitch * a.size[1], x.pitch * a.size[1] * a.size[0]
-        a.y_step, a.y_row, a.y_image = y.pitch, y.pitch * a.out[1], y.pitch * a.out[1] * a.out[0]
+        _set_images(a, x, y)
         if self.weights:
             a.w = view(inputs[1], self.types[1], "input 1", False, False).data
         if len(inputs) > self.bias:
@@ -109,3 +118,6 @@ cdef class WindowRun:
     def __call__(self):
         with nogil:
             self.function(&self.args)
+
+
+include "quantized_windows.pxi"

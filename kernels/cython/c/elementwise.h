@@ -12,6 +12,10 @@ enum { KI_MAP_RANK = 8 };
  * x1. */
 typedef void ki_map(const void *x0, ptrdiff_t step0, const void *x1, ptrdiff_t step1, void *y, ptrdiff_t n);
 
+/* The same with parameters of its own. */
+typedef void ki_scaled_map(const void *x0, ptrdiff_t step0, const void *x1, ptrdiff_t step1, void *y, ptrdiff_t n,
+                           const void *scales);
+
 /* One row of the lists in elementwise.c. */
 typedef struct {
     const char *name;
@@ -21,6 +25,8 @@ typedef struct {
 /* Axes from the outermost to the innermost; steps in bytes, but those of the innermost axis are 0 or one element. */
 typedef struct {
     ki_map *map;
+    ki_scaled_map *scaled; /* not NULL: runs instead of ``map``, with ``scales`` */
+    const void *scales;
     int rank, threads;
     ptrdiff_t size[KI_MAP_RANK], step0[KI_MAP_RANK], step1[KI_MAP_RANK], step_y[KI_MAP_RANK];
     ptrdiff_t item0, item1, item_y;

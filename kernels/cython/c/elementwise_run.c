@@ -12,6 +12,14 @@ typedef struct {
     ptrdiff_t rows, pieces, per_task, units; /* a unit is one piece of one row along the innermost axis */
 } run;
 
+static void apply(const ki_map_args *a, const void *x0, ptrdiff_t step0, const void *x1, ptrdiff_t step1, void *y,
+                  ptrdiff_t n) {
+    if (a->scaled)
+        a->scaled(x0, step0, x1, step1, y, n, a->scales);
+    else
+        a->map(x0, step0, x1, step1, y, n);
+}
+
 static void task(void *context, ptrdiff_t index, int slot) {
     (void)slot;
     const run *r = context;
@@ -31,8 +39,8 @@ static void task(void *context, ptrdiff_t index, int slot) {
             x1 += at * a->step1[axis];
             y += at * a->step_y[axis];
         }
-        a->map(x0 + from * a->step0[last], a->step0[last] / a->item0, x1 + from * a->step1[last],
-               a->step1[last] / a->item1, y + from * a->step_y[last], count);
+        apply(a, x0 + from * a->step0[last], a->step0[last] / a->item0, x1 + from * a->step1[last],
+              a->step1[last] / a->item1, y + from * a->step_y[last], count);
     }
 }
 
@@ -67,9 +75,9 @@ static void short_task(void *context, ptrdiff_t index, int slot) {
     for (ptrdiff_t i = 0; i < r->repeats; i++) memcpy(repeated + i * bytes, r->vector ? a->x1 : a->x0, (size_t)bytes);
     for (; row < end; row += r->repeats) {
         const ptrdiff_t count = (end - row < r->repeats ? end - row : r->repeats) * n;
-        a->map(r->vector ? (const char *)a->x0 + row * a->step0[0] : repeated, 1,
-               r->vector ? repeated : (const char *)a->x1 + row * a->step1[0], 1, (char *)a->y + row * a->step_y[0],
-               count);
+        apply(a, r->vector ? (const char *)a->x0 + row * a->step0[0] : repeated, 1,
+              r->vector ? repeated : (const char *)a->x1 + row * a->step1[0], 1, (char *)a->y + row * a->step_y[0],
+              count);
     }
 }
 

@@ -21,6 +21,7 @@
 #include "pixels.h"
 #include "philox.h"
 #include "probe.h"
+#include "quantized.h"
 #include "reduce.h"
 #include "resize.h"
 #include "softmax.h"
@@ -55,7 +56,14 @@
     X(ki_backward, depthwise_input_grad, isa)                                                                          \
     X(ki_backward, depthwise_filter_grad, isa)                                                                         \
     X(ki_rotate, rotate, isa)                                                                                          \
-    X(ki_cross_entropy, cross_entropy, isa)
+    X(ki_cross_entropy, cross_entropy, isa)                                                                            \
+    X(ki_quantized_map, quantize, isa)                                                                                 \
+    X(ki_quantized_map, dequantize, isa)                                                                               \
+    X(ki_quantized_map, requantize, isa)                                                                               \
+    X(ki_quantized_map, quantized_add, isa)                                                                            \
+    X(ki_quantized_map, quantized_mul, isa)                                                                            \
+    X(ki_quantized_window, quantized_average_pool, isa)                                                                \
+    X(ki_quantized_window, quantized_depthwise, isa)
 
 #define KI_FIELD(type, name, isa) type *const *name;
 typedef struct {

@@ -1,0 +1,76 @@
+# Windows over quantised tensors: c/quantized.h. Included by windows.pyx.
+
+
+cdef extern from "quantized.h" nogil:
+    ctypedef struct ki_quantized_window_args:
+        ki_window_args window
+        const float *multiplier
+        float scale
+        int x_zero, y_zero, low, high, halves
+        int y_type
+    ctypedef void (*ki_quantized_window "ki_quantized_window *")(const ki_quantized_window_args *) noexcept nogil
+
+cdef extern from "table.h" nogil:
+    ctypedef struct ki_quantized_window_table "ki_table":
+        const ki_quantized_window *quantized_average_pool
+        const ki_quantized_window *quantized_depthwise
+
+
+cdef const ki_quantized_window_table *QUANTIZED = <const ki_quantized_window_table *> TABLE
+#: Where a mean's half goes, in the order of KI_HALVES_EVEN, ...
+cdef tuple HALVES = ("even", "away", "up")
+
+
+cdef class QuantizedWindow:
+    """A window over int8 or uint8 images whose geometry and scales are fixed; ``bind`` gives it addresses.
+
+    ``kind``: 'average' of one input, or 'depthwise' of x, w, bias and multiplier. Geometry as in Window; the numbers as
+    in the parameters of the contracts (kernels/contracts/quantized.py).
+    """
+
+    cdef ki_quantized_window_args args
+    cdef ki_quantized_window function
+    cdef tuple types
+
+    def __init__(
+        self, str kind, inputs, output, *, window, strides, before, dilations=(1, 1), count_padding=False,
+        multiplier=1.0, x_zero=0, y_zero=0, low=0, high=0, halves="even", threads=1,
+    ):
+        cdef ki_quantized_window_args *a = &self.args
+        cdef int x = DTYPE_INDEX[inputs[0].dtype.name]
+        self.types = (*inputs, output)
+        self.function = QUANTIZED.quantized_average_pool[x] if kind == "average" else QUANTIZED.quantized_depthwise[x]
+        if self.function == NULL:
+            raise DTypeError(f"no C kernel for quantised {kind} windows of {inputs[0]}; they take int8 and uint8")
+        _set_geometry(&a.window, inputs[0], output, window, strides, before, dilations)
+        a.window.multiplier = inputs[1].shape[3] if kind == "depthwise" else 1
+        a.window.count_padding, a.window.threads = count_padding, threads
+        a.scale, a.x_zero, a.y_zero, a.low, a.high = multiplier, x_zero, y_zero, low, high
+        a.halves, a.y_type = HALVES.index(halves), DTYPE_INDEX[output.dtype.name]
+
+    def bind(self, inputs, output):
+        """A callable that runs the window on the inputs into y."""
+        cdef QuantizedRun run = QuantizedRun.__new__(QuantizedRun)
+        cdef ki_quantized_window_args *a = &run.args
+        cdef View x = view(inputs[0], self.types[0], "input 0", False, True)
+        cdef View y = view(output, self.types[len(self.types) - 1], "the output", True, True)
+        run.args, run.function = self.args, self.function
+        _set_images(&a.window, x, y)
+        if len(inputs) > 1:
+            a.window.w = view(inputs[1], self.types[1], "input 1", False, False).data
+            a.window.bias = view(inputs[2], self.types[2], "input 2", False, False).data
+            a.multiplier = <const float *> view(inputs[3], self.types[3], "input 3", False, False).data
+        run.keep = (self, *inputs, output)
+        return run
+
+
+cdef class QuantizedRun:
+    """A bound window: calling it computes y once, without the GIL."""
+
+    cdef ki_quantized_window_args args
+    cdef ki_quantized_window function
+    cdef tuple keep
+
+    def __call__(self):
+        with nogil:
+            self.function(&self.args)
