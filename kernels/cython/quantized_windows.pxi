@@ -6,7 +6,7 @@ cdef extern from "quantized.h" nogil:
         ki_window_args window
         const float *multiplier
         float scale
-        int x_zero, y_zero, low, high, halves
+        int x_zero, y_zero, low, high, halves, vnni
         int y_type
     ctypedef void (*ki_quantized_window "ki_quantized_window *")(const ki_quantized_window_args *) noexcept nogil
 
@@ -17,6 +17,8 @@ cdef extern from "table.h" nogil:
 
 
 cdef const ki_quantized_window_table *QUANTIZED = <const ki_quantized_window_table *> TABLE
+#: Whether the instruction set in use has dot products of bytes: all sets with more than their base have.
+cdef bint VNNI = core.DOT_IN_USE != core.ISA_IN_USE
 #: Where a mean's half goes, in the order of KI_HALVES_EVEN, ...
 cdef tuple HALVES = ("even", "away", "up")
 
@@ -46,6 +48,7 @@ cdef class QuantizedWindow:
         a.window.multiplier = inputs[1].shape[3] if kind == "depthwise" else 1
         a.window.count_padding, a.window.threads = count_padding, threads
         a.scale, a.x_zero, a.y_zero, a.low, a.high = multiplier, x_zero, y_zero, low, high
+        a.vnni = VNNI
         a.halves, a.y_type = HALVES.index(halves), DTYPE_INDEX[output.dtype.name]
 
     def bind(self, inputs, output):

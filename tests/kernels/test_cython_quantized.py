@@ -244,12 +244,12 @@ def test_random_uses() -> None:
     sweep(100)
 
 
-@pytest.mark.parametrize("isa", [isa for isa in core.ISAS if isa != core.ISA_IN_USE])
+@pytest.mark.parametrize("isa", [isa for isa in core.DOTS if isa != core.DOT_IN_USE])
 def test_every_instruction_set_gives_the_same_integers(isa: str) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "import test_cython_quantized as t\n"
-        f"assert t.core.ISA_IN_USE == {isa!r}\n"
+        f"assert t.core.DOT_IN_USE == {isa!r}\n"
         "print(t.sweep(40, check=False))"
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "KIGRAPH_ISA": isa}

@@ -29,6 +29,7 @@ typedef struct {
     const float *multiplier; /* depthwise: of each output channel */
     float scale; /* pool */
     int x_zero, y_zero, low, high, halves;
+    int vnni; /* depthwise: the processor has dot products of bytes; never with portable C */
     ki_dtype y_type;
 } ki_quantized_window_args;
 
