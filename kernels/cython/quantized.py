@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from math import prod
 from typing import Any
+
+import numpy as np
 
 from ..checks import refuse_dtypes
 from ..contracts.base import Contract
@@ -29,7 +32,7 @@ from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import Array
 from .loops import MAX_MAP_RANK, bind_scaled_map, dtypes_of
 from .support import Bound, dtypes
-from .windows import QuantizedWindow
+from .windows import MEAN_CELLS, QuantizedWindow
 
 __all__ = ["KERNELS"]
 
@@ -96,9 +99,52 @@ def _bound(window: QuantizedWindow) -> Bound:
     return Bound(bind)
 
 
+def _counts(g: WindowGeometry) -> Array:
+    """The numbers of cells inside x that the windows of the pool have."""
+    sides = []
+    for size, out, window, stride, before in zip(g.size, g.out, g.window, g.strides, g.before, strict=True):
+        at = np.arange(out) * stride - before
+        sides.append(np.unique(np.minimum(at + window, size) - np.maximum(at, 0)))
+    return np.unique(np.multiply.outer(*sides))
+
+
+def _rounded(v: Array, p: QPoolParams) -> Array:
+    """Means in float32 as results less y_zero, as the contract says."""
+    whole = np.floor(v)
+    up = whole % 2 != 0 if p.halves == "even" else np.full(v.shape, True)
+    if p.halves == "away":
+        up = whole + p.y_zero >= 0
+    rest = v - whole
+    return np.clip(whole + ((rest > 0.5) | ((rest == 0.5) & up)), p.low - p.y_zero, p.high - p.y_zero)
+
+
+def _scales_of_means(g: WindowGeometry, p: QPoolParams, lowest: int) -> tuple[Array, Array]:
+    """By the number of cells: what gives their mean in one multiplication, tried with every sum; 0 where none does.
+
+    int16 and float32 (MEAN_CELLS + 1,), for c/quantized_pool.c. ``lowest``: the least number of the type of x.
+    """
+    words, singles = np.zeros(MEAN_CELLS + 1, np.int16), np.zeros(MEAN_CELLS + 1, np.float32)
+    low, high = p.low - p.y_zero, p.high - p.y_zero
+    for n in map(int, _counts(g)):
+        if n > MEAN_CELLS:
+            continue
+        sums = np.arange(n * (lowest - p.x_zero), n * (lowest + 255 - p.x_zero) + 1)
+        count = np.float32(prod(g.window) if p.count_include_pad else n)
+        with np.errstate(over="ignore", invalid="ignore"):
+            wanted = _rounded(sums.astype(np.float32) * np.float32(p.multiplier) / count, p)
+            single = np.float32(p.multiplier) / count
+            if np.array_equal(np.clip(np.rint(sums.astype(np.float32) * single), low, high), wanted):
+                singles[n] = single
+        word = round(float(single) * 2**15)
+        if 0 < word < 2**15 and np.array_equal(np.clip((sums * word + 2**14) >> 15, low, high), wanted):
+            words[n] = word
+    return words, singles
+
+
 def _prepare_pool(query: Query[QPoolParams], constants: Constants) -> Bound:
     p = query.params
     g = WindowGeometry.of(query.inputs, query.outputs, p.windows)
+    words, singles = _scales_of_means(g, p, int(np.iinfo(query.inputs[0].dtype).min))
     window = QuantizedWindow(
         "average",
         query.inputs,
@@ -108,6 +154,8 @@ def _prepare_pool(query: Query[QPoolParams], constants: Constants) -> Bound:
         before=g.before,
         count_padding=p.count_include_pad,
         multiplier=p.multiplier,
+        word_scales=words,
+        scales=singles,
         x_zero=p.x_zero,
         y_zero=p.y_zero,
         low=p.low,

@@ -1,11 +1,17 @@
 # Windows over quantised tensors: c/quantized.h. Included by windows.pyx.
 
+from libc.stdint cimport int16_t
+
 
 cdef extern from "quantized.h" nogil:
+    enum:
+        KI_MEAN_CELLS
     ctypedef struct ki_quantized_window_args:
         ki_window_args window
         const float *multiplier
         float scale
+        const int16_t *word_scales
+        const float *scales
         int x_zero, y_zero, low, high, halves, vnni
         int y_type
     ctypedef void (*ki_quantized_window "ki_quantized_window *")(const ki_quantized_window_args *) noexcept nogil
@@ -22,21 +28,27 @@ cdef bint VNNI = core.DOT_IN_USE != core.ISA_IN_USE
 #: Where a mean's half goes, in the order of KI_HALVES_EVEN, ...
 cdef tuple HALVES = ("even", "away", "up")
 
+#: Up to how many cells a mean may have a multiplication of its own.
+MEAN_CELLS = KI_MEAN_CELLS
+
 
 cdef class QuantizedWindow:
     """A window over int8 or uint8 images whose geometry and scales are fixed; ``bind`` gives it addresses.
 
     ``kind``: 'average' of one input, or 'depthwise' of x, w, bias and multiplier. Geometry as in Window; the numbers as
-    in the parameters of the contracts (kernels/contracts/quantized.py).
+    in the parameters of the contracts (kernels/contracts/quantized.py). ``word_scales``, ``scales``: of an average's means by
+    their cells, int16 and float32 (MEAN_CELLS + 1,); see c/quantized.h.
     """
 
     cdef ki_quantized_window_args args
     cdef ki_quantized_window function
     cdef tuple types
+    cdef const int16_t[::1] word_scales
+    cdef const float[::1] scales
 
     def __init__(
         self, str kind, inputs, output, *, window, strides, before, dilations=(1, 1), count_padding=False,
-        multiplier=1.0, x_zero=0, y_zero=0, low=0, high=0, halves="even", threads=1,
+        multiplier=1.0, word_scales=None, scales=None, x_zero=0, y_zero=0, low=0, high=0, halves="even", threads=1,
     ):
         cdef ki_quantized_window_args *a = &self.args
         cdef int x = DTYPE_INDEX[inputs[0].dtype.name]
@@ -49,6 +61,11 @@ cdef class QuantizedWindow:
         a.window.count_padding, a.window.threads = count_padding, threads
         a.scale, a.x_zero, a.y_zero, a.low, a.high = multiplier, x_zero, y_zero, low, high
         a.vnni = VNNI
+        if kind == "average":
+            self.word_scales, self.scales = word_scales, scales
+            if self.word_scales.shape[0] != MEAN_CELLS + 1 or self.scales.shape[0] != MEAN_CELLS + 1:
+                raise ShapeError(f"scales of means need {MEAN_CELLS + 1} elements")
+            a.word_scales, a.scales = &self.word_scales[0], &self.scales[0]
         a.halves, a.y_type = HALVES.index(halves), DTYPE_INDEX[output.dtype.name]
 
     def bind(self, inputs, output):

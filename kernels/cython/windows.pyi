@@ -29,6 +29,8 @@ class Window:
 
 def dtypes_of(kind: Kind) -> tuple[str, ...]: ...
 
+MEAN_CELLS: int
+
 class QuantizedRun:
     def __call__(self) -> None: ...
 
@@ -45,6 +47,8 @@ class QuantizedWindow:
         dilations: tuple[int, int] = (1, 1),
         count_padding: bool = False,
         multiplier: float = 1.0,
+        word_scales: np.ndarray[Any, Any] | None = None,
+        scales: np.ndarray[Any, Any] | None = None,
         x_zero: int = 0,
         y_zero: int = 0,
         low: int = 0,

@@ -2,7 +2,7 @@
 
 from libc.stddef cimport ptrdiff_t
 
-__all__ = ["QuantizedRun", "QuantizedWindow", "Window", "WindowRun", "dtypes_of"]
+__all__ = ["MEAN_CELLS", "QuantizedRun", "QuantizedWindow", "Window", "WindowRun", "dtypes_of"]
 
 include "_arrays.pxi"
 

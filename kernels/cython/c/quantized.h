@@ -23,11 +23,18 @@ typedef ki_scaled_map ki_quantized_map;
 /* halves: where a mean's half goes. */
 enum { KI_HALVES_EVEN, KI_HALVES_AWAY, KI_HALVES_UP };
 
+/* So many unsigned bytes have a sum below 2^15. */
+enum { KI_MEAN_CELLS = 128 };
+
 /* y_type: int8 or uint8; depthwise: int32 (the sums) and float32 (times multiplier), too. */
 typedef struct {
     ki_window_args window;
     const float *multiplier; /* depthwise: of each output channel */
     float scale; /* pool */
+    /* Pool: what gives the mean of so many cells in one rounding multiplication, 0 if nothing does, [KI_MEAN_CELLS + 1] each:
+     * round(sum * word / 2^15), halves up; round(sum * scale), halves to the even one. */
+    const int16_t *word_scales;
+    const float *scales;
     int x_zero, y_zero, low, high, halves;
     int vnni; /* depthwise: the processor has dot products of bytes; never with portable C */
     ki_dtype y_type;

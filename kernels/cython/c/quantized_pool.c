@@ -8,38 +8,32 @@
 #include "windows_span.h"
 
 enum {
-    WORD_CELLS = 128, /* so many unsigned bytes have a sum below 2^15 */
-    COLUMNS = 64,     /* of sums over rows, kept for the windows that share them */
+    WORD_CELLS = KI_MEAN_CELLS,
+    COLUMNS = 64, /* of sums over rows, kept for the windows that share them */
     LEAST_SHARED = 256 * 1024
 };
 
 /* How a sum of ``cells`` unsigned bytes becomes a result. */
 typedef struct {
     ptrdiff_t cells;
-    int factor; /* not 0: 2^15 / divisor, near enough for every sum */
-    int scaled, divides;
+    int word;     /* not 0: see ki_quantized_window_args */
+    int single;   /* ``scale`` is that of the sum: nothing is divided */
+    int divides;  /* by an instruction */
     int32_t zero; /* of the sum */
     vf32 scale, divisor, reciprocal, halves_from;
     vbytes high;
     ki_bounds range;
 } mean;
 
-/* 2^15 / divisor as a whole number, if sums of so many bytes times it are rounded as the quotients are: those by an odd number are no
- * halves, and at least 1 / (2 divisor) away from one. */
-static int word_factor(const ki_quantized_window_args *a, ptrdiff_t cells, ptrdiff_t divisor) {
-    if (a->scale != 1 || divisor < 3 || divisor > WORD_CELLS || divisor % 2 == 0) return 0;
-    const int factor = (int)((32768 + divisor / 2) / divisor);
-    return 2 * 255 * (double)cells * fabs((double)factor * (double)divisor - 32768) < 32768 ? factor : 0;
-}
-
 static void set_cells(mean *m, const ki_quantized_window_args *a, ptrdiff_t cells, int is_signed) {
     const ki_window_args *w = &a->window;
-    const double area = (double)w->window[0] * (double)w->window[1];
-    const float divisor = w->count_padding ? (float)area : (float)cells;
     if (m->cells == cells) return;
+    const float divisor = (float)(w->count_padding ? (double)w->window[0] * (double)w->window[1] : (double)cells);
+    const int known = cells <= KI_MEAN_CELLS;
     m->cells = cells;
-    m->factor = word_factor(a, cells, area > WORD_CELLS || !w->count_padding ? cells : (ptrdiff_t)area);
-    if (w->count_padding && area > WORD_CELLS) m->factor = 0;
+    m->word = known ? a->word_scales[cells] : 0;
+    m->single = known && a->scales[cells] != 0;
+    m->scale = vf32_set1(m->single ? a->scales[cells] : a->scale);
     m->zero = (int32_t)((uint32_t)(a->x_zero + (is_signed ? 128 : 0)) * (uint32_t)cells);
     m->divides = fabsf(a->scale) > 1e20f || divisor >= 8388608; /* below, products of sums are finite */
     m->divisor = vf32_set1(divisor);
@@ -47,8 +41,7 @@ static void set_cells(mean *m, const ki_quantized_window_args *a, ptrdiff_t cell
 }
 
 static mean mean_of(const ki_quantized_window_args *a, int is_signed) {
-    mean m = {.cells = -1, .scaled = a->scale != 1};
-    m.scale = vf32_set1(a->scale);
+    mean m = {.cells = -1};
     /* "away" rounds a half v up if floor(v) + y_zero >= 0, "up" always. */
     m.halves_from = vf32_set1(a->halves == KI_HALVES_AWAY ? 0.5f - (float)a->y_zero : -INFINITY);
     m.range = ki_bounds_of(a->y_zero, a->low, a->high, !is_signed);
@@ -56,12 +49,12 @@ static mean mean_of(const ki_quantized_window_args *a, int is_signed) {
     return m;
 }
 
-KI_INLINE vbytes mean_of_quad(const mean *m, vquad sum, const int even) {
+KI_INLINE vbytes mean_of_quad(const mean *m, vquad sum, const int single, const int even) {
     vf32 v[4];
     sum = vq_sub(sum, vq_set1(m->zero));
     for (int q = 0; q < 4; q++) {
-        v[q] = vq_float(sum, q);
-        if (m->scaled) v[q] = vf32_mul(v[q], m->scale);
+        v[q] = vf32_mul(vq_float(sum, q), m->scale);
+        if (single) continue;
         v[q] = m->divides ? vf32_div(v[q], m->divisor) : vf32_quotient(v[q], m->divisor, m->reciprocal);
         if (!even) v[q] = vf32_rounded(v[q], m->halves_from);
     }
@@ -69,8 +62,9 @@ KI_INLINE vbytes mean_of_quad(const mean *m, vquad sum, const int even) {
 }
 
 KI_INLINE vbytes mean_of_pair(const mean *m, vpair sum, const int even) {
-    if (m->factor) return vp_scaled(vp_sub(sum, vp_set1(m->zero)), m->factor, &m->range, m->high);
-    return mean_of_quad(m, vp_widen(sum), even);
+    if (m->word) return vp_scaled(vp_sub(sum, vp_set1(m->zero)), m->word, &m->range, m->high);
+    if (m->single) return mean_of_quad(m, vp_widen(sum), 1, 1);
+    return mean_of_quad(m, vp_widen(sum), 0, even);
 }
 
 KI_INLINE vbytes cell_of(const uint8_t *p, ptrdiff_t valid, const int is_signed) {
@@ -86,6 +80,12 @@ KI_INLINE vpair sum_line(const uint8_t *cell, ptrdiff_t step, ptrdiff_t count, p
         sum = vp_add(sum, vb_pairs(cell_of(cell + i * step, valid, is_signed),
                                    cell_of(cell + (i + 1) * step, valid, is_signed)));
     if (i < count) sum = vp_add(sum, vb_pairs(cell_of(cell + i * step, valid, is_signed), vb_set1(0)));
+    return sum;
+}
+
+KI_INLINE vpair sum_columns(const int16_t *p, ptrdiff_t count) {
+    vpair sum = vp_load(p);
+    for (ptrdiff_t j = 1; j < count; j++) sum = vp_add(sum, vp_load(p + j * KI_BYTES));
     return sum;
 }
 
@@ -105,13 +105,19 @@ KI_INLINE void pool_columns(const ki_window_args *a, mean *m, const ki_quantized
             vp_store(sums + (j - left) * KI_BYTES, rows == 3 ? sum_line(cell, a->x_row, 3, valid, is_signed)
                                                              : sum_line(cell, a->x_row, rows, valid, is_signed));
         }
-        for (ptrdiff_t o = from; o < to; o++) {
+        for (ptrdiff_t o = from, run; o < to; o += run) {
             const span v = span_of(a, 1, o);
+            const ptrdiff_t columns = v.to - v.from;
+            /* Windows with all of their columns follow each other. */
+            run = columns < a->window[1] ? 1 : (a->in[1] + a->before[1] - a->window[1]) / step + 1 - o;
+            if (run > to - o) run = to - o;
+            set_cells(m, args, rows * columns, is_signed);
+            const mean same = *m; /* a copy that no store to y changes */
             const int16_t *p = sums + (v.at + v.from - left) * KI_BYTES;
-            vpair sum = vp_load(p);
-            for (ptrdiff_t j = 1; j < v.to - v.from; j++) sum = vp_add(sum, vp_load(p + j * KI_BYTES));
-            set_cells(m, args, rows * (v.to - v.from), is_signed);
-            vb_store_part(y + o * a->y_step, mean_of_pair(m, sum, even), valid);
+            for (ptrdiff_t e = 0; e < run; e++, p += step * KI_BYTES)
+                vb_store_part(y + (o + e) * a->y_step,
+                              mean_of_pair(&same, columns == 3 ? sum_columns(p, 3) : sum_columns(p, columns), even),
+                              valid);
         }
     }
 }
@@ -129,7 +135,7 @@ KI_INLINE void pool_cells(const ki_window_args *a, mean *m, const ki_quantized_w
                 sum = vq_add(sum, vp_widen(sum_line(cell, a->x_step, count, valid, is_signed)));
             }
         set_cells(m, args, (u.to - u.from) * (v.to - v.from), is_signed);
-        vb_store_part(y + o * a->y_step, mean_of_quad(m, sum, even), valid);
+        vb_store_part(y + o * a->y_step, m->single ? mean_of_quad(m, sum, 1, 1) : mean_of_quad(m, sum, 0, even), valid);
     }
 }
 
