@@ -31,6 +31,7 @@ from .plan.cut import cut
 from .plan.lowering import Options
 from .plan.plan import Plan, Timeline
 from .plan.runner import Runner, Wanted
+from .quantized import is_quantized, not_quantized
 from .values import as_array
 
 if TYPE_CHECKING:
@@ -49,8 +50,9 @@ class Session:
     KIGRAPH_NUM_THREADS, else the CPUs this process may use. skip_passes: names of graph passes to leave out. tune: 'off',
     'cached' or 'full', how a layer's kernel is chosen where several could run; default: KIGRAPH_TUNE. winograd: whether
     convolutions may use algorithms that multiply less and round more; default: KIGRAPH_WINOGRAD (yes). precision: 'fp32',
-    'tf32' or 'bf16', how float32 is multiplied; SettingsError if the first backend lacks it; default: KIGRAPH_PRECISION (fp32).
-    Both are fixed when the session is made.
+    'tf32' or 'bf16', how float32 is multiplied, or 'int8', for a graph that is quantised; SettingsError if the first backend
+    lacks it, or the graph is not; default: KIGRAPH_PRECISION (fp32). Both are fixed when the session is made. A quantised graph
+    computes in its own integers in every precision (docs/precision.md).
 
     ``run`` may be called from several threads at once. Variables belong to the session and start with their initial
     values. Raises BackendError if the backend cannot be used.
@@ -81,8 +83,10 @@ class Session:
         first = get_backend(self.choice.order[0])
         exact = bool(self.graph.metadata.get("exact_products"))
         self.numerics = resolve_numerics(
-            winograd, precision, backend=first.name, offered=first.precisions(), exact=exact
+            winograd, precision, backend=first.name, offered=first.precisions(), lacks=first.lacks, exact=exact
         )
+        if self.numerics.precision == "int8" and not is_quantized(self.graph):
+            raise not_quantized(self.graph)
         self._options = Options(self.choice.order, self.threads, store, Tuner(tune), self.numerics)
         self._runner = self._new_runner()
         self._variables: dict[str, Value] = {}
@@ -98,6 +102,14 @@ class Session:
         self._closed = False
         self._scopes: list[AbstractContextManager[Graph]] = []
         self._narrower: Session | None = None
+
+    @property
+    def precision(self) -> str:
+        """In what this session multiplies: 'fp32', 'tf32', 'bf16', 'int8' for a quantised graph; 'int8+bf16': its rest in bf16."""
+        multiplies = self.numerics.multiplies
+        if not is_quantized(self.graph):
+            return multiplies
+        return "int8" if multiplies == "fp32" else f"int8+{multiplies}"
 
     def with_threads(self, threads: int) -> Session:
         """A session for the same graph with the same choices, whose runs take ``threads`` threads; packed weights are shared.

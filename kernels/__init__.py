@@ -11,6 +11,7 @@ Map of the folder (arrows of import point down only)::
     registry.py      which kernels are legal for a query, and which of them is preferred
     composites.py    kernels made of a backend's other kernels
     half.py          float16 through a backend's float32 kernels
+    rounded.py       bf16 through a backend's float32 kernels
     devices.py       memory and copies: the host's, and the protocol for an accelerator's
     checks.py        what kernels of every backend check: element types, pitches
     kernel.py        the verbs: Query (what is wanted), Kernel (what can do it), Prepared, Run
@@ -20,6 +21,7 @@ Map of the folder (arrows of import point down only)::
     logs.py          KIGRAPH_LOG: the level of the logger "kigraph"
     settings.py      every environment variable, declared once
     inception_v3.py  the layers of Inception v3 as facts, for cases, benchmarks and the network itself
+    bfloat16.py      rounding to bfloat16
     errors.py        the exceptions
     records.py       dataclass, as the standard library's, but cheap at import
     host/            the shared CPU family: layout, casts, strings, image decoding

@@ -25,6 +25,7 @@ from .devices import Device
 from .errors import BackendError, SettingsError
 from .half import widening
 from .records import dataclass
+from .rounded import rounding
 
 if TYPE_CHECKING:
     from .contracts.base import Contract
@@ -88,7 +89,7 @@ def can_load(libraries: Sequence[str]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """One line of the table. ``module`` has KERNELS, DEVICE, probe(), perhaps PRECISIONS, WIDENS_HALF, target(), roof(); imported when first needed."""
+    """One line of the table. ``module`` has KERNELS, DEVICE, probe(), perhaps PRECISIONS, lacks(), ROUNDS, WIDENS_HALF, target(), roof(); imported when first needed."""
 
     name: str
     module: str
@@ -147,9 +148,10 @@ class Backend:
         return self.beyond is None or (not strings and (contract.hot or contract.name in self.beyond))
 
     def kernels(self) -> Sequence[Kernel]:
-        """The module's own kernels, and what can be made of them (composites.py, half.py)."""
+        """The module's own kernels, and what can be made of them (rounded.py, composites.py, half.py)."""
         module = self.load()
-        kernels = completed(module.KERNELS)
+        own = (*module.KERNELS, *(rounding(module.KERNELS) if getattr(module, "ROUNDS", False) else ()))
+        kernels = completed(own)
         return (*kernels, *widening(kernels)) if getattr(module, "WIDENS_HALF", False) else kernels
 
     def device(self) -> Device:
@@ -162,9 +164,13 @@ class Backend:
         return str(target()) if callable(target) else ""
 
     def precisions(self) -> Sequence[str]:
-        """In which precisions it multiplies float32: the module's ``PRECISIONS``, else fp32."""
+        """Which precisions sessions on it may have: the module's ``PRECISIONS``, else fp32."""
         precisions: Sequence[str] = getattr(self.load(), "PRECISIONS", ("fp32",))
         return precisions
+
+    def lacks(self, precision: str) -> str:
+        """What the machine lacks for a precision that the backend would have: the module's ``lacks(precision)``, else ''."""
+        return str(getattr(self.load(), "lacks", lambda precision: "")(precision))
 
     def roof(self, threads: int) -> Roof | None:
         """What its device can do at most: the module's ``roof(threads)``, which measures; None if it has none."""

@@ -113,7 +113,9 @@ def _half_kernel(contract: Contract[Any], own: Sequence[Kernel]) -> Kernel:
         wide = replace(query, inputs=_wide(query.inputs), outputs=_wide(query.outputs))
         reasons = []
         for kernel in sorted(own, key=lambda k: -k.rank_for(wide)):
-            reason = "spreads NaN" if kernel.spreads else kernel.refusal(wide)
+            # float16 has more bits than bfloat16: in a session of bf16 it is multiplied as in fp32.
+            lower = "rounds float16" if kernel.precision not in (None, "fp32") else None
+            reason = "spreads NaN" if kernel.spreads else lower or kernel.refusal(wide)
             if reason is None:
                 return kernel
             reasons.append(f"{kernel}: {reason}")

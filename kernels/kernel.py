@@ -151,8 +151,8 @@ class Kernel(Generic[P]):
 
     def refusal(self, query: Query[P]) -> str | None:
         """Why the kernel may not serve a query: it does not support it, or the session multiplies in another precision."""
-        if self.precision not in (None, query.numerics.precision):
-            return f"multiplies in {self.precision}, the session in {query.numerics.precision}"
+        if self.precision not in (None, query.numerics.multiplies):
+            return f"multiplies in {self.precision}, the session in {query.numerics.multiplies}"
         return self.supports(query)
 
     def rank_for(self, query: Query[P]) -> int:

@@ -5,7 +5,7 @@ Precedence: argument > ``with using_numerics(...)`` > environment > default.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -22,11 +22,17 @@ __all__ = ["Numerics", "resolve_numerics", "using_numerics"]
 class Numerics:
     """winograd: whether convolutions may use algorithms that multiply less and round more (Winograd, Cook-Toom).
 
-    precision: how float32 is multiplied in convolutions and matrix products: 'fp32', or 'tf32' or 'bf16' on tensor cores.
+    precision: how convolutions and matrix products multiply float32: 'fp32'; 'tf32' or 'bf16', whose operands are rounded
+    (contracts/precisions.py); 'int8': the graph is quantised, and what is float32 in it is multiplied as in fp32.
     """
 
     winograd: bool = True
     precision: str = "fp32"
+
+    @property
+    def multiplies(self) -> str:
+        """The precision of float32 products, which kernels state: that of the session, or fp32 beside the integers of int8."""
+        return "fp32" if self.precision == "int8" else self.precision
 
 
 _CONTEXT: ContextVar[tuple[bool | None, str | None]] = ContextVar("kigraph_numerics", default=(None, None))
@@ -54,11 +60,14 @@ def resolve_numerics(
     *,
     backend: str,
     offered: Sequence[str],
+    lacks: Callable[[str], str] = lambda precision: "",
     exact: bool = False,
 ) -> Numerics:
     """Applies the precedence. ``offered``: the precisions of the session's first backend, ``backend``.
 
-    exact: the graph counts on exact sums of small integers in float32, so that it has no Winograd unless it is asked for.
+    lacks: what this machine lacks for a precision that is not offered, in words; '' where there is nothing to say.
+    exact: the graph counts on exact sums of small integers in float32 (it is quantised), so that it has no Winograd unless it
+    is asked for, and its operands are not rounded in any precision: its numerics have int8 in place of tf32 and bf16.
 
     Raises SettingsError for a precision that the backend does not have.
     """
@@ -71,15 +80,28 @@ def resolve_numerics(
     elif precision is None:
         precision, source = settings.PRECISION.get(), settings.PRECISION.name
     if precision is None:
-        # The former name, which concerns one backend only.
-        old = settings.CUPY_PRECISION.get()
-        precision = old if old in offered else "fp32"
+        # The former name concerns one backend only.
+        precision, source = "fp32", "the default"
+        if backend == "cupy":
+            precision, source = settings.CUPY_PRECISION.get(), settings.CUPY_PRECISION.name
     if _known(precision, source) not in offered:
+        why = lacks(precision) or _NOWHERE.get(precision, "")
         raise SettingsError(
-            f"precision {precision!r} (from {source}): the backend {backend} multiplies float32 in {', '.join(offered)} only; "
-            f"remedy: one of these, or a backend that has it (see README, 'Settings')"
+            f"precision {precision!r} (from {source}): the backend {backend} offers {', '.join(offered)} only"
+            f"{f' ({why})' if why else ''}; remedy: one of these, or a backend that has it (see docs/precision.md)"
         )
+    if exact and precision != "fp32":
+        precision = "int8"
     return Numerics(_switch(winograd), precision)
+
+
+#: Why no backend of the machine may have it.
+_NOWHERE = {
+    "fp16": "no backend has kernels that multiply in fp16: its largest number is 65,504, so bf16, with the range of fp32, is "
+    "the fast precision",
+    "tf32": "a format of NVIDIA's tensor cores, on cupy only",
+    "int8": "its integers are computed on the CPU",
+}
 
 
 def _switch(winograd: bool) -> bool:

@@ -79,20 +79,23 @@ WINOGRAD: Setting[bool] = Setting(
     "whether convolutions may use algorithms that multiply less and round more (Winograd, Cook-Toom): 0 for direct ones only",
     ("0", "1"),
 )
-PRECISIONS = ("fp32", "tf32", "bf16")
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "int8")
 PRECISION: Setting[str | None] = Setting(
     "KIGRAPH_PRECISION",
     None,
     one_of(*PRECISIONS),
-    "how float32 is multiplied in convolutions and matrix products: fp32 exactly; tf32 or bf16 on tensor cores (cupy); default: fp32",
+    "in what convolutions and matrix products multiply: fp32; bf16, float32 rounded to bfloat16 (numpy, numba, cupy, and cython "
+    "on processors with such instructions); tf32 (cupy); fp16, which no backend has; int8, a check that the model is "
+    "quantised; default: fp32",
     PRECISIONS,
 )
+_OLD_PRECISIONS = ("fp32", "tf32", "bf16")
 CUPY_PRECISION = Setting(
     "KIGRAPH_CUPY_PRECISION",
     "fp32",
-    one_of(*PRECISIONS),
+    one_of(*_OLD_PRECISIONS),
     "the former name of KIGRAPH_PRECISION, for sessions on the cupy backend; goes with version 1.0",
-    PRECISIONS,
+    _OLD_PRECISIONS,
 )
 CUPY_SYNC: Setting[bool] = Setting(
     "KIGRAPH_CUPY_SYNC",

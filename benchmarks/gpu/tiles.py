@@ -11,8 +11,8 @@ import numpy as np
 from kigraph.kernels import cupy as backend
 from kigraph.kernels.conformance import Bound, Case, bind_case
 from kigraph.kernels.conformance.cases.conv2d import conv_case
+from kigraph.kernels.contracts.precisions import error_bound
 from kigraph.kernels.cupy import implicit_gemm
-from kigraph.kernels.cupy.bounds import error_bound
 from kigraph.kernels.cupy.implicit_gemm import TILES, Tile
 from kigraph.kernels.kernel import Kernel
 

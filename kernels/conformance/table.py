@@ -29,8 +29,9 @@ _ORDER = (*_SHORT, "bool", "string")
 def supported_cases(kernel: Kernel, numerics: Numerics | None = None) -> tuple[Case, ...]:
     """The cases that the kernel claims to serve; ``numerics``: of a session that has others than the default.
 
-    A kernel of another precision than fp32 serves none without ``Numerics(precision=kernel.precision)``, and needs a
-    tolerance of its own for each (``Case.tolerance``).
+    A kernel of another precision than fp32 serves none without ``Numerics(precision=kernel.precision)``. ``check_kernel`` judges
+    bf16 by operands that are rounded; one of tf32, or that adds up less exactly than float32 does, needs a tolerance of its own
+    for each case (``Case.tolerance``, contracts/precisions.py).
     """
     cases = cases_of(kernel.contract)
     if numerics is not None:

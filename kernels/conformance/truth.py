@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..bfloat16 import round_to_bfloat16
 from ..contracts import conv2d, einsum, gradients, matmul, siblings
 from ..contracts.base import Tolerance
 from ..errors import KernelError
@@ -16,7 +17,7 @@ from ..registry import kernels_of
 from ..tensor import STRING, DType, TensorType
 from .case import Case
 
-__all__ = ["MismatchError", "compare", "tolerance", "truth"]
+__all__ = ["MismatchError", "compare", "rounded_operands", "tolerance", "truth"]
 
 NDArray = np.ndarray[Any, Any]
 
@@ -42,16 +43,28 @@ def _widen(dtype: DType) -> DType:
     return _WIDE.get(dtype, dtype)
 
 
-def truth(case: Case, values: list[NDArray]) -> list[NDArray]:
+def rounded_operands(case: Case, values: list[NDArray]) -> list[NDArray]:
+    """The inputs with those that are multiplied rounded to bfloat16: what a bf16 kernel is to multiply exactly."""
+    biases = {2}
+    if case.contract is siblings.SIBLING_CONV2D:
+        biases = {i for place in siblings.places(case.params) for i in place.inputs[2:]}  # type: ignore[arg-type]
+    return [round_to_bfloat16(v) if v.dtype == np.float32 and i not in biases else v for i, v in enumerate(values)]
+
+
+def truth(case: Case, values: list[NDArray], precision: str | None = None) -> list[NDArray]:
     """What the outputs should be: by the case's own oracle, else by the reference.
 
     A contract with a tolerance is computed in a wider type (float64 for float32); an exact one in its own type, where
-    the reference rounds as IEEE says.
+    the reference rounds as IEEE says. precision: of the kernel; for bf16 the operands are rounded first, so that the
+    contract's tolerance is that of the sums.
     """
+    if precision == "bf16":
+        values = rounded_operands(case, values)
     if case.oracle is not None:
         return list(case.oracle(values, case.params))
     query = case.query()
-    reference = next((k for family in ("numpy", "host") for k in kernels_of(family, case.contract)), None)
+    known = (k for family in ("numpy", "host") for k in kernels_of(family, case.contract))
+    reference = next((k for k in known if k.precision in (None, "fp32")), None)
     if reference is None:
         raise KernelError(f"the reference has no kernel for {case.contract.name}")
     if reference.evaluate is not None:

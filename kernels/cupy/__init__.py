@@ -9,7 +9,6 @@ Own sources, compiled at run time by NVRTC and kept on disk; CuPy is the binding
     launch.py         the Launcher that is passed to all of them, arguments, strides
     compiler.py       NVRTC and the cache of cubins
     elf.py            whether a cubin is whole
-    bounds.py         error bounds of matrix products, per precision
     binding.py        the only module that imports CuPy: probe, who may use CUDA, CUDA's errors as kigraph's
     device.py         the device's memory, and copies
     runtime.py        the launcher for the GPU

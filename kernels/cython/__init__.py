@@ -34,10 +34,10 @@ Map of the folder::
 
 from __future__ import annotations
 
+from .. import settings
 from ..backends import Status
 from ..devices import HOST
 from ..kernel import Kernel, Roof
-from ..settings import ISA
 from . import (
     concat,
     conv2d,
@@ -59,13 +59,15 @@ from . import (
 )
 from .support import unless_empty
 
-__all__ = ["DEVICE", "KERNELS", "PRECISIONS", "WIDENS_HALF", "probe", "roof", "target"]
+__all__ = ["DEVICE", "KERNELS", "PRECISIONS", "WIDENS_HALF", "lacks", "probe", "roof", "target"]
 
 DEVICE = HOST
 #: float16 runs through the float32 kernels (kernels/half.py).
 WIDENS_HALF = True
-#: bfloat16 where the processor has it, or where a set of instructions is named, for tests.
-PRECISIONS = ("fp32", "bf16") if core.BF16_NATIVE or ISA.get() != "auto" else ("fp32",)
+
+#: Whether bf16 pays here, or an instruction set is asked for by name, on which it gives its numbers at any speed.
+_BF16 = core.BF16_NATIVE or settings.ISA.get() != "auto"
+PRECISIONS = ("fp32", "bf16", "int8") if _BF16 else ("fp32", "int8")
 
 _MODULES = (
     matmul,
@@ -97,6 +99,16 @@ def probe() -> Status:
 def target() -> str:
     """The instruction set in use: packed weights and timings belong to it."""
     return str(core.ISA_IN_USE)
+
+
+def lacks(precision: str) -> str:
+    """What the processor lacks for bf16, and where it can be had."""
+    if precision != "bf16":
+        return ""
+    return (
+        f"this processor has neither AVX512_BF16 nor AMX-BF16 instructions, it runs {core.ISA_IN_USE}, on which bf16 would be "
+        "slower than fp32: take fp32 here; the backends numpy and numba give bf16's numbers, slowly"
+    )
 
 
 def roof(threads: int) -> Roof:

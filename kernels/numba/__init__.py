@@ -45,7 +45,7 @@ from . import (
 from .jit import VERSION, switched_off
 from .targets import current
 
-__all__ = ["DEVICE", "KERNELS", "WIDENS_HALF", "probe", "target"]
+__all__ = ["DEVICE", "KERNELS", "PRECISIONS", "ROUNDS", "WIDENS_HALF", "probe", "target"]
 
 KERNELS: tuple[Kernel, ...] = (
     *matmul.KERNELS,
@@ -66,6 +66,9 @@ KERNELS: tuple[Kernel, ...] = (
 DEVICE: Device = HOST
 #: float16 runs through the float32 kernels (kernels/half.py).
 WIDENS_HALF = True
+PRECISIONS = ("fp32", "bf16", "int8")
+#: bf16 by operands that are rounded (kernels/rounded.py): its numbers, not its speed.
+ROUNDS = True
 
 
 def probe() -> Status:

@@ -14,7 +14,11 @@ from ..devices import HOST, Device
 from ..kernel import Kernel
 from . import concat, conv2d, elementwise, gradients, matmul, normalization, pool2d, reduce, resize, softmax
 
-__all__ = ["DEVICE", "KERNELS", "probe"]
+__all__ = ["DEVICE", "KERNELS", "PRECISIONS", "ROUNDS", "probe"]
+
+PRECISIONS = ("fp32", "bf16", "int8")
+#: bf16 by operands that are rounded (kernels/rounded.py): this defines its numbers.
+ROUNDS = True
 
 KERNELS: tuple[Kernel, ...] = (
     *matmul.KERNELS,

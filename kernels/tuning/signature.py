@@ -36,7 +36,7 @@ def signature(query: Query) -> str | None:
         params = replace(params, padding=padding)
     sizes = [_sizes(image.dims[1:]), *(_sizes(t.dims) for t in others)]
     values = [f"{f.name}={_text(getattr(params, f.name))}" for f in fields(params)]
-    numerics = () if query.numerics.precision == "fp32" else (query.numerics.precision,)
+    numerics = () if query.numerics.multiplies == "fp32" else (query.numerics.multiplies,)
     return " ".join((query.contract.name, image.dtype.name, *sizes, *values, *numerics))
 
 

@@ -14,8 +14,8 @@ from kigraph.kernels.conformance import Case, bind_case, tensor
 from kigraph.kernels.conformance.cases.conv2d import conv_case
 from kigraph.kernels.conformance.values import normal
 from kigraph.kernels.contracts.matmul import MATMUL, MatMulParams
+from kigraph.kernels.contracts.precisions import UNITS, error_bound
 from kigraph.kernels.cupy import implicit_gemm
-from kigraph.kernels.cupy.bounds import UNITS, error_bound
 from kigraph.kernels.cupy.implicit_gemm import TILES, Tile
 from kigraph.kernels.kernel import Kernel
 
