@@ -177,7 +177,8 @@ class Profile:
         """One line: the whole run, and the limits that shares refer to."""
         flops = sum(s.flops for s in self.steps)
         threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
-        text = f"{self.seconds * 1e3:.3f} ms (median of {self.runs} run{'s' if self.runs > 1 else ''}), {threads}"
+        runs = f"median of {self.runs} run{'s' if self.runs > 1 else ''}"
+        text = f"{self.seconds * 1e3:.3f} ms ({runs}), {threads}, {self.plan.precision}"
         if flops > 1e6 and self.seconds > 0:
             text += f", {flops / self.seconds / 1e9:.1f} GFLOP/s"
         for device, roof in self.roofs.items():
@@ -235,7 +236,7 @@ class Profile:
         }
         return {
             "seconds": self.seconds, "outside": self.outside, "runs": self.runs, "threads": self.threads,
-            "backends": self.backends, "roofs": roofs, "steps": steps,
+            "backends": self.backends, "precision": self.plan.precision, "roofs": roofs, "steps": steps,
         }  # fmt: skip
 
     # --- pictures -----------------------------------------------------------------------------------------------------
@@ -244,7 +245,12 @@ class Profile:
         """One run as Chrome's trace events: what Perfetto loads. Times in microseconds; a track per stage and device."""
         tracks = sorted({(s.stage, s.device) for s in self.steps})
         events: list[dict[str, Any]] = [
-            {"name": "process_name", "ph": "M", "pid": 1, "args": {"name": f"kigraph, {self.backends}"}}
+            {
+                "name": "process_name",
+                "ph": "M",
+                "pid": 1,
+                "args": {"name": f"kigraph, {self.backends}, {self.plan.precision}"},
+            }
         ]
         for number, (stage, device) in enumerate(tracks, 1):
             track = {"name": f"stage {stage + 1} on {device}"}
@@ -308,9 +314,8 @@ class Profile:
         writer = writers.get(target.suffix.lower())
         if writer is None:
             raise GraphError(f"{target}: the name must end in one of {', '.join(writers)}")
-        heading = (
-            f"{title or 'profile'}: {self.seconds * 1e3:.2f} ms, {self.threads} thread{'s' if self.threads > 1 else ''}"
-        )
+        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+        heading = f"{title or 'profile'}: {self.seconds * 1e3:.2f} ms, {threads}, {self.plan.precision}"
         options: dict[str, Any] = {} if max_boxes is None else {"max_boxes": max_boxes}
         text = writer(self.plan.graph, title=heading, costs=self.costs(), **options)
         target.write_text(text, encoding="utf-8")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from ..kernels.errors import SettingsError
-from .builder import Graph
+from collections.abc import Iterable
 
-__all__ = ["QUANTIZED_OPS", "is_quantized", "not_quantized"]
+from ..kernels.numerics import Numerics
+
+__all__ = ["QUANTIZED_OPS", "has_quantized", "precision_text"]
 
 #: Op types that compute with quantised tensors, or change to and from them.
 QUANTIZED_OPS = frozenset(
@@ -16,16 +17,13 @@ QUANTIZED_OPS = frozenset(
 )  # fmt: skip
 
 
-def is_quantized(graph: Graph) -> bool:
-    """Whether the graph has ops on quantised tensors, or whole numbers of steps in float32 (TensorFlow Lite's)."""
-    if graph.metadata.get("exact_products"):
-        return True
-    return any(op.type in QUANTIZED_OPS for op in graph.operations)
+def has_quantized(types: Iterable[str]) -> bool:
+    """Whether one of the op types computes with quantised tensors."""
+    return not QUANTIZED_OPS.isdisjoint(types)
 
 
-def not_quantized(graph: Graph) -> SettingsError:
-    """The refusal of precision int8 for a graph of real numbers."""
-    return SettingsError(
-        f"precision 'int8': the graph of {len(graph)} operations has no op on quantised tensors; expected "
-        "a quantised model. Remedy: kigraph quantize MODEL --images FOLDER -o FILE, and run that file; or precision fp32 or bf16"
-    )
+def precision_text(numerics: Numerics, types: Iterable[str]) -> str:
+    """In what ops of these types multiply: 'fp32', 'bf16', 'tf32'; 'int8' for quantised ones, 'int8+bf16' with a rest in bf16."""
+    if numerics.precision != "int8" and not has_quantized(types):
+        return numerics.multiplies
+    return "int8" if numerics.multiplies == "fp32" else f"int8+{numerics.multiplies}"

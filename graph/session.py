@@ -14,7 +14,7 @@ import numpy as np
 from ..kernels import settings
 from ..kernels.backends import Choice, get_backend, resolve_choice
 from ..kernels.contracts.base import merge_shapes, shape_text
-from ..kernels.errors import KigraphError, ShapeError
+from ..kernels.errors import KigraphError, SettingsError, ShapeError
 from ..kernels.logs import follow_setting
 from ..kernels.numerics import resolve_numerics
 from ..kernels.tuning import Tuner
@@ -31,7 +31,7 @@ from .plan.cut import cut
 from .plan.lowering import Options
 from .plan.plan import Plan, Timeline
 from .plan.runner import Runner, Wanted
-from .quantized import is_quantized, not_quantized
+from .quantized import has_quantized, precision_text
 from .values import as_array
 
 if TYPE_CHECKING:
@@ -85,8 +85,16 @@ class Session:
         self.numerics = resolve_numerics(
             winograd, precision, backend=first.name, offered=first.precisions(), lacks=first.lacks, exact=exact
         )
-        if self.numerics.precision == "int8" and not is_quantized(self.graph):
-            raise not_quantized(self.graph)
+        if (
+            self.numerics.precision == "int8"
+            and not exact
+            and not has_quantized(op.type for op in self.graph.operations)
+        ):
+            raise SettingsError(
+                f"precision 'int8': the graph of {len(self.graph)} operations has no op on quantised tensors; expected a "
+                "quantised model. Remedy: kigraph quantize MODEL --images FOLDER -o FILE, and run that file; or precision fp32 "
+                "or bf16"
+            )
         self._options = Options(self.choice.order, self.threads, store, Tuner(tune), self.numerics)
         self._runner = self._new_runner()
         self._variables: dict[str, Value] = {}
@@ -105,11 +113,8 @@ class Session:
 
     @property
     def precision(self) -> str:
-        """In what this session multiplies: 'fp32', 'tf32', 'bf16', 'int8' for a quantised graph; 'int8+bf16': its rest in bf16."""
-        multiplies = self.numerics.multiplies
-        if not is_quantized(self.graph):
-            return multiplies
-        return "int8" if multiplies == "fp32" else f"int8+{multiplies}"
+        """In what it multiplies: 'fp32', 'tf32', 'bf16', 'int8' for a quantised graph, or 'int8+bf16' with a rest in bf16."""
+        return precision_text(self.numerics, (op.type for op in self.graph.operations))
 
     def with_threads(self, threads: int) -> Session:
         """A session for the same graph with the same choices, whose runs take ``threads`` threads; packed weights are shared.

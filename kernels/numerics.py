@@ -67,7 +67,7 @@ def resolve_numerics(
 
     lacks: what this machine lacks for a precision that is not offered, in words; '' where there is nothing to say.
     exact: the graph counts on exact sums of small integers in float32 (it is quantised), so that it has no Winograd unless it
-    is asked for, and its operands are not rounded in any precision: its numerics have int8 in place of tf32 and bf16.
+    is asked for, and its operands are not rounded in any precision: its numerics have int8.
 
     Raises SettingsError for a precision that the backend does not have.
     """
@@ -90,9 +90,7 @@ def resolve_numerics(
             f"precision {precision!r} (from {source}): the backend {backend} offers {', '.join(offered)} only"
             f"{f' ({why})' if why else ''}; remedy: one of these, or a backend that has it (see docs/precision.md)"
         )
-    if exact and precision != "fp32":
-        precision = "int8"
-    return Numerics(_switch(winograd), precision)
+    return Numerics(_switch(winograd), "int8" if exact else precision)
 
 
 #: Why no backend of the machine may have it.

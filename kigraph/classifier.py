@@ -299,7 +299,7 @@ class Classifier:
 
     def _repr_html_(self) -> str:
         labels = self.label_note or f"{len(self.labels or ())}, from {self.label_source}"
-        session = f"{self.session.choice}, {self.session.threads} threads"
+        session = f"{self.session.choice}, {self.session.threads} threads, {self.session.precision}"
         rows = (("labels", labels), ("graph", f"{len(self.graph):,} operations"), ("runs on", session))
         return model_html(self.name, self.card, rows)
 

@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    from .cli.options import backend_names
+    from .cli.options import backend_names, offering
     from .cli.output import download_progress, note, print_json
     from .kernels.backends import available_backends
     from .kernels.settings import resolve_threads
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         note(
             f"{resolved.reason or 'no trained weights'}\nThe demo uses a generated file of the same network instead: {UNTRAINED}.\n"
         )
-    names = backend_names(args.backend) or list(available_backends())
+    names = backend_names(args.backend) or offering(args.precision, available_backends())
     results, problems = _measure_all(names, resolved, image, args)
     machine, threads = describe(), resolve_threads(args.threads)
     report = _report(results, problems, resolved, image, machine.to_json(), threads)
@@ -106,7 +106,7 @@ def sample_photograph() -> Path:
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    from .cli.options import add_json, filled, whole
+    from .cli.options import add_json, add_precision, filled, whole
 
     parser.add_argument(
         "--image", type=filled, metavar="FILE", help="a photograph (default: grace_hopper.jpg of matplotlib)"
@@ -125,6 +125,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "-b", "--backend", type=filled, metavar="NAMES", help="backends to compare, as a,b (default: all usable here)"
     )
     parser.add_argument("-t", "--threads", type=whole(1, 1024), metavar="N", help="threads (default: all CPUs)")
+    add_precision(parser)
     parser.add_argument(
         "-n",
         "--repeats",
@@ -158,7 +159,7 @@ def _measure_all(
         if not args.json:
             note(f"running on {name} ...")
         try:
-            model = load(resolved.path, backend=name, threads=args.threads)
+            model = load(resolved.path, backend=name, threads=args.threads, precision=args.precision)
             scores: list[np.ndarray[Any, Any]] = []
             timing = measure(partial(_answer, model, data, scores), repeats=args.repeats)
             # "Inception v3 of 2015, the graph decodes JPEG" -> "Inception v3 of 2015"

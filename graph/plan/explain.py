@@ -59,6 +59,7 @@ def _step_line(number: int, step: Step, seconds: float | None) -> str:
 def explain_plan(
     choice: Choice,
     threads: int,
+    precision: str,
     parts: Sequence[Part],
     compiled_stages: Iterable[tuple[int, Stage | DynamicStage | Images]],
     times: Mapping[int, float],
@@ -66,7 +67,7 @@ def explain_plan(
     rejected: bool,
 ) -> Explanation:
     """One block per stage: its kernels in order of execution, then its memory. times: seconds of steps, by their id."""
-    lines = [f"backends {choice}, {threads} thread{'s' if threads != 1 else ''}"]
+    lines = [f"backends {choice}, {threads} thread{'s' if threads != 1 else ''}, precision {precision}"]
     lines += [f"  not usable: {name}: {status.detail} (remedy: {status.remedy})" for name, status in choice.skipped]
     compiled: dict[int, list[Stage | DynamicStage | Images]] = {}
     for index, stage in compiled_stages:

@@ -17,6 +17,7 @@ from ...kernels.tensor import STRING, TensorType
 from ..evaluate import shared_values
 from ..ir import Graph, Port
 from ..opdefs import STAGED
+from ..quantized import precision_text
 from .cut import Cut
 from .explain import Explanation, explain_plan, plan_html
 from .images import Images, compile_part
@@ -175,6 +176,11 @@ class Plan:
         """How many threads a run may use."""
         return self.options.threads
 
+    @property
+    def precision(self) -> str:
+        """In what its kernels multiply, as ``Session.precision`` says it of the whole graph."""
+        return precision_text(self.options.numerics, (n.op for n in self.graph.nodes.values()))
+
     def kernel_steps(self) -> list[Step]:
         """The steps of all compiled stages that run a kernel."""
         stages = [stage for _, stage in self.compiled()]
@@ -191,7 +197,7 @@ class Plan:
     def __repr__(self) -> str:
         stages, steps = len(self.parts), len(self.kernel_steps())
         threads = f"{self.threads} thread{'' if self.threads == 1 else 's'}"
-        return f"<Plan: {steps} kernel{'' if steps == 1 else 's'} in {stages} stage{'' if stages == 1 else 's'} on {self.choice}, {threads}>"
+        return f"<Plan: {steps} kernel{'' if steps == 1 else 's'} in {stages} stage{'' if stages == 1 else 's'} on {self.choice}, {threads}, {self.precision}>"
 
     def _repr_html_(self) -> str:
         return plan_html(repr(self)[1:-1], self.compiled(), self._times())
@@ -205,4 +211,6 @@ class Plan:
 
         rejected: also says why the kernels that would have been preferred were not taken.
         """
-        return explain_plan(self.choice, self.threads, self.parts, self.compiled(), self._times(), rejected=rejected)
+        return explain_plan(
+            self.choice, self.threads, self.precision, self.parts, self.compiled(), self._times(), rejected=rejected
+        )

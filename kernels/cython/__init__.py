@@ -106,8 +106,8 @@ def lacks(precision: str) -> str:
     if precision != "bf16":
         return ""
     return (
-        f"this processor has neither AVX512_BF16 nor AMX-BF16 instructions, it runs {core.ISA_IN_USE}, on which bf16 would be "
-        "slower than fp32: take fp32 here; the backends numpy and numba give bf16's numbers, slowly"
+        f"it multiplies in bf16 with the instructions AVX512_BF16 or AMX-BF16, and here it runs {core.ISA_IN_USE} without them, on "
+        "which fp32 is faster and more exact: take fp32; the backends numpy and numba give bf16's numbers, slowly"
     )
 
 

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import KigraphError
 from ..timing import measure
-from .options import Commands, add_command, add_json, add_model_options, backend_names, model_json, open_model, whole
+from .options import (
+    Commands,
+    add_command,
+    add_json,
+    add_model_options,
+    backend_names,
+    model_json,
+    offering,
+    open_model,
+    whole,
+)
 from .output import note, print_json, print_table
 
 if TYPE_CHECKING:
@@ -46,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     from ..kernels.settings import resolve_threads
     from ..machine import describe
 
-    names = backend_names(args.backend) or list(available_backends())
+    names = backend_names(args.backend) or offering(args.precision, list(available_backends()))
     results: list[dict[str, Any]] = []
     failed = 0
     source = ""
@@ -75,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
             {
                 "machine": machine.to_json(),
                 "threads": threads,
+                "precision": described["precision"],
                 "weights": source,
                 "model": {key: described[key] for key in ("name", "path", "origin", "trained", "card")},
                 "results": results,
@@ -82,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
             }
         )
         return 1 if failed else 0
-    print(f"{machine}; {threads} threads\n{source}\n")
+    print(f"{machine}; {threads} threads; {described['precision']}\n{source}\n")
     rows = [
         (
             r["backend"],

@@ -111,7 +111,9 @@ def run(args: argparse.Namespace) -> int:
             error.add_note(f"--output FILE for results needs one of {', '.join(_FORMATS)}; any other name is a tensor")
         raise
     if not args.json:
-        note(f"{model.card.name if model.card else 'no card'} | {resolved} | {model.session.choice}")
+        note(
+            f"{model.card.name if model.card else 'no card'} | {resolved} | {model.session.choice} | {model.session.precision}"
+        )
         if model.card is not None and model.card.note:
             note(f"  {model.card.note}")
     model.require_card()
@@ -205,6 +207,7 @@ def _engine(args: argparse.Namespace, model: Classifier, resolved: Resolved) -> 
         address=args.ray_address,
         batch=args.batch,
         backend=args.backend,
+        precision=args.precision,
         labels=model.labels,
         card=args.card,
         changes=card_changes(args),

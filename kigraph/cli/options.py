@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import BackendError, WeightsError
+from ..kernels.settings import PRECISIONS
 from ..weights.catalogue import DEMO
-from .output import download_progress
+from .output import download_progress, note
 
 if TYPE_CHECKING:
     from ..classifier import Classifier
@@ -24,6 +25,7 @@ __all__ = [
     "add_command",
     "add_json",
     "add_model_options",
+    "add_precision",
     "backend_names",
     "card_changes",
     "divisors",
@@ -31,6 +33,7 @@ __all__ = [
     "filled",
     "image_size",
     "model_json",
+    "offering",
     "open_model",
     "per_channel",
     "positive",
@@ -99,6 +102,18 @@ def add_model_options(
         type=whole(1, 1024),
         metavar="N",
         help="threads (default: KIGRAPH_NUM_THREADS, else all CPUs)",
+    )
+    add_precision(group)
+
+
+def add_precision(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """``--precision``, of commands that run a model."""
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        metavar="NAME",
+        help="fp32; bf16: faster on processors with bf16 instructions, less exact; int8: fails unless the model is quantised; "
+        "tf32: on GPUs (default: KIGRAPH_PRECISION, else fp32; a quantised model always runs in its integers)",
     )
 
 
@@ -211,6 +226,7 @@ def open_model(args: argparse.Namespace, *, backend: str | None = None) -> tuple
         card=args.card,
         changes=card_changes(args),
         architecture=args.architecture,
+        precision=args.precision,
     )
     return model, resolved
 
@@ -227,7 +243,21 @@ def model_json(model: Classifier, resolved: Resolved) -> dict[str, Any]:
         "note": model.label_note or None,
         "card": model.card.to_json() if model.card else None,
         "backend": str(model.session.choice),
+        "precision": model.session.precision,
     }
+
+
+def offering(precision: str | None, names: Sequence[str]) -> list[str]:
+    """The backends that have the precision, all if none has; the others are named on standard error."""
+    from ..kernels.backends import get_backend
+
+    found = [n for n in names if precision is None or precision in get_backend(n).precisions()]
+    if found:
+        for name in names:
+            if name not in found:
+                why = get_backend(name).lacks(str(precision))
+                note(f"kigraph: {name} is left out: it does not offer {precision}{f' ({why})' if why else ''}")
+    return found or list(names)
 
 
 def file_of(name: str) -> str:

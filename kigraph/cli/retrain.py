@@ -11,6 +11,8 @@ from .output import clean, note, print_json, print_table
 
 if TYPE_CHECKING:
     from ..retraining import Retrained
+    from ..retraining.result import Files
+    from ..retraining.running import Options
 
 __all__ = ["register", "run"]
 
@@ -51,7 +53,8 @@ def register(commands: Commands) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..retraining.running import Options, Run, files_of
+    from ..kernels.numerics import using_numerics
+    from ..retraining.running import Options, files_of
 
     for name, given in (("--epochs", args.epochs), ("--learning-rate", args.learning_rate)):
         if given is not None and not args.fine_tune:
@@ -62,9 +65,18 @@ def run(args: argparse.Namespace) -> int:
     )  # fmt: skip
     options.check()
     files = files_of(args.save)
+    # The new layer and what is written are computed as the trunk is; int8 is a question about the trunk alone.
+    with using_numerics(precision=None if args.precision == "int8" else args.precision):
+        return _run(args, options, files)
+
+
+def _run(args: argparse.Namespace, options: Options, files: Files) -> int:
+    from ..retraining.running import Run
+
     model, resolved = open_model(args)
     if not args.json:
-        note(f"{model.card.name if model.card else 'no card'} | {resolved} | {model.session.choice}")
+        runs = f"{model.session.choice} | {model.session.precision}"
+        note(f"{model.card.name if model.card else 'no card'} | {resolved} | {runs}")
         if model.card is not None and model.card.note:
             note(f"  {model.card.note}")
     say = (lambda line: None) if args.json else note

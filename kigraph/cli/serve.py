@@ -128,7 +128,10 @@ def _several(args: argparse.Namespace, image: bytes) -> tuple[list[ModelSpec], l
     models = []
     for spec in specs:
         if spec.load:
-            spec = replace(spec, backend=spec.backend or args.backend, threads=spec.threads or args.threads)
+            spec = replace(
+                spec, backend=spec.backend or args.backend, threads=spec.threads or args.threads,
+                precision=spec.precision or args.precision,
+            )  # fmt: skip
             model = open_spec(spec)
             _check(model, str(spec.file), image)
             _say(f"{spec.name} version {spec.version}: {spec.file}", model)

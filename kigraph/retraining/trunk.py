@@ -132,7 +132,7 @@ def find_trunk(model: Classifier, bottleneck: str | None = None) -> Trunk:
     graph, batch = _batched(model, base, pool, count)
     session = Session(
         graph, ",".join(model.session.choice.order), model.session.threads,
-        winograd=model.session.numerics.winograd, precision=model.session.numerics.precision,
+        winograd=model.session.numerics.winograd, precision=model.session.numerics.multiplies,
     )  # fmt: skip
     decoder = None if card.encoded is None else Session(source, threads=1)
     return Trunk(model, base, pool, count, graph, batch, session, decoder)

@@ -101,11 +101,12 @@ class _Gauges(Collector):
             "kigraph_model_batch_limit", "Images that go through the network together at most, and why", labels=[*_OF_MODEL, "reason"]
         )  # fmt: skip
         info = GaugeMetricFamily(
-            "kigraph_model_info", "1 for each model that is loaded", labels=[*_OF_MODEL, "id", "labelled"]
+            "kigraph_model_info", "1 for each model that is loaded", labels=[*_OF_MODEL, "id", "labelled", "precision"]
         )
         for model in served:
             key = [model.name, model.version]
             pending.add_metric(key, float(model.engine.depth))
             limit.add_metric([*key, model.choice.reason], float(model.choice.batch))
-            info.add_metric([*key, model.identity["id"], str(model.identity["labelled"]).lower()], 1.0)
+            known = model.identity
+            info.add_metric([*key, known["id"], str(known["labelled"]).lower(), known["precision"]], 1.0)
         yield from (pending, limit, info)

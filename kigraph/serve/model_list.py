@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import KigraphError, LoadError
+from ..kernels.settings import PRECISIONS
 
 if TYPE_CHECKING:
     from ..classifier import Classifier
@@ -33,6 +34,7 @@ class ModelSpec:
     labels: str | None = None
     card: str | None = None
     backend: str | None = None
+    precision: str | None = None
     threads: int | None = None
     workers: int | None = None
     decoders: int | None = None
@@ -51,7 +53,7 @@ _TEXTS = ("labels", "card", "backend")
 _CHANGES = {"input": None, "output": None, "resize": _RULES, "channels": ("RGB", "BGR", "L"), "layout": ("NHWC", "NCHW"),
             "scores": ("probabilities", "logits", "sigmoid")}  # fmt: skip
 _PER_CHANNEL = ("mean", "std")
-_KNOWN = ("name", "file", "version", *_TEXTS, *_NUMBERS, "load", *_CHANGES, "size", *_PER_CHANNEL)
+_KNOWN = ("name", "file", "version", *_TEXTS, *_NUMBERS, "load", "precision", *_CHANGES, "size", *_PER_CHANNEL)
 
 
 def read_models(where: str) -> list[ModelSpec]:
@@ -91,6 +93,7 @@ def open_spec(spec: ModelSpec) -> Classifier:
     return load(
         spec.file,
         backend=spec.backend,
+        precision=spec.precision,
         threads=spec.threads,
         labels=spec.labels,
         card=spec.card,
@@ -197,6 +200,10 @@ def _spec(table: dict[str, Any], where: str, folder: Path) -> ModelSpec:
         if type(table["load"]) is not bool:
             raise KigraphError(f"{where}: load = {table['load']!r}: expected true or false")
         given["load"] = table["load"]
+    if "precision" in table:
+        if table["precision"] not in PRECISIONS:
+            raise KigraphError(f"{where}: precision = {table['precision']!r}: expected one of {', '.join(PRECISIONS)}")
+        given["precision"] = table["precision"]
     given["changes"] = _changes(table, where)
     assert set(given) <= {f.name for f in fields(ModelSpec)}
     return ModelSpec(**given)

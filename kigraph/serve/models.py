@@ -44,7 +44,8 @@ class Served:
         self.identity = model_identity(model, name, version)
         self.name, self.version = str(self.identity["name"]), version
         #: What every answer of the model has in its head.
-        self.headers = {"X-Model-Name": self.name, "X-Model-Version": version, "X-Model-Id": self.identity["id"]}
+        self.headers = {"X-Model-Name": self.name, "X-Model-Version": version, "X-Model-Id": self.identity["id"],
+                        "X-Model-Precision": self.identity["precision"]}  # fmt: skip
         self.choice = Choice(1, "not measured")
         self.problem: str | None = "starting"
         image, batch = metrics.watch(self.name, version)
@@ -238,11 +239,13 @@ def version_order(version: str) -> tuple[int, str]:
 
 def model_identity(model: Any, name: str = "", version: str = "1") -> dict[str, Any]:
     """What a client may know of a model: its name (default: that of its file), its version, the beginning of the SHA-256 of its
-    file ("" where there is no single file), and whether its classes have names."""
+    file ("" where there is no single file), whether its classes have names, and in which precision it answers."""
     path = getattr(model, "path", None)
     digest = Source(path).remembered_sha256[:12] if path is not None and path.is_file() else ""
     plain = re.sub(r"[^A-Za-z0-9._-]", "_", name or model.name)[:64].strip(".")
-    return {"name": plain or "model", "version": version, "id": digest, "labelled": model.labelled}
+    precision = getattr(getattr(model, "session", None), "precision", "unknown")
+    known = {"name": plain or "model", "version": version, "id": digest, "labelled": model.labelled}
+    return known | {"precision": precision}
 
 
 def of_options(options: Options, spec: ModelSpec) -> Options:

@@ -65,7 +65,7 @@ SCHEMAS: dict[str, Any] = {
     },
     "Model": {
         "type": "object",
-        "required": ["name", "version", "id", "labelled"],
+        "required": ["name", "version", "id", "labelled", "precision"],
         "properties": {
             "name": {"type": "string", "description": "the model's name; that of its file, if it has no other"},
             "version": {"type": "string"},
@@ -74,6 +74,7 @@ SCHEMAS: dict[str, Any] = {
                 "description": "the beginning of the file's SHA-256; empty if it is no single file",
             },
             "labelled": {"type": "boolean", "description": "false: the labels are only numbers"},
+            "precision": {"type": "string", "description": "in what it multiplied: fp32, bf16, tf32, int8, int8+bf16"},
         },
     },
     "Label": {
@@ -139,6 +140,7 @@ SCHEMAS: dict[str, Any] = {
             "reason": {"type": "string"},
             "id": {"type": "string"},
             "labelled": {"type": "boolean"},
+            "precision": {"type": "string"},
         },
     },
     "Predict": {

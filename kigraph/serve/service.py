@@ -138,6 +138,7 @@ class Service:
                 f"version: {known['version']}",
                 f"id: {known['id']}",
                 f"labelled: {labelled}",
+                f"precision: {known['precision']}",
             ]
         return 200, ("\n".join(lines) + "\n").encode()
 
@@ -162,9 +163,8 @@ class Service:
         for name, version, state, reason in self.models.listed:
             entry: dict[str, Any] = {"name": name, "version": version, "state": state, "reason": reason}
             loaded = next((s for s in self.models.versions(name) if s.version == version), None)
-            found.append(
-                entry | ({"id": loaded.identity["id"], "labelled": loaded.identity["labelled"]} if loaded else {})
-            )
+            known = {} if loaded is None else loaded.identity
+            found.append(entry | {key: known[key] for key in ("id", "labelled", "precision") if key in known})
         return JSONResponse({"models": found})
 
     async def page(self, request: Request) -> Response:

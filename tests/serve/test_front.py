@@ -144,7 +144,8 @@ def test_a_model_without_labels_says_so(model_path: Path) -> None:
     assert len(model_identity(model)["id"]) == 12
     model.labels = None
     assert model_identity(model, version="7") == {
-        "name": model_path.name, "version": "7", "id": model_identity(model)["id"], "labelled": False
+        "name": model_path.name, "version": "7", "id": model_identity(model)["id"], "labelled": False,
+        "precision": "fp32",
     }  # fmt: skip
 
 

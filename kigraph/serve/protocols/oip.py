@@ -152,7 +152,7 @@ def _inferred(work: Work, served: Served, body: Body, header: str | None, timing
     document: dict[str, Any] = {"model_name": served.name, "model_version": served.version}
     if asked.id:
         document["id"] = asked.id
-    document["parameters"] = {"model_id": served.identity["id"]}
+    document["parameters"] = {"model_id": served.identity["id"], "precision": served.identity["precision"]}
     found = _asked_for(served, call, asked, outputs)
     plain_size({name: array for name, array, binary in found if not binary})
     return answer(document, found)
