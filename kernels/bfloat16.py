@@ -1,4 +1,5 @@
-"""bfloat16 in NumPy, which has no such type: float32 arrays whose values are bfloat16 numbers, and their 16 bits.
+"""bfloat16 in NumPy, which has no such type: float32 arrays whose values are bfloat16 numbers, their 16 bits, and the element
+type BFLOAT16 of kernels and plans.
 
 A bfloat16 is the upper half of a float32: 8 bits of exponent, 8 of significand with the hidden one. Rounding is to the
 nearest, halves to even; beyond the largest finite number it gives infinity; NaN stays NaN (quiet, with its sign).
@@ -10,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["from_bits", "is_bfloat16", "round_to_bfloat16", "to_bits"]
+from .tensor import BFLOAT16
+
+__all__ = ["from_bits", "is_bfloat16", "narrowed", "round_to_bfloat16", "to_bits", "widened"]
 
 Array = np.ndarray[Any, Any]
 
@@ -66,3 +69,13 @@ def from_bits(bits: Array) -> Array:
 def is_bfloat16(values: Array) -> bool:
     """Whether all values of a float32 array are bfloat16 numbers."""
     return not (np.ascontiguousarray(values, np.float32).view(np.uint32) & np.uint32(0xFFFF)).any()
+
+
+def narrowed(values: Array) -> Array:
+    """A new BFLOAT16 array of the nearest numbers of a float32 array of any strides."""
+    return to_bits(np.asarray(values, np.float32)).view(BFLOAT16)
+
+
+def widened(values: Array) -> Array:
+    """A new float32 array of the numbers of a BFLOAT16 array of any strides; exact."""
+    return from_bits(values.view(np.uint16))

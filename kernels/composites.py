@@ -122,4 +122,5 @@ def _one_by_one(known: Sequence[Kernel]) -> Kernel:
         supports=supports,
         strided_outputs=all(k.strided_outputs for k in known),
         strided_inputs=all(k.strided_inputs for k in known),
+        bfloat16=any(k.bfloat16 for k in known),
     )

@@ -22,7 +22,7 @@ import numpy as np
 from .contracts.base import Contract, Tolerance
 from .numerics import Numerics
 from .records import dataclass
-from .tensor import Array, Params, TensorType
+from .tensor import BFLOAT16, Array, Params, TensorType
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -142,6 +142,8 @@ class Kernel(Generic[P]):
     precision: str | None = None
     #: A NaN, an infinity or a value near overflow in an input may reach outputs nearby that do not depend on it.
     spreads: bool = False
+    #: Takes or gives tensors that are bfloat16 in memory, as far as ``supports`` agrees.
+    bfloat16: bool = False
 
     def __post_init__(self) -> None:
         if (self.prepare is None) == (self.evaluate is None):
@@ -153,6 +155,8 @@ class Kernel(Generic[P]):
         """Why the kernel may not serve a query: it does not support it, or the session multiplies in another precision."""
         if self.precision not in (None, query.numerics.multiplies):
             return f"multiplies in {self.precision}, the session in {query.numerics.multiplies}"
+        if not self.bfloat16 and any(t.dtype == BFLOAT16 for t in (*query.inputs, *query.outputs)):
+            return "takes no bfloat16 in memory"
         return self.supports(query)
 
     def rank_for(self, query: Query[P]) -> int:

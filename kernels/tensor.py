@@ -10,7 +10,19 @@ import numpy as np
 
 from .records import dataclass
 
-__all__ = ["STRING", "Array", "DType", "Dim", "Params", "Shape", "TensorType", "dtype_name", "is_float", "is_int"]
+__all__ = [
+    "BFLOAT16",
+    "STRING",
+    "Array",
+    "DType",
+    "Dim",
+    "Params",
+    "Shape",
+    "TensorType",
+    "dtype_name",
+    "is_float",
+    "is_int",
+]
 
 #: A size along one axis; None = unknown until run time.
 Dim = int | None
@@ -21,12 +33,15 @@ DType = np.dtype[Any]
 Array = Any
 #: The element type of strings and bytes: NumPy object arrays that hold ``bytes``.
 STRING: DType = np.dtype(object)
+#: Two bytes, the upper half of a float32. NumPy has no such numbers: only kernels and plans see arrays of it
+#: (kernels/bfloat16.py converts them); what is fed and fetched is float32.
+BFLOAT16: DType = np.dtype("V2")
 
 
 @cache  # NumPy builds the name anew each time
 def dtype_name(dtype: DType) -> str:
     """The user's word for an element type: 'float32', 'string', ..."""
-    return "string" if dtype == STRING else dtype.name
+    return "string" if dtype == STRING else "bfloat16" if dtype == BFLOAT16 else dtype.name
 
 
 def is_float(dtype: DType) -> bool:

@@ -77,6 +77,7 @@ def conv2d_params(site: Site) -> Conv2DParams:
         _padding(site),
         _spatial(site, "dilations", (1, 1, 1, 1)),
         site.attr("activation", "none"),
+        bool(site.attr("narrow", False)),
     )
 
 
@@ -133,7 +134,9 @@ def _pool(contract: Contract[Pool2DParams]) -> Callable[[Site], Lowered]:
 def _siblings(site: Site) -> Lowered:
     """x, then w and perhaps a bias of every sibling; attributes ``biases`` and ``activations`` have an entry for each."""
     pairs = zip(site.attr("biases", ()), site.attr("activations", ()), strict=True)
-    return Lowered(SIBLING_CONV2D, SiblingParams(tuple(Sibling(bool(b), a) for b, a in pairs)))
+    return Lowered(
+        SIBLING_CONV2D, SiblingParams(tuple(Sibling(bool(b), a) for b, a in pairs), bool(site.attr("narrow", False)))
+    )
 
 
 def _bias_add(site: Site) -> Lowered:
@@ -228,11 +231,19 @@ LRN_ROW: Row = {
 DEFS: tuple[OpDef, ...] = (
     *(simple(name, contract) for name, contract in _ACTIVATIONS),
     OpDef("Conv2D", _conv2d, arity=(2, 2), infer=conv2d_types, attributes=CONV),
-    OpDef("KiFusedConv2D", _conv(CONV2D), arity=(2, 3), attributes={**CONV, **ACTIVATION}),
+    OpDef("KiFusedConv2D", _conv(CONV2D), arity=(2, 3), attributes={**CONV, **ACTIVATION, "narrow": FALSE}),
     OpDef("DepthwiseConv2dNative", _conv(DEPTHWISE_CONV2D), arity=(2, 2), attributes=DEPTHWISE),
-    OpDef("KiFusedDepthwiseConv2D", _conv(DEPTHWISE_CONV2D), arity=(2, 3), attributes={**DEPTHWISE, **ACTIVATION}),
     OpDef(
-        "KiSiblingConv2D", _siblings, arity=(2, None), attributes={"biases": Attr("list"), "activations": Attr("list")}
+        "KiFusedDepthwiseConv2D",
+        _conv(DEPTHWISE_CONV2D),
+        arity=(2, 3),
+        attributes={**DEPTHWISE, **ACTIVATION, "narrow": FALSE},
+    ),
+    OpDef(
+        "KiSiblingConv2D",
+        _siblings,
+        arity=(2, None),
+        attributes={"biases": Attr("list"), "activations": Attr("list"), "narrow": FALSE},
     ),
     OpDef("MaxPool", _pool(MAX_POOL2D), attributes=MAX_POOL),
     OpDef("AvgPool", _pool(AVG_POOL2D), attributes=AVG_POOL),

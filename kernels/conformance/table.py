@@ -20,7 +20,7 @@ from .check import unsupported
 __all__ = ["gaps", "support_table", "supported_cases"]
 
 _SHORT = {
-    "float16": "f16", "float32": "f32", "float64": "f64", "complex64": "c64", "complex128": "c128", "int8": "i8",
+    "bfloat16": "bf16", "float16": "f16", "float32": "f32", "float64": "f64", "complex64": "c64", "complex128": "c128", "int8": "i8",
     "int16": "i16", "int32": "i32", "int64": "i64", "uint8": "u8", "uint16": "u16", "uint32": "u32", "uint64": "u64",
 }  # fmt: skip
 _ORDER = (*_SHORT, "bool", "string")

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ..bfloat16 import round_to_bfloat16
+from ..bfloat16 import narrowed, round_to_bfloat16, widened
 from ..contracts import conv2d, einsum, gradients, matmul, siblings
 from ..contracts.base import Tolerance
 from ..errors import KernelError
 from ..kernel import NoConstants, Query
 from ..registry import kernels_of
-from ..tensor import STRING, DType, TensorType
+from ..tensor import BFLOAT16, STRING, DType, TensorType
 from .case import Case
 
 __all__ = ["MismatchError", "compare", "rounded_operands", "tolerance", "truth"]
@@ -30,7 +30,7 @@ _WIDE = {
         ("complex64", "complex128"),
         ("complex128", "clongdouble"),
     )
-}
+} | {BFLOAT16: np.dtype(np.float64)}
 _EXACT = Tolerance(0, 0)
 #: Contracts whose FLOPs are a multiplication and an addition per summed term.
 _PRODUCTS = (
@@ -69,9 +69,9 @@ def truth(case: Case, values: list[NDArray], precision: str | None = None) -> li
         raise KernelError(f"the reference has no kernel for {case.contract.name}")
     if reference.evaluate is not None:
         return list(reference.evaluate(values, case.params))
-    rounds = all(t.dtype.kind in "fc" for t in query.outputs)
+    rounds = all(t.dtype.kind in "fc" or t.dtype == BFLOAT16 for t in query.outputs)
     if rounds and (case.tolerance or case.contract.tolerance) != _EXACT:
-        values = [v.astype(_widen(v.dtype)) for v in values]
+        values = [(widened(v) if v.dtype == BFLOAT16 else v).astype(_widen(v.dtype)) for v in values]
         query = replace(query, outputs=tuple(TensorType(_widen(t.dtype), t.shape) for t in query.outputs))
     query = replace(query, inputs=tuple(TensorType(v.dtype, v.shape) for v in values), constants=frozenset(), threads=1)
     outputs = [np.zeros(t.dims, t.dtype) for t in query.outputs]
@@ -87,18 +87,25 @@ def _summed_terms(query: Query) -> int:
     return max(flops // (2 * outputs if query.contract in _PRODUCTS else outputs), 1)
 
 
+def _unit(dtype: DType) -> tuple[float, float]:
+    """The distance from 1 to the next number (of bfloat16 half of it, the most that rounding is off by), the least number above 0."""
+    if dtype == BFLOAT16:
+        return 2.0**-8, 2.0**-133
+    return float(np.finfo(dtype).eps), float(np.finfo(dtype).smallest_subnormal)
+
+
 def tolerance(case: Case, dtype: DType, wider: Tolerance | None = None) -> Tolerance:
     """The contract's tolerance, which speaks of float32, for an output of ``dtype``; integers and text are exact.
 
     wider: a kernel's own (Kernel.tolerance).
 
     float64: smaller in proportion to the rounding unit (with a reserve of 4, for the truth has few bits more).
-    float16: computed in float32 and rounded once. Complex multiplications have no one order of rounding: a few units.
+    float16, bfloat16: computed in float32 and rounded once. Complex multiplications have no one order of rounding: a few units.
     """
     base = case.tolerance or wider or case.contract.tolerance
     if dtype == STRING or dtype.kind in "biu":
         return _EXACT
-    unit = float(np.finfo(dtype).eps)
+    unit, least = _unit(dtype)
     if base == _EXACT:
         return Tolerance(4 * unit, 0) if dtype.kind == "c" else _EXACT
     rtol, atol = base.rtol, base.atol * case.magnitude
@@ -108,7 +115,7 @@ def tolerance(case: Case, dtype: DType, wider: Tolerance | None = None) -> Toler
         factor = 4 * unit / float(np.finfo(np.float32).eps)
         return Tolerance(rtol * factor, atol * factor)
     if unit > 1e-4:
-        return Tolerance(rtol + unit, atol + float(np.finfo(dtype).smallest_subnormal))
+        return Tolerance(rtol + unit, atol + least)
     return Tolerance(rtol, atol)
 
 
@@ -125,7 +132,11 @@ def compare(got: NDArray, want: NDArray, allowed: Tolerance) -> float:
         worst = 0.0
     else:
         with np.errstate(all="ignore"):
-            rounded = want.astype(got.dtype)
+            if got.dtype == BFLOAT16:
+                rounded, got = widened(narrowed(widened(want) if want.dtype == BFLOAT16 else want)), widened(got)
+                want = rounded if want.dtype == BFLOAT16 else want
+            else:
+                rounded = want.astype(got.dtype)
             same = (got == rounded) | (np.isnan(got) & np.isnan(rounded))
             error = np.abs(got.astype(want.dtype) - want)
             bound = allowed.atol + allowed.rtol * np.abs(want)

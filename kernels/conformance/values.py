@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import STRING, DType, is_int
+from ..bfloat16 import narrowed
+from ..tensor import BFLOAT16, STRING, DType, is_int
 from .case import Values
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "shifted",
     "sparse_nan",
     "special",
+    "stored",
     "text",
 ]
 
@@ -137,6 +139,16 @@ def any_bits(rng: Rng, shape: Shape, dtype: DType) -> NDArray:
         flat = values.reshape(-1)
         flat[rng.permutation(values.size)[:2]] = info.min, info.max
     return np.asarray(values)
+
+
+def stored(values: Values) -> Values:
+    """The same numbers in float32, rounded to bfloat16 where the input is that in memory."""
+
+    def make(rng: Rng, shape: Shape, dtype: DType) -> NDArray:
+        made = values(rng, shape, np.dtype(np.float32) if dtype == BFLOAT16 else dtype)
+        return narrowed(made) if dtype == BFLOAT16 else made
+
+    return make
 
 
 def few(rng: Rng, shape: Shape, dtype: DType) -> NDArray:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import DTypeError, ShapeError
 from ..records import dataclass
-from ..tensor import STRING, Dim, DType, Params, Shape, TensorType, dtype_name
+from ..tensor import BFLOAT16, STRING, Dim, DType, Params, Shape, TensorType, dtype_name
 
 __all__ = [
     "FLOATS",
@@ -35,6 +35,7 @@ __all__ = [
     "require_same_dtype",
     "require_size",
     "shape_text",
+    "stored_dtype",
 ]
 
 P = TypeVar("P", bound=Params)
@@ -193,6 +194,29 @@ def require_same_dtype(op: str, inputs: Sequence[TensorType]) -> DType:
                 "all must have one dtype (use cast)"
             )
     return first
+
+
+def stored_dtype(op: str, inputs: Sequence[TensorType], narrow: bool = False) -> DType:
+    """Element type of the result where x, the first input, may be bfloat16 in memory.
+
+    Weights are float32 then, and so is the result, but for ``narrow``: bfloat16, of a float32 x, too. Else all inputs and the
+    result have one floating-point type. DTypeError for anything else.
+    """
+    x = inputs[0].dtype
+    if x == BFLOAT16:
+        for i, t in enumerate(inputs[1:], 1):
+            if t.dtype != np.float32:
+                raise DTypeError(
+                    f"{op}: input 0 is bfloat16, so input {i} must be float32, got {dtype_name(t.dtype)}; use cast"
+                )
+        return BFLOAT16 if narrow else np.dtype(np.float32)
+    dtype = require_same_dtype(op, inputs)
+    require_dtype(op, "the input", dtype, FLOATS)
+    if not narrow:
+        return dtype
+    if dtype != np.float32:
+        raise DTypeError(f"{op}: a bfloat16 result is made of float32 or bfloat16, got {dtype_name(dtype)}")
+    return BFLOAT16
 
 
 def require_rank(op: str, what: str, shape: Shape, rank: int) -> tuple[Dim, ...]:

@@ -9,15 +9,13 @@ from ..errors import ShapeError
 from ..records import dataclass
 from ..tensor import Dim, Params, TensorType
 from .base import (
-    FLOATS,
     Contract,
     Tolerance,
     items_of_first,
     merge_shapes,
-    require_dtype,
     require_rank,
-    require_same_dtype,
     shape_text,
+    stored_dtype,
 )
 from .matmul import Activation
 
@@ -41,12 +39,13 @@ Padding = Literal["SAME", "VALID"] | tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Conv2DParams(Params):
-    """Strides and dilations are (height, width)."""
+    """Strides and dilations are (height, width). ``narrow``: the result is bfloat16 in memory."""
 
     strides: tuple[int, int] = (1, 1)
     padding: Padding = "VALID"
     dilations: tuple[int, int] = (1, 1)
     activation: Activation = "none"
+    narrow: bool = False
 
     def __post_init__(self) -> None:
         if min(self.strides) < 1 or min(self.dilations) < 1:
@@ -122,8 +121,7 @@ def _infer_bias(op: str, inputs: Sequence[TensorType], channels: Dim) -> Dim:
 
 
 def _infer_conv(inputs: Sequence[TensorType], params: Conv2DParams) -> tuple[TensorType, ...]:
-    dtype = require_same_dtype("conv2d", inputs)
-    require_dtype("conv2d", "the input", dtype, FLOATS)
+    dtype = stored_dtype("conv2d", inputs, params.narrow)
     n, h, w, cin = require_rank("conv2d", "the input (NHWC)", inputs[0].shape, 4)
     kh, kw, kin, cout = require_rank("conv2d", "the filter (height, width, in, out)", inputs[1].shape, 4)
     if cin is not None and kin is not None and cin != kin:
@@ -137,8 +135,7 @@ def _infer_conv(inputs: Sequence[TensorType], params: Conv2DParams) -> tuple[Ten
 
 def _infer_depthwise(inputs: Sequence[TensorType], params: Conv2DParams) -> tuple[TensorType, ...]:
     op = "depthwise_conv2d"
-    dtype = require_same_dtype(op, inputs)
-    require_dtype(op, "the input", dtype, FLOATS)
+    dtype = stored_dtype(op, inputs, params.narrow)
     n, h, w, cin = require_rank(op, "the input (NHWC)", inputs[0].shape, 4)
     kh, kw, kin, multiplier = require_rank(op, "the filter (height, width, in, multiplier)", inputs[1].shape, 4)
     (channels,) = merge_shapes(f"{op} channels", (cin,), (kin,)) or (None,)
@@ -166,6 +163,9 @@ CONV2D: Contract[Conv2DParams] = Contract(
     filter is not flipped. SAME: output size ceil(size / stride), the odd pixel of padding at the bottom and right. Cin = 0
     gives activation(bias). FLOPs count padding taps as if they were computed. Strides, dilations, paddings and what they
     add up to reach to 2**62 at most; whatever they skip takes no time.
+
+    x may be bfloat16 in memory with float32 weights and bias; the sums are float32 at least, and y is float32, or with
+    ``narrow`` bfloat16, rounded once.
 
     A kernel may multiply less (Winograd, Cook-Toom) where the query allows it. It then computes outputs tile by tile with
     the larger error bounds of FAST_TOLERANCES, and a NaN or infinity in an input may reach all outputs of its tile. Weights
@@ -195,7 +195,8 @@ DEPTHWISE_CONV2D: Contract[Conv2DParams] = Contract(
     "depthwise_conv2d",
     """y[n, i, j, c*m + q] = activation(bias[c*m + q] + sum over u, v of x[n, i*sh + u*dh - top, j*sw + v*dw - left, c] * w[u, v, c, q]).
 
-    x NHWC, w (height, width, in, multiplier m), optional bias (in*m,), y NHWC. Padding and limits as in conv2d.""",
+    x NHWC, w (height, width, in, multiplier m), optional bias (in*m,), y NHWC. Padding, limits and
+    bfloat16 as in conv2d.""",
     _infer_depthwise,
     Conv2DParams,
     arity=(2, 3),

@@ -3,6 +3,8 @@
 All of them take any shape, empty ones too. NaN in gives NaN out, also through relu, relu6, maximum and minimum. Zeros keep
 their sign as IEEE 754 says, through odd functions (tanh, sin, erf, log1p), roots and rounding, too: round(-0.4) is -0.
 relu and relu6 keep -0; maximum and minimum of equal numbers give the second; sign gives +0. Left open: the zero of floormod.
+
+relu, relu6, add, mul and maximum take bfloat16 in memory: computed in float32 and rounded once; the second input may be float32.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import numpy as np
 
 from ..errors import DTypeError, ShapeError
 from ..records import dataclass
-from ..tensor import DType, Params, TensorType
+from ..tensor import BFLOAT16, DType, Params, TensorType
 from .base import (
     FLOATS,
     INTEGERS,
@@ -26,6 +28,7 @@ from .base import (
     require_dtype,
     require_rank,
     require_same_dtype,
+    stored_dtype,
 )
 
 __all__ = [
@@ -52,9 +55,11 @@ def _unary(
     *,
     hot: bool = True,
     result: DType | None = None,
+    stored: tuple[DType, ...] = (),
 ) -> Contract[Params]:
     def infer(inputs: Sequence[TensorType], params: Params) -> tuple[TensorType, ...]:
-        require_dtype(name, "the input", inputs[0].dtype, dtypes)
+        if inputs[0].dtype not in stored:
+            require_dtype(name, "the input", inputs[0].dtype, dtypes)
         if result is not None:
             return (TensorType(result, inputs[0].shape),)
         if name == "abs" and inputs[0].dtype.kind == "c":
@@ -81,10 +86,15 @@ def _binary(
     result: DType | None = None,
     hot: bool = True,
     tolerance: Tolerance | None = None,
+    stored: tuple[DType, ...] = (),
 ) -> Contract[Params]:
     def infer(inputs: Sequence[TensorType], params: Params) -> tuple[TensorType, ...]:
-        dtype = require_same_dtype(name, inputs)
-        require_dtype(name, "the inputs", dtype, dtypes)
+        if inputs[0].dtype in stored and inputs[1].dtype != inputs[0].dtype:
+            dtype = stored_dtype(name, inputs, narrow=True)
+        else:
+            dtype = require_same_dtype(name, inputs)
+        if dtype not in stored:
+            require_dtype(name, "the inputs", dtype, dtypes)
         return (TensorType(result or dtype, broadcast_shapes(name, [t.shape for t in inputs])),)
 
     return Contract(
@@ -100,6 +110,7 @@ def _binary(
     )
 
 
+_STORED = (BFLOAT16,)
 _CLOSE = Tolerance(rtol=2e-6, atol=1e-7)
 
 NEG = _unary("neg", "-x", NUMBERS)
@@ -129,8 +140,8 @@ ATANH = _unary("atanh", "the inverse of tanh; NaN beyond 1", INEXACT, _CLOSE, ho
 FLOOR = _unary("floor", "largest integer <= x", FLOATS, hot=False)
 CEIL = _unary("ceil", "smallest integer >= x", FLOATS, hot=False)
 ROUND = _unary("round", "nearest integer, ties to even", REALS, hot=False)
-RELU = _unary("relu", "max(x, 0)", REALS)
-RELU6 = _unary("relu6", "min(max(x, 0), 6)", REALS)
+RELU = _unary("relu", "max(x, 0)", REALS, stored=_STORED)
+RELU6 = _unary("relu6", "min(max(x, 0), 6)", REALS, stored=_STORED)
 SIGMOID = _unary("sigmoid", "1 / (1 + e ** -x), without overflow", FLOATS, _CLOSE)
 TANH = _unary("tanh", "tanh(x)", FLOATS, _CLOSE)
 SOFTPLUS = _unary("softplus", "log(1 + e ** x), without overflow", FLOATS, _CLOSE, hot=False)
@@ -143,9 +154,9 @@ IS_INF = _unary("is_inf", "whether x is an infinity (bool)", FLOATS, hot=False, 
 IS_FINITE = _unary("is_finite", "whether x is neither (bool)", FLOATS, hot=False, result=BOOL)
 INVERT = _unary("invert", "all bits of x inverted", INTEGERS, hot=False)
 
-ADD = _binary("add", "x0 + x1", NUMBERS)
+ADD = _binary("add", "x0 + x1", NUMBERS, stored=_STORED)
 SUB = _binary("sub", "x0 - x1", NUMBERS)
-MUL = _binary("mul", "x0 * x1", NUMBERS)
+MUL = _binary("mul", "x0 * x1", NUMBERS, stored=_STORED)
 DIV = _binary("div", "x0 / x1 (floats; division by 0 gives inf or NaN)", INEXACT)
 FLOORDIV = _binary("floordiv", "floor(x0 / x1); integer division by 0 is an error", REALS, hot=False)
 FLOORMOD = _binary("floormod", "x0 - floor(x0 / x1) * x1; integer division by 0 is an error", REALS, hot=False)
@@ -154,7 +165,7 @@ TRUNCMOD = _binary(
     "truncmod", "x0 - trunc(x0 / x1) * x1: the sign is that of x0; integer division by 0 is an error", REALS, hot=False
 )
 POW = _binary("pow", "x0 ** x1", NUMBERS, tolerance=_CLOSE, hot=False)
-MAXIMUM = _binary("maximum", "max(x0, x1)", REALS)
+MAXIMUM = _binary("maximum", "max(x0, x1)", REALS, stored=_STORED)
 MINIMUM = _binary("minimum", "min(x0, x1)", REALS)
 SQUARED_DIFFERENCE = _binary("squared_difference", "(x0 - x1) ** 2, for complex numbers |x0 - x1| ** 2", NUMBERS)
 _COMPARABLE = NUMBERS | frozenset([BOOL, np.dtype(object)])

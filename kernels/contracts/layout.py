@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import DTypeError, ShapeError
 from ..records import dataclass
-from ..tensor import STRING, Dim, DType, Params, TensorType, dtype_name
+from ..tensor import BFLOAT16, STRING, Dim, DType, Params, TensorType, dtype_name
 from .base import (
     Contract,
     Tolerance,
@@ -359,6 +359,14 @@ def _infer_cast(inputs: Sequence[TensorType], params: CastParams) -> tuple[Tenso
         raise DTypeError(
             f"cast: no conversion from {dtype_name(inputs[0].dtype)} to {dtype_name(params.dtype)}; use as_string or decode ops"
         )
+    if BFLOAT16 in (inputs[0].dtype, params.dtype) and not {inputs[0].dtype, params.dtype} <= {
+        BFLOAT16,
+        np.dtype(np.float32),
+    }:
+        raise DTypeError(
+            f"cast: no conversion from {dtype_name(inputs[0].dtype)} to {dtype_name(params.dtype)}; bfloat16 in memory is made of "
+            "float32, and becomes float32 only"
+        )
     return (TensorType(params.dtype, inputs[0].shape),)
 
 
@@ -368,7 +376,7 @@ CAST: Contract[CastParams] = Contract(
 
     A float becomes an integer as on x86: it is truncated to int32 (for int8, int16, int32, uint8, uint16) or int64 (for int64,
     uint32, uint64), of which the low bits are kept. NaN and what these cannot hold become their lowest number; uint64 also
-    takes 2**63 to 2**64 as they are.""",
+    takes 2**63 to 2**64 as they are. float32 becomes bfloat16 by rounding to the nearest, of two the even one.""",
     _infer_cast,
     CastParams,
     tolerance=EXACT,

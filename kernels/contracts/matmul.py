@@ -7,7 +7,7 @@ from typing import Literal
 
 from ..errors import ShapeError
 from ..records import dataclass
-from ..tensor import Params, TensorType
+from ..tensor import BFLOAT16, Params, TensorType
 from .base import (
     NUMBERS,
     Contract,
@@ -17,6 +17,7 @@ from .base import (
     require_dtype,
     require_same_dtype,
     shape_text,
+    stored_dtype,
 )
 
 __all__ = ["MATMUL", "Activation", "MatMulParams"]
@@ -36,7 +37,7 @@ class MatMulParams(Params):
 
 def _infer(inputs: Sequence[TensorType], params: MatMulParams) -> tuple[TensorType, ...]:
     a, b = inputs[:2]
-    dtype = require_same_dtype("matmul", inputs)
+    dtype = stored_dtype("matmul", inputs) if a.dtype == BFLOAT16 else require_same_dtype("matmul", inputs)
     require_dtype("matmul", "the inputs", dtype, NUMBERS)
     if a.shape is None or b.shape is None:
         return (TensorType(dtype),)
@@ -74,7 +75,7 @@ MATMUL: Contract[MatMulParams] = Contract(
 
     a (..., M, K), b (..., K, N), or with their last two axes swapped if transpose_a / transpose_b; leading axes broadcast.
     bias (N,) is an optional third input. Row-major, dense. K = 0 gives activation(bias). Floats accumulate in the
-    element type or wider; integers wrap.""",
+    element type or wider; integers wrap. a may be bfloat16 in memory; b, bias, the sums and y are float32 then.""",
     _infer,
     MatMulParams,
     arity=(2, 3),

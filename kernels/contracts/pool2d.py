@@ -7,7 +7,7 @@ from functools import partial
 
 from ..errors import ShapeError
 from ..records import dataclass
-from ..tensor import Params, TensorType
+from ..tensor import BFLOAT16, Params, TensorType
 from .base import (
     FLOATS,
     INTEGERS,
@@ -19,6 +19,7 @@ from .base import (
     require_rank,
     require_same_dtype,
     shape_text,
+    stored_dtype,
 )
 from .conv2d import Padding, require_reachable, window_output
 from .matmul import Activation
@@ -49,12 +50,14 @@ class Pool2DParams(Params):
 
 
 def _infer(op: str, inputs: Sequence[TensorType], params: Pool2DParams) -> tuple[TensorType, ...]:
-    require_dtype(op, "the input", inputs[0].dtype, FLOATS | INTEGERS if op == "max_pool2d" else FLOATS)
+    stored = inputs[0].dtype == BFLOAT16
+    if not stored:
+        require_dtype(op, "the input", inputs[0].dtype, FLOATS | INTEGERS if op == "max_pool2d" else FLOATS)
     n, h, w, c = require_rank(op, "the input (NHWC)", inputs[0].shape, 4)
     if op == "max_pool2d" and params.activation != "none":
         raise ShapeError(f"{op} has no activation, got {params.activation!r}")
     if len(inputs) > 1:
-        require_same_dtype(op, inputs)
+        (stored_dtype if stored else require_same_dtype)(op, inputs)
         (c,) = merge_shapes(f"{op} bias", inputs[1].shape, (c,)) or (c,)
     oh, ow = window_output(op, (h, w), params.window, params.strides, params.padding)
     if 0 in (h, w) and 0 not in (oh, ow):
@@ -73,7 +76,8 @@ MAX_POOL2D: Contract[Pool2DParams] = Contract(
     """y[n, i, j, c] = max of x[n, i*sh - top + u, j*sw - left + v, c] over the window's cells inside x.
 
     NHWC. Padding never wins. A NaN in the window gives NaN. Of zeros of both signs either may be the result. Every window
-    has a cell inside x. Windows and strides reach to 2**62 at most, whatever x has; cells outside take no time.""",
+    has a cell inside x. Windows and strides reach to 2**62 at most, whatever x has; cells outside take no time.
+    x and y may both be bfloat16 in memory.""",
     partial(_infer, "max_pool2d"),
     Pool2DParams,
     flops=_flops,
@@ -87,7 +91,8 @@ AVG_POOL2D: Contract[Pool2DParams] = Contract(
 
     NHWC, optional bias (c,). Cells outside x count as zero; they count in the divisor only with count_include_pad (then
     the divisor is the window's area, clipped to the padded extent). The bias is added after the division. Every window has
-    a cell inside x, so no divisor is 0. Limits as in max_pool2d.""",
+    a cell inside x, so no divisor is 0. Limits as in max_pool2d. x and y may both be bfloat16 in
+    memory: the bias and the sums are float32 then.""",
     partial(_infer, "avg_pool2d"),
     Pool2DParams,
     arity=(1, 2),

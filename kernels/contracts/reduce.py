@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..records import dataclass
-from ..tensor import DType, Params, TensorType
+from ..tensor import BFLOAT16, DType, Params, TensorType
 from .base import FLOATS, INTEGERS, NUMBERS, Contract, Tolerance, normalize_axis, require_dtype, shape_text
 
 __all__ = [
@@ -57,6 +57,8 @@ def _reduction(
 ) -> Contract[ReduceParams]:
     def infer(inputs: Sequence[TensorType], params: ReduceParams) -> tuple[TensorType, ...]:
         (x,) = inputs
+        if x.dtype == BFLOAT16 and name == "reduce_mean":
+            x = TensorType(np.dtype(np.float32), x.shape)
         require_dtype(name, "the input", x.dtype, dtypes)
         if x.shape is None:
             return (TensorType(x.dtype, () if params.axes is None and not params.keepdims else None),)
@@ -83,7 +85,7 @@ REALS = FLOATS | INTEGERS
 _BOOL = frozenset([np.dtype(bool)])
 _SUM = Tolerance(2e-6, 1e-6, scale_by_reduction=True)
 REDUCE_SUM = _reduction("reduce_sum", "sum (0 for no elements; integers wrap)", NUMBERS, _SUM)
-REDUCE_MEAN = _reduction("reduce_mean", "mean (NaN for no elements)", FLOATS, _SUM)
+REDUCE_MEAN = _reduction("reduce_mean", "mean (NaN for no elements; float32 of bfloat16)", FLOATS, _SUM)
 REDUCE_MAX = _reduction("reduce_max", "largest value (lowest of the type for no elements)", REALS, Tolerance(0, 0))
 REDUCE_MIN = _reduction("reduce_min", "smallest value (highest of the type for no elements)", REALS, Tolerance(0, 0))
 REDUCE_PROD = _reduction("reduce_prod", "product (1 for no elements)", NUMBERS, Tolerance(1e-5, 1e-6), hot=False)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ..errors import ShapeError
 from ..records import dataclass
 from ..tensor import Params, TensorType
-from .base import FLOATS, Contract, Tolerance, items_of_first, require_dtype, require_rank
+from .base import Contract, Tolerance, items_of_first, require_rank, stored_dtype
 from .conv2d import CONV2D, Conv2DParams
 from .matmul import Activation
 
@@ -24,9 +24,10 @@ class Sibling(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SiblingParams(Params):
-    """The convolutions in the order of the outputs."""
+    """The convolutions in the order of the outputs. ``narrow``: all results are bfloat16 in memory."""
 
     siblings: tuple[Sibling, ...]
+    narrow: bool = False
 
     def __post_init__(self) -> None:
         if not self.siblings:
@@ -44,7 +45,9 @@ def places(params: SiblingParams) -> Iterator[Place]:
     """The siblings as plain convolutions."""
     at = 1
     for bias, activation in params.siblings:
-        yield Place((0, *range(at, at + 1 + bias)), Conv2DParams(padding="SAME", activation=activation))
+        yield Place(
+            (0, *range(at, at + 1 + bias)), Conv2DParams(padding="SAME", activation=activation, narrow=params.narrow)
+        )
         at += 1 + bias
 
 
@@ -53,7 +56,7 @@ def _infer(inputs: Sequence[TensorType], params: SiblingParams) -> tuple[TensorT
     count = found[-1].inputs[-1] + 1
     if len(inputs) != count:
         raise ShapeError(f"sibling_conv2d: these {len(found)} convolutions take {count} inputs, got {len(inputs)}")
-    require_dtype("sibling_conv2d", "the input", inputs[0].dtype, FLOATS)
+    stored_dtype("sibling_conv2d", inputs[:1])
     outputs: list[TensorType] = []
     for place in found:
         window = require_rank("sibling_conv2d", "a filter (1, 1, in, out)", inputs[place.inputs[1]].shape, 4)[:2]
@@ -72,7 +75,7 @@ SIBLING_CONV2D: Contract[SiblingParams] = Contract(
     """y_s[n, i, j, o] = activation_s(bias_s[o] + sum over c of x[n, i, j, c] * w_s[0, 0, c, o]) for each sibling s.
 
     Inputs: x NHWC, then for every sibling w (1, 1, in, out) and, if it has one, bias (out,). Outputs: one per sibling, NHWC.
-    Each is what conv2d gives with stride 1; padding never matters. The point is that x is read once for all.""",
+    Each is what conv2d gives with stride 1; padding never matters; bfloat16 as in conv2d. The point is that x is read once for all.""",
     _infer,
     SiblingParams,
     arity=(2, None),

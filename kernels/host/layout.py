@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from ..bfloat16 import narrowed
 from ..contracts import layout as ops
 from ..errors import KernelError
-from ..tensor import STRING, Array, DType, Params, is_float, is_int
-from .support import numpy_kernel
+from ..tensor import BFLOAT16, STRING, Array, DType, Params, is_float, is_int
+from .support import in_float32, numpy_kernel
 
 __all__ = ["KERNELS"]
 
@@ -33,6 +34,8 @@ def _scalar(value: complex, dtype: DType) -> Any:
     """The parameter ``value`` as an element of ``dtype``; the empty string for strings."""
     if dtype == STRING:
         return b""
+    if dtype == BFLOAT16:
+        return narrowed(np.asarray(value.real, np.float32))[()]
     return np.asarray(value if dtype.kind == "c" else value.real).astype(dtype)
 
 
@@ -234,17 +237,17 @@ def _cast(inputs: Sequence[Array], outputs: Sequence[Array], params: ops.CastPar
 
 
 KERNELS = (
-    numpy_kernel(ops.RESHAPE, "host", _reshape),
-    numpy_kernel(ops.IDENTITY, "host", _identity),
-    numpy_kernel(ops.TRANSPOSE, "host", _transpose),
-    numpy_kernel(ops.PAD, "host", _pad),
-    numpy_kernel(ops.SLICE, "host", _slice),
-    numpy_kernel(ops.SPLIT, "host", _split),
-    numpy_kernel(ops.GATHER, "host", _gather),
-    numpy_kernel(ops.TILE, "host", _tile),
-    numpy_kernel(ops.PACK, "host", _pack),
-    numpy_kernel(ops.BROADCAST_TO, "host", _broadcast_to),
+    numpy_kernel(ops.RESHAPE, "host", _reshape, bfloat16=True),
+    numpy_kernel(ops.IDENTITY, "host", _identity, bfloat16=True),
+    numpy_kernel(ops.TRANSPOSE, "host", _transpose, bfloat16=True),
+    numpy_kernel(ops.PAD, "host", _pad, bfloat16=True),
+    numpy_kernel(ops.SLICE, "host", _slice, bfloat16=True),
+    numpy_kernel(ops.SPLIT, "host", _split, bfloat16=True),
+    numpy_kernel(ops.GATHER, "host", _gather, bfloat16=True),
+    numpy_kernel(ops.TILE, "host", _tile, bfloat16=True),
+    numpy_kernel(ops.PACK, "host", _pack, bfloat16=True),
+    numpy_kernel(ops.BROADCAST_TO, "host", _broadcast_to, bfloat16=True),
     numpy_kernel(ops.FILL, "host", _fill),
     numpy_kernel(ops.RANGE, "host", _range),
-    numpy_kernel(ops.CAST, "host", _cast),
+    numpy_kernel(ops.CAST, "host", in_float32(_cast), bfloat16=True),
 )

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from ..bfloat16 import narrowed, widened
 from ..contracts.base import Contract
 from ..kernel import Kernel, Query, Run
 from ..records import dataclass
-from ..tensor import Array, DType, Params, is_float
+from ..tensor import BFLOAT16, Array, DType, Params, is_float
 
 __all__ = [
     "Function",
@@ -24,6 +25,7 @@ __all__ = [
     "gives_second",
     "highest",
     "in_blocks",
+    "in_float32",
     "lowest",
     "numpy_kernel",
     "quietly",
@@ -151,6 +153,22 @@ def quietly(function: Callable[..., None], *arguments: Any) -> Run:
     return functools.partial(context.run, function, *arguments)
 
 
+def in_float32(function: Function) -> Function:
+    """The function where tensors may be bfloat16 in memory: it gets float32 copies of them, and results are rounded once."""
+
+    def run(inputs: Sequence[Array], outputs: Sequence[Array], params: Any) -> None:
+        if all(a.dtype != BFLOAT16 for a in (*inputs, *outputs)):
+            function(inputs, outputs, params)
+            return
+        wide = [np.empty(y.shape, np.float32) if y.dtype == BFLOAT16 else y for y in outputs]
+        function([widened(x) if x.dtype == BFLOAT16 else x for x in inputs], wide, params)
+        for y, made in zip(outputs, wide, strict=True):
+            if y is not made:
+                y[...] = narrowed(made)
+
+    return run
+
+
 @dataclass(frozen=True, slots=True)
 class _Quiet:
     """Prepared: plain NumPy calls, without packing or workspace."""
@@ -174,8 +192,9 @@ def numpy_kernel(
     function: Function,
     *,
     supports: Callable[[Query], str | None] | None = None,
+    bfloat16: bool = False,
 ) -> Kernel:
-    """A kernel of plain NumPy calls: any strides, and IEEE results without warnings."""
+    """A kernel of plain NumPy calls: any strides, and IEEE results without warnings. ``bfloat16``: as in Kernel."""
     return Kernel(
         contract,
         backend,
@@ -184,4 +203,5 @@ def numpy_kernel(
         supports=supports or _supports_all,
         strided_inputs=True,
         strided_outputs=True,
+        bfloat16=bfloat16,
     )

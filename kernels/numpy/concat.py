@@ -17,4 +17,4 @@ def _concat(inputs: Sequence[Array], outputs: Sequence[Array], params: ConcatPar
     np.concatenate(inputs, axis=params.axis, out=outputs[0])
 
 
-KERNELS = (numpy_kernel(CONCAT, "numpy", _concat),)
+KERNELS = (numpy_kernel(CONCAT, "numpy", _concat, bfloat16=True),)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..contracts.conv2d import CONV2D, DEPTHWISE_CONV2D, Conv2DParams
 from ..contracts.geometry import WindowGeometry
-from ..host.support import activate, numpy_kernel, wider
+from ..host.support import activate, in_float32, numpy_kernel, wider
 from ..host.taps import Tap, taps
 from ..tensor import Array
 
@@ -107,6 +107,6 @@ def _depthwise_conv2d(inputs: Sequence[Array], outputs: Sequence[Array], params:
 
 
 KERNELS = (
-    numpy_kernel(CONV2D, "numpy", _conv2d),
-    numpy_kernel(DEPTHWISE_CONV2D, "numpy", _depthwise_conv2d),
+    numpy_kernel(CONV2D, "numpy", in_float32(_conv2d), bfloat16=True),
+    numpy_kernel(DEPTHWISE_CONV2D, "numpy", in_float32(_depthwise_conv2d), bfloat16=True),
 )

@@ -9,11 +9,15 @@ import numpy as np
 
 from ..contracts import elementwise as ops
 from ..contracts.base import Contract
-from ..host.support import activated, gives_second, in_blocks, numpy_kernel, wider
+from ..host.support import activated, gives_second, in_blocks, in_float32, numpy_kernel, wider
 from ..kernel import Kernel
 from ..tensor import Array, Params
 
 __all__ = ["KERNELS"]
+
+
+#: Of two inputs, and taken where these are bfloat16 in memory.
+_STORED = (ops.ADD, ops.MUL, ops.MAXIMUM)
 
 
 def _ufunc(contract: Contract[Params], ufunc: Callable[..., Any]) -> Kernel:
@@ -22,7 +26,8 @@ def _ufunc(contract: Contract[Params], ufunc: Callable[..., Any]) -> Kernel:
     def run(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
         ufunc(*inputs, out=outputs[0])
 
-    return numpy_kernel(contract, "numpy", run)
+    stored = contract in _STORED
+    return numpy_kernel(contract, "numpy", in_float32(run) if stored else run, bfloat16=stored)
 
 
 def _rsqrt(inputs: Sequence[Array], outputs: Sequence[Array], params: Params) -> None:
@@ -59,7 +64,8 @@ def _extreme(contract: Contract[Params], ufunc: Any) -> Kernel:
         else:
             in_blocks(block, inputs, outputs[0])
 
-    return numpy_kernel(contract, "numpy", run)
+    stored = contract in _STORED
+    return numpy_kernel(contract, "numpy", in_float32(run) if stored else run, bfloat16=stored)
 
 
 #: Above it e ** -x is no infinity in float32.
@@ -103,8 +109,8 @@ KERNELS = (
     _ufunc(ops.RECIPROCAL, np.reciprocal),
     _ufunc(ops.EXP, np.exp),
     _ufunc(ops.LOG, np.log),
-    numpy_kernel(ops.RELU, "numpy", _relu),
-    numpy_kernel(ops.RELU6, "numpy", _relu6),
+    numpy_kernel(ops.RELU, "numpy", in_float32(_relu), bfloat16=True),
+    numpy_kernel(ops.RELU6, "numpy", in_float32(_relu6), bfloat16=True),
     numpy_kernel(ops.SIGMOID, "numpy", _sigmoid),
     _ufunc(ops.TANH, np.tanh),
     _ufunc(ops.ADD, np.add),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..contracts.matmul import MATMUL, MatMulParams
-from ..host.support import activate, numpy_kernel, wider
+from ..host.support import activate, in_float32, numpy_kernel, wider
 from ..kernel import Query
 from ..tensor import Array
 
@@ -38,4 +38,4 @@ def _supports(query: Query) -> str | None:
     return None
 
 
-KERNELS = (numpy_kernel(MATMUL, "numpy", _matmul, supports=_supports),)
+KERNELS = (numpy_kernel(MATMUL, "numpy", in_float32(_matmul), supports=_supports, bfloat16=True),)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..contracts.geometry import WindowGeometry
 from ..contracts.pool2d import AVG_POOL2D, MAX_POOL2D, Pool2DParams
-from ..host.support import activate, lowest, numpy_kernel, wider
+from ..host.support import activate, in_float32, lowest, numpy_kernel, wider
 from ..host.taps import Tap, taps
 from ..tensor import Array
 
@@ -50,6 +50,6 @@ def _avg_pool2d(inputs: Sequence[Array], outputs: Sequence[Array], params: Pool2
 
 
 KERNELS = (
-    numpy_kernel(MAX_POOL2D, "numpy", _max_pool2d),
-    numpy_kernel(AVG_POOL2D, "numpy", _avg_pool2d),
+    numpy_kernel(MAX_POOL2D, "numpy", in_float32(_max_pool2d), bfloat16=True),
+    numpy_kernel(AVG_POOL2D, "numpy", in_float32(_avg_pool2d), bfloat16=True),
 )

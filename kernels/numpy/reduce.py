@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 
 from ..contracts.reduce import REDUCE_MAX, REDUCE_MEAN, REDUCE_MIN, REDUCE_SUM, ReduceParams
-from ..host.support import highest, lowest, numpy_kernel
+from ..host.support import highest, in_float32, lowest, numpy_kernel
 from ..tensor import Array
 
 __all__ = ["KERNELS"]
@@ -49,7 +49,7 @@ def _reduce_min(inputs: Sequence[Array], outputs: Sequence[Array], params: Reduc
 
 KERNELS = (
     numpy_kernel(REDUCE_SUM, "numpy", _reduce_sum),
-    numpy_kernel(REDUCE_MEAN, "numpy", _reduce_mean),
+    numpy_kernel(REDUCE_MEAN, "numpy", in_float32(_reduce_mean), bfloat16=True),
     numpy_kernel(REDUCE_MAX, "numpy", _reduce_max),
     numpy_kernel(REDUCE_MIN, "numpy", _reduce_min),
 )

@@ -13,6 +13,7 @@ from ...contracts.base import Contract
 from ..case import Case
 from . import (
     arrange,
+    bfloat16,
     blocks,
     boxes,
     colours,
@@ -65,6 +66,7 @@ _ALL: tuple[Case, ...] = (
     *quantization.CASES,
     *finding.CASES,
     *quantized.CASES,
+    *bfloat16.CASES,
 )
 
 CASES = tuple(case for case in _ALL if not case.measure)
