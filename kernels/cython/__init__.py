@@ -5,12 +5,13 @@ Map of the folder::
     conv2d.py siblings.py matmul.py depthwise.py pool2d.py elementwise.py normalization.py softmax.py reduce.py concat.py
     resize.py gradients.py quantized.py
                      the kernel records of one contract file each: what is supported, the geometry, preparation
+    bfloat16.py      tensors that are bfloat16 in memory: maps, conversion, means (pool2d.py, depthwise.py, concat.py take them, too)
     winograd_conv2d.py cook_toom.py   convolutions that multiply less, and their matrices
     tiles.py         which register tile for which matrix product: a model of cycles
     roofline.py      the limits of the processor, measured (c/probe.c)
     support.py       reasons of refusal, prepared kernels without packing
 
-    elementwise normalization batch_statistics lrn softmax reduce concat resize int_matmul cross_entropy philox
+    elementwise bfloat16 normalization batch_statistics lrn softmax reduce concat resize int_matmul cross_entropy philox
                      .pxi: checks arrays, binds addresses, releases the GIL;  c/*.[hc]: the loops, and their arguments
     quantized        the same form: maps of quantised tensors; quantized_windows.pxi, c/quantized_*.c: their pools and depthwise
                      convolutions, included by windows.pyx
@@ -36,9 +37,11 @@ from __future__ import annotations
 
 from .. import settings
 from ..backends import Status
+from ..contracts.conv2d import CONV2D
 from ..devices import HOST
 from ..kernel import Kernel, Roof
 from . import (
+    bfloat16,
     concat,
     conv2d,
     core,
@@ -59,7 +62,7 @@ from . import (
 )
 from .support import unless_empty
 
-__all__ = ["DEVICE", "KERNELS", "PRECISIONS", "WIDENS_HALF", "lacks", "probe", "roof", "target"]
+__all__ = ["DEVICE", "KERNELS", "PRECISIONS", "STORES_BFLOAT16", "WIDENS_HALF", "lacks", "probe", "roof", "target"]
 
 DEVICE = HOST
 #: float16 runs through the float32 kernels (kernels/half.py).
@@ -68,6 +71,9 @@ WIDENS_HALF = True
 #: Whether bf16 pays here, or an instruction set is asked for by name, on which it gives its numbers at any speed.
 _BF16 = core.BF16_NATIVE or settings.ISA.get() != "auto"
 PRECISIONS = ("fp32", "bf16", "int8") if _BF16 else ("fp32", "int8")
+
+#: Where products are made of tiles (AMX), bfloat16 in memory is faster; elsewhere Winograd's algorithm in float32 is.
+STORES_BFLOAT16 = core.DOT_IN_USE == "amx" and any(k.contract is CONV2D and k.bfloat16 for k in narrow.KERNELS)
 
 _MODULES = (
     matmul,
@@ -83,6 +89,7 @@ _MODULES = (
     softmax,
     reduce,
     concat,
+    bfloat16,
     resize,
     gradients,
     quantized,

@@ -37,5 +37,6 @@ KERNELS: tuple[Kernel, ...] = (
         supports=_supports,
         strided_inputs=True,
         strided_outputs=True,
+        bfloat16=True,
     ),
 )

@@ -8,7 +8,7 @@ from ..checks import refuse_dtypes
 from ..contracts.conv2d import DEPTHWISE_CONV2D, Conv2DParams
 from ..contracts.geometry import ACTIVATION_LIMITS, WindowGeometry
 from ..kernel import Constants, Kernel, Query, Run
-from ..tensor import Array
+from ..tensor import BFLOAT16, Array
 from .support import Bound, dtypes
 from .windows import Window, dtypes_of
 
@@ -41,8 +41,9 @@ KERNELS: tuple[Kernel, ...] = (
         "cython",
         "depthwise_conv2d",
         prepare=_prepare,
-        supports=lambda query: refuse_dtypes(query, dtypes(dtypes_of("depthwise"))),
+        supports=lambda query: refuse_dtypes(query, (*dtypes(dtypes_of("depthwise")), BFLOAT16)),
         strided_outputs=True,
         strided_inputs=True,
+        bfloat16=True,
     ),
 )

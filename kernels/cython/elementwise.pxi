@@ -88,7 +88,7 @@ cdef tuple _bind_axes(ki_map_args *args, str op, inputs, input_types, output, ou
     if len(inputs) == 2:
         x1 = view(inputs[1], input_types[1], "input 1", False, pitched)
     y = view(output, output_type, "the output", True, pitched)
-    args.item0 = args.item1 = input_types[0].dtype.itemsize
+    args.item0, args.item1 = input_types[0].dtype.itemsize, input_types[len(inputs) - 1].dtype.itemsize
     args.item_y = output_type.dtype.itemsize
     arrays = [
         _steps(x0, input_types[0].shape, args.item0, len(shape)),
@@ -109,12 +109,14 @@ cdef tuple _bind_axes(ki_map_args *args, str op, inputs, input_types, output, ou
     return (*inputs, output)
 
 
-def bind_map(str op, inputs, input_types, output, output_type, *, threads=1, pitched=False):
-    """What runs a map. ``inputs``: one or two arrays that broadcast to the output's shape."""
+def bind_map(str op, inputs, input_types, output, output_type, *, threads=1, pitched=False, stored=False):
+    """What runs a map. ``inputs``: one or two arrays that broadcast to the output's shape; ``stored``: a map of c/bfloat16.c."""
     cdef MapRun run = MapRun.__new__(MapRun)
     run.keep = _bind_axes(&run.args, op, inputs, input_types, output, output_type, pitched)
     run.args.threads = threads
-    if input_types[0].dtype.name in DTYPE_INDEX:
+    if stored:
+        run.args.map = _stored_map(op)
+    elif input_types[0].dtype.name in DTYPE_INDEX:
         run.args.map = MAPS.maps[<int> MAP_INDEX[op]].by_dtype[<int> DTYPE_INDEX[input_types[0].dtype.name]]
     if run.args.map == NULL:
         raise DTypeError(f"{op}: no C kernel for {input_types[0]}; it takes {', '.join(dtypes_of(op))}")

@@ -100,7 +100,10 @@ def bind_map(
     *,
     threads: int = 1,
     pitched: bool = False,
+    stored: bool = False,
 ) -> LoopRun: ...
+def bind_bf16_mean(x: Array, x_type: TensorType, y: Array, y_type: TensorType, *, threads: int = 1) -> LoopRun: ...
+def channels_last(x: Array, y: Array, x_type: TensorType, y_type: TensorType) -> None: ...
 def bind_cross_entropy(
     logits: Array,
     labels: Array,

@@ -7,9 +7,9 @@ from libc.stdint cimport int32_t
 from libc.stdlib cimport calloc, free
 
 __all__ = [
-    "LoopRun", "MAX_MAP_RANK", "MAX_REDUCE_RANK", "bind_batch_norm", "bind_batch_statistics", "bind_concat",
+    "LoopRun", "MAX_MAP_RANK", "MAX_REDUCE_RANK", "bind_batch_norm", "bind_batch_statistics", "bind_bf16_mean", "bind_concat",
     "bind_cross_entropy", "bind_int_matmul", "bind_lrn", "bind_map", "bind_reduce", "bind_resize", "bind_scaled_map",
-    "bind_softmax", "dtypes_of", "fill_philox", "lrn_scratch", "resize_pixels", "statistics_scratch",
+    "bind_softmax", "channels_last", "dtypes_of", "fill_philox", "lrn_scratch", "resize_pixels", "statistics_scratch",
 ]
 
 include "_arrays.pxi"
@@ -42,6 +42,7 @@ include "batch_statistics.pxi"
 include "concat.pxi"
 include "cross_entropy.pxi"
 include "elementwise.pxi"
+include "bfloat16.pxi"
 include "int_matmul.pxi"
 include "lrn.pxi"
 include "normalization.pxi"

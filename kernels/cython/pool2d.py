@@ -10,7 +10,7 @@ from ..checks import refuse_dtypes
 from ..contracts.geometry import ACTIVATION_LIMITS, WindowGeometry
 from ..contracts.pool2d import AVG_POOL2D, MAX_POOL2D, Pool2DParams
 from ..kernel import Constants, Kernel, Query, Run
-from ..tensor import Array
+from ..tensor import BFLOAT16, Array
 from .support import Bound, dtypes
 from .windows import Window, dtypes_of
 
@@ -40,7 +40,7 @@ def _prepare(kind: Literal["max", "average"], query: Query[Pool2DParams], consta
 
 
 def _supports(kind: Literal["max", "average"], query: Query) -> str | None:
-    return refuse_dtypes(query, dtypes(dtypes_of(kind)))
+    return refuse_dtypes(query, (*dtypes(dtypes_of(kind)), BFLOAT16))
 
 
 KERNELS: tuple[Kernel, ...] = (
@@ -52,6 +52,7 @@ KERNELS: tuple[Kernel, ...] = (
         supports=partial(_supports, "max"),
         strided_outputs=True,
         strided_inputs=True,
+        bfloat16=True,
     ),
     Kernel(
         AVG_POOL2D,
@@ -61,5 +62,6 @@ KERNELS: tuple[Kernel, ...] = (
         supports=partial(_supports, "average"),
         strided_outputs=True,
         strided_inputs=True,
+        bfloat16=True,
     ),
 )

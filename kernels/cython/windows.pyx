@@ -4,6 +4,8 @@ from libc.stddef cimport ptrdiff_t
 
 __all__ = ["MEAN_CELLS", "QuantizedRun", "QuantizedWindow", "Window", "WindowRun", "dtypes_of"]
 
+from ..tensor import BFLOAT16
+
 include "_arrays.pxi"
 
 
@@ -23,6 +25,8 @@ cdef extern from "windows.h" nogil:
         const void *w
         const void *bias
         void *y
+    enum:
+        KI_BF16_MAX, KI_BF16_AVERAGE, KI_BF16_DEPTHWISE, KI_BF16_DEPTHWISE_FROM_F32, KI_BF16_DEPTHWISE_TO_F32
     ctypedef void (*ki_window "ki_window *")(const ki_window_args *) noexcept nogil
 
 cdef extern from "table.h" nogil:
@@ -30,6 +34,7 @@ cdef extern from "table.h" nogil:
         const ki_window *max_pool
         const ki_window *average_pool
         const ki_window *depthwise
+        const ki_window *bf16_windows
 
 
 cdef const ki_window_table *KERNELS = <const ki_window_table *> TABLE
@@ -39,6 +44,15 @@ cdef ki_window _find(str kind, int dtype):
     if kind == "max":
         return KERNELS.max_pool[dtype]
     return KERNELS.average_pool[dtype] if kind == "average" else KERNELS.depthwise[dtype]
+
+
+cdef ki_window _find_stored(str kind, bint narrow_input, bint narrow_output):
+    """The kernel of x, or y, or both, that are bfloat16 in memory; pools have both."""
+    if kind != "depthwise":
+        return KERNELS.bf16_windows[KI_BF16_MAX if kind == "max" else KI_BF16_AVERAGE]
+    if narrow_input and narrow_output:
+        return KERNELS.bf16_windows[KI_BF16_DEPTHWISE]
+    return KERNELS.bf16_windows[KI_BF16_DEPTHWISE_TO_F32 if narrow_input else KI_BF16_DEPTHWISE_FROM_F32]
 
 
 def dtypes_of(str kind):
@@ -82,7 +96,11 @@ cdef class Window:
     ):
         cdef ki_window_args *a = &self.args
         self.types = (*inputs, output)
-        self.function = _find(kind, DTYPE_INDEX[output.dtype.name])
+        narrow_input, narrow_output = inputs[0].dtype == BFLOAT16, output.dtype == BFLOAT16
+        if narrow_input or narrow_output:
+            self.function = _find_stored(kind, narrow_input, narrow_output)
+        else:
+            self.function = _find(kind, DTYPE_INDEX[output.dtype.name])
         if self.function == NULL:
             raise DTypeError(f"no C kernel for {kind} windows of {output}")
         _set_geometry(a, inputs[0], output, window, strides, before, dilations)

@@ -10,6 +10,7 @@
 
 #include "backward.h"
 #include "batch_statistics.h"
+#include "bfloat16.h"
 #include "concat.h"
 #include "cross_entropy.h"
 #include "dtypes.h"
@@ -78,6 +79,10 @@ typedef struct {
     const ki_winograd_kind *winograd; /* KI_WINOGRAD_KINDS */
     ki_winograd_pack *winograd_pack;
     ki_pixels *pixels;
+    ki_window *const *bf16_windows; /* KI_BF16_WINDOWS */
+    const ki_bf16_map *bf16_maps;   /* the last one has no name */
+    ki_bf16_mean *bf16_mean;
+    ki_channels_last *channels_last;
     ki_probe_flops *probe_flops;
     ki_probe_read *probe_read;
     /* The same in every table. */
@@ -94,6 +99,10 @@ typedef struct {
     extern const ki_winograd_kind ki_winograd__##isa[KI_WINOGRAD_KINDS];                                               \
     ki_winograd_pack f32_winograd_pack__##isa;                                                                         \
     ki_pixels u8_pixels__##isa;                                                                                        \
+    extern ki_window *const ki_bf16_windows__##isa[KI_BF16_WINDOWS];                                                   \
+    extern const ki_bf16_map ki_bf16_maps__##isa[];                                                                    \
+    ki_bf16_mean bf16_mean__##isa;                                                                                     \
+    ki_channels_last f32_channels_last__##isa;                                                                         \
     ki_probe_flops f32_probe_flops__##isa;                                                                             \
     ki_probe_read f32_probe_read__##isa;
 

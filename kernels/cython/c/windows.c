@@ -4,18 +4,19 @@
 
 #include <math.h>
 
+#include "simd/bf16.h"
 #include "simd/bytes.h"
 #include "simd/simd.h"
 #include "table.h"
 #include "threads.h"
 #include "windows_span.h"
 
-/* The start of a task: the row's address in x and y. */
-#define ROW(T)                                                                                                         \
+/* The start of a task: the row's address in x and y, of elements E and O. */
+#define ROW(E, O)                                                                                                         \
     (void)slot;                                                                                                        \
     const ki_window_args *a = context;                                                                                 \
-    const T *image = (const T *)a->x + index / a->out[0] * a->x_image;                                                 \
-    T *row = (T *)a->y + index / a->out[0] * a->y_image + index % a->out[0] * a->y_row;                                \
+    const E *image = (const E *)a->x + index / a->out[0] * a->x_image;                                                 \
+    O *row = (O *)a->y + index / a->out[0] * a->y_image + index % a->out[0] * a->y_row;                                \
     const span u = span_of(a, 0, index % a->out[0])
 
 /* For each cell of the window inside the image, ``cell`` points to its first channel. */
@@ -50,19 +51,19 @@ static void launch(ki_task *task, const ki_window_args *a) {
 enum { BLOCK = 4 }; /* vectors */
 
 /* Pooling of ``count`` vectors of channels from channel c0 on, of which ``valid`` channels are there. A window's cells are
- * reduced one after the other: START is the initial value, JOIN(a, b) adds a cell, FINISH(a) gives the result. */
-#define POOL(KIND, S, T, V, LANES, START, JOIN, FINISH)                                                                \
-    KI_INLINE void S##_##KIND##_cells(const ki_window_args *a, const T *image, T *y, span u, span v, ptrdiff_t c0,     \
+ * reduced one after the other, from and to elements E that M##_load and M##_store convert: START is the initial value, JOIN(a, b) adds a cell, FINISH(a) gives the result. */
+#define POOL(KIND, S, E, M, T, V, LANES, START, JOIN, FINISH)                                                                \
+    KI_INLINE void S##_##KIND##_cells(const ki_window_args *a, const E *image, E *y, span u, span v, ptrdiff_t c0,     \
                               const int count, ptrdiff_t valid, T cells) {                                             \
         (void)cells;                                                                                                   \
         const T *b = a->bias ? (const T *)a->bias + c0 : NULL;                                                         \
         const V lo = V##_set1((T)a->lo), hi = V##_set1((T)a->hi);                                                      \
         V joined[BLOCK];                                                                                               \
         for (int k = 0; k < count; k++) joined[k] = V##_set1(START);                                                   \
-        FOR_CELLS(T)                                                                                                   \
+        FOR_CELLS(E)                                                                                                   \
             for (int k = 0; k < count; k++) {                                                                          \
-                const T *p = cell + c0 + k * LANES;                                                                    \
-                joined[k] = JOIN(joined[k], valid < LANES ? V##_load_n(p, (size_t)valid) : V##_load(p));               \
+                const E *p = cell + c0 + k * LANES;                                                                    \
+                joined[k] = JOIN(joined[k], valid < LANES ? M##_load_n(p, (size_t)valid) : M##_load(p));               \
             }                                                                                                          \
         }                                                                                                              \
         for (int k = 0; k < count; k++) {                                                                              \
@@ -70,18 +71,18 @@ enum { BLOCK = 4 }; /* vectors */
             if (b) result = V##_add(result, valid < LANES ? V##_load_n(b, (size_t)valid) : V##_load(b + k * LANES));   \
             result = V##_min(hi, V##_max(lo, result));                                                                 \
             if (valid < LANES)                                                                                         \
-                V##_store_n(y + c0 + k * LANES, result, (size_t)valid);                                                \
+                M##_store_n(y + c0 + k * LANES, result, (size_t)valid);                                                \
             else                                                                                                       \
-                V##_store(y + c0 + k * LANES, result);                                                                 \
+                M##_store(y + c0 + k * LANES, result);                                                                 \
         }                                                                                                              \
     }                                                                                                                  \
     static void KI_NAME(S##_##KIND##_pool_row)(void *context, ptrdiff_t index, int slot) {                             \
-        ROW(T);                                                                                                        \
+        ROW(E, E);                                                                                                        \
         for (ptrdiff_t o = 0; o < a->out[1]; o++) {                                                                    \
             const span v = span_of(a, 1, o);                                                                           \
             const double cells = a->count_padding ? (double)a->window[0] * a->window[1]                                \
                                                   : (double)((u.to - u.from) * (v.to - v.from));                       \
-            T *y = row + o * a->y_step;                                                                                \
+            E *y = row + o * a->y_step;                                                                                \
             ptrdiff_t c = 0;                                                                                           \
             for (; c + BLOCK * LANES <= a->channels; c += BLOCK * LANES)                                               \
                 S##_##KIND##_cells(a, image, y, u, v, c, BLOCK, LANES, (T)cells);                                      \
@@ -94,14 +95,16 @@ enum { BLOCK = 4 }; /* vectors */
 #define SAME(value) value
 #define MEAN_F32(sum) vf32_div(sum, vf32_set1(cells))
 #define MEAN_F64(sum) vf64_div(sum, vf64_set1(cells))
-POOL(max, f32, float, vf32, VF32_LANES, -INFINITY, vf32_nan_max, SAME)
-POOL(max, f64, double, vf64, VF64_LANES, -INFINITY, vf64_nan_max, SAME)
-POOL(average, f32, float, vf32, VF32_LANES, 0, vf32_add, MEAN_F32)
-POOL(average, f64, double, vf64, VF64_LANES, 0, vf64_add, MEAN_F64)
+POOL(max, f32, float, vf32, float, vf32, VF32_LANES, -INFINITY, vf32_nan_max, SAME)
+POOL(max, f64, double, vf64, double, vf64, VF64_LANES, -INFINITY, vf64_nan_max, SAME)
+POOL(average, f32, float, vf32, float, vf32, VF32_LANES, 0, vf32_add, MEAN_F32)
+POOL(average, f64, double, vf64, double, vf64, VF64_LANES, 0, vf64_add, MEAN_F64)
+POOL(max, bf16, uint16_t, vbf16, float, vf32, VF32_LANES, -INFINITY, vf32_nan_max, SAME)
+POOL(average, bf16, uint16_t, vbf16, float, vf32, VF32_LANES, 0, vf32_add, MEAN_F32)
 
 #define MAX_POOL(S, T, LEAST)                                                                                          \
     static void KI_NAME(S##_max_pool_row)(void *context, ptrdiff_t index, int slot) {                                  \
-        ROW(T);                                                                                                        \
+        ROW(T, T);                                                                                                        \
         for (ptrdiff_t o = 0; o < a->out[1]; o++) {                                                                    \
             const span v = span_of(a, 1, o);                                                                           \
             T *restrict y = row + o * a->y_step;                                                                       \
@@ -171,19 +174,19 @@ static int reaches_out(const ki_window_args *a) {
 }
 
 /* ``padding``: a weight is not finite, so that the zeros outside the image have to be multiplied, too. */
-#define DEPTHWISE(S, T, V, LANES)                                                                                      \
-    KI_INLINE void S##_depthwise(const ki_window_args *a, const T *image, T *y, span u, span v, ptrdiff_t c0,          \
+#define DEPTHWISE(S, E, M, O, N, T, V, LANES)                                                                                      \
+    KI_INLINE void S##_depthwise(const ki_window_args *a, const E *image, O *y, span u, span v, ptrdiff_t c0,          \
                                  const int count, ptrdiff_t valid, const int padding) {                                \
         V sum[BLOCK];                                                                                                  \
         for (int k = 0; k < count; k++) {                                                                              \
             const T *b = (const T *)a->bias + c0 + k * LANES;                                                          \
             sum[k] = !a->bias ? V##_zero() : valid < LANES ? V##_load_n(b, (size_t)valid) : V##_load(b);               \
         }                                                                                                              \
-        FOR_CELLS(T)                                                                                                   \
+        FOR_CELLS(E)                                                                                                   \
             const T *w = (const T *)a->w + (i * a->window[1] + j) * a->channels;                                       \
             for (int k = 0; k < count; k++) {                                                                          \
                 const ptrdiff_t c = c0 + k * LANES;                                                                    \
-                V p = valid < LANES ? V##_load_n(cell + c, (size_t)valid) : V##_load(cell + c);                        \
+                V p = valid < LANES ? M##_load_n(cell + c, (size_t)valid) : M##_load(cell + c);                        \
                 V q = valid < LANES ? V##_load_n(w + c, (size_t)valid) : V##_load(w + c);                              \
                 sum[k] = V##_fma(p, q, sum[k]);                                                                        \
             }                                                                                                          \
@@ -201,18 +204,18 @@ static int reaches_out(const ki_window_args *a) {
         for (int k = 0; k < count; k++) {                                                                              \
             V clamped = V##_min(hi, V##_max(lo, sum[k]));                                                              \
             if (valid < LANES)                                                                                         \
-                V##_store_n(y + c0 + k * LANES, clamped, (size_t)valid);                                               \
+                N##_store_n(y + c0 + k * LANES, clamped, (size_t)valid);                                               \
             else                                                                                                       \
-                V##_store(y + c0 + k * LANES, clamped);                                                                \
+                N##_store(y + c0 + k * LANES, clamped);                                                                \
         }                                                                                                              \
     }                                                                                                                  \
-    KI_INLINE void S##_depthwise_many(const ki_window_args *a, const T *image, T *y, span u, span v,                   \
+    KI_INLINE void S##_depthwise_many(const ki_window_args *a, const E *image, O *y, span u, span v,                   \
                                       const int padding) {                                                             \
         const T *bias = a->bias;                                                                                       \
         for (ptrdiff_t o = 0; o < a->channels * a->multiplier; o++) {                                                  \
             T sum = bias ? bias[o] : 0;                                                                                \
-            FOR_CELLS(T)                                                                                               \
-                sum += cell[o / a->multiplier] *                                                                       \
+            FOR_CELLS(E)                                                                                               \
+                sum += M##_get(cell[o / a->multiplier]) *                                                                       \
                        ((const T *)a->w)[(i * a->window[1] + j) * a->channels * a->multiplier + o];                    \
             }                                                                                                          \
             if (padding)                                                                                               \
@@ -220,14 +223,14 @@ static int reaches_out(const ki_window_args *a) {
                     sum += 0 * ((const T *)a->w)[(i * a->window[1] + j) * a->channels * a->multiplier + o];            \
                 }                                                                                                      \
             sum = sum < (T)a->lo ? (T)a->lo : sum;                                                                     \
-            y[o] = sum > (T)a->hi ? (T)a->hi : sum;                                                                    \
+            y[o] = N##_put(sum > (T)a->hi ? (T)a->hi : sum);                                                                    \
         }                                                                                                              \
     }                                                                                                                  \
     KI_INLINE void S##_depthwise_outputs(void *context, ptrdiff_t index, int slot, const int padding) {                \
-        ROW(T);                                                                                                        \
+        ROW(E, O);                                                                                                        \
         for (ptrdiff_t o = 0; o < a->out[1]; o++) {                                                                    \
             const span v = span_of(a, 1, o);                                                                           \
-            T *y = row + o * a->y_step;                                                                                \
+            O *y = row + o * a->y_step;                                                                                \
             if (a->multiplier != 1) {                                                                                  \
                 S##_depthwise_many(a, image, y, u, v, padding);                                                        \
                 continue;                                                                                              \
@@ -263,9 +266,20 @@ static int reaches_out(const ki_window_args *a) {
         launch(padding ? KI_NAME(S##_depthwise_padded_row) : KI_NAME(S##_depthwise_row), args);                        \
     }
 
-DEPTHWISE(f32, float, vf32, VF32_LANES)
-DEPTHWISE(f64, double, vf64, VF64_LANES)
+DEPTHWISE(f32, float, vf32, float, vf32, float, vf32, VF32_LANES)
+DEPTHWISE(f64, double, vf64, double, vf64, double, vf64, VF64_LANES)
+DEPTHWISE(bf16, uint16_t, vbf16, uint16_t, vbf16, float, vf32, VF32_LANES)
+DEPTHWISE(f32_to_bf16, float, vf32, uint16_t, vbf16, float, vf32, VF32_LANES)
+DEPTHWISE(bf16_to_f32, uint16_t, vbf16, float, vf32, float, vf32, VF32_LANES)
 
 ki_window *const KI_NAME(ki_max_pool)[KI_DTYPES] = KI_ROW_NUMBERS(max_pool);
 ki_window *const KI_NAME(ki_average_pool)[KI_DTYPES] = KI_ROW_FLOATS(average_pool);
 ki_window *const KI_NAME(ki_depthwise)[KI_DTYPES] = KI_ROW_FLOATS(depthwise);
+
+ki_window *const KI_NAME(ki_bf16_windows)[KI_BF16_WINDOWS] = {
+    [KI_BF16_MAX] = KI_NAME(bf16_max_pool),
+    [KI_BF16_AVERAGE] = KI_NAME(bf16_average_pool),
+    [KI_BF16_DEPTHWISE] = KI_NAME(bf16_depthwise),
+    [KI_BF16_DEPTHWISE_FROM_F32] = KI_NAME(f32_to_bf16_depthwise),
+    [KI_BF16_DEPTHWISE_TO_F32] = KI_NAME(bf16_to_f32_depthwise),
+};

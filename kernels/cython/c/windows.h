@@ -20,4 +20,14 @@ typedef struct {
 
 typedef void ki_window(const ki_window_args *args);
 
+/* x or y, or both, are bfloat16; w, bias and sums are float. */
+enum {
+    KI_BF16_MAX,
+    KI_BF16_AVERAGE,
+    KI_BF16_DEPTHWISE,
+    KI_BF16_DEPTHWISE_FROM_F32,
+    KI_BF16_DEPTHWISE_TO_F32,
+    KI_BF16_WINDOWS
+};
+
 #endif
