@@ -333,7 +333,7 @@ def test_limits(write: Write) -> None:
     with ki.Session(graph, backend="numpy") as session:
         assert session.run("y", {"x": np.zeros((1, 1, 1), np.float32)}).shape == (1, 1, 1)
     model = Lite()
-    tensors = [model.tensor(f"t{i}", (1, 4), "int8", scale=0.1) for i in range(30)]
+    tensors = [model.tensor(f"t{i}", (1, 4), "int8", scale=0.1) for i in range(40)]
     for before, after in itertools.pairwise(tensors):
         model.op("TANH", [before], [after])
     path = write(model.bytes(tensors[:1], tensors[-1:]))

@@ -1,6 +1,7 @@
 """TensorFlow Lite models (.tflite) to a Graph of TensorFlow's ops.
 
     __init__.py      looks_like_tflite, read_tflite: inputs, operators in their order, outputs, names
+    integers.py      operators on int8 and uint8 tensors, in these integers
     table.py         operator -> converter; windows.py, activations.py, elementwise.py, arrays.py, control.py, detection.py:
                      the converters
     build.py         the file's tensors while the graph is built, and an operator as its converter sees it
@@ -29,6 +30,7 @@ from ...signatures import SERVING_DEFAULT, Signature
 from .arrays import MOVES
 from .batches import takes_any_batch
 from .build import Build, Refused, Use
+from .integers import INTEGERS, MOVED
 from .metadata import describe
 from .nodes import legal
 from .table import CONVERTERS, CUSTOM
@@ -36,8 +38,8 @@ from .table import CONVERTERS, CUSTOM
 __all__ = ["looks_like_tflite", "read_tflite"]
 
 _NOTE = (
-    "integers that stand for reals are computed as float32 numbers of steps, rounded to whole steps where the runtime rounds; "
-    "a step at the edge of two may differ"
+    "quantised layers run in the file's integers; operators that have no integer kernel compute in float32 and round to whole steps "
+    "where the runtime rounds, so a step at the edge of two may differ"
 )
 
 
@@ -105,7 +107,12 @@ def _convert(build: Build, shapes: Sequence[Shape] | None = None) -> list[str]:
         build.feed(index, shape)
     refused = []
     for operator in model.operators:
-        reason = _add(build, operator)
+        try:
+            reason = _add(build, operator)
+        except LoadError:
+            raise
+        except (KigraphError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise LoadError(f"{build.budget.file}: {build.place}{operator}: {error}") from error
         if reason:
             refused.append(f"{build.place}{operator}: {reason}")
     for index in model.outputs:
@@ -135,7 +142,10 @@ def _add(build: Build, operator: OperatorDef) -> str:
     if operator.name == "DENSIFY" and _derive(build, operator):
         return ""
     use = Use(build, operator)
-    use.stepwise = operator.name in MOVES and _one_grid(build, operator)
+    if not operator.custom and operator.name in INTEGERS and _in_integers(use):
+        return ""
+    use.whole = operator.name in MOVED and _one_grid(build, operator) and _bytes(build, operator)
+    use.stepwise = not use.whole and operator.name in MOVES and _one_grid(build, operator)
     reason = ""
     convert = (CUSTOM if operator.custom else CONVERTERS).get(operator.name)
     try:
@@ -146,25 +156,47 @@ def _add(build: Build, operator: OperatorDef) -> str:
         if len(values) < len(operator.outputs):
             raise Refused(f"{len(operator.outputs)} results, where {len(values)} are known")
     except Refused as refusal:
-        reason, use.stepwise = str(refusal), False
+        reason, use.stepwise, use.whole = str(refusal), False, False
         values = _unknown(use)
-    except LoadError:
-        raise
-    except (KigraphError, ArithmeticError, LookupError, TypeError, ValueError) as error:
-        raise LoadError(f"{build.budget.file}: {build.place}{operator}: {error}") from error
     for index, value in zip(operator.outputs, values, strict=False):
-        if build.has_value(index):
-            raise build.budget.error(
-                f"{build.place}{operator}", f"tensor {index}, which has a value", "one operator for each"
-            )
+        _once(build, operator, index)
         _store(use, index, value, bool(reason))
     return reason
+
+
+def _in_integers(use: Use) -> bool:
+    """Adds an operator that has an integer op for its element types; False if it has not."""
+    build, operator = use.build, use.operator
+    if len(operator.outputs) != 1 or not build.byte_grid(operator.outputs[0]):
+        return False
+    try:
+        made = INTEGERS[operator.name](use)
+    except Refused:  # its converter for reals says so, too
+        return False
+    if made is None:
+        return False
+    _once(build, operator, operator.outputs[0])
+    build.store_as_filed(operator.outputs[0], made)
+    return True
+
+
+def _once(build: Build, operator: OperatorDef, index: int) -> None:
+    if build.has_value(index):
+        raise build.budget.error(
+            f"{build.place}{operator}", f"tensor {index}, which has a value", "one operator for each"
+        )
+
+
+def _bytes(build: Build, operator: OperatorDef) -> bool:
+    """Whether all inputs and results that have a grid are int8 or uint8."""
+    indices = (i for i in (*operator.inputs, *operator.outputs) if i >= 0)
+    return all(build.byte_grid(i) for i in indices if build.tensor(i).quantization is not None)
 
 
 def _store(use: Use, index: int, value: Tensor, refused: bool) -> None:
     """A result of an operator as the tensor of that index."""
     build = use.build
-    if use.stored and not refused:
+    if (use.stored or (use.whole and build.byte_grid(index))) and not refused:
         build.store_as_filed(index, value)
     elif use.stepwise and build.activation_grid(index):
         build.steps[index] = value
@@ -246,13 +278,14 @@ def _ends(build: Build) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
 
 
 def _name_tensors(graph: Graph, build: Build) -> None:
-    """Of tensors with the same name those that are fed or given out are meant. Inner integers have no names: see Build.steps."""
-    owners: dict[str, list[int]] = {}
-    for index in build.given.keys() - build.steps.keys():
-        owners.setdefault(build.tensor(index).name, []).append(index)
-    for name, indices in owners.items():
-        if name and len(indices) == 1:
-            graph.aliases[name] = build.given[indices[0]].name
+    """Of tensors with the same name those that are fed or given out are meant. What is in steps only has no name: see Build.steps."""
+    owners: dict[str, list[Tensor]] = {}
+    filed = {i: t for i, t in build.given.items() if i not in build.steps} | build.integers
+    for index, tensor in filed.items():
+        owners.setdefault(build.tensor(index).name, []).append(tensor)
+    for name, tensors in owners.items():
+        if name and len(tensors) == 1:
+            graph.aliases[name] = tensors[0].name
     inputs, outputs = _ends(build)
     for index, tensor in {**outputs, **inputs}.items():
         if build.tensor(index).name:

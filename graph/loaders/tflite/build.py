@@ -1,7 +1,7 @@
 """The graph while a model is converted: the file's tensors as tensors of the graph, and what converters build with.
 
-Quantised tensors are float32 in the graph: activations on the grid of their scale and zero point, constants dequantised.
-What the file gives out as integers is quantised again at the end.
+A quantised activation has up to three forms, each made when it is first read: the file's integers, numbers of steps of its
+scale in float32 (quantization.py), reals. int8 and uint8 stay integers where an operator takes them (integers.py).
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ from ...formats.source import Source
 from ...ir import Literal
 from .constants import KINDS, Change, Constant, constant_of, kind_name
 from .nodes import Nodes, legal
-from .quantization import Halves, from_integers, reals, to_integers, to_steps, unit
+from .quantization import Halves, from_integers, quantized, reals, to_integers, to_steps, unit
 
 __all__ = ["Build", "Converter", "Refused", "Use"]
 
 
 _MOST_OPTIONS = 1 << 16
+#: Numbers of the element types uint8 and int8.
+_BYTES = (3, 9)
 
 
 class Refused(Exception):  # noqa: N818 - a signal: the operator stays in the graph as one that cannot run
@@ -44,7 +46,7 @@ class Build(Nodes):
         self.model, self.place = model, place
         self.source = source
         self.given: dict[int, Tensor] = {}
-        #: Of tensors that the file has as integers that stand for reals: numbers of steps, and the integers at the ends.
+        #: Of tensors that the file has as integers that stand for reals: numbers of steps, and the integers.
         self.steps: dict[int, Tensor] = {}
         self.integers: dict[int, Tensor] = {}
         #: What a placeholder gives, by the index of the input.
@@ -54,6 +56,7 @@ class Build(Nodes):
         self._constants: dict[int, Constant | None] = {}
         self._layouts: dict[tuple[int, Change | None], Tensor] = {}
         self._biases: dict[tuple[int, bytes], Tensor] = {}
+        self._stored: dict[tuple[int, Change | None], Tensor] = {}
         self._in_steps: dict[tuple[int, Change | None], Tensor] = {}
         self._produced = {t for op in model.operators for t in op.outputs}
         self.free = False
@@ -75,6 +78,14 @@ class Build(Nodes):
         q = tensor.quantization
         small = kind is not None and kind.kind in "iu" and kind.itemsize <= 2
         return small and q is not None and q.scale.size == 1 and 1e-30 < q.scale[0] < 1e30
+
+    def byte_grid(self, index: int) -> bool:
+        """Whether these integers are int8 or uint8, with a zero point among them."""
+        dtype = KINDS.get(self.tensor(index).kind)
+        if not self.activation_grid(index) or self.tensor(index).kind not in _BYTES or dtype is None:
+            return False
+        limits, zero = np.iinfo(dtype), self.grid(index).zero_point
+        return zero.size == 1 and bool(limits.min <= zero[0] <= limits.max)
 
     def grid(self, index: int) -> Quantization:
         q = self.tensor(index).quantization
@@ -113,8 +124,8 @@ class Build(Nodes):
 
     def value(self, index: int, change: Change | None = None) -> Tensor:
         """The tensor in the graph, in another layout if ``change`` says so. Constants are added when they are first used."""
-        if index in self.steps and index not in self.given:
-            self.given[index] = reals(self, self.steps[index], self.grid(index), legal(self.tensor(index).name))
+        if index not in self.given and (index in self.steps or index in self.integers):
+            self.given[index] = self._reals(index)
         if index in self.given and change is None:
             return self.given[index]
         key = (index, change)
@@ -122,6 +133,13 @@ class Build(Nodes):
             literal = self.literal(index, change)
             self._layouts[key] = self._const(index, literal) if literal is not None else self._changed(index, change)
         return self._layouts[key]
+
+    def _reals(self, index: int) -> Tensor:
+        name, q = legal(self.tensor(index).name), self.grid(index)
+        if index in self.steps or not self.byte_grid(index):
+            return reals(self, self.in_steps(index), q, name)
+        attrs = {"scale": float(q.scale[0]), "zero": int(q.zero_point[0])}
+        return self.add("KiDequantize", [self.integers[index]], attrs, name)
 
     def _const(self, index: int, literal: Literal) -> Tensor:
         return self.const(literal, legal(self.tensor(index).name or "constant"))
@@ -169,7 +187,6 @@ class Build(Nodes):
         self.fed[index] = self.given[index] = fed
         if self.activation_grid(index):
             self.integers[index] = self.given.pop(index)
-            self.steps[index] = from_integers(self, fed, self.grid(index), name)
 
     def feedable(self, index: int) -> Tensor:
         """The tensor of a signature's input."""
@@ -178,10 +195,13 @@ class Build(Nodes):
     @property
     def quantized_grid(self) -> bool:
         """Whether activations are integers in the file."""
-        return bool(self.steps)
+        return any(self.activation_grid(i) for i in (*self.steps, *self.integers))
 
     def in_steps(self, index: int, change: Change | None = None) -> Tensor:
         """A tensor of integers that stand for reals, as numbers of steps."""
+        if index in self.integers and index not in self.steps:
+            name = legal(self.tensor(index).name)
+            self.steps[index] = from_integers(self, self.integers[index], self.grid(index), name)
         if index in self.steps and change is None:
             return self.steps[index]
         constant = self.constant(index)
@@ -204,11 +224,38 @@ class Build(Nodes):
             return self.integers[index]
         return self.value(index)
 
+    def integer(self, index: int) -> Tensor:
+        """A tensor of integers that stand for reals, as they are."""
+        return self.stored(index) if self.constant(index) is not None else self.result(index)
+
+    def stored(self, index: int) -> Tensor:
+        """A constant as the file has it."""
+        key = (index, None)
+        if key not in self._stored:
+            constant = self.constant(index)
+            assert constant is not None
+            self._stored[key] = self._const(index, replace(constant, quantization=None).literal())
+        return self._stored[key]
+
+    def weights(self, index: int, change: Change) -> Tensor:
+        """Constant integers of a byte as int8 around 0, in another layout."""
+        key = (index, change)
+        if key not in self._stored:
+            constant, dtype = self.constant(index), np.dtype(np.int8)
+            assert constant is not None
+            assert constant.quantization is not None
+            kept = None if KINDS[constant.kind] == dtype else unit(constant.quantization)
+            self._stored[key] = self._const(index, replace(constant, quantization=kept).literal(change, dtype))
+        return self._stored[key]
+
     def store(self, index: int, value: Tensor, halves: Halves) -> None:
         """A result of an operator in reals, or whatever else it is."""
         if self.activation_grid(index):
             name, kind = legal(self.tensor(index).name), KINDS[self.tensor(index).kind]
-            self.steps[index] = to_steps(self, value, self.grid(index), kind, name, halves)
+            if halves == "even" and self.byte_grid(index) and value.dtype == np.float32:
+                self.integers[index] = quantized(self, value, self.grid(index), kind, name)
+            else:
+                self.steps[index] = to_steps(self, value, self.grid(index), kind, name, halves)
         else:
             self.given[index] = value
 
@@ -216,7 +263,6 @@ class Build(Nodes):
         """A result that is in the file's element type already."""
         if self.activation_grid(index):
             self.integers[index] = value
-            self.steps[index] = from_integers(self, value, self.grid(index), legal(self.tensor(index).name))
         else:
             self.given[index] = value
 
@@ -232,6 +278,8 @@ class Use:
         outputs = operator.outputs
         #: Inputs and results are numbers of steps: the operator only moves elements, all of one grid.
         self.stepwise = False
+        #: Inputs that stand for reals are integers of a byte: the operator only moves elements, all of one grid.
+        self.whole = False
         #: Results are in the file's element types.
         self.stored = False
         self.halves: Halves = "even"
@@ -253,6 +301,8 @@ class Use:
 
     def x(self, i: int, change: Change | None = None) -> Tensor:
         index = self.index(i)
+        if self.whole and self.build.tensor(index).quantization is not None:
+            return self.build.integer(index) if change is None else self.build.weights(index, change)
         if self.stepwise and self.build.tensor(index).quantization is not None:
             return self.build.in_steps(index, change)
         return self.build.value(index, change)

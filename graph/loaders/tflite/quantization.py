@@ -15,7 +15,7 @@ from ...builder import Tensor
 from ...formats.flatbuffers.tflite import Quantization
 from .nodes import Nodes
 
-__all__ = ["Halves", "bounded", "from_integers", "reals", "rescaled", "to_integers", "to_steps", "unit"]
+__all__ = ["Halves", "bounded", "from_integers", "quantized", "reals", "rescaled", "to_integers", "to_steps", "unit"]
 
 #: Where the runtime rounds a half of a step: to the even one or, for means of a window, away from the integer 0, or up.
 Halves: TypeAlias = Literal["even", "away", "up"]
@@ -46,6 +46,16 @@ def to_integers(nodes: Nodes, steps: Tensor, q: Quantization, dtype: DType, name
 
 def reals(nodes: Nodes, steps: Tensor, q: Quantization, name: str) -> Tensor:
     return nodes.add("Mul", [steps, nodes.known(q.scale[0], _F32)], {}, name)
+
+
+def quantized(nodes: Nodes, x: Tensor, q: Quantization, dtype: DType, name: str) -> Tensor:
+    """Integers of a byte for reals."""
+    limits = np.iinfo(dtype)
+    attrs = {
+        "scale": float(q.scale[0]), "zero": int(q.zero_point[0]), "low": int(limits.min), "high": int(limits.max),
+        "out_type": dtype, "divide": False,
+    }  # fmt: skip
+    return nodes.add("KiQuantize", [x], attrs, name)
 
 
 def to_steps(nodes: Nodes, x: Tensor, q: Quantization, dtype: DType, name: str, halves: Halves = "even") -> Tensor:

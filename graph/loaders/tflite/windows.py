@@ -15,15 +15,16 @@ from .build import Converter, Refused, Use
 from .constants import KINDS, Change
 from .quantization import bounded, rescaled
 
-__all__ = ["CONVERTERS"]
+__all__ = ["BOUNDS", "CONVERTERS", "padding", "strides"]
 
 #: Numbers of element types.
 _INT32, _INT64 = 2, 4
 #: Fused activations that bounds describe: NONE, RELU, RELU_N1_TO_1, RELU6.
-_BOUNDS = {0: (-math.inf, math.inf), 1: (0.0, math.inf), 2: (-1.0, 1.0), 3: (0.0, 6.0)}
+BOUNDS = {0: (-math.inf, math.inf), 1: (0.0, math.inf), 2: (-1.0, 1.0), 3: (0.0, 6.0)}
 
 
-def _padding(use: Use, slot: int = 0) -> str:
+def padding(use: Use, slot: int = 0) -> str:
+    """SAME or VALID, from the options."""
     code = use.option(slot, "int8")
     if code not in (0, 1):
         raise Refused(f"padding {code}; expected 0 (SAME) or 1 (VALID)")
@@ -46,7 +47,7 @@ class _Product:
             build.activation_grid(use.index(x))
             and build.activation_grid(use.operator.outputs[0])
             and (self._whole or not use.has(bias))
-            and activation in _BOUNDS
+            and activation in BOUNDS
             and self._are_integers(1)
         )
 
@@ -85,7 +86,7 @@ class _Product:
         use, index = self.use, self.use.operator.outputs[0]
         grid, scale = use.build.grid(index), self._scale()
         assert scale is not None
-        bounds = bounded(grid, KINDS[use.out().kind], *_BOUNDS[self._activation])
+        bounds = bounded(grid, KINDS[use.out().kind], *BOUNDS[self._activation])
         use.stepwise = True
         with np.errstate(over="ignore"):
             factor = scale / grid.scale
@@ -100,7 +101,7 @@ class _Product:
         return self.use.build.scaled(self.use.index(self._bias), Quantization(scale, np.zeros(scale.size, np.int64), 0))
 
 
-def _strides(use: Use, at: int) -> tuple[int, int, int, int]:
+def strides(use: Use, at: int) -> tuple[int, int, int, int]:
     """Options have the width first."""
     return (1, use.option(at + 1), use.option(at), 1)
 
@@ -108,8 +109,8 @@ def _strides(use: Use, at: int) -> tuple[int, int, int, int]:
 def _conv2d(use: Use) -> Tensor:
     """Weights are (out, height, width, in)."""
     attrs = {
-        "strides": _strides(use, 1),
-        "padding": _padding(use),
+        "strides": strides(use, 1),
+        "padding": padding(use),
         "dilations": (1, use.option(5, default=1), use.option(4, default=1), 1),
         "data_format": "NHWC",
     }
@@ -123,8 +124,8 @@ def _depthwise(use: Use) -> Tensor:
     if len(shape) != 4 or shape[0] != 1 or not channels or not channels[0] or shape[3] % channels[0]:
         raise Refused(f"weights {shape} for {channels} channels")
     attrs = {
-        "strides": _strides(use, 1),
-        "padding": _padding(use),
+        "strides": strides(use, 1),
+        "padding": padding(use),
         "dilations": (1, use.option(6, default=1), use.option(5, default=1), 1),
         "data_format": "NHWC",
     }
@@ -136,7 +137,7 @@ def _depthwise(use: Use) -> Tensor:
 
 def _transpose_conv(use: Use) -> Tensor:
     """Inputs: shape of the result, weights (out, height, width, in), x, and perhaps a bias."""
-    attrs = {"strides": _strides(use, 1), "padding": _padding(use), "data_format": "NHWC"}
+    attrs = {"strides": strides(use, 1), "padding": padding(use), "data_format": "NHWC"}
     product = _Product(use, 2, 3, use.option(3, "int8"))
     inputs = [use.x(0), product.weights(Change((1, 2, 0, 3))), product.x()]
     return product.finished(use.add("Conv2DBackpropInput", inputs, attrs))
@@ -146,7 +147,7 @@ def _conv3d(use: Use) -> Tensor:
     """Weights are (depth, height, width, in, out), as TensorFlow's."""
     attrs = {
         "strides": (1, use.option(1), use.option(3), use.option(2), 1),
-        "padding": _padding(use),
+        "padding": padding(use),
         "dilations": (1, use.option(5, default=1), use.option(7, default=1), use.option(6, default=1), 1),
         "data_format": "NDHWC",
     }
@@ -158,8 +159,8 @@ def _pool(op: str) -> Converter:
     def convert(use: Use) -> Tensor:
         attrs = {
             "ksize": (1, use.option(4), use.option(3), 1),
-            "strides": _strides(use, 1),
-            "padding": _padding(use),
+            "strides": strides(use, 1),
+            "padding": padding(use),
             "data_format": "NHWC",
         }
         use.halves = "away" if op == "AvgPool" else "even"
@@ -172,8 +173,8 @@ def _l2_pool(use: Use) -> Tensor:
     """The root of the mean of squares."""
     attrs = {
         "ksize": (1, use.option(4), use.option(3), 1),
-        "strides": _strides(use, 1),
-        "padding": _padding(use),
+        "strides": strides(use, 1),
+        "padding": padding(use),
         "data_format": "NHWC",
     }
     mean = use.add("AvgPool", [use.add("Square", [use.x(0)])], attrs)
