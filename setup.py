@@ -26,6 +26,7 @@ PACKAGES = {
     "kigraph.archive": "kigraph/archive",
     "kigraph.cli": "kigraph/cli",
     "kigraph.data": "kigraph/data",
+    "kigraph.quantizing": "kigraph/quantizing",
     "kigraph.retraining": "kigraph/retraining",
     "kigraph.serve": "kigraph/serve",
     "kigraph.serve.protocols": "kigraph/serve/protocols",
@@ -73,6 +74,7 @@ PACKAGES = {
 PACKAGE_DATA = {
     "kigraph": ["py.typed", "*.pyi"],
     "kigraph.data": ["*.json", "*.pb", "*.png"],
+    "kigraph.quantizing": ["*.css"],
     "kigraph.retraining": ["*.css"],
     "kigraph.serve": ["*.html"],
     "kigraph.graph.draw": ["*.css", "*.js"],

@@ -40,6 +40,7 @@ _MODULES: dict[str, str] = {
     "classifier": "Classified Classifier Prediction load",
     "converting": "convert save",
     "machine": "backend_status",
+    "quantizing": "Quantized quantize",
     "retraining": "Retrained retrain",
     "saving": "save_graph",
     "train": "layers",

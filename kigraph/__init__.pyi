@@ -33,6 +33,7 @@ from .archive.run import classify_folder as classify_folder
 from .classifier import Classified as Classified, Classifier as Classifier, Prediction as Prediction, load as load
 from .converting import convert as convert, save as save
 from .machine import backend_status as backend_status
+from .quantizing import Quantized as Quantized, quantize as quantize
 from .retraining import Retrained as Retrained, retrain as retrain
 from .saving import save_graph as save_graph
 from .train import layers as layers

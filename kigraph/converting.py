@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from .errors import GraphError
 from .graph.formats.source import Source
 from .graph.hints import guess_outputs
 from .graph.signatures import SERVING_DEFAULT
-from .kernels.atomic_files import check_writable
+from .kernels.atomic_files import check_writable, replacing
 from .opening import open_file
 from .weights.card import Card
 from .weights.card_file import card_document
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .graph.models.torch import Architecture
     from .verify import Report
 
-__all__ = ["FORMATS", "convert", "save"]
+__all__ = ["FORMATS", "Ends", "convert", "onnx_ends", "save", "write_card"]
 
 #: What the suffix of the written file says.
 FORMATS = {".pb": "TensorFlow frozen GraphDef", ".onnx": "ONNX", ".safetensors": "safetensors (weights only)"}
@@ -56,7 +56,7 @@ def save(model: Classifier, path: str | os.PathLike[str]) -> Path:
     else:
         card = _save_onnx(model, target)
     if card is not None:
-        _write_card(model, card, target)
+        write_card(model, card, target)
     elif stale is not None:
         stale.unlink(missing_ok=True)
     return target
@@ -86,9 +86,18 @@ def _save_weights(model: Classifier, target: Path) -> None:
     save_safetensors(weights, target)
 
 
-def _save_onnx(model: Classifier, target: Path) -> Card | None:
-    from .graph.writers.onnx import save_onnx
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Where a model's graph begins and ends as an ONNX file. ``names``: tensor -> what it is called in the file; ``card``: of the file."""
 
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    names: Mapping[str, str]
+    card: Card | None
+
+
+def onnx_ends(model: Classifier) -> Ends:
+    """The ends of a model: those that the file itself names, else its card's; behind an image decoder."""
     graph, card = model.graph, model.card
     if card is not None and not graph.signatures:
         inputs = {card.input: card.input}
@@ -97,11 +106,18 @@ def _save_onnx(model: Classifier, target: Path) -> Card | None:
         called = model.signatures[SERVING_DEFAULT]
         inputs, outputs = ({n: t.name for n, t in ends.items()} for ends in (called.inputs, called.outputs))
     names = {graph.tensor(t).name: n.removesuffix(":0") for n, t in (*inputs.items(), *outputs.items())}
-    save_onnx(graph, target, list(outputs.values()), list(inputs.values()), names)
-    if card is None:
-        return None
-    card = replace(card, encoded=None, pixels=None)
-    return _renamed(card, lambda tensor: names.get(graph.tensor(tensor).name, tensor.removesuffix(":0")))
+    if card is not None:
+        card = replace(card, encoded=None, pixels=None)
+        card = _renamed(card, lambda tensor: names.get(graph.tensor(tensor).name, tensor.removesuffix(":0")))
+    return Ends(tuple(inputs.values()), tuple(outputs.values()), names, card)
+
+
+def _save_onnx(model: Classifier, target: Path) -> Card | None:
+    from .graph.writers.onnx import save_onnx
+
+    ends = onnx_ends(model)
+    save_onnx(model.graph, target, ends.outputs, ends.inputs, ends.names)
+    return ends.card
 
 
 def _beside(graph: Graph, card: Card) -> list[str]:
@@ -138,12 +154,13 @@ def _renamed(card: Card | None, name: Callable[[str], str]) -> Card | None:
     return replace(card, input=name(card.input), output=name(card.output), encoded=encoded, pixels=pixels)
 
 
-def _write_card(model: Classifier, card: Card, target: Path) -> None:
+def write_card(model: Classifier, card: Card, target: Path) -> None:
     """The card with the classes' names, so that the new file needs no other beside it."""
     if model.labels is not None:
         card = replace(card, classes=model.labels.names, labels="file")
     beside = target.with_name(f"{target.name}.card.json")
-    beside.write_text(json.dumps(card_document(card, Source(target).sha256), indent=2) + "\n", encoding="utf-8")
+    with replacing(beside, "w", encoding="utf-8", shared=True) as file:
+        file.write(json.dumps(card_document(card, Source(target).sha256), indent=2) + "\n")
 
 
 def convert(

@@ -31,7 +31,7 @@ from .onnx_ops import write_operation
 from .onnx_prepare import needed_by, prepared
 from .onnx_writer import Writer, data_type
 
-__all__ = ["save_onnx"]
+__all__ = ["onnx_model", "save_onnx", "write_model"]
 
 _OPSET = 18
 _IR_VERSION = 8
@@ -71,12 +71,29 @@ def save_onnx(
     inputs: Sequence[str] = (),
     names: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Writes what ``outputs`` need of a graph; the file appears only when it is complete.
+    """Writes what ``outputs`` need of a graph; the file appears only when it is complete. See ``onnx_model``."""
+    write_model(onnx_model(graph, outputs, inputs, names), path)
+
+
+def write_model(model: ModelProto, path: str | os.PathLike[str]) -> None:
+    """Writes a file, which appears only when it is complete. OSError where nothing can be written."""
+    with replacing(path, shared=True) as file:
+        for piece in encode(model):
+            file.write(piece)
+
+
+def onnx_model(
+    graph: Graph,
+    outputs: Sequence[str] = (),
+    inputs: Sequence[str] = (),
+    names: Mapping[str, str] = MappingProxyType({}),
+) -> ModelProto:
+    """The content of an ONNX file with what ``outputs`` need of a graph.
 
     outputs: tensors; default: those that nothing reads. inputs: tensors at which the file's graph begins (so that an
     image decoder before them can be left out); default: the placeholders. names: what a tensor ('op:index') is called in the file;
     others lose their ':0'.
-    Raises GraphError for an op that cannot be written, or a variable (freeze the graph first), OSError where nothing can be written.
+    Raises GraphError for an op that cannot be written, or a variable (freeze the graph first).
     """
     ends = [graph.tensor(n) for n in outputs] or _unread(graph)
     starts = [graph.tensor(n) for n in inputs]
@@ -100,13 +117,10 @@ def save_onnx(
         finish.append(_value_info(name, tensor))
     nodes, constants = writer.needed()
     proto = GraphProto(node=nodes, name="kigraph", initializer=constants, input=begin, output=finish)
-    model = ModelProto(
+    return ModelProto(
         ir_version=_IR_VERSION, producer_name="kigraph", graph=proto, opset_import=[OperatorSet(version=_OPSET)],
         metadata_props=_metadata(graph),
     )  # fmt: skip
-    with replacing(path, shared=True) as file:
-        for piece in encode(model):
-            file.write(piece)
 
 
 def _unread(graph: Graph) -> list[Tensor]:

@@ -1,6 +1,6 @@
 """kigraph.cli: the command ``kigraph``.
 
-Map of the folder: one module per command (classify, retrain, serve, bench, profile, tune, cache, info,
+Map of the folder: one module per command (classify, retrain, quantize, serve, bench, profile, tune, cache, info,
 inspect_file, card, convert, verify, draw, weights), each with ``register(commands)`` and ``run(args)``; output.py prints tables and JSON; options.py has what commands share;
 support.py finds out which backend can run what.
 
@@ -33,6 +33,7 @@ examples:
   kigraph classify cat.png --weights my_graph.pb --labels labels.txt
   kigraph serve --port 8080                         the same over HTTP
   kigraph retrain dogs/ -o dogs.pb                  teach it the classes of your own photographs
+  kigraph quantize my_graph.pb --images photos/ -o small.onnx   8-bit integers
   kigraph inspect my_graph.pb                       format, ops, inputs, outputs, card
   kigraph card my_graph.pb > model.card.json        how it is used, to correct and keep
   kigraph convert a.h5 -o b.onnx                    another format, proved to compute the same
@@ -53,6 +54,7 @@ exit codes: 0 done, 1 some inputs failed, 2 wrong usage or an error that concern
 _COMMANDS = {
     "classify": "kigraph.cli.classify",
     "retrain": "kigraph.cli.retrain",
+    "quantize": "kigraph.cli.quantize",
     "serve": "kigraph.cli.serve",
     "bench": "kigraph.cli.bench",
     "profile": "kigraph.cli.profile",
