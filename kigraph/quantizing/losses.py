@@ -125,7 +125,7 @@ def layer_losses(
     found: dict[str, float] = {}
     by_input: dict[str, list[str]] = {}
     for node in places.layers:
-        by_input.setdefault(places.origin(data_inputs(node)[0]), []).append(node.output[0])
+        by_input.setdefault(data_inputs(node)[0], []).append(node.output[0])
     inputs = [Group((name,), (name,), {}) for name in by_input]
     for part in _parts(inputs, sizes):
         names = [g.points[0] for g in part]

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..classifier import Classifier
+from ..graph.builder import Tensor
+from ..graph.ir import Literal
 from .net import Array, Net
 from .ranges import Histogram
 
@@ -49,9 +51,20 @@ class Network:
         """Values for one batch of prepared images; a batch that is not full is filled up, and cut again."""
         size = self.model.fixed_batch
         missing = (-len(images) % size) if size else 0
-        fed = {self.card.input: _filled(images, missing), **{n: _filled(v, missing) for n, v in (feeds or {}).items()}}
+        fed: dict[Tensor, Array] = {}
+        for name, value in {self.card.input: images, **(feeds or {})}.items():
+            self._feed(fed, name, value if name in self._net.constants else _filled(value, missing))
         values = self.session.run(list(names), fed)
         return [v[: len(images)] if missing and len(v) == len(images) + missing else v for v in values]
+
+    def _feed(self, fed: dict[Tensor, Array], name: str, value: Array) -> None:
+        """Feeds a value, and what it is a transpose of: windows read that, as they work with the channels last."""
+        tensor = self._graph.tensor(name)
+        fed[tensor] = value
+        if tensor.op.type == "Transpose":
+            order = tensor.op.inputs[1].op.attrs.get("value")
+            if isinstance(order, Literal):
+                fed[tensor.op.inputs[0]] = np.ascontiguousarray(value.transpose(np.argsort(order.array())))
 
     def batches(self, images: Array) -> list[Array]:
         """The images in batches."""

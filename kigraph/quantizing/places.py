@@ -34,12 +34,6 @@ class Places:
     joined: list[tuple[str, ...]] = field(default_factory=list)
     activation: dict[str, NodeProto] = field(default_factory=dict)
 
-    def origin(self, name: str) -> str:
-        """The value itself, or what it is a transpose of: a graph that is loaded may read either."""
-        while (node := self.integer.get(name)) is not None and node.op_type == "Transpose":
-            name = node.input[0]
-        return name
-
     @property
     def layers(self) -> list[NodeProto]:
         """The nodes with weights."""

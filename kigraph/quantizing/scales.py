@@ -57,7 +57,7 @@ def groups_of(net: Net, places: Places, counted: Mapping[str, Histogram], fixed:
     computed = {v for n in places.integer.values() if _computes(n.op_type) for v in data_inputs(n)}
     groups = []
     for first, members in found.items():
-        points = tuple(dict.fromkeys(places.origin(m) for m in members if m in computed)) or (members[-1],)
+        points = tuple(m for m in members if m in computed) or (members[-1],)
         known = next((fixed[m] for m in members if m in fixed), None)
         choice = candidates(whole[first]) if known is None else dict.fromkeys(METHODS, known)
         groups.append(Group(tuple(members), points, choice))
