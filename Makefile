@@ -80,7 +80,7 @@ bench-numpy: $(STAMPS)/dev $(STAMPS)/built ## every op of frozen graphs next to 
 	$(BIN)/python -m benchmarks.against_numpy --json $(OUT)/against_numpy.json $(BENCH_ARGS)
 
 .PHONY: bench-peers
-bench-peers: $(STAMPS)/peers $(STAMPS)/built ## Inception v3 next to ONNX Runtime and OpenVINO, in turn; JSON and PNG
+bench-peers: $(STAMPS)/peers $(STAMPS)/built ## Inception v3 in fp32, bf16 and int8 next to other runtimes, in turn; JSON and PNG
 	$(BIN)/python -m benchmarks.peers $(BENCH_ARGS)
 
 .PHONY: bench-peers-layers

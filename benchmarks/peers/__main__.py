@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import datetime
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..peak import peak_gflops, read_gbytes
-from .contenders import CONTENDERS, absent, contender
+from .contenders import CONTENDERS, PRECISIONS, absent, contender, missing_files, wants_int8
 
 __all__ = ["main"]
 
@@ -25,11 +26,40 @@ BEGIN, END = "<!-- peers: begin -->", "<!-- peers: end -->"
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.peers",
-        description="Times Inception v3 on kigraph and its peers, with identical weights, in turn in one run.",
-        epilog="Nothing else should run meanwhile: what disturbs one turn shows in the spread of the ratios.",
+        description="Times Inception v3 on kigraph and its peers, with identical weights, in turn in one run, in float32, "
+        "bfloat16 and int8, and compares the answers with float64.",
+        epilog="Nothing else should run meanwhile: what disturbs one turn shows in the spread of the ratios. Examples: "
+        "--quick --precision int8; --precision bf16,int8 --threads 1,2 --batch 1,8; --only kigraph-int8,openvino-int8 "
+        "--int8 model-int8.onnx",
     )
     names = [c.name for c in CONTENDERS]
-    parser.add_argument("--model", type=Path, metavar="FILE", help="a trained Inception v3 (default: seeded weights)")
+    parser.add_argument(
+        "--model",
+        type=_file,
+        metavar="FILE",
+        help="a trained Inception v3 (default: the flowers network of KIGRAPH_SHARED if it is there, else seeded weights)",
+    )
+    parser.add_argument(
+        "--precision", type=_names(PRECISIONS), metavar="NAME,...", help=f"of {', '.join(PRECISIONS)}; default: all"
+    )
+    parser.add_argument(
+        "--int8",
+        type=_file,
+        metavar="FILE",
+        help="an ONNX file of the network with QuantizeLinear nodes, "
+        "such as kigraph quantize writes (default: made by onnxruntime.quantization, once)",
+    )
+    parser.add_argument("--tflite", type=_file, metavar="FILE", help="the network as an int8 TFLite file")
+    parser.add_argument(
+        "--photographs",
+        type=Path,
+        metavar="FOLDER",
+        help="JPEG files that are the images, in a folder for each "
+        "class (default: the flowers of KIGRAPH_SHARED for a trained network, else noise)",
+    )
+    parser.add_argument(
+        "--images", type=int, metavar="N", help="photographs whose answers are compared; default: 40, with --quick 8"
+    )
     parser.add_argument(
         "--threads", type=_numbers, metavar="N,...", help="default: 1,2 and, if there are more, all CPUs"
     )
@@ -38,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, metavar="S", help="length of a turn; default: 0.4")
     parser.add_argument("--only", type=_names(names), metavar="NAME,...", help=f"of {', '.join(names)}")
     parser.add_argument(
-        "--quick", action="store_true", help="1 thread, batch 1, 3 rounds of half a second; results in out/"
+        "--quick", action="store_true", help="1 thread, batch 1, 3 rounds of half a second, 8 images; results in out/"
     )
     parser.add_argument(
         "--layers", action="store_true", help="the convolutions one by one, against ONNX Runtime and the roofline"
@@ -61,6 +91,12 @@ def _numbers(text: str) -> list[int]:
     if not all(part.isdecimal() and int(part) > 0 for part in text.split(",")):
         raise argparse.ArgumentTypeError(f"expected whole numbers such as 1,2, got {text!r}")
     return [int(part) for part in text.split(",")]
+
+
+def _file(text: str) -> Path:
+    if not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"{text!r} is no file")
+    return Path(text)
 
 
 def _names(known: Sequence[str]) -> Callable[[str], list[str]]:
@@ -116,13 +152,64 @@ def about_here(threads: Sequence[int]) -> dict[str, Any]:
 
 def _who(args: argparse.Namespace) -> tuple[list[str], dict[str, str]]:
     """Who is measured, and who is missing and why; SystemExit if nobody is left."""
-    missing = absent(args.only or ())
-    for name, reason in missing.items():
-        print(f"left out: {contender(name).title}: {reason}", file=sys.stderr)
-    names = [c.name for c in CONTENDERS if c.name not in missing and c.name in (args.only or [c.name])]
+    wanted = [
+        c.name
+        for c in CONTENDERS
+        if c.name in (args.only or [c.name]) and c.precision in (args.precision or PRECISIONS)
+    ]
+    missing = absent(wanted, int8_given=args.int8 is not None) if wanted else {}
+    return _left(wanted, missing), missing
+
+
+def _left(names: Sequence[str], missing: dict[str, str]) -> list[str]:
+    for name in names:
+        if name in missing:
+            print(f"left out: {contender(name).title}: {missing[name]}", file=sys.stderr)
+    names = [name for name in names if name not in missing]
     if not names:
         raise SystemExit("nobody is left to be measured")
-    return names, missing
+    return names
+
+
+def _write(
+    args: argparse.Namespace, folder: Path, names: Sequence[str], tick: Callable[[str], None]
+) -> tuple[Any, str]:
+    """The network with its quantised files, and why the ONNX one is missing, or ''."""
+    from .. import flowers
+    from .network import write_network
+    from .quantised import CALIBRATION, add_quantised
+
+    own = None if args.model else flowers.trained()
+    model, count = args.model or own, args.images or (8 if args.quick else 40)
+    images = flowers.photographs(args.photographs, count) if args.photographs or own else []
+    if images and model is None:
+        raise SystemExit("--photographs needs a trained network; remedy: --model FILE")
+    tick("the network as GraphDef and ONNX")
+    network = write_network(folder, model, images)
+    tick("the quantised files")
+    tflite = args.tflite or (flowers.int8_tflite() if own else None)
+    return add_quantised(
+        network, wanted=wants_int8(names), file=args.int8, tflite=tflite,
+        calibration=flowers.calibration(CALIBRATION) if own else images,
+    )  # fmt: skip
+
+
+def _truth(network: Any, tick: Callable[[str], None]) -> Any:
+    """Logits and probabilities in float64, from the cache folder or computed now: 0.5 s per image."""
+    import numpy as np
+
+    from .network import truth_of
+    from .quantised import cache_folder, digest
+
+    path = cache_folder() / f"truth-{digest(Path(network.model), Path(network.folder, 'images.npy'))}.npz"
+    if not path.exists():
+        logits, probabilities = truth_of(network, tick)
+        part = Path(network.folder, path.name)
+        np.savez(part, logits=logits, probabilities=probabilities)
+        shutil.copy(part, path.with_suffix(".part"))
+        path.with_suffix(".part").replace(path)
+    with np.load(path) as found:
+        return found["logits"], found["probabilities"]
 
 
 def _settings(args: argparse.Namespace) -> list[tuple[int, int]]:
@@ -137,7 +224,6 @@ def _settings(args: argparse.Namespace) -> list[tuple[int, int]]:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Measures everything."""
-    from .network import truth_of, write_network
     from .rounds import Setting, measure
     from .whole import measure_whole
 
@@ -146,23 +232,29 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     rounds, seconds = args.rounds or (3 if args.quick else 15), args.seconds or (0.5 if args.quick else 0.4)
     names, missing = _who(args)
     starts = 0 if args.no_whole or args.quick else 5
-    total = 3 + len(settings) * len(names) * (1 + rounds) + (starts + 1 if starts else 0) * len(names)
+    total = (
+        4 + (args.images or 40) + len(settings) * len(names) * (2 + rounds) + (starts + 1 if starts else 0) * len(names)
+    )
     with tempfile.TemporaryDirectory(prefix="kigraph-peers-") as folder, progress(total) as tick:
         tick("the machine's peak")
         result = about_here(threads)
-        tick("the network as GraphDef and ONNX")
-        network = write_network(Path(folder), args.model)
+        network, problem = _write(args, Path(folder), names, tick)
+        lacking = missing_files(network, names, problem)
+        missing |= lacking
+        names = _left(names, lacking)
         tick("the truth in float64")
-        truth = truth_of(network)
+        truth = _truth(network, tick)
         result |= {
             "network": network.title,
+            "images": f"{network.count} {'photographs' if network.photographs else 'images of noise'}",
             "absent": missing,
             "seconds_per_turn": seconds,
             "settings": [],
             "whole": {},
         }
         for setting in settings:
-            result["settings"].append(measure(network, setting, names, rounds, seconds, truth, tick))
+            first = setting == settings[0]
+            result["settings"].append(measure(network, setting, names, rounds, seconds, truth, tick, accuracy=first))
         result["versions"] = {n: v for s in result["settings"] for n, v in s["versions"].items()}
         if starts:
             alive = [n for n in names if n in result["versions"]]

@@ -15,7 +15,9 @@ from .contenders import contender
 from .network import Network, difference
 from .worker import Worker
 
-__all__ = ["Setting", "measure", "ratios"]
+__all__ = ["Setting", "answers", "errors", "is_rival", "measure", "ratios"]
+
+Array = np.ndarray[Any, Any]
 
 #: Seconds between turns: the threads of some libraries spin for a while after a run.
 _REST = 0.02
@@ -38,12 +40,15 @@ def measure(
     names: Sequence[str],
     rounds: int,
     seconds: float,
-    truth: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None,
+    truth: tuple[Array, Array] | None,
     tick: Callable[[str], None],
+    *,
+    accuracy: bool = True,
 ) -> dict[str, Any]:
     """Times of one setting. A contender that fails is left out with its reason under "failed".
 
-    tick: called before every turn with what comes.
+    tick: called before every turn with what comes. accuracy: whether the answers for all images are compared with the truth,
+    not only those of one batch.
     """
     workers: dict[str, Worker] = {}
     failed: dict[str, str] = {}
@@ -54,10 +59,21 @@ def measure(
                 workers[name] = Worker(name, network.folder, setting.threads, setting.batch)
             except RuntimeError as error:
                 failed[name] = str(error)
-        differences = {}
-        for name, worker in workers.items():
-            if truth is not None:
-                differences[name] = _difference(worker, network, setting.batch, truth)
+        differences: dict[str, Any] = {}
+        exact: dict[str, Any] = {}
+        if truth is not None:
+            count = max(network.count, setting.batch) if accuracy else setting.batch
+            for name, worker in list(workers.items()):
+                tick(f"{setting}: {name} answers for {count} images")
+                try:
+                    logits, probabilities = answers(worker, network, count)
+                except RuntimeError as error:
+                    failed[name] = str(error)
+                    workers.pop(name).close()
+                    continue
+                differences[name] = _difference(logits, probabilities, truth, setting.batch)
+                if accuracy:
+                    exact[name] = errors(logits, truth[0])
         turns: dict[str, list[list[float]]] = {name: [] for name in workers}
         for number in range(rounds):
             for name, worker in workers.items():
@@ -65,6 +81,7 @@ def measure(
                 turns[name].append(worker.ask(do="run", seconds=seconds)["ms"])
                 time.sleep(_REST)
         versions = {name: worker.version for name, worker in workers.items()}
+        notes = {name: worker.note for name, worker in workers.items() if worker.note}
     finally:
         for worker in workers.values():
             worker.close()
@@ -75,33 +92,58 @@ def measure(
     result["ms_by_round"] = medians
     result["runs"] = {name: sum(map(len, all_)) for name, all_ in turns.items()}
     result["difference"] = differences
+    result["accuracy"] = exact
     result["versions"] = versions
+    result["notes"] = notes
     result["ratios"] = ratios(medians)
     return result
 
 
 def ratios(medians: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
-    """kigraph over the fastest peer of the same round: the median over rounds, the least and the largest."""
-    peers = [m for name, m in medians.items() if contender(name).peer]
+    """kigraph over the fastest peer of the same precision and round: the median over rounds, the least and the largest."""
     found: dict[str, dict[str, float]] = {}
-    if peers:
-        fastest = [min(times) for times in zip(*peers, strict=True)]
-        for name, mine in medians.items():
-            if not contender(name).peer:
-                each = [a / b for a, b in zip(mine, fastest, strict=True)]
-                found[name] = {"median": statistics.median(each), "low": min(each), "high": max(each)}
+    for name, mine in medians.items():
+        one = contender(name)
+        peers = [m for other, m in medians.items() if is_rival(other, one.precision)]
+        if peers and not one.peer:
+            fastest = [min(times) for times in zip(*peers, strict=True)]
+            each = [a / b for a, b in zip(mine, fastest, strict=True)]
+            found[name] = {"median": statistics.median(each), "low": min(each), "high": max(each)}
     return found
 
 
-def _difference(
-    worker: Worker, network: Network, batch: int, truth: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
-) -> dict[str, Any]:
+def is_rival(name: str, precision: str) -> bool:
+    """Whether it is a peer that multiplies in this precision."""
+    return contender(name).peer and contender(name).precision == precision
+
+
+def answers(worker: Worker, network: Network, count: int) -> tuple[Array, Array]:
+    """A contender's logits and probabilities of the first images (images, classes)."""
     file = Path(network.folder, f"{worker.name}.npz")
-    worker.ask(do="outputs", file=str(file))
+    worker.ask(do="outputs", file=str(file), count=count)
     with np.load(file) as got:
-        which = np.arange(batch) % len(truth[0])
-        return {
-            "logits": difference(got["logits"], truth[0][which]),
-            "probabilities": difference(got["probabilities"], truth[1][which]),
-            "same_top1": bool((got["logits"].argmax(-1) == truth[0][which].argmax(-1)).all()),
-        }
+        return got["logits"], got["probabilities"]
+
+
+def errors(logits: Array, truth: Array) -> dict[str, Any]:
+    """Errors of logits (images, classes) in their own unit, the truth's spread beside them, and how often the first class is
+    the truth's. Ties go to the lower class on both sides."""
+    truth = truth[np.arange(len(logits)) % len(truth)]
+    gap = logits.astype("f8") - truth
+    return {
+        "images": len(logits),
+        "largest": float(np.abs(gap).max()),
+        "rms": float(np.sqrt((gap * gap).mean())),
+        "logits_rms": float(np.sqrt((truth * truth).mean())),
+        "same_top1": int((logits.argmax(-1) == truth.argmax(-1)).sum()),
+    }
+
+
+def _difference(logits: Array, probabilities: Array, truth: tuple[Array, Array], batch: int) -> dict[str, Any]:
+    """Of one batch, the worst image: relative L2; and whether every first class is the truth's."""
+    which = np.arange(batch) % len(truth[0])
+    return {
+        "logits": difference(logits[:batch], truth[0][which]),
+        "probabilities": difference(probabilities[:batch], truth[1][which]),
+        "same_top1": bool((logits[:batch].argmax(-1) == truth[0][which].argmax(-1)).all()),
+    }

@@ -19,7 +19,7 @@ __all__ = ["Worker", "environment_of", "spawn"]
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Settings that would turn one contender into another.
-_CLEARED = ("KIGRAPH_BACKEND", "KIGRAPH_ISA", "KIGRAPH_NUM_THREADS", "KIGRAPH_WINOGRAD")
+_CLEARED = ("KIGRAPH_BACKEND", "KIGRAPH_ISA", "KIGRAPH_NUM_THREADS", "KIGRAPH_PRECISION", "KIGRAPH_WINOGRAD")
 
 
 def environment_of(name: str, threads: int) -> dict[str, str]:
@@ -50,7 +50,8 @@ class Worker:
     def __init__(self, name: str, folder: str, threads: int, batch: int, mode: str = "serve") -> None:
         self.name = name
         self.process = spawn(mode, name, folder, threads, batch)
-        self.version = str(self._answer()["version"])
+        answer = self._answer()
+        self.version, self.note = str(answer["version"]), str(answer.get("note", ""))
 
     def ask(self, **order: Any) -> dict[str, Any]:
         """Sends an order, waits for the answer."""
@@ -92,6 +93,16 @@ def _turn(run: Any, seconds: float, batch: int) -> list[float]:
     return times
 
 
+def _write_outputs(ready: Any, network: Any, batch: int, count: int, file: str) -> None:
+    """Logits and probabilities of the first ``count`` images, ``batch`` at a time, as an .npz file."""
+    import numpy as np
+
+    # Copies: some libraries give views of memory that the next run writes to.
+    rows = [[np.array(a) for a in ready.outputs(network.images(batch, start))] for start in range(0, count, batch)]
+    logits, probabilities = (np.concatenate(part)[:count] for part in zip(*rows, strict=True))
+    np.savez(file, logits=logits, probabilities=probabilities)
+
+
 def _peak_bytes() -> int:
     """The most memory that this process has had. Not ru_maxrss, which begins with what the parent had."""
     for line in Path("/proc/self/status").read_text().splitlines():
@@ -119,7 +130,7 @@ def main(arguments: list[str]) -> None:
     network = read_network(folder)
     ready = contender(name).make(network, threads, network.images(batch))
     ready.run()
-    say(version=ready.version, peak_bytes=_peak_bytes())
+    say(version=ready.version, note=ready.note, peak_bytes=_peak_bytes())
     if mode == "once":
         return None
     ready.run()
@@ -128,10 +139,7 @@ def main(arguments: list[str]) -> None:
         if order["do"] == "run":
             say(ms=_turn(ready.run, order["seconds"], batch))
         else:
-            import numpy as np
-
-            logits, probabilities = ready.outputs()
-            np.savez(order["file"], logits=logits, probabilities=probabilities)
+            _write_outputs(ready, network, batch, order["count"], order["file"])
             say(done=True)
     return None
 
