@@ -214,3 +214,59 @@ def test_wrong_options_are_refused(tmp_path: Path, wrong: str) -> None:
     done = peers(tmp_path, wrong)
     assert done.returncode == 2
     assert "known: fp32, bf16, int8" in done.stderr or "'nowhere." in done.stderr
+
+
+def test_accuracy_counts_right_answers_and_tells_what_is_missing() -> None:
+    from benchmarks.precision_accuracy import row_of, table
+
+    truth = np.array([[1.0, 3.0], [2.0, 0.0], [0.0, 5.0]])
+    row = row_of(np.array([[1.0, 3.5], [0.0, 2.0], [0.0, 5.0]], np.float32), truth, [1, 1, 0])
+    assert (row["right"], row["same_top1"], row["largest"]) == (2, 2, 2.0)
+    assert "right" not in row_of(truth.astype(np.float32), truth, None)
+    shown = table(
+        {
+            "rows": {"float64": row_of(truth, truth, [1, 1, 0]), "kigraph-int8": row},
+            "absent": {"tflite-int8": "no file"},
+            "failed": {"openvino-int8": "ended with 1"},
+            "notes": {"kigraph-int8": "3 of 4"},
+            "network": "a network",
+            "images": 3,
+            "commit": "0",
+            "date": "today",
+        }
+    )
+    assert "2 of 3" in shown
+    for line in ("left out: TFLite (int8): no file", "failed: OpenVINO (int8): ended with 1", "kigraph, int8: 3 of 4"):
+        assert line in shown
+
+
+def test_accuracy_of_a_model_and_photographs(tmp_path: Path) -> None:
+    from PIL import Image
+
+    rng = np.random.default_rng()
+    for kind in ("apple", "orange"):
+        (tmp_path / "photos" / kind).mkdir(parents=True)
+        pixels = rng.integers(0, 256, (40, 50, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "photos" / kind / "a b.jpg")
+    (tmp_path / "labels.txt").write_text("apple\norange\n")
+    line = [
+        sys.executable, "-m", "benchmarks.precision_accuracy", f"--model={MODEL}", f"--photographs={tmp_path / 'photos'}",
+        f"--labels={tmp_path / 'labels.txt'}", "--only=kigraph", f"--json={tmp_path / 'out' / 'accuracy.json'}",
+    ]  # fmt: skip
+    environment = os.environ | {"KIGRAPH_CACHE_DIR": str(tmp_path / "cache")}
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "out" / "accuracy.json").read_text())
+    assert result["images"] == 2
+    assert result["rows"]["kigraph"]["rms"] < 1e-4
+    assert result["rows"]["kigraph"]["right"] == result["rows"]["float64"]["right"]
+    assert (tmp_path / "cache" / "benchmarks").is_dir()
+
+
+def test_accuracy_without_photographs_is_refused(tmp_path: Path) -> None:
+    line = [sys.executable, "-m", "benchmarks.precision_accuracy", "--only=kigraph"]
+    done = subprocess.run(
+        line, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"KIGRAPH_SHARED": str(tmp_path)}
+    )
+    assert done.returncode == 2
+    assert "remedy: set KIGRAPH_SHARED" in done.stderr

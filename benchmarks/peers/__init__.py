@@ -8,6 +8,7 @@
 Map of the folder (arrows of import point down)::
 
     __main__.py           the command
+    shared_parts.py       what it shares with ../precision_accuracy.py
     report.py picture.py  table and text; PNG
     rounds.py whole.py    warm times in turn; cold start and peak memory of whole processes
     layers.py             the convolutions one by one

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import datetime
 import json
-import shutil
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..peak import peak_gflops, read_gbytes
-from .contenders import CONTENDERS, PRECISIONS, absent, contender, missing_files, wants_int8
+from .contenders import CONTENDERS, PRECISIONS, absent, missing_files
+from .shared_parts import ROOT, about_here, existing_file, left, prepare, progress, truth_in_cache
 
 __all__ = ["main"]
 
-ROOT = Path(__file__).resolve().parents[2]
 BEGIN, END = "<!-- peers: begin -->", "<!-- peers: end -->"
 
 
@@ -35,7 +30,7 @@ def _parser() -> argparse.ArgumentParser:
     names = [c.name for c in CONTENDERS]
     parser.add_argument(
         "--model",
-        type=_file,
+        type=existing_file,
         metavar="FILE",
         help="a trained Inception v3 (default: the flowers network of KIGRAPH_SHARED if it is there, else seeded weights)",
     )
@@ -44,12 +39,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--int8",
-        type=_file,
+        type=existing_file,
         metavar="FILE",
         help="an ONNX file of the network with QuantizeLinear nodes, "
         "such as kigraph quantize writes (default: made by onnxruntime.quantization, once)",
     )
-    parser.add_argument("--tflite", type=_file, metavar="FILE", help="the network as an int8 TFLite file")
+    parser.add_argument("--tflite", type=existing_file, metavar="FILE", help="the network as an int8 TFLite file")
     parser.add_argument(
         "--photographs",
         type=Path,
@@ -93,12 +88,6 @@ def _numbers(text: str) -> list[int]:
     return [int(part) for part in text.split(",")]
 
 
-def _file(text: str) -> Path:
-    if not Path(text).is_file():
-        raise argparse.ArgumentTypeError(f"{text!r} is no file")
-    return Path(text)
-
-
 def _names(known: Sequence[str]) -> Callable[[str], list[str]]:
     def parse(text: str) -> list[str]:
         unknown = [part for part in text.split(",") if part not in known]
@@ -109,47 +98,6 @@ def _names(known: Sequence[str]) -> Callable[[str], list[str]]:
     return parse
 
 
-@contextlib.contextmanager
-def progress(total: int) -> Iterator[Callable[[str], None]]:
-    """A bar on standard error that moves with every call; lines of text where that is no terminal."""
-    if not sys.stderr.isatty():
-        last = ""
-
-        def tell(what: str) -> None:
-            nonlocal last
-            head = what.partition(":")[0].partition(" of ")[0]
-            if head != last:
-                print(head, file=sys.stderr, flush=True)
-            last = head
-
-        yield tell
-        return
-    from kigraph.progress import Bar
-
-    with Bar("", total) as bar:
-        bar.update(0)
-        yield lambda what: bar.update(what=what)
-
-
-def about_here(threads: Sequence[int]) -> dict[str, Any]:
-    """The machine, the commit and the date, for the head of a result."""
-    from kigraph.machine import describe
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
-        return done.stdout.strip()
-
-    machine = describe().to_json()
-    machine["peak_gflops"] = {str(n): peak_gflops(n) for n in threads}
-    machine["read_gbytes_per_s"] = {str(n): read_gbytes(n) for n in threads}
-    changed = "+changes" if git("status", "--porcelain", "--untracked-files=no") else ""
-    return {
-        "date": datetime.date.today().isoformat(),
-        "commit": (git("rev-parse", "--short", "HEAD") or "unknown") + changed,
-        "machine": machine,
-    }
-
-
 def _who(args: argparse.Namespace) -> tuple[list[str], dict[str, str]]:
     """Who is measured, and who is missing and why; SystemExit if nobody is left."""
     wanted = [
@@ -158,58 +106,7 @@ def _who(args: argparse.Namespace) -> tuple[list[str], dict[str, str]]:
         if c.name in (args.only or [c.name]) and c.precision in (args.precision or PRECISIONS)
     ]
     missing = absent(wanted, int8_given=args.int8 is not None) if wanted else {}
-    return _left(wanted, missing), missing
-
-
-def _left(names: Sequence[str], missing: dict[str, str]) -> list[str]:
-    for name in names:
-        if name in missing:
-            print(f"left out: {contender(name).title}: {missing[name]}", file=sys.stderr)
-    names = [name for name in names if name not in missing]
-    if not names:
-        raise SystemExit("nobody is left to be measured")
-    return names
-
-
-def _write(
-    args: argparse.Namespace, folder: Path, names: Sequence[str], tick: Callable[[str], None]
-) -> tuple[Any, str]:
-    """The network with its quantised files, and why the ONNX one is missing, or ''."""
-    from .. import flowers
-    from .network import write_network
-    from .quantised import CALIBRATION, add_quantised
-
-    own = None if args.model else flowers.trained()
-    model, count = args.model or own, args.images or (8 if args.quick else 40)
-    images = flowers.photographs(args.photographs, count) if args.photographs or own else []
-    if images and model is None:
-        raise SystemExit("--photographs needs a trained network; remedy: --model FILE")
-    tick("the network as GraphDef and ONNX")
-    network = write_network(folder, model, images)
-    tick("the quantised files")
-    tflite = args.tflite or (flowers.int8_tflite() if own else None)
-    return add_quantised(
-        network, wanted=wants_int8(names), file=args.int8, tflite=tflite,
-        calibration=flowers.calibration(CALIBRATION) if own else images,
-    )  # fmt: skip
-
-
-def _truth(network: Any, tick: Callable[[str], None]) -> Any:
-    """Logits and probabilities in float64, from the cache folder or computed now: 0.5 s per image."""
-    import numpy as np
-
-    from .network import truth_of
-    from .quantised import cache_folder, digest
-
-    path = cache_folder() / f"truth-{digest(Path(network.model), Path(network.folder, 'images.npy'))}.npz"
-    if not path.exists():
-        logits, probabilities = truth_of(network, tick)
-        part = Path(network.folder, path.name)
-        np.savez(part, logits=logits, probabilities=probabilities)
-        shutil.copy(part, path.with_suffix(".part"))
-        path.with_suffix(".part").replace(path)
-    with np.load(path) as found:
-        return found["logits"], found["probabilities"]
+    return left(wanted, missing), missing
 
 
 def _settings(args: argparse.Namespace) -> list[tuple[int, int]]:
@@ -232,18 +129,16 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     rounds, seconds = args.rounds or (3 if args.quick else 15), args.seconds or (0.5 if args.quick else 0.4)
     names, missing = _who(args)
     starts = 0 if args.no_whole or args.quick else 5
-    total = (
-        4 + (args.images or 40) + len(settings) * len(names) * (2 + rounds) + (starts + 1 if starts else 0) * len(names)
-    )
+    total = 4 + args.images + len(settings) * len(names) * (2 + rounds) + (starts + 1 if starts else 0) * len(names)
     with tempfile.TemporaryDirectory(prefix="kigraph-peers-") as folder, progress(total) as tick:
         tick("the machine's peak")
         result = about_here(threads)
-        network, problem = _write(args, Path(folder), names, tick)
+        network, problem = prepare(args, Path(folder), names, tick)
         lacking = missing_files(network, names, problem)
         missing |= lacking
-        names = _left(names, lacking)
+        names = left(names, lacking)
         tick("the truth in float64")
-        truth = _truth(network, tick)
+        truth = truth_in_cache(network, tick)
         result |= {
             "network": network.title,
             "images": f"{network.count} {'photographs' if network.photographs else 'images of noise'}",
@@ -264,6 +159,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
+    args.images = args.images or (8 if args.quick else 40)
     out: Path = args.out or (ROOT / "out" if args.quick or args.show else ROOT / "benchmarks" / "results")
     if args.layers:
         from . import layers as part
