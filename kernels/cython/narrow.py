@@ -1,6 +1,6 @@
 """bfloat16 kernels of convolutions and constant matrix products; the C side is c/dot.h.
 
-Tensors are float32 in memory. The operands are rounded to bfloat16 as they are copied, the sums are float32.
+x and y are float32 in memory or bfloat16. The operands are rounded to bfloat16 as they are copied, the sums are float32.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import refuse_dtypes
 from ..composites import SiblingConstants, single_query
 from ..contracts.conv2d import CONV2D, Conv2DParams
 from ..contracts.geometry import ACTIVATION_LIMITS, WindowGeometry
@@ -18,7 +17,7 @@ from ..contracts.matmul import MATMUL, MatMulParams
 from ..contracts.siblings import SIBLING_CONV2D, Place, SiblingParams, places
 from ..kernel import Constants, Kernel, Query, Run
 from ..records import dataclass
-from ..tensor import Array
+from ..tensor import BFLOAT16, Array
 from . import core
 from .dot import Dot, most_products
 from .support import FLOAT32
@@ -114,12 +113,20 @@ def _prepare_matmul(query: Query[MatMulParams], constants: Constants) -> Prepare
     return PreparedDots(dot, (packed,), ((1, 2 if bias is not None else -1, -1),))
 
 
+def _refuse_dtypes(query: Query) -> str | None:
+    """x and y are float32 or bfloat16 in memory, everything else is float32."""
+    stored = (query.inputs[0], *query.outputs)
+    if all(t.dtype in (*FLOAT32, BFLOAT16) for t in stored) and all(t.dtype in FLOAT32 for t in query.inputs[1:]):
+        return None
+    return f"takes float32 and bfloat16, not {', '.join(map(str, (*query.inputs, *query.outputs)))}"
+
+
 def _supports_conv2d(query: Query[Conv2DParams]) -> str | None:
     if 1 not in query.constants:
         return "packs constant weights only"
     if not query.inputs[1].size:
         return "needs at least one tap and one input channel"
-    return refuse_dtypes(query, FLOAT32)
+    return _refuse_dtypes(query)
 
 
 def _supports_siblings(query: Query[SiblingParams]) -> str | None:
@@ -130,7 +137,7 @@ def _supports_siblings(query: Query[SiblingParams]) -> str | None:
         return "needs at least one input channel"
     if len(found) > most_products():
         return f"runs at most {most_products()} convolutions as one"
-    return refuse_dtypes(query, FLOAT32)
+    return _refuse_dtypes(query)
 
 
 def _supports_matmul(query: Query[MatMulParams]) -> str | None:
@@ -138,19 +145,20 @@ def _supports_matmul(query: Query[MatMulParams]) -> str | None:
         return "packs one constant matrix only"
     if query.params.transpose_a or not query.inputs[1].size:
         return "needs rows of a that are contiguous, and at least one column in them"
-    return refuse_dtypes(query, FLOAT32)
+    return _refuse_dtypes(query)
 
 
 KERNELS: tuple[Kernel, ...] = (
     Kernel(
         CONV2D, "cython", "conv2d_bf16", prepare=_prepare_conv2d, supports=_supports_conv2d, rank=_RANK, precision="bf16",
-        strided_outputs=True, strided_inputs=True,
+        strided_outputs=True, strided_inputs=True, bfloat16=True,
     ),
     Kernel(
         SIBLING_CONV2D, "cython", "sibling_conv2d_bf16", prepare=_prepare_siblings, supports=_supports_siblings, rank=_RANK,
-        precision="bf16", strided_outputs=True, strided_inputs=True,
+        precision="bf16", strided_outputs=True, strided_inputs=True, bfloat16=True,
     ),
     Kernel(
         MATMUL, "cython", "matmul_bf16", prepare=_prepare_matmul, supports=_supports_matmul, rank=_RANK, precision="bf16",
+        bfloat16=True,
     ),
 )  # fmt: skip

@@ -142,7 +142,7 @@ MAX_POOL(u64, uint64_t, 0)
                 vb_store(y + c0 + k * KI_BYTES, most[k]);                                                              \
     }                                                                                                                  \
     static void KI_NAME(S##_max_pool_row)(void *context, ptrdiff_t index, int slot) {                                  \
-        ROW(uint8_t);                                                                                                  \
+        ROW(uint8_t, uint8_t);                                                                                               \
         const ptrdiff_t channels = a->channels;                                                                        \
         for (ptrdiff_t o = 0; o < a->out[1]; o++) {                                                                    \
             const span v = span_of(a, 1, o);                                                                           \
