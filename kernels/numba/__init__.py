@@ -13,6 +13,9 @@ Map of the folder (arrows of import point down only)::
         window.py               one kernel, explicit vectors, for max, mean and depthwise
     elementwise.py normalization.py batch_statistics.py softmax.py reduce.py concat.py resize.py
         scalar.py               exp, sigmoid, tanh that vectorise
+    quantized.py quantized_windows.py
+        quantized_tile.py       the register tile of int8 products in LLVM IR
+        quantized_finish.py     the rounding to bytes
     gradients.py                backward ops, on gemm.py, window.py and gradient_loops.py
         gradient_loops.py       those of them that are plain loops
     arrays.py                   checks of arrays between Python and raw addresses
@@ -38,6 +41,7 @@ from . import (
     normalization,
     pool2d,
     quantized,
+    quantized_windows,
     reduce,
     resize,
     softmax,
@@ -53,6 +57,7 @@ KERNELS: tuple[Kernel, ...] = (
     *depthwise.KERNELS,
     *pool2d.KERNELS,
     *quantized.KERNELS,
+    *quantized_windows.KERNELS,
     *normalization.KERNELS,
     *batch_statistics.KERNELS,
     *elementwise.KERNELS,
