@@ -13,7 +13,7 @@ Map of the folder (arrows of import point down only)::
         window.py               one kernel, explicit vectors, for max, mean and depthwise
     elementwise.py normalization.py batch_statistics.py softmax.py reduce.py concat.py resize.py
         scalar.py               exp, sigmoid, tanh that vectorise
-    quantized.py quantized_windows.py
+    quantized.py quantized_windows.py quantized_elements.py
         quantized_tile.py       the register tile of int8 products in LLVM IR
         quantized_finish.py     the rounding to bytes
     gradients.py                backward ops, on gemm.py, window.py and gradient_loops.py
@@ -41,6 +41,7 @@ from . import (
     normalization,
     pool2d,
     quantized,
+    quantized_elements,
     quantized_windows,
     reduce,
     resize,
@@ -57,6 +58,7 @@ KERNELS: tuple[Kernel, ...] = (
     *depthwise.KERNELS,
     *pool2d.KERNELS,
     *quantized.KERNELS,
+    *quantized_elements.KERNELS,
     *quantized_windows.KERNELS,
     *normalization.KERNELS,
     *batch_statistics.KERNELS,
