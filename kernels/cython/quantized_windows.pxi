@@ -36,8 +36,8 @@ cdef class QuantizedWindow:
     """A window over int8 or uint8 images whose geometry and scales are fixed; ``bind`` gives it addresses.
 
     ``kind``: 'average' of one input, or 'depthwise' of x, w, bias and multiplier. Geometry as in Window; the numbers as
-    in the parameters of the contracts (kernels/contracts/quantized.py). ``word_scales``, ``scales``: of an average's means by
-    their cells, int16 and float32 (MEAN_CELLS + 1,); see c/quantized.h.
+    in the parameters of the contracts (kernels/contracts/quantized.py). ``word_scales``, ``scales``: of an average's
+    means by their cells, int16 and float32 (MEAN_CELLS + 1,); see c/quantized.h.
     """
 
     cdef ki_quantized_window_args args
@@ -48,7 +48,8 @@ cdef class QuantizedWindow:
 
     def __init__(
         self, str kind, inputs, output, *, window, strides, before, dilations=(1, 1), count_padding=False,
-        multiplier=1.0, word_scales=None, scales=None, x_zero=0, y_zero=0, low=0, high=0, halves="even", threads=1,
+        multiplier=1.0, word_scales=None, scales=None, x_zero=0, y_zero=0, low=0, high=0, halves="even",
+        threads=1,
     ):
         cdef ki_quantized_window_args *a = &self.args
         cdef int x = DTYPE_INDEX[inputs[0].dtype.name]

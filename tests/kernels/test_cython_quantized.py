@@ -125,6 +125,19 @@ def map_cases(rng: np.random.Generator, n: int) -> Iterator[tuple[Any, list[Arra
                 yield ops.QUANTIZE_LINEAR, [r], params, clamped(v, zero, low, high, dtype)
 
 
+def quotient_cases(rng: np.random.Generator) -> Iterator[tuple[Any, list[Array], Any, Array]]:
+    """Numbers whose quotients lie at and next to halves, for scales of all sizes and mantissas."""
+    mantissas = [*rng.uniform(1, 2, 20), 1, 2 - 2.0**-23, 1 + 2.0**-23, 2 - 2.0**-22]
+    for exponent in (-149, -140, -125, -61, -60, -59, -8, -3, 0, 59, 60, 61, 110):
+        for mantissa in mantissas:
+            scale = float(np.float32(mantissa * 2.0**exponent))
+            x = ((np.arange(-300, 300) + 0.5) * scale).astype(np.float32)
+            x = np.stack([x, np.nextafter(x, np.float32(np.inf)), np.nextafter(x, np.float32(-np.inf))])
+            with np.errstate(over="ignore"):
+                v = single(x.astype(np.float64) / scale)
+            yield ops.QUANTIZE_LINEAR, [x], ops.QuantizeLinearParams(scale, 3), clamped(v, 3, -128, 127, np.int8)
+
+
 def cells(x: Array, zero: int, g: WindowGeometry) -> Iterator[tuple[int, int, Array, Array]]:
     """(row, column, x less its zero point where the windows have that cell (0 outside x), whether it is inside) of each cell."""
     height, width = x.shape[1:3]
@@ -231,7 +244,8 @@ def sweep(count: int, check: bool = True) -> str:
     """A digest of the outputs of random cases; with ``check`` each is compared to what is expected."""
     rng, digest = np.random.default_rng(20), hashlib.sha256()
     windows = [make(rng) for _ in range(count) for make in (pool_case, depthwise_case, max_case)]
-    for case in (*(c for n in (0, 1, 15, 63, 64, 65, 200, 1000) for c in map_cases(rng, n)), *windows):
+    maps = [c for n in (0, 1, 15, 63, 64, 65, 200, 1000) for c in map_cases(rng, n)]
+    for case in (*maps, *quotient_cases(rng), *windows):
         contract, inputs, params, wanted = case
         y = run(contract, inputs, params)
         digest.update(y.tobytes())

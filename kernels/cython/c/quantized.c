@@ -28,18 +28,36 @@
 #define RANGE const ki_bounds range = ki_bounds_of(s->y_zero, s->low, s->high, s->is_unsigned)
 #define STORE(y) vb_store(y, vb_natural(vb_requantized(vb_quad(v, &range), &range)));
 
+/* How f32_quantize scales: by an instruction's division, by the inverse scale, or by a division of multiplications. */
+enum { DIVIDE, MULTIPLY, REFINE };
+
+/* Whether vf32_quotient divides by the scale as a division does: all of the numbers that matter are far from the ends of the range,
+ * and the inverse of a mantissa of ones is too inexact. */
+static int refines(float scale) {
+    int32_t bits;
+    memcpy(&bits, &scale, sizeof bits);
+    return scale > 0x1p-60f && scale < 0x1p60f && (bits & 0x7fffff) != 0x7fffff;
+}
+
 KI_INLINE void f32_quantize_line(const void *x0, const void *x1, void *out, ptrdiff_t n, const ki_scales *s,
-                                 const int divide) {
+                                 const int how) {
     enum { s0 = 1, s1 = 0 };
     RANGE;
     const vf32 scale = vf32_set1(s->a_multiplier), inverse = vf32_set1(1 / s->a_multiplier);
+    /* Beyond, results are bounds. */
+    const vf32 most = vf32_set1(1024 * s->a_multiplier), least = vf32_set1(-1024 * s->a_multiplier);
 #define QUANTIZE(p, q, y)                                                                                              \
     {                                                                                                                  \
         (void)(q);                                                                                                     \
         vf32 v[4];                                                                                                     \
         for (int k = 0; k < 4; k++) {                                                                                  \
-            const vf32 x = vf32_load((p) + k * VF32_LANES);                                                            \
-            v[k] = divide ? vf32_div(x, scale) : vf32_mul(x, inverse);                                                 \
+            v[k] = vf32_load((p) + k * VF32_LANES);                                                                    \
+            if (how == DIVIDE)                                                                                         \
+                v[k] = vf32_div(v[k], scale);                                                                          \
+            else if (how == MULTIPLY)                                                                                  \
+                v[k] = vf32_mul(v[k], inverse);                                                                        \
+            else                                                                                                       \
+                v[k] = vf32_quotient(vf32_max(least, vf32_min(most, v[k])), scale, inverse);                           \
         }                                                                                                              \
         STORE(y)                                                                                                       \
     }
@@ -50,10 +68,12 @@ static void KI_NAME(f32_quantize)(const void *x0, ptrdiff_t s0, const void *x1, 
                                   const void *scales) {
     const ki_scales *s = scales;
     (void)s0, (void)s1;
-    if (s->divide)
-        f32_quantize_line(x0, x1, out, n, s, 1);
+    if (!s->divide)
+        f32_quantize_line(x0, x1, out, n, s, MULTIPLY);
+    else if (refines(s->a_multiplier))
+        f32_quantize_line(x0, x1, out, n, s, REFINE);
     else
-        f32_quantize_line(x0, x1, out, n, s, 0);
+        f32_quantize_line(x0, x1, out, n, s, DIVIDE);
 }
 
 #define UNARY(S, T)                                                                                                    \
