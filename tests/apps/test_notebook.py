@@ -92,7 +92,7 @@ def test_a_plan_and_a_profile_are_tables() -> None:
     session = ki.Session(graph, backend="numpy", threads=1)
     feeds = {x: np.ones((2, 4), np.float32)}
     plan = session.plan(y, feeds)
-    assert re.fullmatch(r"<Plan: \d+ kernels? in 1 stage on numpy .*, 1 thread>", repr(plan))
+    assert re.fullmatch(r"<Plan: \d+ kernels? in 1 stage on numpy .*, 1 thread, fp32>", repr(plan))
     harmless(plan._repr_html_())
     assert "numpy.matmul" in plan._repr_html_()
     explained = plan.explain()
