@@ -19,6 +19,8 @@ __all__ = ["register", "run"]
 _EXAMPLES = """
 kigraph verify model.h5 model.onnx                       # layer by layer, on random numbers
 kigraph verify model.pb --backend numpy,cython,numba     # one file on several backends
+kigraph verify model.pb --precision fp32,bf16 --image dog.jpg  # what a precision costs, layer by layer
+kigraph verify model.pb model.int8.onnx --image dog.jpg  # what quantisation costs
 kigraph verify a.pb b.tflite --image dog.jpg --image cat.jpg --tolerance 1e-2
 kigraph verify a.pth b.onnx --json --draw layers.svg     # for a program; exit status 1 if they differ
 """
@@ -35,9 +37,12 @@ def register(commands: Commands) -> None:
         metavar="NAMES",
         help="backends to compare: numpy,cython; the first is the reference",
     )
-    parser.add_argument("--precision", type=filled, metavar="NAMES", help="precisions to compare: fp32,tf32")
+    parser.add_argument(
+        "--precision", type=filled, metavar="NAMES", help="precisions to compare: fp32,bf16; the first is the reference"
+    )
     parser.add_argument("--image", action="append", default=[], type=filled, metavar="PHOTO", help="run on this photograph (may be given several times; default: random numbers)")  # fmt: skip
-    parser.add_argument("--tolerance", type=_tolerance, default=1e-4, metavar="T", help="relative L2 distance of the outputs up to which they are the same (default: 1e-4)")  # fmt: skip
+    parser.add_argument("--tolerance", type=_tolerance, metavar="T", help="relative L2 distance of the outputs up to which they are the same (default: 1e-4; tf32 1e-2, bf16 3e-2, int8 0.25)")  # fmt: skip
+    parser.add_argument("--agreement", type=_share, metavar="SHARE", help="least share of images with the same first label (default: 1; tf32 0.99, bf16 0.98, int8 0.95)")  # fmt: skip
     parser.add_argument(
         "--top", type=positive, default=5, metavar="K", help="labels per image that are compared (default: 5)"
     )
@@ -63,7 +68,10 @@ def run(args: argparse.Namespace) -> int:
     if len(subjects) < 2:
         raise KigraphError("one file on one backend is compared with nothing: give a second file, or --backend a,b")
     progress = None if args.json else lambda title: note(f"running {title} ...")
-    report = verify(subjects, args.image, tolerance=args.tolerance, top=args.top, seed=args.seed, progress=progress)
+    report = verify(
+        subjects, args.image, tolerance=args.tolerance, agreement=args.agreement, top=args.top, seed=args.seed,
+        progress=progress,
+    )  # fmt: skip
     if args.draw is not None:
         try:
             report.draw(args.draw)
@@ -81,16 +89,27 @@ def run(args: argparse.Namespace) -> int:
 
 def _print(report: Report, found: Comparison, args: argparse.Namespace) -> None:
     print(f"\n{clean(found.title)}, next to {clean(report.reference)}")
-    print_table(report.COLUMNS, report.rows(found, args.rows or None), right=(2, 3, 4))
+    print_table(report.COLUMNS, report.rows(found, args.rows or None), right=(2, 3, 4, 5))
     print(f"{len(found.layers)} layers paired, of {found.layers_here} and {found.layers_there}")
     if found.same_first is not None and found.same_top is not None:
         top = f"top {args.top}: {found.same_top:.1%}"
         print(f"first label the same for {found.same_first:.1%} of {report.images} images, {top}")
-    diverging = found.diverging(report.tolerance)
+    limit = report.limit(found)
+    worst = max((x for x in found.layers if x.worst is not None), key=lambda x: x.relative, default=None)
+    if worst is not None:
+        print(f"worst layer: {clean(worst.name)}, SQNR {worst.sqnr:.1f} dB; its worst element {worst.worst}")
+    diverging = found.diverging(limit)
     if diverging is not None:
         where = f"{clean(diverging.name)} ({diverging.op}), relative {diverging.relative:.2e}"
-        print(f"first layer beyond {report.tolerance:g}: {where}")
-    print("the same" if found.same(report.tolerance) else "DIFFERENT")
+        print(f"first layer beyond {limit:g}: {where}")
+    print("the same" if found.same(limit) else "DIFFERENT")
+
+
+def _share(text: str) -> float:
+    value = _tolerance(text)
+    if value > 1:
+        raise argparse.ArgumentTypeError(f"expected a share from 0 to 1, got {text[:40]!r}")
+    return value
 
 
 def _tolerance(text: str) -> float:

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..errors import KigraphError
 from .align import align, closest
-from .report import Comparison, Layer, Report
+from .report import Comparison, Layer, Report, allowed
 from .runs import Run, Subject, inputs_for, run_subject
 
 __all__ = ["Report", "Subject", "verify"]
@@ -30,7 +30,8 @@ def verify(
     subjects: Sequence[Subject | str | os.PathLike[str]],
     images: Sequence[str] = (),
     *,
-    tolerance: float = 1e-4,
+    tolerance: float | None = None,
+    agreement: float | None = None,
     top: int = 5,
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
@@ -38,8 +39,10 @@ def verify(
     """Compares the layers and outputs of every subject with those of the first.
 
     images: photographs, which each model prepares by its own card; without them the inputs are random numbers, the same for
-    all. tolerance: the relative L2 distance of an output up to which it counts as the same. top: for how many labels the
-    images' answers are compared. progress: gets a line before each run. KigraphError if the inputs cannot be the same.
+    all. tolerance: the relative L2 distance of an output up to which it counts as the same. agreement: the least share of images
+    with the same first label. Their defaults follow from the precisions of the two runs: 1e-4 and all in fp32, more for bf16 and
+    int8 (``report.allowed``). top: for how many labels the images' answers are compared. progress: gets a line before each run.
+    KigraphError if the inputs cannot be the same.
     """
     listed = [s if isinstance(s, Subject) else Subject(os.fspath(s)) for s in subjects]
     if len(listed) < 2:
@@ -55,12 +58,16 @@ def verify(
         if reference is None:
             reference = run
         else:
-            found.append(_compare(reference, run, images, top))
+            wanted = allowed(reference.precision, run.precision)
+            given = (tolerance, agreement)
+            limits = tuple(w if g is None else g for g, w in zip(given, wanted, strict=True))
+            found.append(_compare(reference, run, images, top, (limits[0], limits[1])))
     assert reference is not None
-    return Report(str(listed[0]), tuple(found), tolerance, len(images))
+    most = max(c.tolerance for c in found if c.tolerance is not None)
+    return Report(str(listed[0]), tuple(found), most, len(images))
 
 
-def _compare(a: Run, b: Run, images: Sequence[str], top: int) -> Comparison:
+def _compare(a: Run, b: Run, images: Sequence[str], top: int, limits: tuple[float, float]) -> Comparison:
     layers = []
     for i, j in align(a.layers, b.layers):
         one, other = a.layers[i], b.layers[j]
@@ -76,7 +83,7 @@ def _compare(a: Run, b: Run, images: Sequence[str], top: int) -> Comparison:
                 "they are not the same network"
             )
         outputs.append(Layer.of(name, other_name, "output", value, fitting))
-    return Comparison.of(b.title, tuple(layers), tuple(outputs), a, b, images, top)
+    return Comparison.of(b.title, tuple(layers), tuple(outputs), a, b, images, top, limits)
 
 
 def _pairs(a: Run, b: Run) -> list[tuple[tuple[str, Array], tuple[str, Array]]]:

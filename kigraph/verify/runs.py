@@ -92,6 +92,8 @@ class Run:
     outputs: Mapping[str, Array]
     scores: Array | None
     grids: Mapping[str, Grid]
+    #: In what it multiplied (Session.precision).
+    precision: str = "fp32"
 
     def real(self, name: str) -> Array:
         """An output as the reals that it stands for."""
@@ -188,7 +190,7 @@ def _arranged(value: Array, tensor: Tensor, what: str, grid: Grid | None) -> Arr
 
 def run_subject(subject: Subject, model: Classifier, fed: Mapping[str, Array]) -> Run:
     """Runs a model twice: as it is always run, for the outputs, and with every layer fetched."""
-    graph, session = model.graph, model.session
+    graph = model.graph
     feeds = {model.inputs[n] if n in model.inputs else graph.tensor(n): v for n, v in fed.items()}
     card = model.card
     if card is not None and card.input in fed:
@@ -196,16 +198,40 @@ def run_subject(subject: Subject, model: Classifier, fed: Mapping[str, Array]) -
     else:
         names = {n: n for n in model.signatures[SERVING_DEFAULT].outputs}
     ends = {n: graph.tensor(t) for n, t in names.items()}
-    outputs = dict(zip(ends, map(np.asarray, session.run(list(ends.values()), feeds)), strict=True))
+    outputs = dict(zip(ends, map(np.asarray, _computed(model, list(ends.values()), feeds)), strict=True))
     grids = {name: grid for name, tensor in ends.items() if (grid := _grid(model, tensor)) is not None}
     scores = probabilities_of(outputs[card.output], card) if card is not None and card.output in outputs else None
     ops = list(_layers(feeds, ends.values()))
     try:
-        values = session.run([op.outputs[0] for op in ops], feeds)
+        values = _computed(model, [op.outputs[0] for op in ops], feeds)
     except FetchError:  # a branch that is not taken has no values: the outputs are compared alone
         ops, values = [], []
     layers = tuple(Value(op.name, op.type, np.asarray(v)) for op, v in zip(ops, values, strict=True))
-    return Run(str(subject), tuple(v for v in layers if v.value.ndim >= 2 and v.value.size), outputs, scores, grids)
+    return Run(
+        str(subject),
+        tuple(v for v in layers if v.value.ndim >= 2 and v.value.size),
+        outputs,
+        scores,
+        grids,
+        model.session.precision,
+    )
+
+
+def _computed(model: Classifier, fetches: Sequence[Tensor], feeds: Mapping[Tensor, Array]) -> list[Array]:
+    """The values of the fetches; images that a graph of a fixed batch does not take at once are run in parts."""
+    fixed, run = None if model.card is None else model.fixed_batch, model.session.run
+    counts = {len(v) for v in feeds.values() if np.ndim(v)}
+    if fixed is None or len(counts) != 1 or (count := counts.pop()) == fixed or count % fixed:
+        return list(run(list(fetches), feeds))
+    parts = [
+        run(list(fetches), {t: v[at : at + fixed] if np.ndim(v) else v for t, v in feeds.items()})
+        for at in range(0, count, fixed)
+    ]
+    # What does not depend on the images is the same in every part.
+    return [
+        np.concatenate(values) if np.ndim(values[0]) and len(values[0]) == fixed else values[0]
+        for values in zip(*parts, strict=True)
+    ]
 
 
 def _layers(feeds: Mapping[Tensor, Array], ends: Any) -> Iterator[Operation]:
