@@ -20,7 +20,7 @@ PAGES = (
     "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/gpu.md", "docs/micro-kernels.md",
     "docs/model-files.md",
     "docs/logging.md", "docs/retrain.md",
-    "docs/service.md",
+    "docs/service.md", "docs/precision.md",
 )  # fmt: skip
 
 pytestmark = pytest.mark.skipif(not (ROOT / "README.md").exists(), reason="needs the checkout, not an installed copy")

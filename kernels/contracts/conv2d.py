@@ -169,7 +169,8 @@ CONV2D: Contract[Conv2DParams] = Contract(
 
     A kernel may multiply less (Winograd, Cook-Toom) where the query allows it. It then computes outputs tile by tile with
     the larger error bounds of FAST_TOLERANCES, and a NaN or infinity in an input may reach all outputs of its tile. Weights
-    that are not finite, or beyond 2**64 when they are transformed, are never computed so.""",
+    that are not finite, or beyond 2**64 when they are transformed, are never computed so. In a session of a lower precision
+    x and w may be rounded first (contracts/precisions.py).""",
     _infer_conv,
     Conv2DParams,
     arity=(2, 3),

@@ -75,7 +75,8 @@ MATMUL: Contract[MatMulParams] = Contract(
 
     a (..., M, K), b (..., K, N), or with their last two axes swapped if transpose_a / transpose_b; leading axes broadcast.
     bias (N,) is an optional third input. Row-major, dense. K = 0 gives activation(bias). Floats accumulate in the
-    element type or wider; integers wrap. a may be bfloat16 in memory; b, bias, the sums and y are float32 then.""",
+    element type or wider; integers wrap. In a session of a lower precision float32 a and b may be rounded first
+    (contracts/precisions.py). a may be bfloat16 in memory; b, bias, the sums and y are float32 then.""",
     _infer,
     MatMulParams,
     arity=(2, 3),
