@@ -26,7 +26,7 @@ from .hints import shown
 from .ir import UNKNOWN, Port
 from .packed.cache import PackedCache
 from .packed.store import ConstantStore
-from .passes import optimize
+from .passes import optimize, store_narrow
 from .plan.cut import cut
 from .plan.lowering import Options
 from .plan.plan import Plan, Timeline
@@ -95,7 +95,8 @@ class Session:
                 "quantised model. Remedy: kigraph quantize MODEL --images FOLDER -o FILE, and run that file; or precision fp32 "
                 "or bf16"
             )
-        self._options = Options(self.choice.order, self.threads, store, Tuner(tune), self.numerics)
+        narrow = self.numerics.precision == "bf16" and first.stores_bfloat16()
+        self._options = Options(self.choice.order, self.threads, store, Tuner(tune), self.numerics, narrow=narrow)
         self._runner = self._new_runner()
         self._variables: dict[str, Value] = {}
         #: Variables whose arrays runs that assign are bound to, and copies of them for the other runs.
@@ -277,7 +278,8 @@ class Session:
         frozen = self.graph.freeze()
         ports = [self._port(f) for f in feeds]
         whole = cut(frozen, wanted.ports, wanted.targets, {p: frozen.type_of(p) for p in ports})
-        return optimize(whole.graph, self._skip, trace)
+        graph = optimize(whole.graph, self._skip, trace)
+        return store_narrow(graph, self._skip, trace) if self._options.narrow else graph
 
     @within_memory
     def variable_value(self, variable: Tensor | str) -> Value:

@@ -89,7 +89,7 @@ def can_load(libraries: Sequence[str]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """One line of the table. ``module`` has KERNELS, DEVICE, probe(), perhaps PRECISIONS, lacks(), ROUNDS, WIDENS_HALF, target(), roof(); imported when first needed."""
+    """One line of the table. ``module`` has KERNELS, DEVICE, probe(), perhaps PRECISIONS, lacks(), ROUNDS, STORES_BFLOAT16, WIDENS_HALF, target(), roof(); imported when first needed."""
 
     name: str
     module: str
@@ -171,6 +171,10 @@ class Backend:
     def lacks(self, precision: str) -> str:
         """What the machine lacks for a precision that the backend would have: the module's ``lacks(precision)``, else ''."""
         return str(getattr(self.load(), "lacks", lambda precision: "")(precision))
+
+    def stores_bfloat16(self) -> bool:
+        """Whether a session of precision bf16 keeps tensors as bfloat16 in memory: the module's ``STORES_BFLOAT16``."""
+        return bool(getattr(self.load(), "STORES_BFLOAT16", False))
 
     def roof(self, threads: int) -> Roof | None:
         """What its device can do at most: the module's ``roof(threads)``, which measures; None if it has none."""

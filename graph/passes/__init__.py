@@ -1,6 +1,7 @@
 """Rewrites of a graph before it is compiled: one file per pass, each one pure function Graph -> Graph.
 
-PASSES is the order. ``optimize`` applies it; a pass can be skipped by name, and ``trace`` sees the graph after each.
+PASSES is the order. ``optimize`` applies it; a pass can be skipped by name, and ``trace`` sees the graph after each. STORAGE
+comes last, and only where a session wants it.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from .inner_graphs import inner_graphs
 from .merge_siblings import merge_siblings
 from .move_concats import move_concats
 from .move_transposes import move_transposes
+from .narrow_activations import narrow_activations
 from .resolve_identities import resolve_identities
 
-__all__ = ["PASSES", "Pass", "optimize"]
+__all__ = ["PASSES", "STORAGE", "Pass", "optimize", "store_narrow"]
 
 Pass = Callable[[Graph], Graph]
 
@@ -47,13 +49,31 @@ PASSES: tuple[tuple[str, Pass], ...] = (
 )
 
 
+#: How tensors lie in memory, which is for sessions of precision bf16 whose backend keeps them so.
+STORAGE: tuple[tuple[str, Pass], ...] = (("narrow_activations", narrow_activations),)
+
+
 def optimize(graph: Graph, skip: Collection[str] = (), trace: Callable[[str, Graph], None] | None = None) -> Graph:
     """Applies all passes but those named in ``skip``; ``trace(name, graph)`` is called after each."""
-    known = [name for name, _ in PASSES]
+    known = [name for name, _ in (*PASSES, *STORAGE)]
     unknown = [name for name in skip if name not in known]
     if unknown:
         raise GraphError(f"no pass is called {', '.join(unknown)}; passes: {', '.join(known)}")
-    for name, function in PASSES:
+    return _applied(PASSES, graph, skip, trace)
+
+
+def store_narrow(graph: Graph, skip: Collection[str] = (), trace: Callable[[str, Graph], None] | None = None) -> Graph:
+    """Applies the passes of STORAGE but those named in ``skip``; no other pass may come after them."""
+    return _applied(STORAGE, graph, skip, trace)
+
+
+def _applied(
+    passes: tuple[tuple[str, Pass], ...],
+    graph: Graph,
+    skip: Collection[str],
+    trace: Callable[[str, Graph], None] | None,
+) -> Graph:
+    for name, function in passes:
         if name not in skip:
             graph = function(graph)
             if trace is not None:

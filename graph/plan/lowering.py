@@ -52,6 +52,8 @@ class Options:
     tuner: Tuner
     numerics: Numerics = Numerics()
     streams: Streams = field(default_factory=Streams)
+    #: Whether tensors between kernels are bfloat16 in memory where that pays (passes/narrow_activations.py).
+    narrow: bool = False
     inner: Callable[[Graph], Callable[[Sequence[Port], Mapping[Port, Value]], list[Value]]] | None = None
 
 

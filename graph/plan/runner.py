@@ -23,7 +23,7 @@ from ..errors import GraphError, UnsupportedOpError
 from ..evaluate import shared_values
 from ..hints import shown
 from ..ir import Graph, Port
-from ..passes import optimize
+from ..passes import optimize, store_narrow
 from .branches import Decision, branches, decide, with_effects
 from .cut import Cut, cut, specialize
 from .effects import variable_of
@@ -205,6 +205,8 @@ class Runner:
                 whole, graph = prepared
                 given = {whole.feeds[p]: t for p, t in types.items()}
                 graph = specialize(graph, given, self.skip)
+                if self.options.narrow:
+                    graph = store_narrow(graph, self.skip)
                 parts: tuple[Part, ...] = divide(graph, partition(graph, given), given, self.options)
                 plan = Plan(whole, graph, parts, given, self.choice, self.options, self.stages)
                 plan.compile_known()
