@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -12,12 +13,14 @@ from ...contracts.conv2d import Conv2DParams
 from ...contracts.layout import CAST, PAD, TRANSPOSE, CastParams, PadParams, TransposeParams
 from ...contracts.reduce import REDUCE_MEAN, ReduceParams
 from ...contracts.siblings import SiblingParams
-from ...tensor import BFLOAT16, TensorType
+from ...tensor import BFLOAT16, DType, TensorType
 from ..case import F32, MEMORIES, Case, Input, tensor
 from ..values import normal, scaled, sparse_nan, special, stored
 from . import concat, conv2d, matmul, pool2d, siblings
 
 __all__ = ["CASES"]
+
+NDArray = np.ndarray[Any, Any]
 
 
 def _stored(spec: Input) -> Input:
@@ -106,6 +109,11 @@ def _layout() -> Iterator[Case]:
     x = tensor((2, 4, 5, 7), stored(normal), BFLOAT16)
     for value in (0.0, -1.5):
         yield Case(PAD, f"bfloat16-{value}", (x,), PadParams(((0, 0), (1, 2), (3, 0), (0, 1)), value=value))
+    for shape in ((2, 3, 75, 101), (1, 4, 103, 97), (1, 2, 130, 130), (1, 3, 4, 5)):
+        image = tensor(shape, _different)
+        yield Case(
+            TRANSPOSE, f"image-{'x'.join(map(str, shape))}", (image,), TransposeParams((0, 2, 3, 1)), oracle=_moved
+        )
     yield Case(TRANSPOSE, "bfloat16", (x,), TransposeParams((0, 3, 1, 2)))
     for shape, axes, keep in (
         ((2, 8, 8, 40), (1, 2), False),
@@ -119,6 +127,17 @@ def _layout() -> Iterator[Case]:
             )
     nans = tensor((2, 4, 5, 37), stored(sparse_nan), BFLOAT16)
     yield Case(REDUCE_MEAN, "bfloat16-nan", (nans,), ReduceParams((1, 2)), tags=frozenset(["nan"]))
+
+
+def _different(rng: np.random.Generator, shape: tuple[int, ...], dtype: DType) -> NDArray:
+    """Neighbouring integers as the bits of float32, so that no two are alike."""
+    return (rng.permutation(int(np.prod(shape))).astype(np.int32) - 5000).view(dtype).reshape(shape)
+
+
+def _moved(inputs: Sequence[NDArray], params: TransposeParams) -> Sequence[NDArray]:
+    """Channel by channel, with other calls than the kernels have."""
+    (x,) = inputs
+    return [np.stack([x[:, c] for c in range(x.shape[1])], axis=-1)]
 
 
 CASES: tuple[Case, ...] = (
