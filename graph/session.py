@@ -95,7 +95,7 @@ class Session:
                 "quantised model. Remedy: kigraph quantize MODEL --images FOLDER -o FILE, and run that file; or precision fp32 "
                 "or bf16"
             )
-        narrow = self.numerics.precision == "bf16" and first.stores_bfloat16()
+        narrow = self.numerics.precision == "bf16" and getattr(first.load(), "STORES_BFLOAT16", False)
         self._options = Options(self.choice.order, self.threads, store, Tuner(tune), self.numerics, narrow=narrow)
         self._runner = self._new_runner()
         self._variables: dict[str, Value] = {}

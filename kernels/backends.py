@@ -172,10 +172,6 @@ class Backend:
         """What the machine lacks for a precision that the backend would have: the module's ``lacks(precision)``, else ''."""
         return str(getattr(self.load(), "lacks", lambda precision: "")(precision))
 
-    def stores_bfloat16(self) -> bool:
-        """Whether a session of precision bf16 keeps tensors as bfloat16 in memory: the module's ``STORES_BFLOAT16``."""
-        return bool(getattr(self.load(), "STORES_BFLOAT16", False))
-
     def roof(self, threads: int) -> Roof | None:
         """What its device can do at most: the module's ``roof(threads)``, which measures; None if it has none."""
         roof = getattr(self.load(), "roof", None)
