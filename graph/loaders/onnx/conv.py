@@ -9,7 +9,7 @@ from ...builder import Tensor
 from .node import Converter, Node
 from .windows import Window, from_nhwc, pad_spatial, to_nhwc, window_of
 
-__all__ = ["CONVERTERS", "convolve"]
+__all__ = ["CONVERTERS", "checked", "conv_attrs", "convolve"]
 
 
 def _conv(n: Node) -> Tensor:
@@ -18,7 +18,7 @@ def _conv(n: Node) -> Tensor:
 
 def convolve(n: Node, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
     """The convolution that the attributes of the node describe; ``w`` is (out, in / group, spatial ...)."""
-    sizes, shape, group = _checked(n, x, w)
+    sizes, shape, group = checked(n, x, w)
     window = window_of(n, shape[2:], sizes[2:])
     channels, rank = sizes[1], len(sizes)
     if channels is not None and channels != shape[1] * group:
@@ -33,15 +33,15 @@ def convolve(n: Node, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
         y = _conv3d(n, y, w, window, group)
     elif group > 1 and shape[1] == 1:  # output channels of a group follow each other, as TensorFlow's multiplier does
         filter = n.transpose(n.reshape(w, [group, shape[0] // group, *shape[2:]]), (2, 3, 0, 1))
-        y = n.op("DepthwiseConv2dNative", y, filter, **_attrs(window.in_plane()))
+        y = n.op("DepthwiseConv2dNative", y, filter, **conv_attrs(window.in_plane()))
     else:
-        y = n.op("Conv2D", y, n.transpose(w, (2, 3, 1, 0)), **_attrs(window.in_plane()))
+        y = n.op("Conv2D", y, n.transpose(w, (2, 3, 1, 0)), **conv_attrs(window.in_plane()))
     if bias is not None:
         y = n.op("BiasAdd", y, bias)
     return from_nhwc(n, y, rank)
 
 
-def _checked(n: Node, x: Tensor, w: Tensor) -> tuple[Sequence[int | None], tuple[int, ...], int]:
+def checked(n: Node, x: Tensor, w: Tensor) -> tuple[Sequence[int | None], tuple[int, ...], int]:
     """The shapes of the image and of the weights, and the groups."""
     sizes, shape, group = n.shape(x), n.shape(w), n.integer("group", 1)
     if len(sizes) != len(shape) or len(shape) < 3:
@@ -59,7 +59,8 @@ def _checked(n: Node, x: Tensor, w: Tensor) -> tuple[Sequence[int | None], tuple
     return sizes, known, group
 
 
-def _attrs(window: Window) -> Mapping[str, Any]:
+def conv_attrs(window: Window) -> Mapping[str, Any]:
+    """Strides, dilations and padding as attributes of TensorFlow's."""
     common = {"strides": (1, *window.strides, 1), "dilations": (1, *window.dilations, 1)}
     if window.begins is None:
         return {**common, "padding": "SAME"}
@@ -92,7 +93,7 @@ def _conv3d(n: Node, y: Tensor, w: Tensor, window: Window, group: int) -> Tensor
 def _conv_transpose(n: Node) -> Tensor:
     """``w`` is (in, out / group, spatial ...)."""
     x, w, bias = n.input(0), n.input(1), n.optional(2)
-    sizes, shape, group = _checked(n, x, w)
+    sizes, shape, group = checked(n, x, w)
     rank = len(sizes)
     if (sizes[1] is not None and sizes[1] != shape[0]) or shape[0] % group:
         raise n.wrong(f"{sizes[1]} channels in {group} groups", f"{shape[0]}, as the weights {list(shape)} say")
@@ -110,7 +111,7 @@ def _conv_transpose(n: Node) -> Tensor:
     filter = n.transpose(w, (2, 3, 1, 0))
     filters = [filter] if group == 1 else n.ops("Split", [n.const(3), filter], group, num_split=group)
     parts = [
-        n.op("Conv2DBackpropInput", n.cast(into, "int32"), f, i, **_attrs(window))
+        n.op("Conv2DBackpropInput", n.cast(into, "int32"), f, i, **conv_attrs(window))
         for i, f in zip(images, filters, strict=True)
     ]
     y = parts[0] if group == 1 else n.op("ConcatV2", *parts, n.const(3))

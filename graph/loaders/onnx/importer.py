@@ -11,7 +11,7 @@ import numpy as np
 
 from ....kernels.errors import KigraphError
 from ....kernels.tensor import TensorType
-from ...builder import Graph, Tensor
+from ...builder import Graph, Tensor, value_of
 from ...errors import LoadError, UnsupportedOpError
 from ...formats.limits import Budget
 from ...formats.onnx import Attribute, FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSet, ValueInfo
@@ -24,6 +24,8 @@ from ...signatures import SERVING_DEFAULT, Signature
 from .narrow import BFLOAT16, round_to
 from .node import Node
 from .order import in_order
+from .protos import small_constants, with_given, without
+from .qdq import fused
 from .table import CONVERTERS
 
 __all__ = ["LATEST", "OLDEST", "Importer", "Scope"]
@@ -88,6 +90,8 @@ class Importer:
         self.graph = Graph()
         #: What the conversion changes about the way of computing, for the graph's metadata.
         self.notes: dict[str, None] = {}
+        #: Of quantised results, by name: bounds of an activation that was taken into the node that makes them.
+        self.clamps: Mapping[str, tuple[int, int]] = {}
         self._declared: dict[str, TensorType] = {}
         self._types: dict[Tensor, TensorType] = {}
         self._narrow: dict[Tensor, Stored] = {}
@@ -132,7 +136,11 @@ class Importer:
         for info in proto.input:
             if info.name not in scope.values:
                 inputs[info.name] = self._placeholder(info, scope).name
-        self.nodes(proto.node, scope)
+        constant = small_constants(proto.node, self.constants, lambda name: self._known(scope, name))
+        nodes, self.clamps = fused(
+            in_order(proto.node), [info.name for info in proto.output], constant, self.reader.content
+        )
+        self.nodes(nodes, scope)
         outputs: dict[str, str] = {}
         for info in proto.output:
             found = scope.input(info.name, f"output '{info.name[:120]}' of the model")
@@ -141,6 +149,10 @@ class Importer:
             outputs[info.name] = self._as_declared(scope, info, found).name
         self.graph.signatures[SERVING_DEFAULT] = Signature(inputs, outputs)
         return self.graph
+
+    def _known(self, scope: Scope, name: str) -> np.ndarray[Any, Any] | None:
+        found = scope.values.get(name)
+        return None if found is None or found in self._narrow else value_of(found)
 
     def _as_declared(self, scope: Scope, info: ValueInfo, x: Tensor) -> Tensor:
         """An output of type bfloat16 has values of bfloat16, whatever it was computed in."""
@@ -252,7 +264,7 @@ class Importer:
 
     def _node(self, proto: NodeProto, scope: Scope) -> None:
         if scope.given is not None:
-            proto = self._with_given(proto, scope.given)
+            proto = with_given(proto, scope.given)
         key = (_domain(proto.domain), proto.op_type, proto.overload)
         base = self.legal(scope.prefix + (proto.name or next(filter(None, proto.output), proto.op_type)))
         if key in self._functions:
@@ -293,20 +305,6 @@ class Importer:
 
     # --- functions and bodies --------------------------------------------------------------------------------------------
 
-    def _with_given(self, proto: NodeProto, given: Mapping[str, Attribute]) -> NodeProto:
-        """A node of a function's body with the attributes of the call."""
-        attributes: list[Attribute] = []
-        for a in proto.attribute:
-            if not a.ref_attr_name:
-                attributes.append(a)
-            elif a.ref_attr_name in given:
-                source = given[a.ref_attr_name]
-                attributes.append(
-                    Attribute(a.name, source.f, source.i, source.s, source.t, source.g, source.floats, source.ints,
-                              source.strings, source.type, "", source.sparse_tensor)
-                )  # fmt: skip
-        return NodeProto(proto.input, proto.output, proto.name, proto.op_type, attributes, proto.domain, proto.overload)
-
     def _call(self, key: FunctionKey, proto: NodeProto, scope: Scope, base: str) -> None:
         """The body of a function in place of its call."""
         function = self._functions[key]
@@ -327,17 +325,12 @@ class Importer:
                 left_out.add(name)
             else:
                 inner.values[name] = value
-        body = [self._without(n, left_out) for n in function.node] if left_out else function.node
+        body = [without(n, left_out) for n in function.node] if left_out else function.node
         self.nodes(body, inner)
         for name, outer in zip(function.output, proto.output, strict=False):
             found = inner.input(name, place)
             if outer and found is not None:
                 self.bind(scope, outer, found, place)
-
-    def _without(self, proto: NodeProto, left_out: set[str]) -> NodeProto:
-        """A node whose inputs of these names are left out."""
-        inputs = ["" if name in left_out else name for name in proto.input]
-        return NodeProto(inputs, proto.output, proto.name, proto.op_type, proto.attribute, proto.domain, proto.overload)
 
     def _nested(self, key: FunctionKey, scope: Scope, place: str) -> None:
         self.budget.nodes(place, 1 + (len(self._functions[key].node) if key in self._functions else 0))

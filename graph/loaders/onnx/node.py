@@ -56,6 +56,7 @@ class Host(Protocol):
     reader: Reader
     constants: Constants
     notes: dict[str, None]
+    clamps: Mapping[str, tuple[int, int]]
 
     def numbers(self, spans: list[Span], kind: str) -> Value: ...
     def type_of(self, x: Tensor) -> TensorType: ...
@@ -74,6 +75,8 @@ class Node:
     def __init__(self, importer: Host, scope: Any, proto: NodeProto, version: int, base: str) -> None:
         self.importer, self.scope, self.proto, self.version, self.base = importer, scope, proto, version, base
         self.graph = importer.graph
+        #: Whether the node is in the file's main graph, not in a body or function.
+        self.first = not scope.prefix
         #: ONNX's name of the op, with the domain if it is not ONNX's own.
         self.type = f"{proto.domain}.{proto.op_type}" if proto.domain not in ("", "ai.onnx") else proto.op_type
         self.place = f"node '{(proto.name or next(iter(proto.output), ''))[:120]}' ({self.type[:80]})"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ...formats.onnx import GraphProto, NodeProto
 
-__all__ = ["in_order"]
+__all__ = ["in_order", "names_read"]
 
 
 def in_order(nodes: Sequence[NodeProto]) -> Sequence[NodeProto]:
@@ -20,7 +20,7 @@ def in_order(nodes: Sequence[NodeProto]) -> Sequence[NodeProto]:
         for name in node.output:
             maker.setdefault(name, place)
     maker.pop("", None)
-    needs = [{maker[name] for name in _read(node) if name in maker} - {place} for place, node in enumerate(nodes)]
+    needs = [{maker[name] for name in names_read(node) if name in maker} - {place} for place, node in enumerate(nodes)]
     if all(max(needed, default=-1) < place for place, needed in enumerate(needs)):
         return nodes
     done: list[NodeProto] = []
@@ -40,7 +40,7 @@ def in_order(nodes: Sequence[NodeProto]) -> Sequence[NodeProto]:
     return done
 
 
-def _read(node: NodeProto) -> set[str]:
+def names_read(node: NodeProto) -> set[str]:
     """The names that a node reads; of a graph inside of it those that the graph does not make itself."""
     found: set[str] = set(node.input)
     graphs = [(a.g, frozenset[str]()) for a in node.attribute if a.g is not None]

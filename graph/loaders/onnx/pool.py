@@ -15,7 +15,7 @@ from ...builder import Tensor
 from .node import Converter, Node, Outputs
 from .windows import Window, from_nhwc, pad_spatial, to_nhwc, window_of
 
-__all__ = ["CONVERTERS", "average_pool"]
+__all__ = ["CONVERTERS", "average_attrs", "average_pool"]
 
 #: Cells of a dilated window, each of which is a slice.
 _MOST_CELLS = 1024
@@ -204,20 +204,35 @@ def _average_pool(n: Node) -> Tensor:
     return average_pool(n, n.input(0))
 
 
+def average_attrs(n: Node, x: Tensor) -> Mapping[str, object] | None:
+    """The attributes of AvgPool for the node's windows of an NHWC image; None where one op does not do it."""
+    window, more = _window(n, x, dilated=True)
+    counted = n.flag("count_include_pad")
+    if any(d > 1 for d in window.dilations) or n.rank(x) == 5:
+        return None
+    if counted and window.padded:
+        if window.begins is None or any(more) or not _fits(window):
+            return None
+        return {"count_include_pad": True, **_pool_attrs(window.in_plane())}
+    if window.ends is not None:
+        window = replace(window, ends=tuple(e + m for e, m in zip(window.ends, more, strict=True)))
+    return _pool_attrs(window.in_plane()) if _fits(window) else None
+
+
 def average_pool(n: Node, x: Tensor) -> Tensor:
     """The mean of each window. Padding counts with count_include_pad; what ceil_mode adds never does."""
     window, more = _window(n, x, dilated=True)
     counted = n.flag("count_include_pad")
+    attrs = average_attrs(n, x)
     y, rank = to_nhwc(n, x), n.rank(x)
+    if attrs is not None:
+        return from_nhwc(n, n.op("AvgPool", y, **attrs), rank)
     if any(d > 1 for d in window.dilations) or rank == 5:
         return from_nhwc(n, _mean_of_cells(n, y, window, more, counted), rank)
-    if counted and window.padded and window.begins is not None:
-        if not any(more) and _fits(window):
-            plane = window.in_plane()
-            return from_nhwc(n, n.op("AvgPool", y, count_include_pad=True, **_pool_attrs(plane)), rank)
-        y, window = _padded(n, y, window, 0), _unpadded(window)
-    elif counted and window.begins is None:
+    if counted and window.begins is None:
         raise n.unsupported("count_include_pad with SAME padding of an axis of unknown size")
+    if counted:
+        y, window = _padded(n, y, window, 0), _unpadded(window)
     if window.ends is not None:
         window = replace(window, ends=tuple(e + m for e, m in zip(window.ends, more, strict=True)))
     if not _fits(window):

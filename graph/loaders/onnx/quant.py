@@ -1,12 +1,13 @@
-"""Quantised ops of ONNX and of ONNX Runtime (com.microsoft): real numbers in between, the file's integers at the edges.
+"""Quantised ops of ONNX: integer ops (quantized.py) where scales and zero points are constants.
 
-An integer q stands for (q - zero point) * scale. Where integers are the result, sums of products are exact: in float64, or
-in float32 for matrices as long as that holds every sum (convolutions in float32 may be Winograd's, which round).
+Others compute with real numbers in between, and the file's integers at the edges. An integer q stands for (q - zero point) * scale.
+Where integers are the result, sums of products are exact: in float64, or in float32 for matrices as long as that holds every sum
+(convolutions in float32 may be Winograd's, which round).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -17,11 +18,19 @@ from .conv import convolve
 from .math import batch_product
 from .narrow import is_narrow, number_of, round_to
 from .node import Converter, Node
-from .pool import average_pool
+from .quantized import (
+    Weights,
+    convolved,
+    dequantized,
+    grid_of,
+    limits,
+    multiplied,
+    quantized,
+)
 
-__all__ = ["CONTRIB", "CONVERTERS", "real", "stored"]
+__all__ = ["CONVERTERS", "NOTE", "centred", "real", "stored"]
 
-_NOTE = "quantised layers are computed in float32 with the file's scales, zero points and rounding"
+NOTE = "quantised layers are computed with the file's scales, zero points and rounding: in its integers, or in float32 between them"
 _F32 = np.dtype(np.float32)
 
 
@@ -47,7 +56,7 @@ def _spread(n: Node, t: Tensor, x: Tensor, axis: int, block: int = 0) -> Tensor:
     return n.op("Slice", t, n.const([0] * rank), n.const([*known[:axis], sizes[axis], *known[axis + 1 :]]))
 
 
-def _centred(n: Node, q: Tensor, zero: Tensor | None, dtype: DType = _F32) -> Tensor:
+def centred(n: Node, q: Tensor, zero: Tensor | None, dtype: DType = _F32) -> Tensor:
     """q - zero point, in floats."""
     y = n.cast(q, dtype)
     if zero is None:
@@ -58,11 +67,14 @@ def _centred(n: Node, q: Tensor, zero: Tensor | None, dtype: DType = _F32) -> Te
 
 def real(n: Node, q: Tensor, scale: Tensor, zero: Tensor | None, axis: int = 1, block: int = 0) -> Tensor:
     """(q - zero point) * scale."""
-    n.importer.notes.setdefault(_NOTE)
+    n.importer.notes.setdefault(NOTE)
     dtype = n.dtype(scale)
+    given = grid_of(n, scale, zero, n.dtype(q)) if q.op.type != "Const" and not block else None
+    if given is not None:
+        return dequantized(n, q, given)
     inner = _F32 if dtype == np.float16 else dtype
     zero = None if zero is None else _spread(n, zero, q, axis, block)
-    y = n.op("Mul", _centred(n, q, zero, inner), n.cast(_spread(n, scale, q, axis, block), inner))
+    y = n.op("Mul", centred(n, q, zero, inner), n.cast(_spread(n, scale, q, axis, block), inner))
     return n.cast(y, dtype)
 
 
@@ -79,9 +91,20 @@ def _rounded(n: Node, y: Tensor, zero: Tensor | None, low: int, high: int, dtype
 
 def stored(n: Node, y: Tensor, scale: Tensor, zero: Tensor | None, dtype: DType, axis: int = 1) -> Tensor:
     """Real numbers as integers of ``dtype``."""
-    low, high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+    grid = grid_of(n, scale, zero, dtype) if n.dtype(y) == _F32 else None
+    if grid is not None:
+        n.importer.notes.setdefault(NOTE)
+        return quantized(n, y, grid)
+    low, high = limits(n, dtype)
     zero = None if zero is None else _spread(n, zero, y, axis)
     return _rounded(n, n.op("RealDiv", y, _spread(n, scale, y, axis)), zero, low, high, dtype)
+
+
+def _of_result(n: Node, kind: int, zero: Tensor | None) -> DType:
+    """The element type of integers: the one that the node names, or the zero point's, or uint8."""
+    if kind:
+        return n.element_type(kind)
+    return np.dtype(np.uint8) if zero is None else n.dtype(zero)
 
 
 def _quantize(n: Node) -> Tensor:
@@ -96,22 +119,17 @@ def _quantize(n: Node) -> Tensor:
     narrow = (STORED.get(kind) if is_narrow(kind) else None) if zero is None else n.importer.narrow(zero)
     if precision not in (0, 1):
         raise n.unsupported(f"division in the element type {precision}", "export it with float32")
-    dtype = (
-        narrow.dtype
-        if narrow
-        else n.element_type(kind)
-        if kind
-        else np.dtype(np.uint8)
-        if zero is None
-        else n.dtype(zero)
-    )
+    dtype = narrow.dtype if narrow else _of_result(n, kind, zero)
     floats = narrow is not None and narrow.dtype.kind == "f"
     if not is_int(dtype) and not floats:
         raise n.unsupported(f"quantisation to {dtype}")
     low, high = (0, 0) if floats else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
     if narrow is not None and not floats:
         low, high = low >> (8 - narrow.bits), high >> (8 - narrow.bits)
-    n.importer.notes.setdefault(_NOTE)
+    n.importer.notes.setdefault(NOTE)
+    grid = grid_of(n, scale, zero, dtype) if n.dtype(x) == _F32 and narrow is None else None
+    if grid is not None:
+        return quantized(n, x, grid)
     inner = n.cast(x, "float32") if n.dtype(x) != np.float64 else x
     zero = None if zero is None else _spread(n, zero, x, axis, block)
     quotient = n.op("RealDiv", inner, n.cast(_spread(n, scale, x, axis, block), n.dtype(inner)))
@@ -139,7 +157,7 @@ def _dynamic_quantize(n: Node) -> tuple[Tensor, Tensor, Tensor]:
     scale = n.op("SelectV2", n.op("Equal", high, low), n.like(x, 1), scale)
     zero = n.op("Rint", n.op("RealDiv", n.op("Neg", low), scale))
     zero = n.op("Minimum", n.op("Maximum", zero, n.like(x, 0)), n.like(x, 255))
-    n.importer.notes.setdefault(_NOTE)
+    n.importer.notes.setdefault(NOTE)
     y = _rounded(n, n.op("RealDiv", x, scale), zero, 0, 255, np.dtype(np.uint8))
     return y, scale, n.op("Cast", zero, DstT=np.dtype(np.uint8))
 
@@ -154,18 +172,26 @@ def _wide(terms: int | None) -> DType:
 
 def _conv_integer(n: Node) -> Tensor:
     x, w, dtype = n.input(0), n.input(1), np.dtype(np.float64)
-    zero = n.optional(3)
+    zero, one = n.optional(3), n.const(1, "float32")
+    found = convolved(n, x, grid_of(n, one, n.optional(2), n.dtype(x)), Weights.of(n, w, one, zero), None, None)
+    if found is not None:
+        return found
     zero = None if zero is None else _spread(n, zero, w, 0)
-    y = convolve(n, _centred(n, x, n.optional(2), dtype), _centred(n, w, zero, dtype), None)
-    n.importer.notes.setdefault(_NOTE)
+    y = convolve(n, centred(n, x, n.optional(2), dtype), centred(n, w, zero, dtype), None)
+    n.importer.notes.setdefault(NOTE)
     return n.op("Cast", y, DstT=np.dtype(np.int32))
 
 
 def _matmul_integer(n: Node) -> Tensor:
     a, b = n.input(0), n.input(1)
+    one = n.const(1, "float32")
+    given, weights = grid_of(n, one, n.optional(2), n.dtype(a)), Weights.of(n, b, one, n.optional(3))
+    found = multiplied(n, a, given, weights, None, None, np.dtype(np.int32))
+    if found is not None:
+        return found
     dtype = _wide(n.shape(a)[-1])
-    y = batch_product(n, _centred(n, a, _per_row(n, n.optional(2)), dtype), _centred(n, b, n.optional(3), dtype))
-    n.importer.notes.setdefault(_NOTE)
+    y = batch_product(n, centred(n, a, _per_row(n, n.optional(2)), dtype), centred(n, b, n.optional(3), dtype))
+    n.importer.notes.setdefault(NOTE)
     return n.op("Cast", y, DstT=np.dtype(np.int32))
 
 
@@ -177,115 +203,45 @@ def _per_row(n: Node, t: Tensor | None) -> Tensor | None:
 def _qlinear_conv(n: Node) -> Tensor:
     x, w, bias = n.input(0), n.input(3), n.optional(8)
     scales, zero = [n.input(1), n.input(4), n.input(6)], n.input(7)
-    weights = _centred(n, w, _spread(n, n.input(5), w, 0))
-    y = convolve(n, _centred(n, x, n.input(2)), weights, None if bias is None else n.cast(bias, "float32"))
+    given, result = grid_of(n, scales[0], n.input(2), n.dtype(x)), grid_of(n, scales[2], zero, n.dtype(zero))
+    weights = Weights.of(n, w, scales[1], n.input(5))
+    found = None if result is None else convolved(n, x, given, weights, bias, result)
+    if found is not None:
+        n.importer.notes.setdefault(NOTE)
+        return found
+    filters = centred(n, w, _spread(n, n.input(5), w, 0))
+    y = convolve(n, centred(n, x, n.input(2)), filters, None if bias is None else n.cast(bias, "float32"))
     factor = n.op("RealDiv", n.op("Mul", scales[0], scales[1]), scales[2])
     y = n.op("Mul", y, _spread(n, factor, y, 1))
     return _saturated(n, y, zero)
 
 
 def _saturated(n: Node, y: Tensor, zero: Tensor) -> Tensor:
-    n.importer.notes.setdefault(_NOTE)
+    n.importer.notes.setdefault(NOTE)
     dtype = n.dtype(zero)
     zero = n.op("Reshape", zero, n.const([]))
-    return _rounded(n, y, zero, int(np.iinfo(dtype).min), int(np.iinfo(dtype).max), dtype)
+    return _rounded(n, y, zero, *limits(n, dtype), dtype)
 
 
 def _qlinear_matmul(n: Node) -> Tensor:
     a, b = n.input(0), n.input(3)
+    given, result = (
+        grid_of(n, n.input(1), n.input(2), n.dtype(a)),
+        grid_of(n, n.input(6), n.input(7), n.dtype(n.input(7))),
+    )
+    found = None
+    if result is not None:
+        found = multiplied(n, a, given, Weights.of(n, b, n.input(4), n.input(5)), None, result)
+    if found is not None:
+        n.importer.notes.setdefault(NOTE)
+        return found
     scale_a, zero_a = _per_row(n, n.input(1)), _per_row(n, n.input(2))
     assert scale_a is not None
-    y = batch_product(n, _centred(n, a, zero_a), _centred(n, b, n.input(5)))
+    y = batch_product(n, centred(n, a, zero_a), centred(n, b, n.input(5)))
     factor = n.op(
         "RealDiv", n.op("Mul", n.cast(scale_a, "float32"), n.cast(n.input(4), "float32")), n.cast(n.input(6), "float32")
     )
     return _saturated(n, n.op("Mul", y, factor), n.input(7))
-
-
-# --- com.microsoft ---------------------------------------------------------------------------------------------------------
-
-
-def _like_output(n: Node, index: int, given: Tensor) -> DType:
-    """The element type of an output zero point, or that of an input where it is left out."""
-    zero = n.optional(index)
-    return n.dtype(given) if zero is None else n.dtype(zero)
-
-
-def _qlinear_binary(type: str) -> Converter:
-    def convert(n: Node) -> Tensor:
-        a, b = real(n, n.input(0), n.input(1), n.optional(2)), real(n, n.input(3), n.input(4), n.optional(5))
-        return stored(n, n.op(type, a, b), n.input(6), n.optional(7), _like_output(n, 7, n.input(0)))
-
-    return convert
-
-
-def _qlinear_unary(apply: Callable[[Node, Tensor], Tensor]) -> Converter:
-    """X, its scale and zero point, those of the output."""
-
-    def convert(n: Node) -> Tensor:
-        y = apply(n, real(n, n.input(0), n.input(1), n.optional(2)))
-        return stored(n, y, n.input(3), n.optional(4), _like_output(n, 4, n.input(0)))
-
-    return convert
-
-
-def _global_average(n: Node, x: Tensor) -> Tensor:
-    rank = n.rank(x)
-    axes = list(range(1, rank - 1)) if n.flag("channels_last") else list(range(2, rank))
-    return n.op("Mean", x, n.const(axes), keep_dims=True)
-
-
-def _average(n: Node, x: Tensor) -> Tensor:
-    if n.flag("channels_last"):
-        raise n.unsupported("channels_last")
-    return average_pool(n, x)
-
-
-def _leaky_relu(n: Node, x: Tensor) -> Tensor:
-    slope = n.op("Mul", x, n.like(x, n.number("alpha", 0.01)))
-    return n.op("SelectV2", n.op("Less", x, n.like(x, 0)), slope, x)
-
-
-def _softmax(n: Node, x: Tensor) -> Tensor:
-    axis, version = n.integer("axis", -1), n.integer("opset", 13)
-    if version < 13 and n.axis(axis, n.rank(x)) != n.rank(x) - 1:
-        raise n.unsupported("the softmax of version 12 over several axes")
-    return n.op("Softmax", x, axis=axis)
-
-
-def _qlinear_concat(n: Node) -> Tensor:
-    """Scale and zero point of the output, then each input with its own."""
-    if len(n.inputs) < 5 or (len(n.inputs) - 2) % 3:
-        raise n.wrong(f"{len(n.inputs)} inputs", "2 and 3 for each value")
-    values = [real(n, n.input(i), n.input(i + 1), n.optional(i + 2)) for i in range(2, len(n.inputs), 3)]
-    axis = n.integer("axis", 0)
-    y = n.op("ConcatV2", *values, n.const(axis)) if len(values) > 1 else values[0]
-    return stored(n, y, n.input(0), n.optional(1), _like_output(n, 1, n.input(2)))
-
-
-def _qgemm(n: Node) -> Tensor:
-    """alpha * a' b' with scales, plus a bias in units of the product of the scales; floats without an output scale."""
-    a, b, alpha = n.input(0), n.input(3), n.number("alpha", 1.0)
-    swap_a, swap_b = n.flag("transA"), n.flag("transB")
-    per = n.op("Reshape", n.input(4), n.const([-1])) if n.shape(n.input(4)) != () else n.input(4)
-    zero = n.input(5)
-    if n.shape(zero) not in ((), (1,)) and swap_b:
-        zero = n.op("ExpandDims", zero, n.const(-1))
-    y = n.op("MatMul", _centred(n, a, n.input(2)), _centred(n, b, zero), transpose_a=swap_a, transpose_b=swap_b)
-    if alpha != 1:
-        y = n.op("Mul", y, n.like(y, alpha))
-    bias = n.optional(6)
-    if bias is not None:
-        y = n.op("AddV2", y, n.cast(bias, "float32"))
-    y = n.op("Mul", y, n.op("Mul", n.input(1), per))
-    scale = n.optional(7)
-    if scale is None:
-        return y
-    return stored(n, y, scale, n.optional(8), _like_output(n, 8, a))
-
-
-def _unary(type: str) -> Callable[[Node, Tensor], Tensor]:
-    return lambda n, x: n.op(type, x)
 
 
 CONVERTERS: Mapping[str, Converter] = {
@@ -296,19 +252,4 @@ CONVERTERS: Mapping[str, Converter] = {
     "MatMulInteger": _matmul_integer,
     "QLinearConv": _qlinear_conv,
     "QLinearMatMul": _qlinear_matmul,
-}
-_BOTH: Sequence[str] = ("QuantizeLinear", "DequantizeLinear")
-
-#: com.microsoft
-CONTRIB: Mapping[str, Converter] = {
-    **{name: CONVERTERS[name] for name in _BOTH},
-    "QLinearAdd": _qlinear_binary("AddV2"),
-    "QLinearMul": _qlinear_binary("Mul"),
-    "QLinearGlobalAveragePool": _qlinear_unary(_global_average),
-    "QLinearAveragePool": _qlinear_unary(_average),
-    "QLinearSigmoid": _qlinear_unary(_unary("Sigmoid")),
-    "QLinearLeakyRelu": _qlinear_unary(_leaky_relu),
-    "QLinearSoftmax": _qlinear_unary(_softmax),
-    "QLinearConcat": _qlinear_concat,
-    "QGemm": _qgemm,
 }

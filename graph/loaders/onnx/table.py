@@ -19,6 +19,7 @@ from . import (
     norm,
     pool,
     quant,
+    quant_contrib,
     random,
     recurrent,
     reduce,
@@ -61,5 +62,9 @@ CONVERTERS: Mapping[tuple[str, str], Converter] = {
     # ONNX Runtime's optimiser writes this one under ONNX's own name.
     ("", "SimplifiedLayerNormalization"): contrib.CONTRIB["SimplifiedLayerNormalization"],
     **{("", name): function for module in _OWN for name, function in module.CONVERTERS.items()},
-    **{("com.microsoft", name): function for module in (quant, contrib) for name, function in module.CONTRIB.items()},
+    **{
+        ("com.microsoft", name): function
+        for module in (quant_contrib, contrib)
+        for name, function in module.CONTRIB.items()
+    },
 }
