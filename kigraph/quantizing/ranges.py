@@ -13,7 +13,8 @@ __all__ = ["METHODS", "Histogram", "Scale", "candidates", "merged", "scale_of"]
 
 #: Ways to choose a range.
 METHODS = ("minmax", "percentile", "mse")
-_BINS = 8192
+_BITS = 12
+_BINS = 2 << _BITS
 #: Share of the values that 'percentile' leaves outside of the range, at each end where values lie.
 _OUTSIDE = 1e-4
 _STEPS = 255
@@ -70,9 +71,9 @@ class Histogram:
             return
         self.low, self.high = min(self.low, low), max(self.high, high)
         self._widen(_power(max(-low, high)))
-        places = (flat * np.float32(_BINS / 2 / 2.0**self.power)).astype(np.float32)
-        places += np.float32(_BINS / 2)
-        whole = np.clip(places, 0, _BINS - 1).astype(np.int64)
+        # Powers of 2 scale exactly, so a value lies in the same bin whatever the power was when it was counted.
+        places = np.floor(flat * np.float32(2.0 ** (_BITS - self.power))).astype(np.int32)
+        whole = np.minimum(places + _BINS // 2, _BINS - 1)
         self.counts += np.bincount(whole, minlength=_BINS)
 
     def _widen(self, power: int) -> None:
@@ -142,12 +143,14 @@ def _percentile(found: Histogram, low: float, high: float) -> tuple[float, float
 def _least_error(found: Histogram, low: float, high: float) -> Scale:
     filled = np.flatnonzero(found.counts)
     values, counts = found.centres[filled], found.counts[filled]
-    best, least = scale_of(low, high), np.inf
+    best = scale_of(low, high)
     if not filled.size:
         return best
-    for share in _SHARES[::-1]:
-        scale = scale_of(low * share, high * share)
-        error = float((scale.rounded(values.astype(np.float32)) - values) ** 2 @ counts)
-        if error < least:
-            best, least = scale, error
-    return best
+
+    def error(ends: tuple[float, float]) -> float:
+        return float((scale_of(*ends).rounded(values.astype(np.float32)) - values) ** 2 @ counts)
+
+    # One end after the other; of equal errors the wider range.
+    high = min((high * share for share in _SHARES[::-1]), key=lambda end: error((low, end)))
+    low = min((low * share for share in _SHARES[::-1]), key=lambda end: error((end, high)))
+    return scale_of(low, high)
