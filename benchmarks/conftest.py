@@ -1,6 +1,7 @@
 """Benchmarks: ``pytest benchmarks``. Convolutions and ops at the shapes of Inception v3, the whole network, every backend.
 
 --backends a,b   only these (default: all that this machine has); --threads N (default 1).
+--precisions a,b of fp32, tf32, bf16, int8 (default: the network in fp32, bf16 and int8, single ops in fp32).
 -k NAME          also what test_every_op.py has under this name; --every-op: all of it, which takes some minutes.
 A table closes the run; ``python -m benchmarks.plot RESULT.json PICTURE.png`` draws what --benchmark-json wrote.
 """
@@ -21,6 +22,9 @@ EVERY_OP = "test_every_op.py"
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--backends", help="comma-separated backends to time; default: all that can be used here")
     parser.addoption("--threads", type=int, default=1, help="threads of one run; default 1")
+    parser.addoption(
+        "--precisions", help="comma-separated precisions to time; default: the network in fp32, bf16, int8, ops in fp32"
+    )
     parser.addoption("--every-op", action="store_true", help="time every contract, not only what Inception v3 needs")
 
 
@@ -45,7 +49,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     named = re.sub(r"\bnot\s+(\w+|\([^()]*\))|\b(and|or)\b|[()\s]", "", config.option.keyword or "") != ""
     asked = config.option.every_op or named or any(EVERY_OP in name for name in config.args)
     params = [getattr(item, "callspec", None) and item.callspec.params for item in items]  # type: ignore[attr-defined]
-    timed = {(str(p["case"]), p["backend"]) for p in params if p and "case" in p}
+    timed = {
+        (str(p["case"]), p["backend"]) for p in params if p and "case" in p and p.get("precision", "fp32") == "fp32"
+    }
     kept, left = [], []
     for item, p in zip(items, params, strict=True):
         measured = (str(p["measured"]), p["backend"]) if p and "measured" in p else None
@@ -61,6 +67,19 @@ def _backends(config: pytest.Config) -> list[str]:
     return list(available_backends() if chosen is None else resolve_choice(chosen).order)
 
 
+def _precisions(metafunc: pytest.Metafunc) -> list[str]:
+    """Those asked for; else the module's DEFAULT_PRECISIONS, or fp32."""
+    from .precisions import PRECISIONS
+
+    chosen = metafunc.config.getoption("--precisions")
+    if chosen is None:
+        return list(getattr(metafunc.module, "DEFAULT_PRECISIONS", ("fp32",)))
+    unknown = [name for name in chosen.split(",") if name not in PRECISIONS]
+    if unknown:
+        raise pytest.UsageError(f"--precisions: unknown: {', '.join(unknown)}; known: {', '.join(PRECISIONS)}")
+    return list(dict.fromkeys(chosen.split(",")))
+
+
 # Last, so that the backends of one case follow each other and share its truth.
 @pytest.hookimpl(trylast=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -69,6 +88,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
         pairs = measured_pairs(_backends(metafunc.config))
         metafunc.parametrize(("measured", "backend"), pairs, ids=[f"{case}-{name}" for case, name in pairs])
+    elif "precision" in metafunc.fixturenames:
+        pairs = [(b, p) for p in _precisions(metafunc) for b in _backends(metafunc.config)]
+        # fp32 keeps the names that stored results have.
+        ids = [backend if precision == "fp32" else f"{backend}-{precision}" for backend, precision in pairs]
+        metafunc.parametrize(("backend", "precision"), pairs, ids=ids)
     elif "backend" in metafunc.fixturenames:
         metafunc.parametrize("backend", _backends(metafunc.config))
 

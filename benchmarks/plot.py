@@ -17,6 +17,15 @@ __all__ = ["draw"]
 _COLOURS = {"cupy": "#76b900", "cython": "#1f77b4", "numba": "#ff7f0e", "numpy": "#7f7f7f"}
 
 
+#: How the convolutions of a precision are drawn; the colour is the backend's.
+_LINES = {"fp32": "-", "tf32": "-.", "bf16": "--", "int8": ":"}
+
+
+def _precision(info: dict[str, Any]) -> str:
+    """Results of earlier versions do not say it."""
+    return str(info.get("precision", "fp32"))
+
+
 def _network(axes: Any, table: dict[str, Any]) -> None:
     rows = [
         (info["case"], name, info)
@@ -24,7 +33,7 @@ def _network(axes: Any, table: dict[str, Any]) -> None:
         for name, info in row.items()
         if info["op"] == "inception_v3"
     ]
-    labels = [f"{name}\n{case}" for case, name, _ in rows]
+    labels = [f"{name} {_precision(info)}\n{case}" for case, name, info in rows]
     times = [info["ms_per_image"] for *_, info in rows]
     bars = axes.barh(labels, times, color=[_COLOURS.get(name, "#9467bd") for _, name, _ in rows])
     axes.bar_label(bars, [f"{t:.1f} ms" for t in times], padding=3)
@@ -34,17 +43,20 @@ def _network(axes: Any, table: dict[str, Any]) -> None:
 
 
 def _convolutions(axes: Any, table: dict[str, Any]) -> None:
-    rows = [row for row in table.values() if any(i["op"] == "conv2d" for i in row.values())]
-    names = [next(iter(row.values()))["case"].removeprefix("inception-") for row in rows]
-    backends = list(dict.fromkeys(name for row in rows for name in row))
-    peaks = [i["gflops"] / i["share_of_peak"] for row in rows for i in row.values() if i.get("share_of_peak")]
-    for backend in backends:
-        heights = [row[backend]["gflops"] if backend in row else float("nan") for row in rows]
-        axes.plot(range(len(rows)), heights, "o-", ms=3, lw=1, label=backend, color=_COLOURS.get(backend, "#9467bd"))
+    infos = [i for row in table.values() for i in row.values() if i["op"] == "conv2d"]
+    names = list(dict.fromkeys(i["case"].removeprefix("inception-") for i in infos))
+    peaks = [i["gflops"] / i["share_of_peak"] for i in infos if i.get("share_of_peak")]
+    rates = {(i["backend"], _precision(i), i["case"].removeprefix("inception-")): i["gflops"] for i in infos}
+    for backend, precision in dict.fromkeys((b, p) for b, p, _ in rates):
+        heights = [rates.get((backend, precision, name), float("nan")) for name in names]
+        axes.plot(
+            range(len(names)), heights, f"o{_LINES.get(precision, '-')}", ms=3, lw=1,
+            label=backend if precision == "fp32" else f"{backend} {precision}", color=_COLOURS.get(backend, "#9467bd"),
+        )  # fmt: skip
     if peaks:
         axes.axhline(max(peaks), color="black", lw=0.8, ls="--")
-        axes.annotate("measured peak", (0, max(peaks)), xytext=(2, -10), textcoords="offset points", fontsize=8)
-    axes.set_xticks(range(len(rows)), names, rotation=90, fontsize=7)
+        axes.annotate("measured peak, fp32", (0, max(peaks)), xytext=(2, -10), textcoords="offset points", fontsize=8)
+    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
     axes.set(ylabel="GFLOP/s", title="Convolutions with bias and ReLU, batch 1")
     axes.set_ylim(bottom=0)
     axes.legend()
@@ -74,8 +86,9 @@ def draw(results: dict[str, Any], picture: Path) -> bool:
     for (draw_part, _), one in zip(parts, axes[0], strict=True):
         draw_part(one, table)
     threads = sorted({info["threads"] for row in table.values() for info in row.values()})
+    kinds = dict.fromkeys(_precision(info) for row in table.values() for info in row.values())
     cpu = results["machine_info"].get("cpu", {}).get("brand_raw", "unknown processor")
-    figure.suptitle(f"kigraph, float32, {' and '.join(map(str, threads))} thread(s) on {cpu}", fontsize=10)
+    figure.suptitle(f"kigraph, {', '.join(kinds)}, {' and '.join(map(str, threads))} thread(s) on {cpu}", fontsize=10)
     figure.savefig(picture, dpi=130)
     plt.close(figure)
     return True

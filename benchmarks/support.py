@@ -22,6 +22,7 @@ from kigraph.kernels.registry import select
 from kigraph.kernels.tensor import STRING, TensorType
 
 from .peak import peak_gflops
+from .precisions import in_precision, suffix
 
 __all__ = ["Bound", "bind", "check", "time_case", "time_run"]
 
@@ -42,9 +43,10 @@ class Bound:
 
 
 @functools.lru_cache(maxsize=2)  # the backends of a case come one after the other
-def _values_and_truth(case: Case) -> tuple[list[NDArray], list[NDArray]]:
+def _values_and_truth(case: Case, precision: str | None = None) -> tuple[list[NDArray], list[NDArray]]:
+    """precision: of the kernel; operands that it rounds are rounded before the truth is computed."""
     values = case.generate(process_seed())
-    return values, truth(case, values)
+    return values, truth(case, values) if precision in (None, "fp32") else truth(case, values, precision)  # type: ignore[call-arg]
 
 
 def bind(case: Case, backend: str) -> Bound:
@@ -97,7 +99,7 @@ def _dynamic(kernel: Kernel, values: list[NDArray], params: Any, device: Device)
 def check(case: Case, bound: Bound) -> None:
     """Runs once; raises MismatchError if a result is not the truth."""
     bound.run()
-    _, wanted = _values_and_truth(replace(case, threads=1))
+    _, wanted = _values_and_truth(replace(case, threads=1), bound.kernel.precision)
     for output, want in zip(bound.outputs, wanted, strict=True):
         got = output if output.dtype == STRING else bound.device.download(output)
         compare(got, want, tolerance(case, got.dtype, bound.kernel.tolerance))
@@ -115,23 +117,29 @@ def time_run(benchmark: Any, run: Callable[[], Any]) -> float | None:
     return None if benchmark.stats is None else float(benchmark.stats.stats.min)
 
 
-def time_case(benchmark: Any, case: Case, backend: str, threads: int, *, weight: int = 1) -> None:
-    """Checks and times one case on one backend. ``weight``: how often a network has this layer."""
-    case = replace(case, threads=threads)
+def time_case(
+    benchmark: Any, case: Case, backend: str, threads: int, *, weight: int = 1, precision: str = "fp32"
+) -> None:
+    """Checks and times one case on one backend, in int8 the quantised op at its shapes. ``weight``: how often a network has
+    this layer. Operations are counted as those of the case in fp32."""
+    single = replace(case, threads=threads)
+    case = in_precision(single, backend, precision)
     bound = bind(case, backend)
     check(case, bound)
     query = case.query()
-    benchmark.group = str(case)
+    benchmark.group = f"{single}{suffix(precision)}"
     benchmark.extra_info.update(
-        op=case.contract.name, case=case.id, backend=backend, kernel=bound.kernel.name, threads=threads, weight=weight
-    )
+        op=single.contract.name, case=case.id, backend=backend, precision=precision, kernel=bound.kernel.name,
+        threads=threads, weight=weight,
+    )  # fmt: skip
     least = time_run(benchmark, bound.run)
     if least is None:
         return
     made = [TensorType(np.dtype(y.dtype), tuple(y.shape)) for y in bound.outputs]
-    flops = case.contract.flops(query.inputs, made, query.params)
+    counted = single.query()
+    flops = single.contract.flops(counted.inputs, counted.outputs if precision == "int8" else made, counted.params)
     benchmark.extra_info["gflops"] = flops / least / 1e9
     benchmark.extra_info["gbytes_per_s"] = case.contract.bytes_moved(query.inputs, made) / least / 1e9
-    peak = peak_gflops(threads) if bound.device.name == "cpu" else None
+    peak = peak_gflops(threads) if bound.device.name == "cpu" and precision == "fp32" else None
     if peak is not None:
         benchmark.extra_info["share_of_peak"] = flops / least / 1e9 / peak

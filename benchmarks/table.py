@@ -42,14 +42,18 @@ def lines(benchmarks: Sequence[Record]) -> Iterator[str]:
     yield f"{'':{width}}" + "".join(f"{name:>24}" for name in backends)
     for case, row in table.items():
         yield f"{case:{width}}" + "".join(f"{_cell(row.get(name)):>24}" for name in backends)
-    totals = []
-    for name in backends:
-        layers = [
-            row[name]
-            for row in table.values()
-            if name in row and row[name].get("weight", 0) and row[name]["op"] == "conv2d"
-        ]
-        complete = sum(layer["weight"] for layer in layers) == 94
-        totals.append(f"{sum(layer['ms'] * layer['weight'] for layer in layers):.1f} ms" if complete else "-")
-    if any(total != "-" for total in totals):
-        yield f"{'all 94 convolutions of Inception v3':{width}}" + "".join(f"{total:>24}" for total in totals)
+    for precision in dict.fromkeys(info.get("precision", "fp32") for row in table.values() for info in row.values()):
+        totals = [_total(table, name, precision) for name in backends]
+        if any(total != "-" for total in totals):
+            title = f"all 94 convolutions of Inception v3{'' if precision == 'fp32' else ', ' + precision}"
+            yield f"{title:{width}}" + "".join(f"{total:>24}" for total in totals)
+
+
+def _total(table: dict[str, dict[str, Record]], backend: str, precision: str) -> str:
+    """ms of all convolutions of the network, '-' if some were not timed."""
+    infos = [row[backend] for row in table.values() if backend in row]
+    layers = [
+        i for i in infos if i.get("weight", 0) and i["op"] == "conv2d" and i.get("precision", "fp32") == precision
+    ]
+    complete = sum(layer["weight"] for layer in layers) == 94
+    return f"{sum(layer['ms'] * layer['weight'] for layer in layers):.1f} ms" if complete else "-"

@@ -20,5 +20,5 @@ _LAYERS = distinct_convolutions()
     [(inception_case(layer), count) for layer, count in _LAYERS],
     ids=[f"{layer.name}-x{count}" for layer, count in _LAYERS],
 )
-def test_conv2d(benchmark: Any, case: Case, count: int, backend: str, threads: int) -> None:
-    time_case(benchmark, case, backend, threads, weight=count)
+def test_conv2d(benchmark: Any, case: Case, count: int, backend: str, precision: str, threads: int) -> None:
+    time_case(benchmark, case, backend, threads, weight=count, precision=precision)

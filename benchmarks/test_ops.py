@@ -55,5 +55,5 @@ def _cases() -> Iterator[Case]:
 
 
 @pytest.mark.parametrize("case", list(_cases()), ids=str)
-def test_op(benchmark: Any, case: Case, backend: str, threads: int) -> None:
-    time_case(benchmark, case, backend, threads)
+def test_op(benchmark: Any, case: Case, backend: str, precision: str, threads: int) -> None:
+    time_case(benchmark, case, backend, threads, precision=precision)
