@@ -2,6 +2,7 @@
 
     python -m benchmarks.load_time model.pb saved_model_folder model.onnx ...       # a row per model
     python -m benchmarks.load_time --runs 10 --json model.pb
+    python -m benchmarks.load_time --precisions fp32,bf16,int8 --int8 int8.onnx model.pb   packed MB, peak MB, first answer
 
 Three parts are measured in turn in one process, on one thread and without the caches of packed weights; what imports and
 first calls cost is paid before, memory is given back after each part, and each process begins with another part. ``read``: all
@@ -194,18 +195,40 @@ def measured(path: Path, runs: int) -> dict[str, Any]:
     return row | {"peak": row["peak_bytes"] / row["bytes"]}
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command; prints a table, or one JSON document."""
+def _precisions(text: str) -> list[str]:
+    unknown = [name for name in text.split(",") if name not in ("fp32", "bf16", "int8")]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; known: fp32, bf16, int8")
+    return list(dict.fromkeys(text.split(",")))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; prints a table, or one JSON document. Gives the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.load_time", description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="+", type=Path, help="model files, or folders of SavedModels")
     parser.add_argument("--runs", type=int, default=5, help="processes per model (default: 5)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument(
+        "--precisions",
+        type=_precisions,
+        metavar="NAME,...",
+        help="of fp32, bf16, int8: packed MB, peak MB and "
+        "seconds to the first answer in each, instead of the parts (benchmarks/load_precisions.py)",
+    )
+    parser.add_argument(
+        "--int8", type=Path, metavar="FILE", help="the quantised file for int8, as kigraph quantize writes it"
+    )
+    parser.add_argument("--backend", default="cython", help="for --precisions (default: cython)")
     parser.add_argument("--part", help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
     if args.part:
         path = args.models[0]
         print(json.dumps(_peak(path) if args.part == "peak" else _times(path, int(args.part))))
-        return
+        return 0
+    if args.precisions:
+        from .load_precisions import main as of_precisions
+
+        return of_precisions(args.models, args.int8, args.precisions, args.backend, args.runs, args.json)
     rows = []
     if not args.json:
         titles = "".join(f"{part:>14}" for part in PARTS)
@@ -222,7 +245,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"{path.name:24} {row['bytes'] / 1e6:6.1f} {times}   {ratios}   {row['peak']:.2f}", flush=True)
     if args.json:
         print(json.dumps(rows, indent=2))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -48,3 +48,42 @@ def test_one_run(tmp_path: Path) -> None:
         parts = [row[f"{part}_{clock}_s"] for part in PARTS]
         assert row[f"ratio_{clock}"] == pytest.approx(parts[2] / (parts[0] + parts[1]))
     assert 0 < row["peak_bytes"] < row["process_bytes"]
+
+
+def test_costs_of_precisions(tmp_path: Path) -> None:
+    if not sys.platform.startswith("linux"):
+        pytest.skip("the benchmark reads /proc")
+    model = ROOT / "kigraph" / "data" / "apples_or_oranges.pb"
+    command = [sys.executable, "-m", "benchmarks.load_time", "--runs", "1", "--json", "--backend", "numpy"]
+    command += ["--precisions", "fp32,int8", str(model)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "KIGRAPH_PACKED_CACHE": "on"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "left out: int8 of apples_or_oranges.pb: no quantised file; remedy: kigraph quantize" in done.stderr
+    (row,) = json.loads(done.stdout)
+    assert (row["precision"], row["bytes"]) == ("fp32", model.stat().st_size)
+    assert row["peak_bytes"] > 10e6
+    assert row["first_cpu_s"] > 0
+    assert row["again_s"] > 0
+
+
+def test_costs_of_a_precision_that_the_backend_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from benchmarks.load_precisions import main, refusal, table
+
+    assert refusal("fp32", "numpy") == refusal("int8", "numpy") == ""
+    assert "numpy multiplies in" in refusal("fp16", "numpy")
+    assert main([tmp_path / "net.pb"], None, ["int8"], "numpy", 1, False) == 2
+    assert "nothing is left" in capsys.readouterr().err
+    row = {"model": "net.pb", "precision": "bf16", "bytes": 95e6, "packed_bytes": 48e6, "peak_bytes": 120e6}
+    shown = table([row | {"first_s": 1.5, "first_cpu_s": 1.25, "again_s": 0.5, "again_cpu_s": 0.25}])
+    assert shown.splitlines()[1].split() == [
+        "bf16",
+        "95.0",
+        "48.0",
+        "120",
+        "1.50",
+        "(1.25)",
+        "0.50",
+        "(0.25)",
+        "net.pb",
+    ]
