@@ -110,9 +110,9 @@ def _gather_kernel(group: int) -> Any:
 
 
 @functools.cache
-def _product_kernel(target: Target) -> Any:
+def _product_kernel(target: Target, group: int) -> Any:
     """Task kernel whose argument is one job."""
-    tile, gather = product_tile(target), _gather_kernel(group_of(target))
+    tile, gather = product_tile(target, group), _gather_kernel(group)
     lanes, panel = target.lanes(4), target.panel
     most = (0, *target.rows)
 
@@ -141,7 +141,7 @@ def _product_kernel(target: Target) -> Any:
                 column += panel * lanes
             row += rows
 
-    @task_kernel(f"quantized-{group_of(target)}-{target.name}")
+    @task_kernel(f"quantized-{group}-{target.name}")
     def product(argument: int) -> None:
         run(carray(pointer(argument), 1, _JOB)[0])
 
@@ -161,6 +161,7 @@ class _Product:
 
     query: Query[Any]
     target: Target
+    group: int
     geometry: dict[str, int]
     rows: int
     depth: int
@@ -175,7 +176,7 @@ class _Product:
 
     @property
     def _words(self) -> int:
-        return -(-self.depth // group_of(self.target))
+        return -(-self.depth // self.group)
 
     @property
     def _buffer_step(self) -> int:
@@ -234,7 +235,7 @@ class _Product:
             for rows in shares(self.rows, of_rows)
             for columns in shares(-(-self.columns // panel), of_columns)
         ]
-        kernel, tasks = _product_kernel(self.target), []
+        kernel, tasks = _product_kernel(self.target, self.group), []
         for i, (rows, columns) in enumerate(places):
             jobs[i]["row0"], jobs[i]["row1"] = rows
             jobs[i]["column0"], jobs[i]["column1"] = columns[0] * panel, min(columns[1] * panel, self.columns)
@@ -250,11 +251,11 @@ def _prepared(
 ) -> _Product:
     target, (w, y) = current(), (query.inputs[1], query.outputs[0])
     depth, columns = prod(w.dims[:-1]), w.dims[-1]
-    _product_kernel(target)
     group = group_of(target)
+    _product_kernel(target, group)
 
     def packed(value: NDArray) -> NDArray:
-        return pack(value.reshape(depth, columns), target)
+        return pack(value.reshape(depth, columns), target, group)
 
     weights = constants.packed(1, f"numba-quantized-{group}-{target.name}", packed)
     bias = constants.value(2)
@@ -266,7 +267,16 @@ def _prepared(
         bias = (bias - zero * sums).astype(np.int32)
     multiplier = np.ascontiguousarray(constants.value(3))
     return _Product(
-        query, target, geometry, prod(y.dims[:-1]), depth, columns, weights, np.ascontiguousarray(bias), multiplier
+        query,
+        target,
+        group,
+        geometry,
+        prod(y.dims[:-1]),
+        depth,
+        columns,
+        weights,
+        np.ascontiguousarray(bias),
+        multiplier,
     )
 
 

@@ -44,9 +44,9 @@ def _on_x86() -> bool:
 class _ProductTile:
     """Emits one function ``(a, lda, b, c, k)``."""
 
-    def __init__(self, module: ir.Module, target: Target, rows: int, vectors: int) -> None:
+    def __init__(self, module: ir.Module, target: Target, group: int, rows: int, vectors: int) -> None:
         self.module, self.target, self.rows, self.vectors = module, target, rows, vectors
-        self.lanes, self.group = target.lanes(4), group_of(target)
+        self.lanes, self.group = target.lanes(4), group
         self.words = ir.VectorType(_I32, self.lanes)
         self.halves = ir.VectorType(_I16, 2 * self.lanes)
         arguments = [BYTE_POINTER, _I64, BYTE_POINTER, BYTE_POINTER, _I64]
@@ -148,7 +148,7 @@ class _ProductTile:
 
 
 @functools.cache
-def product_tile(target: Target) -> Any:
+def product_tile(target: Target, group: int) -> Any:
     """``tile(rows, vectors, a, lda, b, c, k)`` for kernels; calls the right function."""
 
     @intrinsic
@@ -162,7 +162,7 @@ def product_tile(target: Target) -> Any:
             switch = builder.switch(builder.add(builder.mul(vectors, _I64(256)), rows), done)
             for v, most in enumerate(target.rows, 1):
                 for r in range(1, most + 1):
-                    function = _ProductTile(builder.module, target, r, v).function
+                    function = _ProductTile(builder.module, target, group, r, v).function
                     block = builder.append_basic_block(f"tile_{r}x{v}")
                     switch.add_case(_I64(v * 256 + r), block)
                     with builder.goto_block(block):
@@ -176,9 +176,9 @@ def product_tile(target: Target) -> Any:
     return tile
 
 
-def pack(w: np.ndarray[Any, Any], target: Target) -> np.ndarray[Any, Any]:
+def pack(w: np.ndarray[Any, Any], target: Target, group: int) -> np.ndarray[Any, Any]:
     """The bytes of a (k, columns) int8 matrix as panels of words, zeros where a group or a vector is not full."""
-    group, lanes = group_of(target), target.lanes(4)
+    lanes = target.lanes(4)
     k, columns = w.shape
     words, width = -(-k // group), -(-columns // lanes) * lanes
     padded = np.zeros((words * group, width), np.int8 if group == 4 else np.int16)
