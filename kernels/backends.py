@@ -193,6 +193,11 @@ def _forget_statuses() -> None:
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_statuses)
 
+#: Contracts outside the hot set that numba has kernels for.
+_OF_NUMBA = """
+    batch_norm_statistics dequantize_linear elu erf erfc leaky_relu quantize_linear quantized_add quantized_average_pool
+    quantized_conv2d quantized_depthwise_conv2d quantized_matmul quantized_mul requantize selu softsign
+"""
 #: Built-in backends, fastest first: this is the order of ``auto``.
 BACKENDS: tuple[Backend, ...] = (
     Backend(
@@ -212,7 +217,7 @@ BACKENDS: tuple[Backend, ...] = (
         "loops compiled by Numba",
         "pip install 'kigraph[numba]'",
         "numba",
-        beyond=frozenset({"batch_norm_statistics", "elu", "erf", "erfc", "leaky_relu", "selu", "softsign"}),
+        beyond=frozenset(_OF_NUMBA.split()),
     ),
     Backend("numpy", "kigraph.kernels.numpy", "the reference: plain NumPy, slow", "pip install numpy"),
 )
