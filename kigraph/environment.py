@@ -61,7 +61,10 @@ def versions() -> dict[str, Any]:
         "system": {"platform": platform.platform(), "libc": "-".join(platform.libc_ver()).strip("-"), "machine": platform.machine()},
         "cpu": {"name": machine.cpu, "cpus": machine.cpus, "isa": machine.isa, "flags": list(cpu_flags())},
         "packages": _packages(),
-        "backends": [b.to_json() | {"target": _target(b.name, b.available)} for b in backend_status()],
+        "backends": [
+            b.to_json() | {"target": _target(b.name, b.available), "precisions": _precisions(b.name, b.available)}
+            for b in backend_status()
+        ],
         "choice": choice or None,
         "problem": problem or None,
         "cache": _cache(),
@@ -86,6 +89,8 @@ def show_versions() -> None:
         state = "usable" if backend["available"] else "not usable"
         target = f", {backend['target']}" if backend["target"] else ""
         print(f"  {backend['name']}: {state}{target}: {backend['detail']}")
+        if backend["precisions"]:
+            print(f"    precisions: {', '.join(backend['precisions'])}")
         if backend["remedy"]:
             print(f"    remedy: {backend['remedy']}")
     print(f"  sessions use: {found['choice'] or found['problem']}")
@@ -123,6 +128,13 @@ def _target(name: str, available: bool) -> str:
         return get_backend(name).target() if available else ""
     except KigraphError as error:
         return str(error)
+
+
+def _precisions(name: str, available: bool) -> list[str]:
+    try:
+        return list(get_backend(name).precisions()) if available else []
+    except KigraphError:
+        return []  # ``target`` has the reason
 
 
 def _cache() -> dict[str, Any]:

@@ -26,7 +26,7 @@ _TAIL = ("model", "weights_sha256", "setup", "shard")
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What all rows of a file agree in. ``setup``: a digest of the card and the labels, which the file of weights does not say."""
+    """What all rows of a file agree in. ``setup``: a digest of card, labels and precision, which the file of weights does not say."""
 
     model: str
     weights_sha256: str
@@ -44,7 +44,7 @@ class Setup:
         if not pairs:
             return
         name, old, new = pairs[0]
-        what = {"setup": "card or labels", "weights_sha256": "weights (SHA-256)"}.get(name, name)
+        what = {"setup": "card or labels (or the precision)", "weights_sha256": "weights (SHA-256)"}.get(name, name)
         raise FeedError(
             f"{where}: its rows have {what} {old[:80]!r}, this run has {new[:80]!r}; resume with what the file was begun with, or give "
             "another file"
@@ -94,7 +94,9 @@ def setup_of(model: Classifier, top: int, shard: object = "1/1") -> Setup:
 
     card = model.require_card()
     names = list(model.labels.names) if model.labels is not None else None
-    text = json.dumps([card.to_json(), names], sort_keys=True)
+    multiplies = model.session.numerics.multiplies
+    lower = [] if multiplies == "fp32" else [multiplies]  # files of fp32 are as they were before there was another
+    text = json.dumps([card.to_json(), names, *lower], sort_keys=True)
     digest = hashlib.sha256()
     for path in _files(model.path) if model.path is not None else ():
         with open_regular(path) as file:

@@ -126,6 +126,24 @@ def test_two_precisions_of_one_graph_share_no_packed_weights(seed: int) -> None:
                 assert np.abs(found - other).max() > 1e-3
 
 
+def test_an_archive_is_of_one_precision(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = tmp_path / "rows.csv"
+    words = ("classify", photo, "-w", "demo", "-b", "numpy", "-o", rows)
+    assert _ran(capsys, *words, "--precision", "bf16")[0] == 0
+    assert _ran(capsys, *words, "--precision", "bf16", "--resume")[0] == 0
+    code, _, err = _ran(capsys, *words, "--precision", "fp32", "--resume")
+    assert code == 2
+    assert "card or labels (or the precision)" in err
+
+
+def test_a_bug_report_has_the_precisions_of_the_backends() -> None:
+    from kigraph.environment import versions
+
+    found = {b["name"]: b["precisions"] for b in versions()["backends"]}
+    assert found["numpy"] == ["fp32", "bf16", "int8"]
+    assert "fp32" in found["cython"] or not found["cython"]
+
+
 def test_int8_is_for_quantised_graphs() -> None:
     with ki.Graph().as_default() as graph:
         x = ki.placeholder(ki.float32, [None, 4], name="x")
