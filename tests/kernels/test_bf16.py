@@ -93,12 +93,18 @@ def test_rounding_takes_any_array_and_keeps_it(seed: int) -> None:
 
 
 def _pairs() -> list[Any]:
-    return [pytest.param(k, c, id=f"{k}-{c}") for k in KERNELS for c in supported_cases(k, BF16)]
+    """Every case; a third of them where another backend has the same kernel around its own of float32, which has all."""
+    found: list[Any] = []
+    for kernel in KERNELS:
+        cases = supported_cases(kernel, BF16)
+        again = kernel.name.endswith("_in_f32") and kernel.backend != "numpy"
+        found += [pytest.param(kernel, c, id=f"{kernel}-{c}") for c in cases[:: 3 if again else 1]]
+    return found
 
 
 @pytest.mark.parametrize(("kernel", "case"), _pairs())
 def test_kernel(kernel: Kernel, case: Case) -> None:
-    """Every case, by the contract's own tolerance: only the sums may round."""
+    """By the contract's own tolerance: only the sums may round."""
     outcome = check_kernel(kernel, case)
     if outcome.refused:
         assert "misaligned" in case.id
