@@ -34,6 +34,9 @@ _SAME = frozenset(["MaxPool", "AvgPool", "KiFusedAvgPool", "Relu", "Relu6", "Pad
 #: The same of two inputs, of which the second may be float32; they commute, but for the second of two equal zeros.
 _BINARY = frozenset(["Add", "AddV2", "Mul", "Maximum"])
 
+#: Concatenations, and which of their inputs are joined; one more is the axis.
+_JOINS = {"Concat": slice(1, None), "ConcatV2": slice(0, -1)}
+
 
 def narrow_activations(graph: Graph) -> Graph:
     """The graph with as many bfloat16 tensors as pay: each is read by an op that takes it as it is.
@@ -75,7 +78,7 @@ class _Narrow:
 
     def _made(self, node: Node) -> Iterable[Port]:
         """The outputs that could be bfloat16."""
-        known = node.op in _SAME or node.op in _BINARY or node.op == "ConcatV2" or self._convolves(node)
+        known = node.op in _SAME or node.op in _BINARY or node.op in _JOINS or self._convolves(node)
         if not known or any(t.dtype != _FLOAT32 or t.shape is None for t in node.outputs):
             return ()
         return node.ports
@@ -92,8 +95,8 @@ class _Narrow:
         node = self.graph.nodes[port.node]
         if node.op in _CONVOLUTIONS:
             made = all(p in self.ports for p in node.ports)  # siblings are of one kind
-        elif node.op == "ConcatV2":
-            made = all(p in self.ports for p in node.inputs[:-1])
+        elif node.op in _JOINS:
+            made = all(p in self.ports for p in node.inputs[_JOINS[node.op]])
         elif node.op in _BINARY:
             made = any(p in self.ports for p in node.inputs)
         else:

@@ -50,7 +50,7 @@ def compared(graph: ki.Graph, fetch: Any, x: Any, shape: tuple[int, ...]) -> ir.
     assert not np.array_equal(got, want)
     again = ki.Session(graph, backend="numpy", precision="bf16", threads=1, skip_passes=["narrow_activations"])
     plain = again.run(fetch, {x: value})
-    assert np.linalg.norm(plain - want) <= np.linalg.norm(got - want)
+    assert np.linalg.norm(plain - want) < 0.02 * np.linalg.norm(want) + 1e-6
     return session.optimized(fetch, [x])
 
 
@@ -155,3 +155,40 @@ def test_other_precisions_and_backends_keep_float32() -> None:
         ki.Session(graph, backend="numpy", threads=1, skip_passes=["no_such_pass"]).run(
             y, {x: np.zeros((1, 9, 9, 4), np.float32)}
         )
+
+
+@pytest.mark.usefixtures("stores")
+def test_a_concat_with_its_axis_first_joins_bfloat16() -> None:
+    with ki.Graph().as_default() as graph:
+        x = ki.placeholder("float32", (1, 9, 9, 4), "x")
+        first = conv(x, 8)
+        parts = [ki.constant(3), conv(first, 4), ki.max_pool(first, 3, 1, "SAME")]
+        joined = graph.create_op("Concat", parts, {"N": 2}).outputs[0]
+        y = ki.reduce_mean(conv(joined, 8), [1, 2])
+    made = compared(graph, y, x, (1, 9, 9, 4))
+    assert narrow(made)["Concat"] + narrow(made)["ConcatV2"] == 1
+    assert not any(node.op == "Cast" for node in made)
+
+
+def test_cython_gives_the_same_bits_on_any_number_of_threads() -> None:
+    from kigraph.kernels.backends import get_backend
+
+    if not get_backend("cython").status().available or not getattr(
+        get_backend("cython").load(), "STORES_BFLOAT16", False
+    ):
+        pytest.skip("cython keeps no bfloat16 here: it needs tile instructions (AMX)")
+    with ki.Graph().as_default() as graph:
+        x = ki.placeholder("float32", (None, 33, 33, 3), "x")
+        stem = ki.max_pool(conv(x, 32, stride=2), 3, 2, "SAME")
+        joined = ki.concat(
+            [conv(stem, 40, 1), conv(conv(stem, 24, 1), 56), conv(ki.avg_pool(stem, 3, 1, "SAME"), 8, 1)], 3
+        )
+        y = ki.softmax(ki.matmul(ki.reduce_mean(joined, [1, 2]), weights(104, 7)))
+    value = RNG.standard_normal((3, 33, 33, 3)).astype(np.float32)
+    sessions = [ki.Session(graph, backend="cython", precision="bf16", threads=n) for n in (1, 2)]
+    one, two = (session.run(y, {x: value}) for session in sessions)
+    np.testing.assert_array_equal(one, two)
+    np.testing.assert_array_equal(sessions[0].run(y, {x: value[1:2]})[0], one[1])
+    want = ki.Session(graph, backend="numpy", precision="fp32", threads=1).run(y, {x: value})
+    assert np.linalg.norm(one - want) < 0.02 * np.linalg.norm(want)
+    assert "bfloat16" in str(sessions[0].plan(y, {x: value}).explain())
