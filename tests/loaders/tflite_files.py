@@ -79,7 +79,7 @@ CODES = {
     for number, name in (
         (0, "ADD"), (1, "AVERAGE_POOL_2D"), (2, "CONCATENATION"), (3, "CONV_2D"), (4, "DEPTHWISE_CONV_2D"), (6, "DEQUANTIZE"),
         (9, "FULLY_CONNECTED"), (11, "L2_NORMALIZATION"), (12, "L2_POOL_2D"), (14, "LOGISTIC"), (17, "MAX_POOL_2D"), (18, "MUL"),
-        (19, "RELU"), (20, "RELU_N1_TO_1"), (22, "RESHAPE"), (25, "SOFTMAX"), (28, "TANH"), (34, "PAD"), (36, "GATHER"),
+        (19, "RELU"), (20, "RELU_N1_TO_1"), (21, "RELU6"), (22, "RESHAPE"), (25, "SOFTMAX"), (28, "TANH"), (34, "PAD"), (36, "GATHER"),
         (39, "TRANSPOSE"), (40, "MEAN"), (41, "SUB"), (42, "DIV"), (43, "SQUEEZE"), (44, "UNIDIRECTIONAL_SEQUENCE_LSTM"),
         (45, "STRIDED_SLICE"), (48, "TOPK_V2"), (49, "SPLIT"), (53, "CAST"), (54, "PRELU"), (56, "ARG_MAX"), (58, "LESS"), (70, "EXPAND_DIMS"),
         (77, "SHAPE"), (82, "REDUCE_MAX"), (83, "PACK"), (88, "UNPACK"), (102, "SPLIT_V"), (114, "QUANTIZE"), (117, "HARD_SWISH"),
