@@ -283,3 +283,17 @@ def test_every_backend_gives_the_integers_and_the_plan_names_its_kernels(tmp_pat
     graph = load(tmp_path / "m.onnx").graph
     assert graph is not None
     assert "quantized_conv2d" in ki.Session(graph, backend="cython").plan(["y"], {"x": x}).explain()
+
+
+def test_inner_integers_can_be_fed(tmp_path: Path) -> None:
+    """As in a float network: what is fed decides, though layouts between layers are taken out."""
+    m, w = Model(), whole("int8", 3, 3, 3, 3)
+    grid, x = m.grid("g", 0.05, 3, "uint8"), "x"
+    for i in range(2):
+        m.add("Conv", [m.real(x, grid), m.weights(f"w{i}", w, 0.02)], f"c{i}", pads=[1, 1, 1, 1])
+        x = m.add("QuantizeLinear", [f"c{i}", *grid], f"y{i}")
+    content = files.model(m.nodes, {"x": ("uint8", (1, 3, 4, 4))}, ["y1"], m.constants)
+    given = whole("uint8", 1, 3, 4, 4)
+    (got,) = files.run(tmp_path / "m.onnx", content, ["y1"], {"y0": given})
+    total = convolved(given.astype(np.int64) - 3, w.astype(np.int64))
+    np.testing.assert_array_equal(got, requantised(total, F32(0.02) * F32(0.05) / F32(0.05), 3, "uint8"))

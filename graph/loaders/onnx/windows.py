@@ -96,7 +96,7 @@ def to_nhwc(n: Node, x: Tensor) -> Tensor:
     rank = n.rank(x)
     if rank == 3:
         x = n.op("ExpandDims", x, n.const(2))
-    elif x.op.type == "Transpose":  # what from_nhwc has just made
+    elif x.op.type == "Transpose" and x.dtype.itemsize > 1:  # what from_nhwc has just made; quantised values may be fed
         perm = n.value(x.op.inputs[1])
         if perm is not None and perm.tolist() == [0, rank - 1, *range(1, rank - 1)]:
             return x.op.inputs[0]
