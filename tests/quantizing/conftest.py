@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,22 @@ def photographs(folder: Path, count: int, seed: int = 1) -> Path:
         place.mkdir(parents=True, exist_ok=True)
         Image.fromarray(small).resize(size, Image.Resampling.BICUBIC).save(place / f"{i:03}.png")
     return folder
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A network, photographs, and what quantising it with all defaults gave."""
+
+    model: ki.Classifier
+    photos: Path
+    found: ki.Quantized
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    folder = tmp_path_factory.mktemp("whole")
+    model, photos = loaded(network(folder / "net.pb", 5)), photographs(folder / "photos", 16)
+    return Whole(model, photos, ki.quantize(model, folder / "q.onnx", photos))
 
 
 @pytest.fixture
