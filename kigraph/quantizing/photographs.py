@@ -18,6 +18,10 @@ from .net import Array
 __all__ = ["Photographs", "photographs"]
 
 
+#: Bytes of prepared photographs that are held at most.
+_ROOM = 4 << 30
+
+
 @dataclass(slots=True)
 class Photographs:
     """Prepared images, float32 in the layout of the network's input: those to ``calibrate``, those ``held`` out.
@@ -68,6 +72,7 @@ def photographs(
             else:
                 folder = os.path.basename(os.path.dirname(os.path.abspath(item.source)))
                 rows[digests[item.source]] = (item.image, folder)
+                _check_room(item.image.nbytes, min(limit, len(paths)))
             progress(len(rows) + len(unreadable), min(limit, len(paths)))
     if len(rows) < 2:
         _refuse(len(paths), unreadable, copies)
@@ -79,6 +84,14 @@ def photographs(
         np.concatenate([rows[d][0] for d in used]), np.concatenate([rows[d][0] for d in held]),
         [rows[d][1] for d in held], len(paths), unreadable, notes,
     )  # fmt: skip
+
+
+def _check_room(size: int, count: int) -> None:
+    if size * count > _ROOM:
+        raise FeedError(
+            f"{count:,} photographs of {size:,} bytes each, as the network takes them, are more than the {_ROOM >> 20:,} MiB that are "
+            f"held at once; ask for {_ROOM // size:,} at most (limit=, --limit)"
+        )
 
 
 def _by_name(path: str) -> tuple[bytes, bytes]:

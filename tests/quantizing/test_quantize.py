@@ -73,36 +73,53 @@ def test_onnx_runtime_computes_the_same_with_integers(whole: Whole, tmp_path: Pa
         assert kind in kinds
 
 
-def test_what_the_file_has(whole: Whole) -> None:
-    found = whole.found
-    proto = _nodes(found.path)
-    from onnx import numpy_helper
+class Parts:
+    """A file's nodes, constants, and which node makes which value."""
 
-    constants = {t.name: numpy_helper.to_array(t) for t in proto.graph.initializer}
-    makers = {o: n for n in proto.graph.node for o in n.output}
-    kinds = [n.op_type for n in proto.graph.node]
-    assert "Relu" not in kinds  # their range does it
-    assert "BatchNormalization" not in kinds
-    for kind, weights, biases in (("Conv", 5, 4), ("Gemm", 1, 1)):
-        nodes = [n for n in proto.graph.node if n.op_type == kind]
-        assert len(nodes) == weights
-        read = [[constants[makers[i].input[0]].dtype.name for i in n.input[1:]] for n in nodes]
-        assert all(r[0] == "int8" and r[1:] in ([], ["int32"]) for r in read)
-        assert sum(len(r) == 2 for r in read) >= biases
-        for n in nodes:
-            axis = 0 if kind == "Conv" else 1
-            values, steps, zeros = (constants[i] for i in makers[n.input[1]].input)
-            assert steps.shape == (values.shape[axis],)
-            assert not zeros.any()
-            assert np.abs(values.astype(int)).max() <= 127
-            if len(n.input) == 3:
-                unit = constants[makers[n.input[2]].input[1]]
-                np.testing.assert_array_equal(unit, constants[makers[n.input[0]].input[1]] * steps)
-    (joined,) = [n for n in proto.graph.node if n.op_type == "Concat"]
-    (after,) = [n for n in proto.graph.node if n.op_type == "QuantizeLinear" and n.input[0] == joined.output[0]]
-    assert {tuple(makers[i].input[1:]) for i in joined.input} == {tuple(after.input[1:])}
-    relus = [v for v in found.values if v.zero == 0]
-    assert len(relus) >= 4
+    def __init__(self, path: Path) -> None:
+        self.proto = _nodes(path)
+        from onnx import numpy_helper
+
+        self.constants = {t.name: numpy_helper.to_array(t) for t in self.proto.graph.initializer}
+        self.makers = {o: n for n in self.proto.graph.node for o in n.output}
+
+    def all(self, kind: str) -> list[Any]:
+        return [n for n in self.proto.graph.node if n.op_type == kind]
+
+    def arrays(self, name: str) -> list[Any]:
+        """What the node that makes a value reads."""
+        return [self.constants[i] for i in self.makers[name].input]
+
+
+@pytest.mark.parametrize(("kind", "count", "axis"), [("Conv", 5, 0), ("Gemm", 1, 1)])
+def test_weights_and_biases_are_integers(whole: Whole, kind: str, count: int, axis: int) -> None:
+    file = Parts(whole.found.path)
+    nodes = file.all(kind)
+    assert len(nodes) == count
+    for node in nodes:
+        values, steps, zeros = file.arrays(node.input[1])
+        assert (values.dtype, steps.shape) == (np.int8, (values.shape[axis],))
+        assert not zeros.any()
+        assert np.abs(values.astype(int)).max() == 127
+    biased = [n for n in nodes if len(n.input) == 3]
+    assert biased
+    for node in biased:
+        whole_numbers, unit, _ = file.arrays(node.input[2])
+        assert whole_numbers.dtype == np.int32
+        step = file.constants[file.makers[node.input[0]].input[1]]
+        np.testing.assert_array_equal(unit, step * file.arrays(node.input[1])[1])
+
+
+def test_activations_and_norms_are_gone_and_a_concat_is_free(whole: Whole) -> None:
+    file = Parts(whole.found.path)
+    assert not [*file.all("Relu"), *file.all("Clip"), *file.all("BatchNormalization")]
+    (joined,) = file.all("Concat")
+    (after,) = [n for n in file.all("QuantizeLinear") if n.input[0] == joined.output[0]]
+    assert {tuple(file.makers[i].input[1:]) for i in joined.input} == {tuple(after.input[1:])}
+    (most,) = file.all("MaxPool")
+    (after,) = [n for n in file.all("QuantizeLinear") if n.input[0] == most.output[0]]
+    assert file.makers[most.input[0]].input[1:] == after.input[1:]
+    assert sum(v.zero == 0 for v in whole.found.values) >= 4
 
 
 def test_a_layer_that_breaks_the_answers_stays_float(made: Callable[..., Path], photos: Path, tmp_path: Path) -> None:
@@ -176,7 +193,14 @@ def test_wrong_options(model: ki.Classifier, photos: Path, tmp_path: Path, optio
     assert not output.exists()
 
 
-def test_photographs_that_cannot_be_used(model: ki.Classifier, tmp_path: Path) -> None:
+def test_photographs_that_cannot_be_used(model: ki.Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    many = photographs(tmp_path / "many", 3)
+    with monkeypatch.context() as small:
+        small.setattr("kigraph.quantizing.photographs._ROOM", 2 * 16 * 16 * 3 * 4)
+        with pytest.raises(
+            FeedError, match=r"3 photographs of 3,072 bytes each.* ask for 2 at most \(limit=, --limit\)"
+        ):
+            ki.quantize(model, tmp_path / "q.onnx", many)
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(ImageError, match="have no images"):
