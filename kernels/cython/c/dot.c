@@ -117,8 +117,9 @@ static void panel_of_group(const work *w, const ki_dot_out *out, ptrdiff_t panel
         block.more = pass > 0;
         for (ptrdiff_t p = from; p < to; p += KI_DOT_BLOCK) {
             block.rows = (int)(to - p < KI_DOT_BLOCK ? to - p : KI_DOT_BLOCK);
-            block.pitch = w->direct && block.rows == KI_DOT_BLOCK ? w->direct : pitch;
-            block.a = block.pitch == w->direct ? (const char *)args->x + p * w->direct : rows + (p - from) * pitch;
+            const int as_it_lies = w->direct && block.rows == KI_DOT_BLOCK; /* tiles read whole blocks */
+            block.pitch = as_it_lies ? w->direct : pitch;
+            block.a = as_it_lies ? (const char *)args->x + p * w->direct : rows + (p - from) * pitch;
             block.a += s0 * KI_DOT_STEP;
             block.sums = sums + (p - from) * KI_DOT_PANEL;
             block.lines = lines >= share * block.steps ? share : 0;
