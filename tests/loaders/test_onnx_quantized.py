@@ -185,6 +185,27 @@ def test_what_moves_elements_moves_bytes(tmp_path: Path) -> None:
     assert not types & {"KiQuantize", "KiDequantize", "KiRequantize", *REALS}
 
 
+@pytest.mark.parametrize("op", ["MaxPool", "Transpose", "Reshape", "Identity"])
+@pytest.mark.parametrize("activation", ["Relu", "Clip"])
+def test_an_activation_behind_what_moves_elements(tmp_path: Path, op: str, activation: str) -> None:
+    """The op that moves has no bounds of its own, so the activation must not be lost with it."""
+    model = Model()
+    model.constants |= {"shape": np.array([1, 32], np.int64), "low": np.float32(-0.4), "high": np.float32(0.4)}
+    grid = model.grid("g", 0.1, 3, "int8")
+    attributes: dict[str, Any] = {
+        "MaxPool": {"kernel_shape": [2, 2], "strides": [1, 1]}, "Transpose": {"perm": [0, 2, 3, 1]}
+    }.get(op, {})  # fmt: skip
+    moved = model.add(op, [model.real("x", grid), *(["shape"] if op == "Reshape" else [])], "moved", **attributes)
+    bounded = model.add(activation, [moved, *(["low", "high"] if activation == "Clip" else [])], "bounded")
+    model.add("QuantizeLinear", [bounded, *grid], "y")
+    model.real("y", grid)
+    (found,), _ = model.run(tmp_path, ["y_real"], {"x": whole("int8", 1, 2, 4, 4)})
+    low, high = (0.0, np.inf) if activation == "Relu" else (-0.4, 0.4)
+    assert found.size
+    assert found.min() >= low - 1e-6
+    assert found.max() <= high + 1e-6
+
+
 @pytest.mark.parametrize("counted", [0, 1])
 def test_means(tmp_path: Path, counted: int) -> None:
     m = Model()

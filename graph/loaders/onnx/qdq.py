@@ -138,6 +138,8 @@ class _Fusion:
         if found is None:
             return
         inputs, type, attributes, domain = found
+        if bounds is not None and (type in _MOVES or type == "Pad"):
+            return  # these ops have no bounds
         made[id(last)] = NodeProto(inputs, last.output[:1], last.name, type, attributes, domain, "")
         gone.update(id(node) for node in chain if node.op_type != "DequantizeLinear")
         if bounds is not None:
