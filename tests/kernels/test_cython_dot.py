@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -240,3 +243,45 @@ def test_refusals(rng: np.random.Generator) -> None:
             [np.zeros(y.dims, np.float32)],
             HOST.allocate(dot.workspace_bytes),
         )
+
+
+_GUARDED = """
+import ctypes, mmap, sys
+import numpy as np
+from tests.kernels.test_cython_dot import BFLOAT16, LAYERS, Layer, core, run
+
+libc, PAGE = ctypes.CDLL(None, use_errno=True), mmap.PAGESIZE
+held = []
+
+def at_the_end(shape, dtype):
+    \"\"\"Zeros whose last byte is the last one before a page that cannot be read or written.\"\"\"
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    room = -(-size // PAGE) * PAGE
+    block = mmap.mmap(-1, room + PAGE)
+    begin = ctypes.addressof(ctypes.c_char.from_buffer(block))
+    assert libc.mprotect(ctypes.c_void_p(begin + room), PAGE, 0) == 0
+    held.append(block)
+    return np.frombuffer(block, dtype, int(np.prod(shape)), room - size).reshape(shape)
+
+layers = [l for l in LAYERS.values() if not l.extra]
+layers += [Layer((1, 5, 5, c), 33, (1, 1), (5, 5)) for c in (32, 64, 96, 128)]
+layers += [Layer((1, 3, 40, 32), 20, (3, 3), (1, 38)), Layer((2, 9, 37, 64), 16, (3, 3), (9, 37), before=(1, 1))]
+for isa in core.DOTS:
+    for layer in layers:
+        for x_type, w_type, y_type in ((BFLOAT16, "f4", BFLOAT16), ("f4", "f4", "f4"), ("u1", "i1", "u1"), ("i1", "i1", "i4")):
+            x, w = at_the_end(layer.x, x_type), np.zeros((*layer.taps, layer.x[3], layer.cout), w_type)
+            y = at_the_end((layer.x[0], *layer.out, layer.cout), y_type)
+            bias = at_the_end((layer.cout,), "f4" if w_type == "f4" else "i4")
+            more = {} if w_type == "f4" else {"multiplier": at_the_end((layer.cout,), "f4"), "limits": (0.0, 9.0)}
+            run(layer, isa, x, w, bias, y, threads=2, **more)
+print("done")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="protects pages of memory as Linux does")
+def test_nothing_is_read_or_written_beyond_an_array() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _GUARDED], capture_output=True, text=True, cwd=Path(__file__).parents[2]
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip() == "done"
