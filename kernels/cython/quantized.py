@@ -94,9 +94,9 @@ def _map(contract: Contract[Any], op: str, numbers: Numbers) -> Kernel:
 
 def _bound(window: QuantizedWindow) -> Bound:
     def bind(inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> Run:
-        return window.bind(inputs, outputs[0])
+        return window.bind(inputs, outputs[0], workspace)
 
-    return Bound(bind)
+    return Bound(bind, window.workspace_bytes)
 
 
 def _counts(g: WindowGeometry) -> Array:

@@ -13,6 +13,7 @@ cdef extern from "quantized.h" nogil:
         const int16_t *word_scales
         const float *scales
         int x_zero, y_zero, low, high, halves, vnni
+        char *repeated
         int y_type
     ctypedef void (*ki_quantized_window "ki_quantized_window *")(const ki_quantized_window_args *) noexcept nogil
 
@@ -69,8 +70,14 @@ cdef class QuantizedWindow:
             a.word_scales, a.scales = &self.word_scales[0], &self.scales[0]
         a.halves, a.y_type = HALVES.index(halves), DTYPE_INDEX[output.dtype.name]
 
-    def bind(self, inputs, output):
-        """A callable that runs the window on the inputs into y."""
+    @property
+    def workspace_bytes(self):
+        """Of the memory that ``bind`` needs."""
+        cdef const ki_window_args *a = &self.args.window
+        return a.batch * a.size[0] * a.size[1] * a.channels * a.multiplier if a.multiplier != 1 else 0
+
+    def bind(self, inputs, output, workspace=None):
+        """A callable that runs the window on the inputs into y. ``workspace``: workspace_bytes bytes, uint8."""
         cdef QuantizedRun run = QuantizedRun.__new__(QuantizedRun)
         cdef ki_quantized_window_args *a = &run.args
         cdef View x = view(inputs[0], self.types[0], "input 0", False, True)
@@ -81,7 +88,9 @@ cdef class QuantizedWindow:
             a.window.w = view(inputs[1], self.types[1], "input 1", False, False).data
             a.window.bias = view(inputs[2], self.types[2], "input 2", False, False).data
             a.multiplier = <const float *> view(inputs[3], self.types[3], "input 3", False, False).data
-        run.keep = (self, *inputs, output)
+        if self.workspace_bytes:
+            a.repeated = scratch(workspace, self.workspace_bytes)
+        run.keep = (self, *inputs, output, workspace)
         return run
 
 

@@ -7,6 +7,7 @@ __all__ = ["MEAN_CELLS", "QuantizedRun", "QuantizedWindow", "Window", "WindowRun
 from ..tensor import BFLOAT16
 
 include "_arrays.pxi"
+include "_workspace.pxi"
 
 
 cdef extern from "windows.h" nogil:

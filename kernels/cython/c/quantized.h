@@ -36,6 +36,7 @@ typedef struct {
     const int16_t *word_scales;
     const float *scales;
     int x_zero, y_zero, low, high, halves;
+    char *repeated; /* depthwise with several outputs of a channel: memory for x with that many channels */
     int vnni; /* depthwise: the processor has dot products of bytes; never with portable C */
     ki_dtype y_type;
 } ki_quantized_window_args;

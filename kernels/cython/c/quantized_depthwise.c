@@ -113,6 +113,31 @@ static ptrdiff_t common_factor(ptrdiff_t a, ptrdiff_t b) {
     return a;
 }
 
+/* Bytes each ``times`` times. */
+KI_INLINE void repeat(uint8_t *restrict y, const uint8_t *restrict x, ptrdiff_t count, const ptrdiff_t times) {
+    for (ptrdiff_t i = 0; i < count; i++)
+        for (ptrdiff_t j = 0; j < times; j++) y[i * times + j] = x[i];
+}
+
+static void repeat_row(void *context, ptrdiff_t index, int slot) {
+    (void)slot;
+    const ki_quantized_window_args *args = context;
+    const ki_window_args *a = &args->window;
+    const ptrdiff_t m = a->multiplier, wide = a->channels * m;
+    const uint8_t *x = (const uint8_t *)a->x + index / a->in[0] * a->x_image + index % a->in[0] * a->x_row;
+    uint8_t *y = (uint8_t *)args->repeated + index * a->in[1] * wide;
+    for (ptrdiff_t j = 0; j < a->in[1]; j++, x += a->x_step, y += wide) {
+        if (m == 2)
+            repeat(y, x, a->channels, 2);
+        else if (m == 4)
+            repeat(y, x, a->channels, 4);
+        else if (a->channels == 1)
+            memset(y, *x, (size_t)m);
+        else
+            repeat(y, x, a->channels, m);
+    }
+}
+
 static void launch(ki_task *blocks, ki_task *rows, const ki_quantized_window_args *args) {
     const ki_window_args *a = &args->window;
     work k = {.args = args};
@@ -122,7 +147,21 @@ static void launch(ki_task *blocks, ki_task *rows, const ki_quantized_window_arg
     const int threads = products < LEAST_SHARED ? 1 : a->threads;
     const ptrdiff_t set = args->vnni ? 4 : 2;
     k.sets = (k.cells + set - 1) / set;
-    if (a->multiplier != 1 || k.sets * set > MOST) {
+    if (a->multiplier != 1 && k.sets * set <= MOST) {
+        /* One output of each channel that is there several times: 64 channels twice 2.7 -> 0.3 ms. */
+        ki_quantized_window_args wide = *args;
+        ki_window_args *w = &wide.window;
+        ki_parallel(repeat_row, (void *)args, a->batch * a->in[0], threads);
+        w->channels *= a->multiplier;
+        w->multiplier = 1;
+        w->x = args->repeated;
+        w->x_step = w->channels;
+        w->x_row = w->x_step * a->in[1];
+        w->x_image = w->x_row * a->in[0];
+        launch(blocks, rows, &wide);
+        return;
+    }
+    if (k.sets * set > MOST) {
         ki_parallel(rows, &k, a->batch * a->out[0], threads);
         return;
     }
