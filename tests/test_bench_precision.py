@@ -270,3 +270,45 @@ def test_accuracy_without_photographs_is_refused(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert "remedy: set KIGRAPH_SHARED" in done.stderr
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+def test_quantised_layers_compute_what_they_say(padding: str) -> None:
+    from benchmarks.peers.layers import no_quantised_ops, quantised_layer_graph
+
+    if no_quantised_ops():
+        pytest.skip(no_quantised_ops())
+    rng = np.random.default_rng()
+    graph = quantised_layer_graph((9, 8, 5, 3, 3, 6, 1, padding), seed=3)
+    x = rng.integers(0, 256, (2, 9, 8, 5)).astype(np.uint8)
+    got = ki.Session(graph, backend="numpy").run("y:0", {"x:0": x})
+    draw = np.random.default_rng(3)
+    kernel, bias = draw.integers(-127, 128, (3, 3, 5, 6)), draw.integers(-5000, 5000, 6)
+    multiplier = (draw.uniform(0.5, 1.5, 6) / (128 * np.sqrt(45))).astype(np.float32)
+    wide = np.pad(x.astype(int), ((0, 0), (1, 1), (1, 1), (0, 0))) if padding == "SAME" else x.astype(int)
+    windows = np.lib.stride_tricks.sliding_window_view(wide, (3, 3), axis=(1, 2))
+    sums = np.einsum("nhwcij,ijco->nhwo", windows, kernel) + bias
+    want = np.clip(np.rint(sums.astype(np.float32) * multiplier), 0, 255)
+    np.testing.assert_array_equal(got, want)
+    assert 0 < (want > 0).mean() < 1
+
+
+def test_layers_in_other_precisions_stand_beside_fp32(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    from benchmarks.peers.layers_report import draw, print_table
+
+    row = {
+        "ms": {"kigraph": 2.0, "kigraph-bf16": 1.0, "kigraph-int8": 0.5}, "kernel": {"kigraph": "wide", "kigraph-int8": "narrow"},
+        "layer": "stem1", "count": 2, "shape": [9, 9, 3, 3, 3, 8, 1, "SAME"], "flops": 1e6, "bytes": 1e5,
+    }  # fmt: skip
+    machine = {"cpu": "a processor", "cpus": 1, "peak_gflops": {"1": None}, "read_gbytes_per_s": {"1": None}}
+    result = {
+        "tables": [{"threads": 1, "layers": [row]}], "batch": 1, "absent": {}, "machine": machine, "commit": "0", "date": "today",
+    }  # fmt: skip
+    print_table(result)
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("stem1"))
+    assert "0.50" in line
+    assert "0.25" in line
+    assert line.endswith("wide; int8: narrow")
+    pytest.importorskip("matplotlib")
+    draw(result, tmp_path / "layers.png")
+    assert (tmp_path / "layers.png").stat().st_size > 1000

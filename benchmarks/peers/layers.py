@@ -1,4 +1,5 @@
-"""The 94 convolutions of Inception v3 one by one (bias and ReLU behind each): kigraph and ONNX Runtime in turn.
+"""The 94 convolutions of Inception v3 one by one (bias and ReLU behind each): kigraph in fp32, bf16 and int8, and ONNX Runtime
+in turn.
 
 Each layer is a graph of its own, and what counts is the time of the convolution's kernels alone, as both libraries' own
 profiles tell it: without feeding, fetching and changes of layout. A layer is repeated, so its weights come from the caches as
@@ -13,19 +14,20 @@ import statistics
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..conv_layers import Shape, inception_shapes
-from .contenders import absent, contender
+from .contenders import PRECISIONS, absent, contender
 from .worker import Worker
 
-__all__ = ["NAMES", "layer_graph", "run", "serve_layers", "work"]
+__all__ = ["NAMES", "layer_graph", "no_quantised_ops", "quantised_layer_graph", "run", "serve_layers", "work"]
 
 #: Who is asked; the others have no profile of single kernels, or say nothing new here.
-NAMES = ("kigraph", "direct", "onnxruntime")
+NAMES = ("kigraph", "direct", "onnxruntime", "kigraph-bf16", "kigraph-int8")
 _LEAST = 5
 
 
@@ -44,6 +46,34 @@ def layer_graph(shape: Shape, seed: int = 0) -> Any:
     return graph
 
 
+def quantised_layer_graph(shape: Shape, seed: int = 0) -> Any:
+    """The same with uint8 values after a ReLU, int8 weights and a multiplier for each channel."""
+    import kigraph as ki
+
+    h, w, cin, kh, kw, cout, stride, padding = shape
+    rng, u8 = np.random.default_rng(seed), np.dtype(np.uint8)
+    kernel = rng.integers(-127, 128, (kh, kw, cin, cout)).astype(np.int8)
+    bias = rng.integers(-5000, 5000, cout).astype(np.int32)
+    multiplier = (rng.uniform(0.5, 1.5, cout) / (128 * np.sqrt(kh * kw * cin))).astype(np.float32)
+    attributes = {
+        "T": u8, "strides": (1, stride, stride, 1), "padding": padding, "low": 0, "high": 255, "out_type": u8,
+    }  # fmt: skip
+    with ki.Graph().as_default() as graph:
+        x = ki.placeholder("uint8", shape=[None, h, w, cin], name="x")
+        given = [x, ki.constant(kernel), ki.constant(bias), ki.constant(multiplier)]
+        graph.create_op("KiQuantizedConv2D", given, attributes, "y", exact_name=True)
+    return graph
+
+
+def no_quantised_ops() -> str:
+    """Why int8 layers cannot be measured; '' if they can."""
+    import importlib.util
+
+    if importlib.util.find_spec("kigraph.graph.opdefs.quantized") is None:
+        return "this version of kigraph has no quantised ops"
+    return ""
+
+
 def work(shape: Shape, batch: int) -> tuple[float, float]:
     """FLOPs of direct convolution, and bytes of input, weights and output."""
     h, w, cin, kh, kw, cout, stride, padding = shape
@@ -57,11 +87,16 @@ def work(shape: Shape, batch: int) -> tuple[float, float]:
 # --- in the worker ----------------------------------------------------------------------------------------------------
 
 
-def _kigraph(shape: Shape, batch: int, threads: int, folder: str) -> tuple[Callable[[int], list[float]], str]:
+def _kigraph(
+    shape: Shape, batch: int, threads: int, folder: str, precision: str = "fp32"
+) -> tuple[Callable[[int], list[float]], str]:
     import kigraph as ki
 
-    session = ki.Session(layer_graph(shape), backend="cython", threads=threads)
-    feed = {"x:0": _input(shape, batch)}
+    # bf16 comes from the environment of the process, as with the whole network.
+    graph = quantised_layer_graph(shape) if precision == "int8" else layer_graph(shape)
+    session = ki.Session(graph, backend="cython", threads=threads)
+    x = _input(shape, batch)
+    feed = {"x:0": np.clip(np.rint(x * 60 + 60), 0, 255).astype(np.uint8) if precision == "int8" else x}
     plan = session.plan("y:0", feed)
 
     def times(count: int) -> list[float]:
@@ -114,7 +149,7 @@ def _input(shape: Shape, batch: int) -> np.ndarray[Any, Any]:
 
 def serve_layers(name: str, folder: str, threads: int, lines: Any, say: Callable[..., None]) -> None:
     """Answers orders {"shape", "batch", "count"} with the times of so many runs."""
-    make = _onnxruntime if name == "onnxruntime" else _kigraph
+    make = _onnxruntime if name == "onnxruntime" else partial(_kigraph, precision=contender(name).precision)
     last: tuple[Any, ...] = ()
     times: Callable[[int], list[float]] | None = None
     kernel = ""
@@ -133,8 +168,16 @@ def serve_layers(name: str, folder: str, threads: int, lines: Any, say: Callable
 
 def run(args: argparse.Namespace, about: Callable[[Sequence[int]], dict[str, Any]], progress: Any) -> dict[str, Any]:
     """Measures all layers for each number of threads."""
-    missing = absent(NAMES)
-    names = [n for n in NAMES if n not in missing and n in (args.only or NAMES)]
+    wanted = [
+        n for n in NAMES if n in (args.only or NAMES) and contender(n).precision in (args.precision or PRECISIONS)
+    ]
+    # A layer is quantised here; no tool has to make a file.
+    missing = absent(wanted, int8_given=True) if wanted else {}
+    if "kigraph-int8" in wanted and no_quantised_ops():
+        missing["kigraph-int8"] = no_quantised_ops()
+    names = [n for n in wanted if n not in missing]
+    if not names:
+        raise SystemExit(f"nobody is left to be measured; known: {', '.join(NAMES)}; {missing}")
     layers = inception_shapes()
     counts = Counter(shape for _, shape in layers)
     first = {shape: name for name, shape in reversed(layers)}

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .contenders import contender
 from .layers import title
-from .picture import COLOURS, pyplot
+from .picture import colour_of, pyplot
 
 __all__ = ["draw", "floor_ms", "print_table"]
 
@@ -22,6 +23,10 @@ def floor_ms(result: Result, threads: int, row: Result) -> float | None:
     if not peak or not stream:
         return None
     return max(row["flops"] / peak, row["bytes"] / stream) * 1e-6
+
+
+#: The precisions of one library have a colour each here.
+_LAYER_COLOURS = {"kigraph-bf16": "#3f8f4f", "kigraph-int8": "#c4423a"}
 
 
 def _threads(count: int) -> str:
@@ -53,7 +58,7 @@ def print_table(result: Result) -> None:
             table.add_column(head)
         for name in names:
             table.add_column(title(name) + "\nms", justify="right")
-            table.add_column("\nGFLOP/s", justify="right")
+            table.add_column("\nof fp32" if _narrow(name) else "\nGFLOP/s", justify="right")
         table.add_column("ratio", justify="right")
         table.add_column("roofline\nms", justify="right")
         table.add_column("\nshare", justify="right")
@@ -66,7 +71,7 @@ def print_table(result: Result) -> None:
     for name, reason in result["absent"].items():
         console.print(f"left out: {title(name)}: {reason}", markup=False)
     console.print(
-        "ratio: kigraph over ONNX Runtime. roofline: direct convolution at the measured peak, or every byte moved once from memory,\n"
+        "of fp32: time in the precision over kigraph's in fp32. ratio: kigraph over ONNX Runtime. roofline: direct convolution in fp32 at the measured peak, or every byte moved once from memory,\n"
         "whichever is longer; share above 100 %: fewer multiplications than direct, or data that came from the caches.",
         markup=False,
     )
@@ -86,16 +91,29 @@ def _sum(result: Result, threads: int, rows: list[Any]) -> dict[str, Any]:
     }
 
 
+def _narrow(name: str) -> bool:
+    return contender(name).precision != "fp32"
+
+
+def _kernels(row: Result) -> str:
+    """That of kigraph in fp32, and those of other precisions behind their names."""
+    narrow = [f"{contender(n).precision}: {kernel}" for n, kernel in row["kernel"].items() if _narrow(n) and kernel]
+    return "; ".join([*filter(None, [row["kernel"].get("kigraph", "")]), *narrow])
+
+
 def _cells(result: Result, threads: int, row: Result, names: list[str], *head: str) -> list[str]:
     cells = list(head)
     for name in names:
-        cells += [f"{row['ms'][name]:.3f}", f"{row['flops'] / row['ms'][name] / 1e6:.0f}"]
+        rate = f"{row['flops'] / row['ms'][name] / 1e6:.0f}"
+        single = row["ms"].get("kigraph")
+        of_single = f"{row['ms'][name] / single:.2f}" if single else "-"
+        cells += [f"{row['ms'][name]:.3f}", of_single if _narrow(name) else rate]
     both = "kigraph" in row["ms"] and "onnxruntime" in row["ms"]
     cells.append(f"{row['ms']['kigraph'] / row['ms']['onnxruntime']:.2f}" if both else "-")
     floor = row["floor"] if "floor" in row else floor_ms(result, threads, row)
     mine = row["ms"].get("kigraph")
     cells += ["-", "-"] if floor is None or mine is None else [f"{floor:.3f}", f"{floor / mine:.0%}"]
-    return [*cells, row["kernel"].get("kigraph", "")]
+    return [*cells, _kernels(row)]
 
 
 def draw(result: Result, path: Path) -> None:
@@ -107,7 +125,16 @@ def draw(result: Result, path: Path) -> None:
         rows = part["layers"]
         for name in rows[0]["ms"]:
             rates = [r["flops"] / r["ms"][name] / 1e6 for r in rows]
-            axis.plot(range(len(rows)), rates, "o-", ms=3.5, lw=1, color=COLOURS.get(name), label=title(name))
+            axis.plot(
+                range(len(rows)),
+                rates,
+                "o",
+                ms=3.5,
+                lw=1,
+                ls="--" if _narrow(name) else "-",
+                color=_LAYER_COLOURS.get(name) or colour_of(name),
+                label=title(name),
+            )
         floors = [floor_ms(result, part["threads"], r) for r in rows]
         if None not in floors:
             roof = [r["flops"] / f / 1e6 for r, f in zip(rows, floors, strict=True)]
@@ -118,7 +145,7 @@ def draw(result: Result, path: Path) -> None:
                 lw=0.9,
                 ls="--",
                 color="black",
-                label="roofline of direct convolution",
+                label="roofline of direct convolution, fp32",
             )
         axis.set_xticks(range(len(rows)), [f"{r['layer']}  {r['count']}x" for r in rows], rotation=90, fontsize=7)
         axis.set_xlim(-0.7, len(rows) - 0.3)
@@ -126,7 +153,7 @@ def draw(result: Result, path: Path) -> None:
         axis.grid(axis="y", lw=0.4, alpha=0.5)
         axis.set_ylabel("GFLOP/s, as direct convolution")
         axis.set_title(
-            f"Convolutions of Inception v3, float32, batch {result['batch']}, {_threads(part['threads'])}", fontsize=10
+            f"Convolutions of Inception v3, batch {result['batch']}, {_threads(part['threads'])}", fontsize=10
         )
         axis.legend(fontsize=8, frameon=False, ncols=4, loc="lower right")
         for side in ("top", "right"):

@@ -88,7 +88,8 @@ def _note(steps: list[Any], precision: str) -> str:
         found = sum(name.startswith("quantized_") for name, _ in products)
     else:
         found = sum(own == precision for _, own in products)
-    return f"{found} of {len(products)} kernels of convolutions and matrix products in {precision}, the rest in fp32"
+    rest = "" if found == len(products) else ", the rest in fp32"
+    return f"{found} of {len(products)} kernels of convolutions and matrix products in {precision}{rest}"
 
 
 def onnxruntime(network: Network, threads: int, images: Array) -> Ready:
