@@ -9,7 +9,7 @@ Map of the folder::
     onnx_writer.py    what the rules write into: nodes, constants, values in either layout
     onnx_parts.py     an op that ONNX lacks, as several of kigraph's own
     onnx_ops.py       the table of rules; its families: onnx_math.py, onnx_numbers.py, onnx_shapes.py, onnx_indexing.py,
-                      onnx_blocks.py, onnx_windows.py, onnx_resample.py, onnx_quantize.py
+                      onnx_blocks.py, onnx_windows.py, onnx_resample.py, onnx_quantize.py, onnx_quantized.py
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from . import (
     onnx_math,
     onnx_numbers,
     onnx_quantize,
+    onnx_quantized,
     onnx_resample,
     onnx_shapes,
     onnx_windows,
@@ -243,7 +244,7 @@ _RULES: dict[str, Rule] = {
     "SquaredDifference": _squared_difference, **onnx_math.RULES, **onnx_shapes.RULES,
     "LeakyRelu": _leaky_relu, "AddN": _add_n, "IdentityN": _identity_n, "Einsum": _einsum, "ClipByValue": _clip,
     **onnx_windows.RULES, **onnx_resample.RULES, **onnx_numbers.RULES, **onnx_indexing.RULES, **onnx_blocks.RULES,
-    **onnx_quantize.RULES, **onnx_control.RULES,
+    **onnx_quantize.RULES, **onnx_quantized.RULES, **onnx_control.RULES,
 }  # fmt: skip
 
 #: Op types that ONNX files can have.

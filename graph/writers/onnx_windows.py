@@ -12,7 +12,7 @@ from ..errors import GraphError
 from .onnx_parts import Parts
 from .onnx_writer import Writer, data_type
 
-__all__ = ["RULES"]
+__all__ = ["RULES", "dilated_pads_of", "image_of", "pads_of", "sizes_of"]
 
 Rule = Callable[[Writer, Operation], None]
 
@@ -21,18 +21,19 @@ def _is_nchw(op: Operation) -> bool:
     return bool(op.attrs.get("data_format", "NHWC") == "NCHW")
 
 
-def _image(writer: Writer, op: Operation) -> str:
+def image_of(writer: Writer, op: Operation) -> str:
     """The first input in NCHW: as it is if the op itself works so."""
     return writer.get(op.inputs[0]) if _is_nchw(op) else writer.get_nchw(op.inputs[0])
 
 
-def _sizes(op: Operation, name: str, default: tuple[int, ...] = (1, 1, 1, 1)) -> tuple[int, int]:
+def sizes_of(op: Operation, name: str, default: tuple[int, ...] = (1, 1, 1, 1)) -> tuple[int, int]:
     """Height and width of an attribute with an entry for each axis."""
     four = op.attrs.get(name, default)
     return tuple(four[2:4]) if _is_nchw(op) else tuple(four[1:3])
 
 
-def _pads(op: Operation) -> dict[str, Any]:
+def pads_of(op: Operation) -> dict[str, Any]:
+    """The padding as ONNX's attributes."""
     padding = op.attrs.get("padding")
     if padding in ("EXPLICIT", b"EXPLICIT"):
         top, bottom, left, right = op.attrs["explicit_paddings"][4 if _is_nchw(op) else 2 :][:4]
@@ -40,16 +41,16 @@ def _pads(op: Operation) -> dict[str, Any]:
     return {"auto_pad": "SAME_UPPER"} if padding in ("SAME", b"SAME") else {"pads": (0, 0, 0, 0)}
 
 
-def _dilated_pads(op: Operation) -> dict[str, Any]:
+def dilated_pads_of(op: Operation) -> dict[str, Any]:
     """SAME with dilations as numbers, where they follow: ONNX Runtime does not compute them."""
-    dilations, strides, shape = _sizes(op, "dilations"), _sizes(op, "strides"), op.inputs[0].shape
+    dilations, strides, shape = sizes_of(op, "dilations"), sizes_of(op, "strides"), op.inputs[0].shape
     if max(dilations) == 1 or op.attrs.get("padding") not in ("SAME", b"SAME"):
-        return _pads(op)
+        return pads_of(op)
     sizes = (None, None) if shape is None else shape[2:4] if _is_nchw(op) else shape[1:3]
     totals = []
     for size, step, dilation, cells in zip(sizes, strides, dilations, op.inputs[1].type.dims[:2], strict=True):
         if size is None and step > 1:
-            return _pads(op)
+            return pads_of(op)
         rest = step if size is None or size % step == 0 else size % step
         totals.append(max((cells - 1) * dilation + 1 - rest, 0))
     return {"pads": (*(t // 2 for t in totals), *(t - t // 2 for t in totals))}
@@ -76,8 +77,8 @@ def _conv(writer: Writer, op: Operation) -> None:
         weights = writer.constant(np.ascontiguousarray(value.transpose(3, 2, 0, 1)), w.op.name)
     groups = dims[2] if depthwise else channels // dims[2] if channels else 1
     name = writer.emit(
-        "Conv", [_image(writer, op), weights], op.name, kernel_shape=dims[:2], strides=_sizes(op, "strides"),
-        dilations=_sizes(op, "dilations"), group=groups, **_dilated_pads(op),
+        "Conv", [image_of(writer, op), weights], op.name, kernel_shape=dims[:2], strides=sizes_of(op, "strides"),
+        dilations=sizes_of(op, "dilations"), group=groups, **dilated_pads_of(op),
     )  # fmt: skip
     writer.set(op.outputs[0], name, nchw=not _is_nchw(op))
 
@@ -88,8 +89,8 @@ def _pool(onnx: str) -> Rule:
             {"count_include_pad": int(bool(op.attrs.get("count_include_pad")))} if onnx == "AveragePool" else {}
         )
         name = writer.emit(
-            onnx, [_image(writer, op)], op.name, kernel_shape=_sizes(op, "ksize"), strides=_sizes(op, "strides"), **extra,
-            **_pads(op),
+            onnx, [image_of(writer, op)], op.name, kernel_shape=sizes_of(op, "ksize"), strides=sizes_of(op, "strides"), **extra,
+            **pads_of(op),
         )  # fmt: skip
         writer.set(op.outputs[0], name, nchw=not _is_nchw(op))
 
@@ -122,7 +123,7 @@ def _batch_norm(writer: Writer, op: Operation) -> None:
     gamma = op.inputs[order[0]]
     scale = writer.get(gamma) if scaled else writer.constant(np.ones(gamma.type.dims, gamma.dtype), f"{op.name}.scale")
     names = [scale, *(writer.get(op.inputs[i]) for i in order[1:])]
-    name = writer.emit("BatchNormalization", [_image(writer, op), *names], op.name, epsilon=epsilon)
+    name = writer.emit("BatchNormalization", [image_of(writer, op), *names], op.name, epsilon=epsilon)
     writer.set(op.outputs[0], name, nchw=not _is_nchw(op))
 
 
@@ -169,8 +170,8 @@ def _input_grad(writer: Writer, op: Operation) -> None:
     begins, ends, extra = _margins(p, rows, targets, dims[:2])
     image = writer.get(dy) if first else writer.get_nchw(dy)
     name = writer.emit(
-        "ConvTranspose", [image, weights], op.name, kernel_shape=dims[:2], strides=_sizes(op, "strides"),
-        dilations=_sizes(op, "dilations"), group=dims[2] if depthwise else 1, pads=(*begins, *ends), output_padding=extra,
+        "ConvTranspose", [image, weights], op.name, kernel_shape=dims[:2], strides=sizes_of(op, "strides"),
+        dilations=sizes_of(op, "dilations"), group=dims[2] if depthwise else 1, pads=(*begins, *ends), output_padding=extra,
     )  # fmt: skip
     writer.set(op.outputs[0], name, nchw=not first)
 
@@ -213,7 +214,7 @@ def _margins(
 ) -> tuple[list[int], list[int], list[int]]:
     """What the transposed convolution cuts off before and after, and what it adds after."""
     op = p.op
-    strides, dilations = _sizes(op, "strides"), _sizes(op, "dilations")
+    strides, dilations = sizes_of(op, "strides"), sizes_of(op, "dilations")
     padding, explicit = op.attrs.get("padding"), op.attrs.get("explicit_paddings", ())
     begins, ends, extra = [], [], []
     for i, (n, target) in enumerate(zip(given, made, strict=True)):
@@ -277,7 +278,13 @@ def _pool_argmax(writer: Writer, op: Operation) -> None:
     assert channels is not None
     image = writer.get_nchw(x)
     values, places = writer.emit_many(
-        "MaxPool", [image], op.name, 2, kernel_shape=_sizes(op, "ksize"), strides=_sizes(op, "strides"), **_pads(op)
+        "MaxPool",
+        [image],
+        op.name,
+        2,
+        kernel_shape=sizes_of(op, "ksize"),
+        strides=sizes_of(op, "strides"),
+        **pads_of(op),
     )
 
     def number(value: Any) -> str:

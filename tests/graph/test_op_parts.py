@@ -41,8 +41,6 @@ NOT_WRITTEN = """
     Conv3DBackpropInputV2 Dilation2D CropAndResize DecodeRaw KiUnique KiLookup MatrixDiag MatrixDiagPart MatrixDiagPartV2
     MatrixDiagPartV3 MatrixDiagV2 MatrixDiagV3 MatrixInverse MatrixSetDiag MatrixSetDiagV2 MatrixSetDiagV3 SegmentMax
     SegmentMean SegmentMin SegmentProd SegmentSum
-    KiQuantizedConv2D KiQuantizedDepthwiseConv2D KiQuantizedMatMul KiQuantizedAvgPool KiQuantizedAdd KiQuantizedMul KiQuantize
-    KiDequantize KiRequantize
 """
 #: Op types without random cases next to TensorFlow: structure, variables, backward ops of windows, images, and TopK,
 #: which TensorFlow 2 lost.
