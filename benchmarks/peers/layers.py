@@ -166,8 +166,8 @@ def serve_layers(name: str, folder: str, threads: int, lines: Any, say: Callable
 # --- outside ----------------------------------------------------------------------------------------------------------
 
 
-def run(args: argparse.Namespace, about: Callable[[Sequence[int]], dict[str, Any]], progress: Any) -> dict[str, Any]:
-    """Measures all layers for each number of threads."""
+def _who(args: argparse.Namespace) -> tuple[list[str], dict[str, str]]:
+    """Who is measured, and who is missing and why; SystemExit if nobody is left."""
     wanted = [
         n for n in NAMES if n in (args.only or NAMES) and contender(n).precision in (args.precision or PRECISIONS)
     ]
@@ -178,6 +178,12 @@ def run(args: argparse.Namespace, about: Callable[[Sequence[int]], dict[str, Any
     names = [n for n in wanted if n not in missing]
     if not names:
         raise SystemExit(f"nobody is left to be measured; known: {', '.join(NAMES)}; {missing}")
+    return names, missing
+
+
+def run(args: argparse.Namespace, about: Callable[[Sequence[int]], dict[str, Any]], progress: Any) -> dict[str, Any]:
+    """Measures all layers for each number of threads."""
+    names, missing = _who(args)
     layers = inception_shapes()
     counts = Counter(shape for _, shape in layers)
     first = {shape: name for name, shape in reversed(layers)}
