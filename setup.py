@@ -19,6 +19,7 @@ from typing import Any
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError
 
 #: What a wheel has. kernels/testing is for the checkout and the sdist only: the tests, and the rehearsal of the GPU check.
 PACKAGES = {
@@ -156,7 +157,11 @@ class BuildKernels(build_ext):
             source, out, macros, flags = job
             target = out / Path(source).with_suffix(".o")
             if self.force or not target.exists() or target.stat().st_mtime < max(newest, Path(source).stat().st_mtime):
-                self.compiler.compile([source], str(out), macros, [C_DIR], extra_postargs=[*C_FLAGS, *flags])
+                try:
+                    self.compiler.compile([source], str(out), macros, [C_DIR], extra_postargs=[*C_FLAGS, *flags])
+                except CompileError as error:
+                    new = "GCC 11, Clang 13 or newer know all instruction sets; an older compiler does not"
+                    raise SystemExit(f"{source} cannot be compiled with {' '.join(flags)}: {error}\n{new}") from error
             return str(target)
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:

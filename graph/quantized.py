@@ -24,6 +24,6 @@ def has_quantized(types: Iterable[str]) -> bool:
 
 def precision_text(numerics: Numerics, types: Iterable[str]) -> str:
     """In what ops of these types multiply: 'fp32', 'bf16', 'tf32'; 'int8' for quantised ones, 'int8+bf16' with a rest in bf16."""
-    if numerics.precision != "int8" and not has_quantized(types):
+    if not has_quantized(types):
         return numerics.multiplies
     return "int8" if numerics.multiplies == "fp32" else f"int8+{numerics.multiplies}"

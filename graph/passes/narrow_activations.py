@@ -98,10 +98,24 @@ class _Narrow:
         elif node.op in _JOINS:
             made = all(p in self.ports for p in node.inputs[_JOINS[node.op]])
         elif node.op in _BINARY:
-            made = any(p in self.ports for p in node.inputs)
+            made = any(p in self.ports for p in node.inputs) and not self._is_added(port)
         else:
             made = node.inputs[0] in self.ports
         return made and any(self.takes(reader, port) for reader in self.readers.get(port, ()))
+
+    def _is_added(self, port: Port) -> bool:
+        """Whether another sum or product reads it, perhaps through what only moves or clips: the stream of a residual network, which
+        would be rounded at every block."""
+        waiting, seen = [port], {port}
+        while waiting:
+            for reader in self.readers.get(waiting.pop(), ()):
+                if reader.op in _BINARY:
+                    return True
+                if reader.op in _SAME or reader.op in _JOINS:
+                    new = [p for p in reader.ports if p not in seen]
+                    seen.update(new)
+                    waiting += new
+        return False
 
     def takes(self, node: Node, port: Port) -> bool:
         """Whether an op reads a port that is bfloat16 as it is."""

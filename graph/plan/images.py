@@ -23,6 +23,7 @@ from ...kernels.tensor import TensorType
 from ..errors import GraphError
 from ..ir import Graph, Node, Port
 from ..opdefs import DESCRIBES, Known, NeedsValue, resolve
+from ..quantized import has_quantized
 from .lowering import Lowering, Options
 from .partition import Part
 from .stage import DynamicStage, Stage, Timed, compile_stage
@@ -121,8 +122,8 @@ class Images:
 
     @property
     def arena_bytes(self) -> int:
-        """Memory for activations of one run."""
-        return self.one.arena_bytes
+        """Memory for activations of one run: of an image for each lane."""
+        return self.one.arena_bytes * self.lanes
 
     def run(
         self,
@@ -165,10 +166,15 @@ def _together(take: Callable[[], None], lanes: int) -> None:
         except BaseException as error:  # raised on the caller's thread
             errors.append(error)
 
-    others = [threading.Thread(target=guarded, name="kigraph-images", daemon=True) for _ in range(lanes - 1)]
-    for thread in others:
-        thread.start()
+    others: list[threading.Thread] = []
     try:
+        for _ in range(lanes - 1):
+            thread = threading.Thread(target=guarded, name="kigraph-images", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the system has no more threads: fewer do it, too
+                break
+            others.append(thread)
         guarded()
     finally:
         for thread in others:
@@ -181,9 +187,12 @@ def image_by_image(part: Part, images: int, options: Options) -> bool:
     """Whether images may run one by one: on one thread, or narrow ones on several threads that can share them evenly."""
     if not part.static or part.together or not on_host(options):
         return False
-    narrow = options.numerics.precision == "bf16" or any(n.op.startswith("KiQuantized") for n in part.nodes)
+    if options.threads == 1:
+        return True
+    narrow = options.numerics.precision == "bf16" or has_quantized(n.op for n in part.nodes)
     rounds = -(-images // options.threads)
-    return options.threads == 1 or (narrow and rounds * options.threads <= 1.15 * images)
+    side_by_side = getattr(get_backend(options.order[0]).load(), "IMAGES_SIDE_BY_SIDE", False)
+    return narrow and bool(side_by_side) and rounds * options.threads <= 1.15 * images
 
 
 def compile_part(
@@ -216,6 +225,7 @@ def _split(graph: Graph, part: Part, work: Work, options: Options) -> Images:
         step.images = work.images
         lanes = f", {options.threads} at once" if options.threads > 1 else ""
         step.note = "; ".join(filter(None, (step.note, f"{work.images} images{lanes}")))
+    one.keeps = max(one.keeps, options.threads)
     return Images(part, one, work.images, options.threads)
 
 

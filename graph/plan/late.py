@@ -63,7 +63,7 @@ def _first_late(graph: Graph, part: Part, given: Mapping[Port, TensorType], prec
             t for p in node.inputs if (t := known.types[p]) is not None and p not in items and t.dtype.kind in "if"
         ]
         narrow = precision == "bf16" or any(t.dtype.itemsize == 1 for t in weights)
-        held = sum(t.nbytes for t in weights) / (2 if narrow and precision == "bf16" else 1)
+        held = sum(t.nbytes / (2 if precision == "bf16" and t.dtype.kind == "f" else 1) for t in weights)
         if (held and not narrow) or work[0] / images > _LEAST_FLOPS_PER_BYTE * max(held, _SMALL_BYTES):
             first, late = number + 1, 0.0
         else:
@@ -73,7 +73,7 @@ def _first_late(graph: Graph, part: Part, given: Mapping[Port, TensorType], prec
 
 def _divided(part: Part, at: int) -> tuple[Part, Part]:
     early, late = part.nodes[:at], part.nodes[at:]
-    made = {p for n in early for p in n.ports}
+    made = dict.fromkeys(p for n in early for p in n.ports)
     read = dict.fromkeys(p for n in late for p in n.inputs if p in made)
     crossing = tuple(p for p in made if p in read or p in part.outputs)
     inputs = dict.fromkeys(p for n in late for p in n.inputs if p in made or p in part.inputs)

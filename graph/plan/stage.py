@@ -245,6 +245,8 @@ class Stage:
     bound: frozenset[Port] = frozenset()
     #: Outputs that may be lent instead of copied.
     lent: frozenset[Port] = frozenset()
+    #: Contexts that are kept for later runs.
+    keeps: int = _KEEP
     _idle: list[_Context] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -285,7 +287,7 @@ class Stage:
     def _keep(self, context: _Context) -> None:
         """Keeps a context for the next run."""
         with self._lock:
-            if len(self._idle) < _KEEP and (self.part.static or self.arena_bytes <= _KEEP_BYTES):
+            if len(self._idle) < self.keeps and (self.part.static or self.arena_bytes <= _KEEP_BYTES):
                 self._idle.append(context)
 
 

@@ -6,6 +6,7 @@ Map of the folder::
     resize.py gradients.py quantized.py
                      the kernel records of one contract file each: what is supported, the geometry, preparation
     bfloat16.py      tensors that are bfloat16 in memory: maps, conversion, means (pool2d.py, depthwise.py, concat.py take them, too)
+    narrow.py narrow_bytes.py   products of bfloat16 and of bytes: dot.pyx, c/dot*.[hc], on more instruction sets than the rest (c/dot_sets.h)
     winograd_conv2d.py cook_toom.py   convolutions that multiply less, and their matrices
     tiles.py         which register tile for which matrix product: a model of cycles
     roofline.py      the limits of the processor, measured (c/probe.c)
@@ -37,7 +38,6 @@ from __future__ import annotations
 
 from .. import settings
 from ..backends import Status
-from ..contracts.conv2d import CONV2D
 from ..devices import HOST
 from ..kernel import Kernel, Roof
 from . import (
@@ -62,7 +62,18 @@ from . import (
 )
 from .support import unless_empty
 
-__all__ = ["DEVICE", "KERNELS", "PRECISIONS", "STORES_BFLOAT16", "WIDENS_HALF", "lacks", "probe", "roof", "target"]
+__all__ = [
+    "DEVICE",
+    "IMAGES_SIDE_BY_SIDE",
+    "KERNELS",
+    "PRECISIONS",
+    "STORES_BFLOAT16",
+    "WIDENS_HALF",
+    "lacks",
+    "probe",
+    "roof",
+    "target",
+]
 
 DEVICE = HOST
 #: float16 runs through the float32 kernels (kernels/half.py).
@@ -73,7 +84,9 @@ _BF16 = core.BF16_NATIVE or settings.ISA.get() != "auto"
 PRECISIONS = ("fp32", "bf16", "int8") if _BF16 else ("fp32", "int8")
 
 #: Where products are made of tiles (AMX), bfloat16 in memory is faster; elsewhere Winograd's algorithm in float32 is.
-STORES_BFLOAT16 = core.DOT_IN_USE == "amx" and any(k.contract is CONV2D and k.bfloat16 for k in narrow.KERNELS)
+STORES_BFLOAT16 = core.DOT_IN_USE == "amx"
+#: Narrow products are so fast that a batch waits for its activations: each thread takes images of its own.
+IMAGES_SIDE_BY_SIDE = True
 
 _MODULES = (
     matmul,
@@ -100,7 +113,8 @@ KERNELS: tuple[Kernel, ...] = tuple(unless_empty(kernel) for module in _MODULES 
 
 def probe() -> Status:
     """Always usable once it is built; says which instruction set runs."""
-    return Status(True, f"{core.ISA_IN_USE} (this processor can run: {', '.join(core.ISAS)})")
+    narrow = f"; bf16 and int8 by {core.DOT_IN_USE}" if core.DOT_IN_USE != core.ISA_IN_USE else ""
+    return Status(True, f"{core.ISA_IN_USE} (this processor can run: {', '.join(core.ISAS)}){narrow}")
 
 
 def target() -> str:

@@ -43,7 +43,7 @@ cdef extern from "threads.h" nogil:
 
 
 def _dots():
-    """Instruction sets of narrow products that can run here, best first: name -> (address, base set, whether it has bfloat16)."""
+    """Instruction sets of narrow products that can run here, best first: name -> (capsule of its table, base set, whether it has bfloat16)."""
     cdef const ki_dot_table *const *tables = ki_usable_dots()
     found = {}
     while tables[0] != NULL:
@@ -81,7 +81,7 @@ cdef const ki_table *_table = _choose()
 TABLE = PyCapsule_New(<void *> _table, "kigraph.kernels.cython.core.TABLE", NULL)
 #: The instruction set in use.
 ISA_IN_USE = _table.isa.decode()
-#: That of narrow products: at least as much.
+#: The instruction set of narrow products (bfloat16, bytes): ISA_IN_USE, or one that has more.
 DOT_IN_USE = DOTS[0] if ISA.get() == "auto" else ISA.get()
 #: Whether it multiplies bfloat16 by instructions of its own.
 BF16_NATIVE = DOT_TABLES[DOT_IN_USE][2]

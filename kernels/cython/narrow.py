@@ -25,6 +25,8 @@ from .support import FLOAT32
 __all__ = ["KERNELS", "DotAxis", "PreparedDots", "axes_of"]
 
 DotAxis = tuple[int, int, int, int, int, int]
+#: A measured time belongs to an instruction set: its name is in those of the kernels.
+_SET = {"avx512_bf16": "avx512"}.get(core.DOT_IN_USE, core.DOT_IN_USE)
 #: With tiles (AMX) bfloat16 is faster than float32 by Winograd's algorithm; with vectors it is not.
 _RANK = 1000 if core.DOT_IN_USE == "amx" else 15
 
@@ -150,15 +152,15 @@ def _supports_matmul(query: Query[MatMulParams]) -> str | None:
 
 KERNELS: tuple[Kernel, ...] = (
     Kernel(
-        CONV2D, "cython", "conv2d_bf16", prepare=_prepare_conv2d, supports=_supports_conv2d, rank=_RANK, precision="bf16",
+        CONV2D, "cython", f"conv2d_bf16_{_SET}", prepare=_prepare_conv2d, supports=_supports_conv2d, rank=_RANK, precision="bf16",
         strided_outputs=True, strided_inputs=True, bfloat16=True,
     ),
     Kernel(
-        SIBLING_CONV2D, "cython", "sibling_conv2d_bf16", prepare=_prepare_siblings, supports=_supports_siblings, rank=_RANK,
+        SIBLING_CONV2D, "cython", f"sibling_conv2d_bf16_{_SET}", prepare=_prepare_siblings, supports=_supports_siblings, rank=_RANK,
         precision="bf16", strided_outputs=True, strided_inputs=True, bfloat16=True,
     ),
     Kernel(
-        MATMUL, "cython", "matmul_bf16", prepare=_prepare_matmul, supports=_supports_matmul, rank=_RANK, precision="bf16",
+        MATMUL, "cython", f"matmul_bf16_{_SET}", prepare=_prepare_matmul, supports=_supports_matmul, rank=_RANK, precision="bf16",
         bfloat16=True,
     ),
 )  # fmt: skip

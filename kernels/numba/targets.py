@@ -52,6 +52,7 @@ def features() -> frozenset[str]:
 def current() -> Target:
     """The target that KIGRAPH_ISA names; auto: the best of this CPU. BackendError if the CPU lacks it."""
     wanted = settings.ISA.get()
+    wanted = "avx512" if wanted == "amx" else wanted.partition("_")[0]  # sets of narrow products belong to these
     usable = [t for t in TARGETS if features().issuperset(t.needs)]
     if wanted == "auto":
         return usable[0]

@@ -81,7 +81,7 @@ class Observed:
     def __init__(self, names: Iterable[str]) -> None:
         self.counted = {name: Histogram() for name in names}
         self._sums: dict[str, Any] = {}
-        self._images = 0
+        self._images: dict[str, int] = {}
 
     def add(self, values: Mapping[str, Array], images: int) -> None:
         for name, value in values.items():
@@ -89,11 +89,11 @@ class Observed:
             if value.ndim > 1 and len(value) == images and np.isfinite(value).all():
                 total = value.sum(axis=0, dtype=np.float64)
                 self._sums[name] = self._sums.get(name, 0.0) + total
-        self._images += images
+                self._images[name] = self._images.get(name, 0) + images
 
     def mean(self, name: str) -> Array | None:
         found = self._sums.get(name)
-        return None if found is None else np.asarray(found) / self._images
+        return None if found is None else np.asarray(found) / self._images[name]
 
 
 def observe(

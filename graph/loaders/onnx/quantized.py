@@ -134,7 +134,26 @@ def _rescaled(n: Node, q: Tensor, x: Grid, y: Grid) -> Tensor | None:
     if x == y and (result["low"], result["high"]) == (info.min, info.max):
         return q
     factor = _over([x.scale], y.scale)
-    return None if factor is None else n.op("KiRequantize", q, x_zero=x.zero, multiplier=factor.item(), **result)
+    if factor is None:
+        return None
+    exact = _multiplier(x, y, factor.item(), n.dtype(q))
+    if exact is None:
+        return quantized(n, dequantized(n, q, x), y)
+    return n.op("KiRequantize", q, x_zero=x.zero, multiplier=exact, **result)
+
+
+def _multiplier(x: Grid, y: Grid, near: float, dtype: DType) -> float | None:
+    """The number near to the quotient of two scales that gives all 256 integers as dequantising and dividing do; None without one."""
+    info = np.iinfo(dtype)
+    steps = (np.arange(info.min, info.max + 1) - x.zero).astype(np.float32)
+    limits_of_y = np.iinfo(y.dtype).min - y.zero, np.iinfo(y.dtype).max - y.zero
+    wanted = np.clip(np.rint(steps * np.float32(x.scale) / np.float32(y.scale)), *limits_of_y)
+    bits = int(np.float32(near).view(np.int32))
+    for away in sorted(range(-8, 9), key=abs):
+        factor = np.int32(bits + away).view(np.float32)
+        if np.array_equal(np.clip(np.rint(steps * factor), *limits_of_y), wanted):
+            return float(factor)
+    return None
 
 
 def joined(n: Node, parts: Sequence[tuple[Tensor, Grid | None]], y: Grid | None, axis: int) -> Tensor | None:

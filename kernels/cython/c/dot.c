@@ -17,6 +17,41 @@
 
 #define KI_DOT_INLINE static inline __attribute__((always_inline))
 
+#if defined(KI_DOT_AMX)
+#define SET amx
+#elif defined(KI_DOT_AVX512_BF16)
+#define SET avx512_bf16
+#elif defined(KI_DOT_AVX512_VNNI)
+#define SET avx512_vnni
+#elif defined(KI_DOT_AVX512)
+#define SET avx512
+#elif defined(KI_DOT_AVX2_VNNI)
+#define SET avx2_vnni
+#elif defined(KI_DOT_AVX2)
+#define SET avx2
+#else
+#define SET portable
+#endif
+
+/* Profiles and reports of sanitizers tell the sets apart by the names of functions. */
+#define NAMED_(name, set) dot_##name##__##set
+#define NAMED(name, set) NAMED_(name, set)
+#define begin_tiles NAMED(begin_tiles, SET)
+#define end_tiles NAMED(end_tiles, SET)
+#define fill_rows NAMED(fill_rows, SET)
+#define fill_line NAMED(fill_line, SET)
+#define put_runs NAMED(put_runs, SET)
+#define finish_floats NAMED(finish_floats, SET)
+#define finish_bytes NAMED(finish_bytes, SET)
+#define bf16_block NAMED(bf16_block, SET)
+#define byte_block NAMED(byte_block, SET)
+#define panel_of_lines NAMED(panel_of_lines, SET)
+#define panel_of_group NAMED(panel_of_group, SET)
+#define dot_task NAMED(dot_task, SET)
+#define pack_vector NAMED(pack_vector, SET)
+#define run NAMED(run, SET)
+#define pack NAMED(pack, SET)
+
 #include "dot_tile.h"
 #include "dot_rows.h"
 #include "dot_epilogue.h"
@@ -69,7 +104,7 @@ static void panel_of_lines(const work *w, const ki_dot_out *out, ptrdiff_t panel
     for (ptrdiff_t line = from; line < to; line++) {
         const ptrdiff_t image = line / a->out, y0 = line % a->out * a->stride - a->before;
         const int inside = y0 >= 0 && y0 + (a->taps - 1) * a->dilation < a->in;
-        const char *x = (const char *)args->x + (image * a->in + y0) * line_bytes;
+        const char *x = (const char *)args->x + (image * a->in + (inside ? y0 : 0)) * line_bytes;
         for (ptrdiff_t c = 0; c < b->out; c += KI_DOT_BLOCK) {
             const ptrdiff_t at = c + KI_DOT_BLOCK <= b->out ? c : b->out - KI_DOT_BLOCK;
             const ptrdiff_t x0 = at * b->stride - b->before;
@@ -263,21 +298,20 @@ static void pack(const ki_dot_pack_args *args) {
 }
 
 #define STRING(x) #x
-#define TABLE(set, below, bf16, bytes)                                                                                 \
-    const ki_dot_table ki_dot_table__##set = {STRING(set), STRING(below), bf16, bytes, run, pack}
+#define TABLE(set, below, bf16) const ki_dot_table ki_dot_table__##set = {STRING(set), STRING(below), bf16, run, pack}
 
 #if defined(KI_DOT_AMX)
-TABLE(amx, avx512, 1, 1);
+TABLE(amx, avx512, 1);
 #elif defined(KI_DOT_AVX512_BF16)
-TABLE(avx512_bf16, avx512, 1, 1);
+TABLE(avx512_bf16, avx512, 1);
 #elif defined(KI_DOT_AVX512_VNNI)
-TABLE(avx512_vnni, avx512, 0, 1);
+TABLE(avx512_vnni, avx512, 0);
 #elif defined(KI_DOT_AVX512)
-TABLE(avx512, avx512, 0, 0);
+TABLE(avx512, avx512, 0);
 #elif defined(KI_DOT_AVX2_VNNI)
-TABLE(avx2_vnni, avx2, 0, 1);
+TABLE(avx2_vnni, avx2, 0);
 #elif defined(KI_DOT_AVX2)
-TABLE(avx2, avx2, 0, 0);
+TABLE(avx2, avx2, 0);
 #else
-TABLE(portable, portable, 0, 0);
+TABLE(portable, portable, 0);
 #endif

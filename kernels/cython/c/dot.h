@@ -76,7 +76,7 @@ typedef void ki_dot_pack(const ki_dot_pack_args *args);
 /* The functions for one instruction set. native: it multiplies bfloat16 by instructions of its own. */
 typedef struct {
     const char *name, *base; /* base: the set of all other kernels (table.h) */
-    int native_bf16, native_bytes;
+    int native_bf16;
     ki_dot *run;
     ki_dot_pack *pack;
 } ki_dot_table;

@@ -36,8 +36,8 @@ static void finish_floats(const finish_args *f) {
     const __m512 lo = _mm512_set1_ps(out->lo), hi = _mm512_set1_ps(out->hi);
     for (ptrdiff_t v = 0; v < f->valid; v += 16) {
         const __mmask16 mask = lanes_of(f->valid - v);
-        const float *bias = (const float *)out->bias + f->first + v;
-        const __m512 b = out->bias ? _mm512_maskz_loadu_ps(mask, bias) : _mm512_setzero_ps();
+        const float *bias = out->bias;
+        const __m512 b = bias ? _mm512_maskz_loadu_ps(mask, bias + f->first + v) : _mm512_setzero_ps();
         const ptrdiff_t at = f->pixel * out->pitch + f->first + v;
         for (ptrdiff_t m = 0; m < f->rows; m++) {
             __m512 x = _mm512_add_ps(_mm512_loadu_ps((const float *)f->sums + m * KI_DOT_PANEL + v), b);
@@ -57,9 +57,9 @@ static void finish_bytes(const finish_args *f) {
     const ki_dot_to to = f->args->to;
     for (ptrdiff_t v = 0; v < f->valid; v += 16) {
         const __mmask16 mask = lanes_of(f->valid - v);
-        const int32_t *bias = (const int32_t *)out->bias + f->first + v;
+        const int32_t *bias = out->bias;
         __m512i b = _mm512_loadu_si512(f->fixed + f->first + v);
-        if (out->bias) b = _mm512_add_epi32(b, _mm512_maskz_loadu_epi32(mask, bias));
+        if (bias) b = _mm512_add_epi32(b, _mm512_maskz_loadu_epi32(mask, bias + f->first + v));
         const __m512 factor = _mm512_maskz_loadu_ps(mask, out->multiplier + f->first + v);
         const ptrdiff_t size = to == KI_DOT_TO_F32 || to == KI_DOT_TO_I32 ? 4 : 1, step = out->pitch * size;
         char *y = (char *)out->y + (f->pixel * out->pitch + f->first + v) * size;
