@@ -201,26 +201,16 @@ _OF_NUMBA = """
 #: Built-in backends, fastest first: this is the order of ``auto``.
 BACKENDS: tuple[Backend, ...] = (
     Backend(
-        "cupy",
-        "kigraph.kernels.cupy",
-        "CUDA kernels through CuPy",
-        "pip install 'kigraph[cupy]'",
-        "cupy",
+        "cupy", "kigraph.kernels.cupy", "CUDA kernels through CuPy", "pip install 'kigraph[cupy]'", "cupy",
         ("libcuda.so.1", "nvcuda.dll"),
     ),
+    Backend("cython", "kigraph.kernels.cython", "C SIMD kernels behind Cython", "reinstall kigraph with a C compiler (gcc)"),
     Backend(
-        "cython", "kigraph.kernels.cython", "C SIMD kernels behind Cython", "reinstall kigraph with a C compiler (gcc)"
-    ),
-    Backend(
-        "numba",
-        "kigraph.kernels.numba",
-        "loops compiled by Numba",
-        "pip install 'kigraph[numba]'",
-        "numba",
+        "numba", "kigraph.kernels.numba", "loops compiled by Numba", "pip install 'kigraph[numba]'", "numba",
         beyond=frozenset(_OF_NUMBA.split()),
     ),
     Backend("numpy", "kigraph.kernels.numpy", "the reference: plain NumPy, slow", "pip install numpy"),
-)
+)  # fmt: skip
 
 _HOST = Backend(
     HOST_FAMILY, "kigraph.kernels.host", "the shared CPU family: layout, casts, strings, images", "pip install kigraph"

@@ -10,7 +10,8 @@ from ..errors import SettingsError
 from ..settings import ISA
 
 __all__ = [
-    "BF16_NATIVE", "DOTS", "DOT_IN_USE", "DOT_TABLES", "DTYPES", "F32_LANES", "F64_LANES", "ISA_IN_USE", "ISAS", "OUTER_MR", "TABLE", "TILE_MR", "helpers", "probe_flops",
+    "BF16_NATIVE", "DOTS", "DOT_IN_USE", "DOT_TABLES", "DTYPES", "F32_LANES", "F64_LANES", "ISA_IN_USE", "ISAS",
+    "OUTER_MR", "TABLE", "TILE_MR", "helpers", "probe_flops",
     "probe_read",
 ]
 
@@ -43,7 +44,10 @@ cdef extern from "threads.h" nogil:
 
 
 def _dots():
-    """Instruction sets of narrow products that can run here, best first: name -> (capsule of its table, base set, whether it has bfloat16)."""
+    """Instruction sets of narrow products that can run here, best first.
+
+    name -> (capsule of its table, base set, whether it has bfloat16).
+    """
     cdef const ki_dot_table *const *tables = ki_usable_dots()
     found = {}
     while tables[0] != NULL:

@@ -1,4 +1,4 @@
-"""Products of narrow numbers (c/dot.h): bfloat16 with float32 sums, bytes with int32 sums; convolutions and matrix products."""
+"""Products of narrow numbers (c/dot.h), convolutions and matrices: bfloat16 with float32 sums, bytes with int32."""
 
 import os
 
@@ -7,7 +7,9 @@ import numpy as np
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int32_t
 
+from ..bfloat16 import round_to_bfloat16
 from ..devices import HOST
+from ..tensor import TensorType
 
 __all__ = ["Dot", "DotRun", "most_products"]
 
@@ -17,7 +19,7 @@ include "_workspace.pxi"
 
 cdef extern from "dot.h" nogil:
     enum:
-        KI_DOT_BLOCK, KI_DOT_MOST
+        KI_DOT_BLOCK, KI_DOT_MOST, KI_DOT_SPLIT
     ctypedef enum ki_dot_from:
         KI_DOT_F32, KI_DOT_BF16, KI_DOT_U8, KI_DOT_S8
     ctypedef enum ki_dot_to:
@@ -39,7 +41,7 @@ cdef extern from "dot.h" nogil:
         ki_dot_to to
         ki_dot_axis axis[2]
         ptrdiff_t batch, cin, x_pitch, steps, rows
-        int x_zero, threads, count
+        int split, x_zero, threads, count
         const void *x
         ki_dot_out outs[16]
         char *workspace
@@ -59,7 +61,7 @@ cdef extern from "dot.h" nogil:
 
 
 cdef ptrdiff_t _rows_bytes():
-    """Bytes of a thread's rows: half of the L2 cache, the rest is for a panel and what is written (1 MiB of 2: 7 % over 0.25)."""
+    """Bytes of a thread's rows: half of the L2 cache; the rest is for a panel and results (1 MiB: 7 % over 0.25)."""
     try:
         size = os.sysconf("SC_LEVEL2_CACHE_SIZE")
     except (AttributeError, ValueError, OSError):  # not on Linux
@@ -70,7 +72,9 @@ cdef ptrdiff_t _rows_bytes():
 cdef ptrdiff_t _ROWS_BYTES = _rows_bytes()
 
 _KINDS = {"float32": KI_DOT_F32, "V2": KI_DOT_BF16, "uint8": KI_DOT_U8, "int8": KI_DOT_S8}
-_RESULTS = {"float32": KI_DOT_TO_F32, "V2": KI_DOT_TO_BF16, "uint8": KI_DOT_TO_U8, "int8": KI_DOT_TO_S8, "int32": KI_DOT_TO_I32}
+_RESULTS = {
+    "float32": KI_DOT_TO_F32, "V2": KI_DOT_TO_BF16, "uint8": KI_DOT_TO_U8, "int8": KI_DOT_TO_S8, "int32": KI_DOT_TO_I32,
+}
 
 
 def _name(dtype):
@@ -83,13 +87,24 @@ def most_products():
     return KI_DOT_MOST
 
 
+def _three_parts(w):
+    """Rows of weights as [high, high, low]; ``pack`` rounds them to bfloat16."""
+    rows = np.ascontiguousarray(w).reshape(-1, w.shape[len(w.shape) - 1])
+    high = round_to_bfloat16(rows)
+    with np.errstate(invalid="ignore"):
+        low = np.where(np.isfinite(high), rows - high, 0).astype(np.float32)
+    return np.concatenate([high, high, low])
+
+
 cdef class Dot:
     """Products of one x whose geometry is fixed; ``bind`` gives it addresses.
 
-    ``x``: its TensorType. ``axes``: for each of the two axes (in, out, taps, stride, dilation, padding before). ``batch``,
-    ``channels``: of x. ``outs``: for each product (type of w, type of bias or None, type of multiplier or None, type of y, lo, hi,
-    zero point of y); the limits count from the zero point. ``x_zero``: the zero point of x. ``steps``: elements between the rows and
-    between the columns of raw weights. ``isa``: for tests, another instruction set than the one in use.
+    ``x``: its TensorType. ``axes``: for each of the two axes (in, out, taps, stride, dilation, padding before).
+    ``batch``, ``channels``: of x. ``outs``: for each product (type of w, type of bias or None, type of multiplier or
+    None, type of y, lo, hi, zero point of y); the limits count from the zero point. ``x_zero``: the zero point of x.
+    ``steps``: elements between the rows and between the columns of raw weights. ``isa``: for tests, another instruction
+    set than the one in use. ``split``: float32 x and w count as the sums of two bfloat16, which makes products nearly
+    exact; for few inputs, weights with columns side by side.
     """
 
     cdef ki_dot_args args
@@ -99,7 +114,7 @@ cdef class Dot:
     cdef tuple outs
     cdef readonly Py_ssize_t workspace_bytes
 
-    def __init__(self, x, *, axes, batch, channels, outs, x_zero=0, steps, threads=1, isa=None):
+    def __init__(self, x, *, axes, batch, channels, outs, x_zero=0, steps, threads=1, isa=None, split=False):
         cdef ki_dot_args *a = &self.args
         cdef int i
         capsule = core.DOT_TABLES[isa or core.DOT_IN_USE][0]
@@ -117,6 +132,11 @@ cdef class Dot:
         # int8 becomes uint8 by adding 128; the padding of float32 is 0.
         a.x_zero = x_zero + 128 if a.kind == KI_DOT_S8 else x_zero
         self.inputs = a.axis[0].taps * a.axis[1].taps * channels
+        if split:
+            if a.kind != KI_DOT_F32 or not 1 <= self.inputs <= KI_DOT_SPLIT or steps[1] != 1:
+                raise ValueError(f"at most {KI_DOT_SPLIT} float32 inputs of a pixel are split, got {self.inputs}: {x}")
+            self.inputs *= 3
+        a.split = split
         a.steps = ki_dot_steps(a.kind, self.inputs)
         a.rows = max(_ROWS_BYTES // (ki_dot_pitch(a.steps) + 128) // KI_DOT_BLOCK, 2)
         a.rows = max(min(a.rows, -(-batch * a.axis[0].out * a.axis[1].out // KI_DOT_BLOCK)), 1) * KI_DOT_BLOCK
@@ -134,9 +154,13 @@ cdef class Dot:
 
     def pack(self, w, index=0):
         """The packed form of the raw weights of a product: a 64-byte aligned uint8 array."""
-        cdef View raw = view(w, self.outs[index][0], "the weights", False, False)
+        cdef View raw
         cdef ki_dot_pack_args pack
         cdef Py_buffer buffer
+        raw = view(w, self.outs[index][0], "the weights", False, False)
+        if self.args.split:
+            w = _three_parts(w)
+            raw = view(w, TensorType(w.dtype, w.shape), "the weights", False, False)
         packed = HOST.allocate_lasting(max(self.packed_bytes(index), 64))
         PyObject_GetBuffer(packed, &buffer, PyBUF_STRIDES | PyBUF_WRITABLE)
         pack.w, pack.packed, pack.rows, pack.cout = raw.data, buffer.buf, self.inputs, self.args.outs[<int> index].cout

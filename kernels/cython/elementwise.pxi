@@ -110,7 +110,10 @@ cdef tuple _bind_axes(ki_map_args *args, str op, inputs, input_types, output, ou
 
 
 def bind_map(str op, inputs, input_types, output, output_type, *, threads=1, pitched=False, stored=False):
-    """What runs a map. ``inputs``: one or two arrays that broadcast to the output's shape; ``stored``: a map of c/bfloat16.c."""
+    """What runs a map. ``inputs``: one or two arrays that broadcast to the output's shape.
+
+    ``stored``: a map of c/bfloat16.c.
+    """
     cdef MapRun run = MapRun.__new__(MapRun)
     run.keep = _bind_axes(&run.args, op, inputs, input_types, output, output_type, pitched)
     run.args.threads = threads

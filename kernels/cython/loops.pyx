@@ -7,8 +7,9 @@ from libc.stdint cimport int32_t
 from libc.stdlib cimport calloc, free
 
 __all__ = [
-    "LoopRun", "MAX_MAP_RANK", "MAX_REDUCE_RANK", "bind_batch_norm", "bind_batch_statistics", "bind_bf16_mean", "bind_concat",
-    "bind_cross_entropy", "bind_int_matmul", "bind_lrn", "bind_map", "bind_reduce", "bind_resize", "bind_scaled_map",
+    "LoopRun", "MAX_MAP_RANK", "MAX_REDUCE_RANK", "bind_batch_norm", "bind_batch_statistics", "bind_bf16_mean",
+    "bind_concat", "bind_cross_entropy", "bind_int_matmul",
+    "bind_lrn", "bind_map", "bind_reduce", "bind_resize", "bind_scaled_map",
     "bind_softmax", "channels_last", "dtypes_of", "fill_philox", "lrn_scratch", "resize_pixels", "statistics_scratch",
 ]
 

@@ -115,6 +115,7 @@ def run(layer: Layer, isa: str, x: Array, w: Array, bias: Array, y: Array, *, th
         steps=(layer.cout, 1),
         threads=threads,
         isa=isa,
+        split=options.get("split", False),
     )
     workspace = HOST.allocate(dot.workspace_bytes)
     dot.bind(x, [dot.pack(w)], [bias], [options.get("multiplier")], [y], workspace)()
@@ -147,6 +148,29 @@ def test_bfloat16_is_near_float64(name: str, isa: str, narrow: bool, rng: np.ran
     bound += np.abs(want) * 2.0**-8 * narrow
     assert (np.abs(found[0] - want) <= bound + 1e-30).all()
     assert found[0].tobytes() == found[1].tobytes()
+
+
+@pytest.mark.parametrize("isa", core.DOTS)
+@pytest.mark.parametrize("name", ["first", "dilated", "far", "one"])
+def test_two_parts_of_a_number_are_nearly_exact(name: str, isa: str, rng: np.random.Generator) -> None:
+    layer = LAYERS[name]
+    x = pitched(layer.x, layer.extra, np.float32)
+    x[...] = rng.standard_normal(layer.x)
+    w = rng.standard_normal((*layer.taps, layer.x[3], layer.cout)).astype(np.float32)
+    bias = rng.standard_normal(layer.cout).astype(np.float32)
+    want = sums(layer, x, w) + bias
+    size = sums(layer, np.abs(x), np.abs(w)) + np.abs(bias)
+    for threads in (1, 2):
+        y = pitched(want.shape, layer.extra, np.float32)
+        got = run(layer, isa, x, w, bias, y, threads=threads, split=True)
+        assert (np.abs(got - want) <= 2.0**-15 * size).all()  # a part left out is 2^-16, rounding the lower ones 2^-17
+    x[0, 0, 0, 0], x[-1, -1, -1, -1] = np.inf, np.nan
+    with np.errstate(invalid="ignore"):
+        want = sums(layer, x, np.abs(w))
+    got = run(layer, isa, x, np.abs(w), bias, pitched(want.shape, layer.extra, np.float32), threads=1, split=True)
+    finite = np.isfinite(want)
+    assert np.isfinite(got[finite]).all()
+    assert not np.isfinite(got[~finite]).any()
 
 
 @pytest.mark.parametrize("isa", core.DOTS)

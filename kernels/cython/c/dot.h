@@ -17,8 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* KI_DOT_BLOCK: pixels of a block, in tiles of 16. */
-enum { KI_DOT_LANES = 16, KI_DOT_PANEL = 32, KI_DOT_BLOCK = 32, KI_DOT_STEP = 64, KI_DOT_MOST = 16 };
+/* KI_DOT_BLOCK: pixels of a block, in tiles of 16. KI_DOT_SPLIT: most inputs of a pixel that are split. */
+enum { KI_DOT_LANES = 16, KI_DOT_PANEL = 32, KI_DOT_BLOCK = 32, KI_DOT_STEP = 64, KI_DOT_MOST = 16, KI_DOT_SPLIT = 64 };
 
 /* Element types of x: float32 that is rounded to bfloat16, bfloat16, uint8, int8. */
 typedef enum { KI_DOT_F32, KI_DOT_BF16, KI_DOT_U8, KI_DOT_S8 } ki_dot_from;
@@ -52,7 +52,10 @@ typedef struct {
     ptrdiff_t batch, cin, x_pitch; /* x_pitch: elements between pixels of x */
     ptrdiff_t steps;               /* of 64 bytes per row */
     ptrdiff_t rows;                /* most pixels of a group, a multiple of KI_DOT_BLOCK */
-    int x_zero;                    /* what a pixel in the padding holds, as uint8 (int8 + 128) */
+    /* Nearly exact products of few float32: x and w as two bfloat16 each, a row is [high, low, high] and the weights are [high,
+     * high, low]. ``steps`` counts all three. */
+    int split;
+    int x_zero; /* what a pixel in the padding holds, as uint8 (int8 + 128) */
     int threads;
     int count; /* products of x, at most KI_DOT_MOST */
     const void *x;

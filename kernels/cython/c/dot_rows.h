@@ -123,12 +123,46 @@ static void fill_line(const ki_dot_args *args, char *rows, ptrdiff_t pitch, cons
             put_runs(args, rows + v * tap, pitch, x + v * b->dilation * size, b->stride * size, args->cin, end - first);
 }
 
+/* Rows that hold ``n`` floats become [high, low, high]: a float is nearly the sum of two bfloat16. */
+static void split_rows(const ki_dot_args *args, char *rows, ptrdiff_t n, ptrdiff_t pixels) {
+    const ptrdiff_t pitch = ki_dot_pitch(args->steps), used = 3 * n * 2;
+    for (ptrdiff_t p = 0; p < pixels; p++, rows += pitch) {
+        float x[KI_DOT_SPLIT], low[KI_DOT_SPLIT];
+        uint16_t *to = (uint16_t *)rows;
+        memcpy(x, rows, (size_t)n * sizeof(float));
+        floats_to_row(to, x, n);
+        for (ptrdiff_t i = 0; i < n; i++) {
+            const uint32_t bits = (uint32_t)to[i] << 16;
+            float high;
+            memcpy(&high, &bits, sizeof high);
+            low[i] = (bits & 0x7f800000u) == 0x7f800000u ? 0 : x[i] - high; /* none of infinity and NaN */
+        }
+        memcpy(to + 2 * n, to, (size_t)n * 2);
+        floats_to_row(to + n, low, n);
+        memset(rows + used, 0, (size_t)(args->steps * KI_DOT_STEP - used));
+    }
+}
+
+static void fill_rows(const ki_dot_args *args, char *rows, ptrdiff_t from, ptrdiff_t to);
+
+/* The floats are copied as bytes first. */
+static void fill_split(const ki_dot_args *args, char *rows, ptrdiff_t from, ptrdiff_t to) {
+    ki_dot_args bytes = *args;
+    bytes.split = 0, bytes.from = KI_DOT_U8, bytes.x_zero = 0, bytes.cin *= 4, bytes.x_pitch *= 4;
+    fill_rows(&bytes, rows, from, to);
+    split_rows(args, rows, args->axis[0].taps * args->axis[1].taps * args->cin, to - from);
+}
+
 /* Fills the rows of the pixels [from, to), counted over the batch. */
 static void fill_rows(const ki_dot_args *args, char *rows, ptrdiff_t from, ptrdiff_t to) {
     const ki_dot_axis *a = &args->axis[0], *b = &args->axis[1];
     const ptrdiff_t size = args->x_pitch * element_bytes(args), pitch = ki_dot_pitch(args->steps);
     const ptrdiff_t taps = b->taps * args->cin * (ki_dot_is_bytes(args->from) ? 1 : 2), used = a->taps * taps;
     const ptrdiff_t rest = args->steps * KI_DOT_STEP - used;
+    if (args->split) {
+        fill_split(args, rows, from, to);
+        return;
+    }
     while (from < to) {
         const ptrdiff_t column = from % b->out, line = from / b->out % a->out, image = from / b->out / a->out;
         const ptrdiff_t pixels = b->out - column < to - from ? b->out - column : to - from;
