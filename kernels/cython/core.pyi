@@ -8,6 +8,7 @@ DOTS: tuple[str, ...]
 DOT_IN_USE: str
 DOT_TABLES: dict[str, tuple[object, str, bool]]
 ISAS: tuple[str, ...]
+L2_BYTES: int
 F32_LANES: int
 F64_LANES: int
 TILE_MR: tuple[int, ...]

@@ -11,7 +11,7 @@ from ..settings import ISA
 
 __all__ = [
     "BF16_NATIVE", "DOTS", "DOT_IN_USE", "DOT_TABLES", "DTYPES", "F32_LANES", "F64_LANES", "ISA_IN_USE", "ISAS",
-    "OUTER_MR", "TABLE", "TILE_MR", "helpers", "probe_flops",
+    "L2_BYTES", "OUTER_MR", "TABLE", "TILE_MR", "helpers", "probe_flops",
     "probe_read",
 ]
 
@@ -37,6 +37,7 @@ cdef extern from "dot.h" nogil:
         const char *base
         int native_bf16
     const ki_dot_table *const *ki_usable_dots()
+    Py_ssize_t ki_l2_bytes()
 
 
 cdef extern from "threads.h" nogil:
@@ -91,6 +92,8 @@ DOT_IN_USE = DOTS[0] if ISA.get() == "auto" else ISA.get()
 BF16_NATIVE = DOT_TABLES[DOT_IN_USE][2]
 #: Element types in the order of ki_dtype (c/dtypes.h).
 DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+#: Bytes of the L2 cache; 0 where the system does not say.
+L2_BYTES = ki_l2_bytes()
 #: Elements of one vector.
 F32_LANES = _table.f32_lanes
 F64_LANES = _table.f64_lanes

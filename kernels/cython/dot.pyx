@@ -1,7 +1,5 @@
 """Products of narrow numbers (c/dot.h), convolutions and matrices: bfloat16 with float32 sums, bytes with int32."""
 
-import os
-
 import numpy as np
 
 from libc.stddef cimport ptrdiff_t
@@ -60,16 +58,8 @@ cdef extern from "dot.h" nogil:
     ptrdiff_t ki_dot_slot_bytes(ptrdiff_t, ptrdiff_t)
 
 
-cdef ptrdiff_t _rows_bytes():
-    """Bytes of a thread's rows: half of the L2 cache; the rest is for a panel and results (1 MiB: 7 % over 0.25)."""
-    try:
-        size = os.sysconf("SC_LEVEL2_CACHE_SIZE")
-    except (AttributeError, ValueError, OSError):  # not on Linux
-        size = 0
-    return min(max(size // 2, 256 << 10), 1 << 20)
-
-
-cdef ptrdiff_t _ROWS_BYTES = _rows_bytes()
+#: Bytes of a thread's rows: half of the L2 cache; the rest is for a panel and results (1 MiB: 7 % over 0.25).
+cdef ptrdiff_t _ROWS_BYTES = min(max(core.L2_BYTES // 2, 256 << 10), 1 << 20)
 
 _KINDS = {"float32": KI_DOT_F32, "V2": KI_DOT_BF16, "uint8": KI_DOT_U8, "int8": KI_DOT_S8}
 _RESULTS = {

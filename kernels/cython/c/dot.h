@@ -87,6 +87,9 @@ typedef struct {
 /* Sets that can run here, best first; NULL after the last. */
 const ki_dot_table *const *ki_usable_dots(void);
 
+/* Bytes of the L2 cache, 0 where the system does not say. */
+ptrdiff_t ki_l2_bytes(void);
+
 static inline ptrdiff_t ki_dot_vectors(ptrdiff_t cout) { return (cout + KI_DOT_LANES - 1) / KI_DOT_LANES; }
 
 static inline int ki_dot_is_bytes(ki_dot_from from) { return from == KI_DOT_U8 || from == KI_DOT_S8; }

@@ -1,9 +1,21 @@
 /* Which sets of dot.h this processor and operating system can run. */
 #include "dot_sets.h"
 
+#if defined(__unix__) || defined(__APPLE__)
+#include <unistd.h>
+#endif
+
+ptrdiff_t ki_l2_bytes(void) {
+#if defined(_SC_LEVEL2_CACHE_SIZE) /* of glibc */
+    const long found = sysconf(_SC_LEVEL2_CACHE_SIZE);
+    return found > 0 ? found : 0;
+#else
+    return 0;
+#endif
+}
+
 #if defined(KI_X86) && defined(__linux__)
 #include <sys/syscall.h>
-#include <unistd.h>
 
 /* Linux gives a process the large registers of AMX when it asks (arch_prctl ARCH_REQ_XCOMP_PERM, feature 18). */
 static int amx_permitted(void) { return syscall(SYS_arch_prctl, 0x1023, 18) == 0; }

@@ -16,8 +16,6 @@ static inline float nearest(float x) {
 
 #if defined(KI_DOT_WIDE)
 
-static inline __mmask16 lanes_of(ptrdiff_t n) { return (__mmask16)(n >= 16 ? 0xffffu : n > 0 ? (1u << n) - 1u : 0); }
-
 static inline __m256i bfloat16s_of(__m512 x) {
 #if defined(KI_DOT_AMX) || defined(KI_DOT_AVX512_BF16)
     return (__m256i)_mm512_cvtneps_pbh(x);

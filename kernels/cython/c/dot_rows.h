@@ -10,6 +10,10 @@ static inline uint16_t bfloat16_of(float x) {
     return (uint16_t)(((bits & 0x7fffffffu) > 0x7f800000u ? bits | 0x400000u : rounded) >> 16);
 }
 
+#if defined(KI_DOT_WIDE)
+static inline __mmask16 lanes_of(ptrdiff_t n) { return (__mmask16)(n >= 16 ? 0xffffu : n > 0 ? (1u << n) - 1u : 0); }
+#endif
+
 static inline void floats_to_row(uint16_t *restrict to, const float *restrict x, ptrdiff_t n) {
     ptrdiff_t i = 0;
 #if defined(KI_DOT_AMX) || defined(KI_DOT_AVX512_BF16)
@@ -38,6 +42,16 @@ static inline void bytes_to_row(uint8_t *restrict to, const uint8_t *restrict x,
     }
 #else
     for (; i < n; i++) to[i] = x[i] ^ flip;
+#endif
+}
+
+/* The end of a row: a call of memset for each would take longer. */
+static inline void put_zeros(char *to, ptrdiff_t n) {
+#if defined(KI_DOT_WIDE)
+    for (; n >= 64; n -= 64, to += 64) _mm512_storeu_si512(to, _mm512_setzero_si512());
+    if (n > 0) _mm512_mask_storeu_epi8(to, (1ull << n) - 1, _mm512_setzero_si512());
+#else
+    memset(to, 0, (size_t)n);
 #endif
 }
 
@@ -127,8 +141,24 @@ static void fill_line(const ki_dot_args *args, char *rows, ptrdiff_t pitch, cons
 static void split_rows(const ki_dot_args *args, char *rows, ptrdiff_t n, ptrdiff_t pixels) {
     const ptrdiff_t pitch = ki_dot_pitch(args->steps), used = 3 * n * 2;
     for (ptrdiff_t p = 0; p < pixels; p++, rows += pitch) {
-        float x[KI_DOT_SPLIT], low[KI_DOT_SPLIT];
         uint16_t *to = (uint16_t *)rows;
+#if defined(KI_DOT_AMX) || defined(KI_DOT_AVX512_BF16)
+        __m512 x[KI_DOT_SPLIT / 16];
+        for (ptrdiff_t i = 0; i < n; i += 16)
+            x[i / 16] = _mm512_maskz_loadu_ps(lanes_of(n - i), (const float *)rows + i);
+        for (ptrdiff_t i = 0; i < n; i += 16) {
+            const __mmask16 lanes = lanes_of(n - i);
+            const __m256i high = (__m256i)_mm512_cvtneps_pbh(x[i / 16]);
+            const __m512 wide = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16));
+            const __m512 low = _mm512_sub_ps(x[i / 16], wide);
+            const __mmask16 known = _mm512_cmp_ps_mask(_mm512_sub_ps(low, low), low, _CMP_ORD_Q); /* finite */
+            const __m256i rest = (__m256i)_mm512_cvtneps_pbh(_mm512_maskz_mov_ps(known, low));
+            _mm256_mask_storeu_epi16(to + i, lanes, high);
+            _mm256_mask_storeu_epi16(to + n + i, lanes, rest);
+            _mm256_mask_storeu_epi16(to + 2 * n + i, lanes, high);
+        }
+#else
+        float x[KI_DOT_SPLIT], low[KI_DOT_SPLIT];
         memcpy(x, rows, (size_t)n * sizeof(float));
         floats_to_row(to, x, n);
         for (ptrdiff_t i = 0; i < n; i++) {
@@ -139,18 +169,23 @@ static void split_rows(const ki_dot_args *args, char *rows, ptrdiff_t n, ptrdiff
         }
         memcpy(to + 2 * n, to, (size_t)n * 2);
         floats_to_row(to + n, low, n);
-        memset(rows + used, 0, (size_t)(args->steps * KI_DOT_STEP - used));
+#endif
+        put_zeros(rows + used, args->steps * KI_DOT_STEP - used);
     }
 }
 
 static void fill_rows(const ki_dot_args *args, char *rows, ptrdiff_t from, ptrdiff_t to);
 
-/* The floats are copied as bytes first. */
+/* The floats are copied as bytes first, some pixels at a time, which stay in the L1 cache. */
 static void fill_split(const ki_dot_args *args, char *rows, ptrdiff_t from, ptrdiff_t to) {
     ki_dot_args bytes = *args;
     bytes.split = 0, bytes.from = KI_DOT_U8, bytes.x_zero = 0, bytes.cin *= 4, bytes.x_pitch *= 4;
-    fill_rows(&bytes, rows, from, to);
-    split_rows(args, rows, args->axis[0].taps * args->axis[1].taps * args->cin, to - from);
+    const ptrdiff_t n = args->axis[0].taps * args->axis[1].taps * args->cin, pitch = ki_dot_pitch(args->steps);
+    for (ptrdiff_t p = from; p < to; p += KI_DOT_BLOCK) {
+        const ptrdiff_t end = p + KI_DOT_BLOCK < to ? p + KI_DOT_BLOCK : to;
+        fill_rows(&bytes, rows + (p - from) * pitch, p, end);
+        split_rows(args, rows + (p - from) * pitch, n, end - p);
+    }
 }
 
 /* Fills the rows of the pixels [from, to), counted over the batch. */
@@ -173,7 +208,7 @@ static void fill_rows(const ki_dot_args *args, char *rows, ptrdiff_t from, ptrdi
             fill_line(args, rows + u * taps, pitch, here, column, column + pixels);
         }
         if (rest > 0)
-            for (ptrdiff_t p = 0; p < pixels; p++) memset(rows + p * pitch + used, 0, (size_t)rest);
+            for (ptrdiff_t p = 0; p < pixels; p++) put_zeros(rows + p * pitch + used, rest);
         rows += pixels * pitch;
         from += pixels;
     }
