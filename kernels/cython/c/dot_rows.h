@@ -59,8 +59,45 @@ static inline ptrdiff_t element_bytes(const ki_dot_args *args) {
     return args->from == KI_DOT_F32 ? 4 : args->from == KI_DOT_BF16 ? 2 : 1;
 }
 
+/* Bytes between the three parts of a row that is split. */
+static inline ptrdiff_t part_bytes(const ki_dot_args *args) {
+    return args->axis[0].taps * args->axis[1].taps * args->cin * 2;
+}
+
+/* Floats as [high, low, high], each part ``part`` numbers after the other: a float is nearly the sum of two bfloat16. */
+static inline void floats_to_parts(uint16_t *restrict to, ptrdiff_t part, const float *restrict x, ptrdiff_t n) {
+#if defined(KI_DOT_AMX) || defined(KI_DOT_AVX512_BF16)
+    for (ptrdiff_t i = 0; i < n; i += 16) {
+        const __mmask16 lanes = lanes_of(n - i);
+        const __m512 all = _mm512_maskz_loadu_ps(lanes, x + i);
+        const __m256i high = (__m256i)_mm512_cvtneps_pbh(all);
+        const __m512 wide = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16));
+        const __m512 low = _mm512_sub_ps(all, wide);
+        const __mmask16 known = _mm512_cmp_ps_mask(_mm512_sub_ps(low, low), low, _CMP_ORD_Q); /* finite */
+        const __m256i rest = (__m256i)_mm512_cvtneps_pbh(_mm512_maskz_mov_ps(known, low));
+        _mm256_mask_storeu_epi16(to + i, lanes, high);
+        _mm256_mask_storeu_epi16(to + part + i, lanes, rest);
+        _mm256_mask_storeu_epi16(to + 2 * part + i, lanes, high);
+    }
+#else
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const uint16_t half = bfloat16_of(x[i]);
+        const uint32_t bits = (uint32_t)half << 16;
+        float high;
+        memcpy(&high, &bits, sizeof high);
+        to[i] = to[2 * part + i] = half;
+        to[part + i] =
+            (bits & 0x7f800000u) == 0x7f800000u ? 0 : bfloat16_of(x[i] - high); /* none of infinity and NaN */
+    }
+#endif
+}
+
 /* ``n`` inputs from ``x`` on. */
 static inline char *put(const ki_dot_args *args, char *to, const char *x, ptrdiff_t n) {
+    if (args->split) {
+        floats_to_parts((uint16_t *)to, part_bytes(args) / 2, (const float *)x, n);
+        return to + 2 * n;
+    }
     if (args->from == KI_DOT_F32) {
         floats_to_row((uint16_t *)to, (const float *)x, n);
         return to + 2 * n;
@@ -74,6 +111,8 @@ static inline char *put(const ki_dot_args *args, char *to, const char *x, ptrdif
 static inline char *put_padding(const ki_dot_args *args, char *to, ptrdiff_t n) {
     const ptrdiff_t bytes = ki_dot_is_bytes(args->from) ? n : 2 * n;
     memset(to, args->x_zero, (size_t)bytes);
+    if (args->split)
+        for (int part = 1; part < 3; part++) memset(to + part * part_bytes(args), 0, (size_t)bytes);
     return to + bytes;
 }
 
@@ -137,67 +176,13 @@ static void fill_line(const ki_dot_args *args, char *rows, ptrdiff_t pitch, cons
             put_runs(args, rows + v * tap, pitch, x + v * b->dilation * size, b->stride * size, args->cin, end - first);
 }
 
-/* Rows that hold ``n`` floats become [high, low, high]: a float is nearly the sum of two bfloat16. */
-static void split_rows(const ki_dot_args *args, char *rows, ptrdiff_t n, ptrdiff_t pixels) {
-    const ptrdiff_t pitch = ki_dot_pitch(args->steps), used = 3 * n * 2;
-    for (ptrdiff_t p = 0; p < pixels; p++, rows += pitch) {
-        uint16_t *to = (uint16_t *)rows;
-#if defined(KI_DOT_AMX) || defined(KI_DOT_AVX512_BF16)
-        __m512 x[KI_DOT_SPLIT / 16];
-        for (ptrdiff_t i = 0; i < n; i += 16)
-            x[i / 16] = _mm512_maskz_loadu_ps(lanes_of(n - i), (const float *)rows + i);
-        for (ptrdiff_t i = 0; i < n; i += 16) {
-            const __mmask16 lanes = lanes_of(n - i);
-            const __m256i high = (__m256i)_mm512_cvtneps_pbh(x[i / 16]);
-            const __m512 wide = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16));
-            const __m512 low = _mm512_sub_ps(x[i / 16], wide);
-            const __mmask16 known = _mm512_cmp_ps_mask(_mm512_sub_ps(low, low), low, _CMP_ORD_Q); /* finite */
-            const __m256i rest = (__m256i)_mm512_cvtneps_pbh(_mm512_maskz_mov_ps(known, low));
-            _mm256_mask_storeu_epi16(to + i, lanes, high);
-            _mm256_mask_storeu_epi16(to + n + i, lanes, rest);
-            _mm256_mask_storeu_epi16(to + 2 * n + i, lanes, high);
-        }
-#else
-        float x[KI_DOT_SPLIT], low[KI_DOT_SPLIT];
-        memcpy(x, rows, (size_t)n * sizeof(float));
-        floats_to_row(to, x, n);
-        for (ptrdiff_t i = 0; i < n; i++) {
-            const uint32_t bits = (uint32_t)to[i] << 16;
-            float high;
-            memcpy(&high, &bits, sizeof high);
-            low[i] = (bits & 0x7f800000u) == 0x7f800000u ? 0 : x[i] - high; /* none of infinity and NaN */
-        }
-        memcpy(to + 2 * n, to, (size_t)n * 2);
-        floats_to_row(to + n, low, n);
-#endif
-        put_zeros(rows + used, args->steps * KI_DOT_STEP - used);
-    }
-}
-
-static void fill_rows(const ki_dot_args *args, char *rows, ptrdiff_t from, ptrdiff_t to);
-
-/* The floats are copied as bytes first, some pixels at a time, which stay in the L1 cache. */
-static void fill_split(const ki_dot_args *args, char *rows, ptrdiff_t from, ptrdiff_t to) {
-    ki_dot_args bytes = *args;
-    bytes.split = 0, bytes.from = KI_DOT_U8, bytes.x_zero = 0, bytes.cin *= 4, bytes.x_pitch *= 4;
-    const ptrdiff_t n = args->axis[0].taps * args->axis[1].taps * args->cin, pitch = ki_dot_pitch(args->steps);
-    for (ptrdiff_t p = from; p < to; p += KI_DOT_BLOCK) {
-        const ptrdiff_t end = p + KI_DOT_BLOCK < to ? p + KI_DOT_BLOCK : to;
-        fill_rows(&bytes, rows + (p - from) * pitch, p, end);
-        split_rows(args, rows + (p - from) * pitch, n, end - p);
-    }
-}
-
 /* Fills the rows of the pixels [from, to), counted over the batch. */
 static void fill_rows(const ki_dot_args *args, char *rows, ptrdiff_t from, ptrdiff_t to) {
     const ki_dot_axis *a = &args->axis[0], *b = &args->axis[1];
     const ptrdiff_t size = args->x_pitch * element_bytes(args), pitch = ki_dot_pitch(args->steps);
-    const ptrdiff_t taps = b->taps * args->cin * (ki_dot_is_bytes(args->from) ? 1 : 2), used = a->taps * taps;
+    const ptrdiff_t taps = b->taps * args->cin * (ki_dot_is_bytes(args->from) ? 1 : 2);
+    const ptrdiff_t used = a->taps * taps * (args->split ? 3 : 1);
     const ptrdiff_t rest = args->steps * KI_DOT_STEP - used;
-    if (args->split) {
-        fill_split(args, rows, from, to);
-        return;
-    }
     while (from < to) {
         const ptrdiff_t column = from % b->out, line = from / b->out % a->out, image = from / b->out / a->out;
         const ptrdiff_t pixels = b->out - column < to - from ? b->out - column : to - from;
