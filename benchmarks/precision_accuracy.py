@@ -8,7 +8,7 @@
 kigraph in fp32, bf16 and int8 and the other runtimes of ``make bench-peers`` that are installed here, each in a process of its
 own, one after the other. The truth is the network in float64 on the numpy backend; it is kept in the cache folder. Right
 answers are those whose first class is the photograph's folder, as the model's label file numbers the classes.
-largest, RMS: errors of the logits over all photographs and classes, in their own unit.
+largest, RMS: errors of the logits over all photographs and classes, in their own unit, each image's less their mean.
 """
 
 from __future__ import annotations

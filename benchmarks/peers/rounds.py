@@ -125,11 +125,16 @@ def answers(worker: Worker, network: Network, count: int) -> tuple[Array, Array]
         return got["logits"], got["probabilities"]
 
 
+def centred(logits: Array) -> Array:
+    """Less the mean of each image."""
+    return logits - logits.mean(-1, keepdims=True)
+
+
 def errors(logits: Array, truth: Array) -> dict[str, Any]:
     """Errors of logits (images, classes) in their own unit, the truth's spread beside them, and how often the first class is
-    the truth's. Ties go to the lower class on both sides."""
-    truth = truth[np.arange(len(logits)) % len(truth)]
-    gap = logits.astype("f8") - truth
+    the truth's. Ties go to the lower class on both sides. Each image's logits count from their mean, which no softmax sees."""
+    truth = centred(truth[np.arange(len(logits)) % len(truth)])
+    gap = centred(logits.astype("f8")) - truth
     return {
         "images": len(logits),
         "largest": float(np.abs(gap).max()),
@@ -143,7 +148,7 @@ def _difference(logits: Array, probabilities: Array, truth: tuple[Array, Array],
     """Of one batch, the worst image: relative L2; and whether every first class is the truth's."""
     which = np.arange(batch) % len(truth[0])
     return {
-        "logits": difference(logits[:batch], truth[0][which]),
+        "logits": difference(centred(logits[:batch]), centred(truth[0][which])),
         "probabilities": difference(probabilities[:batch], truth[1][which]),
         "same_top1": bool((logits[:batch].argmax(-1) == truth[0][which].argmax(-1)).all()),
     }

@@ -58,7 +58,8 @@ def _kigraph(
     assert graph is not None
     if not input_:
         called = graph.signatures["serving_default"]
-        (input_,), (logits, probabilities) = called.inputs.values(), called.outputs.values()
+        (input_,), found = called.inputs.values(), list(called.outputs.values())
+        logits, probabilities = found[0], found[-1]
     session = ki.Session(graph, backend=os.environ["KIGRAPH_BACKEND"], threads=threads)
     wanted = [logits, probabilities]
     # An image at a time where the graph itself states a batch of one.
@@ -67,7 +68,9 @@ def _kigraph(
 
     def outputs(others: Array) -> tuple[Array, Array]:
         rows = [session.run(wanted, {input_: others[i : i + fixed]}) for i in range(0, len(others), fixed)]
-        return np.concatenate([r[0] for r in rows]), np.concatenate([r[1] for r in rows])
+        return _logits_first(
+            np.concatenate([r[0] for r in rows]), np.concatenate([r[1] for r in rows]), logits == probabilities
+        )
 
     def run() -> None:
         for one in feeds:
@@ -76,6 +79,11 @@ def _kigraph(
     precision = "int8" if file == network.int8 else session.numerics.precision
     note = _note(session.plan(probabilities, feeds[0]).kernel_steps(), precision)
     return Ready(run, outputs, ki.__version__, note)
+
+
+def _logits_first(logits: Array, probabilities: Array, alone: bool) -> tuple[Array, Array]:
+    """Of a file that gives probabilities ``alone``, logits are their logarithms: the same but for a constant of an image."""
+    return (np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)) if alone else logits), probabilities
 
 
 def _note(steps: list[Any], precision: str) -> str:
@@ -109,12 +117,12 @@ def _onnxruntime(file: str, threads: int, images: Array) -> Ready:
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
     session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    logits, probabilities = (output.name for output in session.get_outputs())
+    names = [output.name for output in session.get_outputs()]
     name = session.get_inputs()[0].name
     feed = {name: images}
     return Ready(
-        lambda: session.run([probabilities], feed),
-        lambda others: tuple(session.run([logits, probabilities], {name: others})),
+        lambda: session.run(names[-1:], feed),
+        lambda others: _logits_first(*session.run([names[0], names[-1]], {name: others}), len(names) == 1),
         ort.__version__,
     )
 
@@ -151,7 +159,8 @@ def _openvino(network: Network, file: str, precision: str, threads: int, images:
 
     def outputs(others: Array) -> tuple[Array, Array]:
         found = request.infer({name: others})
-        return np.array(found[compiled.output(0)]), np.array(found[compiled.output(1)])
+        rows = [np.array(found[output]) for output in compiled.outputs]
+        return _logits_first(rows[0], rows[-1], len(rows) == 1)
 
     version = str(ov.__version__).split("-")[0]
     return Ready(lambda: request.infer({name: images}, share_inputs=True), outputs, version)
