@@ -170,7 +170,7 @@ def to_int64(x: Any, name: str = "ToInt64") -> Tensor:
 
 def to_bfloat16(x: Any, name: str = "ToBFloat16") -> Tensor:
     """Refused: kigraph has no bfloat16 tensors."""
-    raise TypeError("kigraph has no tensors of bfloat16; tf.to_float, and Session precision 'bf16' on cupy")
+    raise TypeError("kigraph has no tensors of bfloat16; tf.to_float, and a kigraph session's precision='bf16'")
 
 
 # --- sums and products --------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ __all__ = ["MISSING", "refuse"]
 MISSING: dict[str, str] = {
     "SparseTensor": "dense tensors; tf.scatter_nd makes one of indices and values",
     "TensorArray": "carry a tensor as a loop variable, and tf.concat with shape_invariants",
-    "bfloat16": "tf.float32; on cupy Session precision 'bf16'",
+    "bfloat16": "tf.float32; a kigraph session's precision='bf16'",
     "contrib": "tf.layers, tf.nn, tf.nn.rnn_cell (contrib.rnn); xavier_initializer is tf.glorot_uniform_initializer",
     "data.TextLineDataset": "Dataset.from_tensor_slices of the lines that Python read",
     "data.TFRecordDataset": "read with Python, and Dataset.from_generator",
