@@ -140,6 +140,8 @@ class Kernel(Generic[P]):
     tolerance: Tolerance | None = None
     #: The precision in which it multiplies float32, if sessions choose among several; None: it serves every precision.
     precision: str | None = None
+    #: Of a lower precision, but its operands are nearly exact: it is judged against products of what it is given, by its own tolerance.
+    near_exact: bool = False
     #: A NaN, an infinity or a value near overflow in an input may reach outputs nearby that do not depend on it.
     spreads: bool = False
     #: Takes or gives tensors that are bfloat16 in memory, as far as ``supports`` agrees.

@@ -29,6 +29,8 @@ UNITS = {"fp32": 2.0**-24, "tf32": 2.0**-11, "bf16": 2.0**-8}
 PRODUCT_TOLERANCES = {
     "tf32": Tolerance(2.0**-10, 2.0**-9, scale_by_reduction=True),
     "bf16": Tolerance(2.0**-7, 2.0**-6, scale_by_reduction=True),
+    # Operands as the sums of two bfloat16: the product of the lower parts is left out, 2^-16, and these are rounded, 2^-17 each.
+    "bf16x3": Tolerance(2.0**-14, 2.0**-13, scale_by_reduction=True),
 }
 
 

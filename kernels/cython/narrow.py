@@ -14,6 +14,7 @@ from ..composites import SiblingConstants, single_query
 from ..contracts.conv2d import CONV2D, Conv2DParams
 from ..contracts.geometry import ACTIVATION_LIMITS, WindowGeometry
 from ..contracts.matmul import MATMUL, MatMulParams
+from ..contracts.precisions import PRODUCT_TOLERANCES
 from ..contracts.siblings import SIBLING_CONV2D, Place, SiblingParams, places
 from ..kernel import Constants, Kernel, Query, Run
 from ..records import dataclass
@@ -62,7 +63,9 @@ def axes_of(g: WindowGeometry) -> tuple[DotAxis, DotAxis]:
     return down, across
 
 
-def _products(query: Query, constants: Constants, found: Sequence[Place], kernel: str) -> PreparedDots:
+def _products(
+    query: Query, constants: Constants, found: Sequence[Place], kernel: str, split: bool = False
+) -> PreparedDots:
     """Convolutions of one x, all with the same window."""
     x = query.inputs[0]
     single = [single_query(query, number, place) for number, place in enumerate(found)]
@@ -73,7 +76,6 @@ def _products(query: Query, constants: Constants, found: Sequence[Place], kernel
     g = WindowGeometry.of(single[0].inputs, single[0].outputs, single[0].params)
     cout = [o[3].dims[-1] for o in outs]
     taps = g.window[0] * g.window[1]
-    split = x.dtype != BFLOAT16 and len(outs) == 1 and taps > 1 and taps * g.channels <= _FEW_INPUTS
     dots = [
         Dot(
             x,
@@ -104,6 +106,10 @@ def _products(query: Query, constants: Constants, found: Sequence[Place], kernel
 
 def _prepare_conv2d(query: Query[Conv2DParams], constants: Constants) -> PreparedDots:
     return _products(query, constants, [Place(tuple(range(len(query.inputs))), query.params)], "bf16")
+
+
+def _prepare_split(query: Query[Conv2DParams], constants: Constants) -> PreparedDots:
+    return _products(query, constants, [Place(tuple(range(len(query.inputs))), query.params)], "bf16", split=True)
 
 
 def _prepare_siblings(query: Query[SiblingParams], constants: Constants) -> PreparedDots:
@@ -137,7 +143,21 @@ def _refuse_dtypes(query: Query) -> str | None:
     return f"takes float32 and bfloat16, not {', '.join(map(str, (*query.inputs, *query.outputs)))}"
 
 
+def _has_few_inputs(query: Query[Conv2DParams]) -> bool:
+    """float32 of a window that has several pixels, but few inputs in all."""
+    kh, kw, cin, _ = query.inputs[1].dims
+    return query.inputs[0].dtype != BFLOAT16 and kh * kw > 1 and kh * kw * cin <= _FEW_INPUTS
+
+
+def _supports_split(query: Query[Conv2DParams]) -> str | None:
+    if not query.inputs[1].size or not _has_few_inputs(query):
+        return f"is for windows of several pixels with at most {_FEW_INPUTS} float32 inputs in all"
+    return "packs constant weights only" if 1 not in query.constants else _refuse_dtypes(query)
+
+
 def _supports_conv2d(query: Query[Conv2DParams]) -> str | None:
+    if query.inputs[1].size and _has_few_inputs(query):
+        return "leaves few float32 inputs to the kernel that splits them"
     if 1 not in query.constants:
         return "packs constant weights only"
     if not query.inputs[1].size:
@@ -168,6 +188,11 @@ KERNELS: tuple[Kernel, ...] = (
     Kernel(
         CONV2D, "cython", f"conv2d_bf16_{_SET}", prepare=_prepare_conv2d, supports=_supports_conv2d, rank=_RANK, precision="bf16",
         strided_outputs=True, strided_inputs=True, bfloat16=True,
+    ),
+    Kernel(
+        CONV2D, "cython", f"conv2d_split_bf16_{_SET}", prepare=_prepare_split, supports=_supports_split, rank=_RANK,
+        precision="bf16", strided_outputs=True, strided_inputs=True, bfloat16=True, near_exact=True,
+        tolerance=PRODUCT_TOLERANCES["bf16x3"],
     ),
     Kernel(
         SIBLING_CONV2D, "cython", f"sibling_conv2d_bf16_{_SET}", prepare=_prepare_siblings, supports=_supports_siblings, rank=_RANK,
