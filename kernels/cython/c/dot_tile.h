@@ -59,7 +59,7 @@ static void end_tiles(void) { _tile_release(); }
     } while (0)
 
 #define AMX_BLOCK(name, DOT)                                                                                           \
-    static __attribute__((noinline)) void name##_2x2(const block_args *b) {                                            \
+    static __attribute__((noinline)) void NAMED(name##_2x2, SET)(const block_args *b) {                                \
         const char *a = b->a, *w = b->w, *ahead = b->ahead;                                                            \
         BARRIER;                                                                                                       \
         SUMS_BEGIN(0, 0);                                                                                              \
@@ -82,7 +82,7 @@ static void end_tiles(void) { _tile_release(); }
         _tile_stored(2, b->sums + 512, 128);                                                                           \
         _tile_stored(3, b->sums + 528, 128);                                                                           \
     }                                                                                                                  \
-    static __attribute__((noinline)) void name##_1x2(const block_args *b) {                                            \
+    static __attribute__((noinline)) void NAMED(name##_1x2, SET)(const block_args *b) {                                \
         const char *a = b->a, *w = b->w, *ahead = b->ahead;                                                            \
         BARRIER;                                                                                                       \
         SUMS_BEGIN(0, 0);                                                                                              \
@@ -98,7 +98,7 @@ static void end_tiles(void) { _tile_release(); }
         _tile_stored(0, b->sums, 128);                                                                                 \
         _tile_stored(1, b->sums + 16, 128);                                                                            \
     }                                                                                                                  \
-    static __attribute__((noinline)) void name##_2x1(const block_args *b) {                                            \
+    static __attribute__((noinline)) void NAMED(name##_2x1, SET)(const block_args *b) {                                \
         const char *a = b->a, *w = b->w, *ahead = b->ahead;                                                            \
         BARRIER;                                                                                                       \
         SUMS_BEGIN(0, 0);                                                                                              \
@@ -116,11 +116,11 @@ static void end_tiles(void) { _tile_release(); }
     }                                                                                                                  \
     static void name(const block_args *b) {                                                                            \
         if (b->vectors == 1)                                                                                           \
-            name##_2x1(b); /* rows beyond the last pixel are computed, and not used */                                 \
+            NAMED(name##_2x1, SET)(b); /* rows beyond the last pixel are computed, and not used */                     \
         else if (b->rows > 16)                                                                                         \
-            name##_2x2(b);                                                                                             \
+            NAMED(name##_2x2, SET)(b);                                                                                 \
         else                                                                                                           \
-            name##_1x2(b);                                                                                             \
+            NAMED(name##_1x2, SET)(b);                                                                                 \
     }
 
 AMX_BLOCK(bf16_block, _tile_dpbf16ps)
