@@ -11,6 +11,7 @@ import pytest
 from kigraph.graph import ops
 from kigraph.graph.builder import Graph, Tensor
 from kigraph.graph.errors import GraphError
+from kigraph.graph.quantized import QUANTIZED_OPS
 from kigraph.graph.session import Session
 from kigraph.graph.writers.onnx import save_onnx
 from kigraph.graph.writers.onnx_ops import WRITTEN
@@ -51,7 +52,9 @@ def compare(got: list[NDArray], want: list[NDArray]) -> None:
 
 
 @pytest.mark.parametrize("batch", ["known", "unknown"])
-@pytest.mark.parametrize("op", sorted(WRITTEN & set(CASES) - {"LRN"}))  # onnx 1.23 gets LRN wrong: test_onnx_write.py
+# onnx 1.23 gets LRN wrong (test_onnx_write.py), and its evaluator has no DequantizeLinear of opset 18: quantised layers are compared
+# in tests/loaders/test_onnx_write_quantized.py.
+@pytest.mark.parametrize("op", sorted(WRITTEN & set(CASES) - {"LRN"} - QUANTIZED_OPS))
 def test_an_op_written_computes_the_same(op: str, batch: str, seed: int, tmp_path: Path) -> None:
     """Arrays of numbers are fed, with an unknown size of axis 0 or not; integers that say where or how many are constants."""
     rng = np.random.default_rng(seed)

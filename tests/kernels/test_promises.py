@@ -87,7 +87,7 @@ def test_the_support_table_shows_gaps_and_every_contract() -> None:
     assert [line.split(" | ")[0].strip("| ") for line in lines[2:]] == [c.name for c in CONTRACTS]
     assert "gap" not in support_table(["numpy"])
     (conv,) = [line for line in lines if line.startswith("| conv2d |")]
-    assert conv == "| conv2d | f16 f32 f64 |  |"
+    assert conv == "| conv2d | bf16 f16 f32 f64 |  |"
 
 
 def test_a_backend_without_kernels_is_all_gaps(monkeypatch: pytest.MonkeyPatch) -> None:

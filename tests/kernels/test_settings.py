@@ -40,7 +40,7 @@ def test_invalid_thread_counts(text: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_allowed_values_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KIGRAPH_ISA", "mmx")
-    with pytest.raises(SettingsError, match="Valid: auto, portable, avx2, avx512"):
+    with pytest.raises(SettingsError, match="Valid: auto, portable, avx2, avx2_vnni, avx512"):
         settings.ISA.get()
 
 
