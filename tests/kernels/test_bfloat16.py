@@ -92,6 +92,7 @@ def test_what_contracts_refuse(wrong: object) -> None:
 
 
 def test_a_kernel_that_does_not_say_so_is_not_asked() -> None:
+    pytest.importorskip("numba")
     query = Query(RELU, (stored(3),), (stored(3),))
     assert select(query, ["numba", "numpy"]).kernel.backend == "numpy"
     with pytest.raises(KernelError, match="no bfloat16 in memory"):

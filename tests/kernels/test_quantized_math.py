@@ -22,6 +22,8 @@ from kigraph.kernels.kernel import NoConstants, Query
 from kigraph.kernels.registry import kernels_of
 from kigraph.kernels.tensor import TensorType
 
+pytest.importorskip("numba", reason="compares all backends, numba among them")
+
 NDArray = np.ndarray[Any, Any]
 I8, U8, I32, F32 = (np.dtype(name) for name in ("int8", "uint8", "int32", "float32"))
 

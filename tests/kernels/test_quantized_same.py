@@ -19,6 +19,8 @@ from kigraph.kernels.conformance.values import any_bits
 from kigraph.kernels.contracts import quantized as q
 from kigraph.kernels.registry import kernels_of
 
+pytest.importorskip("numba", reason="compares all backends, numba among them")
+
 NDArray = np.ndarray[Any, Any]
 I8, U8, I32, F32 = (np.dtype(name) for name in ("int8", "uint8", "int32", "float32"))
 BACKENDS = ("host", "numpy", "numba", "cython")

@@ -12,6 +12,7 @@ import pytest
 import kigraph as ki
 from kigraph.graph.formats.onnx import NodeProto
 from kigraph.graph.loaders import load
+from kigraph.kernels.backends import available_backends
 from tests.loaders import onnx_files as files
 
 Array = np.ndarray[Any, Any]
@@ -298,7 +299,11 @@ def test_every_backend_gives_the_integers_and_the_plan_names_its_kernels(tmp_pat
     m.add("Conv", [m.real("x", m.grid("x", 0.05, 3, "uint8")), weights], "c", pads=[1, 1, 1, 1])
     m.add("QuantizeLinear", ["c", *m.grid("y", 0.4, 120, "uint8")], "y")
     x = whole("uint8", 2, 4, 6, 5)
-    found = [m.run(tmp_path, ["y"], {"x": x}, backend=b)[0][0] for b in ("numpy", "cython", "numba")]
+    found = [
+        m.run(tmp_path, ["y"], {"x": x}, backend=b)[0][0]
+        for b in ("numpy", "cython", "numba")
+        if b in available_backends()
+    ]
     np.testing.assert_array_equal(found[1], found[0])
     np.testing.assert_array_equal(found[2], found[0])
     graph = load(tmp_path / "m.onnx").graph
