@@ -304,8 +304,8 @@ def test_every_backend_gives_the_integers_and_the_plan_names_its_kernels(tmp_pat
         for b in ("numpy", "cython", "numba")
         if b in available_backends()
     ]
-    np.testing.assert_array_equal(found[1], found[0])
-    np.testing.assert_array_equal(found[2], found[0])
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])
     graph = load(tmp_path / "m.onnx").graph
     assert graph is not None
     assert "quantized_conv2d" in ki.Session(graph, backend="cython").plan(["y"], {"x": x}).explain()
