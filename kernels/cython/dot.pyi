@@ -14,6 +14,7 @@ class DotRun:
 
 class Dot:
     workspace_bytes: int
+    layout: str
     def __init__(
         self,
         x: TensorType,
@@ -27,6 +28,7 @@ class Dot:
         threads: int = 1,
         isa: str | None = None,
         split: bool = False,
+        by_taps: bool | None = None,
     ) -> None: ...
     def packed_bytes(self, index: int = 0) -> int: ...
     def pack(self, w: np.ndarray[Any, Any], index: int = 0) -> np.ndarray[Any, Any]: ...

@@ -17,7 +17,7 @@ include "_workspace.pxi"
 
 cdef extern from "dot.h" nogil:
     enum:
-        KI_DOT_BLOCK, KI_DOT_MOST, KI_DOT_SPLIT
+        KI_DOT_BLOCK, KI_DOT_MOST, KI_DOT_SPLIT, KI_DOT_TAPS
     ctypedef enum ki_dot_from:
         KI_DOT_F32, KI_DOT_BF16, KI_DOT_U8, KI_DOT_S8
     ctypedef enum ki_dot_to:
@@ -40,26 +40,32 @@ cdef extern from "dot.h" nogil:
         ki_dot_axis axis[2]
         ptrdiff_t batch, cin, x_pitch, steps, rows
         int split, x_zero, threads, count
+        ptrdiff_t tap_steps, images, lines, cells
         const void *x
         ki_dot_out outs[16]
         char *workspace
     ctypedef struct ki_dot_pack_args:
         const void *w
         void *packed
-        ptrdiff_t rows, cout, row_step, col_step
+        ptrdiff_t rows, cout, row_step, col_step, taps
         ki_dot_from kind "from"
         int x_zero, threads
     ctypedef struct ki_dot_table:
         void (*run)(const ki_dot_args *) noexcept nogil
         void (*pack)(const ki_dot_pack_args *) noexcept nogil
+        double (*waste)(const ki_dot_args *) noexcept nogil
+        void (*plan)(ki_dot_args *, ptrdiff_t) noexcept nogil
     ptrdiff_t ki_dot_steps(ki_dot_from, ptrdiff_t)
     ptrdiff_t ki_dot_packed_bytes(ki_dot_from, ptrdiff_t, ptrdiff_t)
     ptrdiff_t ki_dot_pitch(ptrdiff_t)
-    ptrdiff_t ki_dot_slot_bytes(ptrdiff_t, ptrdiff_t)
+    ptrdiff_t ki_dot_slot_bytes(const ki_dot_args *)
 
 
 #: Bytes of a thread's rows: half of the L2 cache; the rest is for a panel and results (1 MiB: 7 % over 0.25).
 cdef ptrdiff_t _ROWS_BYTES = min(max(core.L2_BYTES // 2, 256 << 10), 1 << 20)
+
+#: Products of cells, those in vain among them, over products needed: more, and copies of each tap are faster.
+cdef double _MOST_WASTE = 1.4
 
 _KINDS = {"float32": KI_DOT_F32, "V2": KI_DOT_BF16, "uint8": KI_DOT_U8, "int8": KI_DOT_S8}
 _RESULTS = {
@@ -94,7 +100,10 @@ cdef class Dot:
     None, type of y, lo, hi, zero point of y); the limits count from the zero point. ``x_zero``: the zero point of x.
     ``steps``: elements between the rows and between the columns of raw weights. ``isa``: for tests, another instruction
     set than the one in use. ``split``: float32 x and w count as the sums of two bfloat16, which makes products nearly
-    exact; for few inputs, weights with columns side by side.
+    exact; for few inputs, weights with columns side by side. ``by_taps``: for tests, whether taps are read from cells
+    (c/dot_taps.h) instead of copied one by one; else where that is faster.
+
+    ``layout``: what packed weights depend on besides the element type of x and its zero point.
     """
 
     cdef ki_dot_args args
@@ -103,10 +112,14 @@ cdef class Dot:
     cdef object x_type
     cdef tuple outs
     cdef readonly Py_ssize_t workspace_bytes
+    cdef readonly str layout
 
-    def __init__(self, x, *, axes, batch, channels, outs, x_zero=0, steps, threads=1, isa=None, split=False):
+    def __init__(
+        self, x, *, axes, batch, channels, outs, x_zero=0, steps, threads=1, isa=None, split=False, by_taps=None
+    ):
         cdef ki_dot_args *a = &self.args
         cdef int i
+        cdef ptrdiff_t taps
         capsule = core.DOT_TABLES[isa or core.DOT_IN_USE][0]
         self.table = <const ki_dot_table *> PyCapsule_GetPointer(capsule, "kigraph.kernels.cython.core.dot")
         self.x_type, self.outs = x, tuple(outs)
@@ -128,6 +141,19 @@ cdef class Dot:
             self.inputs *= 3
         a.split = split
         a.steps = ki_dot_steps(a.kind, self.inputs)
+        self.layout = f"k{self.inputs}"
+        taps = a.axis[0].taps * a.axis[1].taps
+        if max(a.axis[0].taps, a.axis[1].taps) <= KI_DOT_TAPS and not split and by_taps is not False:
+            a.tap_steps = ki_dot_steps(a.kind, channels)
+            a.x_pitch = channels
+            if by_taps or (isa or core.DOT_IN_USE) == "amx" and self._pays(taps):
+                a.steps = taps * a.tap_steps
+            else:
+                a.tap_steps = 0
+        if a.tap_steps:
+            if a.steps != ki_dot_steps(a.kind, self.inputs):
+                self.layout = f"k{taps}x{channels}"
+            self.table.plan(a, _ROWS_BYTES)
         a.rows = max(_ROWS_BYTES // (ki_dot_pitch(a.steps) + 128) // KI_DOT_BLOCK, 2)
         a.rows = max(min(a.rows, -(-batch * a.axis[0].out * a.axis[1].out // KI_DOT_BLOCK)), 1) * KI_DOT_BLOCK
         self.row_step, self.col_step = steps
@@ -136,11 +162,16 @@ cdef class Dot:
             if y.dtype != self.outs[0][3].dtype:
                 raise ValueError("all products of one x give the same element type")
             a.outs[i].cout, a.outs[i].lo, a.outs[i].hi, a.outs[i].zero = y.shape[-1], lo, hi, zero
-        self.workspace_bytes = threads * ki_dot_slot_bytes(a.steps, a.rows)
+        self.workspace_bytes = threads * ki_dot_slot_bytes(a)
+
+    cdef bint _pays(self, ptrdiff_t taps):
+        """Whether cells compute at most a third in vain."""
+        cdef ptrdiff_t dense = self.args.steps
+        return self.args.batch > 0 and taps * self.args.tap_steps * self.table.waste(&self.args) <= _MOST_WASTE * dense
 
     def packed_bytes(self, index=0):
         """Bytes of the packed weights of a product."""
-        return ki_dot_packed_bytes(self.args.kind, self.inputs, self.args.outs[<int> index].cout)
+        return ki_dot_packed_bytes(self.args.kind, self.args.steps, self.args.outs[<int> index].cout)
 
     def pack(self, w, index=0):
         """The packed form of the raw weights of a product: a 64-byte aligned uint8 array."""
@@ -156,6 +187,7 @@ cdef class Dot:
         pack.w, pack.packed, pack.rows, pack.cout = raw.data, buffer.buf, self.inputs, self.args.outs[<int> index].cout
         pack.row_step, pack.col_step, pack.kind = self.row_step, self.col_step, self.args.kind
         pack.x_zero, pack.threads = self.args.x_zero, self.args.threads
+        pack.taps = self.args.axis[0].taps * self.args.axis[1].taps if self.args.tap_steps else 1
         with nogil:
             self.table.pack(&pack)
         PyBuffer_Release(&buffer)

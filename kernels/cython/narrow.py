@@ -75,7 +75,6 @@ def _products(
         outs.append((one.inputs[1], one.inputs[2] if len(one.inputs) > 2 else None, None, one.outputs[0], lo, hi, 0))
     g = WindowGeometry.of(single[0].inputs, single[0].outputs, single[0].params)
     cout = [o[3].dims[-1] for o in outs]
-    taps = g.window[0] * g.window[1]
     dots = [
         Dot(
             x,
@@ -96,7 +95,7 @@ def _products(
         )
     packed = tuple(
         SiblingConstants(constants, place.inputs, kernel).packed(
-            1, f"dot:bf16{'x3' if split else ''}:k{taps * g.channels}", one.pack
+            1, f"dot:bf16{'x3' if split else ''}:{one.layout}", one.pack
         )
         for place, one in zip(found, dots, strict=True)
     )

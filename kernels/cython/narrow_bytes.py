@@ -31,7 +31,7 @@ def _prepare(
         steps=(y.dims[-1], 1),
         threads=query.threads,
     )
-    layout = f"dot:{x.dtype.name}:z{params.x_zero}:k{axes[0][2] * axes[1][2] * channels}"
+    layout = f"dot:{x.dtype.name}:z{params.x_zero}:{dot.layout}"
     return PreparedDots(dot, (constants.packed(1, layout, dot.pack),), ((1, 2, 3),))
 
 

@@ -70,6 +70,13 @@ LAYERS = {
     "dilated": Layer((1, 11, 12, 5), 9, (3, 2), (8, 9), dilations=(2, 3), before=(1, 0)),
     "far": Layer((1, 3, 3, 4), 5, (2, 2), (6, 6), strides=(3, 3), before=(7, 5), extra=3),
     "first": Layer((1, 21, 23, 3), 32, (3, 3), (10, 11), strides=(2, 2)),
+    "1x7": Layer((3, 5, 17, 64), 48, (1, 7), (5, 17), before=(0, 3)),
+    "7x1-lines": Layer((1, 17, 33, 70), 33, (7, 1), (17, 33), before=(3, 0), extra=2),
+    "5x5": Layer((5, 8, 8, 48), 20, (5, 5), (8, 8), before=(2, 2)),
+    "stride-2": Layer((2, 15, 35, 64), 34, (3, 3), (7, 17), strides=(2, 2)),
+    "stride-3": Layer((1, 16, 14, 40), 16, (4, 2), (6, 5), strides=(3, 3), before=(2, 1), dilations=(1, 2)),
+    "dilated-wide": Layer((2, 9, 40, 32), 12, (3, 3), (9, 40), dilations=(2, 4), before=(2, 4)),
+    "large": Layer((1, 40, 100, 128), 4, (3, 3), (40, 100), before=(1, 1)),
 }
 
 
@@ -116,6 +123,7 @@ def run(layer: Layer, isa: str, x: Array, w: Array, bias: Array, y: Array, *, th
         threads=threads,
         isa=isa,
         split=options.get("split", False),
+        by_taps=options.get("by_taps"),
     )
     workspace = HOST.allocate(dot.workspace_bytes)
     dot.bind(x, [dot.pack(w)], [bias], [options.get("multiplier")], [y], workspace)()
@@ -125,7 +133,8 @@ def run(layer: Layer, isa: str, x: Array, w: Array, bias: Array, y: Array, *, th
 @pytest.mark.parametrize("isa", core.DOTS)
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("narrow", [False, True], ids=["float32", "bfloat16"])
-def test_bfloat16_is_near_float64(name: str, isa: str, narrow: bool, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("by_taps", [False, True], ids=["copied", "by_taps"])
+def test_bfloat16_is_near_float64(name: str, isa: str, narrow: bool, by_taps: bool, rng: np.random.Generator) -> None:
     """The operands rounded once, float32 sums, on one thread and two with the same bits."""
     layer = LAYERS[name]
     x = pitched(layer.x, layer.extra, np.float32)
@@ -142,7 +151,7 @@ def test_bfloat16_is_near_float64(name: str, isa: str, narrow: bool, rng: np.ran
     found = []
     for threads in (1, 2):
         y = pitched(shape, layer.extra, BFLOAT16 if narrow else np.float32)
-        got = run(layer, isa, given, w, bias, y, threads=threads, limits=(0.0, np.inf))
+        got = run(layer, isa, given, w, bias, y, threads=threads, limits=(0.0, np.inf), by_taps=by_taps)
         found.append(widened(got) if narrow else np.array(got))
     bound = (terms + 2) * 2.0**-23 * (sums(layer, np.abs(rounded(x)), np.abs(rounded(w))) + np.abs(bias))
     bound += np.abs(want) * 2.0**-8 * narrow
@@ -177,7 +186,10 @@ def test_two_parts_of_a_number_are_nearly_exact(name: str, isa: str, rng: np.ran
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("x_type", [INT8, UINT8], ids=str)
 @pytest.mark.parametrize("extreme", [False, True], ids=["random", "extreme"])
-def test_bytes_are_exact(name: str, isa: str, x_type: np.dtype[Any], extreme: bool, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("by_taps", [False, True], ids=["copied", "by_taps"])
+def test_bytes_are_exact(
+    name: str, isa: str, x_type: np.dtype[Any], extreme: bool, by_taps: bool, rng: np.random.Generator
+) -> None:
     """Every integer, also where all products have the greatest size; requantised, as sums and as reals."""
     layer, info = LAYERS[name], np.iinfo(x_type)
     x = pitched(layer.x, layer.extra, x_type)
@@ -203,7 +215,7 @@ def test_bytes_are_exact(name: str, isa: str, x_type: np.dtype[Any], extreme: bo
             y = pitched(exact.shape, layer.extra, y_type)
             run(
                 layer, isa, x, w, bias, y, threads=threads, multiplier=multiplier, x_zero=zero, y_zero=y_zero,
-                limits=(float(low - y_zero), float(high - y_zero)),
+                limits=(float(low - y_zero), float(high - y_zero)), by_taps=by_taps,
             )  # fmt: skip
             np.testing.assert_array_equal(y, want.astype(y_type))
 
@@ -292,12 +304,15 @@ layers += [Layer((1, 5, 5, c), 33, (1, 1), (5, 5)) for c in (32, 64, 96, 128)]
 layers += [Layer((1, 3, 40, 32), 20, (3, 3), (1, 38)), Layer((2, 9, 37, 64), 16, (3, 3), (9, 37), before=(1, 1))]
 for isa in core.DOTS:
     for layer in layers:
-        for x_type, w_type, y_type in ((BFLOAT16, "f4", BFLOAT16), ("f4", "f4", "f4"), ("u1", "i1", "u1"), ("i1", "i1", "i4")):
+        for x_type, w_type, y_type, by_taps in (
+            (BFLOAT16, "f4", BFLOAT16, False), ("f4", "f4", "f4", False), ("u1", "i1", "u1", False), ("i1", "i1", "i4", False),
+            (BFLOAT16, "f4", BFLOAT16, True), ("f4", "f4", "f4", True), ("u1", "i1", "u1", True), ("i1", "i1", "i4", True),
+        ):
             x, w = at_the_end(layer.x, x_type), np.zeros((*layer.taps, layer.x[3], layer.cout), w_type)
             y = at_the_end((layer.x[0], *layer.out, layer.cout), y_type)
             bias = at_the_end((layer.cout,), "f4" if w_type == "f4" else "i4")
             more = {} if w_type == "f4" else {"multiplier": at_the_end((layer.cout,), "f4"), "limits": (0.0, 9.0)}
-            run(layer, isa, x, w, bias, y, threads=2, **more)
+            run(layer, isa, x, w, bias, y, threads=2, by_taps=by_taps, **more)
 print("done")
 """
 

@@ -41,12 +41,17 @@
 #define fill_rows NAMED(fill_rows, SET)
 #define fill_line NAMED(fill_line, SET)
 #define put_runs NAMED(put_runs, SET)
+#define finish_panel NAMED(finish_panel, SET)
 #define finish_floats NAMED(finish_floats, SET)
 #define finish_bytes NAMED(finish_bytes, SET)
 #define bf16_block NAMED(bf16_block, SET)
 #define byte_block NAMED(byte_block, SET)
-#define panel_of_lines NAMED(panel_of_lines, SET)
 #define panel_of_group NAMED(panel_of_group, SET)
+#define pad_cells NAMED(pad_cells, SET)
+#define fill_cells NAMED(fill_cells, SET)
+#define finish_cells NAMED(finish_cells, SET)
+#define panel_of_cells NAMED(panel_of_cells, SET)
+#define cells_task NAMED(cells_task, SET)
 #define dot_task NAMED(dot_task, SET)
 #define pack_vector NAMED(pack_vector, SET)
 #define run NAMED(run, SET)
@@ -60,15 +65,27 @@ typedef struct {
     const ki_dot_args *args;
     ptrdiff_t pixels, groups, splits, panels, per_row; /* per_row: inputs of a pixel */
     ptrdiff_t direct; /* bytes between pixels of x, where blocks of it are used as they lie, else 0 */
-    int by_lines;     /* blocks are parts of lines of y, and use x as it lies where all taps are inside */
+    int few;          /* fewer pixels than weights are wide: threads share these */
+    ki_dot_plan plan; /* of taps that are read from cells; a group is ``parts`` of an image, or some images */
+    ptrdiff_t parts;
 } work;
 
+/* Images and output lines whose cells are in a thread's part of the workspace, or in x. */
+typedef struct {
+    ptrdiff_t image, images, line, lines, image_bytes;
+    const char *cells;
+    int32_t *sums;
+} cells_group;
+
 static inline char *slot_of(const ki_dot_args *args, int slot) {
-    return args->workspace + slot * ki_dot_slot_bytes(args->steps, args->rows);
+    return args->workspace + slot * ki_dot_slot_bytes(args);
 }
 
 /* The rows in a thread's part of the workspace. */
 static inline char *rows_of(const ki_dot_args *args, char *slot) { return slot + 64 + args->rows * KI_DOT_PANEL * 4; }
+
+/* Tasks per thread, so that they finish together; blocks of a group below which a panel is read too often. */
+enum { SHARES = 4, FEW_BLOCKS = 4 };
 
 /* Pixels that lie farther apart are copied: tiles would load slower than that takes (768 channels: 0.10 and 0.07 ms). */
 enum { DIRECT_BYTES = 256 };
@@ -77,57 +94,9 @@ enum { DIRECT_BYTES = 256 };
 enum { PASS_STEPS = 14 };
 
 static inline finish_args finish_of(const work *w, const ki_dot_out *out, ptrdiff_t first, ptrdiff_t valid) {
-    const char *after = (const char *)out->w + ki_dot_panel_bytes(w->args->from, w->per_row, out->cout);
-    return (finish_args){.args = w->args, .out = out, .first = first, .valid = valid, .fixed = (const int32_t *)after};
-}
-
-/* Lines [from, to) of y, counted over the batch, times one panel. The last block of a line begins earlier instead of being
- * shorter: pixels that two blocks compute get the same bits. */
-static void panel_of_lines(const work *w, const ki_dot_out *out, ptrdiff_t panel, ptrdiff_t from, ptrdiff_t to,
-                           char *slot) {
-    const ki_dot_args *args = w->args;
-    const ki_dot_axis *a = &args->axis[0], *b = &args->axis[1];
-    const ptrdiff_t first = panel * KI_DOT_PANEL, rest = out->cout - first, pixel = args->x_pitch * element_bytes(args);
-    const ptrdiff_t valid = rest < KI_DOT_PANEL ? rest : KI_DOT_PANEL, line_bytes = b->in * pixel;
-    const ptrdiff_t reach = (b->taps - 1) * b->dilation + (KI_DOT_BLOCK - 1) * b->stride;
-    block_args near = {.w = (const char *)out->w + panel * args->steps * 2048,
-                       .vectors = valid > KI_DOT_LANES ? 2 : 1,
-                       .rows = KI_DOT_BLOCK,
-                       .sums = (int32_t *)(slot + 64)};
-    near.runs = a->taps, near.steps = args->steps / a->taps, near.pitch = b->stride * pixel;
-    near.skip = a->dilation * line_bytes - near.steps * KI_DOT_STEP;
-    block_args copied = near;
-    copied.runs = 1, copied.steps = args->steps, copied.pitch = ki_dot_pitch(args->steps),
-    copied.a = rows_of(args, slot);
-    finish_args finish = finish_of(w, out, first, valid);
-    finish.sums = near.sums, finish.rows = KI_DOT_BLOCK;
-    for (ptrdiff_t line = from; line < to; line++) {
-        const ptrdiff_t image = line / a->out, y0 = line % a->out * a->stride - a->before;
-        const int inside = y0 >= 0 && y0 + (a->taps - 1) * a->dilation < a->in;
-        const char *x = (const char *)args->x + (image * a->in + (inside ? y0 : 0)) * line_bytes;
-        for (ptrdiff_t c = 0; c < b->out; c += KI_DOT_BLOCK) {
-            const ptrdiff_t at = c + KI_DOT_BLOCK <= b->out ? c : b->out - KI_DOT_BLOCK;
-            const ptrdiff_t x0 = at * b->stride - b->before;
-            finish.pixel = line * b->out + at;
-            if (inside && x0 >= 0 && x0 + reach < b->in) {
-                near.a = x + x0 * pixel;
-                bf16_block(&near);
-            } else {
-                fill_rows(args, rows_of(args, slot), finish.pixel, finish.pixel + KI_DOT_BLOCK);
-                bf16_block(&copied);
-            }
-            finish_floats(&finish);
-        }
-    }
-}
-
-/* Whether blocks along lines save copying: bfloat16 whose taps of a line are one run of whole steps, in lines that blocks fill. */
-static int by_lines(const ki_dot_args *args) {
-    const ki_dot_axis *a = &args->axis[0], *b = &args->axis[1];
-    const ptrdiff_t blocks = (b->out + KI_DOT_BLOCK - 1) / KI_DOT_BLOCK * KI_DOT_BLOCK;
-    return args->from == KI_DOT_BF16 && a->taps * b->taps > 1 && b->dilation == 1 && args->x_pitch == args->cin &&
-           b->taps * args->cin % ki_dot_depth(args->from) == 0 && args->x_pitch * 2 * b->stride <= DIRECT_BYTES &&
-           b->out >= KI_DOT_BLOCK && blocks * 7 <= b->out * 8;
+    const char *after = (const char *)out->w + ki_dot_panel_bytes(w->args->steps, out->cout);
+    return (finish_args){
+        .args = w->args, .out = out, .first = first, .valid = valid, .stride = 1, .fixed = (const int32_t *)after};
 }
 
 /* All pixels of a group times one panel, in passes over the steps; ``ahead``: the panel that comes next. */
@@ -141,7 +110,8 @@ static void panel_of_group(const work *w, const ki_dot_out *out, ptrdiff_t panel
     ptrdiff_t lines = (ahead_bytes + 63) / 64;
     const ptrdiff_t share = (lines + blocks * steps - 1) / (blocks * steps);
     const int bytes = ki_dot_is_bytes(args->from);
-    block_args block = {.vectors = valid > KI_DOT_LANES ? 2 : 1, .ahead = ahead, .runs = 1};
+    static const ptrdiff_t here[1] = {0};
+    block_args block = {.vectors = valid > KI_DOT_LANES ? 2 : 1, .ahead = ahead, .runs = 1, .offsets = here};
     finish_args finish = finish_of(w, out, first, valid);
     int32_t *sums = (int32_t *)(slot + 64);
     const char *rows = rows_of(args, slot), *weights = (const char *)out->w + panel * steps * 2048;
@@ -178,17 +148,29 @@ static const ki_dot_out *find_panel(const ki_dot_args *args, ptrdiff_t *index) {
     }
 }
 
+/* The panel that follows ``panel``, and its bytes. */
+static const char *panel_after(const work *w, ptrdiff_t panel, ptrdiff_t *bytes) {
+    const ki_dot_args *args = w->args;
+    ptrdiff_t next = panel + 1;
+    *bytes = 0;
+    if (next >= w->panels) return NULL;
+    const ki_dot_out *out = find_panel(args, &next);
+    *bytes = args->steps * (out->cout - next * KI_DOT_PANEL > KI_DOT_LANES ? 2048 : 1024);
+    return (const char *)out->w + next * args->steps * 2048;
+}
+
 /* One group of pixels by some panels. */
 static void dot_task(void *context, ptrdiff_t index, int slot) {
     const work *w = context;
     const ki_dot_args *args = w->args;
     const ptrdiff_t group = index / w->splits, split = index % w->splits;
-    const ptrdiff_t unit = w->by_lines ? args->axis[1].out : KI_DOT_BLOCK, units = (w->pixels + unit - 1) / unit;
-    const ptrdiff_t from = units * group / w->groups * unit, end_unit = units * (group + 1) / w->groups;
-    const ptrdiff_t to = end_unit * unit < w->pixels ? end_unit * unit : w->pixels;
+    const ptrdiff_t units = (w->pixels + KI_DOT_BLOCK - 1) / KI_DOT_BLOCK;
+    const ptrdiff_t from = units * group / w->groups * KI_DOT_BLOCK;
+    const ptrdiff_t end_unit = units * (group + 1) / w->groups;
+    const ptrdiff_t to = end_unit * KI_DOT_BLOCK < w->pixels ? end_unit * KI_DOT_BLOCK : w->pixels;
     char *own = slot_of(args, slot);
     ptrdiff_t *held = (ptrdiff_t *)own; /* the group whose rows are in the buffer, plus 1 */
-    if (*held != group + 1 && !w->by_lines) {
+    if (*held != group + 1) {
         const ptrdiff_t whole = w->direct ? (to - from) / KI_DOT_BLOCK * KI_DOT_BLOCK : 0;
         fill_rows(args, rows_of(args, own) + whole * ki_dot_pitch(args->steps), from + whole, to);
         *held = group + 1;
@@ -196,21 +178,15 @@ static void dot_task(void *context, ptrdiff_t index, int slot) {
     begin_tiles();
     const ptrdiff_t first = w->panels * split / w->splits, end = w->panels * (split + 1) / w->splits;
     for (ptrdiff_t panel = first; panel < end; panel++) {
-        ptrdiff_t here = panel, next = panel + 1, ahead_bytes = 0;
+        ptrdiff_t here = panel, ahead_bytes;
         const ki_dot_out *out = find_panel(args, &here);
-        const char *ahead = NULL;
-        if (next < w->panels) {
-            const ki_dot_out *following = find_panel(args, &next);
-            ahead = (const char *)following->w + next * args->steps * 2048;
-            ahead_bytes = args->steps * (following->cout - next * KI_DOT_PANEL > KI_DOT_LANES ? 2048 : 1024);
-        }
-        if (w->by_lines)
-            panel_of_lines(w, out, here, from / unit, to / unit, own);
-        else
-            panel_of_group(w, out, here, from, to, own, ahead, ahead_bytes);
+        const char *ahead = panel_after(w, panel, &ahead_bytes);
+        panel_of_group(w, out, here, from, to, own, ahead, ahead_bytes);
     }
     end_tiles();
 }
+
+#include "dot_taps.h"
 
 /* Bytes between pixels if x can be used as it lies: one tap, whole steps. */
 static ptrdiff_t direct_pitch(const ki_dot_args *args, ptrdiff_t per_row) {
@@ -223,9 +199,6 @@ static ptrdiff_t direct_pitch(const ki_dot_args *args, ptrdiff_t per_row) {
     return bytes % 64 || bytes > DIRECT_BYTES ? 0 : bytes;
 }
 
-/* Tasks per thread, so that they finish together; blocks of a group below which a panel is read too often. */
-enum { SHARES = 4, FEW_BLOCKS = 4 };
-
 static void run(const ki_dot_args *args) {
     const ki_dot_axis *a = &args->axis[0], *b = &args->axis[1];
     work w = {.args = args, .pixels = args->batch * a->out * b->out, .per_row = a->taps * b->taps * args->cin};
@@ -235,23 +208,26 @@ static void run(const ki_dot_args *args) {
         channels += args->outs[i].cout;
     }
     if (w.pixels < 1 || w.panels < 1) return;
-    w.direct = direct_pitch(args, w.per_row);
-    w.by_lines = by_lines(args);
-    w.groups = (w.pixels + args->rows - 1) / args->rows;
-    w.splits = 1;
+    w.few = w.pixels < channels;
+    if (args->tap_steps) {
+        ki_dot_make_plan(args, &w.plan);
+        divide_cells(&w);
+    } else {
+        w.direct = direct_pitch(args, w.per_row);
+        w.groups = (w.pixels + args->rows - 1) / args->rows;
+    }
     const ptrdiff_t blocks = (w.pixels + KI_DOT_BLOCK - 1) / KI_DOT_BLOCK, threads = args->threads;
-    if (w.by_lines) {
-        w.groups = args->batch * a->out < SHARES * threads ? args->batch * a->out : SHARES * threads;
-    } else if (threads > 1 && w.pixels < channels) { /* few pixels: each thread reads a part of the weights */
+    w.splits = 1;
+    if (threads > 1 && w.few) { /* each thread reads a part of the weights */
         w.splits = SHARES * threads / w.groups + 1;
         if (w.splits > w.panels) w.splits = w.panels;
-    } else if (threads > 1) {
+    } else if (threads > 1 && !args->tap_steps) {
         ptrdiff_t shares = blocks / FEW_BLOCKS < SHARES * threads ? blocks / FEW_BLOCKS : SHARES * threads;
         if (shares < threads) shares = blocks < threads ? blocks : threads;
         if (w.groups < shares) w.groups = shares;
     }
     for (int s = 0; s < args->threads; s++) *(ptrdiff_t *)slot_of(args, s) = 0;
-    ki_parallel(dot_task, &w, w.groups * w.splits, args->threads);
+    ki_parallel(args->tap_steps ? cells_task : dot_task, &w, w.groups * w.splits, args->threads);
 }
 
 /* --- packing -------------------------------------------------------------------------------------------------------- */
@@ -260,7 +236,8 @@ static void run(const ki_dot_args *args) {
 static void pack_vector(void *context, ptrdiff_t vector, int slot) {
     (void)slot;
     const ki_dot_pack_args *args = context;
-    const ptrdiff_t steps = ki_dot_steps(args->from, args->rows), vectors = ki_dot_vectors(args->cout);
+    const ptrdiff_t part = args->rows / args->taps, part_steps = ki_dot_steps(args->from, part);
+    const ptrdiff_t steps = args->taps * part_steps, vectors = ki_dot_vectors(args->cout);
     const ptrdiff_t panel = vector / 2, wide = vectors - panel * 2 >= 2 ? 2 : 1, first = vector * KI_DOT_LANES;
     const ptrdiff_t valid = args->cout - first < KI_DOT_LANES ? args->cout - first : KI_DOT_LANES;
     const int bytes = ki_dot_is_bytes(args->from), group = bytes ? 4 : 2;
@@ -268,9 +245,10 @@ static void pack_vector(void *context, ptrdiff_t vector, int slot) {
     int32_t sums[KI_DOT_LANES] = {0};
     for (ptrdiff_t s = 0; s < steps; s++, to += wide * 1024) {
         memset(to, 0, 1024);
-        const ptrdiff_t begin = s * 16 * group, end = args->rows - begin < 16 * group ? args->rows - begin : 16 * group;
+        const ptrdiff_t begin = s % part_steps * 16 * group, row = s / part_steps * part + begin;
+        const ptrdiff_t end = part - begin < 16 * group ? part - begin : 16 * group;
         for (ptrdiff_t i = 0; i < end; i++) {
-            const ptrdiff_t at = (begin + i) * args->row_step + first * args->col_step;
+            const ptrdiff_t at = (row + i) * args->row_step + first * args->col_step;
             const ptrdiff_t place = i / group * KI_DOT_LANES * group + i % group;
             if (!bytes) {
                 const float *w = (const float *)args->w + at;
@@ -287,8 +265,7 @@ static void pack_vector(void *context, ptrdiff_t vector, int slot) {
         }
     }
     if (bytes) {
-        int32_t *fixed =
-            (int32_t *)((char *)args->packed + ki_dot_panel_bytes(args->from, args->rows, args->cout)) + first;
+        int32_t *fixed = (int32_t *)((char *)args->packed + ki_dot_panel_bytes(steps, args->cout)) + first;
         for (int o = 0; o < KI_DOT_LANES; o++) fixed[o] = (int32_t)(0u - (uint32_t)args->x_zero * (uint32_t)sums[o]);
     }
 }
@@ -298,7 +275,9 @@ static void pack(const ki_dot_pack_args *args) {
 }
 
 #define STRING(x) #x
-#define TABLE(set, below, bf16) const ki_dot_table ki_dot_table__##set = {STRING(set), STRING(below), bf16, run, pack}
+#define TABLE(set, below, bf16)                                                                                        \
+    const ki_dot_table ki_dot_table__##set = {STRING(set),  STRING(below),     bf16, run, pack,                        \
+                                              ki_dot_waste, ki_dot_plan_groups}
 
 #if defined(KI_DOT_AMX)
 TABLE(amx, avx512, 1);

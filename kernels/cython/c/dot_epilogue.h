@@ -1,11 +1,12 @@
 /* From the sums of a block to elements of y: bias, multiplier, limits, zero point. */
 
-/* Of ``valid`` channels from ``first`` on, for ``rows`` pixels. ``fixed``: what is added to sums of bytes per channel. */
+/* Of ``valid`` channels from ``first`` on, for ``rows`` pixels, each ``stride`` pixels of y after the other. ``fixed``: what is
+ * added to sums of bytes per channel. */
 typedef struct {
     const ki_dot_args *args;
     const ki_dot_out *out;
     const int32_t *sums, *fixed;
-    ptrdiff_t first, valid, pixel, rows;
+    ptrdiff_t first, valid, pixel, rows, stride;
 } finish_args;
 
 /* Half to even for |x| < 2^22: what the limits of bytes leave. */
@@ -29,21 +30,44 @@ static inline __m256i bfloat16s_of(__m512 x) {
 #endif
 }
 
+#if defined(KI_DOT_AMX) || defined(KI_DOT_AVX512_BF16)
+/* All channels of a panel to bfloat16. */
+static void finish_panel(const finish_args *f) {
+    const ki_dot_out *out = f->out;
+    const __m512 lo = _mm512_set1_ps(out->lo), hi = _mm512_set1_ps(out->hi);
+    const float *bias = out->bias ? (const float *)out->bias + f->first : NULL, *sums = (const float *)f->sums;
+    const __m512 b0 = bias ? _mm512_loadu_ps(bias) : _mm512_setzero_ps();
+    const __m512 b1 = bias ? _mm512_loadu_ps(bias + 16) : _mm512_setzero_ps();
+    uint16_t *y = (uint16_t *)out->y + f->pixel * out->pitch + f->first;
+    for (ptrdiff_t m = 0; m < f->rows; m++, sums += KI_DOT_PANEL, y += f->stride * out->pitch) {
+        const __m512 x0 = _mm512_max_ps(lo, _mm512_add_ps(_mm512_loadu_ps(sums), b0));
+        const __m512 x1 = _mm512_max_ps(lo, _mm512_add_ps(_mm512_loadu_ps(sums + 16), b1));
+        _mm512_storeu_si512(y, (__m512i)_mm512_cvtne2ps_pbh(_mm512_min_ps(hi, x1), _mm512_min_ps(hi, x0)));
+    }
+}
+#endif
+
 static void finish_floats(const finish_args *f) {
     const ki_dot_out *out = f->out;
+#if defined(KI_DOT_AMX) || defined(KI_DOT_AVX512_BF16)
+    if (f->valid == KI_DOT_PANEL && f->args->to == KI_DOT_TO_BF16) {
+        finish_panel(f);
+        return;
+    }
+#endif
     const __m512 lo = _mm512_set1_ps(out->lo), hi = _mm512_set1_ps(out->hi);
     for (ptrdiff_t v = 0; v < f->valid; v += 16) {
         const __mmask16 mask = lanes_of(f->valid - v);
         const float *bias = out->bias;
         const __m512 b = bias ? _mm512_maskz_loadu_ps(mask, bias + f->first + v) : _mm512_setzero_ps();
-        const ptrdiff_t at = f->pixel * out->pitch + f->first + v;
+        const ptrdiff_t at = f->pixel * out->pitch + f->first + v, step = f->stride * out->pitch;
         for (ptrdiff_t m = 0; m < f->rows; m++) {
             __m512 x = _mm512_add_ps(_mm512_loadu_ps((const float *)f->sums + m * KI_DOT_PANEL + v), b);
             x = _mm512_min_ps(hi, _mm512_max_ps(lo, x));
             if (f->args->to == KI_DOT_TO_BF16)
-                _mm256_mask_storeu_epi16((uint16_t *)out->y + at + m * out->pitch, mask, bfloat16s_of(x));
+                _mm256_mask_storeu_epi16((uint16_t *)out->y + at + m * step, mask, bfloat16s_of(x));
             else
-                _mm512_mask_storeu_ps((float *)out->y + at + m * out->pitch, mask, x);
+                _mm512_mask_storeu_ps((float *)out->y + at + m * step, mask, x);
         }
     }
 }
@@ -59,7 +83,7 @@ static void finish_bytes(const finish_args *f) {
         __m512i b = _mm512_loadu_si512(f->fixed + f->first + v);
         if (bias) b = _mm512_add_epi32(b, _mm512_maskz_loadu_epi32(mask, bias + f->first + v));
         const __m512 factor = _mm512_maskz_loadu_ps(mask, out->multiplier + f->first + v);
-        const ptrdiff_t size = to == KI_DOT_TO_F32 || to == KI_DOT_TO_I32 ? 4 : 1, step = out->pitch * size;
+        const ptrdiff_t size = to == KI_DOT_TO_F32 || to == KI_DOT_TO_I32 ? 4 : 1, step = f->stride * out->pitch * size;
         char *y = (char *)out->y + (f->pixel * out->pitch + f->first + v) * size;
         for (ptrdiff_t m = 0; m < f->rows; m++, y += step) {
             const __m512i sum = _mm512_add_epi32(_mm512_loadu_si512(f->sums + m * KI_DOT_PANEL + v), b);
@@ -86,7 +110,7 @@ static void finish_floats(const finish_args *f) {
     const float *bias = out->bias ? (const float *)out->bias + f->first : NULL, lo = out->lo, hi = out->hi;
     for (ptrdiff_t m = 0; m < f->rows; m++) {
         const float *restrict sums = (const float *)f->sums + m * KI_DOT_PANEL;
-        const ptrdiff_t at = (f->pixel + m) * out->pitch + f->first;
+        const ptrdiff_t at = (f->pixel + m * f->stride) * out->pitch + f->first;
         for (ptrdiff_t o = 0; o < f->valid; o++) {
             float x = sums[o] + (bias ? bias[o] : 0.0f);
             x = lo > x ? lo : x; /* a NaN stays */
@@ -106,7 +130,7 @@ static void finish_bytes(const finish_args *f) {
     const float *factor = out->multiplier + f->first;
     for (ptrdiff_t m = 0; m < f->rows; m++) {
         const int32_t *sums = f->sums + m * KI_DOT_PANEL;
-        const ptrdiff_t at = (f->pixel + m) * out->pitch + f->first;
+        const ptrdiff_t at = (f->pixel + m * f->stride) * out->pitch + f->first;
         for (ptrdiff_t o = 0; o < f->valid; o++) {
             const int32_t sum = (int32_t)((uint32_t)sums[o] + (uint32_t)fixed[o] + (uint32_t)(bias ? bias[o] : 0));
             if (f->args->to == KI_DOT_TO_I32) {

@@ -9,7 +9,8 @@ typedef struct {
     const char *a;
     ptrdiff_t pitch;
     const char *w;
-    ptrdiff_t runs, steps, skip; /* runs of steps, with ``skip`` bytes of a between them */
+    ptrdiff_t runs, steps; /* runs of steps, each of pixels that lie elsewhere */
+    const ptrdiff_t *offsets; /* of the runs, in bytes from a */
     int rows, vectors;
     int32_t *sums; /* float where the product is of bfloat16 */
     int more; /* adds to the sums, which else begin with zeros */
@@ -24,10 +25,10 @@ static inline const char *fetch(const char *ahead, ptrdiff_t lines) {
     return ahead;
 }
 
-/* The loops over the steps: of all rows of pixels, 64 bytes at a time. */
-#define STEPS(vectors)                                                                                                 \
-    for (ptrdiff_t r = b->runs; r > 0; r--, a += b->skip)                                                              \
-        for (ptrdiff_t s = b->steps; s > 0; s--, a += 64, w += vectors * 1024)
+/* The loops over the steps: of all rows of pixels from ``from`` on, 64 bytes at a time. */
+#define STEPS(from, vectors)                                                                                           \
+    for (ptrdiff_t r = 0; r < b->runs; r++)                                                                            \
+        for (const char *a = (from) + b->offsets[r], *end = a + b->steps * 64; a < end; a += 64, w += vectors * 1024)
 
 #if defined(KI_DOT_AMX)
 
@@ -60,13 +61,13 @@ static void end_tiles(void) { _tile_release(); }
 
 #define AMX_BLOCK(name, DOT)                                                                                           \
     static __attribute__((noinline)) void NAMED(name##_2x2, SET)(const block_args *b) {                                \
-        const char *a = b->a, *w = b->w, *ahead = b->ahead;                                                            \
+        const char *w = b->w, *ahead = b->ahead;                                                                       \
         BARRIER;                                                                                                       \
         SUMS_BEGIN(0, 0);                                                                                              \
         SUMS_BEGIN(1, 16);                                                                                             \
         SUMS_BEGIN(2, 512);                                                                                            \
         SUMS_BEGIN(3, 528);                                                                                            \
-        STEPS(2) {                                                                                                     \
+        STEPS(b->a, 2) {                                                                                               \
             _tile_loadd(4, a, b->pitch);                                                                               \
             _tile_loadd(6, w, 64);                                                                                     \
             _tile_loadd(7, w + 1024, 64);                                                                              \
@@ -83,11 +84,11 @@ static void end_tiles(void) { _tile_release(); }
         _tile_stored(3, b->sums + 528, 128);                                                                           \
     }                                                                                                                  \
     static __attribute__((noinline)) void NAMED(name##_1x2, SET)(const block_args *b) {                                \
-        const char *a = b->a, *w = b->w, *ahead = b->ahead;                                                            \
+        const char *w = b->w, *ahead = b->ahead;                                                                       \
         BARRIER;                                                                                                       \
         SUMS_BEGIN(0, 0);                                                                                              \
         SUMS_BEGIN(1, 16);                                                                                             \
-        STEPS(2) {                                                                                                     \
+        STEPS(b->a, 2) {                                                                                               \
             _tile_loadd(4, a, b->pitch);                                                                               \
             _tile_loadd(6, w, 64);                                                                                     \
             _tile_loadd(7, w + 1024, 64);                                                                              \
@@ -99,11 +100,11 @@ static void end_tiles(void) { _tile_release(); }
         _tile_stored(1, b->sums + 16, 128);                                                                            \
     }                                                                                                                  \
     static __attribute__((noinline)) void NAMED(name##_2x1, SET)(const block_args *b) {                                \
-        const char *a = b->a, *w = b->w, *ahead = b->ahead;                                                            \
+        const char *w = b->w, *ahead = b->ahead;                                                                       \
         BARRIER;                                                                                                       \
         SUMS_BEGIN(0, 0);                                                                                              \
         SUMS_BEGIN(2, 512);                                                                                            \
-        STEPS(1) {                                                                                                     \
+        STEPS(b->a, 1) {                                                                                               \
             _tile_loadd(4, a, b->pitch);                                                                               \
             _tile_loadd(6, w, 64);                                                                                     \
             _tile_loadd(5, a + 16 * b->pitch, b->pitch);                                                               \
@@ -240,12 +241,12 @@ static inline W byte_dot(W acc, W a, W b) {
 #endif
 
 #define VECTOR_TILE(name, DOT)                                                                                         \
-    KI_DOT_INLINE void name(const int MR, const int NV, const block_args *b, const char *a, int32_t *sums) {           \
+    KI_DOT_INLINE void name(const int MR, const int NV, const block_args *b, const char *first, int32_t *sums) {       \
         W acc[MOST_ROWS * 2 * PARTS];                                                                                  \
         const char *w = b->w;                                                                                          \
         UNROLL for (int m = 0; m < MR; m++) UNROLL for (int i = 0; i < NV * PARTS; i++) acc[m * NV * PARTS + i] =      \
             b->more ? load((const char *)(sums + m * KI_DOT_PANEL + i * LANES)) : zeros();                             \
-        STEPS(NV)                                                                                                      \
+        STEPS(first, NV)                                                                                               \
         for (int g = 0; g < 64; g += 4) {                                                                              \
             W x[MOST_ROWS];                                                                                            \
             UNROLL for (int m = 0; m < MR; m++) x[m] = spread(a + m * b->pitch + g);                                   \
