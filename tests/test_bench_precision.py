@@ -60,21 +60,21 @@ def test_errors_are_in_the_unit_of_the_logits() -> None:
 
 
 def test_a_graph_for_one_image_takes_any_number(tmp_path: Path) -> None:
-    from benchmarks.peers.network import _copied
+    from benchmarks.peers.network import copied
 
     weights = np.random.default_rng().standard_normal((3, 3, 3, 4), np.float32)
     with ki.Graph().as_default() as graph:
         x = ki.placeholder("float32", (1, 8, 8, 3), name="x")
         y = ki.reduce_mean(ki.conv2d(x, weights, padding="SAME"), [1, 2], keepdims=True)
         ki.identity(ki.reshape(y, [1, 4]), name="y")
-    copy = _copied(graph, "x:0", "y:0", batch=None)
+    copy = copied(graph, "x:0", "y:0", shape=(None, 8, 8, 3))
     images = np.random.default_rng().standard_normal((3, 8, 8, 3), np.float32)
     one = ki.Session(graph, backend="numpy")
     want = np.concatenate([one.run("y:0", {"x:0": images[i : i + 1]}) for i in range(3)])
     np.testing.assert_allclose(
         ki.Session(copy, backend="numpy").run("y:0", {"x:0": images}), want, rtol=1e-5, atol=1e-6
     )
-    wide = ki.Session(_copied(graph, "x:0", "y:0", batch=1, wide=True), backend="numpy")
+    wide = ki.Session(copied(graph, "x:0", "y:0", shape=(1, 8, 8, 3), wide=True), backend="numpy")
     assert wide.run("y:0", {"x:0": images[:1].astype("f8")}).dtype == np.float64
 
 

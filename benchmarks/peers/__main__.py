@@ -6,12 +6,23 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from .contenders import CONTENDERS, PRECISIONS, absent, missing_files
-from .shared_parts import ROOT, about_here, existing_file, left, prepare, progress, truth_in_cache
+from .shared_parts import (
+    ROOT,
+    about_here,
+    existing_file,
+    left,
+    names_of,
+    numbers,
+    prepare,
+    progress,
+    settings_of,
+    truth_in_cache,
+)
 
 __all__ = ["main"]
 
@@ -35,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a trained Inception v3 (default: the flowers network of KIGRAPH_SHARED if it is there, else seeded weights)",
     )
     parser.add_argument(
-        "--precision", type=_names(PRECISIONS), metavar="NAME,...", help=f"of {', '.join(PRECISIONS)}; default: all"
+        "--precision", type=names_of(PRECISIONS), metavar="NAME,...", help=f"of {', '.join(PRECISIONS)}; default: all"
     )
     parser.add_argument(
         "--int8",
@@ -56,12 +67,12 @@ def _parser() -> argparse.ArgumentParser:
         "--images", type=int, metavar="N", help="photographs whose answers are compared; default: 40, with --quick 8"
     )
     parser.add_argument(
-        "--threads", type=_numbers, metavar="N,...", help="default: 1,2 and, if there are more, all CPUs"
+        "--threads", type=numbers, metavar="N,...", help="default: 1,2 and, if there are more, all CPUs"
     )
-    parser.add_argument("--batch", type=_numbers, metavar="N,...", help="images at once; default: 1,8")
+    parser.add_argument("--batch", type=numbers, metavar="N,...", help="images at once; default: 1,8")
     parser.add_argument("--rounds", type=int, metavar="N", help="turns of each contender per setting; default: 15")
     parser.add_argument("--seconds", type=float, metavar="S", help="length of a turn; default: 0.4")
-    parser.add_argument("--only", type=_names(names), metavar="NAME,...", help=f"of {', '.join(names)}")
+    parser.add_argument("--only", type=names_of(names), metavar="NAME,...", help=f"of {', '.join(names)}")
     parser.add_argument(
         "--quick", action="store_true", help="1 thread, batch 1, 3 rounds of half a second, 8 images; results in out/"
     )
@@ -82,22 +93,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _numbers(text: str) -> list[int]:
-    if not all(part.isdecimal() and int(part) > 0 for part in text.split(",")):
-        raise argparse.ArgumentTypeError(f"expected whole numbers such as 1,2, got {text!r}")
-    return [int(part) for part in text.split(",")]
-
-
-def _names(known: Sequence[str]) -> Callable[[str], list[str]]:
-    def parse(text: str) -> list[str]:
-        unknown = [part for part in text.split(",") if part not in known]
-        if unknown:
-            raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; known: {', '.join(known)}")
-        return [name for name in known if name in text.split(",")]
-
-    return parse
-
-
 def _who(args: argparse.Namespace) -> tuple[list[str], dict[str, str]]:
     """Who is measured, and who is missing and why; SystemExit if nobody is left."""
     wanted = [
@@ -109,22 +104,12 @@ def _who(args: argparse.Namespace) -> tuple[list[str], dict[str, str]]:
     return left(wanted, missing), missing
 
 
-def _settings(args: argparse.Namespace) -> list[tuple[int, int]]:
-    """(threads, images at once)."""
-    from kigraph.kernels.settings import available_cpus
-
-    cpus = available_cpus()
-    threads = args.threads or ([1] if args.quick else sorted({1, min(2, cpus), cpus}))
-    batches = args.batch or ([1] if args.quick else [1, 8])
-    return [(t, b) for t in threads for b in batches]
-
-
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Measures everything."""
     from .rounds import Setting, measure
     from .whole import measure_whole
 
-    settings = [Setting(t, b) for t, b in _settings(args)]
+    settings = [Setting(t, b) for t, b in settings_of(args)]
     threads = list(dict.fromkeys(s.threads for s in settings))
     rounds, seconds = args.rounds or (3 if args.quick else 15), args.seconds or (0.5 if args.quick else 0.4)
     names, missing = _who(args)

@@ -11,7 +11,17 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["IMAGES", "Network", "difference", "prepared", "read_network", "store", "truth_of", "write_network"]
+__all__ = [
+    "IMAGES",
+    "Network",
+    "copied",
+    "difference",
+    "prepared",
+    "read_network",
+    "store",
+    "truth_of",
+    "write_network",
+]
 
 Array = np.ndarray[Any, Any]
 
@@ -80,7 +90,7 @@ def write_network(folder: Path, model: Path | None = None, photographs: Sequence
         input_, probabilities = card.input, card.output
         images = _prepared(loaded, photographs) if photographs else _noise(loaded.image_shape)
         if loaded.fixed_batch == 1:
-            graph = _copied(graph, input_, probabilities, batch=None)
+            graph = copied(graph, input_, probabilities, shape=(None, *graph.tensor(input_).shape[1:]))
             path = save_graph(graph, folder / "model.pb")
     logits = _logits(graph, probabilities)
     save_onnx(graph, folder / "model.onnx", [logits, probabilities], [input_])
@@ -140,7 +150,7 @@ def truth_of(network: Network, tick: Tick = lambda what: None) -> tuple[Array, A
     graph = open_file(network.model, strict=True).graph
     assert graph is not None
     shape = graph.tensor(network.input).shape or (None,)
-    copy = _copied(graph, network.input, network.probabilities, batch=shape[0], wide=True)
+    copy = copied(graph, network.input, network.probabilities, shape=shape, wide=True)
     session, rows = ki.Session(copy, backend="numpy"), []
     for number in range(network.count):
         tick(f"the truth in float64: image {number + 1} of {network.count}")
@@ -149,10 +159,10 @@ def truth_of(network: Network, tick: Tick = lambda what: None) -> tuple[Array, A
     return np.concatenate([r[0] for r in rows]), np.concatenate([r[1] for r in rows])
 
 
-def _copied(graph: Any, input_: str, output: str, *, batch: int | None, wide: bool = False) -> Any:
+def copied(graph: Any, input_: str, output: str, *, shape: tuple[int | None, ...], wide: bool = False) -> Any:
     """A copy of what lies between two tensors; the first becomes a placeholder.
 
-    batch: of that placeholder; None for any: then shapes that begin with one image take any number of them, too.
+    shape: of that placeholder; if it takes any number of images, shapes that begin with one image do, too.
     wide: float32 becomes float64.
     """
     import kigraph as ki
@@ -160,7 +170,7 @@ def _copied(graph: Any, input_: str, output: str, *, batch: int | None, wide: bo
 
     single, double = np.dtype(np.float32), np.dtype(np.float64)
     start = graph.tensor(input_)
-    shapes = {op.inputs[1].op.name for op in graph.operations if op.type == "Reshape"} if batch is None else set()
+    shapes = {op.inputs[1].op.name for op in graph.operations if op.type == "Reshape"} if shape[0] is None else set()
 
     def changed(op: Any, value: Any) -> Any:
         if isinstance(value, Literal) and wide and value.dtype == single:
@@ -173,7 +183,7 @@ def _copied(graph: Any, input_: str, output: str, *, batch: int | None, wide: bo
         return double if wide and isinstance(value, np.dtype) and value == single else value
 
     copy = ki.Graph()
-    attributes = {"dtype": changed(start.op, start.dtype), "shape": (batch, *start.shape[1:])}
+    attributes = {"dtype": changed(start.op, start.dtype), "shape": tuple(shape)}
     made: dict[Any, Any] = {
         start: copy.create_op("Placeholder", (), attributes, start.op.name, exact_name=True).outputs[0]
     }

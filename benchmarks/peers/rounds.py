@@ -44,11 +44,14 @@ def measure(
     tick: Callable[[str], None],
     *,
     accuracy: bool = True,
+    tolerance: float | None = None,
+    least: int = 3,
 ) -> dict[str, Any]:
     """Times of one setting. A contender that fails is left out with its reason under "failed".
 
     tick: called before every turn with what comes. accuracy: whether the answers for all images are compared with the truth,
-    not only those of one batch.
+    not only those of one batch. tolerance: a contender whose logits are further from the truth, relative L2 of the worst image,
+    fails, too. least: runs of a turn, however long they take.
     """
     workers: dict[str, Worker] = {}
     failed: dict[str, str] = {}
@@ -59,44 +62,71 @@ def measure(
                 workers[name] = Worker(name, network.folder, setting.threads, setting.batch)
             except RuntimeError as error:
                 failed[name] = str(error)
-        differences: dict[str, Any] = {}
-        exact: dict[str, Any] = {}
-        if truth is not None:
-            count = max(network.count, setting.batch) if accuracy else setting.batch
-            for name, worker in list(workers.items()):
-                tick(f"{setting}: {name} answers for {count} images")
-                try:
-                    logits, probabilities = answers(worker, network, count)
-                except RuntimeError as error:
-                    failed[name] = str(error)
-                    workers.pop(name).close()
-                    continue
-                differences[name] = _difference(logits, probabilities, truth, setting.batch)
-                if accuracy:
-                    exact[name] = errors(logits, truth[0])
+        count = max(network.count, setting.batch) if accuracy else setting.batch
+        differences, logits = _compared(workers, failed, network, setting, truth, count, tolerance, tick)
         turns: dict[str, list[list[float]]] = {name: [] for name in workers}
         for number in range(rounds):
             for name, worker in workers.items():
                 tick(f"{setting}: round {number + 1} of {rounds}, {name}")
-                turns[name].append(worker.ask(do="run", seconds=seconds)["ms"])
+                turns[name].append(worker.ask(do="run", seconds=seconds, least=least)["ms"])
                 time.sleep(_REST)
+        profiles = {name: worker.ask(do="profile") for name, worker in workers.items() if name == "kigraph"}
         versions = {name: worker.version for name, worker in workers.items()}
         notes = {name: worker.note for name, worker in workers.items() if worker.note}
     finally:
         for worker in workers.values():
             worker.close()
     result: dict[str, Any] = {"threads": setting.threads, "batch": setting.batch, "rounds": rounds, "failed": failed}
-    medians = {name: [statistics.median(turn) for turn in all_] for name, all_ in turns.items()}
-    result["ms"] = {name: statistics.median(m) for name, m in medians.items()}
-    result["best_ms"] = {name: min(map(min, all_)) for name, all_ in turns.items()}
-    result["ms_by_round"] = medians
-    result["runs"] = {name: sum(map(len, all_)) for name, all_ in turns.items()}
+    result |= _figures(turns)
     result["difference"] = differences
-    result["accuracy"] = exact
+    result["accuracy"] = {n: errors(y, truth[0]) for n, y in logits.items()} if truth is not None and accuracy else {}
     result["versions"] = versions
     result["notes"] = notes
-    result["ratios"] = ratios(medians)
+    result["profiles"] = {name: found for name, found in profiles.items() if found}
     return result
+
+
+def _figures(turns: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, Any]:
+    """Medians, least times and ratios of the times of each contender's runs, by round."""
+    medians = {name: [statistics.median(turn) for turn in all_] for name, all_ in turns.items()}
+    return {
+        "ms": {name: statistics.median(m) for name, m in medians.items()},
+        "best_ms": {name: min(map(min, all_)) for name, all_ in turns.items()},
+        "ms_by_round": medians,
+        "runs": {name: sum(map(len, all_)) for name, all_ in turns.items()},
+        "ratios": ratios(medians),
+    }
+
+
+def _compared(
+    workers: dict[str, Worker],
+    failed: dict[str, str],
+    network: Network,
+    setting: Setting,
+    truth: tuple[Array, Array] | None,
+    count: int,
+    tolerance: float | None,
+    tick: Callable[[str], None],
+) -> tuple[dict[str, Any], dict[str, Array]]:
+    """How far the answers of each are from the truth, and its logits of ``count`` images. Who fails goes from workers to failed."""
+    differences: dict[str, Any] = {}
+    found: dict[str, Array] = {}
+    for name in list(workers) if truth is not None else ():
+        assert truth is not None
+        tick(f"{setting}: {name} answers for {count} images")
+        try:
+            logits, probabilities = answers(workers[name], network, count)
+            differences[name] = _difference(logits, probabilities, truth, setting.batch)
+            gap = differences[name]["logits"]
+            if tolerance is not None and not gap <= tolerance:  # not a number is wrong, too
+                off = f"{gap:.1e} from float64 (relative L2 of the logits)"
+                raise RuntimeError(f"wrong answer: {off}, at most {tolerance:.0e} expected")
+        except RuntimeError as error:
+            failed[name] = str(error)
+            workers.pop(name).close()
+            continue
+        found[name] = logits
+    return differences, found
 
 
 def ratios(medians: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:

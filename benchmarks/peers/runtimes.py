@@ -30,12 +30,13 @@ Array = np.ndarray[Any, Any]
 @dataclass(frozen=True, slots=True)
 class Ready:
     """A network that is loaded. ``run`` computes the probabilities of the images that it was made for; ``outputs`` the logits
-    and probabilities of as many others. ``note``: what a reader of the times has to know."""
+    and probabilities of as many others. ``note``: what a reader of the times has to know. ``profile``: where its time goes."""
 
     run: Callable[[], Any]
     outputs: Callable[[Array], tuple[Array, Array]]
     version: str
     note: str = ""
+    profile: Callable[[], dict[str, Any]] | None = None
 
 
 def kigraph(network: Network, threads: int, images: Array) -> Ready:
@@ -78,7 +79,29 @@ def _kigraph(
 
     precision = "int8" if file == network.int8 else session.numerics.precision
     note = _note(session.plan(probabilities, feeds[0]).kernel_steps(), precision)
-    return Ready(run, outputs, ki.__version__, note)
+    return Ready(
+        run, outputs, ki.__version__, note, lambda: _where(session.profile(probabilities, feeds[0], runs=3, warm_up=0))
+    )
+
+
+def _where(profile: Any) -> dict[str, Any]:
+    """Milliseconds of a run by op, the stages and steps of its plan, and the slowest steps with their kernels."""
+    ops: dict[str, float] = {}
+    for step in profile.steps:
+        ops[step.op] = ops.get(step.op, 0.0) + step.seconds * 1e3
+    slow = [
+        {"node": s.node, "op": s.op, "kernel": s.kernel, "ms": s.seconds * 1e3, "gflops": s.gflops, "gbytes": s.gbytes,
+         "outputs": list(s.outputs)}
+        for s in profile.slowest(12)
+    ]  # fmt: skip
+    return {
+        "ms": profile.seconds * 1e3,
+        "ops": dict(sorted(ops.items(), key=lambda item: -item[1])),
+        "outside": profile.outside * 1e3,
+        "stages": len(profile.plan.parts),
+        "steps": len(profile.steps),
+        "slowest": slow,
+    }
 
 
 def _logits_first(logits: Array, probabilities: Array, alone: bool) -> tuple[Array, Array]:

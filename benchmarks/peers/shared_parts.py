@@ -15,7 +15,18 @@ from typing import Any
 from ..peak import peak_gflops, read_gbytes
 from .contenders import contender, wants_int8
 
-__all__ = ["ROOT", "about_here", "existing_file", "left", "prepare", "progress", "truth_in_cache"]
+__all__ = [
+    "ROOT",
+    "about_here",
+    "existing_file",
+    "left",
+    "names_of",
+    "numbers",
+    "prepare",
+    "progress",
+    "settings_of",
+    "truth_in_cache",
+]
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,6 +36,35 @@ def existing_file(text: str) -> Path:
     if not Path(text).is_file():
         raise argparse.ArgumentTypeError(f"{text!r} is no file")
     return Path(text)
+
+
+def numbers(text: str) -> list[int]:
+    """An argument like 1,2."""
+    if not all(part.isdecimal() and int(part) > 0 for part in text.split(",")):
+        raise argparse.ArgumentTypeError(f"expected whole numbers such as 1,2, got {text!r}")
+    return [int(part) for part in text.split(",")]
+
+
+def names_of(known: Sequence[str]) -> Callable[[str], list[str]]:
+    """Reads an argument like a,b: known names, in the order of ``known``."""
+
+    def parse(text: str) -> list[str]:
+        unknown = [part for part in text.split(",") if part not in known]
+        if unknown:
+            raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; known: {', '.join(known)}")
+        return [name for name in known if name in text.split(",")]
+
+    return parse
+
+
+def settings_of(args: argparse.Namespace) -> list[tuple[int, int]]:
+    """(threads, images at once), from the arguments threads, batch and quick."""
+    from kigraph.kernels.settings import available_cpus
+
+    cpus = available_cpus()
+    threads = args.threads or ([1] if args.quick else sorted({1, min(2, cpus), cpus}))
+    batches = args.batch or ([1] if args.quick else [1, 8])
+    return [(t, b) for t in threads for b in batches]
 
 
 @contextlib.contextmanager

@@ -81,12 +81,12 @@ class Worker:
             self.process.stdout.close()
 
 
-def _turn(run: Any, seconds: float, batch: int) -> list[float]:
+def _turn(run: Any, seconds: float, batch: int, least: int = 3) -> list[float]:
     """Milliseconds per image of each run of a turn. The first is left out: it wakes threads and finds others' caches."""
     run()
     times: list[float] = []
     end = time.perf_counter() + seconds
-    while len(times) < 3 or time.perf_counter() < end:
+    while len(times) < least or time.perf_counter() < end:
         start = time.perf_counter()
         run()
         times.append((time.perf_counter() - start) * 1e3 / batch)
@@ -137,7 +137,9 @@ def main(arguments: list[str]) -> None:
     for line in sys.stdin:
         order = json.loads(line)
         if order["do"] == "run":
-            say(ms=_turn(ready.run, order["seconds"], batch))
+            say(ms=_turn(ready.run, order["seconds"], batch, order.get("least", 3)))
+        elif order["do"] == "profile":
+            say(**(ready.profile() if ready.profile else {}))
         else:
             _write_outputs(ready, network, batch, order["count"], order["file"])
             say(done=True)
