@@ -87,6 +87,14 @@ bench-peers: $(STAMPS)/peers $(STAMPS)/built ## Inception v3 in fp32, bf16 and i
 bench-peers-layers: $(STAMPS)/peers $(STAMPS)/built ## each of its convolutions next to ONNX Runtime and the roofline
 	$(BIN)/python -m benchmarks.peers --layers $(BENCH_ARGS)
 
+.PHONY: bench-nets
+bench-nets: $(STAMPS)/peers $(STAMPS)/built ## twelve networks in fp32 next to other runtimes, in turn; JSON and PNG
+	$(BIN)/python -m benchmarks.nets $(BENCH_ARGS)
+
+.PHONY: bench-ops
+bench-ops: $(STAMPS)/peers $(STAMPS)/built ## every op at sizes of networks next to other libraries, the worst ratio first; JSON and PNG
+	$(BIN)/python -m benchmarks.ops $(BENCH_ARGS)
+
 # An environment of its own: TensorFlow pins much of what it brings.
 .PHONY: interop-facts
 interop-facts: $(INTEROP)/ready ## write down what TensorFlow says of the ops' attributes (tests/interop/tensorflow_ops.json)
