@@ -10,6 +10,7 @@ from typing import Any
 from ..peers.contenders import CONTENDERS, contender
 from ..peers.picture import colour_of, pyplot
 from ..peers.report import least_ratio
+from .zoo import NETWORKS
 
 __all__ = ["draw", "failures", "merged", "print_table"]
 
@@ -28,6 +29,8 @@ def merged(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
             new = [(s["threads"], s["batch"]) for s in network["settings"]]
             kept = [s for s in found["settings"] if (s["threads"], s["batch"]) not in new]
             found["settings"] = sorted([*kept, *network["settings"]], key=lambda s: (s["threads"], s["batch"]))
+    order = {name: number for number, name in enumerate(NETWORKS)}
+    whole["networks"] = dict(sorted(whole["networks"].items(), key=lambda item: order.get(item[0], len(order))))
     return whole
 
 

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 if __name__ == "__main__":  # before NumPy is loaded
+    _first = argparse.ArgumentParser(add_help=False)
+    _first.add_argument("--threads", default="1")
     for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(_name, "1")
+        os.environ.setdefault(_name, _first.parse_known_args()[0].threads)
 
 from ..peers.shared_parts import ROOT, about_here, names_of, progress
 

@@ -139,6 +139,8 @@ def _onnxruntime(file: str, threads: int, images: Array) -> Ready:
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
+    # The batch is known, as it is to kigraph and OpenVINO: what follows from it is computed once.
+    options.add_free_dimension_override_by_name("d0", len(images))
     session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     name = session.get_inputs()[0].name
