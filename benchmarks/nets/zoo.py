@@ -117,7 +117,7 @@ def network_files(known: Known) -> Network:
 
 
 def _images(size: int) -> Any:
-    """Squares of one colour and noise, from -1 to 1, float32: noise alone looks the same to a network, whatever the seed."""
+    """Squares of one colour and noise, from -1 to 1, float32 (IMAGES, size, size, 3)."""
     rng = np.random.default_rng(20151202)
     squares = (
         rng.uniform(-0.8, 0.8, (IMAGES, 8, 8, 3)).repeat(-(-size // 8), 1).repeat(-(-size // 8), 2)[:, :size, :size]

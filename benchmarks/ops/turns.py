@@ -43,7 +43,7 @@ class Calls:
         self.truth = _arrays(ki.Session(graph, backend="numpy").run(fetch, feeds))
         session = ki.Session(graph, backend="cython", threads=threads)
         self.runs["kigraph"] = lambda: session.run(fetch, feeds)
-        self.profile = lambda: session.profile(fetch, feeds, runs=7)
+        self.profile = lambda runs: session.profile(fetch, feeds, runs=runs)
         makers = {"onnxruntime": self._onnxruntime, "torch": self._torch, "numpy": self._numpy}
         for name, make in makers.items():
             if name not in contenders:
@@ -198,7 +198,8 @@ def measure(
         calls = Calls(row, threads, contenders)
         wrong = calls.check()
         times = _rounds(calls.runs, rounds, seconds)
-        steps = calls.profile()
+        runs = int(2 * seconds / statistics.median(times["kigraph"]))
+        steps = calls.profile(min(max(runs, 5), 50))
     found: dict[str, Any] = {
         "op": row.kind, "size": row.size, "networks": list(row.networks), "threads": threads,
         "us": {name: statistics.median(t) * 1e6 for name, t in times.items()},
