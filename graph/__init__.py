@@ -13,6 +13,7 @@ Map of the folder (arrows of import point down only)::
     passes/              one file per rewrite, each a pure function Graph -> Graph
     rewrite.py           the one helper through which passes edit a graph
     ops/                 the public, typed op functions (matmul, conv2d, ...)
+    feeds.py             what users feed: keys and values
     fetches.py           nested fetches and their results
     builder.py           the only mutable part: Graph with its default stack and name scopes; Operation and Tensor
     inference.py         what is known while a graph is built: types, small constants, entries of shapes

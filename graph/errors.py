@@ -82,7 +82,7 @@ def within_memory(function: Callable[P, T]) -> Callable[P, T]:
             raise
         except MemoryError as error:
             raise OutOfMemoryError(
-                f"{function.__name__} needs more main memory than can be had: {error or 'an allocation failed'}. "
+                f"{function.__name__.lstrip('_')} needs more main memory than can be had: {error or 'an allocation failed'}. "
                 "Remedy: run a smaller batch, or close other sessions"
             ) from error
 

@@ -13,26 +13,26 @@ import numpy as np
 
 from ..kernels import settings
 from ..kernels.backends import Choice, get_backend, resolve_choice
-from ..kernels.contracts.base import merge_shapes, shape_text
-from ..kernels.errors import KigraphError, SettingsError, ShapeError
+from ..kernels.errors import KigraphError, SettingsError
 from ..kernels.logs import follow_setting
 from ..kernels.numerics import resolve_numerics
 from ..kernels.tuning import Tuner
 from . import ir
-from .builder import Graph, Operation, Tensor, get_default_graph
+from .builder import Graph, Tensor, get_default_graph
 from .errors import FeedError, FetchError, GraphError, within_memory
-from .fetches import Fetches, stranger
+from .feeds import feed_value, port_of
+from .fetches import Fetches
 from .hints import shown
-from .ir import UNKNOWN, Port
+from .ir import Port
 from .packed.cache import PackedCache
 from .packed.store import ConstantStore
 from .passes import optimize, store_narrow
+from .plan.calls import MISSED
 from .plan.cut import cut
 from .plan.lowering import Options
 from .plan.plan import Plan, Timeline
 from .plan.runner import Runner, Wanted
 from .quantized import has_quantized, precision_text
-from .values import as_array
 
 if TYPE_CHECKING:
     from .profile import Profile
@@ -165,7 +165,6 @@ class Session:
 
     # --- running ------------------------------------------------------------------------------------------------------
 
-    @within_memory
     def run(self, fetches: Any, feed_dict: Mapping[Any, Any] | None = None, *, profile: bool = False) -> Any:
         """The values of ``fetches`` in the same nesting.
 
@@ -176,11 +175,23 @@ class Session:
         Results are fresh NumPy arrays (scalars for rank 0: NumPy scalars, or bytes).
         Raises FetchError, FeedError, UnsupportedOpError, KernelError, RunError or ImageError.
         """
+        if not (profile or self._closed):
+            result = self._runner.calls.run(fetches, feed_dict, self._read_now)
+            if result is not MISSED:
+                return result
+        return self._run(fetches, feed_dict, profile)
+
+    @within_memory
+    def _run(self, fetches: Any, feed_dict: Mapping[Any, Any] | None, profile: bool) -> Any:
+        """A run that was not made before, or is wrong."""
         wanted = Fetches(self.graph, fetches)
+        feeds = self._feeds(feed_dict)
         timeline = Timeline() if profile else None
-        plan, results = self._execute(wanted, self._feeds(feed_dict), timeline)
+        plan, results = self._execute(wanted, feeds, timeline)
         if timeline is not None:
             self._profiled = (plan, timeline)
+        elif len(wanted.ports) and not (wanted.targets or self._runner.decides):
+            self._runner.calls.remember(fetches, feed_dict, plan, feeds)
         return wanted.rebuild(results)
 
     @property
@@ -240,13 +251,13 @@ class Session:
             plan, arrays = prepared
             if plan.cut.assigned and self._runner.decides:  # what leads to its predicates runs once, under the lock
                 self._assigning.add(key)
-            return plan, self._shown(wanted, feeds, plan, self._run(plan, arrays, count, timeline))
+            return plan, self._shown(wanted, feeds, plan, self._computed(plan, arrays, count, timeline))
 
     def _shown(self, wanted: Fetches, feeds: Mapping[Port, Value], plan: Plan, results: list[Value]) -> list[Value]:
         """What a run that assigned gives for its fetches, before another one may assign."""
         return results
 
-    def _run(self, plan: Plan, arrays: dict[Port, Value], count: int, timeline: Timeline | None) -> list[Value]:
+    def _computed(self, plan: Plan, arrays: dict[Port, Value], count: int, timeline: Timeline | None) -> list[Value]:
         """The first ``count`` outputs; the others are the new values of variables."""
         if not plan.cut.assigned:
             values = self._read_now(plan.cut.variables)
@@ -276,7 +287,7 @@ class Session:
         """The graph after the passes for these fetches and fed tensors; ``trace(name, graph)`` sees it after each."""
         wanted = Fetches(self.graph, fetches)
         frozen = self.graph.freeze()
-        ports = [self._port(f) for f in feeds]
+        ports = [port_of(self.graph, f) for f in feeds]
         whole = cut(frozen, wanted.ports, wanted.targets, {p: frozen.type_of(p) for p in ports})
         graph = optimize(whole.graph, self._skip, trace)
         return store_narrow(graph, self._skip, trace) if self._options.narrow else graph
@@ -296,7 +307,7 @@ class Session:
         new: dict[str, Value] = {}
         for name, value in values.items():
             port = self._variable(name, "set_variables", FeedError)
-            new[port.node] = np.array(self._feed(port, value))
+            new[port.node] = np.array(feed_value(self.graph, port, value))
         with self._updating, self._state:
             for name, value in new.items():
                 self._store(name, value)
@@ -329,21 +340,9 @@ class Session:
 
     # --- feeds --------------------------------------------------------------------------------------------------------
 
-    def _port(self, key: Any, where: str = "feed_dict", error: type[KigraphError] = FeedError) -> Port:
-        try:
-            if isinstance(key, str):
-                return self.graph.tensor(key).port
-            if isinstance(key, Operation):
-                key = key.outputs[0] if key.outputs else key
-            if isinstance(key, Tensor) and key.graph is self.graph:
-                return key.port
-        except GraphError as missing:
-            raise error(f"{where}: {missing}") from None
-        raise error(f"{where}: {stranger(self.graph, key, 'a tensor')}")
-
     def _variable(self, key: Any, where: str, error: type[KigraphError]) -> Port:
         """The port of a variable, by tensor or name."""
-        port = self._port(key, where, error)
+        port = port_of(self.graph, key, where, error)
         if self.graph.operation(port.node).type != "VariableV2":
             names = [op.name for op in self.graph.operations if op.type == "VariableV2"]
             listed = f"{', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''}" or "none"
@@ -357,25 +356,11 @@ class Session:
             raise FeedError(f"feed_dict must be a dict of tensors or names to values, got {type(feed_dict).__name__}")
         feeds: dict[Port, Value] = {}
         for key, value in feed_dict.items():
-            port = self._port(key)
+            port = port_of(self.graph, key)
             if port in feeds:
                 raise FeedError(f"feed_dict feeds '{port}' twice")
-            feeds[port] = self._feed(port, value)
+            feeds[port] = feed_value(self.graph, port, value)
         return feeds
-
-    def _feed(self, port: Port, value: Any) -> Value:
-        tensor = self.graph.tensor(str(port))
-        what = f"the value fed to '{port}'"
-        try:
-            array = as_array(value, None if tensor.dtype == UNKNOWN else tensor.dtype, what)
-            merge_shapes(what, tensor.shape, array.shape)
-        except ShapeError:
-            raise FeedError(
-                f"{what} has shape {shape_text(array.shape)}, expected {shape_text(tensor.shape)} ({tensor.op.type})"
-            ) from None
-        except GraphError as error:
-            raise FeedError(str(error)) from None
-        return array
 
     # --- compiling ----------------------------------------------------------------------------------------------------
 

@@ -252,7 +252,7 @@ class HostDevice:
         return np.ndarray(shape, dtype, buffer=buffer, offset=offset, strides=strides)
 
     def upload(self, source: np.ndarray[Any, Any], target: np.ndarray[Any, Any]) -> None:
-        np.copyto(target, source)
+        target[...] = source
 
     def download(self, source: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return np.array(source, order="C", copy=True)

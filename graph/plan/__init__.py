@@ -9,9 +9,11 @@ memory.py     concat by slices, lifetimes, one arena per device
 split_slices.py  splits by slices
 readers.py    what can read a slice
 stage.py      a compiled stage and its run contexts
+compiling.py  a part to a stage
 images.py     a batch run image by image
 staged.py     ops without kernels: loops.py, lists.py (TensorArrays), draws.py and philox.py (random numbers)
 runner.py     plans for fetches and feeds, kept and run; predicates that are computed first
+calls.py      runs that were made before, found by one look-up
 plan.py       the stages one after the other; explain()
 explain.py    the texts
 lru.py        a bounded map, for what a session has compiled

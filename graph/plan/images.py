@@ -24,9 +24,10 @@ from ..errors import GraphError
 from ..ir import Graph, Node, Port
 from ..opdefs import DESCRIBES, Known, NeedsValue, resolve
 from ..quantized import has_quantized
+from .compiling import compile_stage
 from .lowering import Lowering, Options
 from .partition import Part
-from .stage import DynamicStage, Stage, Timed, compile_stage
+from .stage import DynamicStage, Stage, Timed
 
 __all__ = ["Images", "Work", "compile_part", "image_by_image", "on_host", "work_of_node", "work_per_image"]
 

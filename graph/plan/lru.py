@@ -13,10 +13,16 @@ T = TypeVar("T")
 
 
 class LRU:
-    """A bounded map; the least recently used entry goes first. Thread-safe; two threads may make one entry twice."""
+    """A bounded map; the least recently used entry goes first. Thread-safe; two threads may make one entry twice.
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    spared: whether an entry was used without the map's knowledge, so that it counts as used now; it is asked when the entry
+    would go. gone: called after entries went.
+    """
+
+    def __init__(
+        self, size: int, spared: Callable[[Any], bool] = lambda entry: False, gone: Callable[[], None] = lambda: None
+    ) -> None:
+        self._size, self._spared, self._gone = size, spared, gone
         self._entries: OrderedDict[Hashable, Any] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -30,9 +36,23 @@ class LRU:
         with self._lock:
             result: T = self._entries.setdefault(key, made)
             self._entries.move_to_end(key)
+            full = len(self._entries) > self._size
             while len(self._entries) > self._size:
-                self._entries.popitem(last=False)
+                self._drop()
+        if full:
+            self._gone()
         return result
+
+    def _drop(self) -> None:
+        """Removes one entry; each of the others is spared once at most, and the newest always."""
+        for _ in range(len(self._entries) - 1):
+            key = next(iter(self._entries))
+            if not self._spared(self._entries[key]):
+                break
+            self._entries.move_to_end(key)
+        else:
+            self._entries.move_to_end(next(iter(self._entries)))  # the newest
+        self._entries.popitem(last=False)
 
     def find(self, key: Hashable) -> Any:
         """The entry, or None."""

@@ -61,6 +61,8 @@ class Plan:
     static: dict[int, Stage | DynamicStage | Images] = field(default_factory=dict)
     #: Tells plans apart in the keys of ``stages`` (an id() is used again when a plan is gone).
     number: int = field(default_factory=lambda: next(_NUMBERS))
+    #: Whether it was run since it was last asked whether it may go.
+    used: bool = False
     #: The last profiled run.
     timeline: Timeline | None = None
     #: By index of the part: values that no later part reads.

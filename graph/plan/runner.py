@@ -25,6 +25,7 @@ from ..hints import shown
 from ..ir import Graph, Port
 from ..passes import optimize, store_narrow
 from .branches import Decision, branches, decide, with_effects
+from .calls import Calls
 from .cut import Cut, cut, specialize
 from .effects import variable_of
 from .late import divide
@@ -67,13 +68,21 @@ def _no_variables(names: Collection[str]) -> Mapping[str, Value]:
     return {}
 
 
+def _was_used(plan: Plan) -> bool:
+    """Whether a call that found the plan by itself used it since this was last asked."""
+    used, plan.used = plan.used, False
+    return used
+
+
 class Runner:
     """The plans of a graph that may grow, but not change otherwise. Thread-safe."""
 
     def __init__(self, choice: Choice, options: Options, skip: Collection[str], size: int) -> None:
         self.choice, self.skip, self._size = choice, tuple(skip), size
         self.options = replace(options, inner=self.inner)
-        self.cuts, self.plans, self.stages = LRU(size), LRU(size), LRU(4 * size)
+        #: Calls of sessions; they hold plans, and go when one of these goes.
+        self.calls = Calls(4 * size)
+        self.cuts, self.plans, self.stages = LRU(size), LRU(size, _was_used, self.calls.clear), LRU(4 * size)
         self._decisions, self._inner = LRU(4 * size), LRU(4 * size)
         self._compiling = threading.Lock()
         self._branches: tuple[int, bool] = (0, False)

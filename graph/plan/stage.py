@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from typing import Any, NamedTuple
 
@@ -13,22 +13,19 @@ import numpy as np
 
 from ...kernels.devices import HOST, BoundSequence, Device, after_giving_back, may_give_back
 from ...kernels.errors import DeviceError, KigraphError, OutOfMemoryError
-from ...kernels.kernel import Query, Run
+from ...kernels.kernel import Run
 from ...kernels.records import dataclass
-from ...kernels.registry import select
 from ...kernels.room import CHECKED, require
 from ...kernels.tensor import STRING, Array, TensorType
 from ..errors import located, unexpected
 from ..evaluate import shared_values
-from ..ir import Graph, Port
-from ..opdefs import STAGED, Known, resolve
+from ..ir import Port
 from ..packed.store import ConstantStore
-from .lowering import Lowering, Options, Step, lower_part
-from .memory import Layout, Place, lay_out
+from .lowering import Lowering, Step
+from .memory import Layout, Place
 from .partition import Part
-from .staged import evaluator
 
-__all__ = ["DynamicStage", "Stage", "Timed", "compile_stage"]
+__all__ = ["DynamicStage", "Stage", "Timed"]
 
 Value = np.ndarray[Any, Any]
 
@@ -47,10 +44,11 @@ class Timed(NamedTuple):
 
 
 class _Context:
-    """Memory for one run at a time, and the steps bound to it; those of ``stage.bound`` to the arrays in ``inputs``."""
+    """Memory for one run at a time, and the steps bound to it; those of ``stage.bound`` to the arrays in ``inputs``, all in order."""
 
-    def __init__(self, stage: Stage, inputs: Mapping[Port, Value] | None = None) -> None:
+    def __init__(self, stage: Stage, inputs: Sequence[Value] = ()) -> None:
         self.stage = stage
+        given = dict(zip(stage.part.inputs, inputs, strict=False))
         lowering, layout = stage.lowering, stage.layout
         devices = {step.device.name: step.device for step in lowering.steps}
         devices.update({d.name: d for d in lowering.home.values()})
@@ -62,7 +60,7 @@ class _Context:
             if t.dtype == STRING:
                 self.arrays[port] = np.full(t.dims, b"", object)
             elif port in stage.bound:
-                self.arrays[port] = (inputs or {})[port]
+                self.arrays[port] = given[port]
             elif port in layout.places:
                 self.arrays[port] = self.view(device, layout.places[port], t)
         self.runs: list[Run] = []
@@ -80,6 +78,11 @@ class _Context:
                     self.steps.append(step)
         self.devices = [d for d in devices.values() if d.name != HOST.name]
         self.stretches = self._stretches()
+        at = {port: number for number, port in enumerate(stage.part.inputs)}
+        #: Number of the input, what copies it, and where to.
+        self.uploads = [(at[port], device.upload, self.arrays[port]) for port, device in stage.fed]
+        self.outlets = [self._outlet(port, at) for port in stage.part.outputs]
+        self.lenders = [self._outlet(port, at, port in stage.lent) for port in stage.part.outputs]
 
     def _stretches(self) -> list[tuple[int, BoundSequence]]:
         """The steps in order, those that follow each other on one device as one call: (number of the first, call)."""
@@ -125,15 +128,21 @@ class _Context:
             )
         return step.prepared.bind(inputs, outputs, workspace)
 
-    def fits(self, inputs: Mapping[Port, Value]) -> bool:
+    def fits(self, values: Sequence[Value]) -> bool:
         """Whether the steps are bound to these very arrays, as far as they are bound to any."""
-        return all(self.arrays[port] is inputs[port] for port in self.stage.bound)
+        stage = self.stage
+        return all(
+            self.arrays[port] is value
+            for port, value in zip(stage.part.inputs, values, strict=True)
+            if port in stage.bound
+        )
 
-    def run(self, inputs: Mapping[Port, Value], profile: list[Timed] | None, lends: bool) -> dict[Port, Value]:
+    def run(self, values: Sequence[Value], profile: list[Timed] | None = None, lends: bool = False) -> list[Value]:
+        """The outputs of the part for the values of its inputs, both in the part's order."""
         at = -1
         try:
-            for port, device in self.stage.fed:
-                device.upload(inputs[port], self.arrays[port])
+            for number, upload, target in self.uploads:
+                upload(values[number], target)
             if profile is None:
                 for first, stretch in self.stretches:
                     try:
@@ -149,8 +158,9 @@ class _Context:
                         device.synchronize()
                     profile.append(Timed(self.steps[at], start, time.perf_counter() - start))
             at = len(self.runs)
-            lent = self.stage.lent if lends else ()
-            return {port: self._result(port, inputs, port in lent) for port in self.stage.part.outputs}
+            if lends:
+                return [lend(values) for lend in self.lenders]
+            return [outlet(values) for outlet in self.outlets]
         except KigraphError as error:
             raise self._located(error, at, checked=profile is not None) from error.__cause__
         except Exception as error:
@@ -177,18 +187,24 @@ class _Context:
             return error
         return located(error, self.steps[at].op, self.steps[at].node) if inside else error
 
-    def _result(self, port: Port, inputs: Mapping[Port, Value], lent: bool) -> Value:
-        """An output as a fresh host array, or if it may be ``lent`` as it is in the context's memory."""
+    def _outlet(self, port: Port, inputs: Mapping[Port, int], lent: bool = False) -> Callable[[Sequence[Value]], Value]:
+        """What makes an output from the values of the inputs and the context's memory: a fresh host array, or, if it may be
+        ``lent``, the memory itself."""
         lowering = self.stage.lowering
         root, t = lowering.root(port), lowering.types[port]
         if root in lowering.literals:
-            return np.array(lowering.literals[root].array()).reshape(t.dims)
+            literal = lowering.literals[root]
+            return lambda values: np.array(literal.array()).reshape(t.dims)
         if root in inputs and root not in lowering.home:
-            return np.array(inputs[root]).reshape(t.dims)  # a result shares no memory
-        if lent and root not in inputs and lowering.home[root].name == HOST.name:
-            there: Value = self.arrays[root].reshape(t.dims)
-            return there
-        return lowering.home[root].download(self.arrays[root]).reshape(t.dims)
+            number = inputs[root]
+            return lambda values: np.array(values[number]).reshape(t.dims)  # a result shares no memory
+        device, array = lowering.home[root], self.arrays[root]
+        if lent and root not in inputs and device.name == HOST.name:
+            return lambda values: array.reshape(t.dims)
+        if device.name == HOST.name and array.flags.c_contiguous:
+            dense = array.reshape(t.dims)
+            return lambda values: dense.copy()
+        return lambda values: device.download(array).reshape(t.dims)
 
 
 def _arena(device: Device, nbytes: int, lowering: Lowering) -> Array:
@@ -273,16 +289,29 @@ class Stage:
 
         loans: gets a function that is to be called when the outputs in ``lent``, which are not copied then, are no longer needed.
         """
-        with self._lock:
-            context = self._idle.pop() if self._idle else None
-        if context is None or not context.fits(inputs):
-            context = _Context(self, inputs)
-        result = context.run(inputs, profile, loans is not None)
+        ports = self.part
+        values = [inputs[port] for port in ports.inputs]
+        return dict(zip(ports.outputs, self.call(values, profile, loans), strict=True))
+
+    def call(
+        self,
+        values: Sequence[Value],
+        profile: list[Timed] | None = None,
+        loans: list[Callable[[], None]] | None = None,
+    ) -> list[Value]:
+        """As ``run``, with the values of inputs and outputs in the order of the part."""
+        try:
+            context: _Context | None = self._idle.pop()
+        except IndexError:  # asking before would need the lock, 0.1 us
+            context = None
+        if context is None or (self.bound and not context.fits(values)):
+            context = _Context(self, values)
+        results = context.run(values, profile, loans is not None)
         if loans is None:
             self._keep(context)
         else:
             loans.append(lambda: self._keep(context))
-        return result
+        return results
 
     def _keep(self, context: _Context) -> None:
         """Keeps a context for the next run."""
@@ -319,60 +348,3 @@ class DynamicStage:
         if profile is not None:
             profile.append(Timed(self.step, start, time.perf_counter() - start))
         return dict(zip(node.ports, outputs, strict=False))
-
-
-def compile_stage(
-    graph: Graph,
-    part: Part,
-    types: Mapping[Port, TensorType],
-    values: Mapping[Port, Value],
-    options: Options,
-    bound: Collection[Port] = (),
-    lent: Collection[Port] = (),
-) -> Stage | DynamicStage:
-    """Chooses kernels and lays out memory for given input types (all shapes known).
-
-    bound: inputs that are the same dense arrays in every run; lent: outputs that need not be copied. Both where they can.
-    """
-    if part.dynamic:
-        return _compile_dynamic(graph, part, types, values, options)
-    lowering = lower_part(graph, part, types, values, options)
-    home = lowering.home
-    there = {p for p in bound if p in part.inputs and p in home and home[p].name == HOST.name}
-    there = {p for p in there if lowering.types[p].dtype != STRING}
-    layout = lay_out(lowering, part.inputs, part.outputs, there)
-    there -= set(layout.places)
-    fed = tuple((p, home[p]) for p in part.inputs if p in home and p not in there)
-    return Stage(part, lowering, layout, options.store, fed, frozenset(there), frozenset(lent) & set(part.outputs))
-
-
-def _compile_dynamic(
-    graph: Graph, part: Part, types: Mapping[Port, TensorType], values: Mapping[Port, Value], options: Options
-) -> DynamicStage:
-    (node,) = part.nodes
-    literals = {p: x.array() for p in node.inputs if (x := graph.literal(p)) is not None}
-    if node.op in STAGED:
-        step = Step(
-            node.name, node.op, [], list(zip(node.ports, node.outputs, strict=True)), HOST, note="a stage of its own"
-        )
-        return DynamicStage(part, evaluator(node, options), step, node.inputs, literals)
-    known = Known({**types, **{p: TensorType(a.dtype, a.shape) for p, a in literals.items()}}, {**values, **literals})
-    resolved = resolve(known.site(node))
-    params, ports = resolved.params, resolved.pick(node.inputs)
-    query = Query(
-        resolved.contract,
-        resolved.inputs,
-        resolved.written(),
-        params,
-        threads=options.threads,
-        numerics=options.numerics,
-    )
-    selection = select(query, options.order)
-    kernel = selection.kernel
-    evaluate = kernel.evaluate
-    assert evaluate is not None
-    step = Step(
-        node.name, node.op, list(zip(ports, query.inputs, strict=True)),
-        list(zip(node.ports, query.outputs, strict=False)), HOST, query, kernel, None, selection.rejected,
-    )  # fmt: skip
-    return DynamicStage(part, lambda arrays: evaluate(arrays, params), step, ports, literals)
