@@ -27,8 +27,9 @@ import numpy as np
 
 import kigraph as ki
 from kigraph.graph.fetches import Fetches
+from kigraph.graph.plan.context import Context
 from kigraph.graph.plan.plan import Plan
-from kigraph.graph.plan.stage import DynamicStage, Stage, _Context
+from kigraph.graph.plan.stage import DynamicStage, Stage
 from kigraph.machine import describe
 
 from .numpy_more_rows import MORE_ROWS
@@ -99,11 +100,11 @@ def _kernels(plan: Plan, arrays: dict[Any, Any]) -> Made | None:
         return (lambda: None), lambda: stage.run(arrays)
     if not isinstance(stage, Stage):
         return None
-    context = _Context(stage)
+    context, values = Context(stage), [arrays[port] for port in stage.part.inputs]
+    used: list[list[np.ndarray[Any, Any]]] = []
 
     def feed() -> None:
-        for port, device in stage.fed:
-            device.upload(arrays[port], context.arrays[port])
+        used[:] = [context.load(values)]  # until the run has ended
 
     def run() -> None:
         for _, stretch in context.stretches:

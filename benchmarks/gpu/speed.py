@@ -24,8 +24,9 @@ import kigraph as ki
 from kigraph.graph.builder import Graph
 from kigraph.graph.models.inception_v3.build import build
 from kigraph.graph.models.inception_v3.weights import seeded_weights
+from kigraph.graph.plan.context import Context
 from kigraph.graph.plan.lowering import Step
-from kigraph.graph.plan.stage import Stage, _Context
+from kigraph.graph.plan.stage import Stage
 from kigraph.graph.session import Session
 from kigraph.kernels import cupy as backend
 from kigraph.kernels.contracts.conv2d import CONV2D
@@ -115,12 +116,10 @@ def _stage(session: Session, network: Network, feeds: Mapping[str, NDArray]) -> 
     return max(stages, key=lambda stage: len(stage.lowering.steps))
 
 
-def _context(stage: Stage, feeds: Mapping[str, NDArray]) -> _Context:
+def _context(stage: Stage, feeds: Mapping[str, NDArray]) -> Context:
     """Memory of its own with the images in it."""
-    context = _Context(stage)
-    (x,) = feeds.values()
-    for port, device in stage.fed:
-        device.upload(x, context.arrays[port])
+    context = Context(stage)
+    context.load(list(feeds.values()))  # on a GPU all of it is in the context's memory
     return context
 
 

@@ -8,7 +8,9 @@ lowering.py   nodes to steps: contract, parameters, chosen kernel, device, copie
 memory.py     concat by slices, lifetimes, one arena per device
 split_slices.py  splits by slices
 readers.py    what can read a slice
-stage.py      a compiled stage and its run contexts
+direct.py     feeds read where they are, results written where they stay
+context.py    memory for a run, and steps bound to it
+stage.py      a compiled stage, and its contexts
 compiling.py  a part to a stage
 images.py     a batch run image by image
 staged.py     ops without kernels: loops.py, lists.py (TensorArrays), draws.py and philox.py (random numbers)

@@ -13,6 +13,7 @@ from ...kernels.registry import select
 from ...kernels.tensor import STRING, TensorType
 from ..ir import Graph, Port
 from ..opdefs import STAGED, Known, resolve
+from .direct import direct_ports
 from .lowering import Options, Step, lower_part
 from .memory import lay_out
 from .partition import Part
@@ -43,10 +44,12 @@ def compile_stage(
     home = lowering.home
     there = {p for p in bound if p in part.inputs and p in home and home[p].name == HOST.name}
     there = {p for p in there if lowering.types[p].dtype != STRING}
-    layout = lay_out(lowering, part.inputs, part.outputs, there)
+    lends = frozenset(lent) & set(part.outputs)
+    direct = direct_ports(lowering, part, there | {lowering.root(p) for p in lends})
+    layout = lay_out(lowering, part.inputs, part.outputs, there, direct)
     there -= set(layout.places)
-    fed = tuple((p, home[p]) for p in part.inputs if p in home and p not in there)
-    return Stage(part, lowering, layout, options.store, fed, frozenset(there), frozenset(lent) & set(part.outputs))
+    fed = tuple((p, home[p]) for p in part.inputs if p in home and p not in there and p not in layout.direct)
+    return Stage(part, lowering, layout, options.store, fed, frozenset(there), lends)
 
 
 def _compile_dynamic(

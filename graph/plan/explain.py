@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from ...kernels.backends import Choice
+from ...kernels.devices import HOST
 from ...kernels.tensor import STRING
 from .images import Images
 from .lowering import Step
@@ -138,11 +139,14 @@ def _stage_lines(stage: Stage | DynamicStage, times: Mapping[int, float], reject
             lines += [f"          not {r}" for r in step.rejected]
     if isinstance(stage, Stage):
         views = len(stage.lowering.view_nodes)
-        for name, size in stage.layout.arenas.items():
+        direct = sum(storage.nbytes for storage in stage.layout.direct.values())
+        for name, size in (stage.layout.arenas or ({HOST.name: 0} if direct else {})).items():
             lines.append(
                 f"  memory on {name}: arena {_bytes(size)} ({_bytes(stage.layout.unshared)} without sharing); "
                 f"{views} views cost nothing"
             )
+        if direct:
+            lines.append(f"  feeds and results that are not copied: {_bytes(direct)}")
         flops = sum(s.flops for s in steps if s.query is not None and all(t.dtype != STRING for t in s.query.inputs))
         lines.append(f"  work: {_amount(flops)}FLOP in {sum(s.kernel is not None for s in steps)} kernels")
     return lines

@@ -25,9 +25,10 @@ from ..ir import Graph, Node, Port
 from ..opdefs import DESCRIBES, Known, NeedsValue, resolve
 from ..quantized import has_quantized
 from .compiling import compile_stage
+from .context import Timed
 from .lowering import Lowering, Options
 from .partition import Part
-from .stage import DynamicStage, Stage, Timed
+from .stage import DynamicStage, Stage
 
 __all__ = ["Images", "Work", "compile_part", "image_by_image", "on_host", "work_of_node", "work_per_image"]
 

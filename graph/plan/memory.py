@@ -60,14 +60,21 @@ class Layout:
     arenas: dict[str, int]
     #: Sum of all storages: what a plan without reuse would take.
     unshared: int
+    #: Roots that get memory in each run, which is in no arena.
+    direct: dict[Port, Storage]
 
 
 def lay_out(
-    lowering: Lowering, inputs: Sequence[Port], outputs: Sequence[Port], bound: Collection[Port] = ()
+    lowering: Lowering,
+    inputs: Sequence[Port],
+    outputs: Sequence[Port],
+    bound: Collection[Port] = (),
+    direct: Collection[Port] = (),
 ) -> Layout:
     """Decides all addresses; removes steps of concat and split that became free, and marks what it did in ``Step.note``.
 
-    bound: inputs that are used where they are and get no address, unless a split hands out slices of them.
+    bound: inputs that are used where they are and get no address, unless a split hands out slices of them. direct: inputs and
+    roots of outputs that get memory in each run, where they are no slices themselves.
     """
     kept = {lowering.root(p) for p in outputs}
     slices = _concat_slices(lowering, set(inputs))
@@ -91,8 +98,19 @@ def lay_out(
     for i, step in enumerate(steps):
         if step.prepared is not None and step.prepared.workspace_bytes:
             workspaces[i] = Storage(step.device.name, step.prepared.workspace_bytes, i, i)
-    every = [*storages.values(), *workspaces.values()]
-    return Layout(places, workspaces, _pack(every), sum(s.nbytes for s in every))
+    outside = {port: storages[port] for port in direct if port in storages and port not in slices}
+    return _packed(places, workspaces, list(storages.values()), outside)
+
+
+def _packed(
+    places: dict[Port, Place], workspaces: dict[int, Storage], storages: list[Storage], outside: dict[Port, Storage]
+) -> Layout:
+    """All storages in arenas, but those outside of them."""
+    for storage in outside.values():
+        storage.offset = 0
+    apart = {id(storage) for storage in outside.values()}
+    every = [s for s in (*storages, *workspaces.values()) if id(s) not in apart]
+    return Layout(places, workspaces, _pack(every), sum(s.nbytes for s in every), outside)
 
 
 def _lifetimes(

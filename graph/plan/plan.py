@@ -18,13 +18,14 @@ from ..evaluate import shared_values
 from ..ir import Graph, Port
 from ..opdefs import STAGED
 from ..quantized import precision_text
+from .context import Timed
 from .cut import Cut
 from .explain import Explanation, explain_plan, plan_html
 from .images import Images, compile_part
 from .lowering import Options, Step
 from .lru import LRU
 from .partition import Part
-from .stage import DynamicStage, Stage, Timed
+from .stage import DynamicStage, Stage
 
 __all__ = ["Plan", "Timeline"]
 

@@ -13,7 +13,8 @@ import pytest
 
 from kigraph.graph.models.inception_v3.build import build
 from kigraph.graph.models.inception_v3.weights import seeded_weights
-from kigraph.graph.plan.stage import Stage, _Context
+from kigraph.graph.plan.context import Context
+from kigraph.graph.plan.stage import Stage
 from kigraph.graph.session import Session
 from kigraph.kernels.cupy.device import CudaDevice
 from kigraph.kernels.cupy.implicit_gemm import TILES, Tile
@@ -137,7 +138,7 @@ def test_launches_of_a_run_do_not_grow(batch: int, inception: Any, launches: lis
         launches.clear()  # those that packed weights
         for stage in stages:
             assert isinstance(stage, Stage)
-            _Context(stage)
+            Context(stage)
     by_kernel = Counter(launch.function.name for launch in launches)
     assert by_kernel["conv2d_bf16"] >= 50, by_kernel
     assert len(launches) <= MOST_LAUNCHES[batch], f"{len(launches)} launches at batch {batch}: {dict(by_kernel)}"

@@ -230,19 +230,19 @@ def test_a_foreign_exception_in_a_kernel_becomes_a_run_error(graph: Graph, monke
 
 def test_a_failed_run_keeps_nothing_alive(graph: Graph) -> None:
     """No cycle of references through the error holds the memory of the run until the garbage collector comes."""
-    from kigraph.graph.plan.stage import _Context
+    from kigraph.graph.plan.context import Context
 
     x = ops.placeholder("float32", [1000])
     bad = ops.gather(ops.exp(x), [5000])
     session = Session(graph, backend="numpy")
     gc.collect()
-    before = sum(isinstance(o, _Context) for o in gc.get_objects())
+    before = sum(isinstance(o, Context) for o in gc.get_objects())
     gc.disable()
     try:
         for _ in range(3):
             with pytest.raises(KernelError, match="index 5000"):
                 session.run(bad, {x: np.ones(1000, np.float32)})
-        assert sum(isinstance(o, _Context) for o in gc.get_objects()) == before
+        assert sum(isinstance(o, Context) for o in gc.get_objects()) == before
     finally:
         gc.enable()
 

@@ -94,7 +94,7 @@ def test_nothing_needs_no_room_for_work(graph: Graph, session: MakeSession) -> N
 
 
 def test_results_count_beside_the_activations(graph: Graph) -> None:
-    x = ops.fill(ops.placeholder("int32", [1], name="n"), 1.0)
+    x = ops.negative(ops.fill(ops.placeholder("int32", [1], name="n"), 1.0))
     one = Session(graph, backend="numpy")
     size = 80 << 20  # 320 MiB
     with pytest.MonkeyPatch.context() as patch:

@@ -330,7 +330,7 @@ def test_explain_and_profile(graph: Graph, session: MakeSession, backend: str, r
     text = plan.explain()
     assert "last profiled run:" in text
     assert "GFLOP/s" in text
-    assert plan.arena_bytes >= 2 * 16 * 16 * 32 * 4
+    assert plan.arena_bytes >= 2 * 16 * 16 * 8 * 4
     np.testing.assert_array_equal(one.run(z, feed, profile=True), one.run(z, feed))
 
 
