@@ -187,14 +187,17 @@ class Context:
             upload(values[number], target)
         used: list[Value] = []
         if self.direct:
+            addresses: list[int] = []
             for source in self.direct:
                 if isinstance(source, Results):
-                    used.append(source.take())
-                    continue
-                value = values[source]
-                flags = value.flags
-                used.append(value if flags.c_contiguous and flags.aligned else np.array(value, order="C"))
-            addresses = [address_of(array) for array in used]
+                    array, address = source.take()
+                else:
+                    array, flags = values[source], values[source].flags
+                    if not (flags.c_contiguous and flags.aligned):
+                        array = np.array(array, order="C")
+                    address = address_of(array)
+                used.append(array)
+                addresses.append(address)
             for step in self.opened:
                 step.point(addresses, self._bound_at)
         return used
