@@ -90,7 +90,7 @@ class _Calls:
 def _kernels(plan: Plan, arrays: dict[Any, Any]) -> Made | None:
     """What puts the feeds in place, and the bound kernels of a run as one call, if the run is one stage.
 
-    A session copies what is fed and what is fetched, whatever the graph does between, and the plain program does not.
+    A session copies what is fed and fetched where that is small, whatever the graph does between, and the plain program does not.
     """
     stages = [stage for _, stage in plan.compiled()]
     if len(plan.parts) != 1 or len(stages) != 1:
