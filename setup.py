@@ -92,7 +92,7 @@ C_DIR = "kernels/cython/c"
 #: Compiled once, and once per instruction set.
 COMMON_SOURCES = ("threads", "cpu", "dot_cpu", "dot_plan", "elementwise_run", "concat")
 KERNEL_SOURCES = (
-    "backward", "batch_statistics", "bfloat16", "cross_entropy", "elementwise", "igemm", "int_matmul", "lrn", "normalization", "outer", "philox", "pixels", "probe",
+    "backward", "batch_statistics", "bfloat16", "cross_entropy", "depthwise", "elementwise", "igemm", "int_matmul", "lrn", "normalization", "outer", "philox", "pixels", "probe",
     "quantized", "quantized_depthwise", "quantized_pool", "reduce", "resize", "softmax", "table", "windows", "winograd", "winograd_pack",
 )  # fmt: skip
 

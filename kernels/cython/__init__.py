@@ -22,7 +22,8 @@ Map of the folder::
                      the same for the C header of their name, which serves several .py files:
     c/igemm*.[hc]    implicit GEMM over packed weights: conv2d.py, siblings.py, matmul.py (floats), gradients.py
     c/winograd*.[hc] Winograd and Cook-Toom: transforms, matrix products, inverse transforms, by blocks of tiles: winograd_conv2d.py
-    c/windows.[hc]   sliding windows: pooling, depthwise convolution: pool2d.py, depthwise.py;  c/windows_span.h: where cells lie
+    c/windows*.[hc]  sliding windows: pool2d.py;  windows_span.h: where cells lie;  windows_rows.h: tasks that are rows of outputs
+    c/depthwise*.[hc]  depthwise convolution with the arguments of windows.h: depthwise.py;  depthwise_tile.h: its register tiles
     c/backward.[hc]  gradients of both, rotated filters: gradients.py
     c/outer*.[hc]    filters of convolutions as sums of outer products: gradients.py;  c/join.h: sums made in parts
 

@@ -1,4 +1,4 @@
-"""Depthwise convolution; the C side is c/windows.h."""
+"""Depthwise convolution; the C side is c/depthwise.c, with the arguments of c/windows.h."""
 
 from __future__ import annotations
 

@@ -195,6 +195,20 @@ def _depthwise() -> Iterator[Case]:
                     f"{kh}x{kw}-s{stride}-{label}", (2, 8, 9, 10), (kh, kw, 1), strides=(stride, stride), padding=padding,
                     tags=("window",), **options,
                 )  # fmt: skip
+    for size in (3, 5, 7):  # tiles of columns and rows, and what is left of them
+        for stride in (1, 2):
+            for width in (1, 4, 7, 9, 15):
+                yield conv_case(f"{size}x{size}-s{stride}-width{width}", (1, 5, width, 21), (size, size, 1), padding="SAME",
+                                strides=(stride, stride), activation="relu", tags=("tail",), **options)  # fmt: skip
+        for stride, dilation in (
+            ((1, 2), (1, 1)),
+            ((2, 1), (1, 1)),
+            ((1, 1), (2, 2)),
+            ((1, 1), (1, 3)),
+            ((2, 2), (1, 2)),
+        ):
+            yield conv_case(f"{size}x{size}-s{stride[0]}{stride[1]}-d{dilation[0]}{dilation[1]}", (2, 6, 10, 16), (size, size, 1),
+                            padding="SAME", strides=stride, dilations=dilation, tags=("window",), **options)  # fmt: skip
     for activation in ("none", "relu", "relu6"):
         yield conv_case(f"{activation}-no-bias", (2, 7, 7, 24), (3, 3, 1), bias=False, activation=activation,
                         values=scaled(4), **options)  # fmt: skip
