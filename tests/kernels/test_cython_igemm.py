@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kigraph.kernels.conformance.cases.conv2d import conv_case
 from kigraph.kernels.contracts.elementwise import ADD
 from kigraph.kernels.devices import HOST
 from kigraph.kernels.errors import DTypeError, KernelError, ShapeError
 from kigraph.kernels.tensor import TensorType
 
 core = pytest.importorskip("kigraph.kernels.cython.core", reason="the C kernels are not built")
+conv2d = pytest.importorskip("kigraph.kernels.cython.conv2d")
 igemm = pytest.importorskip("kigraph.kernels.cython.igemm")
 loops = pytest.importorskip("kigraph.kernels.cython.loops")
 tiles = pytest.importorskip("kigraph.kernels.cython.tiles")
@@ -235,3 +237,13 @@ def test_constant_weights_are_packed_in_one_layout_for_all_batches(size: int) ->
         for rows in (1, 2, 3, 5, 8, 64, 1000):
             prepare(MATMUL, (rows, 24), rng.standard_normal((24, channels), np.float32), MatMulParams())
         assert len(layouts) == 1, channels
+
+
+def test_patches_go_tap_by_tap_where_a_row_of_them_is_long() -> None:
+    """A row of 16 pixels is a long run of the k loop anyway; shorter ones are merged, rows or not."""
+    rows = next(k for k in conv2d.KERNELS if k.name == "f32_conv2d_rows")
+    taps = next(k for k in conv2d.KERNELS if k.name == "conv2d_igemm")
+    for size, merged in ((4, True), (16, False)):
+        query = conv_case("patches", (1, 64, 64, 3), (size, size, 96), strides=(size, size)).query()
+        assert rows.refusal(query) is None
+        assert (rows.rank_for(query) > taps.rank_for(query)) is merged

@@ -150,6 +150,15 @@ def test_small_images_with_many_channels_keep_the_direct_kernel() -> None:
     assert kernel.rank_of(batch) == kernel.rank_of(small), "the choice must not depend on the batch"
 
 
+def test_first_layers_keep_the_direct_kernel() -> None:
+    """The inverse transform of 64 channels takes longer than the products of 3 that it saves."""
+    for kernel in KERNELS:
+        (kh, kw), rank_of = window_of(kernel), kernel.rank_of
+        assert rank_of is not None
+        few, more = (conv_case("c", (1, 56, 56, cin), (kh, kw, 64), padding="SAME").query() for cin in (3, 16))
+        assert rank_of(few) < 0 < rank_of(more), kernel
+
+
 def test_a_query_can_refuse_fewer_multiplications() -> None:
     query = conv_case("case", (1, 9, 9, 8), (3, 3, 16)).query()
     for kernel in KERNELS:
