@@ -200,15 +200,15 @@ def _depthwise() -> Iterator[Case]:
             for width in (1, 4, 7, 9, 15):
                 yield conv_case(f"{size}x{size}-s{stride}-width{width}", (1, 5, width, 21), (size, size, 1), padding="SAME",
                                 strides=(stride, stride), activation="relu", tags=("tail",), **options)  # fmt: skip
-        for stride, dilation in (
+        for strides, (dh, dw) in (
             ((1, 2), (1, 1)),
             ((2, 1), (1, 1)),
             ((1, 1), (2, 2)),
             ((1, 1), (1, 3)),
             ((2, 2), (1, 2)),
         ):
-            yield conv_case(f"{size}x{size}-s{stride[0]}{stride[1]}-d{dilation[0]}{dilation[1]}", (2, 6, 10, 16), (size, size, 1),
-                            padding="SAME", strides=stride, dilations=dilation, tags=("window",), **options)  # fmt: skip
+            yield conv_case(f"{size}x{size}-s{strides[0]}{strides[1]}-d{dh}{dw}", (2, 6, 10, 16), (size, size, 1),
+                            padding="SAME", strides=strides, dilations=(dh, dw), tags=("window",), **options)  # fmt: skip
     for activation in ("none", "relu", "relu6"):
         yield conv_case(f"{activation}-no-bias", (2, 7, 7, 24), (3, 3, 1), bias=False, activation=activation,
                         values=scaled(4), **options)  # fmt: skip
