@@ -5,8 +5,8 @@
  * a row of the window stay in registers meanwhile. An output sums its taps in rising order, whatever tile it is in.
  */
 
-/* Where a tile is: its first output (columns of the window: 0 is the first cell of that output), and which of its columns
- * and input rows are inside the image. Steps in elements. */
+/* Where a tile is. ``x``: row ``top`` of x and the column of the first output's first cell, which may be outside; columns and rows
+ * of the window count from that output's first cell. Steps in elements. */
 typedef struct {
     const E *x;
     O *y;
@@ -24,7 +24,7 @@ typedef struct {
 /* One row of x, which is row ``i`` of the window for outputs ``sum`` and row i - STRIDE for outputs ``below``. */
 KI_INLINE void DW(window_row)(const int WIDTH, const int STRIDE, const int first, const int second, const DW(place) * p,
                               ptrdiff_t i, vf32 *sum, vf32 *below) {
-    const E *x = p->x + i * p->x_row;
+    const E *x = p->x + (i - p->top) * p->x_row;
     const float *w = p->w + i * p->w_row, *w_below = w - STRIDE * p->w_row;
     const ptrdiff_t from = p->from;
     const size_t inside = (size_t)(p->to - from);
@@ -110,6 +110,7 @@ static void DW(band)(void *context, ptrdiff_t index, int slot) {
     p.w_step = a->channels, p.w_row = a->channels * a->window[1];
     p.top = at < 0 ? (-at + d - 1) / d : 0;
     p.bottom = at + (height - 1) * d < a->in[0] ? height : at < a->in[0] ? (a->in[0] - at + d - 1) / d : 0;
+    const ptrdiff_t line = p.top < p.bottom ? at + p.top * d : 0; /* far outside, addresses would overflow */
     DW(tile_fn) *const tile = DW(tiles)[a->window[1] / 2 - 1][stride - 1][here - 1];
     for (int phase = 0; phase < apart && phase < a->out[1]; phase++) {
         const ptrdiff_t outputs = (a->out[1] - phase + apart - 1) / apart, chunks = (outputs + COLUMNS - 1) / COLUMNS;
@@ -123,7 +124,7 @@ static void DW(band)(void *context, ptrdiff_t index, int slot) {
             p.from = from - first * stride > 0 ? from - first * stride : 0;
             p.to = to - first * stride < columns ? to - first * stride : columns;
             if (p.to < p.from) p.to = p.from;
-            p.x = x + at * a->x_row + (start + first * stride * apart) * a->x_step;
+            p.x = x + line * a->x_row + (start + first * stride * apart) * a->x_step;
             p.y = y + (phase + first * apart) * a->y_step;
             tile(&p, a->channels);
         }
