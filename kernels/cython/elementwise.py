@@ -101,9 +101,12 @@ def _kernel(contract: Contract[Any], op: str, prepare: Callable[..., Bound] = _p
 
 
 _CONTRACTS = (
-    ops.NEG, ops.ABS, ops.SIGN, ops.SQUARE, ops.FLOOR, ops.CEIL, ops.SQRT, ops.RSQRT, ops.RECIPROCAL, ops.EXP, ops.LOG, ops.RELU,
-    ops.RELU6, ops.SIGMOID, ops.TANH, ops.ADD, ops.SUB, ops.MUL, ops.DIV, ops.MAXIMUM, ops.MINIMUM, ops.SQUARED_DIFFERENCE,
-    ops.ELU, ops.SELU, ops.SOFTSIGN, ops.ERF, ops.ERFC, RELU_GRAD, RELU6_GRAD,
+    ops.NEG, ops.ABS, ops.SIGN, ops.SQUARE, ops.FLOOR, ops.CEIL, ops.ROUND, ops.SQRT, ops.RSQRT, ops.RECIPROCAL, ops.EXP, ops.EXPM1,
+    ops.LOG, ops.LOG1P, ops.RELU, ops.RELU6, ops.SIGMOID, ops.TANH, ops.SOFTPLUS, ops.SIN, ops.COS, ops.ATAN, ops.ELU, ops.SELU,
+    ops.SOFTSIGN, ops.ERF, ops.ERFC, ops.IS_NAN, ops.IS_INF, ops.IS_FINITE, ops.INVERT, ops.ADD, ops.SUB, ops.MUL, ops.DIV,
+    ops.FLOORMOD, ops.TRUNCMOD, ops.DIV_NO_NAN, ops.MUL_NO_NAN, ops.XDIVY, ops.XLOGY, ops.XLOG1PY, ops.MAXIMUM,
+    ops.MINIMUM, ops.SQUARED_DIFFERENCE, *ops.COMPARISONS, ops.BITWISE_AND, ops.BITWISE_OR, ops.BITWISE_XOR, ops.LEFT_SHIFT,
+    ops.RIGHT_SHIFT, ops.FLOORDIV, RELU_GRAD, RELU6_GRAD,
 )  # fmt: skip
 
 KERNELS: tuple[Kernel, ...] = (

@@ -12,6 +12,7 @@ typedef enum { KI_F32, KI_F64, KI_I8, KI_I16, KI_I32, KI_I64, KI_U8, KI_U16, KI_
 #define KI_FLOATS(X, ...)                                                                                              \
     X(f32, float, float, -INFINITY, INFINITY, ##__VA_ARGS__)                                                           \
     X(f64, double, double, -INFINITY, INFINITY, ##__VA_ARGS__)
+#define KI_SINGLE(X, ...) X(f32, float, float, -INFINITY, INFINITY, ##__VA_ARGS__)
 #define KI_SIGNED(X, ...)                                                                                              \
     X(i8, int8_t, uint32_t, INT8_MIN, INT8_MAX, ##__VA_ARGS__)                                                         \
     X(i16, int16_t, uint32_t, INT16_MIN, INT16_MAX, ##__VA_ARGS__)                                                     \
@@ -31,6 +32,7 @@ typedef enum { KI_F32, KI_F64, KI_I8, KI_I16, KI_I32, KI_I64, KI_U8, KI_U16, KI_
     [KI_I8] = KI_NAME(i8_##name), [KI_I16] = KI_NAME(i16_##name), [KI_I32] = KI_NAME(i32_##name),                      \
     [KI_I64] = KI_NAME(i64_##name), [KI_U8] = KI_NAME(u8_##name), [KI_U16] = KI_NAME(u16_##name),                      \
     [KI_U32] = KI_NAME(u32_##name), [KI_U64] = KI_NAME(u64_##name)
+#define KI_ROW_SINGLE(name) {[KI_F32] = KI_NAME(f32_##name)}
 #define KI_ROW_FLOATS(name) {KI_FLOATS_OF(name)}
 #define KI_ROW_INTEGERS(name) {KI_INTEGERS_OF(name)}
 #define KI_ROW_NUMBERS(name) {KI_FLOATS_OF(name), KI_INTEGERS_OF(name)}
