@@ -3,7 +3,7 @@
 Map of the folder::
 
     conv2d.py siblings.py matmul.py depthwise.py pool2d.py elementwise.py normalization.py softmax.py reduce.py concat.py
-    resize.py gradients.py quantized.py
+    resize.py layout.py arrange.py gradients.py quantized.py
                      the kernel records of one contract file each: what is supported, the geometry, preparation
     bfloat16.py      tensors that are bfloat16 in memory: maps, conversion, means (pool2d.py, depthwise.py, concat.py take them, too)
     narrow.py narrow_bytes.py   products of bfloat16 and of bytes: dot.pyx, c/dot*.[hc], on more instruction sets than the rest (c/dot_sets.h)
@@ -12,7 +12,8 @@ Map of the folder::
     roofline.py      the limits of the processor, measured (c/probe.c)
     support.py       reasons of refusal, prepared kernels without packing
 
-    elementwise bfloat16 normalization batch_statistics lrn softmax reduce concat resize int_matmul cross_entropy philox
+    elementwise bfloat16 normalization batch_statistics lrn softmax reduce order cumulative concat transpose resize int_matmul
+    cross_entropy philox
                      .pxi: checks arrays, binds addresses, releases the GIL;  c/*.[hc]: the loops, and their arguments
     quantized        the same form: maps of quantised tensors; quantized_windows.pxi, c/quantized_*.c: their pools and depthwise
                      convolutions, included by windows.pyx
@@ -30,7 +31,7 @@ Map of the folder::
     core.pyx         owns the C core: the table of the instruction set in use (KIGRAPH_ISA, else cpuid), the thread pool
     _arrays.pxi      the checks of arrays that all of them include;  _workspace.pxi: the scratch memory of some
     c/table.h        the table of C kernels, and how they are named;  c/cpu.c chooses the table
-    c/dtypes.h       the element types as lists;  c/functions.h: exp, log, tanh, sigmoid
+    c/dtypes.h       the element types as lists;  c/functions.h: exp, log, tanh, sigmoid, erf, sin ...
     c/threads.c      one pool of threads for the library
     c/simd/          one small vector API per instruction set;  bytes*.h: of bytes
 """
@@ -42,6 +43,7 @@ from ..backends import Status
 from ..devices import HOST
 from ..kernel import Kernel, Roof
 from . import (
+    arrange,
     bfloat16,
     concat,
     conv2d,
@@ -49,6 +51,7 @@ from . import (
     depthwise,
     elementwise,
     gradients,
+    layout,
     matmul,
     narrow,
     narrow_bytes,
@@ -102,7 +105,9 @@ _MODULES = (
     elementwise,
     softmax,
     reduce,
+    arrange,
     concat,
+    layout,
     bfloat16,
     resize,
     gradients,

@@ -8,6 +8,7 @@ from ..tensor import TensorType
 Array = np.ndarray[Any, Any]
 MAX_MAP_RANK: int
 MAX_REDUCE_RANK: int
+MAX_TRANSPOSE_RANK: int
 
 class LoopRun:
     def __call__(self) -> None: ...
@@ -101,6 +102,30 @@ def bind_map(
     threads: int = 1,
     pitched: bool = False,
     stored: bool = False,
+) -> LoopRun: ...
+def bind_transpose(
+    x: Array, x_type: TensorType, y: Array, y_type: TensorType, axes: Sequence[int], *, threads: int = 1
+) -> LoopRun: ...
+def top_k_scratch(n: int, k: int, threads: int) -> int: ...
+def bind_top_k(
+    x: Array,
+    x_type: TensorType,
+    outputs: Sequence[Array],
+    output_types: Sequence[TensorType],
+    workspace: Array | None,
+    *,
+    threads: int = 1,
+) -> LoopRun: ...
+def bind_cumulative(
+    x: Array,
+    y: Array,
+    tensor_type: TensorType,
+    axis: int,
+    *,
+    product: bool,
+    exclusive: bool,
+    reverse: bool,
+    threads: int = 1,
 ) -> LoopRun: ...
 def bind_bf16_mean(x: Array, x_type: TensorType, y: Array, y_type: TensorType, *, threads: int = 1) -> LoopRun: ...
 def channels_last(x: Array, y: Array, x_type: TensorType, y_type: TensorType) -> None: ...

@@ -7,10 +7,10 @@ from libc.stdint cimport int32_t
 from libc.stdlib cimport calloc, free
 
 __all__ = [
-    "LoopRun", "MAX_MAP_RANK", "MAX_REDUCE_RANK", "bind_batch_norm", "bind_batch_statistics", "bind_bf16_mean",
-    "bind_concat", "bind_cross_entropy", "bind_int_matmul",
-    "bind_lrn", "bind_map", "bind_reduce", "bind_resize", "bind_scaled_map",
-    "bind_softmax", "channels_last", "dtypes_of", "fill_philox", "lrn_scratch", "resize_pixels", "statistics_scratch",
+    "LoopRun", "MAX_MAP_RANK", "MAX_REDUCE_RANK", "MAX_TRANSPOSE_RANK", "bind_batch_norm", "bind_batch_statistics",
+    "bind_bf16_mean", "bind_concat", "bind_cross_entropy", "bind_cumulative", "bind_int_matmul", "bind_lrn", "bind_map",
+    "bind_reduce", "bind_resize", "bind_scaled_map", "bind_softmax", "bind_top_k", "bind_transpose", "channels_last",
+    "dtypes_of", "fill_philox", "lrn_scratch", "resize_pixels", "statistics_scratch", "top_k_scratch",
 ]
 
 include "_arrays.pxi"
@@ -42,14 +42,17 @@ cdef class LoopRun:
 include "batch_statistics.pxi"
 include "concat.pxi"
 include "cross_entropy.pxi"
+include "cumulative.pxi"
 include "elementwise.pxi"
 include "bfloat16.pxi"
 include "int_matmul.pxi"
 include "lrn.pxi"
 include "normalization.pxi"
+include "order.pxi"
 include "pixels.pxi"
 include "philox.pxi"
 include "quantized.pxi"
 include "reduce.pxi"
 include "resize.pxi"
 include "softmax.pxi"
+include "transpose.pxi"

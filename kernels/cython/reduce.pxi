@@ -20,6 +20,7 @@ cdef extern from "table.h" nogil:
         const ki_reduce *reduce_mean
         const ki_reduce *reduce_max
         const ki_reduce *reduce_min
+        const ki_reduce *reduce_prod
 
 
 cdef const ki_reduce_table *REDUCE = <const ki_reduce_table *> TABLE
@@ -33,6 +34,7 @@ cdef dict REDUCE_ROWS = {
     "reduce_mean": <size_t> REDUCE.reduce_mean,
     "reduce_max": <size_t> REDUCE.reduce_max,
     "reduce_min": <size_t> REDUCE.reduce_min,
+    "reduce_prod": <size_t> REDUCE.reduce_prod,
 }
 
 for _op, _row in REDUCE_ROWS.items():

@@ -13,6 +13,7 @@ typedef enum { KI_F32, KI_F64, KI_I8, KI_I16, KI_I32, KI_I64, KI_U8, KI_U16, KI_
     X(f32, float, float, -INFINITY, INFINITY, ##__VA_ARGS__)                                                           \
     X(f64, double, double, -INFINITY, INFINITY, ##__VA_ARGS__)
 #define KI_SINGLE(X, ...) X(f32, float, float, -INFINITY, INFINITY, ##__VA_ARGS__)
+#define KI_DOUBLE(X, ...) X(f64, double, double, -INFINITY, INFINITY, ##__VA_ARGS__)
 #define KI_SIGNED(X, ...)                                                                                              \
     X(i8, int8_t, uint32_t, INT8_MIN, INT8_MAX, ##__VA_ARGS__)                                                         \
     X(i16, int16_t, uint32_t, INT16_MIN, INT16_MAX, ##__VA_ARGS__)                                                     \

@@ -28,8 +28,6 @@ enum { GUARDED = 512 }; /* elements of a block of GUARDED_MAPS */
     X(FLOATS, sqrt, T, KI_OF(ki_sqrt, x))                                                                              \
     X(FLOATS, rsqrt, T, 1 / KI_OF(ki_sqrt, x))                                                                         \
     X(FLOATS, reciprocal, T, 1 / x)                                                                                    \
-    X(FLOATS, exp, T, KI_OF(ki_exp, x))                                                                                \
-    X(FLOATS, log, T, KI_OF(ki_log, x))                                                                                \
     X(SINGLE, log1p, T, KI_OF(ki_log1p, x))                                                                            \
     X(SINGLE, expm1, T, KI_OF(ki_expm1, x))                                                                            \
     X(SINGLE, atan, T, KI_OF(ki_atan, x))                                                                              \
@@ -73,12 +71,20 @@ enum { GUARDED = 512 }; /* elements of a block of GUARDED_MAPS */
     X(FLOATS, relu_grad, T, b > 0 ? a : 0)                                                                             \
     X(FLOATS, relu6_grad, T, b > 0 && b < 6 ? a : 0)
 
-/* Maps of floats whose formula holds for most operands only: X(name, where it holds, formula, what is right everywhere). */
+/* Maps of floats whose formula holds for most operands only: X(rows, name, a number below 0 where it does not hold, formula,
+ * what is right everywhere). */
 #define GUARDED_MAPS(X)                                                                                                \
-    X(sin, fabsf(a) <= KI_TURN_LIMIT, ki_sin_f32(a), sinf(a))                                                          \
-    X(cos, fabsf(a) <= KI_TURN_LIMIT, ki_cos_f32(a), cosf(a))                                                          \
-    X(floormod, DIVIDES(a, b), floored(remainder_of(a, b), b), floored(fmodf(a, b), b))                                \
-    X(truncmod, DIVIDES(a, b), remainder_of(a, b), fmodf(a, b))
+    X(FLOATS, exp, BEYOND(a, KI_EXP_NORMAL), ki_exp_normal_f32(a), ki_exp_f32(a))                                      \
+    X(FLOATS, log, NOT_NORMAL(a), ki_log_normal_f32(a), ki_log_f32(a))                                                 \
+    X(SINGLE, sin, BEYOND(a, KI_TURN_LIMIT), ki_sin_f32(a), sinf(a))                                                   \
+    X(SINGLE, cos, BEYOND(a, KI_TURN_LIMIT), ki_cos_f32(a), cosf(a))                                                   \
+    X(SINGLE, floormod, -!DIVIDES(a, b), floored(remainder_of(a, b), b), floored(fmodf(a, b), b))                      \
+    X(SINGLE, truncmod, -!DIVIDES(a, b), remainder_of(a, b), fmodf(a, b))
+
+/* Below 0 if |x| is above the limit or NaN; if x is not a positive normal number. In bits: no comparison. */
+#define BEYOND(x, limit) (ki_bits(limit) - (ki_bits(x) & INT32_MAX))
+#define NOT_NORMAL(x)                                                                                                  \
+    ((int32_t)((uint32_t)ki_bits(x) - 0x00800000u) | (int32_t)(0x7f7fffffu - (uint32_t)ki_bits(x)) | ki_bits(x))
 
 #define ABS(x) _Generic((x), float: fabsf((float)(x)), double: fabs((double)(x)), default: (x) < 0 ? (T)(-(W)(x)) : (x))
 #define FLOOR(x) _Generic((x), float: floorf, double: floor)(x)
@@ -142,27 +148,27 @@ static inline float floored(float rest, float b) { return rest != 0 && (rest < 0
     }
 
 /* Blocks in which the formula holds for all operands, which nearly all are, become SIMD. The same bits either way. */
-#define GUARDED_LOOP(name, HOLDS, FORMULA, EVERYWHERE)                                                                 \
+#define GUARDED_LOOP(ROWS, name, FAILS, FORMULA, EVERYWHERE)                                                           \
     static void KI_NAME(f32_##name)(const void *x0, ptrdiff_t s0, const void *x1, ptrdiff_t s1, void *out,             \
                                     ptrdiff_t n) {                                                                     \
-        const float *p = x0, *q = x1;                                                                                  \
-        float *y = out;                                                                                                \
         for (ptrdiff_t from = 0; from < n; from += GUARDED) {                                                          \
-            const ptrdiff_t to = n - from < GUARDED ? n : from + GUARDED;                                              \
-            int32_t beyond = 0;                                                                                        \
-            for (ptrdiff_t i = from; i < to; i++) {                                                                    \
-                const float a = p[s0 * i], b = q[s1 * i];                                                              \
-                (void)b, beyond |= !(HOLDS);                                                                           \
+            const ptrdiff_t count = n - from < GUARDED ? n - from : GUARDED;                                           \
+            const float *p = (const float *)x0 + s0 * from, *q = (const float *)x1 + s1 * from;                        \
+            float *y = (float *)out + from;                                                                            \
+            int32_t below = s0 && s1 ? 0 : -1;                                                                         \
+            for (ptrdiff_t i = 0, end = below ? 0 : count; i < end; i++) {                                             \
+                const float a = p[i], b = q[i];                                                                        \
+                (void)b, below |= FAILS;                                                                               \
             }                                                                                                          \
-            if (!beyond && s0 && s1) {                                                                                 \
-                IVDEP for (ptrdiff_t i = from; i < to; i++) {                                                          \
+            if (below >= 0) {                                                                                          \
+                IVDEP for (ptrdiff_t i = 0; i < count; i++) {                                                          \
                     const float a = p[i], b = q[i];                                                                    \
                     (void)b, y[i] = FORMULA;                                                                           \
                 }                                                                                                      \
             } else {                                                                                                   \
-                for (ptrdiff_t i = from; i < to; i++) {                                                                \
+                for (ptrdiff_t i = 0; i < count; i++) {                                                                \
                     const float a = p[s0 * i], b = q[s1 * i];                                                          \
-                    (void)b, y[i] = HOLDS ? FORMULA : EVERYWHERE;                                                      \
+                    (void)b, y[i] = FAILS < 0 ? EVERYWHERE : FORMULA;                                                  \
                 }                                                                                                      \
             }                                                                                                          \
         }                                                                                                              \
@@ -175,7 +181,9 @@ static inline float floored(float rest, float b) { return rest != 0 && (rest < 0
 UNARY_MAPS(UNARY_LOOPS)
 BINARY_MAPS(BINARY_LOOPS)
 GUARDED_MAPS(GUARDED_LOOP)
+KI_DOUBLE(UNARY_LOOP, exp, T, exp(x))
+KI_DOUBLE(UNARY_LOOP, log, T, log(x))
 
-#define GUARDED_KIND(name, ...) {#name, KI_ROW_SINGLE(name)},
+#define GUARDED_KIND(ROWS, name, ...) {#name, KI_ROW_##ROWS(name)},
 #define KIND(TYPES, name, ...) {#name, KI_ROW_##TYPES(name)},
 const ki_map_kind KI_NAME(ki_maps)[] = {UNARY_MAPS(KIND) BINARY_MAPS(KIND) GUARDED_MAPS(GUARDED_KIND){NULL, {NULL}}};

@@ -1,7 +1,7 @@
 /* Functions of a float without branches, so that a loop over them becomes SIMD on every instruction set. Doubles use libm.
  *
  * Largest errors in units in the last place (ULP) over all floats, against double, with FMA and without (portable C):
- *   exp 0.99   log 0.83   log1p 1.4   expm1 1.5   sigmoid 2.5   tanh 1.2   softplus 1.7   erf 1.2   atan 2.0
+ *   exp 0.99   log 0.83   log1p 1.4   expm1 1.5   sigmoid 2.5   tanh 2.4   softplus 1.7   erf 1.2   atan 2.0
  *   sin, cos 1.6 up to KI_TURN_LIMIT; beyond it elementwise.c takes libm's
  * erfc: relative error 9.2e-7. Results below the normal range are right to 1.2e-38 (sigmoid is 0 below e^-89), those of erfc to the
  * last bit. exp and log: ranges reduced by ln 2 in two parts, the polynomials of Cephes' expf and logf; sin and cos: Cody and
@@ -62,6 +62,22 @@ static inline float ki_exp_f32(float x) {
     return e * ki_float((int32_t)(half << 23)) * ki_float((int32_t)((bits - half) << 23));
 }
 
+/* The same bits for |x| <= KI_EXP_NORMAL, where the result is normal, in fewer steps: n is added to the exponent. */
+#define KI_EXP_NORMAL 87.0f
+static inline float ki_exp_normal_f32(float x) {
+    float rounded = KI_FMA(x, 1.44269504f, KI_ROUND(512));
+    float e = ki_exp_part(ki_less_ln2(x, rounded - KI_ROUND(512))) + 1.0f;
+    return ki_float((int32_t)((uint32_t)ki_bits(e) + ((uint32_t)ki_bits(rounded) << 23)));
+}
+
+/* The same bits for x <= 0 and NaN, except that results below the normal range are 0. */
+static inline float ki_exp_below_f32(float x) {
+    float c = x < -88.0f ? -88.0f : x; /* there the power of two is 0 */
+    float rounded = KI_FMA(c, 1.44269504f, KI_ROUND(127));
+    return (ki_exp_part(ki_less_ln2(c, rounded - KI_ROUND(127))) + 1.0f) * ki_power_of(rounded);
+}
+static inline double ki_exp_below_f64(double x) { return exp(x); }
+
 /* e^x - 1: 2^n (e^r - 1) + (2^n - 1), of half of 2^n, which is finite where the result is. */
 static inline float ki_expm1_f32(float x) {
     float c = x > 89.0f ? 89.0f : x;
@@ -108,6 +124,12 @@ static inline float ki_log_f32(float x) {
     return x < 0.0f ? NAN : y;
 }
 
+/* The same bits for positive normal numbers. */
+static inline float ki_log_normal_f32(float x) {
+    int32_t i = ki_bits(x) - 0x3f3504f3;
+    return ki_log_part(ki_float((i & 0x007fffff) + 0x3f3504f3) - 1.0f, (float)(i >> 23));
+}
+
 /* log(1 + x): the mantissa of 1 + x, less 1, is made of x itself, so that no digit of x gets lost. */
 static inline float ki_log1p_f32(float x) {
     const int32_t root = 0x3f3504f3;
@@ -123,20 +145,14 @@ static inline float ki_log1p_f32(float x) {
     return x < -1.0f ? NAN : y;
 }
 
-/* Below 0.625 a polynomial (Cephes'), else 1 - 2 / (e^2|x| + 1), whose power of two needs no care: from 9.1 on the result is 1. */
+/* (e^2|x| - 1) / (e^2|x| + 1); from 9.1 on it is 1. */
 static inline float ki_tanh_f32(float x) {
-    float a = fabsf(x), z = x * x;
-    float p = -5.70498872745e-3f;
-    p = KI_FMA(p, z, 2.06390887954e-2f);
-    p = KI_FMA(p, z, -5.37397155531e-2f);
-    p = KI_FMA(p, z, 1.33314422036e-1f);
-    p = KI_FMA(p, z, -3.33332819422e-1f);
-    float low = KI_FMA(p * z, a, a);
+    float a = fabsf(x);
     float c = a > 9.1f ? 9.1f : a; /* NaN passes */
     float rounded = KI_FMA(c, 2.88539008f, KI_ROUND(127)); /* 2 / ln 2 */
     float scale = ki_power_of(rounded);
-    float high = 1.0f - 2.0f / KI_FMA(ki_exp_part(ki_less_ln2(c + c, rounded - KI_ROUND(127))), scale, scale + 1.0f);
-    return copysignf(a < 0.625f ? low : high, x); /* NaN: high */
+    float less = KI_FMA(ki_exp_part(ki_less_ln2(c + c, rounded - KI_ROUND(127))), scale, scale - 1.0f);
+    return copysignf(less / (less + 2.0f), x);
 }
 
 /* 1 / (1 + e^-x), of half of both; below -89 it is 0. */

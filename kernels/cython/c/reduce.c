@@ -97,6 +97,9 @@ static ptrdiff_t product(int rank, const ptrdiff_t *size) {
 
 #define SUM_FLOAT(S, T, W, LEAST, GREATEST) REDUCE(reduce_sum, S, T, double, 0, ADD, ADD, AS_IS)
 #define MEAN_FLOAT(S, T, W, LEAST, GREATEST) REDUCE(reduce_mean, S, T, double, 0, ADD, ADD, DIVIDED)
+#define MULTIPLY(a, b) ((a) * (b))
+#define PROD_FLOAT(S, T, W, LEAST, GREATEST) REDUCE(reduce_prod, S, T, double, 1, MULTIPLY, MULTIPLY, AS_IS)
+#define PROD_INTEGER(S, T, W, LEAST, GREATEST) REDUCE(reduce_prod, S, T, W, 1, MULTIPLY, MULTIPLY, AS_IS)
 #define SUM_INTEGER(S, T, W, LEAST, GREATEST) REDUCE(reduce_sum, S, T, W, 0, ADD, ADD, AS_IS)
 #define EXTREMES(S, T, W, LEAST, GREATEST)                                                                             \
     REDUCE(reduce_max, S, T, T, LEAST, GREATER, GREATER, AS_IS) REDUCE(reduce_min, S, T, T, GREATEST, LESS, LESS, AS_IS)
@@ -105,8 +108,11 @@ KI_FLOATS(SUM_FLOAT)
 KI_FLOATS(MEAN_FLOAT)
 KI_INTEGERS(SUM_INTEGER)
 KI_NUMBERS(EXTREMES)
+KI_FLOATS(PROD_FLOAT)
+KI_INTEGERS(PROD_INTEGER)
 
 ki_reduce *const KI_NAME(ki_reduce_sum)[KI_DTYPES] = KI_ROW_NUMBERS(reduce_sum);
 ki_reduce *const KI_NAME(ki_reduce_mean)[KI_DTYPES] = KI_ROW_FLOATS(reduce_mean);
+ki_reduce *const KI_NAME(ki_reduce_prod)[KI_DTYPES] = KI_ROW_NUMBERS(reduce_prod);
 ki_reduce *const KI_NAME(ki_reduce_max)[KI_DTYPES] = KI_ROW_NUMBERS(reduce_max);
 ki_reduce *const KI_NAME(ki_reduce_min)[KI_DTYPES] = KI_ROW_NUMBERS(reduce_min);

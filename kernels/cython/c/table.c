@@ -25,8 +25,11 @@ const ki_table KI_NAME(ki_table) = {
     .bf16_maps = KI_NAME(ki_bf16_maps),
     .bf16_mean = KI_NAME(bf16_mean),
     .channels_last = KI_NAME(f32_channels_last),
+    .transpose = KI_NAME(u8_transpose),
     .probe_flops = KI_NAME(f32_probe_flops),
     .probe_read = KI_NAME(f32_probe_read),
     .run_map = ki_run_map,
-    .concat = ki_concat KI_ROWS(ROW, ),
+    .concat = ki_concat,
+    .top_k = ki_top_k,
+    .cumulative = ki_cumulative KI_ROWS(ROW, ),
 };

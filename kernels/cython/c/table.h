@@ -13,12 +13,14 @@
 #include "bfloat16.h"
 #include "concat.h"
 #include "cross_entropy.h"
+#include "cumulative.h"
 #include "dtypes.h"
 #include "elementwise.h"
 #include "igemm.h"
 #include "int_matmul.h"
 #include "lrn.h"
 #include "normalization.h"
+#include "order.h"
 #include "pixels.h"
 #include "philox.h"
 #include "probe.h"
@@ -26,6 +28,7 @@
 #include "reduce.h"
 #include "resize.h"
 #include "softmax.h"
+#include "transpose.h"
 #include "windows.h"
 #include "winograd.h"
 
@@ -46,6 +49,7 @@
     X(ki_reduce, reduce_mean, isa)                                                                                     \
     X(ki_reduce, reduce_max, isa)                                                                                      \
     X(ki_reduce, reduce_min, isa)                                                                                      \
+    X(ki_reduce, reduce_prod, isa)                                                                                     \
     X(ki_philox, philox_bits, isa)                                                                                     \
     X(ki_philox, philox_uniform, isa)                                                                                  \
     X(ki_philox, philox_normal, isa)                                                                                   \
@@ -83,11 +87,14 @@ typedef struct {
     const ki_bf16_map *bf16_maps;   /* the last one has no name */
     ki_bf16_mean *bf16_mean;
     ki_channels_last *channels_last;
+    ki_transpose *transpose;
     ki_probe_flops *probe_flops;
     ki_probe_read *probe_read;
     /* The same in every table. */
     void (*run_map)(const ki_map_args *);
     void (*concat)(const ki_concat_args *);
+    void (*top_k)(const ki_top_k_args *);
+    void (*cumulative)(const ki_cumulative_args *);
 } ki_table;
 #undef KI_FIELD
 
@@ -103,6 +110,7 @@ typedef struct {
     extern const ki_bf16_map ki_bf16_maps__##isa[];                                                                    \
     ki_bf16_mean bf16_mean__##isa;                                                                                     \
     ki_channels_last f32_channels_last__##isa;                                                                         \
+    ki_transpose u8_transpose__##isa;                                                                                  \
     ki_probe_flops f32_probe_flops__##isa;                                                                             \
     ki_probe_read f32_probe_read__##isa;
 
