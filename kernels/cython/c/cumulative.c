@@ -12,7 +12,7 @@ enum { LINES = 8, COLUMNS = 1024 };
 
 /* ``lines``: the axis is the last one; ``columns``: up to COLUMNS neighbouring lines, element by element. */
 #define CUMULATIVE(S, T, ARITHMETIC, LEAST, GREATEST, name, FIRST, OP)                                                 \
-    static void S##_##name##_lines(void *context, ptrdiff_t task, int slot) {                                          \
+    static void ki_##name##_lines_##S(void *context, ptrdiff_t task, int slot) {                                       \
         (void)slot;                                                                                                    \
         typedef ARITHMETIC W;                                                                                          \
         const ki_cumulative_args *a = context;                                                                         \
@@ -35,7 +35,7 @@ enum { LINES = 8, COLUMNS = 1024 };
                 sum[l] = next;                                                                                         \
             }                                                                                                          \
     }                                                                                                                  \
-    static void S##_##name##_columns(void *context, ptrdiff_t task, int slot) {                                        \
+    static void ki_##name##_columns_##S(void *context, ptrdiff_t task, int slot) {                                     \
         (void)slot;                                                                                                    \
         typedef ARITHMETIC W;                                                                                          \
         const ki_cumulative_args *a = context;                                                                         \
@@ -56,7 +56,7 @@ enum { LINES = 8, COLUMNS = 1024 };
 KI_NUMBERS(SUMS)
 KI_NUMBERS(PRODUCTS)
 
-#define ROW(S, T, W, LEAST, GREATEST, name) S##_##name,
+#define ROW(S, T, W, LEAST, GREATEST, name) ki_##name##_##S,
 static ki_task *const TASKS[2][2][KI_DTYPES] = {
     /* in the order of ki_dtype */
     {{KI_NUMBERS(ROW, running_sum_lines)}, {KI_NUMBERS(ROW, running_sum_columns)}},

@@ -6,7 +6,7 @@
 #include "simd/simd.h"
 #include "table.h"
 
-enum { GUARDED = 512 }; /* elements of a block of GUARDED_MAPS */
+enum { GUARDED = 2048 }; /* elements of a block of GUARDED_MAPS */
 
 /* The maps, all that the C side knows of one: X(element types, name, element type of y, expression of x). In expressions
  * T is the element type, W the type of arithmetic (dtypes.h), and KI_OF(ki_exp, x) is ki_exp_f32 or ki_exp_f64 of x.

@@ -9,22 +9,22 @@
 enum { BLOCK = 32, RADIX = 256 };
 
 /* Keys without a sign. -0 counts as 0; a NaN is above all. */
-static inline uint64_t key_f32(float x) {
+static inline uint64_t ki_key_f32(float x) {
     int32_t i;
     x += 0.0f; /* -0 + 0 = 0 */
     memcpy(&i, &x, sizeof i);
     return x != x ? UINT64_MAX : (uint32_t)(i < 0 ? ~i : i ^ INT32_MIN);
 }
-static inline uint64_t key_f64(double x) {
+static inline uint64_t ki_key_f64(double x) {
     int64_t i;
     x += 0.0;
     memcpy(&i, &x, sizeof i);
     return x != x ? UINT64_MAX : (uint64_t)(i < 0 ? ~i : i ^ INT64_MIN);
 }
 #define SIGNED_KEY(S, T, W, LEAST, GREATEST)                                                                           \
-    static inline uint64_t key_##S(T x) { return (uint64_t)x ^ (UINT64_C(1) << 63); }
+    static inline uint64_t ki_key_##S(T x) { return (uint64_t)x ^ (UINT64_C(1) << 63); }
 #define UNSIGNED_KEY(S, T, W, LEAST, GREATEST)                                                                         \
-    static inline uint64_t key_##S(T x) { return x; }
+    static inline uint64_t ki_key_##S(T x) { return x; }
 KI_SIGNED(SIGNED_KEY)
 KI_UNSIGNED(UNSIGNED_KEY)
 
@@ -62,7 +62,7 @@ static void put_index(const ki_top_k_args *a, ptrdiff_t at, ptrdiff_t index) {
 /* kept[0 .. count) is in order; a line's further numbers come in behind their equals. Blocks without a number above the least
  * that is kept are passed over by a loop that is SIMD. */
 #define TOP_K(S, T, W, LEAST, GREATEST)                                                                                \
-    static void S##_top_k_kept(const ki_top_k_args *a, const T *x, ptrdiff_t row) {                                    \
+    static void ki_top_k_kept_##S(const ki_top_k_args *a, const T *x, ptrdiff_t row) {                                 \
         ki_ordered kept[KI_TOP_K_KEPT];                                                                                \
         ptrdiff_t count = 0;                                                                                           \
         for (ptrdiff_t from = 0; from < a->n; from += BLOCK) {                                                         \
@@ -74,7 +74,7 @@ static void put_index(const ki_top_k_args *a, ptrdiff_t at, ptrdiff_t index) {
                 if (!above) continue;                                                                                  \
             }                                                                                                          \
             for (ptrdiff_t i = from; i < to; i++) {                                                                    \
-                const uint64_t key = key_##S(x[i]);                                                                    \
+                const uint64_t key = ki_key_##S(x[i]);                                                                 \
                 if (count == a->k && key <= kept[count - 1].key) continue;                                             \
                 ptrdiff_t j = count < a->k ? count++ : count - 1;                                                      \
                 for (; j && kept[j - 1].key < key; j--) kept[j] = kept[j - 1];                                         \
@@ -86,22 +86,22 @@ static void put_index(const ki_top_k_args *a, ptrdiff_t at, ptrdiff_t index) {
             put_index(a, row * a->k + i, kept[i].place);                                                               \
         }                                                                                                              \
     }                                                                                                                  \
-    static void S##_top_k(void *context, ptrdiff_t row, int slot) {                                                    \
+    static void ki_top_k_##S(void *context, ptrdiff_t row, int slot) {                                                 \
         const ki_top_k_args *a = context;                                                                              \
         const T *x = (const T *)a->x + row * a->n;                                                                     \
         if (a->k <= KI_TOP_K_KEPT) {                                                                                   \
-            S##_top_k_kept(a, x, row);                                                                                 \
+            ki_top_k_kept_##S(a, x, row);                                                                              \
             return;                                                                                                    \
         }                                                                                                              \
         ki_ordered *line = a->scratch + slot * 2 * a->n;                                                               \
-        for (ptrdiff_t i = 0; i < a->n; i++) line[i] = (ki_ordered){key_##S(x[i]), i};                                 \
+        for (ptrdiff_t i = 0; i < a->n; i++) line[i] = (ki_ordered){ki_key_##S(x[i]), i};                              \
         const ki_ordered *order = sorted(line, line + a->n, a->n);                                                     \
         for (ptrdiff_t i = 0; i < a->k; i++) {                                                                         \
             ((T *)a->values)[row * a->k + i] = x[order[i].place];                                                      \
             put_index(a, row * a->k + i, order[i].place);                                                              \
         }                                                                                                              \
     }
-#define ROW(S, T, W, LEAST, GREATEST) S##_top_k,
+#define ROW(S, T, W, LEAST, GREATEST) ki_top_k_##S,
 KI_NUMBERS(TOP_K)
 static ki_task *const TASKS[KI_DTYPES] = {KI_NUMBERS(ROW)}; /* in the order of ki_dtype */
 

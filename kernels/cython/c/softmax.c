@@ -12,19 +12,25 @@ enum { COLUMNS = 64 };
  * go round COLUMNS accumulators, so that they are SIMD without reordering by the compiler; its end is filled up. y may be x. A NaN is not found as
  * the largest, but makes the sum a NaN, and with it the line. */
 #define LARGER(top, v) ((v) > (top) ? (v) : (top))
+#define ADD(a, b) ((a) + (b))
+/* part[0] = all of part, joined by halves: one after the other takes 256 cycles. */
+#define HALVED(JOIN)                                                                                                   \
+    _Pragma("GCC unroll 8") for (int half = COLUMNS / 2; half; half /= 2) for (int c = 0; c < half; c++) part[c] =     \
+        JOIN(part[c], part[c + half]);
 #define SOFTMAX(S, T, W, LEAST, GREATEST)                                                                              \
     static void KI_NAME(S##_softmax_line)(void *context, ptrdiff_t index, int slot) {                                  \
         (void)slot;                                                                                                    \
         const ki_softmax_args *a = context;                                                                            \
         const ptrdiff_t n = a->n, whole = n / COLUMNS * COLUMNS;                                                       \
         const T *x = (const T *)a->x + index * n;                                                                      \
-        T *y = (T *)a->y + index * n, part[COLUMNS], rest[COLUMNS], top = LEAST, sum = 0;                              \
+        T *y = (T *)a->y + index * n, part[COLUMNS], rest[COLUMNS], top, sum;                                          \
         for (int c = 0; c < COLUMNS; c++) part[c] = rest[c] = LEAST;                                                   \
         for (ptrdiff_t i = whole; i < n; i++) rest[i - whole] = x[i];                                                  \
         for (ptrdiff_t i = 0; i < whole; i += COLUMNS)                                                                 \
             for (int c = 0; c < COLUMNS; c++) part[c] = LARGER(part[c], x[i + c]);                                     \
         for (int c = 0; c < COLUMNS; c++) part[c] = LARGER(part[c], rest[c]);                                          \
-        for (int c = 0; c < COLUMNS; c++) top = LARGER(top, part[c]);                                                  \
+        HALVED(LARGER)                                                                                                 \
+        top = part[0];                                                                                                 \
         for (int c = 0; c < COLUMNS; c++) part[c] = 0;                                                                 \
         if (a->logarithm) {                                                                                            \
             for (ptrdiff_t i = 0; i < whole; i += COLUMNS)                                                             \
@@ -35,7 +41,8 @@ enum { COLUMNS = 64 };
         }                                                                                                              \
         if (whole < n)                                                                                                 \
             for (int c = 0; c < COLUMNS; c++) part[c] += rest[c] = ki_exp_below_##S(rest[c] - top);                    \
-        for (int c = 0; c < COLUMNS; c++) sum += part[c];                                                              \
+        HALVED(ADD)                                                                                                    \
+        sum = part[0];                                                                                                 \
         if (a->logarithm) {                                                                                            \
             const T log_sum = ki_log_##S(sum);                                                                         \
             IVDEP for (ptrdiff_t i = 0; i < n; i++) y[i] = (x[i] - top) - log_sum;                                     \
