@@ -42,7 +42,22 @@ def same(a: Array, b: Array) -> bool:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32, np.int64, np.complex128])
 @pytest.mark.parametrize(
-    "shape", [(1, 1), (1, 9), (3, 5), (16, 16), (17, 33), (64, 64), (65, 130), (200, 3), (4, 301), (0, 4), (128, 70)]
+    "shape",
+    [
+        (1, 1),
+        (1, 9),
+        (3, 5),
+        (16, 16),
+        (17, 33),
+        (64, 64),
+        (65, 130),
+        (200, 3),
+        (4, 301),
+        (5000, 3),
+        (15, 4100),
+        (0, 4),
+        (128, 70),
+    ],
 )
 def test_matrices(shape: tuple[int, int], dtype: Any) -> None:
     x = numbered(shape, dtype)

@@ -96,8 +96,8 @@ enum { GUARDED = 2048 }; /* elements of a block of GUARDED_MAPS */
 /* Whether the quotient is so small, and no operand infinite, that the remainder is exact: see remainder_of. */
 #define DIVIDES(a, b) (fabsf((a) / (b)) < 4194304.0f && fabsf(b) < INFINITY)
 
-/* The remainder of a / b with the sign of a: quotient times b has 46 bits, the difference fewer. A quotient that was rounded up to an
- * integer is one too large. */
+/* The remainder of a / b with the sign of a: quotient times b has 46 bits, the difference fewer. A quotient that was rounded
+ * up to an integer is one too large. */
 static inline float remainder_of(float a, float b) {
     const double quotient = truncf(a / b), rest = (double)a - quotient * (double)b;
     const double magnitude = a < 0 ? -rest : rest;

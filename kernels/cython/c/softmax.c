@@ -8,9 +8,9 @@
 
 enum { COLUMNS = 64 };
 
-/* A task is one line, or, if the axis is not the last, up to COLUMNS neighbouring lines at once. The sums of a single line
- * go round COLUMNS accumulators, so that they are SIMD without reordering by the compiler; its end is filled up. y may be x. A NaN is not found as
- * the largest, but makes the sum a NaN, and with it the line. */
+/* A task is one line, or, if the axis is not the last, up to COLUMNS neighbouring lines at once. The sums of a single line go
+ * round COLUMNS accumulators, so that they are SIMD without reordering by the compiler; its end is filled up. y may be x. A NaN
+ * is not found as the largest, but makes the sum a NaN, and with it the line. */
 #define LARGER(top, v) ((v) > (top) ? (v) : (top))
 #define ADD(a, b) ((a) + (b))
 /* part[0] = all of part, joined by halves: one after the other takes 256 cycles. */

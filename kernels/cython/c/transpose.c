@@ -9,7 +9,7 @@
 #include "threads.h"
 
 /* A task is a block of items along both dense axes, of one place along the others; or some rows. */
-enum { BLOCK = 64, FEW_ROWS = 16, TASK_BYTES = 128 * 1024, LEAST_SHARED = 256 * 1024 };
+enum { BLOCK = 64, FEW_ROWS = 16, MANY = 1024, TASK_BYTES = 128 * 1024, LEAST_SHARED = 256 * 1024 };
 
 typedef unsigned __int128 item16;
 
@@ -87,7 +87,7 @@ typedef struct {
     const ki_transpose_args *args;
     block *run;
     ptrdiff_t across, down; /* blocks along x's dense axis, and along y's */
-    ptrdiff_t block_rows;
+    ptrdiff_t block_rows, block_columns;
     ptrdiff_t rows, per_task;
 } work;
 
@@ -107,11 +107,11 @@ static void KI_NAME(u8_transpose_blocks)(void *context, ptrdiff_t index, int slo
     const work *w = context;
     const ki_transpose_args *a = w->args;
     const int last = a->rank - 1;
-    const ptrdiff_t c = index % w->across * BLOCK, r = index / w->across % w->down * w->block_rows;
+    const ptrdiff_t c = index % w->across * w->block_columns, r = index / w->across % w->down * w->block_rows;
     const ptrdiff_t at = index / w->across / w->down, columns = a->size[a->dense] - c, rows = a->size[last] - r;
     w->run((const char *)a->x + place(a, at, a->step_x) + r * a->step_x[last] + c * a->item, a->step_x[last],
            (char *)a->y + place(a, at, a->step_y) + c * a->step_y[a->dense] + r * a->item, a->step_y[a->dense],
-           rows < w->block_rows ? rows : w->block_rows, columns < BLOCK ? columns : BLOCK);
+           rows < w->block_rows ? rows : w->block_rows, columns < w->block_columns ? columns : w->block_columns);
 }
 
 static void KI_NAME(u8_transpose_rows)(void *context, ptrdiff_t index, int slot) {
@@ -150,9 +150,12 @@ void KI_NAME(u8_transpose)(const ki_transpose_args *a) {
             : a->item == 4 ? KI_NAME(u32_transpose_block)
             : a->item == 8 ? KI_NAME(u64_transpose_block)
                            : KI_NAME(u128_transpose_plain);
-    w.across = (a->size[a->dense] + BLOCK - 1) / BLOCK;
-    /* Rows that begin anywhere in a cache line: 1000 x 1000 floats by 16 rows at a time 0.49 ms, by 64 0.68; 1024 x 1024 0.49, 0.45. */
-    w.block_rows = (a->step_x[last] | a->step_y[a->dense]) % 64 ? FEW_ROWS : BLOCK;
+    /* Few channels: long blocks. Rows that begin anywhere in a cache line: 1000 x 1000 floats by 16 rows at a time 0.49 ms,
+     * by 64 0.68; 1024 x 1024 0.49 and 0.45. */
+    const int aligned = (a->step_x[last] | a->step_y[a->dense]) % 64 == 0;
+    w.block_rows = a->size[a->dense] < FEW_ROWS ? MANY : aligned ? BLOCK : FEW_ROWS;
+    w.block_columns = a->size[last] < FEW_ROWS ? MANY : BLOCK;
+    w.across = (a->size[a->dense] + w.block_columns - 1) / w.block_columns;
     w.down = (a->size[last] + w.block_rows - 1) / w.block_rows;
     ki_parallel(KI_NAME(u8_transpose_blocks), &w, w.rows * w.across * w.down, threads);
 }
