@@ -86,7 +86,7 @@ cdef class Igemm:
     (in, out, taps, stride, dilation, padding before, tap step, pixels between neighbours in x, in y). ``batch``:
     (count, pixels between neighbours in x, in y). ``k``: inputs per tap. ``tile``: (pixels, vectors). ``limits``: of
     the activation. ``steps``: elements between the rows and between the columns of raw weights. ``packs``: the weights
-    are no constant and get packed in every run. ``in_place``: they are not even packed (few rows).
+    are no constant and get packed in every run. ``in_place``: they are not even packed (few rows, or one column).
     ``transposed_rows``: if not 0, x is stored [k][that many rows]. ``offsets``: for each item of a batched product the
     elements to add to x, w and y. ``dense_x``: refuse a pitched x.
     """
@@ -141,8 +141,8 @@ cdef class Igemm:
         pack.rows, pack.cout, pack.nv, pack.threads = taps * k, gemm.cout, gemm.nv, threads
         pack.zeros = ki_zeros(gemm.axis[0].taps, gemm.axis[1].taps, k)
         pack.row_step, pack.col_step = steps
-        if in_place and (not packs or transposed_rows or taps != 1 or steps[1] != 1):
-            raise ValueError("only weights of a matrix product that are row-major and no constant can stay unpacked")
+        if in_place and (not packs or taps != 1 or 1 not in steps):
+            raise ValueError("only weights of a matrix product that are dense and no constant can stay unpacked")
         self.args.in_place = in_place
         self.args.packs, self.args.transposes = packs, transposed_rows > 0
         self.args.rows = self.args.x_step = transposed_rows

@@ -23,7 +23,7 @@ __all__ = ["KERNELS"]
 #: The tile of constant weights is chosen for this many rows, because they are packed once for any number of rows.
 _USUAL_ROWS = 256
 #: So few rows that packing b would take longer than the product.
-_FEW_ROWS = 4
+_FEW_ROWS = 64
 _CLAMPS = {"none": 0, "relu": 1, "relu6": 2}
 
 
@@ -52,7 +52,8 @@ def _prepare(query: Query[MatMulParams], constants: Constants) -> PreparedProduc
     params, dtype = query.params, query.outputs[0].dtype
     m, n, k = _sizes(query)
     offsets = _offsets(query)
-    constant = 1 in query.constants and int(np.prod(query.inputs[1].dims[:-2])) == 1
+    # One column is a sum of dot products over b as it is, whatever b and the number of rows are.
+    constant = 1 in query.constants and int(np.prod(query.inputs[1].dims[:-2])) == 1 and n != 1
     if len({b for _, b, _ in offsets}) == 1 and not params.transpose_a and offsets[-1][0] == (len(offsets) - 1) * m * k:
         # One b for all, and the matrices of a are contiguous: a single product with more rows.
         m, offsets = m * len(offsets), offsets[:1]
@@ -70,7 +71,7 @@ def _prepare(query: Query[MatMulParams], constants: Constants) -> PreparedProduc
         limits=ACTIVATION_LIMITS[params.activation],
         steps=(1, k) if params.transpose_b else (n, 1),
         packs=not constant,
-        in_place=not constant and m <= _FEW_ROWS and not params.transpose_a and not params.transpose_b,
+        in_place=not constant and (m <= _FEW_ROWS or n == 1),
         transposed_rows=m if params.transpose_a else 0,
         offsets=offsets,
         threads=query.threads,

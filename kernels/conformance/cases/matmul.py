@@ -75,6 +75,15 @@ def _cases() -> Iterator[Case]:
             yield matmul_case(
                 f"{m}x{k}x{n}-{flags}-weights", m, k, n, transpose_a=ta, transpose_b=tb, constant=True, bias=True
             )
+    for m, k, n in ((3, 150, 300), (11, 90, 70), (40, 67, 33), (70, 130, 1), (5, 37, 1), (1, 200, 1)):
+        for ta, tb in ((False, False), (True, False), (False, True), (True, True)):
+            name = f"{m}x{k}x{n}-unpacked-{'t' if ta else 'n'}{'t' if tb else 'n'}"
+            yield matmul_case(
+                name, m, k, n, transpose_a=ta, transpose_b=tb, bias=True, activation="relu", tags=("tail",)
+            )
+    yield matmul_case("column-weights", 9, 75, 1, constant=True, bias=True, tags=("tail",))
+    yield matmul_case("column-batch", 7, 90, 1, batch_a=(3,), batch_b=(3,), tags=("batch",))
+    yield matmul_case("column-nan", 9, 75, 1, values=sparse_nan, tags=("nan",))
     yield matmul_case("bias-not-constant", 9, 17, 33, bias=True)
     yield from (
         matmul_case("m0", 0, 4, 5, tags=("empty",)),
@@ -113,6 +122,11 @@ def _cases() -> Iterator[Case]:
             f"weights-threads{threads}", 67, 190, 260, constant=True, bias=True, threads=threads, tags=("threads",)
         )
     yield matmul_case("row-threads2", 1, 500, 1001, constant=True, threads=2, tags=("threads",))
+    yield matmul_case("row-fed-threads2", 1, 500, 1001, threads=2, tags=("threads",))
+    yield matmul_case(
+        "rows-fed-threads2", 40, 300, 60, transpose_a=True, transpose_b=True, threads=2, tags=("threads",)
+    )
+    yield matmul_case("column-threads2", 700, 300, 1, threads=2, tags=("threads",))
     for memory in MEMORIES:
         yield matmul_case(f"{memory}", 19, 33, 37, memory=memory, constant=True, bias=True, tags=("strided",))
     for dtype in (F16, F64, np.dtype(np.complex64), np.dtype(np.complex128)):

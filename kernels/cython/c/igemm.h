@@ -74,7 +74,7 @@ typedef struct {
     ki_igemm_args gemm; /* w: the packed weights, unless ``packs`` */
     ki_pack_args pack;  /* w: the raw weights */
     int packs, transposes;
-    int in_place; /* weights that are no constant are used unpacked, row by row; pack has their address */
+    int in_place; /* weights that are no constant are used unpacked (igemm_unpacked.h); pack has their address */
     ptrdiff_t rows, x_step; /* transposes: x is stored [k][rows] with x_step elements between its rows */
     ptrdiff_t items;
     const ptrdiff_t *offsets;

@@ -1,5 +1,5 @@
 /* The loops around the tiles and the table of pointers to the pixels of a tile, for one element type;
- * included after igemm_tile.h and igemm_pack.h.
+ * included after the other igemm_*.h.
  *
  * Work is cut into blocks (one tile's pixels), groups of blocks, and panels. A task is one group x one panel. A thread
  * takes consecutive tasks, so the order of the loops decides what each thread reads: with the panels in the outer loop a
@@ -245,20 +245,10 @@ static void TILE(igemm)(const ki_igemm_args *args) {
     TILE(product_run)(&work, 1);
 }
 
-/* to[m][i] = x[i * step + m] for m < rows, i < k, 16 x 16 at a time. */
-static void TILE(transpose)(T *to, const T *x, ptrdiff_t rows, ptrdiff_t k, ptrdiff_t step) {
-    for (ptrdiff_t m0 = 0; m0 < rows; m0 += 16)
-        for (ptrdiff_t i0 = 0; i0 < k; i0 += 16) {
-            ptrdiff_t m1 = rows - m0 < 16 ? rows : m0 + 16, i1 = k - i0 < 16 ? k : i0 + 16;
-            for (ptrdiff_t m = m0; m < m1; m++)
-                for (ptrdiff_t i = i0; i < i1; i++) to[m * k + i] = x[i * step + m];
-        }
-}
-
 /* Prepares what a product needs in each run: packed weights, transposed x. ``own``: its part of the workspace. */
 static void TILE(product_make_ready)(const ki_product_args *args, ki_igemm_args *gemm, const ptrdiff_t *offsets,
                                      char *own) {
-    if (args->packs) {
+    if (args->packs && !args->in_place) {
         ki_pack_args pack = args->pack;
         pack.w = (const T *)pack.w + offsets[1];
         pack.packed = own;
@@ -267,58 +257,12 @@ static void TILE(product_make_ready)(const ki_product_args *args, ki_igemm_args 
         gemm->w = own;
     }
     gemm->x = (const T *)gemm->x + offsets[0];
-    if (args->transposes) {
-        TILE(transpose)((T *)(own + args->packed_bytes), gemm->x, args->rows, gemm->k, args->x_step);
+    if (args->transposes && !(args->in_place && gemm->cout == 1 && gemm->axis[1].out_step == 1)) {
+        TILE(transpose)((T *)(own + args->packed_bytes), gemm->x, args->rows, gemm->k, args->x_step,
+                        gemm->threads);
         gemm->x = own + args->packed_bytes;
     }
     gemm->y = (T *)gemm->y + offsets[2];
-}
-
-enum { TILE(COLUMNS) = 512, TILE(AT_ONCE) = 4 };
-
-/* A few rows times an unpacked matrix: packing would take longer than the product. Columns of block ``index``; y stays in
- * L1 while the matrix is read once. The sums have the order of the tiles, so the bits are the same. */
-static void TILE(product_columns)(void *context, ptrdiff_t index, int slot) {
-    (void)slot;
-    const ki_product_args *args = context;
-    const ki_igemm_args *gemm = &args->gemm;
-    const ki_axis *b = &gemm->axis[1];
-    const ptrdiff_t from = index * TILE(COLUMNS);
-    const ptrdiff_t to = gemm->cout - from < TILE(COLUMNS) ? gemm->cout : from + TILE(COLUMNS);
-    const V lo = VOP(set1)((T)gemm->lo), hi = VOP(set1)((T)gemm->hi);
-    for (ptrdiff_t k = 0; k == 0 || k < gemm->k; k += TILE(AT_ONCE)) {
-        const ptrdiff_t depth = gemm->k - k < TILE(AT_ONCE) ? gemm->k - k : TILE(AT_ONCE);
-        const int final = k + TILE(AT_ONCE) >= gemm->k;
-        const T *w = (const T *)args->pack.w + k * args->pack.row_step;
-        for (ptrdiff_t c = from; c < to; c += LANES) {
-            V row[TILE(AT_ONCE)];
-            for (ptrdiff_t i = 0; i < depth; i++) row[i] = TILE(load_valid)(w + i * args->pack.row_step + c, to - c);
-            for (ptrdiff_t m = 0; m < b->out; m++) {
-                const T *x = (const T *)gemm->x + m * b->in_step + k;
-                T *y = (T *)gemm->y + m * b->out_step + c;
-                V sum = VOP(zero)();
-                if (k > 0)
-                    sum = TILE(load_valid)(y, to - c);
-                else if (gemm->bias)
-                    sum = TILE(load_valid)((const T *)gemm->bias + c, to - c);
-                if (depth == TILE(AT_ONCE))
-                    for (int i = 0; i < TILE(AT_ONCE); i++) sum = VOP(fma)(VOP(set1)(x[i]), row[i], sum);
-                else
-                    for (ptrdiff_t i = 0; i < depth; i++) sum = VOP(fma)(VOP(set1)(x[i]), row[i], sum);
-                if (final) sum = VOP(min)(hi, VOP(max)(lo, sum));
-                if (to - c >= LANES)
-                    VOP(store)(y, sum);
-                else
-                    VOP(store_n)(y, sum, (size_t)(to - c));
-            }
-        }
-    }
-}
-
-static void TILE(in_place)(ki_product_args *args) {
-    const ki_igemm_args *gemm = &args->gemm;
-    const ptrdiff_t blocks = (gemm->cout + TILE(COLUMNS) - 1) / TILE(COLUMNS);
-    ki_parallel(TILE(product_columns), args, blocks, gemm->k * gemm->cout < 128 * 1024 ? 1 : gemm->threads);
 }
 
 static void TILE(product_item)(void *context, ptrdiff_t item, int slot) {
@@ -329,12 +273,10 @@ static void TILE(product_item)(void *context, ptrdiff_t item, int slot) {
     gemm.tables = (char *)args->workspace + slot * args->table_bytes;
     if (args->items > 1) gemm.threads = 1;
     if (args->in_place) {
-        ki_product_args copy = *args;
-        const ptrdiff_t *offsets = args->offsets + 3 * item;
-        gemm.x = (const T *)gemm.x + offsets[0], gemm.y = (T *)gemm.y + offsets[2];
-        copy.gemm = gemm;
-        copy.pack.w = (const T *)args->pack.w + offsets[1];
-        TILE(in_place)(&copy);
+        const T *w = (const T *)args->pack.w + args->offsets[3 * item + 1];
+        const int swaps = args->transposes && gemm.cout == 1 && gemm.axis[1].out_step == 1;
+        TILE(product_make_ready)(args, &gemm, args->offsets + 3 * item, own);
+        TILE(product_unpacked)(&gemm, &args->pack, w, swaps ? args->x_step : 0);
         return;
     }
     TILE(product_make_ready)(args, &gemm, args->offsets + 3 * item, own);

@@ -1,4 +1,4 @@
-/* Packing the weights of a product into panels (igemm.h), for one element type; included after igemm_tile.h. */
+/* Packing the weights of a product into panels (igemm.h), for one element type; included after igemm_transpose.h. */
 
 enum { TILE(PACK_ROWS) = 32 };
 
@@ -32,7 +32,7 @@ static void TILE(pack_rows)(void *context, ptrdiff_t index, int slot) {
         if (!(lanes[i] == 0)) __atomic_store(TILE(mark_of)(args), &lanes[i], __ATOMIC_RELAXED);
 }
 
-/* One panel of a matrix whose columns are strided: 16 rows at a time, so that each cache line is read once. Only matrix
+/* One panel of a matrix whose columns are strided: LANES rows at a time, so that each cache line is read once. Only matrix
  * products have such weights, and they have no padding: the mark stays 0. */
 static void TILE(pack_columns)(void *context, ptrdiff_t panel, int slot) {
     (void)slot;
@@ -43,8 +43,13 @@ static void TILE(pack_columns)(void *context, ptrdiff_t panel, int slot) {
     const ptrdiff_t valid = args->cout - first < width ? args->cout - first : width;
     const T *w = (const T *)args->w + first * args->col_step;
     T *to = (T *)args->packed + args->rows * first;
-    for (ptrdiff_t i0 = 0; i0 < args->rows; i0 += 16) {
-        ptrdiff_t rows = args->rows - i0 < 16 ? args->rows - i0 : 16;
+    for (ptrdiff_t i0 = 0; i0 < args->rows; i0 += LANES) {
+        const ptrdiff_t rows = args->rows - i0 < LANES ? args->rows - i0 : LANES;
+        if (args->row_step == 1) {
+            for (ptrdiff_t o = 0; o < width; o += LANES)
+                TILE(turn)(to + i0 * width + o, width, w + o * args->col_step + i0, args->col_step, valid - o, rows);
+            continue;
+        }
         for (ptrdiff_t o = 0; o < width; o++)
             for (ptrdiff_t i = 0; i < rows; i++)
                 to[(i0 + i) * width + o] = o < valid ? w[(i0 + i) * args->row_step + o * args->col_step] : 0;
