@@ -19,6 +19,8 @@ cdef extern from "dtypes.h" nogil:
         KI_F32, KI_F64
 
 cdef extern from "igemm.h" nogil:
+    enum:
+        KI_UNPACKED_ROWS
     ctypedef struct ki_axis:
         # "in" is a keyword here
         ptrdiff_t size "in"
@@ -143,6 +145,8 @@ cdef class Igemm:
         pack.row_step, pack.col_step = steps
         if in_place and (not packs or taps != 1 or 1 not in steps):
             raise ValueError("only weights of a matrix product that are dense and no constant can stay unpacked")
+        if in_place and transposed_rows > KI_UNPACKED_ROWS and gemm.cout != 1:
+            raise ValueError(f"unpacked weights take {KI_UNPACKED_ROWS} rows of a transposed x, not {transposed_rows}")
         self.args.in_place = in_place
         self.args.packs, self.args.transposes = packs, transposed_rows > 0
         self.args.rows = self.args.x_step = transposed_rows
@@ -156,10 +160,10 @@ cdef class Igemm:
         self.args.offsets = self.offsets
         self.args.table_bytes = ki_igemm_slot_bytes(taps, gemm.mr)
         if not in_place:
+            self.args.transposed_bytes = _whole_lines(transposed_rows * k * self.itemsize)
             self.args.packed_bytes = _whole_lines(
                 (ki_packed_size(pack.rows, pack.cout, pack.zeros, lanes) + 1) * self.itemsize
             )
-        self.args.transposed_bytes = _whole_lines(transposed_rows * k * self.itemsize)
         self.workspace_bytes = ki_product_workspace(&self.args) - (0 if packs else self._packed_slots())
 
     cdef Py_ssize_t _packed_slots(self):
@@ -192,7 +196,9 @@ cdef class Igemm:
         cdef ki_igemm_args *gemm = &run.args.gemm
         cdef bint pitched = self.args.items == 1  # the offsets of items are for dense arrays
         cdef View vx = view(x, self.types[0], "input 0", False, pitched and not self.dense_x), vw
-        cdef View vy = view(y, self.types[len(self.types) - 1], "the output", True, pitched)
+        # One column of a transposed x is written as a row.
+        cdef bint row = self.args.in_place and self.args.transposes
+        cdef View vy = view(y, self.types[len(self.types) - 1], "the output", True, pitched and not row)
         cdef Py_buffer buffer
         cdef int i
         run.args = self.args

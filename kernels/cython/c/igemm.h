@@ -16,8 +16,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* KI_MAX_SIBLINGS: matrix products that run as one; more run in groups of this size. */
-enum { KI_MAX_NV = 5, KI_MAX_MR = 10, KI_MAX_SIBLINGS = 16 };
+/* KI_MAX_SIBLINGS: matrix products that run as one; more run in groups of this size. KI_UNPACKED_ROWS: most rows of a transposed x
+ * times weights that are used unpacked, unless these are one column. */
+enum { KI_MAX_NV = 5, KI_MAX_MR = 10, KI_MAX_SIBLINGS = 16, KI_UNPACKED_ROWS = 64 };
 
 /* One spatial axis; sizes in pixels and taps, steps in elements. */
 typedef struct {

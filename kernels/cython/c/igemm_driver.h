@@ -248,7 +248,7 @@ static void TILE(igemm)(const ki_igemm_args *args) {
 /* Prepares what a product needs in each run: packed weights, transposed x. ``own``: its part of the workspace. */
 static void TILE(product_make_ready)(const ki_product_args *args, ki_igemm_args *gemm, const ptrdiff_t *offsets,
                                      char *own) {
-    if (args->packs && !args->in_place) {
+    if (args->packs) {
         ki_pack_args pack = args->pack;
         pack.w = (const T *)pack.w + offsets[1];
         pack.packed = own;
@@ -257,7 +257,7 @@ static void TILE(product_make_ready)(const ki_product_args *args, ki_igemm_args 
         gemm->w = own;
     }
     gemm->x = (const T *)gemm->x + offsets[0];
-    if (args->transposes && !(args->in_place && gemm->cout == 1 && gemm->axis[1].out_step == 1)) {
+    if (args->transposes) {
         TILE(transpose)((T *)(own + args->packed_bytes), gemm->x, args->rows, gemm->k, args->x_step,
                         gemm->threads);
         gemm->x = own + args->packed_bytes;
@@ -273,10 +273,9 @@ static void TILE(product_item)(void *context, ptrdiff_t item, int slot) {
     gemm.tables = (char *)args->workspace + slot * args->table_bytes;
     if (args->items > 1) gemm.threads = 1;
     if (args->in_place) {
-        const T *w = (const T *)args->pack.w + args->offsets[3 * item + 1];
-        const int swaps = args->transposes && gemm.cout == 1 && gemm.axis[1].out_step == 1;
-        TILE(product_make_ready)(args, &gemm, args->offsets + 3 * item, own);
-        TILE(product_unpacked)(&gemm, &args->pack, w, swaps ? args->x_step : 0);
+        const ptrdiff_t *offsets = args->offsets + 3 * item;
+        gemm.x = (const T *)gemm.x + offsets[0], gemm.y = (T *)gemm.y + offsets[2];
+        TILE(product_unpacked)(&gemm, &args->pack, (const T *)args->pack.w + offsets[1], args->transposes ? args->x_step : 0);
         return;
     }
     TILE(product_make_ready)(args, &gemm, args->offsets + 3 * item, own);

@@ -57,6 +57,13 @@ static inline void TILE(turn)(T *to, ptrdiff_t to_step, const T *from, ptrdiff_t
         TILE(turn_part)(to, to_step, from, from_step, rows, columns);
 }
 
+/* to[m * to_step + i] = x[i * step + m] for i < k, m < rows; up to LANES - 1 zeros may follow a row of k. */
+static inline void TILE(turn_all)(T *to, ptrdiff_t to_step, const T *x, ptrdiff_t step, ptrdiff_t k, ptrdiff_t rows) {
+    for (ptrdiff_t i = 0; i < k; i += LANES)
+        for (ptrdiff_t m = 0; m < rows; m += LANES)
+            TILE(turn)(to + m * to_step + i, to_step, x + i * step + m, step, k - i, rows - m);
+}
+
 typedef struct {
     T *to;
     const T *x;

@@ -9,7 +9,14 @@
  * columns, 0.68 with all). DEPTH: rows of the weights that are read strip by strip before the next ones. AHEAD: strips between
  * the one in use and the one fetched (0.68 -> 0.65), to L2, because rows of whole pages share the sets of L1. LEAST: columns
  * of a task, where threads share them. ALONE: products that one thread computes. */
-enum { TILE(BLOCK) = 4096, TILE(DEPTH) = 64, TILE(AHEAD) = 4, TILE(LEAST) = 128, TILE(ALONE) = 128 * 1024 };
+enum {
+    TILE(ROWS) = KI_UNPACKED_ROWS,
+    TILE(BLOCK) = 4096,
+    TILE(DEPTH) = 64,
+    TILE(AHEAD) = 4,
+    TILE(LEAST) = 128,
+    TILE(ALONE) = 128 * 1024
+};
 
 typedef struct {
     const T *x, *w, *bias; /* x: of the first row; w, bias: of the first column */
@@ -103,6 +110,7 @@ typedef struct {
     const T *x, *w, *bias;
     T *y;
     ptrdiff_t x_step, y_step, w_row, w_column; /* one of w_row and w_column is 1 */
+    ptrdiff_t x_rows; /* 0, or x is stored [k][rows] with this step; then at most ROWS rows */
     ptrdiff_t rows, k, columns, blocks, parts;
     int accumulate; /* start from what y holds */
     T lo, hi;
@@ -136,16 +144,18 @@ static void TILE(unpacked_task)(void *context, ptrdiff_t index, int slot) {
     const ptrdiff_t vectors = (u->columns + LANES - 1) / LANES, to_vector = vectors * (block + 1) / u->blocks * LANES;
     const ptrdiff_t from = vectors * block / u->blocks * LANES, to = to_vector < u->columns ? to_vector : u->columns;
     T turned[TILE(DEPTH) * 4 * LANES] __attribute__((aligned(64)));
-    TILE(strip) s = {.x_step = u->x_step, .y_step = u->y_step, .lo = u->lo, .hi = u->hi};
+    T x[TILE(ROWS) * TILE(DEPTH)] __attribute__((aligned(64)));
+    TILE(strip) s = {.x_step = u->x_rows ? TILE(DEPTH) : u->x_step, .y_step = u->y_step, .lo = u->lo, .hi = u->hi};
     for (ptrdiff_t k = 0; k == 0 || k < u->k; k += TILE(DEPTH)) {
         s.depth = u->k - k < TILE(DEPTH) ? u->k - k : TILE(DEPTH);
         s.accumulate = k > 0 || u->accumulate;
         s.final = k + TILE(DEPTH) >= u->k;
+        if (u->x_rows) TILE(turn_all)(x, TILE(DEPTH), u->x + k * u->x_rows + first, u->x_rows, s.depth, rows);
         for (ptrdiff_t c = from, width; c < to; c += width) {
             const int nv = TILE(strip_vectors)(rows, to - c);
             width = (ptrdiff_t)nv * LANES;
             s.valid = to - c;
-            s.x = u->x + first * u->x_step + k, s.y = u->y + first * u->y_step + c;
+            s.x = u->x_rows ? x : u->x + first * u->x_step + k, s.y = u->y + first * u->y_step + c;
             s.bias = u->bias ? u->bias + c : NULL;
             s.w = u->w + k * u->w_row + c * u->w_column;
             if (u->w_column == 1) {
@@ -166,6 +176,60 @@ static void TILE(unpacked_task)(void *context, ptrdiff_t index, int slot) {
             }
             TILE(strip_run)(&s, rows, nv);
         }
+    }
+}
+
+/* MR rows times LANES columns of weights that are stored [columns][k]: LANES x LANES of them are turned in registers and
+ * used at once. Columns beyond ``valid`` repeat the last one and are not stored. */
+KI_INLINE void TILE(turned_tile)(const int MR, const TILE(unpacked) * u, ptrdiff_t m0, ptrdiff_t c, ptrdiff_t valid) {
+    V acc[8], row[LANES];
+    const V start = u->bias ? TILE(load_valid)(u->bias + c, valid) : VOP(zero)();
+    const T *w[LANES], *x[8];
+    UNROLL for (int o = 0; o < LANES; o++) w[o] = u->w + (c + (o < valid ? o : valid - 1)) * u->w_column;
+    UNROLL for (int m = 0; m < MR; m++) {
+        acc[m] = start;
+        x[m] = u->x + (m0 + m) * u->x_step;
+    }
+    ptrdiff_t k = 0;
+    for (; k + LANES <= u->k; k += LANES) {
+        UNROLL for (int o = 0; o < LANES; o++) {
+            row[o] = VOP(load)(w[o] + k);
+            __builtin_prefetch((const void *)((uintptr_t)(w[o] + k) + 512), 0, 3);
+        }
+        TILE(exchange_rows)(row);
+        UNROLL for (int i = 0; i < LANES; i++) UNROLL for (int m = 0; m < MR; m++) acc[m] =
+            VOP(fma)(VOP(set1)(x[m][k + i]), row[i], acc[m]);
+    }
+    if (k < u->k) {
+        UNROLL for (int o = 0; o < LANES; o++) row[o] = VOP(load_n)(w[o] + k, (size_t)(u->k - k));
+        TILE(exchange_rows)(row);
+        UNROLL for (int i = 0; i < LANES; i++) if (i < u->k - k) UNROLL for (int m = 0; m < MR; m++) acc[m] =
+            VOP(fma)(VOP(set1)(x[m][k + i]), row[i], acc[m]);
+    }
+    const V lo = VOP(set1)(u->lo), hi = VOP(set1)(u->hi);
+    UNROLL for (int m = 0; m < MR; m++) {
+        acc[m] = VOP(min)(hi, VOP(max)(lo, acc[m]));
+        T *y = u->y + (m0 + m) * u->y_step + c;
+        if (valid == LANES)
+            VOP(store)(y, acc[m]);
+        else
+            VOP(store_n)(y, acc[m], (size_t)valid);
+    }
+}
+
+enum { TILE(TURNED_ROWS) = 8, TILE(TURNED_TASK) = 4 * LANES };
+
+static void TILE(turned_task)(void *context, ptrdiff_t index, int slot) {
+    (void)slot;
+    const TILE(unpacked) *u = context;
+    const ptrdiff_t end = (index + 1) * TILE(TURNED_TASK), to = end < u->columns ? end : u->columns;
+    for (ptrdiff_t c = index * TILE(TURNED_TASK); c < to; c += LANES) {
+        const ptrdiff_t valid = to - c < LANES ? to - c : LANES;
+        ptrdiff_t m = 0;
+        if (u->rows == TILE(TURNED_ROWS)) TILE(turned_tile)(8, u, m, c, valid), m += 8;
+        if (u->rows - m >= 4) TILE(turned_tile)(4, u, m, c, valid), m += 4;
+        if (u->rows - m >= 2) TILE(turned_tile)(2, u, m, c, valid), m += 2;
+        if (u->rows - m >= 1) TILE(turned_tile)(1, u, m, c, valid);
     }
 }
 
@@ -228,7 +292,7 @@ static void TILE(column_task)(void *context, ptrdiff_t index, int slot) {
 }
 
 /* A product of one item; ``gemm`` has its x and y, ``w`` are its weights. ``x_rows``: elements between the rows of an x that
- * is stored [k][rows] and has one column of weights: then x is the matrix that is read row by row. 0: x is [rows][k]. */
+ * is stored [k][rows]; 0: x is [rows][k]. */
 static void TILE(product_unpacked)(const ki_igemm_args *gemm, const ki_pack_args *pack, const T *w, ptrdiff_t x_rows) {
     const ki_axis *b = &gemm->axis[1];
     TILE(unpacked)
@@ -252,10 +316,15 @@ static void TILE(product_unpacked)(const ki_igemm_args *gemm, const ki_pack_args
         ki_parallel(TILE(column_task), &u, (u.rows + TILE(DOT_TASK) - 1) / TILE(DOT_TASK), threads);
         return;
     }
-    if (x_rows) {
+    if (u.columns == 1) { /* the transposed x is the matrix that is read row by row */
         for (ptrdiff_t m = 0; u.bias && m < u.rows; m++) u.y[m] = *u.bias;
         u.accumulate = u.bias != NULL, u.bias = NULL;
         u.x = w, u.w = gemm->x, u.w_row = x_rows, u.w_column = 1, u.columns = u.rows, u.rows = 1;
+    } else if (x_rows) {
+        u.x_rows = x_rows;
+    } else if (u.w_column != 1 && u.rows <= TILE(TURNED_ROWS)) {
+        ki_parallel(TILE(turned_task), &u, (u.columns + TILE(TURNED_TASK) - 1) / TILE(TURNED_TASK), threads);
+        return;
     }
     u.blocks = (u.columns + TILE(BLOCK) - 1) / TILE(BLOCK);
     if (u.blocks < threads) u.blocks = u.columns / TILE(LEAST) < threads ? u.columns / TILE(LEAST) + 1 : threads;
