@@ -24,6 +24,8 @@ __all__ = ["KERNELS"]
 _USUAL_ROWS = 256
 #: So few rows that packing b would take longer than the product.
 _FEW_ROWS = 64
+#: Unless y is larger (bytes): it is written strip by strip, and its lines get lost in the L2 cache.
+_MOST_RESULT = 3 << 19
 _CLAMPS = {"none": 0, "relu": 1, "relu6": 2}
 
 
@@ -71,7 +73,7 @@ def _prepare(query: Query[MatMulParams], constants: Constants) -> PreparedProduc
         limits=ACTIVATION_LIMITS[params.activation],
         steps=(1, k) if params.transpose_b else (n, 1),
         packs=not constant,
-        in_place=not constant and (m <= _FEW_ROWS or n == 1),
+        in_place=not constant and (n == 1 or (m <= _FEW_ROWS and m * n * dtype.itemsize <= _MOST_RESULT)),
         transposed_rows=m if params.transpose_a else 0,
         offsets=offsets,
         threads=query.threads,
