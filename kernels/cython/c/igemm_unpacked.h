@@ -22,7 +22,8 @@ typedef struct {
     const T *x, *w, *bias; /* x: of the first row; w, bias: of the first column */
     T *y;
     ptrdiff_t x_step, w_step, y_step; /* elements between rows */
-    ptrdiff_t depth, ahead;           /* ahead: from the weights in use to those to prefetch, in elements */
+    ptrdiff_t depth;
+    ptrdiff_t ahead[2]; /* from the weights in use to those to prefetch, in elements: even and odd vectors */
     ptrdiff_t valid;                  /* columns, where that is less than a vector */
     int accumulate, final;
     T lo, hi;
@@ -47,12 +48,13 @@ KI_INLINE void TILE(strip_tile)(const int MR, const int NV, const int whole, con
         }
     const T *p[8], *w = s->w;
     UNROLL for (int m = 0; m < MR; m++) p[m] = s->x + m * s->x_step;
-    const ptrdiff_t depth = s->depth, step = s->w_step, ahead = s->ahead * (ptrdiff_t)sizeof(T);
+    const ptrdiff_t depth = s->depth, step = s->w_step;
+    const uintptr_t ahead[2] = {(uintptr_t)s->ahead[0] * sizeof(T), (uintptr_t)s->ahead[1] * sizeof(T)};
     for (ptrdiff_t i = 0; i < depth; i++, w += step) {
         V b[NV];
         UNROLL for (int v = 0; v < NV; v++) {
             b[v] = whole ? VOP(load)(w + v * LANES) : VOP(load_n)(w + v * LANES, valid);
-            __builtin_prefetch((const void *)((uintptr_t)(w + v * LANES) + (uintptr_t)ahead), 0, 2);
+            __builtin_prefetch((const void *)((uintptr_t)(w + v * LANES) + ahead[v & 1]), 0, 2);
         }
         UNROLL for (int m = 0; m < MR; m++) {
             const V a = VOP(set1)(p[m][i]);
@@ -128,11 +130,13 @@ static inline void TILE(strip_run)(TILE(strip) * s, ptrdiff_t rows, int vectors)
     const ptrdiff_t tiles = (rows + most - 1) / most;
     const T *x = s->x;
     T *y = s->y;
+    const ptrdiff_t odd = s->ahead[1];
+    if (tiles > 1 && vectors > 1) s->ahead[1] = 0; /* the second tile fetches these */
     for (ptrdiff_t t = 0; t < tiles; t++) {
         const ptrdiff_t from = rows * t / tiles, count = rows * (t + 1) / tiles - from;
         s->x = x + from * s->x_step, s->y = y + from * s->y_step;
         TILE(strips)[vectors / 2][count - 1](s);
-        s->ahead = 0;
+        s->ahead[0] = 0, s->ahead[1] = t == 0 && vectors > 1 ? odd : 0;
     }
 }
 
@@ -161,7 +165,7 @@ static void TILE(unpacked_task)(void *context, ptrdiff_t index, int slot) {
             if (u->w_column == 1) {
                 s.w_step = u->w_row;
                 const ptrdiff_t past = c + TILE(AHEAD) * width - to;
-                s.ahead = past < 0 ? TILE(AHEAD) * width : TILE(DEPTH) * u->w_row + from + past - c;
+                s.ahead[0] = s.ahead[1] = past < 0 ? TILE(AHEAD) * width : TILE(DEPTH) * u->w_row + from + past - c;
             } else {
                 for (ptrdiff_t i = 0; i < s.depth; i += LANES)
                     for (ptrdiff_t o = 0; o < width; o += LANES) {
@@ -172,7 +176,7 @@ static void TILE(unpacked_task)(void *context, ptrdiff_t index, int slot) {
                                 (const void *)((uintptr_t)(w + r * u->w_column) + TILE(DEPTH) * sizeof(T)), 0, 2);
                         TILE(turn)(turned + i * width + o, width, w, u->w_column, count, s.depth - i);
                     }
-                s.w = turned, s.w_step = width, s.ahead = 0;
+                s.w = turned, s.w_step = width, s.ahead[0] = s.ahead[1] = 0;
             }
             TILE(strip_run)(&s, rows, nv);
         }
