@@ -90,7 +90,7 @@ MODULES = ("backward", "core", "dot", "igemm", "loops", "windows", "winograd")
 
 C_DIR = "kernels/cython/c"
 #: Compiled once, and once per instruction set.
-COMMON_SOURCES = ("threads", "cpu", "dot_cpu", "dot_plan", "elementwise_run", "concat", "order", "cumulative")
+COMMON_SOURCES = ("threads", "cpu", "dot_cpu", "dot_plan", "elementwise_run", "chain", "concat", "order", "cumulative")
 KERNEL_SOURCES = (
     "backward", "batch_statistics", "bfloat16", "cross_entropy", "depthwise", "elementwise", "igemm", "int_matmul", "lrn", "normalization", "outer", "philox", "pixels", "probe",
     "quantized", "quantized_depthwise", "quantized_pool", "reduce", "resize", "softmax", "table", "transpose", "windows", "winograd", "winograd_pack",

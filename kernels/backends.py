@@ -89,7 +89,7 @@ def can_load(libraries: Sequence[str]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """One line of the table. ``module`` has KERNELS, DEVICE, probe(), perhaps PRECISIONS, lacks(), ROUNDS, STORES_BFLOAT16, WIDENS_HALF, target(), roof(); imported when first needed."""
+    """One line of the table. ``module`` has KERNELS, DEVICE, probe(), perhaps PRECISIONS, lacks(), ROUNDS, STORES_BFLOAT16, FUSES_CHAINS, WIDENS_HALF, target(), roof(); imported when first needed."""
 
     name: str
     module: str

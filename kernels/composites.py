@@ -2,6 +2,9 @@
 
 Sibling convolutions run one after the other, each by the backend's own kernel for conv2d: such a backend loses nothing by
 the graph's merge of siblings, and gains nothing.
+
+A convolution or product with a chain of elementwise ops on its result (``finish``) is the kernel that has none, and then the
+backend's kernel for chains on what it wrote.
 """
 
 from __future__ import annotations
@@ -12,13 +15,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .contracts.conv2d import CONV2D
+from .contracts.base import Contract
+from .contracts.chains import CHAIN, ChainParams
+from .contracts.conv2d import CONV2D, DEPTHWISE_CONV2D
+from .contracts.matmul import MATMUL
 from .contracts.siblings import SIBLING_CONV2D, Place, places
 from .kernel import Constants, Kernel, Prepared, Query, Run
 from .records import dataclass
-from .tensor import Array
+from .tensor import BFLOAT16, Array
 
-__all__ = ["SiblingConstants", "completed", "single_query"]
+__all__ = ["SiblingConstants", "completed", "finishing", "single_query", "unfinished"]
 
 T = TypeVar("T")
 
@@ -123,4 +129,84 @@ def _one_by_one(known: Sequence[Kernel]) -> Kernel:
         strided_outputs=all(k.strided_outputs for k in known),
         strided_inputs=all(k.strided_inputs for k in known),
         bfloat16=any(k.bfloat16 for k in known),
+    )
+
+
+#: Contracts whose parameters may name a chain.
+_FINISHED: tuple[Contract[Any], ...] = (CONV2D, DEPTHWISE_CONV2D, MATMUL)
+
+
+def unfinished(query: Query) -> Query:
+    """The query without the chain and its operands."""
+    return replace(query, inputs=query.inputs[:3], params=replace(query.params, finish=""))
+
+
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    """``count``: inputs of the kernel itself; the others are the chain's operands."""
+
+    plain: Prepared
+    chain: Prepared
+    count: int
+
+    @property
+    def workspace_bytes(self) -> int:
+        return self.plain.workspace_bytes
+
+    @property
+    def absorbed(self) -> frozenset[int]:
+        return self.plain.absorbed
+
+    def bind(self, inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> Run:
+        (y,) = outputs
+        first = self.plain.bind(inputs[: self.count], outputs, workspace)
+        then = self.chain.bind([y, *inputs[self.count :]], outputs, None)
+
+        def run() -> None:
+            first()
+            then()
+
+        return run
+
+
+def finishing(kernels: Sequence[Kernel], chain: Kernel) -> tuple[Kernel, ...]:
+    """The kernels, of which those that run no chain themselves are followed by ``chain``, a kernel of CHAIN without workspace."""
+    return tuple(
+        _finishing(k, chain) if k.contract in _FINISHED and not k.finishes and k.prepare is not None else k
+        for k in kernels
+    )
+
+
+def _finishing(kernel: Kernel, chain: Kernel) -> Kernel:
+    rank_of = kernel.rank_of
+
+    def following(query: Query) -> Query:
+        (y,) = query.outputs
+        params = ChainParams(query.params.finish)
+        return replace(query, contract=CHAIN, inputs=(y, *query.inputs[3:]), params=params, constants=frozenset())
+
+    def supports(query: Query) -> str | None:
+        if not query.params.finish:
+            return kernel.supports(query)
+        if query.outputs[0].dtype == BFLOAT16:
+            return "runs no chain of elementwise ops on bfloat16"
+        reason = kernel.supports(unfinished(query))
+        return reason if reason is not None else chain.refusal(following(query))
+
+    def prepare(query: Query, constants: Constants) -> Prepared:
+        assert kernel.prepare is not None
+        assert chain.prepare is not None
+        if not query.params.finish:
+            return kernel.prepare(query, constants)
+        plain = unfinished(query)
+        return _Finished(
+            kernel.prepare(plain, constants), chain.prepare(following(query), constants), len(plain.inputs)
+        )
+
+    return replace(
+        kernel,
+        prepare=prepare,
+        supports=supports,
+        rank_of=None if rank_of is None else lambda query: rank_of(unfinished(query)),
+        finishes=True,
     )

@@ -146,6 +146,8 @@ class Kernel(Generic[P]):
     spreads: bool = False
     #: Takes or gives tensors that are bfloat16 in memory, as far as ``supports`` agrees.
     bfloat16: bool = False
+    #: Runs the chain of elementwise ops that its parameters may name (``finish``).
+    finishes: bool = False
 
     def __post_init__(self) -> None:
         if (self.prepare is None) == (self.evaluate is None):
@@ -159,6 +161,9 @@ class Kernel(Generic[P]):
             return f"multiplies in {self.precision}, the session in {query.numerics.multiplies}"
         if not self.bfloat16 and any(t.dtype == BFLOAT16 for t in (*query.inputs, *query.outputs)):
             return "takes no bfloat16 in memory"
+        params: Any = query.params
+        if not self.finishes and getattr(params, "finish", ""):
+            return "runs no chain of elementwise ops on its result"
         return self.supports(query)
 
     def rank_for(self, query: Query[P]) -> int:

@@ -65,7 +65,7 @@ _OPS: tuple[tuple[Family, str], ...] = (
         "LogicalNot Select SelectV2 Floor Ceil Round Rint Sign ComplexAbs Inv Log1p Erf Sin Cos Expm1 Erfc Tan Asin "
         "Acos Atan Sinh Cosh Asinh Acosh Atanh Atan2 IsNan IsInf IsFinite Invert BitwiseAnd BitwiseOr BitwiseXor LeftShift "
         "RightShift DivNoNan MulNoNan Xlogy Xlog1py Xdivy ClipByValue ApproximateEqual Dequantize QuantizeV2 "
-        "FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVars FakeQuantWithMinMaxVarsPerChannel QuantizeAndDequantizeV2 "
+        "KiChain FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVars FakeQuantWithMinMaxVarsPerChannel QuantizeAndDequantizeV2 "
         "QuantizeAndDequantizeV3 QuantizeAndDequantizeV4 KiQuantize KiDequantize KiRequantize KiQuantizedAdd KiQuantizedMul",
     ),
     (

@@ -18,7 +18,7 @@ from ..errors import GraphError, UnsupportedOpError
 from ..ir import LIST, UNKNOWN
 
 __all__ = [
-    "ACTIVATION", "FALSE", "FORMAT", "I32", "I64", "REQUIRED", "TRUE", "Attr", "Foreign", "Row", "T", "check_attributes", "of", "types",
+    "ACTIVATION", "FALSE", "FINISH", "FORMAT", "I32", "I64", "REQUIRED", "TRUE", "Attr", "Foreign", "Row", "T", "check_attributes", "of", "types",
 ]  # fmt: skip
 
 
@@ -194,3 +194,5 @@ I32, I64 = types("int32", "int64")
 T: Row = {"T": of(0)}
 FORMAT = Attr("string", "NHWC", allowed=("NHWC", "NCHW"))
 ACTIVATION: Row = {"activation": Attr("string", "none", allowed=("none", "relu", "relu6"))}
+#: A chain of elementwise ops on the result (kernels/contracts/chains.py).
+FINISH: Row = {"finish": Attr("string", "")}

@@ -11,13 +11,14 @@ from ...kernels.contracts import elementwise as e
 from ...kernels.contracts import reduce as r
 from ...kernels.contracts.arrange import L2_LOSS
 from ...kernels.contracts.base import Contract, merge_shapes
+from ...kernels.contracts.chains import CHAIN, ChainParams
 from ...kernels.contracts.einsum import EINSUM, EinsumParams
 from ...kernels.contracts.layout import CAST, IDENTITY, CastParams
 from ...kernels.contracts.matmul import MATMUL, MatMulParams
 from ...kernels.contracts.strings import STRING_JOIN, StringJoinParams
 from ...kernels.errors import ShapeError
 from ...kernels.tensor import STRING, DType, Params, TensorType, dtype_name, is_int
-from .attributes import ACTIVATION, FALSE, I32, I64, TRUE, Attr, Row, T, of, types
+from .attributes import ACTIVATION, FALSE, FINISH, I32, I64, TRUE, Attr, Row, T, of, types
 from .base import Lowered, NeedsValue, OpDef, Site, attr_dtype, ints, one_int, required, simple
 
 __all__ = ["DEFS"]
@@ -122,6 +123,7 @@ def _matmul(transpose_a: str, transpose_b: str) -> Callable[[Site], Lowered]:
                 bool(site.attr(transpose_a, False)),
                 bool(site.attr(transpose_b, False)),
                 site.attr("activation", "none"),
+                site.attr("finish", ""),
             ),
         )
 
@@ -223,6 +225,12 @@ DEFS: tuple[OpDef, ...] = (
     OpDef("AddN", _add_n, arity=(1, None), attributes={**T, "N": Attr("int", count=0)}),
     OpDef("ClipByValue", _clip, arity=(3, 3)),
     OpDef(
+        "KiChain",
+        lambda site: Lowered(CHAIN, ChainParams(_text(site.attr("steps")))),
+        arity=CHAIN.arity,
+        attributes={"steps": Attr("string")},
+    ),
+    OpDef(
         "Einsum",
         lambda site: Lowered(EINSUM, EinsumParams(_text(site.attr("equation")))),
         arity=(1, None),
@@ -235,7 +243,12 @@ DEFS: tuple[OpDef, ...] = (
     OpDef("NotEqual", _compare(e.NOT_EQUAL), arity=(2, 2), attributes=_EQUAL),
     OpDef("Select", _select, arity=(3, 3), unknown=_unknown_select, attributes={"T": of(1)}),
     OpDef("MatMul", _matmul("transpose_a", "transpose_b"), arity=(2, 2), attributes=_MATMUL),
-    OpDef("KiFusedMatMul", _matmul("transpose_a", "transpose_b"), arity=(2, 3), attributes={**_MATMUL, **ACTIVATION}),
+    OpDef(
+        "KiFusedMatMul",
+        _matmul("transpose_a", "transpose_b"),
+        arity=MATMUL.arity,
+        attributes={**_MATMUL, **ACTIVATION, **FINISH},
+    ),
     OpDef("BatchMatMul", _matmul("adj_x", "adj_y"), arity=(2, 2), attributes={**_BATCH_MATMUL, **T}),
     OpDef("BatchMatMulV2", _matmul("adj_x", "adj_y"), arity=(2, 2), attributes={**_BATCH_MATMUL, **T}),
     OpDef(

@@ -25,7 +25,7 @@ from ...kernels.contracts.siblings import SIBLING_CONV2D, Sibling, SiblingParams
 from ...kernels.contracts.softmax import LOG_SOFTMAX, SOFTMAX
 from ...kernels.tensor import TensorType
 from ..errors import GraphError
-from .attributes import ACTIVATION, FALSE, FORMAT, TRUE, Attr, Row, T, of, types
+from .attributes import ACTIVATION, FALSE, FINISH, FORMAT, TRUE, Attr, Row, T, of, types
 from .base import Lowered, OpDef, Site, attr_ints, entries, ints, simple
 
 __all__ = [
@@ -78,6 +78,7 @@ def conv2d_params(site: Site) -> Conv2DParams:
         _spatial(site, "dilations", (1, 1, 1, 1)),
         site.attr("activation", "none"),
         bool(site.attr("narrow", False)),
+        site.attr("finish", ""),
     )
 
 
@@ -231,13 +232,18 @@ LRN_ROW: Row = {
 DEFS: tuple[OpDef, ...] = (
     *(simple(name, contract) for name, contract in _ACTIVATIONS),
     OpDef("Conv2D", _conv2d, arity=(2, 2), infer=conv2d_types, attributes=CONV),
-    OpDef("KiFusedConv2D", _conv(CONV2D), arity=(2, 3), attributes={**CONV, **ACTIVATION, "narrow": FALSE}),
+    OpDef(
+        "KiFusedConv2D",
+        _conv(CONV2D),
+        arity=CONV2D.arity,
+        attributes={**CONV, **ACTIVATION, **FINISH, "narrow": FALSE},
+    ),
     OpDef("DepthwiseConv2dNative", _conv(DEPTHWISE_CONV2D), arity=(2, 2), attributes=DEPTHWISE),
     OpDef(
         "KiFusedDepthwiseConv2D",
         _conv(DEPTHWISE_CONV2D),
-        arity=(2, 3),
-        attributes={**DEPTHWISE, **ACTIVATION, "narrow": FALSE},
+        arity=DEPTHWISE_CONV2D.arity,
+        attributes={**DEPTHWISE, **ACTIVATION, **FINISH, "narrow": FALSE},
     ),
     OpDef(
         "KiSiblingConv2D",

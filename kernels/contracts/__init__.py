@@ -14,6 +14,7 @@ from . import (
     arrange,
     blocks,
     boxes,
+    chains,
     colours,
     concat,
     conv2d,
@@ -43,7 +44,7 @@ from .base import Contract
 __all__ = ["CONTRACTS", "Contract"]
 
 _FAMILIES = (
-    matmul, conv2d, siblings, pool2d, normalization, elementwise, softmax, reduce, concat, resize, resample, layout, blocks, boxes, colours, volumes,
+    matmul, conv2d, siblings, pool2d, normalization, elementwise, chains, softmax, reduce, concat, resize, resample, layout, blocks, boxes, colours, volumes,
     windows, gradients, strings,
     einsum, indexing, arrange, quantization, finding, matrices, quantized,
 )  # fmt: skip

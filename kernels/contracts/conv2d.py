@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 from ..errors import ShapeError
@@ -11,12 +11,12 @@ from ..tensor import Dim, Params, TensorType
 from .base import (
     Contract,
     Tolerance,
-    items_of_first,
     merge_shapes,
     require_rank,
     shape_text,
     stored_dtype,
 )
+from .chains import MOST_OPERANDS, chain_items, check_chain
 from .matmul import Activation
 
 __all__ = [
@@ -39,13 +39,15 @@ Padding = Literal["SAME", "VALID"] | tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Conv2DParams(Params):
-    """Strides and dilations are (height, width). ``narrow``: the result is bfloat16 in memory."""
+    """Strides and dilations are (height, width). ``narrow``: the result is bfloat16 in memory. ``finish``: a chain of elementwise
+    ops (contracts/chains.py) on the result; its operands follow the bias."""
 
     strides: tuple[int, int] = (1, 1)
     padding: Padding = "VALID"
     dilations: tuple[int, int] = (1, 1)
     activation: Activation = "none"
     narrow: bool = False
+    finish: str = ""
 
     def __post_init__(self) -> None:
         if min(self.strides) < 1 or min(self.dilations) < 1:
@@ -121,6 +123,7 @@ def _infer_bias(op: str, inputs: Sequence[TensorType], channels: Dim) -> Dim:
 
 
 def _infer_conv(inputs: Sequence[TensorType], params: Conv2DParams) -> tuple[TensorType, ...]:
+    operands, inputs = inputs[3:], inputs[:3]
     dtype = stored_dtype("conv2d", inputs, params.narrow)
     n, h, w, cin = require_rank("conv2d", "the input (NHWC)", inputs[0].shape, 4)
     kh, kw, kin, cout = require_rank("conv2d", "the filter (height, width, in, out)", inputs[1].shape, 4)
@@ -130,18 +133,28 @@ def _infer_conv(inputs: Sequence[TensorType], params: Conv2DParams) -> tuple[Ten
             f"{shape_text(inputs[1].shape)}"
         )
     oh, ow = window_output("conv2d", (h, w), (kh, kw), params.strides, params.padding, params.dilations)
-    return (TensorType(dtype, (n, oh, ow, _infer_bias("conv2d", inputs, cout))),)
+    output = TensorType(dtype, (n, oh, ow, _infer_bias("conv2d", inputs, cout)))
+    check_chain("conv2d", params.finish, output, operands)
+    return (output,)
 
 
 def _infer_depthwise(inputs: Sequence[TensorType], params: Conv2DParams) -> tuple[TensorType, ...]:
     op = "depthwise_conv2d"
+    operands, inputs = inputs[3:], inputs[:3]
     dtype = stored_dtype(op, inputs, params.narrow)
     n, h, w, cin = require_rank(op, "the input (NHWC)", inputs[0].shape, 4)
     kh, kw, kin, multiplier = require_rank(op, "the filter (height, width, in, multiplier)", inputs[1].shape, 4)
     (channels,) = merge_shapes(f"{op} channels", (cin,), (kin,)) or (None,)
     cout = None if channels is None or multiplier is None else channels * multiplier
     oh, ow = window_output(op, (h, w), (kh, kw), params.strides, params.padding, params.dilations)
-    return (TensorType(dtype, (n, oh, ow, _infer_bias(op, inputs, cout))),)
+    output = TensorType(dtype, (n, oh, ow, _infer_bias(op, inputs, cout)))
+    check_chain(op, params.finish, output, operands)
+    return (output,)
+
+
+def _by_item(inputs: Sequence[TensorType], params: Conv2DParams, items: Collection[int]) -> bool:
+    """x, and the operands of a chain that have a value for each image."""
+    return set(items) == {0} | chain_items(inputs[0], inputs[3:], 3)
 
 
 def _flops_conv(inputs: Sequence[TensorType], outputs: Sequence[TensorType], params: Conv2DParams) -> int:
@@ -164,6 +177,9 @@ CONV2D: Contract[Conv2DParams] = Contract(
     gives activation(bias). FLOPs count padding taps as if they were computed. Strides, dilations, paddings and what they
     add up to reach to 2**62 at most; whatever they skip takes no time.
 
+    With ``finish`` a chain of elementwise ops (contracts/chains.py) follows the activation, in y's dtype, and multiplies the error
+    as it multiplies its input; the inputs are then x, w, bias and the chain's operands.
+
     x may be bfloat16 in memory with float32 weights and bias; the sums are float32 at least, and y is float32, or with
     ``narrow`` bfloat16, rounded once.
 
@@ -173,10 +189,10 @@ CONV2D: Contract[Conv2DParams] = Contract(
     x and w may be rounded first (contracts/precisions.py).""",
     _infer_conv,
     Conv2DParams,
-    arity=(2, 3),
+    arity=(2, 3 + MOST_OPERANDS),
     flops=_flops_conv,
     tolerance=Tolerance(1e-6, 2e-6, scale_by_reduction=True),
-    by_item=items_of_first,
+    by_item=_by_item,
 )
 
 #: Error bounds of the algorithms that multiply less, F(outputs, taps) of a tile along one axis, or along both with an x.
@@ -196,12 +212,12 @@ DEPTHWISE_CONV2D: Contract[Conv2DParams] = Contract(
     "depthwise_conv2d",
     """y[n, i, j, c*m + q] = activation(bias[c*m + q] + sum over u, v of x[n, i*sh + u*dh - top, j*sw + v*dw - left, c] * w[u, v, c, q]).
 
-    x NHWC, w (height, width, in, multiplier m), optional bias (in*m,), y NHWC. Padding, limits and
-    bfloat16 as in conv2d.""",
+    x NHWC, w (height, width, in, multiplier m), optional bias (in*m,), y NHWC. Padding, limits,
+    ``finish`` and bfloat16 as in conv2d.""",
     _infer_depthwise,
     Conv2DParams,
-    arity=(2, 3),
+    arity=(2, 3 + MOST_OPERANDS),
     flops=_flops_depthwise,
     tolerance=Tolerance(1e-6, 2e-6, scale_by_reduction=True),
-    by_item=items_of_first,
+    by_item=_by_item,
 )

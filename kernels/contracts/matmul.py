@@ -19,6 +19,7 @@ from .base import (
     shape_text,
     stored_dtype,
 )
+from .chains import MOST_OPERANDS, chain_items, check_chain
 
 __all__ = ["MATMUL", "Activation", "MatMulParams"]
 
@@ -33,10 +34,13 @@ class MatMulParams(Params):
     transpose_a: bool = False
     transpose_b: bool = False
     activation: Activation = "none"
+    #: A chain of elementwise ops (contracts/chains.py) on the result; its operands follow the bias.
+    finish: str = ""
 
 
 def _infer(inputs: Sequence[TensorType], params: MatMulParams) -> tuple[TensorType, ...]:
     a, b = inputs[:2]
+    operands, inputs = inputs[3:], inputs[:3]
     dtype = stored_dtype("matmul", inputs) if a.dtype == BFLOAT16 else require_same_dtype("matmul", inputs)
     require_dtype("matmul", "the inputs", dtype, NUMBERS)
     if a.shape is None or b.shape is None:
@@ -56,7 +60,9 @@ def _infer(inputs: Sequence[TensorType], params: MatMulParams) -> tuple[TensorTy
     if len(inputs) == 3:
         (n,) = merge_shapes("matmul bias", inputs[2].shape, (n,)) or (n,)
     batch = broadcast_shapes("matmul", [a.shape[:-2], b.shape[:-2]]) or ()
-    return (TensorType(dtype, (*batch, m, n)),)
+    output = TensorType(dtype, (*batch, m, n))
+    check_chain("matmul", params.finish, output, operands)
+    return (output,)
 
 
 def _flops(inputs: Sequence[TensorType], outputs: Sequence[TensorType], params: MatMulParams) -> int:
@@ -64,9 +70,11 @@ def _flops(inputs: Sequence[TensorType], outputs: Sequence[TensorType], params: 
 
 
 def _by_item(inputs: Sequence[TensorType], params: MatMulParams, items: Collection[int]) -> bool:
-    """Rows of a, or leading products of a, with one b for all."""
+    """Rows of a, or leading products of a, with one b for all, and the operands of a chain that have a value for each."""
     a, b = (len(t.dims) for t in inputs[:2])
-    return set(items) == {0} and b == 2 and (a > 2 or not params.transpose_a)
+    if b != 2 or (a == 2 and params.transpose_a):
+        return False
+    return set(items) == {0} | chain_items(inputs[0], inputs[3:], 3)
 
 
 MATMUL: Contract[MatMulParams] = Contract(
@@ -74,12 +82,13 @@ MATMUL: Contract[MatMulParams] = Contract(
     """y[..., i, j] = activation(sum over k of a[..., i, k] * b[..., k, j] + bias[j]).
 
     a (..., M, K), b (..., K, N), or with their last two axes swapped if transpose_a / transpose_b; leading axes broadcast.
-    bias (N,) is an optional third input. Row-major, dense. K = 0 gives activation(bias). Floats accumulate in the
+    bias (N,) is an optional third input. With ``finish`` a chain of elementwise ops (contracts/chains.py) follows the activation;
+    the bias and then the chain's operands are inputs. Row-major, dense. K = 0 gives activation(bias). Floats accumulate in the
     element type or wider; integers wrap. In a session of a lower precision float32 a and b may be rounded first
     (contracts/precisions.py). a may be bfloat16 in memory; b, bias, the sums and y are float32 then.""",
     _infer,
     MatMulParams,
-    arity=(2, 3),
+    arity=(2, 3 + MOST_OPERANDS),
     flops=_flops,
     tolerance=Tolerance(1e-6, 2e-6, scale_by_reduction=True),
     by_item=_by_item,

@@ -40,11 +40,13 @@ from __future__ import annotations
 
 from .. import settings
 from ..backends import Status
+from ..composites import finishing
 from ..devices import HOST
 from ..kernel import Kernel, Roof
 from . import (
     arrange,
     bfloat16,
+    chains,
     concat,
     conv2d,
     core,
@@ -68,6 +70,7 @@ from .support import unless_empty
 
 __all__ = [
     "DEVICE",
+    "FUSES_CHAINS",
     "IMAGES_SIDE_BY_SIDE",
     "KERNELS",
     "PRECISIONS",
@@ -89,6 +92,8 @@ PRECISIONS = ("fp32", "bf16", "int8") if _BF16 else ("fp32", "int8")
 
 #: Where products are made of tiles (AMX), bfloat16 in memory is faster; elsewhere Winograd's algorithm in float32 is.
 STORES_BFLOAT16 = core.DOT_IN_USE == "amx"
+#: Plans put chains of elementwise ops together (graph/passes/fuse_chains.py).
+FUSES_CHAINS = True
 #: Narrow products are so fast that a batch waits for its activations: each thread takes images of its own.
 IMAGES_SIDE_BY_SIDE = True
 
@@ -103,6 +108,7 @@ _MODULES = (
     pool2d,
     normalization,
     elementwise,
+    chains,
     softmax,
     reduce,
     arrange,
@@ -114,7 +120,9 @@ _MODULES = (
     quantized,
 )
 
-KERNELS: tuple[Kernel, ...] = tuple(unless_empty(kernel) for module in _MODULES for kernel in module.KERNELS)
+KERNELS: tuple[Kernel, ...] = tuple(
+    map(unless_empty, finishing([kernel for module in _MODULES for kernel in module.KERNELS], chains.KERNELS[0]))
+)
 
 
 def probe() -> Status:

@@ -16,6 +16,7 @@ from ..kernel import Constants, Kernel, Query, Run
 from ..records import dataclass
 from ..tensor import Array
 from . import core
+from .chains import Chain
 from .igemm import Igemm
 from .support import FLOAT32, FLOATS
 from .tiles import Tile, choose_tile
@@ -33,10 +34,11 @@ _LONG_ROW = 32
 
 @dataclass(frozen=True, slots=True)
 class PreparedProduct:
-    """An Igemm with its packed weights, or without if they are packed in every run."""
+    """An Igemm with its packed weights, or without if they are packed in every run; then ``chain`` runs after it, not in it."""
 
     igemm: Igemm
     packed: np.ndarray[Any, Any] | None
+    chain: Chain | None = None
 
     @property
     def workspace_bytes(self) -> int:
@@ -48,7 +50,19 @@ class PreparedProduct:
 
     def bind(self, inputs: Sequence[Array], outputs: Sequence[Array], workspace: Array | None) -> Run:
         weights = inputs[1] if self.packed is None else self.packed
-        return self.igemm.bind(inputs[0], weights, inputs[2] if len(inputs) > 2 else None, outputs[0], workspace)
+        bias, (y,) = inputs[2] if len(inputs) > 2 else None, outputs
+        if self.chain is None:
+            return self.igemm.bind(inputs[0], weights, bias, y, workspace)
+        chain = self.chain.bind(y, inputs[3:], y)
+        if self.packed is not None:
+            return self.igemm.bind(inputs[0], weights, bias, y, workspace, chain)
+        product = self.igemm.bind(inputs[0], weights, bias, y, workspace)
+
+        def run() -> None:
+            product()
+            chain()
+
+        return run
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +152,7 @@ def _prepare(query: Query[Conv2DParams], constants: Constants, *, rows: bool) ->
     tile, axes, batch = place_tiles(x.dtype.itemsize, batch, (down, across), k, cout, one_product=not rows)
     constant = 1 in query.constants
     igemm = Igemm(
-        query.inputs,
+        query.inputs[:3],
         y,
         axes=[a.record() for a in axes],
         batch=batch,
@@ -150,11 +164,12 @@ def _prepare(query: Query[Conv2DParams], constants: Constants, *, rows: bool) ->
         threads=query.threads,
         dense_x=rows,  # taps are merged across pixels, so these must be neighbours
     )
+    chain = Chain.of(params.finish, y, query.inputs[3:], query.threads) if params.finish else None
     if not constant:
-        return PreparedProduct(igemm, None)
+        return PreparedProduct(igemm, None, chain)
     lanes = core.F32_LANES if x.dtype.itemsize == 4 else core.F64_LANES
     layout = f"igemm:{w.dtype.name}:{tile.vectors}x{lanes}:k{k}:z{max(down.taps, across.taps) * k}:marked"
-    return PreparedProduct(igemm, constants.packed(1, layout, igemm.pack))
+    return PreparedProduct(igemm, constants.packed(1, layout, igemm.pack), chain)
 
 
 def prepare_igemm(query: Query, constants: Constants) -> PreparedProduct:
@@ -192,6 +207,7 @@ KERNELS: tuple[Kernel, ...] = (
         rank=20,
         rank_of=_rank_of_rows,
         strided_outputs=True,
+        finishes=True,
     ),
     Kernel(
         CONV2D,
@@ -202,5 +218,6 @@ KERNELS: tuple[Kernel, ...] = (
         rank=10,
         strided_outputs=True,
         strided_inputs=True,
+        finishes=True,
     ),
 )

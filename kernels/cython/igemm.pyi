@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 
 from ..tensor import TensorType
+from .loops import ChainRun
 
 class Run:
     def __call__(self) -> None: ...
@@ -43,4 +44,5 @@ class Igemm:
         bias: np.ndarray[Any, Any] | None,
         y: np.ndarray[Any, Any],
         workspace: np.ndarray[Any, Any] | None,
+        chain: ChainRun | None = None,
     ) -> Run: ...

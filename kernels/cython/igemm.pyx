@@ -21,6 +21,8 @@ cdef extern from "dtypes.h" nogil:
 cdef extern from "igemm.h" nogil:
     enum:
         KI_UNPACKED_ROWS
+    ctypedef struct ki_chain:
+        pass
     ctypedef struct ki_axis:
         # "in" is a keyword here
         ptrdiff_t size "in"
@@ -34,6 +36,7 @@ cdef extern from "igemm.h" nogil:
         const void *w
         const void *bias
         void *y
+        const ki_chain *chain
     ctypedef struct ki_pack_args:
         const void *w
         void *packed
@@ -190,8 +193,11 @@ cdef class Igemm:
         PyBuffer_Release(&buffer)
         return packed
 
-    def bind(self, x, w, bias, y, workspace):
-        """A callable that runs it. ``w``: the result of ``pack``, or raw weights if they are packed in every run."""
+    def bind(self, x, w, bias, y, workspace, chain=None):
+        """A callable that runs it. ``w``: the result of ``pack``, or raw weights if they are packed in every run.
+
+        ``chain``: a ChainRun (loops.pyx) bound to y, which runs on every tile; for packed weights and single products.
+        """
         cdef Run run = Run.__new__(Run)
         cdef ki_igemm_args *gemm = &run.args.gemm
         cdef bint pitched = self.args.items == 1  # the offsets of items are for dense arrays
@@ -225,9 +231,13 @@ cdef class Igemm:
         if self.args.transposes:
             run.args.x_step = vx.pitch
             gemm.axis[1].in_step = gemm.k
+        if chain is not None:
+            if self.args.packs or self.args.items != 1:
+                raise ValueError("a chain is for single products with packed weights")
+            gemm.chain = <const ki_chain *> <size_t> chain.address
         if self.workspace_bytes:
             run.args.workspace = scratch(workspace, self.workspace_bytes)
-        run.keep = (self, x, w, bias, y, workspace)
+        run.keep = (self, x, w, bias, y, workspace, chain)
         return run
 
 

@@ -3,6 +3,7 @@ from typing import Any
 
 import numpy as np
 
+from ..contracts.chains import Reach
 from ..tensor import TensorType
 
 Array = np.ndarray[Any, Any]
@@ -12,6 +13,9 @@ MAX_TRANSPOSE_RANK: int
 
 class LoopRun:
     def __call__(self) -> None: ...
+
+class ChainRun(LoopRun):
+    address: int
 
 def dtypes_of(name: str) -> tuple[str, ...]: ...
 def fill_philox(
@@ -89,6 +93,17 @@ def bind_int_matmul(
     clamp: int,
     threads: int = 1,
 ) -> LoopRun: ...
+def bind_chain(
+    inputs: Sequence[Array],
+    input_types: Sequence[TensorType],
+    output: Array,
+    output_type: TensorType,
+    *,
+    steps: Sequence[tuple[str, int, int, int]],
+    reaches: Sequence[Reach],
+    numbers: Array,
+    threads: int = 1,
+) -> ChainRun: ...
 def bind_concat(
     inputs: Sequence[Array], types: Sequence[TensorType], y: Array, y_type: TensorType, axis: int, *, threads: int = 1
 ) -> LoopRun: ...

@@ -10,7 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from ..backends import Status
+from ..composites import finishing
 from ..devices import HOST, Device
+from ..host import chains
 from ..kernel import Kernel
 from . import concat, conv2d, elementwise, gradients, matmul, normalization, pool2d, reduce, resize, softmax
 
@@ -20,7 +22,7 @@ PRECISIONS = ("fp32", "bf16", "int8")
 #: bf16 by operands that are rounded (kernels/rounded.py): this defines its numbers.
 ROUNDS = True
 
-KERNELS: tuple[Kernel, ...] = (
+_OWN: tuple[Kernel, ...] = (
     *matmul.KERNELS,
     *conv2d.KERNELS,
     *pool2d.KERNELS,
@@ -32,6 +34,8 @@ KERNELS: tuple[Kernel, ...] = (
     *resize.KERNELS,
     *gradients.KERNELS,
 )
+
+KERNELS: tuple[Kernel, ...] = finishing(_OWN, chains.KERNELS[0])
 
 DEVICE: Device = HOST
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..contracts.base import Contract
+from ..contracts.chains import chain_items
 from ..contracts.conv2d import CONV2D, DEPTHWISE_CONV2D, Conv2DParams, explicit_padding
 from ..kernel import Query
 from ..tensor import TensorType
@@ -28,14 +29,14 @@ def signature(query: Query) -> str | None:
         return None
     if query.inputs[0].dtype != np.float32 or not all(t.known for t in query.inputs) or 0 in query.inputs[0].dims:
         return None
-    image, *others = query.inputs
+    image, *others = query.inputs[:3]
     params = query.params
     if isinstance(params, Conv2DParams):  # SAME and the same padding in numbers are one layer
         (_, height, width, _), (kh, kw, _, _) = image.dims, others[0].dims
         padding = explicit_padding(params.padding, (height, width), (kh, kw), params.strides, params.dilations)
-        params = replace(params, padding=padding)
+        params = replace(params, padding=padding, finish="")  # what follows costs the same after every kernel
     sizes = [_sizes(image.dims[1:]), *(_sizes(t.dims) for t in others)]
-    values = [f"{f.name}={_text(getattr(params, f.name))}" for f in fields(params)]
+    values = [f"{f.name}={_text(getattr(params, f.name))}" for f in fields(params) if f.name != "finish"]
     numerics = () if query.numerics.multiplies == "fp32" else (query.numerics.multiplies,)
     return " ".join((query.contract.name, image.dtype.name, *sizes, *values, *numerics))
 
@@ -44,6 +45,9 @@ def one_image(query: Query, threads: int = 1) -> Query:
     """The same layer for a batch of one."""
     image = query.inputs[0]
     inputs = (TensorType(image.dtype, (1, *image.dims[1:])), *query.inputs[1:])
+    if getattr(query.params, "finish", ""):
+        items = chain_items(image, inputs[3:], 3)
+        inputs = tuple(TensorType(t.dtype, (1, *t.dims[1:])) if i in items else t for i, t in enumerate(inputs))
     outputs = query.contract.check(inputs, query.params)
     return replace(query, inputs=inputs, outputs=outputs, threads=threads)
 

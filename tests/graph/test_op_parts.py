@@ -27,12 +27,12 @@ NO_GRADIENT = """
     rgb_to_hsv hsv_to_rgb adjust_hue adjust_saturation adjust_contrast
     base64_encode base64_decode jpeg_shape rgb_to_hsv hsv_to_rgb adjust_hue adjust_saturation adjust_contrast
     quantized_conv2d quantized_depthwise_conv2d quantized_matmul quantized_average_pool quantized_add quantized_mul quantize_linear
-    dequantize_linear requantize
+    dequantize_linear requantize chain
 """
 #: Op types that are not written to ONNX: structure, effects, what passes and gradients make, and what nobody needed yet.
 NOT_WRITTEN = """
     Const NoOp Placeholder VariableV2 Assign AssignAdd AssignSub KiFusedAvgPool KiFusedConv2D KiFusedDepthwiseConv2D
-    KiFusedMatMul KiSiblingConv2D AvgPoolGrad BiasAddGrad Conv2DBackpropFilter DepthwiseConv2dNativeBackpropFilter
+    KiChain KiFusedMatMul KiSiblingConv2D AvgPoolGrad BiasAddGrad Conv2DBackpropFilter DepthwiseConv2dNativeBackpropFilter
     KiBatchNormGrad KiSumTo LRNGrad MaxPoolGrad Relu6Grad ReluGrad SoftmaxCrossEntropyWithLogits SparseSoftmaxCrossEntropyWithLogits
     AsString DecodeBmp DecodeGif DecodeImage DecodeJpeg DecodePng DecodeWebP EncodeJpeg EncodePng StringJoin
     ComplexAbs Cumprod CumulativeLogsumexp

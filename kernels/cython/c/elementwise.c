@@ -39,7 +39,13 @@ enum { GUARDED = 2048 }; /* elements of a block of GUARDED_MAPS */
     X(FLOATS, softsign, T, x / (1 + ABS(x)))                                                                           \
     X(FLOATS, erf, T, KI_OF(ki_erf, x))                                                                                \
     X(FLOATS, erfc, T, KI_OF(ki_erfc, x))                                                                              \
+    X(FLOATS, swish, T, x *KI_OF(ki_sigmoid, x))                                                                       \
+    X(FLOATS, hard_sigmoid, T, HARD_SIGMOID(x))                                                                        \
+    X(FLOATS, hard_swish, T, x *HARD_SIGMOID(x))                                                                       \
     X(NUMBERS, cast_f32, float, x)
+
+/* swish, hard_sigmoid, hard_swish: for chains (chain.h), with the bits of the ops one after the other. */
+#define HARD_SIGMOID(x) ((x + 3 < 0 ? 0 : x + 3 > 6 ? 6 : x + 3) * (T)(1.0 / 6))
 
 /* The same of two inputs: X(element types, name, element type of y, expression of a and b). */
 #define BINARY_MAPS(X)                                                                                                 \

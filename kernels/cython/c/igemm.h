@@ -16,6 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "chain.h"
+
 /* KI_MAX_SIBLINGS: matrix products that run as one; more run in groups of this size. KI_UNPACKED_ROWS: most rows of a transposed x
  * times weights that are used unpacked, unless these are one column. */
 enum { KI_MAX_NV = 5, KI_MAX_MR = 10, KI_MAX_SIBLINGS = 16, KI_UNPACKED_ROWS = 64 };
@@ -54,6 +56,7 @@ typedef struct {
     double lo, hi;  /* the activation as limits; -inf and inf for none */
     const void *x, *w, *bias; /* bias may be NULL */
     void *y, *tables;         /* threads x ki_igemm_slot_bytes(), 64-byte aligned */
+    const ki_chain *chain;    /* not NULL: runs on every tile before it is written; for packed weights */
 } ki_igemm_args;
 
 /* Packs w[i * row_step + o * col_step] for i < rows = taps * k and o < cout, then zeros. */

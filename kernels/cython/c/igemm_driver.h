@@ -141,6 +141,7 @@ static void TILE(product_task)(void *context, ptrdiff_t index, int slot) {
                            (!work->panels_outside || group + 1 == work->groups);
     const int new_panel = !work->panels_outside || group == 0 || index == own;
     T *out[KI_MAX_MR];
+    _Alignas(64) T computed[KI_TILE_ACCUMULATORS * LANES]; /* a tile on its way through the chain */
     for (ptrdiff_t k0 = 0; k0 == 0 || k0 < products; k0 += args->kc) {
         const ptrdiff_t k1 = products - k0 < args->kc ? products : k0 + args->kc;
         const int final = k1 == products;
@@ -173,8 +174,15 @@ static void TILE(product_task)(void *context, ptrdiff_t index, int slot) {
                     e.ahead[1] = TILE(fetch)(image + (x0 + count * stride) * b->in_step, bytes, k1 - k0);
             }
             T *y = (T *)args->y + n * args->out_batch + o * a->out_step + first * b->out_step + first_channel;
-            for (ptrdiff_t m = 0; m < count; m++) out[m] = y + m * b->out_step;
+            const ki_chain *chain = final ? args->chain : NULL;
+            const int aside = chain && k0 == 0;
+            T *to = aside ? computed : y;
+            const ptrdiff_t to_step = aside ? valid : b->out_step;
+            for (ptrdiff_t m = 0; m < count; m++) out[m] = to + m * to_step;
             TILE(tiles)[nv - 1][count - 1](table.pixels, table.runs, table.count, weights, out, &e);
+            if (chain)
+                ki_chain_computed(chain, to, to_step * (ptrdiff_t)sizeof(T), y, b->out_step * (ptrdiff_t)sizeof(T), count,
+                                  valid);
             if (++chunk == work->chunks) {
                 chunk = 0;
                 if (++o == a->out) o = 0, n++;

@@ -29,6 +29,7 @@ const ki_table KI_NAME(ki_table) = {
     .probe_flops = KI_NAME(f32_probe_flops),
     .probe_read = KI_NAME(f32_probe_read),
     .run_map = ki_run_map,
+    .run_chain = ki_run_chain,
     .concat = ki_concat,
     .top_k = ki_top_k,
     .cumulative = ki_cumulative KI_ROWS(ROW, ),

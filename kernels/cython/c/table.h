@@ -11,6 +11,7 @@
 #include "backward.h"
 #include "batch_statistics.h"
 #include "bfloat16.h"
+#include "chain.h"
 #include "concat.h"
 #include "cross_entropy.h"
 #include "cumulative.h"
@@ -92,6 +93,7 @@ typedef struct {
     ki_probe_read *probe_read;
     /* The same in every table. */
     void (*run_map)(const ki_map_args *);
+    void (*run_chain)(const ki_chain_args *);
     void (*concat)(const ki_concat_args *);
     void (*top_k)(const ki_top_k_args *);
     void (*cumulative)(const ki_cumulative_args *);
