@@ -51,6 +51,8 @@ class StepTime:
     bytes: int
     itemsize: int
     note: str = ""
+    #: The elementwise ops that the step runs on its result, one after the other.
+    chain: tuple[str, ...] = ()
 
     @property
     def gflops(self) -> float:
@@ -147,7 +149,7 @@ class Profile:
         roof = self.share_of_roof(step)
         share = step.seconds / self.seconds if self.seconds > 0 else 0.0
         return (
-            step.node, step.op, step.kernel, f"{step.seconds * 1e3:.3f}", f"{share:.1%}",
+            step.node, "+".join((step.op, *step.chain)), step.kernel, f"{step.seconds * 1e3:.3f}", f"{share:.1%}",
             f"{step.gflops:.1f}" if step.flops else "", f"{step.gbytes:.1f}" if step.bytes else "",
             "" if roof is None else f"{roof:.0%}",
         )  # fmt: skip
@@ -331,7 +333,7 @@ def _step_time(step: Step, stage: int, times: Sequence[float], start: float, spa
         tuple(str(t) for _, t in step.inputs), tuple(str(t) for _, t in step.outputs),
         statistics.median(times), min(times), max(times), start, span,
         step.flops if countable else 0, step.bytes_moved if countable and step.inputs else 0,
-        max((t.dtype.itemsize for t in types if is_float(t.dtype)), default=4), step.note,
+        max((t.dtype.itemsize for t in types if is_float(t.dtype)), default=4), step.note, step.chain,
     )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Rewrites of a graph before it is compiled: one file per pass, each one pure function Graph -> Graph.
 
-PASSES is the order. ``optimize`` applies it; a pass can be skipped by name, and ``trace`` sees the graph after each. STORAGE
-comes last, and only where a session wants it.
+PASSES is the order. ``optimize`` applies it; a pass can be skipped by name, and ``trace`` sees the graph after each. CHAINS and
+STORAGE come last, and only where a session wants one of them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from .fold_dropout import fold_dropout
 from .fold_input_affine import fold_input_affine
 from .fold_pads import fold_pads
 from .fuse_activations import fuse_activations
+from .fuse_chains import fuse_chains
 from .inner_graphs import inner_graphs
 from .merge_siblings import merge_siblings
 from .move_concats import move_concats
@@ -25,7 +26,7 @@ from .move_transposes import move_transposes
 from .narrow_activations import narrow_activations
 from .resolve_identities import resolve_identities
 
-__all__ = ["PASSES", "STORAGE", "Pass", "optimize", "store_narrow"]
+__all__ = ["CHAINS", "PASSES", "STORAGE", "Pass", "fuse", "optimize", "store_narrow"]
 
 Pass = Callable[[Graph], Graph]
 
@@ -48,6 +49,8 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("merge_siblings", merge_siblings),
 )
 
+#: For sessions whose backend runs chains of elementwise ops; needs known shapes.
+CHAINS: tuple[tuple[str, Pass], ...] = (("fuse_chains", fuse_chains),)
 
 #: How tensors lie in memory, which is for sessions of precision bf16 whose backend keeps them so.
 STORAGE: tuple[tuple[str, Pass], ...] = (("narrow_activations", narrow_activations),)
@@ -55,11 +58,16 @@ STORAGE: tuple[tuple[str, Pass], ...] = (("narrow_activations", narrow_activatio
 
 def optimize(graph: Graph, skip: Collection[str] = (), trace: Callable[[str, Graph], None] | None = None) -> Graph:
     """Applies all passes but those named in ``skip``; ``trace(name, graph)`` is called after each."""
-    known = [name for name, _ in (*PASSES, *STORAGE)]
+    known = [name for name, _ in (*PASSES, *CHAINS, *STORAGE)]
     unknown = [name for name in skip if name not in known]
     if unknown:
         raise GraphError(f"no pass is called {', '.join(unknown)}; passes: {', '.join(known)}")
     return _applied(PASSES, graph, skip, trace)
+
+
+def fuse(graph: Graph, skip: Collection[str] = (), trace: Callable[[str, Graph], None] | None = None) -> Graph:
+    """Applies the passes of CHAINS but those named in ``skip``, after those of PASSES."""
+    return _applied(CHAINS, graph, skip, trace)
 
 
 def store_narrow(graph: Graph, skip: Collection[str] = (), trace: Callable[[str, Graph], None] | None = None) -> Graph:

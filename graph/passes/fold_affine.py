@@ -15,7 +15,7 @@ from ...kernels.tensor import is_float
 from ..ir import Graph, Key, Literal, Node, Port
 from ..rewrite import Rewriter
 
-__all__ = ["FUSED", "bias_literal", "fold_affine", "per_channel"]
+__all__ = ["FUSED", "bias_channels", "bias_literal", "fold_affine", "per_channel"]
 
 Value = np.ndarray[Any, Any]
 
@@ -87,7 +87,7 @@ def _follow(edit: Rewriter, consumers: dict[Port, list[Node]], node: Node, chann
 
 
 def _fold_chain(edit: Rewriter, consumers: dict[Port, list[Node]], node: Node) -> None:
-    channels = _channels(edit, node)
+    channels = bias_channels(edit, node)
     if channels is None:
         return
     chain = _follow(edit, consumers, node, channels)
@@ -114,8 +114,9 @@ def bias_literal(value: Value, dtype: Any, key: tuple[Any, ...]) -> Literal:
     return Literal.lazy(dtype, rounded.shape, lambda: rounded, Key(*key, np.dtype(dtype).str), wide=lambda: value)
 
 
-def _channels(edit: Rewriter, node: Node) -> int | None:
-    if node.op == "MatMul":
+def bias_channels(edit: Rewriter, node: Node) -> int | None:
+    """Output channels of a convolution or columns of a matrix product, as far as its weights tell."""
+    if node.op in ("MatMul", "KiFusedMatMul"):
         shape = edit.type_of(node.inputs[1]).shape
         if shape is None or len(shape) != 2:
             return None
@@ -123,7 +124,7 @@ def _channels(edit: Rewriter, node: Node) -> int | None:
     shape = edit.type_of(node.inputs[1]).shape
     if shape is None or len(shape) != 4 or shape[2] is None or shape[3] is None:
         return None
-    return shape[2] * shape[3] if node.op == "DepthwiseConv2dNative" else shape[3]
+    return shape[2] * shape[3] if "Depthwise" in node.op else shape[3]
 
 
 def _scaled(node: Node, weights: Literal, scale: Value, key: tuple[Any, ...]) -> Literal:

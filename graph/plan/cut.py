@@ -17,7 +17,7 @@ from ..rewrite import Rewriter, infer_again, reachable
 from .branches import Decision, branches, decide, take
 from .effects import EFFECTS, Order
 
-__all__ = ["Cut", "cut", "specialize"]
+__all__ = ["Cut", "cut", "retyped", "specialize"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def _typed(whole: Graph, kept: Collection[str], natural: bool) -> Graph:
     """The nodes that are kept, with types that follow from what is fed, such that kernels serve them."""
     whole = Graph({n: node for n, node in whole.nodes.items() if n in kept}, whole.outputs)
     if not natural or any(t.dtype == UNKNOWN for node in whole for t in node.outputs):
-        whole = _retyped(whole)  # raises the error that the loader deferred: why a node of the file cannot run
+        whole = retyped(whole)  # raises the error that the loader deferred: why a node of the file cannot run
     return legalize(whole)
 
 
@@ -187,11 +187,11 @@ def specialize(graph: Graph, feed_types: Mapping[Port, TensorType], skip: Collec
     """
     if not any(node.op in DESCRIBES for node in graph):
         return graph
-    known = fold_constants(_retyped(graph, feed_types))
+    known = fold_constants(retyped(graph, feed_types))
     return optimize(known, skip) if any(node.op == "BatchToSpaceND" for node in known) else known
 
 
-def _retyped(graph: Graph, feed_types: Mapping[Port, TensorType] | None = None) -> Graph:
+def retyped(graph: Graph, feed_types: Mapping[Port, TensorType] | None = None) -> Graph:
     """Types inferred anew: a fed tensor may have replaced a constant that decided a shape.
 
     Raises what is wrong with a node that the loader could not type, and for an output that its op does not have.

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from ...kernels.backends import HOST_FAMILY, get_backend
+from ...kernels.contracts.chains import parse_chain
 from ...kernels.devices import HOST, Device
 from ...kernels.errors import KernelError, KigraphError
 from ...kernels.kernel import Kernel, Prepared, Query
 from ...kernels.numerics import Numerics
 from ...kernels.records import dataclass
 from ...kernels.registry import Rejection, select
-from ...kernels.tensor import TensorType
+from ...kernels.tensor import Params, TensorType
 from ...kernels.tuning import Decision, Tuner
 from ..errors import GraphError, UnsupportedOpError, located, unexpected
 from ..evaluate import shape_key, shape_of
@@ -56,6 +57,11 @@ class Options:
     narrow: bool = False
     inner: Callable[[Graph], Callable[[Sequence[Port], Mapping[Port, Value]], list[Value]]] | None = None
 
+    @property
+    def fuses(self) -> bool:
+        """Whether chains of elementwise ops become one step (passes/fuse_chains.py); none of them takes bfloat16 in memory."""
+        return not self.narrow and bool(getattr(get_backend(self.order[0]).load(), "FUSES_CHAINS", False))
+
 
 @dataclass(slots=True)
 class Step:
@@ -78,6 +84,12 @@ class Step:
     note: str = ""
     #: How often it runs in a run of the plan: more than once where a batch is run image by image.
     images: int = 1
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """The elementwise ops that the kernel runs on its result."""
+        steps = "" if self.query is None else getattr(self.query.params, "finish", "")
+        return tuple(s.op for s in parse_chain(steps)) if steps else ()
 
     @property
     def flops(self) -> int:
@@ -198,8 +210,14 @@ def _choose(result: Lowering, node: Node, ports: Sequence[Port], resolved: Resol
     ]
     return Step(
         node.name, node.op, used, list(zip(node.ports, outputs, strict=False)), device, query, kernel, prepared,
-        selection.rejected, selection.reason,
+        selection.rejected, _note(selection.reason, resolved.params),
     )  # fmt: skip
+
+
+def _note(reason: str, params: Params) -> str:
+    """Why the kernel was chosen, and the chain of elementwise ops that is part of the step."""
+    chain = getattr(params, "finish", "")
+    return "; ".join(filter(None, (reason, f"then {chain}" if chain else getattr(params, "steps", ""))))
 
 
 def _require_made(result: Lowering, root: Port, reader: Node) -> None:

@@ -23,10 +23,10 @@ from ..errors import GraphError, UnsupportedOpError
 from ..evaluate import shared_values
 from ..hints import shown
 from ..ir import Graph, Port
-from ..passes import optimize, store_narrow
+from ..passes import fuse, optimize, store_narrow
 from .branches import Decision, branches, decide, with_effects
 from .calls import Calls
-from .cut import Cut, cut, specialize
+from .cut import Cut, cut, retyped, specialize
 from .effects import variable_of
 from .late import divide
 from .lowering import Options
@@ -214,6 +214,8 @@ class Runner:
                 whole, graph = prepared
                 given = {whole.feeds[p]: t for p, t in types.items()}
                 graph = specialize(graph, given, self.skip)
+                if self.options.fuses:
+                    graph = fuse(retyped(graph, given), self.skip)
                 if self.options.narrow:
                     graph = store_narrow(graph, self.skip)
                 parts: tuple[Part, ...] = divide(graph, partition(graph, given), given, self.options)
