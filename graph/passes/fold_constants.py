@@ -19,7 +19,7 @@ from ...kernels.tensor import TensorType
 from ..evaluate import SHARED_BYTES, Fold, evaluate, shape_key
 from ..ir import Graph, Key, Literal, Node, Port
 from ..opdefs import DESCRIBES, OPDEFS, STRUCTURAL, NeedsValue, Site, is_small, resolve, site_of
-from ..rewrite import Rewriter
+from ..rewrite import Rewriter, infer_node
 
 __all__ = ["fold_constants"]
 
@@ -55,6 +55,8 @@ class _Folds:
     most: int
     literals: dict[Port, Literal] = field(default_factory=dict)
     lazy: dict[str, _Lazy] = field(default_factory=dict)
+    #: Better known types, of what depends on constants that were folded: a Reshape by a folded shape, and what follows it.
+    types: dict[Port, TensorType] = field(default_factory=dict)
     eager: int = 0
 
     def literal(self, port: Port) -> Literal | None:
@@ -63,7 +65,10 @@ class _Folds:
 
     def type_of(self, port: Port) -> TensorType:
         literal = self.literals.get(port)
-        return self.edit.type_of(port) if literal is None else literal.type
+        if literal is not None:
+            return literal.type
+        found = self.types.get(port)
+        return self.edit.type_of(port) if found is None else found
 
     def value(self, port: Port) -> Value | None:
         """The value of a small constant, unless computing it is much work."""
@@ -81,7 +86,10 @@ def fold_constants(graph: Graph) -> Graph:
     folds = _Folds(graph, edit, max(_GROWTH, given))
     for node in graph:
         if node.op not in STRUCTURAL and node.op != "PlaceholderWithDefault" and node.op in OPDEFS:
-            folds.literals.update(zip(node.ports, _fold(folds, node) or (), strict=False))
+            found = _fold(folds, node)
+            folds.literals.update(zip(node.ports, found or (), strict=False))
+            if found is None:
+                _infer(folds, node)
     _give_up_too_much(folds, given)
     read = _read(folds)
     for port, literal in folds.literals.items():
@@ -92,6 +100,16 @@ def fold_constants(graph: Graph) -> Graph:
         else:
             edit.redirect(port, edit.constant(f"{port.node}/folded_{port.index}", literal))
     return edit.finish()
+
+
+def _infer(folds: _Folds, node: Node) -> None:
+    """Types of a node that is not folded, if one was not known and may be now: the shapes of a chain of Shape - Reshape are
+    found in one pass."""
+    if all(t.known for t in node.outputs) or not any(p in folds.types or p in folds.literals for p in node.inputs):
+        return
+    for port, old, new in zip(node.ports, node.outputs, infer_node(node, folds.type_of, folds.value), strict=False):
+        if new != old:
+            folds.types[port] = new
 
 
 def _read(folds: _Folds) -> dict[Port, None]:

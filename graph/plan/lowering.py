@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...kernels.backends import HOST_FAMILY, get_backend
-from ...kernels.contracts.chains import parse_chain
+from ...kernels.contracts.chains import ChainParams, parse_chain
 from ...kernels.devices import HOST, Device
 from ...kernels.errors import KernelError, KigraphError
 from ...kernels.kernel import Kernel, Prepared, Query
@@ -216,8 +216,9 @@ def _choose(result: Lowering, node: Node, ports: Sequence[Port], resolved: Resol
 
 def _note(reason: str, params: Params) -> str:
     """Why the kernel was chosen, and the chain of elementwise ops that is part of the step."""
-    chain = getattr(params, "finish", "")
-    return "; ".join(filter(None, (reason, f"then {chain}" if chain else getattr(params, "steps", ""))))
+    finish = getattr(params, "finish", "")
+    chain = params.steps if isinstance(params, ChainParams) else f"then {finish}" if finish else ""
+    return "; ".join(filter(None, (reason, chain)))
 
 
 def _require_made(result: Lowering, root: Port, reader: Node) -> None:

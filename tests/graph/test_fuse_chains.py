@@ -13,6 +13,7 @@ from kigraph.graph.builder import Graph, Tensor
 from kigraph.graph.ops import composed
 from kigraph.graph.session import Session
 from kigraph.kernels.backends import get_backend
+from kigraph.kernels.contracts.chains import ChainParams
 
 Array = np.ndarray[Any, Any]
 Layer = Callable[[Tensor], Tensor]
@@ -54,7 +55,12 @@ class Net:
         """(op, chain) of every step."""
         plan = Session(self.graph, backend="cython", threads=1, **options).plan(self.y, {self.x: self.value(batch)})
         return [
-            (s.op, getattr(s.query.params, "finish", getattr(s.query.params, "steps", "")))
+            (
+                s.op,
+                s.query.params.steps
+                if isinstance(s.query.params, ChainParams)
+                else getattr(s.query.params, "finish", ""),
+            )
             for s in plan.kernel_steps()
             if s.query is not None
         ]
@@ -220,3 +226,26 @@ def test_explain_and_profile_name_the_chain() -> None:
     text = session.plan(net.y, {net.x: net.value(1)}).explain()
     assert "then sigmoid(x);mul(x,t0)" in text
     assert "KiFusedConv2D" in str(session.profile(net.y, {net.x: net.value(1)}, runs=1))
+
+
+def test_computed_shapes_do_not_cut_the_plan() -> None:
+    """Each Reshape is to a shape that is computed from the result of the one before; all follow from what is fed."""
+
+    def build(x: Tensor) -> Tensor:
+        for _ in range(4):
+            rows = ops.matmul(ops.reshape(x, [-1, 20]), ops.constant(MATRIX[:, :20]))
+            x = ops.tanh(ops.reshape(rows, ops.concat([ops.shape(x)[:-1], [20]], 0)))
+        return x
+
+    net = Net(build)
+    session = Session(net.graph, backend="cython", threads=1)
+    for batch in (1, 3):
+        plan = session.plan(net.y, {net.x: net.value(batch)})
+        assert [part.static for part in plan.parts] == [True]
+    net.check(net.steps())
+
+
+def test_slices_have_a_note_of_their_own() -> None:
+    """Parameters of other ops that are called steps are no chain."""
+    net = Net(lambda x: ops.relu(ops.strided_slice(x, [0, 0, 0, 0], [1, 9, 7, 20], [1, 2, 1, 1])), (1, 9, 7, 20))
+    assert net.steps(1)[1] == ("Relu", "")

@@ -269,7 +269,7 @@ ELSEWHERE = {
     "Const", "Placeholder", "VariableV2", "NoOp", "Assign", "AssignAdd", "AssignSub", "DecodeJpeg", "DecodePng", "DecodeBmp",
     "DecodeImage", "DecodeGif", "DecodeWebP", "ReluGrad", "Relu6Grad", "SoftmaxCrossEntropyWithLogits", "SparseSoftmaxCrossEntropyWithLogits",
     "Conv2DBackpropInput", "Conv2DBackpropFilter", "DepthwiseConv2dNativeBackpropInput", "DepthwiseConv2dNativeBackpropFilter",
-    "MaxPoolGrad", "AvgPoolGrad", "BiasAddGrad", "LRNGrad", "KiBatchNormGrad", "KiSumTo", *CONTROL, "NonMaxSuppression", "NonMaxSuppressionV2",
+    "MaxPoolGrad", "AvgPoolGrad", "BiasAddGrad", "LRNGrad", "KiBatchNormGrad", "KiSumTo", "KiChain", *CONTROL, "NonMaxSuppression", "NonMaxSuppressionV2",
     "NonMaxSuppressionV3", "NonMaxSuppressionV5", "KiNonMaxSuppression", "Where", "Unique", "UniqueV2", "UniqueWithCounts",
     "UniqueWithCountsV2", "KiUnique", "KiLookup", "SegmentSum", "SegmentMean", "SegmentProd", "SegmentMax", "SegmentMin", "DecodeRaw", "DecodeAndCropJpeg", "ExtractJpegShape", "EncodeBase64", "DecodeBase64",
 }  # fmt: skip
