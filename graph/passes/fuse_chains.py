@@ -72,22 +72,63 @@ class _Pass:
         self.taken: set[str] = set()
 
     def finish(self, node: Node) -> None:
-        """The longest chain behind a convolution or matrix product becomes part of it."""
-        start, whole = Port(node.name), node.outputs[0]
-        if not _fits(whole) or any(self.consumers.get(p) for p in node.ports[1:]):
+        """The longest chain behind a convolution or matrix product becomes part of it, through a Reshape that keeps the last axis."""
+        made = node.outputs[0]
+        if not _fits(made) or any(self.consumers.get(p) for p in node.ports[1:]):
             return
+        view = self._view(node)
+        start, whole = Port((view or node).name), (view or node).outputs[0]
         found = self._grown(_Region(whole, {start: "x"}), start)
-        if found is None:
+        if found is None or (view is not None and not self._moved(found, made)):
             return
         channels = bias_channels(self.edit, node)
-        inputs = list(node.inputs)
+        inputs: list[Port] = list(node.inputs)
         if found.operands and len(inputs) < 3:
             if channels is None:
                 return
             zeros = Literal.of(np.zeros(channels, whole.dtype), Key("no bias", channels, whole.dtype.str))
             inputs.append(self.edit.constant(f"{found.nodes[-1].name}/no_bias", zeros))
-        attrs = {**node.attrs, "finish": found.text}
-        self._put(found, FUSED.get(node.op, node.op), (*inputs, *found.operands), attrs)
+        attrs: dict[str, Any] = {**node.attrs, "finish": found.text}
+        op, inputs = FUSED.get(node.op, node.op), [*inputs, *found.operands]
+        if view is not None:
+            last = found.nodes[-1].name
+            rows = self.edit.put(self.edit.fresh(f"{last}/rows"), op, tuple(inputs), attrs)
+            op, inputs, attrs = "Reshape", [Port(rows.name), self._shape(last, whole)], {}
+        self._put(found, op, tuple(inputs), attrs)
+
+    def _view(self, node: Node) -> Node | None:
+        """The Reshape that alone reads a node's result, and keeps its last axis: that of a linear layer over several axes."""
+        port = Port(node.name)
+        readers = self.consumers.get(port, [])
+        if len(readers) != 1 or port in self.outputs or readers[0].op != "Reshape" or readers[0].inputs[0] != port:
+            return None
+        made, seen = node.outputs[0], readers[0].outputs[0]
+        return readers[0] if _fits(seen) and seen.dims[-1:] == made.dims[-1:] and made.dims else None
+
+    def _moved(self, region: _Region, made: TensorType) -> bool:
+        """Gives the operands of a chain on a Reshape of ``made`` the shapes that they have on ``made`` itself."""
+        moved: list[Port] = []
+        for port in region.operands:
+            t = self.edit.type_of(port)
+            reach = reach_of(t.shape, region.whole.shape)
+            assert reach is not None
+            if t.dims == region.whole.dims:
+                wanted = made
+            elif reach.images or reach.pixels:
+                return False
+            else:
+                wanted = TensorType(t.dtype, (t.size,))
+            if t != wanted:
+                name = self.edit.fresh(f"{port.node}/rows")
+                port = Port(self.edit.put(name, "Reshape", (port, self._shape(name, wanted)), {}).name)
+            moved.append(port)
+        region.operands[:] = moved
+        return True
+
+    def _shape(self, name: str, t: TensorType) -> Port:
+        """A constant with the sizes of a type."""
+        value = np.array(t.dims, np.int64)
+        return self.edit.constant(f"{name}/shape", Literal.of(value, Key("sizes", *t.dims)))
 
     def chain(self, node: Node) -> None:
         """The longest chain from an op on, if it has two steps or more."""

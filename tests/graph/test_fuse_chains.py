@@ -249,3 +249,22 @@ def test_slices_have_a_note_of_their_own() -> None:
     """Parameters of other ops that are called steps are no chain."""
     net = Net(lambda x: ops.relu(ops.strided_slice(x, [0, 0, 0, 0], [1, 9, 7, 20], [1, 2, 1, 1])), (1, 9, 7, 20))
     assert net.steps(1)[1] == ("Relu", "")
+
+
+def test_linear_layers_over_several_axes() -> None:
+    """The chain moves before the Reshape to those axes, and what it adds gets the shape of the rows."""
+
+    def build(x: Tensor) -> Tensor:
+        rows = ops.matmul(ops.reshape(x, [-1, 20]), ops.constant(MATRIX[:, :20]))
+        y = ops.reshape(rows, ops.concat([ops.shape(x)[:-1], [20]], 0))
+        scale = ops.constant(np.linspace(0.5, 2, 20, dtype=np.float32).reshape(1, 1, 1, 20))
+        return ops.add(x, ops.multiply(ops.sigmoid(y), scale))
+
+    Net(build).check([("KiFusedMatMul", "sigmoid(x);mul(t0,a0);add(a1,x)".replace("add(a1,x)", "add(a1,t1)"))])
+
+    def of_images(x: Tensor) -> Tensor:  # one value for each image is no value for each row
+        rows = ops.matmul(ops.reshape(x, [-1, 20]), ops.constant(MATRIX[:, :20]))
+        y = ops.reshape(rows, ops.concat([ops.shape(x)[:-1], [20]], 0))
+        return ops.sigmoid(ops.multiply(y, ops.reduce_mean(x, [1, 2, 3], keepdims=True)))
+
+    assert sorted(Net(of_images).steps()) == [("KiChain", "mul(x,a0);sigmoid(t0)"), ("MatMul", ""), ("Mean", "")]
