@@ -12,6 +12,7 @@ from ..contracts.matmul import MATMUL, MatMulParams
 from ..kernel import Constants, Kernel, Query, Run
 from ..tensor import Array
 from . import core
+from .chains import Chain
 from .conv2d import PreparedProduct
 from .igemm import Igemm
 from .loops import bind_int_matmul, dtypes_of
@@ -63,8 +64,9 @@ def _prepare(query: Query[MatMulParams], constants: Constants) -> PreparedProduc
         constant = False
     lanes = core.F32_LANES if dtype.itemsize == 4 else core.F64_LANES
     _, tile = choose_tile(dtype.itemsize, 1, _USUAL_ROWS if constant else m, k, n)
+    chain = Chain.of(params.finish, query.outputs[0], query.inputs[3:], query.threads) if params.finish else None
     igemm = Igemm(
-        query.inputs,
+        query.inputs[:3],
         query.outputs[0],
         axes=[(1, 1, 1, 1, 1, 0, 0, 0, 0), (m, m, 1, 1, 1, 0, 0, 1, 1)],
         batch=(1, 0, 0),
@@ -79,9 +81,9 @@ def _prepare(query: Query[MatMulParams], constants: Constants) -> PreparedProduc
         threads=query.threads,
     )
     if not constant:
-        return PreparedProduct(igemm, None)
+        return PreparedProduct(igemm, None, chain)
     layout = f"igemm:{dtype.name}:{tile.vectors}x{lanes}:k{k}:{'t' if params.transpose_b else 'n'}:marked"
-    return PreparedProduct(igemm, constants.packed(1, layout, igemm.pack))
+    return PreparedProduct(igemm, constants.packed(1, layout, igemm.pack), chain)
 
 
 def _prepare_integers(query: Query[MatMulParams], constants: Constants) -> Bound:
@@ -114,6 +116,7 @@ KERNELS: tuple[Kernel, ...] = (
         prepare=_prepare,
         supports=lambda query: refuse_dtypes(query, FLOATS),
         rank=10,
+        finishes=True,
     ),
     Kernel(
         MATMUL,
