@@ -161,8 +161,8 @@ class Kernel(Generic[P]):
             return f"multiplies in {self.precision}, the session in {query.numerics.multiplies}"
         if not self.bfloat16 and any(t.dtype == BFLOAT16 for t in (*query.inputs, *query.outputs)):
             return "takes no bfloat16 in memory"
-        params: Any = query.params
-        if not self.finishes and getattr(params, "finish", ""):
+        finish: str = getattr(query.params, "finish", "")
+        if finish and not self.finishes:
             return "runs no chain of elementwise ops on its result"
         return self.supports(query)
 

@@ -5,6 +5,7 @@ Map of the folder::
     conv2d.py siblings.py matmul.py depthwise.py pool2d.py elementwise.py normalization.py softmax.py reduce.py concat.py
     resize.py layout.py arrange.py gradients.py quantized.py
                      the kernel records of one contract file each: what is supported, the geometry, preparation
+    chains.py        elementwise ops as one: chain.pxi, c/chain.[hc]; igemm.pyx runs a chain on its tiles
     bfloat16.py      tensors that are bfloat16 in memory: maps, conversion, means (pool2d.py, depthwise.py, concat.py take them, too)
     narrow.py narrow_bytes.py   products of bfloat16 and of bytes: dot.pyx, c/dot*.[hc], on more instruction sets than the rest (c/dot_sets.h)
     winograd_conv2d.py cook_toom.py   convolutions that multiply less, and their matrices
