@@ -45,7 +45,7 @@ def _widen(dtype: DType) -> DType:
 
 def rounded_operands(case: Case, values: list[NDArray]) -> list[NDArray]:
     """The inputs with those that are multiplied rounded to bfloat16: what a bf16 kernel is to multiply exactly."""
-    biases = {2}
+    biases = set(range(2, len(values)))  # and the operands of a chain
     if case.contract is siblings.SIBLING_CONV2D:
         biases = {i for place in siblings.places(case.params) for i in place.inputs[2:]}  # type: ignore[arg-type]
     return [round_to_bfloat16(v) if v.dtype == np.float32 and i not in biases else v for i, v in enumerate(values)]

@@ -10,7 +10,7 @@ below has 2^-22 for both: of the terms that Inception v3 sums, at most 4,032, th
 
 A session in a lower precision may also use kernels of fp32, whose errors are smaller: direct ones, and those that multiply
 less within FAST_TOLERANCES. Denormal operands and results may count as zero in bf16, as in the instructions of processors.
-The bias is added and the activation applied in float32 in every precision. What has no long sums of products (depthwise
+The bias is added, the activation applied and a chain run in float32 in every precision. What has no long sums of products (depthwise
 convolution, pooling, normalisation, elementwise ops) is computed in float32. Where a backend stores activations as bfloat16 (cython on
 AMX), what such an op gives to a convolution is rounded when it is stored, by a unit at most.
 """
