@@ -18,7 +18,7 @@ from .fold_dropout import fold_dropout
 from .fold_input_affine import fold_input_affine
 from .fold_pads import fold_pads
 from .fuse_activations import fuse_activations
-from .fuse_chains import fuse_chains
+from .fuse_chains import fuse_chains, has_chains
 from .inner_graphs import inner_graphs
 from .merge_siblings import merge_siblings
 from .move_concats import move_concats
@@ -26,7 +26,7 @@ from .move_transposes import move_transposes
 from .narrow_activations import narrow_activations
 from .resolve_identities import resolve_identities
 
-__all__ = ["CHAINS", "PASSES", "STORAGE", "Pass", "fuse", "optimize", "store_narrow"]
+__all__ = ["CHAINS", "PASSES", "STORAGE", "Pass", "fuse", "has_chains", "optimize", "store_narrow"]
 
 Pass = Callable[[Graph], Graph]
 

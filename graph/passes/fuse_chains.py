@@ -22,7 +22,7 @@ from ..ir import Graph, Key, Literal, Node, Port
 from ..rewrite import Rewriter
 from .fold_affine import FUSED, bias_channels
 
-__all__ = ["fuse_chains"]
+__all__ = ["fuse_chains", "has_chains"]
 
 #: Op -> step.
 _STEPS: Mapping[str, str] = {
@@ -49,6 +49,11 @@ class _Region:
     @property
     def text(self) -> str:
         return ";".join(self.steps)
+
+
+def has_chains(graph: Graph) -> bool:
+    """Whether the graph has ops of chains: types that are known better are found for nothing where it has none."""
+    return any(node.op in _STEPS for node in graph)
 
 
 def fuse_chains(graph: Graph) -> Graph:

@@ -23,7 +23,7 @@ from ..errors import GraphError, UnsupportedOpError
 from ..evaluate import shared_values
 from ..hints import shown
 from ..ir import Graph, Port
-from ..passes import fuse, optimize, store_narrow
+from ..passes import fuse, has_chains, optimize, store_narrow
 from .branches import Decision, branches, decide, with_effects
 from .calls import Calls
 from .cut import Cut, cut, retyped, specialize
@@ -214,7 +214,7 @@ class Runner:
                 whole, graph = prepared
                 given = {whole.feeds[p]: t for p, t in types.items()}
                 graph = specialize(graph, given, self.skip)
-                if self.options.fuses:
+                if self.options.fuses and has_chains(graph):
                     graph = fuse(retyped(graph, given), self.skip)
                 if self.options.narrow:
                     graph = store_narrow(graph, self.skip)
