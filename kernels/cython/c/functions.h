@@ -3,8 +3,8 @@
  * Largest errors in units in the last place (ULP) over all floats, against double, with FMA and without (portable C):
  *   exp 0.99   log 0.83   log1p 1.4   expm1 1.5   sigmoid 2.5   tanh 2.4   softplus 1.7   erf 1.2   atan 2.0
  *   sin, cos 1.6 up to KI_TURN_LIMIT; beyond it elementwise.c takes libm's
- * erfc: relative error 9.2e-7. Results below the normal range are right to 1.2e-38 (sigmoid is 0 below e^-89), those of erfc to the
- * last bit. exp and log: ranges reduced by ln 2 in two parts, the polynomials of Cephes' expf and logf; sin and cos: Cody and
+ * erfc: relative error 9.2e-7. Results below the normal range are right to 1.2e-38 (sigmoid is 0 below e^-89), those of erfc to
+ * the last bit. exp and log: ranges reduced by ln 2 in two parts, the polynomials of Cephes' expf and logf; sin and cos: Cody and
  * Waite's reduction in three parts; erf and atan: own minimax polynomials (Lawson's iteration).
  */
 #ifndef KI_FUNCTIONS_H
@@ -240,7 +240,7 @@ static inline float ki_erfc_f32(float x) {
 /* Up to here the quarter turns of an angle are counted exactly enough in float. */
 #define KI_TURN_LIMIT 71476.0f
 
-/* sin(x + quarters * pi / 2) for |x| <= KI_TURN_LIMIT: r = x - n * pi / 2 in three parts, with FMA or in double; sin or cos of r. */
+/* sin(x + quarters * pi / 2) for |x| <= KI_TURN_LIMIT: sin or cos of r = x - n * pi / 2, in three parts with FMA, else in double. */
 static inline float ki_sin_of(float x, int32_t quarters) {
     float rounded = KI_FMA(x, 0.636619772f, KI_ROUND(0));
     float n = rounded - KI_ROUND(0);

@@ -19,9 +19,14 @@ typedef unsigned __int128 item16;
     static void KI_NAME(S##_transpose_plain)(const char *x, ptrdiff_t step_x, char *y, ptrdiff_t step_y,               \
                                              ptrdiff_t rows, ptrdiff_t columns) {                                      \
         if (columns < rows) {                                                                                          \
-            for (ptrdiff_t c = 0; c < columns; c++)                                                                    \
-                for (ptrdiff_t r = 0; r < rows; r++)                                                                   \
-                    ((S##_item *)(y + c * step_y))[r] = ((const S##_item *)(x + r * step_x))[c];                       \
+            for (ptrdiff_t c = 0; c < columns; c++) {                                                                  \
+                const char *from = x + c * (ptrdiff_t)sizeof(T);                                                       \
+                S##_item *to = (S##_item *)(y + c * step_y);                                                           \
+                _Pragma("GCC unroll 8") for (ptrdiff_t r = 0; r < rows; r++, from += step_x) {                         \
+                    to[r] = *(const S##_item *)from;                                                                   \
+                    __asm__ volatile("" ::: "memory"); /* as vectors it would be gathers, which are slower */          \
+                }                                                                                                      \
+            }                                                                                                          \
         } else {                                                                                                       \
             for (ptrdiff_t r = 0; r < rows; r++)                                                                       \
                 for (ptrdiff_t c = 0; c < columns; c++)                                                                \
