@@ -4,8 +4,8 @@ All of them take any shape, empty ones too. NaN in gives NaN out, also through r
 their sign as IEEE 754 says, through odd functions (tanh, sin, erf, log1p), roots and rounding, too: round(-0.4) is -0.
 relu and relu6 keep -0; maximum and minimum of equal numbers give the second; sign gives +0. Left open: the zero of floormod.
 
-float32 functions of the C kernels (cython) are within 2 units in the last place of the exact value, sigmoid within 2.5 and erfc within
-10, on every instruction set; results below the normal range may be 0. Other backends keep the tolerance that a contract states.
+float32 functions of the C kernels (cython) are within 2 units in the last place of the exact value, tanh and sigmoid within 2.5,
+erfc within 10, on every instruction set; results below the normal range may be 0. Other backends keep the tolerance that a contract states.
 
 relu, relu6, add, mul and maximum take bfloat16 in memory: computed in float32 and rounded once; the second input may be float32.
 """

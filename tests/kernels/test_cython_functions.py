@@ -29,7 +29,7 @@ FUNCTIONS: dict[str, tuple[Callable[[Array], Array], float]] = {
     "expm1": (np.expm1, 1.6),
     "log": (np.log, 0.9),
     "log1p": (np.log1p, 1.5),
-    "tanh": (np.tanh, 2.0),
+    "tanh": (np.tanh, 2.5),
     "sigmoid": (lambda x: 1 / (1 + np.exp(-x)), 2.5),
     "softplus": (lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))), 1.8),
     "erf": (np.vectorize(math.erf, otypes=[np.float64]), 1.3),
