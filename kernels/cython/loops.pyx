@@ -8,9 +8,10 @@ from libc.stdlib cimport calloc, free
 
 __all__ = [
     "LoopRun", "MAX_MAP_RANK", "MAX_REDUCE_RANK", "MAX_TRANSPOSE_RANK", "bind_batch_norm", "bind_batch_statistics",
-    "bind_bf16_mean", "bind_chain", "bind_concat", "bind_cross_entropy", "bind_cumulative", "bind_int_matmul", "bind_lrn", "bind_map",
-    "bind_reduce", "bind_resize", "bind_scaled_map", "bind_softmax", "bind_top_k", "bind_transpose", "channels_last",
-    "dtypes_of", "fill_philox", "lrn_scratch", "resize_pixels", "statistics_scratch", "top_k_scratch",
+    "bind_bf16_mean", "bind_chain", "bind_concat", "bind_cross_entropy", "bind_cumulative", "bind_int_matmul",
+    "bind_lrn", "bind_map", "bind_reduce", "bind_resize", "bind_scaled_map", "bind_softmax", "bind_top_k",
+    "bind_transpose", "channels_last", "dtypes_of", "fill_philox", "lrn_scratch", "resize_pixels", "statistics_scratch",
+    "top_k_scratch",
 ]
 
 include "_arrays.pxi"
