@@ -95,9 +95,9 @@ def test_nothing_heavy_is_imported(start: dict[str, Any], when: str) -> None:
     assert [m for m in start[when] if m.startswith(OTHER) and "kernels.cupy" not in m] == []
 
 
-@pytest.mark.parametrize(("when", "most"), [("loaded", 235), ("run", 275)])
+@pytest.mark.parametrize(("when", "most"), [("loaded", 246), ("run", 287)])
 def test_the_number_of_modules_is_bounded(start: dict[str, Any], when: str, most: int) -> None:
-    """208 and 238 when this was written, 234 and 274 with bf16 and quantised layers, 229 and 268 before CuPy and Numba were left out, of 780 in all."""
+    """208 and 238 when this was written, 234 and 274 with bf16 and quantised layers, 245 and 286 with chains and direct calls, of 780 in all."""
     ours = [m for m in start[when] if m.startswith("kigraph")]
     assert 100 < len(ours) <= most, len(ours)
 
