@@ -92,6 +92,10 @@ def _three_parts(w):
     return np.concatenate([high, high, low])
 
 
+cdef bint _is_bytes(ki_dot_from kind):
+    return kind == KI_DOT_U8 or kind == KI_DOT_S8
+
+
 cdef class Dot:
     """Products of one x whose geometry is fixed; ``bind`` gives it addresses.
 
@@ -119,7 +123,6 @@ cdef class Dot:
     ):
         cdef ki_dot_args *a = &self.args
         cdef int i
-        cdef ptrdiff_t taps
         capsule = core.DOT_TABLES[isa or core.DOT_IN_USE][0]
         self.table = <const ki_dot_table *> PyCapsule_GetPointer(capsule, "kigraph.kernels.cython.core.dot")
         self.x_type, self.outs = x, tuple(outs)
@@ -142,18 +145,13 @@ cdef class Dot:
         a.split = split
         a.steps = ki_dot_steps(a.kind, self.inputs)
         self.layout = f"k{self.inputs}"
-        taps = a.axis[0].taps * a.axis[1].taps
-        if max(a.axis[0].taps, a.axis[1].taps) <= KI_DOT_TAPS and not split and by_taps is not False:
-            a.tap_steps = ki_dot_steps(a.kind, channels)
-            a.x_pitch = channels
-            if by_taps or (isa or core.DOT_IN_USE) == "amx" and self._pays(taps):
-                a.steps = taps * a.tap_steps
-            else:
-                a.tap_steps = 0
-        if a.tap_steps:
-            if a.steps != ki_dot_steps(a.kind, self.inputs):
-                self.layout = f"k{taps}x{channels}"
-            self.table.plan(a, _ROWS_BYTES)
+        if by_taps is None:
+            by_taps = (isa or core.DOT_IN_USE) == "amx"
+        elif by_taps:
+            self._by_taps(channels)
+            by_taps = False
+        if by_taps and not split and self._pays(channels):
+            self._by_taps(channels)
         a.rows = max(_ROWS_BYTES // (ki_dot_pitch(a.steps) + 128) // KI_DOT_BLOCK, 2)
         a.rows = max(min(a.rows, -(-batch * a.axis[0].out * a.axis[1].out // KI_DOT_BLOCK)), 1) * KI_DOT_BLOCK
         self.row_step, self.col_step = steps
@@ -164,10 +162,29 @@ cdef class Dot:
             a.outs[i].cout, a.outs[i].lo, a.outs[i].hi, a.outs[i].zero = y.shape[-1], lo, hi, zero
         self.workspace_bytes = threads * ki_dot_slot_bytes(a)
 
-    cdef bint _pays(self, ptrdiff_t taps):
-        """Whether cells compute at most a third in vain."""
-        cdef ptrdiff_t dense = self.args.steps
-        return self.args.batch > 0 and taps * self.args.tap_steps * self.table.waste(&self.args) <= _MOST_WASTE * dense
+    cdef bint _pays(self, ptrdiff_t channels):
+        """Whether reading taps from cells is faster, and takes little memory; for every batch alike."""
+        cdef ki_dot_args a = self.args
+        cdef int i
+        if a.axis[0].taps * a.axis[1].taps == 1 and a.axis[0].out == 1:  # rows of a matrix, which cells do not divide
+            return False
+        for i in range(2):
+            if a.axis[i].taps > KI_DOT_TAPS or a.axis[i].taps > 1 and a.axis[i].dilation >= a.axis[i].size:
+                return False
+        a.tap_steps, a.x_pitch = ki_dot_steps(a.kind, channels), channels
+        if a.axis[0].taps * a.axis[1].taps * a.tap_steps * self.table.waste(&a) > _MOST_WASTE * a.steps:
+            return False
+        self.table.plan(&a, _ROWS_BYTES)
+        return a.cells <= 4 * _ROWS_BYTES
+
+    cdef _by_taps(self, ptrdiff_t channels):
+        cdef ki_dot_args *a = &self.args
+        cdef ptrdiff_t taps = a.axis[0].taps * a.axis[1].taps
+        a.tap_steps, a.x_pitch = ki_dot_steps(a.kind, channels), channels
+        a.steps = taps * a.tap_steps
+        self.table.plan(a, _ROWS_BYTES)
+        if taps > 1 and channels % (64 if _is_bytes(a.kind) else 32):
+            self.layout = f"k{taps}x{channels}"
 
     def packed_bytes(self, index=0):
         """Bytes of the packed weights of a product."""

@@ -260,6 +260,60 @@ def test_packed_weights_are_the_same_on_every_set(rng: np.random.Generator) -> N
         assert {p.tobytes() for p in packed} == {packed[0].tobytes()}
 
 
+#: Few lines of many channels: less than a group's buffer holds one image, or a group would have fewer cells than a block.
+FEW_LINES = (
+    (Layer((2, 5, 31, 6784), 4, (3, 3), (3, 29)), UINT8),
+    (Layer((1, 10, 31, 4224), 3, (8, 1), (3, 31)), BFLOAT16),
+    (Layer((1, 3, 30, 12288), 3, (1, 1), (3, 30)), BFLOAT16),
+    (Layer((1, 10, 16, 8192), 5, (8, 1), (3, 16)), UINT8),
+)
+
+
+@pytest.mark.parametrize("number", range(len(FEW_LINES)))
+def test_few_lines_of_many_channels(number: int, rng: np.random.Generator) -> None:
+    """Nothing outside of y is written, whatever groups the lines make."""
+    layer, x_type = FEW_LINES[number]
+    whole = rng.integers(0, 9, layer.x)
+    w = rng.integers(-3, 4, (*layer.taps, layer.x[3], layer.cout))
+    room = 4096
+    is_bytes = x_type == UINT8
+    x = whole.astype(np.uint8) if is_bytes else stored(whole.astype(np.float32))
+    want = sums(layer, whole, w)
+    for threads in (1, 3):
+        around = np.full(want.size + 2 * room, -777, np.int32 if is_bytes else np.float32)
+        y = around[room:-room].reshape(want.shape)
+        bias = np.zeros(layer.cout, around.dtype)
+        options = {"multiplier": np.ones(layer.cout, np.float32)} if is_bytes else {}
+        run(
+            layer,
+            core.DOT_IN_USE,
+            x,
+            w.astype(np.int8 if is_bytes else np.float32),
+            bias,
+            y,
+            threads=threads,
+            **options,
+        )
+        np.testing.assert_array_equal(y, want)
+        assert (around[:room] == -777).all()
+        assert (around[-room:] == -777).all()
+
+
+@pytest.mark.parametrize("isa", core.DOTS)
+def test_memory_does_not_grow_with_rows_or_dilations(isa: str) -> None:
+    def made(axes: list[tuple[int, ...]], taps: tuple[int, int], out: tuple[int, int], rows: tuple[int, int]) -> Dot:
+        w, y = TensorType(FLOAT, (*taps, 64, 64)), TensorType(FLOAT, (1, *out, 64))
+        outs = [(w, None, None, y, -np.inf, np.inf, 0)]
+        x = TensorType(FLOAT, (1, *rows, 64))
+        return Dot(x, axes=axes, batch=1, channels=64, outs=outs, steps=(64, 1), threads=1, isa=isa)  # type: ignore[arg-type]
+
+    for rows in (1000, 10**6):
+        assert made([(1, 1, 1, 1, 1, 0), (rows, rows, 1, 1, 1, 0)], (1, 1), (1, rows), (1, rows)).workspace_bytes < 6e6
+    for dilation in (1, 5, 15, 100, 10**6, 2**40, 2**61):
+        axes = [(16, 16, 3, 1, dilation, dilation), (16, 16, 3, 1, 1, 1)]
+        assert made(axes, (3, 3), (16, 16), (16, 16)).workspace_bytes < 6e6
+
+
 def test_refusals(rng: np.random.Generator) -> None:
     y = TensorType(np.dtype(np.float32), (1, 2, 2, 3))
     w = TensorType(np.dtype(np.float32), (1, 1, 4, 3))

@@ -86,10 +86,9 @@ void ki_dot_plan_groups(ki_dot_args *args, ptrdiff_t most) {
     args->lines = all, args->images = most / image;
     if (args->images > args->batch) args->images = args->batch;
     if (args->images < 1) {
-        const ptrdiff_t two = ki_dot_cell_bytes(&plan, 2), line = two - ki_dot_cell_bytes(&plan, 1);
+        const ptrdiff_t one = ki_dot_cell_bytes(&plan, 1), line = ki_dot_cell_bytes(&plan, 2) - one;
         args->images = 1;
-        args->lines = 2 + (most - two) / line;
-        if (args->lines < 1) args->lines = 1;
+        args->lines = most < one ? 1 : 1 + (most - one) / line;
         if (args->lines > all) args->lines = all;
     }
     /* Blocks may reach beyond the last cell. */

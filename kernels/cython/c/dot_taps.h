@@ -175,5 +175,8 @@ static void divide_cells(work *w) {
         const ptrdiff_t possible = most < 1 ? 1 : most < all ? most : all;
         if (parts > w->parts) w->parts = parts < possible ? parts : possible > w->parts ? possible : w->parts;
     }
+    /* Where x itself is the cells, every block is 32 of them. */
+    const ptrdiff_t outs = args->axis[!w->plan.major].out;
+    while (w->plan.direct && w->parts > 1 && (all / w->parts - 1) * w->plan.width + outs < KI_DOT_BLOCK) w->parts--;
     w->groups = packs * w->parts;
 }
