@@ -2,7 +2,7 @@
 before them where there is one: activations, sums with a second branch, scales.
 
 It needs known shapes, and is for backends that run chains (FUSES_CHAINS), so sessions apply it when a plan is made for the shapes
-that are fed. Every op of a chain rounds as by itself: no result changes.
+that are fed. Every op of a chain rounds as by itself: no number changes.
 """
 
 from __future__ import annotations

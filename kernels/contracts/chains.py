@@ -2,7 +2,7 @@
 
 A chain is a text, one step after the other: ``sigmoid(x);mul(x,t0)`` is x * sigmoid(x). A step is an op of UNARY or BINARY with
 values in brackets: ``x``, the chain's input; ``t0``, what step 0 gave; ``a0``, the first further input (an operand); or a number.
-The last step gives the result. Every step rounds as the op by itself does, so the bits are the same.
+The last step gives the result. Every step rounds as the op by itself does, so numbers have the same bits.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ BINARY_STEPS = frozenset(["add", "sub", "mul", "div", "maximum", "minimum", "squ
 #: What a chain may have: steps, operands, and results of steps that are needed later at any one time.
 MOST_STEPS, MOST_OPERANDS, MOST_REGISTERS = 16, 8, 4
 
+_VALUE = re.compile(r"x|[at](?:0|[1-9][0-9]?)", re.ASCII)
 _STEP = re.compile(r"([a-z0-9_]+)\(([^(),;]+)(?:,([^(),;]+))?\)")
 
 
@@ -82,7 +83,7 @@ def parse_chain(text: str) -> tuple[Step, ...]:
 
 
 def _value(text: str, token: str, number: int) -> str | float:
-    if token == "x" or (token[0] in "at" and token[1:].isdecimal()):
+    if _VALUE.fullmatch(token):
         if token[0] == "t" and int(token[1:]) >= number:
             raise ShapeError(f"chain {text!r}: {token} is used before it is made")
         return token
@@ -103,11 +104,10 @@ def last_uses(steps: Sequence[Step]) -> dict[str, int]:
 
 
 def registers_of(steps: Sequence[Step]) -> int:
-    """The most results that are kept for later steps at any one time."""
+    """The most results that are kept at any one time: for later steps, and that of each step but the last, read or not."""
     last = last_uses(steps)
-    return max(
-        (sum(last.get(f"t{i}", -1) > number for i in range(number + 1)) for number in range(len(steps))), default=0
-    )
+    kept = (sum(last.get(f"t{i}", -1) > number for i in range(number)) + 1 for number in range(len(steps) - 1))
+    return max(kept, default=0)
 
 
 def reach_of(shape: Shape, whole: Shape) -> Reach | None:

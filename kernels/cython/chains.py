@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -30,9 +31,9 @@ class Chain:
     @classmethod
     def of(cls, text: str, output: TensorType, operands: Sequence[TensorType], threads: int) -> Chain:
         steps = _with_maps(parse_chain(text), output.dtype)
-        numbers = list(dict.fromkeys(v for s in steps for v in s.values if isinstance(v, float)))
-        made = _placed(steps, len(operands), numbers)
-        return cls(output, tuple(operands), made, np.array(numbers, output.dtype), threads)
+        numbers = {_key(v): v for s in steps for v in s.values if isinstance(v, float)}
+        made = _placed(steps, len(operands), list(numbers))
+        return cls(output, tuple(operands), made, np.array(list(numbers.values()), output.dtype), threads)
 
     def bind(self, x: Array, operands: Sequence[Array], y: Array) -> ChainRun:
         """What runs it; y may be x."""
@@ -47,15 +48,22 @@ class Chain:
         )  # fmt: skip
 
 
-def _placed(steps: Sequence[Step], operands: int, numbers: Sequence[float]) -> tuple[tuple[str, int, int, int], ...]:
+def _key(value: str | float) -> str | tuple[float, float]:
+    """What tells values apart: 0.0 and -0.0 are two numbers."""
+    return value if isinstance(value, str) else (value, math.copysign(1.0, value))
+
+
+def _placed(
+    steps: Sequence[Step], operands: int, numbers: Sequence[str | tuple[float, float]]
+) -> tuple[tuple[str, int, int, int], ...]:
     """(map, from, from, to) of each step: results get registers, which are free again after their last use."""
     last, free = last_uses(steps), list(range(1, MOST_REGISTERS + 1))
-    place: dict[str | float, int] = {"x": 0}
+    place: dict[str | tuple[float, float], int] = {"x": 0}
     place.update((f"a{i}", 1 + MOST_REGISTERS + i) for i in range(operands))
     place.update((v, 1 + MOST_REGISTERS + operands + i) for i, v in enumerate(numbers))
     made = []
     for number, step in enumerate(steps):
-        sources = [place[v] for v in step.values]
+        sources = [place[_key(v)] for v in step.values]
         free += [place[v] for v in set(step.values) if isinstance(v, str) and v[0] == "t" and last[v] == number]
         to = 0 if number + 1 == len(steps) else free.pop()
         place[f"t{number}"] = to

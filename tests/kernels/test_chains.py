@@ -192,3 +192,40 @@ def _numba() -> bool:
     from kigraph.kernels.backends import get_backend
 
     return get_backend("numba").status().available
+
+
+def test_zeros_of_both_signs_are_two_numbers() -> None:
+    x = np.array([-1, 2, -3, 4], np.float32)
+    (kernel, *_) = kernels_of("cython", CHAIN)
+    inf = np.inf
+    for text, want in (
+        ("add(x,0.0);leaky_relu(t0,-0.0);reciprocal(t1)", [inf, 0.5, inf, 0.25]),
+        ("leaky_relu(x,0.0);maximum(t0,-0.0);reciprocal(t1)", [-inf, 0.5, -inf, 0.25]),
+    ):
+        assert run(kernel, CHAIN, ChainParams(text), [x]).tolist() == want
+
+
+@pytest.mark.parametrize("shape", [(3, 40, 50, 1), (2, 31, 30, 3), (3000, 1), (5, 33, 1)])
+def test_operands_of_one_channel_or_without_images(shape: tuple[int, ...]) -> None:
+    """They are read where they lie, or image by image, where a block of the chain begins in the middle of one."""
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal(shape).astype(np.float32)
+    (kernel, *_) = kernels_of("cython", CHAIN)
+    for operand in (shape, (1, *shape[1:]), shape[1:], (*shape[:-1], 1), (shape[0], *[1] * (len(shape) - 1))):
+        a = rng.standard_normal(operand).astype(np.float32)
+        for threads in (1, 2):
+            y = run(kernel, CHAIN, ChainParams("add(x,a0);relu(t0)"), [x, a], threads=threads)
+            np.testing.assert_array_equal(y, np.maximum(x + a, 0))
+
+
+def test_results_that_nobody_reads_need_a_register_too() -> None:
+    kept = "relu(x);exp(x);neg(x);abs(x)"
+    assert registers_of(parse_chain(f"{kept};add(t0,t1);add(t4,t2);add(t5,t3)")) == 4
+    with pytest.raises(ShapeError, match="4 results at a time"):
+        parse_chain(f"{kept};floor(x);add(t0,t1);add(t5,t2);add(t6,t3)")
+
+
+@pytest.mark.parametrize("text", ["relu(x);neg(t00)", "add(x,a00)", "relu(x);neg(t\u0660)", f"add(x,a{'1' * 5000})"])
+def test_names_of_values_have_one_spelling(text: str) -> None:
+    with pytest.raises(ShapeError, match="is no value"):
+        parse_chain(text)

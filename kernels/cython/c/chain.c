@@ -35,18 +35,27 @@ static value gather(const ki_chain *c, const ki_chain_operand *o, char *own, ptr
                     ptrdiff_t rows, ptrdiff_t channel, ptrdiff_t width) {
     const ptrdiff_t row = width * c->item, item = c->item;
     const char *first = operand_at(c, o, pixel, channel);
-    const int linear = o->image == c->image_pixels * o->pixel;
+    /* Whether the pixels of a block lie at one distance: they are in one image, or the images follow each other. */
+    const int linear = o->image == c->image_pixels * o->pixel ||
+                       pixel / c->image_pixels == (pixel + (rows - 1) * pixel_step) / c->image_pixels;
+    const int dense = (o->channel || width == 1) && o->pixel * pixel_step == row;
     if (!o->channel && (rows == 1 || (linear && !o->pixel))) return (value){first, 0};
-    if (o->channel && (rows == 1 || (linear && o->pixel * pixel_step == row))) return (value){first, 1};
-    for (ptrdiff_t i = 0; i < rows; i++, pixel += pixel_step) {
+    if ((o->channel && rows == 1) || (linear && dense)) return (value){first, 1};
+    for (ptrdiff_t i = 0, run = 1; i < rows; i += run, pixel += run * pixel_step) {
         const char *from = operand_at(c, o, pixel, channel);
         char *to = own + i * row;
-        if (o->channel)
+        if (dense) { /* what is left of the image at once */
+            const ptrdiff_t left = c->image_pixels - pixel % c->image_pixels;
+            run = (left + pixel_step - 1) / pixel_step;
+            if (run > rows - i) run = rows - i;
+            copy_row(to, from, run * row);
+        } else if (o->channel) {
             copy_row(to, from, row);
-        else if (item == 4)
+        } else if (item == 4) {
             for (ptrdiff_t j = 0; j < width; j++) memcpy(to + 4 * j, from, 4);
-        else
+        } else {
             for (ptrdiff_t j = 0; j < width; j++) memcpy(to + 8 * j, from, 8);
+        }
     }
     return (value){own, 1};
 }
