@@ -172,7 +172,8 @@ class Session:
         and dicts of these. Operations give None. feed_dict: tensor or name -> value; any tensor can be fed, and the
         operations that lead to it are then not run. profile: measures every step; see ``last_profile`` and ``plan().explain()``.
 
-        Results are fresh NumPy arrays (scalars for rank 0: NumPy scalars, or bytes).
+        Results are fresh NumPy arrays (scalars for rank 0: NumPy scalars, or bytes). Large ones are views of memory that is
+        used again once nobody holds them: ``resize`` in place refuses them.
         Raises FetchError, FeedError, UnsupportedOpError, KernelError, RunError or ImageError.
         """
         if not (profile or self._closed):
@@ -284,7 +285,10 @@ class Session:
 
     @within_memory
     def optimized(self, fetches: Any, feeds: Sequence[Any] = (), trace: Any = None) -> ir.Graph:
-        """The graph after the passes for these fetches and fed tensors; ``trace(name, graph)`` sees it after each."""
+        """The graph after the passes for these fetches and fed tensors; ``trace(name, graph)`` sees it after each.
+
+        Chains of elementwise ops are put together later, for the shapes that are fed: ``plan().explain()`` shows them.
+        """
         wanted = Fetches(self.graph, fetches)
         frozen = self.graph.freeze()
         ports = [port_of(self.graph, f) for f in feeds]

@@ -55,9 +55,11 @@ class _Call:
             self.picked = [part.outputs.index(port) for port in outputs]
 
     def fits(self, values: Sequence[Any]) -> bool:
-        """Whether the arrays are dense and of the element types of this call; their shapes belong to its key."""
-        for value, dtype in zip(values, self.dtypes):  # noqa: B905 - as many as the key has; strict costs 0.1 us
-            if value.dtype is not dtype or not value.flags.c_contiguous:
+        """Whether the values are dense arrays of the element types of this call; their shapes belong to its key."""
+        if len(values) != len(self.dtypes):
+            return False
+        for value, dtype in zip(values, self.dtypes):  # noqa: B905 - strict costs 0.1 us
+            if value.__class__ is not np.ndarray or value.dtype is not dtype or not value.flags.c_contiguous:
                 return False
         return True
 
@@ -129,7 +131,7 @@ class Calls:
 
 
 def _key(fetches: Any, given: Mapping[Any, Any], values: Collection[Any]) -> Hashable:
-    """What tells calls apart. It has a shape for each array: with anything else among the values it is no key of a call."""
+    """What tells calls apart: a shape for each array. Of values that are no arrays there is none: ``fits`` looks at them."""
     shapes = [value.shape for value in values if value.__class__ is np.ndarray]
     if fetches.__class__ is list:
         return (list, len(fetches), *fetches, *given, *shapes)

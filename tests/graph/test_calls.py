@@ -195,3 +195,17 @@ def test_known_calls_from_several_threads(graph: Graph, session: MakeSession) ->
     for thread in threads:
         thread.join()
     assert not failed
+
+
+def test_a_key_in_the_place_of_a_shape_is_no_known_call(graph: Graph, session: MakeSession) -> None:
+    x = ops.placeholder("float32", [2], name="x")
+    y = ops.negative(x)
+    one, a = session(), np.ones(2, np.float32)
+    one.run(y, {x: a})
+    one.run([y], {x: a})
+    masked = np.ma.masked_array([1, 2], mask=[1, 0], dtype=np.float32)  # type: ignore[no-untyped-call]
+    for value in ([1, 2], masked):
+        with pytest.raises(FeedError):
+            one.run(y, {x: value, (2,): 3})
+    with pytest.raises((FeedError, FetchError)):
+        one.run(list, {1: None, y: None, x: a})
