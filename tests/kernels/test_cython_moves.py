@@ -179,3 +179,13 @@ def test_products_over_any_axes(call: Any) -> None:
     for axes in ((0,), (1,), (3,), (1, 2), (0, 1, 2, 3)):
         (got,) = call(reduce.REDUCE_PROD, [x], reduce.ReduceParams(axes), backend="cython")
         np.testing.assert_allclose(got, x.astype(np.float64).prod(axes), rtol=3e-7)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_a_running_sum_of_negative_zeros_keeps_their_sign(axis: int, exclusive: bool, call: Any) -> None:
+    for lines in (3, 8, 11):
+        x = np.full((lines, lines), -0.0, np.float32)
+        (y,) = call(arrange.CUMULATIVE, [x], arrange.CumulativeParams("sum", axis, exclusive, False), backend="cython")
+        assert np.signbit(y).any() != exclusive
+        assert not y.any()

@@ -10,8 +10,9 @@ enum { LINES = 8, COLUMNS = 1024 };
 #define ADD(a, b) ((W)(a) + (W)(b))
 #define MULTIPLY(a, b) ((W)(a) * (W)(b))
 
-/* ``lines``: the axis is the last one; ``columns``: up to COLUMNS neighbouring lines, element by element. */
-#define CUMULATIVE(S, T, ARITHMETIC, LEAST, GREATEST, name, FIRST, OP)                                                 \
+/* FIRST: the first element of an exclusive line; NONE: what changes no element, -0 + -0 being -0.
+ * ``lines``: the axis is the last one; ``columns``: up to COLUMNS neighbouring lines, element by element. */
+#define CUMULATIVE(S, T, ARITHMETIC, LEAST, GREATEST, name, FIRST, NONE, OP)                                           \
     static void ki_##name##_lines_##S(void *context, ptrdiff_t task, int slot) {                                       \
         (void)slot;                                                                                                    \
         typedef ARITHMETIC W;                                                                                          \
@@ -20,7 +21,7 @@ enum { LINES = 8, COLUMNS = 1024 };
         const int lines = a->outer - first < LINES ? (int)(a->outer - first) : LINES;                                  \
         const T *x = (const T *)a->x + first * n;                                                                      \
         T *y = (T *)a->y + first * n, sum[LINES];                                                                      \
-        for (int l = 0; l < LINES; l++) sum[l] = FIRST;                                                                \
+        for (int l = 0; l < LINES; l++) sum[l] = a->exclusive ? (T)FIRST : (T)NONE;                                    \
         ptrdiff_t at = a->reverse ? n - 1 : 0;                                                                         \
         if (lines == LINES && !a->exclusive) {                                                                         \
             for (ptrdiff_t i = 0; i < n; i++, at += step)                                                              \
@@ -51,8 +52,8 @@ enum { LINES = 8, COLUMNS = 1024 };
             _Pragma("GCC ivdep") for (ptrdiff_t c = 0; c < count; c++) y[step + c] = (T)OP(y[c], x[c]);                \
     }
 
-#define SUMS(S, T, W, LEAST, GREATEST) CUMULATIVE(S, T, W, LEAST, GREATEST, running_sum, 0, ADD)
-#define PRODUCTS(S, T, W, LEAST, GREATEST) CUMULATIVE(S, T, W, LEAST, GREATEST, running_product, 1, MULTIPLY)
+#define SUMS(S, T, W, LEAST, GREATEST) CUMULATIVE(S, T, W, LEAST, GREATEST, running_sum, 0, -0.0, ADD)
+#define PRODUCTS(S, T, W, LEAST, GREATEST) CUMULATIVE(S, T, W, LEAST, GREATEST, running_product, 1, 1, MULTIPLY)
 KI_NUMBERS(SUMS)
 KI_NUMBERS(PRODUCTS)
 

@@ -2,7 +2,8 @@
  * igemm_transpose.h. Packing them would take longer than a product of few rows.
  *
  * An element of y is the same chain of FMAs as in the packed tiles (igemm_tile.h), so the bits do not depend on the number of
- * rows. One column is the exception: a sum of dot products, which has one order for any number of rows.
+ * rows. One column is the exception: a sum of dot products, in one order for any number of rows (a chain of FMAs if x
+ * is transposed).
  */
 
 /* BLOCK: most columns of a task; whole rows of the weights stream best (1 x 4096 x 1000: 0.86 of MKL's time with 512
