@@ -80,6 +80,11 @@ LAYERS = {
 }
 
 
+#: Instruction sets, and whether taps are read from cells: chosen for AMX alone, and tested on three more kinds of blocks.
+WAYS = [(isa, False) for isa in core.DOTS]
+WAYS += [(isa, True) for isa in core.DOTS if isa in ("amx", "avx512_vnni", "avx2", "portable")]
+
+
 def windows(layer: Layer, x: Array, padding: float) -> Array:
     """(taps, n, h, w, channels): what each tap sees."""
     found = []
@@ -130,10 +135,9 @@ def run(layer: Layer, isa: str, x: Array, w: Array, bias: Array, y: Array, *, th
     return y
 
 
-@pytest.mark.parametrize("isa", core.DOTS)
+@pytest.mark.parametrize(("isa", "by_taps"), WAYS)
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("narrow", [False, True], ids=["float32", "bfloat16"])
-@pytest.mark.parametrize("by_taps", [False, True], ids=["copied", "by_taps"])
 def test_bfloat16_is_near_float64(name: str, isa: str, narrow: bool, by_taps: bool, rng: np.random.Generator) -> None:
     """The operands rounded once, float32 sums, on one thread and two with the same bits."""
     layer = LAYERS[name]
@@ -182,11 +186,10 @@ def test_two_parts_of_a_number_are_nearly_exact(name: str, isa: str, rng: np.ran
     assert not np.isfinite(got[~finite]).any()
 
 
-@pytest.mark.parametrize("isa", core.DOTS)
+@pytest.mark.parametrize(("isa", "by_taps"), WAYS)
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("x_type", [INT8, UINT8], ids=str)
 @pytest.mark.parametrize("extreme", [False, True], ids=["random", "extreme"])
-@pytest.mark.parametrize("by_taps", [False, True], ids=["copied", "by_taps"])
 def test_bytes_are_exact(
     name: str, isa: str, x_type: np.dtype[Any], extreme: bool, by_taps: bool, rng: np.random.Generator
 ) -> None:
