@@ -56,6 +56,7 @@ cdef extern from "dot.h" nogil:
         double (*waste)(const ki_dot_args *) noexcept nogil
         void (*plan)(ki_dot_args *, ptrdiff_t) noexcept nogil
     ptrdiff_t ki_dot_steps(ki_dot_from, ptrdiff_t)
+    ptrdiff_t ki_dot_depth(ki_dot_from)
     ptrdiff_t ki_dot_packed_bytes(ki_dot_from, ptrdiff_t, ptrdiff_t)
     ptrdiff_t ki_dot_pitch(ptrdiff_t)
     ptrdiff_t ki_dot_slot_bytes(const ki_dot_args *)
@@ -90,10 +91,6 @@ def _three_parts(w):
     with np.errstate(invalid="ignore"):
         low = np.where(np.isfinite(high), rows - high, 0).astype(np.float32)
     return np.concatenate([high, high, low])
-
-
-cdef bint _is_bytes(ki_dot_from kind):
-    return kind == KI_DOT_U8 or kind == KI_DOT_S8
 
 
 cdef class Dot:
@@ -146,11 +143,8 @@ cdef class Dot:
         a.steps = ki_dot_steps(a.kind, self.inputs)
         self.layout = f"k{self.inputs}"
         if by_taps is None:
-            by_taps = (isa or core.DOT_IN_USE) == "amx"
-        elif by_taps:
-            self._by_taps(channels)
-            by_taps = False
-        if by_taps and not split and self._pays(channels):
+            by_taps = (isa or core.DOT_IN_USE) == "amx" and not split and self._pays(channels)
+        if by_taps:
             self._by_taps(channels)
         a.rows = max(_ROWS_BYTES // (ki_dot_pitch(a.steps) + 128) // KI_DOT_BLOCK, 2)
         a.rows = max(min(a.rows, -(-batch * a.axis[0].out * a.axis[1].out // KI_DOT_BLOCK)), 1) * KI_DOT_BLOCK
@@ -180,10 +174,12 @@ cdef class Dot:
     cdef _by_taps(self, ptrdiff_t channels):
         cdef ki_dot_args *a = &self.args
         cdef ptrdiff_t taps = a.axis[0].taps * a.axis[1].taps
+        if max(a.axis[0].taps, a.axis[1].taps) > KI_DOT_TAPS:
+            raise ValueError(f"at most {KI_DOT_TAPS} taps of an axis are read from cells: {self.x_type}")
         a.tap_steps, a.x_pitch = ki_dot_steps(a.kind, channels), channels
         a.steps = taps * a.tap_steps
         self.table.plan(a, _ROWS_BYTES)
-        if taps > 1 and channels % (64 if _is_bytes(a.kind) else 32):
+        if taps > 1 and channels % ki_dot_depth(a.kind):
             self.layout = f"k{taps}x{channels}"
 
     def packed_bytes(self, index=0):
